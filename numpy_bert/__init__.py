@@ -1,0 +1,82 @@
+"""BERT in NumPy, from scratch: text in, every step of the model visible, no framework.
+
+>>> from numpy_bert import BertModel, BertTokenizer
+>>> tokenizer = BertTokenizer.from_pretrained("demo")
+>>> model = BertModel.from_pretrained("demo")
+>>> inputs = tokenizer("this is a test sentence", return_tensors="np")
+>>> model.embeddings(inputs["input_ids"], inputs["token_type_ids"]).shape
+(1, 7, 128)
+
+The names below are imported when they are first used, so that ``import numpy_bert`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy_bert.config import BertConfig as BertConfig
+    from numpy_bert.errors import CheckpointError as CheckpointError
+    from numpy_bert.errors import ConfigError as ConfigError
+    from numpy_bert.errors import HubError as HubError
+    from numpy_bert.errors import InputError as InputError
+    from numpy_bert.errors import IntegrityError as IntegrityError
+    from numpy_bert.errors import NumpyBertError as NumpyBertError
+    from numpy_bert.errors import OfflineError as OfflineError
+    from numpy_bert.errors import OutputError as OutputError
+    from numpy_bert.errors import TokenizerError as TokenizerError
+    from numpy_bert.errors import TraceError as TraceError
+    from numpy_bert.loading.hub import fetch as fetch
+    from numpy_bert.model import BertModel as BertModel
+    from numpy_bert.text.tokenizer import BertTokenizer as BertTokenizer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BertConfig": "config",
+    "BertModel": "model",
+    "BertTokenizer": "text.tokenizer",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "HubError": "errors",
+    "InputError": "errors",
+    "IntegrityError": "errors",
+    "NumpyBertError": "errors",
+    "OfflineError": "errors",
+    "OutputError": "errors",
+    "TokenizerError": "errors",
+    "TraceError": "errors",
+    "fetch": "loading.hub",
+}
+
+__all__ = [
+    "BertConfig",
+    "BertModel",
+    "BertTokenizer",
+    "CheckpointError",
+    "ConfigError",
+    "HubError",
+    "InputError",
+    "IntegrityError",
+    "NumpyBertError",
+    "OfflineError",
+    "OutputError",
+    "TokenizerError",
+    "TraceError",
+    "fetch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home at its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not yet."""
+    return [*globals(), *__all__]

@@ -1,0 +1,136 @@
+"""Array types, the letters of their shapes, and the checks at the boundary.
+
+Shape letters, used in every docstring and comment:
+
+====== ==========================  ====== ==========================
+B      sequences in a batch        V      vocabulary entries
+T      tokens in a sequence        P      positions
+N      packed tokens               S      token types (segments)
+H      hidden size                 I      intermediate size
+A      attention heads             L      layers
+D      size of a head (H / A)
+====== ==========================  ====== ==========================
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.errors import InputError
+
+__all__ = [
+    "Array",
+    "BoolArray",
+    "IntArray",
+    "as_dtype",
+    "as_floats",
+    "as_ids",
+    "check_ids",
+    "place",
+]
+
+Array: TypeAlias = npt.NDArray[np.floating[Any]]
+IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+# How an id that is out of range is explained, by the table that it was meant for.
+_SPACES = {
+    "word_embeddings": "the vocabulary of {rows} (word_embeddings)",
+    "token_type_embeddings": "the {rows} token types (token_type_embeddings)",
+    "position_embeddings": "the {rows} positions (position_embeddings)",
+}
+_HINTS = {"word_embeddings": " Is the tokenizer from another checkpoint?"}
+
+
+def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return `dtype` as float32 or float64, the two in which numpy_bert computes.
+
+    Examples
+    --------
+    >>> as_dtype("float32")
+    dtype('float32')
+    """
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        found = None
+    if found is None or dtype is None or found not in (np.dtype("float32"), np.dtype("float64")):
+        raise InputError(
+            f"dtype: {dtype!r} is not a dtype to compute in; use 'float32' or 'float64'."
+        )
+    return found.newbyteorder("=")
+
+
+def as_floats(value: npt.ArrayLike, *, name: str) -> Array:
+    """Return `value` as a float32 or float64 array of this machine's byte order.
+
+    Raises
+    ------
+    InputError
+        If it is ragged or of another dtype. Nothing is cast.
+    """
+    array = _as_array(value, name)
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+        raise InputError(f"{name}: dtype {array.dtype}; float32 or float64 was expected.")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def as_ids(value: npt.ArrayLike, *, name: str) -> IntArray:
+    """Return `value` as an integer array; raise InputError for any other kind.
+
+    Booleans are refused because NumPy would take them for a mask, floats because a fraction
+    would be cut off.
+    """
+    array = _as_array(value, name)
+    if array.dtype.kind not in "iu":
+        what = "an empty list has no dtype" if array.size == 0 else f"dtype {array.dtype}"
+        raise InputError(f"{name}: {what}; an array of integers was expected.")
+    return array
+
+
+def check_ids(ids: IntArray, rows: int, *, name: str, table: str) -> npt.NDArray[np.intp]:
+    """Return `ids` as indices of a table of `rows` rows; raise InputError unless all fit.
+
+    NumPy's own indexing takes -1 for the last row without a word.
+
+    Examples
+    --------
+    >>> check_ids(np.array([[5, 6], [7, 30522]]), 30522, name="input_ids",
+    ...           table="word_embeddings")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numpy_bert.errors.InputError: input_ids[1, 1] = 30522 is outside the vocabulary of 30522 ...
+    """
+    if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= rows):
+        # Compared in the array's own dtype: a cast first could wrap a wrong id into a right one.
+        wrong = (ids < 0) | (ids >= rows)
+        first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        space = _SPACES.get(table, f"the {{rows}} rows of {table}").format(rows=rows)
+        raise InputError(
+            f"{name}{place(first)} = {int(ids[first])} is outside {space}.{_HINTS.get(table, '')}"
+        )
+    return ids.astype(np.intp, copy=False)
+
+
+def place(index: tuple[int, ...]) -> str:
+    """Write an index as it is typed.
+
+    Examples
+    --------
+    >>> place((1, 4))
+    '[1, 4]'
+    """
+    return f"[{', '.join(str(i) for i in index)}]" if index else ""
+
+
+def _as_array(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """Return `value` as an array, or say that its rows are of different lengths."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, OverflowError):
+        raise InputError(
+            f"{name}: its rows are of different lengths or hold more than numbers; pad them to "
+            "one length (tokenizer(..., padding=True))."
+        ) from None

@@ -1,0 +1,158 @@
+"""BertConfig: what config.json says of a model, read strictly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from numpy_bert.errors import ConfigError
+from numpy_bert.files import quoted, read_json
+
+__all__ = ["BertConfig"]
+
+_LOG = logging.getLogger("numpy_bert")
+
+# Far above any published BERT, far below what would exhaust memory before a shape is checked.
+_LARGEST_SIZE = 1 << 24
+# Each layer has keys of its own, so their number is bounded by more than a size.
+_MOST_LAYERS = 1 << 10
+_ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+# Fields that turn a BERT into another architecture, with the one value that is supported.
+_ONLY = {
+    "model_type": "bert",
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "is_encoder_decoder": False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BertConfig:
+    """The sizes and settings of a BERT, under the names that transformers gives them.
+
+    The seven sizes have no default: a checkpoint that does not state them is refused. The rest
+    default to the values of the published BERT.
+
+    Raises
+    ------
+    ConfigError
+        If a field has the wrong type or range, or names what is not supported.
+
+    Examples
+    --------
+    >>> config = BertConfig(vocab_size=99, hidden_size=24, num_hidden_layers=2,
+    ...                     num_attention_heads=4, intermediate_size=37,
+    ...                     max_position_embeddings=16, type_vocab_size=2)
+    >>> config.layer_norm_eps
+    1e-12
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+    pad_token_id: int | None = 0
+
+    def __post_init__(self) -> None:
+        for name in _SIZES:
+            _check_size(name, getattr(self, name))
+        if self.hidden_size % self.num_attention_heads:
+            raise ConfigError(
+                f"hidden_size = {self.hidden_size} is not a multiple of "
+                f"num_attention_heads = {self.num_attention_heads}."
+            )
+        if self.hidden_act not in _ACTIVATIONS:
+            raise ConfigError(
+                f"hidden_act = {quoted(self.hidden_act)} is not supported; "
+                f"known are {', '.join(_ACTIVATIONS)}."
+            )
+        _check_number("layer_norm_eps", self.layer_norm_eps, "a number in (0, 1)", above=True)
+        _check_number("initializer_range", self.initializer_range, "a number in [0, 1)")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            _check_number(name, getattr(self, name), "a probability in [0, 1)")
+        pad = self.pad_token_id
+        if pad is not None and (type(pad) is not int or not 0 <= pad < self.vocab_size):
+            raise ConfigError(
+                f"pad_token_id = {quoted(repr(pad))}; null or an id of the vocabulary of "
+                f"{self.vocab_size} was expected."
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:
+        """Build a config from the members of a config.json.
+
+        Members that BERT's arithmetic does not use are ignored (and listed at debug level);
+        nothing in them is ever imported or run.
+
+        Examples
+        --------
+        >>> BertConfig.from_dict({"model_type": "roberta"})
+        Traceback (most recent call last):
+        numpy_bert.errors.ConfigError: model_type = roberta is not supported; only 'bert' is.
+        """
+        for name, only in _ONLY.items():
+            if values.get(name, only) not in (only, None):
+                raise ConfigError(
+                    f"{name} = {quoted(values[name])} is not supported; only {only!r} is."
+                )
+        known = {field.name: field for field in fields(cls)}
+        missing = [n for n, f in known.items() if f.default is MISSING and n not in values]
+        if missing:
+            raise ConfigError(f"{', '.join(missing)}: missing; nothing is guessed.")
+        ignored = sorted(set(values) - set(known) - set(_ONLY))
+        if ignored:
+            _LOG.debug("config.json: ignored %s", ", ".join(quoted(name) for name in ignored))
+        return cls(**{name: values[name] for name in known if name in values})
+
+    @classmethod
+    def from_json_file(cls, json_file: str | Path) -> BertConfig:
+        """Read a config.json of at most 1 MB.
+
+        Raises
+        ------
+        ConfigError
+            Naming the file and the field.
+        """
+        path = Path(json_file)
+        values = read_json(path, error=ConfigError)
+        try:
+            return cls.from_dict(values)
+        except ConfigError as failure:
+            raise ConfigError(f"{path}: {failure}") from None
+
+
+def _check_size(name: str, value: object) -> None:
+    """Raise ConfigError unless `value` is an int (not a bool, float or string) in range."""
+    largest = _MOST_LAYERS if name == "num_hidden_layers" else _LARGEST_SIZE
+    if type(value) is not int or not 1 <= value <= largest:
+        raise ConfigError(
+            f"{name} = {quoted(repr(value))}; an integer from 1 to {largest:,} was expected."
+        )
+
+
+def _check_number(name: str, value: object, expected: str, *, above: bool = False) -> None:
+    """Raise ConfigError unless `value` is a number in [0, 1), or in (0, 1) with `above`."""
+    good = type(value) in (int, float) and 0 <= value < 1  # type: ignore[operator]
+    if not good or (above and value == 0):
+        raise ConfigError(f"{name} = {quoted(repr(value))}; {expected} was expected.")

@@ -1,0 +1,198 @@
+"""Files in and out: regular files only, strict JSON, atomic writes, safe words for messages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Any
+
+from numpy_bert.errors import NumpyBertError, OutputError
+
+__all__ = [
+    "check_output",
+    "decode_json",
+    "file_size",
+    "quoted",
+    "read_bytes",
+    "read_json",
+    "write_atomically",
+]
+
+# Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
+_QUOTE_LIMIT = 200
+
+
+def quoted(text: object) -> str:
+    r"""Return foreign text so that it cannot break, recolour or flood the message it stands in.
+
+    Examples
+    --------
+    >>> quoted("encoder.layer.0")
+    'encoder.layer.0'
+    >>> quoted("a\x1b[31m\nb")
+    "'a\\x1b[31m\\nb'"
+    """
+    plain = str(text)
+    shown = plain if plain.isprintable() and plain.strip() == plain and plain else repr(plain)
+    return shown if len(shown) <= _QUOTE_LIMIT else shown[:_QUOTE_LIMIT] + "..."
+
+
+def file_size(path: Path, *, error: type[NumpyBertError]) -> int:
+    """Return the size in bytes of a regular file that can be read; raise `error` otherwise.
+
+    Asking first keeps a FIFO or a device from being opened, which could block for ever.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        what = "is a link to a file that is gone" if path.is_symlink() else "does not exist"
+        raise error(f"{path}: {what}.") from None
+    except OSError as failure:
+        raise error(f"{path}: cannot be looked at ({failure.strerror}).") from None
+    except ValueError:  # a NUL in it, or half of a surrogate pair
+        raise error(f"{quoted(repr(str(path)))}: cannot be a path.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise error(f"{path}: is a folder; a file was expected.")
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{path}: is not a regular file (a pipe, socket or device).")
+    if not os.access(path, os.R_OK):
+        raise error(f"{path}: may not be read (permission denied).")
+    return status.st_size
+
+
+def read_bytes(path: Path, *, error: type[NumpyBertError], limit: int) -> bytes:
+    """Return the whole of a regular file of at most `limit` bytes; raise `error` otherwise."""
+    size = file_size(path, error=error)
+    if size > limit:
+        raise error(f"{path}: has {size:,} bytes; at most {limit:,} are read.")
+    try:
+        with path.open("rb") as file:
+            data = file.read(size + 1)
+    except OSError as failure:
+        raise error(f"{path}: cannot be read ({failure.strerror}).") from None
+    if len(data) != size:
+        raise error(f"{path}: changed while it was read; try again.")
+    return data
+
+
+def read_json(path: Path, *, error: type[NumpyBertError], limit: int = 1 << 20) -> dict[str, Any]:
+    """Read a JSON object strictly; raise `error` naming the file and the place otherwise.
+
+    Parameters
+    ----------
+    path : Path
+        A regular file of at most `limit` bytes.
+    error : type of NumpyBertError
+        What to raise.
+    limit : int
+        Largest size that is read, in bytes.
+
+    Returns
+    -------
+    dict
+        The object. Refused are duplicate keys (JSON keeps the last), NaN and Infinity, numbers
+        beyond float64, byte order marks, and anything that is not an object at the top.
+    """
+    return decode_json(read_bytes(path, error=error, limit=limit), where=str(path), error=error)
+
+
+def decode_json(data: bytes, *, where: str, error: type[NumpyBertError]) -> dict[str, Any]:
+    """Decode the bytes of a JSON object as strictly as `read_json` does."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members: dict[str, Any] = {}
+        for key, member in pairs:
+            if key in members:
+                raise error(f"{where}: the key {quoted(key)} stands twice; keep one.")
+            members[key] = member
+        return members
+
+    def constant(name: str) -> float:
+        raise error(f"{where}: {name} is not JSON; a finite number was expected.")
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if not math.isfinite(value):
+            raise error(f"{where}: {quoted(digits)} is beyond float64.")
+        return value
+
+    if not data:
+        raise error(f"{where}: is empty; a JSON object was expected.")
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=unique,
+            parse_constant=constant,
+            parse_float=number,
+        )
+    except UnicodeDecodeError as failure:
+        raise error(f"{where}: is not UTF-8 (byte {failure.start}).") from None
+    except json.JSONDecodeError as failure:
+        place = f"line {failure.lineno}, column {failure.colno}"
+        raise error(f"{where}: is not JSON ({failure.msg}: {place}).") from None
+    except RecursionError:
+        raise error(f"{where}: is nested too deeply for a JSON file.") from None
+    except ValueError as failure:
+        if isinstance(failure, NumpyBertError):
+            raise
+        # Python refuses to convert integers of more than 4300 digits.
+        raise error(f"{where}: holds a number that is too long ({failure}).") from None
+    if not isinstance(value, dict):
+        raise error(f"{where}: holds {quoted(value)}; a JSON object was expected.")
+    return value
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Raise OutputError unless `path` can be written without loss.
+
+    Parameters
+    ----------
+    path : Path
+        Where a file is to be written. Its folder must exist.
+    force : bool
+        Whether a file that is already there may be replaced.
+    """
+    try:
+        folder, found = path.parent.is_dir(), path.exists()
+    except OSError as failure:
+        raise OutputError(f"{path}: cannot be looked at ({failure.strerror}).") from None
+    if not folder:
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first.")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file.")
+    if found and not path.is_file():
+        raise OutputError(f"{path}: is a pipe, socket or device; name a regular file.")
+    if found and not force:
+        raise OutputError(f"{path}: already exists and was left as it is; --force replaces it.")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never half.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and take the
+    name in one step. On failure the old file stays and the temporary one is removed.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written to, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as failure:
+        reason = failure.strerror or str(failure)
+        raise OutputError(f"{path}: could not be written ({reason}); nothing changed.") from None
+    finally:
+        # Gone already where all went well; where its folder is none, the reason has been given.
+        with contextlib.suppress(OSError):
+            temporary.unlink()

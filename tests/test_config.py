@@ -1,0 +1,231 @@
+"""numpy_bert.config: nothing is guessed where a field of config.json is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numpy_bert.config import BertConfig
+from numpy_bert.errors import ConfigError
+from tests.support.checkpoints import TINY, write_checkpoint
+from tests.support.limits import allocating_at_most, within
+
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+WRONG = object()
+
+
+def read(folder: Path, **changes: Any) -> BertConfig:
+    """Read TINY with some members changed; WRONG takes one away."""
+    values = {key: value for key, value in (TINY | changes).items() if value is not WRONG}
+    path = folder / "config.json"
+    path.write_text(json.dumps(values), "utf-8")
+    return BertConfig.from_json_file(path)
+
+
+def refusal(folder: Path, **changes: Any) -> str:
+    """Return what is said of a config.json, without the path before it."""
+    with pytest.raises(ConfigError) as raised, within(5), allocating_at_most(1 << 20):
+        read(folder, **changes)
+    path, message = str(raised.value).split(": ", 1)
+    assert path == str(folder / "config.json")
+    assert len(message) < 500
+    return message
+
+
+def test_a_config_is_what_its_file_says(tmp_path: Path) -> None:
+    config = read(tmp_path, layer_norm_eps=1e-5, pad_token_id=60)
+    expected = TINY | {"layer_norm_eps": 1e-5, "pad_token_id": 60, "initializer_range": 0.02}
+    del expected["model_type"]
+    assert dataclasses.asdict(config) == expected
+    assert config == BertConfig.from_json_file(str(tmp_path / "config.json"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.hidden_size = 12  # type: ignore[misc]
+
+
+def test_what_may_be_left_out_is_the_published_bert() -> None:
+    config = BertConfig.from_dict({name: TINY[name] for name in SIZES})
+    rest = {k: v for k, v in dataclasses.asdict(config).items() if k not in SIZES}
+    assert rest == {
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        "layer_norm_eps": 1e-12,
+        "initializer_range": 0.02,
+        "pad_token_id": 0,
+    }
+
+
+def test_sizes_that_are_missing_are_all_named(tmp_path: Path) -> None:  # C4
+    message = refusal(tmp_path, hidden_size=WRONG, type_vocab_size=WRONG)
+    assert message == "hidden_size, type_vocab_size: missing; nothing is guessed."
+
+
+BROKEN = {  # C1, C2, C3: the rest of what a JSON file can be is in tests/test_files.py
+    "missing": (None, "does not exist"),
+    "empty": (b"", "is empty; a JSON object was expected"),
+    "html": (b"<html>", "is not JSON (Expecting value: line 1, column 1)"),
+    "twice": (b'{"vocab_size": 3, "vocab_size": 4}', "the key vocab_size stands twice"),
+    "nan": (b'{"layer_norm_eps": NaN}', "NaN is not JSON; a finite number was expected"),
+    "1e400": (b'{"layer_norm_eps": 1e400}', "1e400 is beyond float64"),
+    "1 MB": (b" " * (1 << 20) + b"{}", "has 1,048,578 bytes; at most 1,048,576 are read"),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), BROKEN.values(), ids=BROKEN)
+def test_a_file_that_is_no_config(data: bytes | None, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(ConfigError) as raised:
+        BertConfig.from_json_file(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert words in str(raised.value)
+
+
+BAD_SIZES = [0, -1, 768.0, "768", True, None, [768], 10**12, 10**400]
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("value", BAD_SIZES, ids=lambda value: repr(value)[:8])
+def test_sizes_are_integers_within_bounds(name: str, value: object, tmp_path: Path) -> None:  # C4
+    message = refusal(tmp_path, **{name: value})
+    assert message.startswith(f"{name} = {repr(value)[:200]}")
+    assert "; an integer from 1 to " in message
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("vocab_size", 1 << 24), ("num_hidden_layers", 1 << 10)]
+)
+def test_the_largest_sizes(name: str, most: int, tmp_path: Path) -> None:  # C4
+    assert getattr(read(tmp_path, **{name: most}), name) == most
+    assert f"an integer from 1 to {most:,} was expected" in refusal(tmp_path, **{name: most + 1})
+
+
+def test_heads_must_divide_the_hidden_size(tmp_path: Path) -> None:  # C5
+    message = refusal(tmp_path, num_attention_heads=5)
+    assert message == "hidden_size = 24 is not a multiple of num_attention_heads = 5."
+
+
+BAD_NUMBERS = [-1e-12, 1, 1.0, "1e-12", None, True, [0.1], 10**400, -(10**400)]
+
+
+@pytest.mark.parametrize("value", BAD_NUMBERS, ids=lambda value: repr(value)[:8])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("layer_norm_eps", "a number in (0, 1)"),
+        ("initializer_range", "a number in [0, 1)"),
+        ("hidden_dropout_prob", "a probability in [0, 1)"),
+        ("attention_probs_dropout_prob", "a probability in [0, 1)"),
+    ],
+)
+def test_numbers_are_in_range(
+    name: str, expected: str, value: object, tmp_path: Path
+) -> None:  # C6, G5
+    message = refusal(tmp_path, **{name: value})
+    assert message.startswith(f"{name} = {repr(value)[:200]}")
+    assert message.endswith(f"; {expected} was expected.")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_json_cannot_write(value: float) -> None:  # C3, C6
+    values = TINY | {"layer_norm_eps": value}
+    with pytest.raises(ConfigError, match=rf"^layer_norm_eps = {value}; a number in \(0, 1\)"):
+        BertConfig.from_dict(values)
+
+
+def test_zero_is_a_probability_but_no_epsilon(tmp_path: Path) -> None:  # C6
+    assert read(tmp_path, hidden_dropout_prob=0).hidden_dropout_prob == 0
+    assert refusal(tmp_path, layer_norm_eps=0.0).startswith("layer_norm_eps = 0.0; a number in (0")
+    assert read(tmp_path, layer_norm_eps=1e-12).layer_norm_eps == 1e-12
+
+
+@pytest.mark.parametrize("value", ["Gelu", "gelu_fast", "", None, 3, ["gelu"], "\x1b[31m"])
+def test_an_unknown_activation_is_never_replaced(value: object, tmp_path: Path) -> None:  # C7
+    message = refusal(tmp_path, hidden_act=value)
+    assert message.startswith("hidden_act = ")
+    assert "is not supported; known are gelu, gelu_new, gelu_pytorch_tanh, relu" in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("value", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"])
+def test_known_activations_keep_their_names(value: str, tmp_path: Path) -> None:  # C7
+    assert read(tmp_path, hidden_act=value).hidden_act == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "only"),
+    [
+        ("model_type", "roberta", "'bert'"),
+        ("model_type", ["bert"], "'bert'"),
+        ("position_embedding_type", "relative_key_query", "'absolute'"),
+        ("is_decoder", True, "False"),
+        ("add_cross_attention", True, "False"),
+        ("is_encoder_decoder", True, "False"),
+    ],
+)
+def test_other_architectures_are_refused(
+    name: str, value: object, only: str, tmp_path: Path
+) -> None:  # C8
+    message = refusal(tmp_path, **{name: value})
+    assert message == f"{name} = {value} is not supported; only {only} is."
+
+
+@pytest.mark.parametrize("name", ["model_type", "position_embedding_type", "is_decoder"])
+def test_an_old_config_says_nothing_of_the_architecture(name: str, tmp_path: Path) -> None:
+    assert read(tmp_path, **{name: WRONG}) == read(tmp_path, **{name: None}) == read(tmp_path)
+
+
+@pytest.mark.parametrize("value", [-1, 61, 1.0, "0", True])
+def test_the_padding_id_is_one_of_the_vocabulary(value: object, tmp_path: Path) -> None:  # C10
+    message = refusal(tmp_path, pad_token_id=value)
+    assert message.startswith(f"pad_token_id = {value!r}; null or an id of the vocabulary of 61")
+
+
+@pytest.mark.parametrize("value", [None, 0, 60])
+def test_the_padding_id_may_be_null(value: int | None, tmp_path: Path) -> None:  # C10
+    assert read(tmp_path, pad_token_id=value).pad_token_id == value
+
+
+def test_unknown_members_are_listed_at_debug_level_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:  # C13, C11
+    extra: dict[str, Any] = {"torch_dtype": "float16", "b\x1b[31m": 1, "architectures": ["BertX"]}
+    with caplog.at_level(logging.DEBUG, "numpy_bert"):
+        assert read(tmp_path, **extra) == read(tmp_path)
+    (record,) = caplog.records
+    assert record.levelno == logging.DEBUG
+    assert record.getMessage() == (r"config.json: ignored architectures, 'b\x1b[31m', torch_dtype")
+
+
+def test_code_of_the_checkpoint_is_never_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # C12
+    from numpy_bert import BertModel
+
+    folder = write_checkpoint(
+        tmp_path,
+        config=TINY
+        | {
+            "auto_map": {"AutoConfig": "evil--config.Evil", "AutoModel": "modeling_evil.Evil"},
+            "trust_remote_code": True,
+        },
+    )
+    (folder / "modeling_evil.py").write_text("raise SystemExit('was run')", "utf-8")
+    monkeypatch.syspath_prepend(folder)
+    assert BertModel.from_pretrained(folder).config == BertConfig.from_dict(TINY)
+    assert "modeling_evil" not in sys.modules

@@ -1,0 +1,301 @@
+"""numpy_bert.files: regular files only, strict JSON, atomic writes, safe words for messages."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import socket
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numpy_bert import files
+from numpy_bert.errors import CheckpointError, ConfigError, NumpyBertError, OutputError
+from numpy_bert.files import (
+    check_output,
+    decode_json,
+    file_size,
+    quoted,
+    read_bytes,
+    read_json,
+    write_atomically,
+)
+from tests.support.limits import allocating_at_most, within
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("encoder.layer.0", "encoder.layer.0"),
+        ("Größe, 日本", "Größe, 日本"),
+        ("", "''"),
+        (" a ", "' a '"),
+        ("a\nb", r"'a\nb'"),
+        ("\x1b[31mred", r"'\x1b[31mred'"),
+        ("a\0", r"'a\x00'"),
+        ("\u202eabc", r"'\u202eabc'"),
+        ("\ud800", r"'\ud800'"),
+        (3.5, "3.5"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 200 + "..."),
+        ("\n" * 1_000_000, "'" + r"\n" * 99 + "\\..."),
+    ],
+)
+def test_foreign_text_is_shown_safely(text: object, shown: str) -> None:  # A17
+    assert quoted(text) == shown
+    assert shown.isprintable()
+
+
+def irregular(kind: str, folder: Path) -> Path:
+    """Return a path of that kind."""
+    path = folder / kind.replace(" ", "-")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with chdir(folder), socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)  # the whole path may be too long for it
+    elif kind == "endless device":
+        path.symlink_to("/dev/zero")
+    elif kind == "broken link":
+        path.symlink_to(folder / "gone")
+    elif kind == "link to itself":
+        path.symlink_to(path)
+    elif kind == "below a file":
+        path.write_bytes(b"")
+        path = path / "config.json"
+    return path
+
+
+IRREGULAR = {
+    "nothing": "does not exist",
+    "folder": "is a folder; a file was expected",
+    "pipe": "is not a regular file (a pipe, socket or device)",
+    "socket": "is not a regular file (a pipe, socket or device)",
+    "endless device": "is not a regular file (a pipe, socket or device)",
+    "broken link": "is a link to a file that is gone",
+    "link to itself": "cannot be looked at (Too many levels of symbolic links)",
+    "below a file": "cannot be looked at (Not a directory)",
+}
+
+
+@pytest.mark.parametrize(("kind", "words"), IRREGULAR.items())
+@pytest.mark.parametrize("error", [ConfigError, CheckpointError])
+def test_only_regular_files_are_opened(
+    kind: str, words: str, error: type[NumpyBertError], tmp_path: Path
+) -> None:  # A20: a pipe or /dev/zero would block, or fill the memory, when it is opened
+    path = irregular(kind, tmp_path)
+    with pytest.raises(NumpyBertError) as raised, within(5):
+        read_json(path, error=error)
+    assert type(raised.value) is error
+    assert str(raised.value) == f"{path}: {words}."
+
+
+def test_a_path_that_no_system_has(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'.*a\\x00b': cannot be a path\.$"):
+        file_size(tmp_path / "a\0b", error=ConfigError)
+
+
+def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # A20
+    path = tmp_path / "config.json"
+    path.write_bytes(b"{}")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)  # root may read all
+    with pytest.raises(ConfigError, match=r"config\.json: may not be read \(permission denied\)"):
+        file_size(path, error=ConfigError)
+
+
+def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("blob")  # as in the hub's cache
+    assert file_size(tmp_path / "link", error=ConfigError) == 5
+    assert read_bytes(tmp_path / "link", error=ConfigError, limit=5) == b"12345"
+
+
+def test_a_large_file_is_not_read(tmp_path: Path) -> None:  # C1: 1 GB
+    path = tmp_path / "config.json"
+    path.write_bytes(b"{}")
+    os.truncate(path, 1 << 30)
+    with pytest.raises(ConfigError) as raised, allocating_at_most(1 << 16):
+        read_json(path, error=ConfigError)
+    assert str(raised.value) == f"{path}: has 1,073,741,824 bytes; at most 1,048,576 are read."
+
+
+@pytest.mark.parametrize("size", [0, 100, (1 << 20) + 1])
+def test_a_file_that_changes_is_noticed(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # A21
+    path = tmp_path / "config.json"
+    path.write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(files, "file_size", lambda *_, **__: size)
+    with pytest.raises(ConfigError, match=r"config\.json: changed while it was read; try again"):
+        read_bytes(path, error=ConfigError, limit=2 << 20)
+
+
+def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # J7
+    path = tmp_path / "config.json"
+    path.write_bytes(b"{}")
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(ConfigError, match=r"config\.json: cannot be read \(Input/output error\)"):
+        read_json(path, error=ConfigError)
+
+
+MALFORMED = {  # C1, C2, C3
+    "empty": (b"", "is empty; a JSON object was expected"),
+    "html": (b"<!DOCTYPE html>", "is not JSON (Expecting value: line 1, column 1)"),
+    "byte order mark": (b"\xef\xbb\xbf{}", "is not JSON (Unexpected UTF-8 BOM"),
+    "utf-16": ("{}".encode("utf-16"), "is not UTF-8 (byte 0)"),
+    "utf-16 without a mark": ('{"a": 1}'.encode("utf-16-le"), "is not JSON ("),
+    "latin-1": (b'{"a": "\xe9"}', "is not UTF-8 (byte 7)"),
+    "a cut": (b'{\n  "a": 1,\n', "is not JSON (Expecting property name"),
+    "more behind it": (b"{} {}", "is not JSON (Extra data: line 1, column 4)"),
+    "a list": (b"[{}]", "holds [{}]; a JSON object was expected"),
+    "a number": (b"3", "holds 3; a JSON object was expected"),
+    "null": (b"null", "holds None; a JSON object was expected"),
+    "nesting": (b'{"a":' + b"[" * 200_000, "is nested too deeply"),
+    "a key twice": (b'{"a": 1, "b": 2, "a": 1}', "the key a stands twice; keep one"),
+    "a key twice within": (b'{"c": [{"a": 1, "a": 2}]}', "the key a stands twice; keep one"),
+    "a wild key twice": (b'{"\\u001b[31m":1,"\\u001b[31m":1}', r"the key '\x1b[31m' stands twice"),
+    "NaN": (b'{"a": NaN}', "NaN is not JSON; a finite number was expected"),
+    "Infinity": (b'{"a": -Infinity}', "-Infinity is not JSON"),
+    "1e400": (b'{"a": -1e400}', "-1e400 is beyond float64"),
+    "5000 digits": (b'{"a": ' + b"9" * 5000 + b"}", "holds a number that is too long"),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), MALFORMED.values(), ids=MALFORMED)
+def test_json_is_read_strictly(data: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.json"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError) as raised, within(10):
+        read_json(path, error=ConfigError)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert words in str(raised.value)
+    with pytest.raises(CheckpointError, match=r"^header: "):
+        decode_json(data, where="header", error=CheckpointError)
+
+
+def test_good_json_is_what_it_says() -> None:
+    data = ' {"a": [1, -2.5, 1e-12, null, true], "é": {"b": "\\ud83d\\ude00"}, "n": 1e308}\n'
+    expected = {"a": [1, -2.5, 1e-12, None, True], "é": {"b": "\N{GRINNING FACE}"}, "n": 1e308}
+    assert decode_json(data.encode(), where="x", error=ConfigError) == expected
+
+
+def test_a_key_twice_among_many_is_found_in_time() -> None:
+    members = ",".join(f'"{n}":0' for n in range(200_000))
+    data = f'{{{members},"199999":0}}'.encode()
+    with pytest.raises(ConfigError, match="the key 199999 stands twice"), within(10):
+        decode_json(data, where="x", error=ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("name", "force", "words"),
+    [
+        ("missing/out.npz", True, "missing does not exist; make it first"),
+        ("folder", True, "is a folder; name a file"),
+        ("file", False, "already exists and was left as it is; --force replaces it"),
+        ("pipe", True, "is a pipe, socket or device; name a regular file"),
+        ("device", True, "is a pipe, socket or device; name a regular file"),
+        ("x" * 300, True, "cannot be looked at (File name too long)"),
+    ],
+)
+def test_outputs_that_cannot_be(name: str, force: bool, words: str, tmp_path: Path) -> None:  # H6
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"old")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/null")
+    with pytest.raises(OutputError) as raised, within(5):
+        check_output(tmp_path / name, force=force)
+    assert str(raised.value).startswith(f"{tmp_path / name}: ")
+    assert words in str(raised.value)
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_outputs_that_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    check_output(tmp_path / "new", force=False)
+    check_output(tmp_path / "file", force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("step", ["open", "write", "fsync", "replace"])
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_failed_write_changes_nothing(
+    step: str, failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # J1, K6
+    path = tmp_path / "trace.npz"
+    path.write_bytes(b"old")
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    class Full(io.BufferedWriter):
+        def write(self, data: Any, /) -> int:
+            super().write(data[:1])
+            raise failure
+
+    with monkeypatch.context() as patch:
+        if step == "open":
+            patch.setattr(Path, "open", fail)
+        elif step == "write":
+            patch.setattr(Path, "open", lambda self, mode: Full(io.FileIO(self, mode[0])))
+        elif step == "fsync":
+            patch.setattr(os, "fsync", fail)
+        else:
+            patch.setattr(Path, "replace", fail)
+        expected = OutputError if isinstance(failure, OSError) else KeyboardInterrupt
+        with pytest.raises(expected) as raised:
+            write_atomically(path, b"new")
+    if expected is OutputError:
+        assert str(raised.value).startswith(f"{path}: could not be written (No space left)")
+        assert "nothing changed" in str(raised.value)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["trace.npz"]
+
+
+def test_a_write_is_flushed_and_takes_the_name_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trace.npz"
+    path.write_bytes(b"old")
+    events: list[tuple[str, bytes]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def logged_fsync(descriptor: int) -> None:
+        (temporary,) = tmp_path.glob(".trace*.tmp")
+        events.append(("fsync", temporary.read_bytes()))
+        fsync(descriptor)
+
+    def logged_replace(self: Path, target: Path) -> Path:
+        assert self.parent == target.parent  # another file system could not do it in one step
+        events.append(("replace", path.read_bytes()))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", logged_fsync)
+    monkeypatch.setattr(Path, "replace", logged_replace)
+    write_atomically(path, b"new")
+    assert events == [("fsync", b"new"), ("replace", b"old")]
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["trace.npz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gone/out", "No such file or directory"),
+        ("file/out", "Not a directory"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_place_that_cannot_be_written_to(name: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=rf"could not be written \({words}\); nothing changed"):
+        write_atomically(tmp_path / name, b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
