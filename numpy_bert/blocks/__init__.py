@@ -1,0 +1,1 @@
+"""BERT out of ops, readable."""

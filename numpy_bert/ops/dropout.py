@@ -1,0 +1,126 @@
+"""Inverted dropout, with a mask that can be drawn apart, kept and handed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.errors import InputError
+
+__all__ = ["DropoutSteps", "draw_keep", "dropout"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DropoutSteps:
+    """The mask (None where dropout is off) and the output of `dropout`."""
+
+    keep: BoolArray | None
+    output: Array
+
+
+def draw_keep(shape: tuple[int, ...], p: float, rng: np.random.Generator) -> BoolArray:
+    """Draw which elements dropout keeps, each with probability 1 - p.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the array that the mask is for.
+    p : float
+        Probability to drop, in [0, 1).
+    rng : numpy.random.Generator
+        Its state moves on by one float32 for each element.
+
+    Returns
+    -------
+    ndarray of shape `shape`, bool
+        True where an element is kept.
+
+    Raises
+    ------
+    InputError
+        If `p` is outside [0, 1) or `rng` is no Generator.
+
+    Examples
+    --------
+    >>> int(draw_keep((1000,), 0.1, np.random.default_rng(0)).sum())
+    904
+    """
+    _check_probability(p)
+    if not isinstance(rng, np.random.Generator):
+        raise InputError(
+            f"rng: {type(rng).__name__}; a numpy.random.Generator was expected, as "
+            "numpy.random.default_rng(seed) makes."
+        )
+    return rng.random(shape, dtype=np.float32) >= p
+
+
+def dropout(
+    x: Array,
+    p: float,
+    *,
+    rng: np.random.Generator | None = None,
+    keep: npt.ArrayLike | None = None,
+) -> DropoutSteps:
+    """Drop elements and scale the kept ones by 1 / (1 - p), so that the expectation stays.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64
+        Never modified.
+    p : float
+        Probability to drop, in [0, 1).
+    rng : numpy.random.Generator, optional
+        Draws the mask. Without `rng` and `keep` dropout is off and `x` passes through.
+    keep : array_like of bool, shape of `x`, optional
+        A mask made elsewhere (by `draw_keep`, or by another framework), used instead.
+
+    Returns
+    -------
+    DropoutSteps
+        keep (the mask, None when off) and output, both of the shape of `x`.
+
+    Raises
+    ------
+    InputError
+        If `p` is outside [0, 1), `keep` has another shape or dtype, or both sources are given.
+
+    Notes
+    -----
+    The scale is 1 / (1 - p) in the dtype of `x`, and a dropped element is ``x * 0``: both are
+    torch's, to the last bit (aten/src/ATen/native/Dropout.cpp), signed zeros included.
+
+    References
+    ----------
+    .. [1] Srivastava et al., "Dropout", JMLR 15, 2014, section 10 (the inverted form).
+
+    Examples
+    --------
+    >>> dropout(np.array([1.0, 2.0, 3.0]), 0.5, keep=[True, False, True]).output
+    array([2., 0., 6.])
+    """
+    _check_probability(p)
+    if rng is not None and keep is not None:
+        raise InputError("dropout: both rng and keep were given; give the mask or its source.")
+    if rng is not None:
+        mask = draw_keep(x.shape, p, rng)
+    elif keep is not None:
+        mask = np.asarray(keep)
+        if mask.dtype != np.bool_ or mask.shape != x.shape:
+            raise InputError(
+                f"dropout: keep is {mask.dtype} of shape {mask.shape}; bool of shape {x.shape} "
+                "was expected."
+            )
+    else:
+        return DropoutSteps(keep=None, output=x)
+    one = np.ones((), dtype=x.dtype)
+    noise = np.where(mask, one / x.dtype.type(1.0 - p), x.dtype.type(0.0))
+    return DropoutSteps(keep=mask, output=x * noise)
+
+
+def _check_probability(p: float) -> None:
+    """Raise InputError unless p is in [0, 1); NaN is not."""
+    if not 0.0 <= p < 1.0:
+        raise InputError(f"dropout: p = {p!r}; a probability in [0, 1) was expected.")
