@@ -1,0 +1,177 @@
+"""Where the hub's cache keeps a model, found without importing the hub client.
+
+The layout and the environment variables are huggingface_hub's own, so what transformers has
+downloaded is found, and the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from numpy_bert.errors import InputError
+from numpy_bert.files import quoted
+from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
+
+__all__ = [
+    "MODEL_FILES",
+    "SMALL_FILES",
+    "TOKENIZER_FILES",
+    "CachedRepository",
+    "demo_folder",
+    "is_offline",
+    "local_folder",
+    "missing_files",
+    "used_files",
+]
+
+# What a reader needs: one file of each row.
+MODEL_FILES = (("config.json",), (SINGLE, INDEX))
+TOKENIZER_FILES = (("tokenizer.json", "vocab.txt"),)
+# What is taken from a repository where it exists, besides the weights and the config.json of each
+# folder that modules.json names. config.json comes last: where it is, the rest is complete.
+SMALL_FILES = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "vocab.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "config.json",
+)
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_TRUE = {"1", "ON", "YES", "TRUE"}
+
+
+class CachedRepository:
+    """One model's corner of the hub's cache.
+
+    Parameters
+    ----------
+    name : str
+        ``owner/model`` or ``model``.
+    cache_dir : path, optional
+        The cache; by default HF_HUB_CACHE, HF_HOME/hub or ~/.cache/huggingface/hub.
+
+    Raises
+    ------
+    InputError
+        If `name` cannot be a repository's.
+    """
+
+    def __init__(self, name: str, cache_dir: str | Path | None) -> None:
+        if not _REPOSITORY.fullmatch(name) or "--" in name or ".." in name or len(name) > 96:
+            raise InputError(
+                f"model: {quoted(repr(name))} is neither a folder that exists nor the name of a "
+                "repository, as 'owner/model'."
+            )
+        self.name = name
+        self.cache = Path(cache_dir).expanduser() if cache_dir is not None else _default_cache()
+        self.folder = self.cache / f"models--{name.replace('/', '--')}"
+
+    def snapshot(self, revision: str | None) -> Path | None:
+        """Return the folder of a revision (branch, tag or commit), None if it is not cached."""
+        commit = self.commit(revision)
+        folder = self.folder / "snapshots" / commit if commit else None
+        return folder if folder is not None and folder.is_dir() else None
+
+    def commit(self, revision: str | None) -> str | None:
+        """Return the commit that a revision named when it was last asked for."""
+        if revision is not None and _COMMIT.fullmatch(revision):
+            return revision
+        try:
+            text = self.reference(revision).read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        # A reference is a file that anyone may have written: nothing but a commit becomes a path.
+        return text if _COMMIT.fullmatch(text) else None
+
+    def reference(self, revision: str | None) -> Path:
+        """Return the file that records what a branch or tag pointed to."""
+        name = "main" if revision is None else revision
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name) or ".." in name:
+            raise InputError(f"revision: {quoted(repr(name))} is no branch, tag or commit.")
+        return self.folder / "refs" / name
+
+
+def is_offline() -> bool:
+    """Tell whether HF_HUB_OFFLINE forbids requests."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
+
+
+def demo_folder() -> Path:
+    """Return the folder of the built-in model."""
+    return Path(__file__).parent.parent / "demo"
+
+
+def local_folder(name_or_path: str | Path) -> Path | None:
+    """Return the folder that a name means without any cache, None if it is a repository's name.
+
+    The string ``"demo"`` is the built-in model; a folder of that name is ``"./demo"`` or a Path.
+
+    Raises
+    ------
+    InputError
+        If it can only be a path and there is no such folder, or it is a file.
+    """
+    if not isinstance(name_or_path, (str, Path)) or not str(name_or_path).strip():
+        raise InputError(
+            f"model: {quoted(repr(name_or_path))}; a folder or a repository's name was expected."
+        )
+    if name_or_path == "demo":
+        return demo_folder()
+    path = Path(name_or_path).expanduser()
+    try:
+        if path.is_dir():
+            return path
+        is_file = path.exists()
+    except OSError as failure:
+        raise InputError(f"model: {quoted(path)} cannot be a folder ({failure}).") from None
+    except ValueError:
+        raise InputError(f"model: {quoted(repr(str(path)))} cannot be a path.") from None
+    if is_file:
+        raise InputError(f"model: {path} is a file; name the folder that holds config.json.")
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1:
+        raise InputError(f"model: there is no folder {quoted(text)}.")
+    return None
+
+
+def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
+    """Return what a reader needs and the folder does not have, shards included."""
+    missing = []
+    for row in needs:
+        found = next((name for name in row if (folder / name).exists()), None)
+        if found is None:
+            missing.append(" or ".join(row))
+        elif found == INDEX:
+            names = sorted(set(shard_names(folder).values()))
+            missing += [name for name in names if not (folder / name).exists()]
+    return missing
+
+
+def used_files(folder: Path) -> list[Path]:
+    """Return the files of a snapshot that numpy_bert reads, of those that are there."""
+    if (folder / SINGLE).exists():
+        weights = [SINGLE]
+    elif (folder / INDEX).exists():
+        weights = [INDEX, *sorted(set(shard_names(folder).values()))]
+    else:
+        weights = []
+    names = [folder / name for name in (*SMALL_FILES, *weights)]
+    return [path for path in (*names, *sorted(folder.glob("*/config.json"))) if path.exists()]
+
+
+def _default_cache() -> Path:
+    """Return the hub's cache as its own client finds it."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.path.expandvars(os.environ[variable])).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{shared}/huggingface"
+    return Path(os.path.expandvars(home)).expanduser() / "hub"

@@ -1,0 +1,212 @@
+"""A folder's weights, single or sharded, as one table of tensors under canonical keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpy_bert.errors import CheckpointError
+from numpy_bert.files import quoted, read_json
+from numpy_bert.loading.keys import BUFFERS, canonical
+from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
+
+__all__ = ["INDEX", "SINGLE", "Checkpoint", "open_checkpoint", "shard_names"]
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+_LARGEST_INDEX = 25_000_000
+# Only files of this very folder: neither a path nor a Windows drive, and no name too long for one.
+_PLAIN_NAME = re.compile(r"[^./\\:][^/\\:]{0,60}\.safetensors")
+_LONGEST_LIST = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """The tensors of a folder by canonical key; no data has been read.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        The safetensors files in use.
+    tensors : mapping of str to StoredTensor
+        By canonical key (see `numpy_bert.loading.keys`); a tensor's own name is in it.
+    notes : tuple of str
+        What is odd but harmless, as sentences.
+    """
+
+    files: tuple[Path, ...]
+    tensors: Mapping[str, StoredTensor]
+    notes: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What messages call the checkpoint: its file, or the folder of its shards."""
+        return str(self.files[0] if len(self.files) == 1 else self.files[0].parent)
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Open the weights of a folder.
+
+    ``model.safetensors`` is used where it exists, as transformers does, else the shards that
+    ``model.safetensors.index.json`` lists.
+
+    Raises
+    ------
+    CheckpointError
+        If there are no safetensors, a file is malformed, the index and its shards disagree, or
+        two tensors with different bytes claim one key.
+    """
+    notes: list[str] = []
+    if (folder / SINGLE).exists() or not _stands(folder / INDEX):
+        if not _stands(folder / SINGLE):
+            raise CheckpointError(_nothing_found(folder))
+        file = SafetensorsFile(folder / SINGLE)
+        if (folder / INDEX).exists():
+            notes.append(f"{SINGLE} was used; {INDEX} stands beside it and was not.")
+        stored = dict(file.tensors)
+        files: tuple[Path, ...] = (file.path,)
+    else:
+        weight_map = shard_names(folder)
+        names = _existing_shards(folder, weight_map)
+        shards = [SafetensorsFile(folder / name) for name in names]
+        files = tuple(shard.path for shard in shards)
+        stored = _merge(folder, weight_map, shards, notes)
+    return Checkpoint(files, _rename(stored), tuple(notes))
+
+
+def shard_names(folder: Path) -> dict[str, str]:
+    """Read the index: which tensor lies in which file of this folder.
+
+    Raises
+    ------
+    CheckpointError
+        If the index is no JSON object with a non-empty ``weight_map`` of plain file names.
+    """
+    path = folder / INDEX
+    weight_map = _read_index(folder).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{path}: weight_map is missing, empty or no object.")
+    for key, name in weight_map.items():
+        if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name) and name.isprintable()):
+            raise CheckpointError(
+                f"{path}: weight_map[{quoted(repr(key))}] = {quoted(repr(name))}; the plain name "
+                "of a .safetensors file was expected."
+            )
+    return dict(weight_map)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    return read_json(folder / INDEX, error=CheckpointError, limit=_LARGEST_INDEX)
+
+
+def _stands(path: Path) -> bool:
+    """Tell whether a folder has an entry of that name, be it a link to a file that is gone."""
+    return path.exists() or path.is_symlink()
+
+
+def _existing_shards(folder: Path, weight_map: Mapping[str, str]) -> list[str]:
+    """Return the shards that the index lists; all that are missing are named at once."""
+    names = sorted(set(weight_map.values()))
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        more = f" and {len(missing) - _LONGEST_LIST} more" * (len(missing) > _LONGEST_LIST)
+        raise CheckpointError(
+            f"{folder / INDEX}: lists shards that are not there: "
+            f"{', '.join(missing[:_LONGEST_LIST])}{more}. Download them again."
+        )
+    return names
+
+
+def _merge(
+    folder: Path, weight_map: Mapping[str, str], shards: list[SafetensorsFile], notes: list[str]
+) -> dict[str, StoredTensor]:
+    """Put the tensors of all shards into one table, each where the index says."""
+    index = folder / INDEX
+    by_name = {shard.path.name: shard for shard in shards}
+    lost = [key for key, name in weight_map.items() if key not in by_name[name].tensors]
+    if lost:
+        where = ", ".join(f"{quoted(key)} (in {weight_map[key]})" for key in lost[:_LONGEST_LIST])
+        raise CheckpointError(f"{index}: tensors are not in the shard that it names: {where}.")
+    merged: dict[str, StoredTensor] = {}
+    for shard in shards:
+        for key, tensor in shard.tensors.items():
+            if key in merged:
+                _check_equal(merged[key], tensor)
+            merged[key] = merged.get(key, tensor)
+    unlisted = [key for key in merged if key not in weight_map]
+    if unlisted:
+        notes.append(
+            f"{index.name} does not list {len(unlisted)} tensors that its shards hold, "
+            f"{quoted(unlisted[0])} first; they were read all the same."
+        )
+    metadata = _read_index(folder).get("metadata")
+    claimed = metadata.get("total_size") if isinstance(metadata, dict) else None
+    total = sum(tensor.nbytes for tensor in merged.values())
+    if claimed is not None and claimed != total:
+        notes.append(f"{index.name}: total_size is {quoted(claimed)}, the shards hold {total}.")
+    return merged
+
+
+def _rename(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Give every tensor its canonical key and check the buffers."""
+    renamed: dict[str, StoredTensor] = {}
+    for name, tensor in stored.items():
+        key = canonical(name)
+        if key in renamed:
+            _check_equal(renamed[key], tensor)
+        renamed[key] = renamed.get(key, tensor)
+    for key in BUFFERS & renamed.keys():
+        _check_buffer(key, renamed[key])
+    return renamed
+
+
+def _check_equal(first: StoredTensor, second: StoredTensor) -> None:
+    """Raise CheckpointError unless two tensors for one key are the same, to the bit."""
+    same = (first.dtype, first.shape) == (second.dtype, second.shape) and np.array_equal(
+        first.file.data(first, mapped=True), second.file.data(second, mapped=True)
+    )
+    if not same:
+        raise CheckpointError(
+            f"{first.file.path}: {quoted(first.name)} and {second.file.path}: "
+            f"{quoted(second.name)} are one parameter, {quoted(canonical(first.name))}, "
+            "with different values; keep one of them."
+        )
+
+
+def _check_buffer(key: str, tensor: StoredTensor) -> None:
+    """Raise CheckpointError unless a stored buffer holds what BERT computes itself.
+
+    The shape is checked first: rows of at most one entry for each position.
+    """
+    if not 0 < tensor.nbytes <= 1 << 20 or len(tensor.shape) not in (1, 2):
+        raise CheckpointError(
+            f"{tensor.file.path}: {quoted(tensor.name)} has shape {quoted(tensor.shape)}; "
+            "(1, positions) was expected."
+        )
+    values = tensor.read(mapped=True)
+    right = np.arange(tensor.shape[-1]) if key.endswith("position_ids") else 0
+    if not (values == right).all():
+        raise CheckpointError(
+            f"{tensor.file.path}: {quoted(tensor.name)}: stored positions differ from 0, 1, 2, ... "
+            "(token types: from 0); this model was trained with another numbering."
+        )
+
+
+def _nothing_found(folder: Path) -> str:
+    """Say what was missing, and what there is instead."""
+    pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(
+        p.name for p in folder.glob("*.pt")
+    )
+    message = f"{folder}: has neither {SINGLE} nor {INDEX}."
+    if pickles:
+        message += (
+            f" {quoted(pickles[0])} is a pickle, which can run code when it is opened and is "
+            "refused; save the model as safetensors (transformers: save_pretrained)."
+        )
+    return message

@@ -1,0 +1,169 @@
+"""From a model's name to a folder: local, cached, or fetched from the hub and verified."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from numpy_bert.errors import IntegrityError, OfflineError
+from numpy_bert.files import quoted
+from numpy_bert.loading.cache import (
+    MODEL_FILES,
+    CachedRepository,
+    is_offline,
+    local_folder,
+    missing_files,
+    used_files,
+)
+from numpy_bert.loading.client import download
+from numpy_bert.loading.integrity import forget, remove, unverified, verify
+
+__all__ = ["fetch", "find", "verify_again"]
+
+
+def fetch(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: bool | str = False,
+) -> Path:
+    """Bring a published checkpoint into the cache, or up to date, and return its folder.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A folder, ``"demo"`` (built in), or a repository's name such as ``"bert-base-uncased"``.
+        A folder wins and is returned as it is.
+    revision : str, optional
+        Branch, tag or commit; ``main`` by default. It is resolved once, to a commit that then
+        holds for every file.
+    cache_dir : path, optional
+        The cache, in huggingface_hub's layout. By default HF_HUB_CACHE, HF_HOME/hub or
+        ~/.cache/huggingface/hub, so a model that transformers has downloaded is found.
+    local_files_only : bool
+        Make no request; so does the environment variable HF_HUB_OFFLINE=1.
+    token : bool or str
+        For private and gated models: a token, or True for the saved one. By default none is sent.
+
+    Returns
+    -------
+    Path
+        A folder with config.json, the tokenizer's files, the weights (``model.safetensors``, or
+        its index and the shards that it lists), and the sentence-transformers files.
+
+    Raises
+    ------
+    OfflineError
+        If the hub was not asked or did not answer, and the cache has no complete copy.
+    HubError
+        If the repository or revision does not exist, is gated, or the hub fails.
+    IntegrityError
+        If a file's hash is wrong twice, or an etag is no hash.
+    CheckpointError
+        If the repository has no safetensors. Pickles are refused: opening one runs its code.
+
+    Examples
+    --------
+    >>> from numpy_bert import fetch
+    >>> fetch("demo").name
+    'demo'
+    """
+    folder = local_folder(name_or_path)
+    if folder is not None:
+        return folder
+    repository = CachedRepository(str(name_or_path), cache_dir)
+    if local_files_only or is_offline():
+        return _cached(repository, revision, MODEL_FILES, "no request was allowed (offline)")
+    try:
+        return download(repository, revision, token)
+    except OfflineError as failure:
+        # The last good copy stays usable, but nobody should take it for the newest.
+        reason = str(failure).removeprefix(f"{repository.name}: ")
+        snapshot = _cached(repository, revision, MODEL_FILES, reason)
+        warnings.warn(
+            f"{repository.name}: {reason} The cached commit {snapshot.name} is used.",
+            stacklevel=2,
+        )
+        return snapshot
+
+
+def find(
+    name_or_path: str | Path,
+    *,
+    needs: Sequence[Sequence[str]],
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: bool | str = False,
+) -> Path:
+    """Return the folder of a model, from the cache without any request where that is possible.
+
+    What every ``from_pretrained`` uses. `needs` says which files its reader cannot do without,
+    one of each row; the rest, and the errors, are as in `fetch`.
+    """
+    folder = local_folder(name_or_path)
+    if folder is not None:
+        return folder
+    repository = CachedRepository(str(name_or_path), cache_dir)
+    offline = local_files_only or is_offline()
+    snapshot = repository.snapshot(revision)
+    if snapshot is None or missing_files(snapshot, needs):
+        if offline:
+            return _cached(repository, revision, needs, "no request was allowed (offline)")
+        return fetch(name_or_path, revision=revision, cache_dir=cache_dir, token=token)
+    try:
+        _verify(snapshot)
+    except IntegrityError:
+        if offline:
+            raise
+        _discard_bad(snapshot)
+        return fetch(name_or_path, revision=snapshot.name, cache_dir=cache_dir, token=token)
+    return snapshot
+
+
+def verify_again(folder: Path) -> list[Path]:
+    """Hash all files of a snapshot anew and return them; raise IntegrityError at a bad one."""
+    paths = used_files(folder)
+    forget(paths)
+    checked = list(unverified(paths))
+    _verify(folder)
+    return checked
+
+
+def _cached(
+    repository: CachedRepository,
+    revision: str | None,
+    needs: Sequence[Sequence[str]],
+    reason: str,
+) -> Path:
+    """Return a complete, verified snapshot from the cache, or raise OfflineError with `reason`."""
+    snapshot = repository.snapshot(revision)
+    missing = missing_files(snapshot, needs) if snapshot is not None else []
+    if snapshot is None or missing:
+        lacks = f"lacks {', '.join(missing)}" if missing else "has no copy"
+        named = f" at revision {quoted(revision)}" if revision is not None else ""
+        raise OfflineError(
+            f"{repository.name}{named}: the cache {repository.cache} {lacks}, and "
+            f"{reason.rstrip('.')}. Get it where there is a network: "
+            f"numpy-bert fetch {repository.name}"
+        )
+    _verify(snapshot)
+    return snapshot
+
+
+def _verify(snapshot: Path) -> None:
+    """Hash what has not been checked yet."""
+    for path in unverified(used_files(snapshot)):
+        verify(path)
+
+
+def _discard_bad(snapshot: Path) -> None:
+    """Remove every corrupt file of a snapshot, so that only those are fetched again."""
+    for path in list(unverified(used_files(snapshot))):
+        try:
+            verify(path)
+        except IntegrityError:
+            remove(path)

@@ -1,0 +1,210 @@
+"""From a checkpoint's tensors to parameters: complete, of the right shapes, of one dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numpy_bert.arrays import Array, place
+from numpy_bert.config import BertConfig
+from numpy_bert.errors import CheckpointError
+from numpy_bert.files import quoted
+from numpy_bert.loading.checkpoint import Checkpoint
+from numpy_bert.loading.keys import BUFFERS, foreign_model, near_miss
+from numpy_bert.loading.stored import StoredTensor
+from numpy_bert.parameters import (
+    TIED,
+    BertParameters,
+    pretraining_shapes,
+    shapes,
+)
+
+__all__ = ["LoadingInfo", "check_tied", "check_weights", "read_weight"]
+
+_LONGEST_LIST = 20
+# Pairs of keys that are compared for a misspelling: some tenths of a second.
+_MOST_COMPARED = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingInfo:
+    """What a checkpoint held and what became of it.
+
+    Attributes
+    ----------
+    files : tuple of str
+        The safetensors files that were used.
+    missing_keys : tuple of str
+        Parameters that the model can do without and the checkpoint does not have (the pooler).
+    unexpected_keys : tuple of str
+        Tensors of the checkpoint that this model does not use, under their own names.
+    cast : tuple of (key, stored dtype, dtype)
+        Tensors that are not used in the dtype in which they are stored.
+    notes : tuple of str
+        What else is odd about the files, as sentences.
+    """
+
+    files: tuple[str, ...]
+    missing_keys: tuple[str, ...]
+    unexpected_keys: tuple[str, ...]
+    cast: tuple[tuple[str, str, str], ...]
+    notes: tuple[str, ...]
+
+
+def check_weights(checkpoint: Checkpoint, config: BertConfig, dtype: np.dtype[Any]) -> LoadingInfo:
+    """Check that a checkpoint is a whole BertModel of the config's sizes, reading headers only.
+
+    Returns
+    -------
+    LoadingInfo
+        What is missing (and may be), unused, and to be cast.
+
+    Raises
+    ------
+    CheckpointError
+        One error for all missing keys and wrong shapes, with near misses among the unknown keys;
+        or the name of the other model that the keys belong to.
+    """
+    tensors = checkpoint.tensors
+    needed = shapes(BertParameters, config)
+    pooler = {key for key in needed if key.startswith("pooler.")}
+    missing = [key for key in needed if key not in tensors]
+    if len(missing) > len(needed) // 2:
+        _refuse_foreign(checkpoint)
+    optional = pooler if pooler.isdisjoint(tensors) else set()
+    required = [key for key in missing if key not in optional]
+    misfits = _misfits(checkpoint, config)
+    if required or misfits:
+        raise CheckpointError(_complaint(checkpoint, config, required, misfits))
+    used = {key: tensors[key] for key in needed if key in tensors}
+    known = used.keys() | BUFFERS
+    return LoadingInfo(
+        files=tuple(str(path) for path in checkpoint.files),
+        missing_keys=tuple(missing),
+        unexpected_keys=tuple(tensor.name for key, tensor in tensors.items() if key not in known),
+        cast=tuple(
+            (key, stored.dtype, dtype.name)
+            for key, stored in used.items()
+            if stored.dtype != _CODES[dtype.name]
+        ),
+        notes=checkpoint.notes,
+    )
+
+
+_CODES = {"float32": "F32", "float64": "F64"}
+
+
+def read_weight(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> Array:
+    """Return a weight in `dtype`, read-only; mapped where it is stored so.
+
+    Raises
+    ------
+    CheckpointError
+        If a float64 value does not fit into float32. F16, BF16 and F32 widen exactly.
+    """
+    stored = tensor.read(mapped=mapped)
+    with np.errstate(all="ignore"):  # also where the caller's own settings would raise
+        weight = stored.astype(dtype, copy=False)
+    if tensor.dtype == "F64" and dtype == np.float32:
+        lost = np.argwhere(np.isfinite(stored) & ~np.isfinite(weight))
+        if len(lost):
+            first = tuple(int(i) for i in lost[0])
+            raise CheckpointError(
+                f"{tensor.file.path}: {quoted(tensor.name)}{place(first)} = {stored[first]} does "
+                "not fit into float32; load with dtype='float64'."
+            )
+    weight.flags.writeable = False
+    return weight
+
+
+def check_tied(checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError if two tensors that BERT ties to each other differ.
+
+    Reads both tensors whole; a checkpoint that stores only one of them passes.
+    """
+    for key, partner in TIED.items():
+        copy, original = checkpoint.tensors.get(key), checkpoint.tensors.get(partner)
+        if copy is None or original is None:
+            continue
+        if copy.shape != original.shape or not np.array_equal(
+            copy.read(mapped=True), original.read(mapped=True), equal_nan=True
+        ):
+            raise CheckpointError(
+                f"{checkpoint.label}: {quoted(copy.name)} and {quoted(original.name)} are tied in "
+                "BERT and must be equal, but differ."
+            )
+
+
+def _misfits(checkpoint: Checkpoint, config: BertConfig) -> list[str]:
+    """Describe every known tensor whose shape or dtype does not fit."""
+    found = []
+    for key, shape in pretraining_shapes(config).items():
+        tensor = checkpoint.tensors.get(key)
+        if tensor is None:
+            continue
+        if tensor.shape != shape:
+            found.append(
+                f"{quoted(tensor.name)} is {tensor.shape}, config.json says {shape}"
+                f"{_reason(tensor.shape, shape)}"
+            )
+        elif not tensor.is_float:
+            found.append(
+                f"{quoted(tensor.name)} has dtype {quoted(tensor.dtype)}, "
+                "which is not supported for weights (F32, F16, BF16, F64)"
+            )
+    return found
+
+
+def _reason(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Guess why a shape is wrong."""
+    if 0 in found or len(found) != len(expected):
+        return ""
+    if found == expected[::-1] and len(found) == 2:
+        return "  (transposed, as TensorFlow stores it?)"
+    if len(found) == 2 and found[1] == expected[1]:
+        padded = -(-expected[0] // 8) * 8 == found[0]
+        return "  (rows padded to a multiple of 8?)" if padded else "  (another model's config?)"
+    return "  (another model's config?)"
+
+
+def _refuse_foreign(checkpoint: Checkpoint) -> None:
+    """Name the other model rather than list hundreds of missing keys."""
+    model = foreign_model(checkpoint.tensors)
+    if model is not None:
+        raise CheckpointError(
+            f"{checkpoint.label}: looks like {model}, which is not supported; BERT is."
+        )
+
+
+def _complaint(
+    checkpoint: Checkpoint, config: BertConfig, missing: list[str], misfits: list[str]
+) -> str:
+    """Write one message for everything that is wrong, unknown near misses beside it."""
+    known = {*pretraining_shapes(config), *BUFFERS, *TIED}
+    unknown = [key for key in checkpoint.tensors if key not in known] if missing else []
+    counts = [
+        f"{len(missing)} key{'s' * (len(missing) != 1)} missing" if missing else "",
+        f"{len(unknown)} unknown" if unknown else "",
+        f"{len(misfits)} of the wrong shape or dtype" if misfits else "",
+    ]
+    lines = [f"{checkpoint.label}: {', '.join(filter(None, counts))}."]
+    lines += _listed("missing  ", missing)
+    hints = []
+    for number, key in enumerate(unknown):
+        twin = near_miss(key, missing) if number * len(missing) < _MOST_COMPARED else None
+        name = quoted(checkpoint.tensors[key].name)
+        hints.append(f"{name}   (did you mean {twin}?)" if twin else name)
+    hints.sort(key=lambda line: "did you mean" not in line)
+    lines += _listed("unknown  ", hints)
+    lines += _listed("misfit   ", misfits)
+    return "\n".join(lines)
+
+
+def _listed(label: str, items: list[str]) -> list[str]:
+    """Write items one to a line, the first `_LONGEST_LIST` of them."""
+    lines = [f"  {label}{item}" for item in items[:_LONGEST_LIST]]
+    if len(items) > _LONGEST_LIST:
+        lines.append(f"  {label}... and {len(items) - _LONGEST_LIST} more")
+    return lines

@@ -1,0 +1,478 @@
+"""The fetcher against a stand-in hub: cold, warm, offline, corrupted, hostile, moved, killed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numpy_bert import (
+    BertModel,
+    BertTokenizer,
+    CheckpointError,
+    HubError,
+    InputError,
+    IntegrityError,
+    OfflineError,
+    fetch,
+)
+from numpy_bert.loading import client, integrity
+from numpy_bert.loading.cache import demo_folder
+from numpy_bert.loading.hub import verify_again
+from tests.support.checkpoints import TINY, random_tensors, serialize, write_shards
+from tests.support.hub import StandInHub, hub_environment
+
+REPO = "someone/tiny-bert"
+DEMO = {path.name: path.read_bytes() for path in demo_folder().iterdir()}
+FILES: dict[str, bytes] = {
+    **{name: DEMO[name] for name in ("config.json", "tokenizer.json", "tokenizer_config.json")},
+    "model.safetensors": DEMO["model.safetensors"],
+    "modules.json": json.dumps([{"path": ""}, {"path": "1_Pooling"}]).encode(),
+    "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
+    "sentence_bert_config.json": b'{"max_seq_length": 256}',
+    # What is not taken:
+    "README.md": b"card",
+    "pytorch_model.bin": b"\x80\x02pickle",
+    "onnx/model.onnx": b"onnx",
+    "other.safetensors": b"unlisted",
+    "2_Other/config.json": b"{}",
+}
+TAKEN = {
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "model.safetensors",
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]:
+    with StandInHub() as stand_in:
+        for name, value in hub_environment(stand_in, tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        import huggingface_hub.constants
+
+        # Read once, when the client was imported, perhaps by an earlier test.
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 2)
+        monkeypatch.setattr(client, "_DEADLINE", 2.0)
+        yield stand_in
+
+
+@pytest.fixture
+def commit(hub: StandInHub) -> str:
+    return hub.add_commit(REPO, FILES)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def cache_of(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "hub" / f"models--{REPO.replace('/', '--')}"
+
+
+def test_cold_then_warm_without_a_request(hub: StandInHub, commit: str, tmp_path: Path) -> None:
+    folder = fetch(REPO)
+    assert folder == cache_of(tmp_path) / "snapshots" / commit
+    assert contents(folder) == {name: FILES[name] for name in TAKEN}
+    assert (cache_of(tmp_path) / "refs" / "main").read_text() == commit
+    resolved = [request for request in hub.requests if request.part["verb"] == "resolve"]
+    # One commit for every file, and nobody's token.
+    assert {request.part["revision"] for request in resolved} == {commit}
+    assert not any("authorization" in request.headers for request in hub.requests)
+    hub.reset_log()
+    model = BertModel.from_pretrained(REPO)
+    tokenizer = BertTokenizer.from_pretrained(REPO)
+    assert model.embeddings(tokenizer("a", return_tensors="np")["input_ids"]).shape == (1, 3, 128)
+    assert hub.requests == []
+    # `fetch` asks what the branch is now, and nothing more.
+    assert fetch(REPO) == folder
+    assert len(hub.requests) == 1
+    assert hub.requests[0].part["api"]
+
+
+def test_a_model_is_fetched_when_it_is_first_used(hub: StandInHub, commit: str) -> None:
+    assert BertTokenizer.from_pretrained(REPO).vocab_size == 8000
+    hub.reset_log()
+    BertModel.from_pretrained(REPO)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("how", ["argument", "variable"])
+def test_offline(
+    hub: StandInHub, commit: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:  # I1
+    options: dict[str, Any] = {"local_files_only": True} if how == "argument" else {}
+    if how == "variable":
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    started = time.perf_counter()
+    for call in (fetch, BertModel.from_pretrained, BertTokenizer.from_pretrained):
+        with pytest.raises(OfflineError, match=r"has no copy, and no request was allowed.*fetch"):
+            call(REPO, **options)
+    assert time.perf_counter() - started < 1
+    assert hub.requests == []
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    folder = fetch(REPO)
+    if how == "variable":
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub.reset_log()
+    assert fetch(REPO, **options) == folder
+    assert BertModel.from_pretrained(REPO, **options).config.hidden_size == 128
+    assert fetch(REPO, revision=commit, **options) == folder
+    assert hub.requests == []
+
+
+def test_another_cache(hub: StandInHub, commit: str, tmp_path: Path) -> None:
+    folder = fetch(REPO, cache_dir=tmp_path / "elsewhere")
+    assert folder.is_relative_to(tmp_path / "elsewhere")
+    assert BertModel.from_pretrained(REPO, cache_dir=tmp_path / "elsewhere").dtype == "float32"
+    with pytest.raises(OfflineError):
+        fetch(REPO, local_files_only=True)
+
+
+def test_a_moved_branch_is_still_one_commit(hub: StandInHub, commit: str) -> None:  # I14
+    other = hub.add_commit(REPO, {**FILES, "config.json": b"{}"}, branch="other")
+    hub.fault("move", on="HEAD", path="tokenizer.json", times=1, sha=other)
+    folder = fetch(REPO)
+    assert folder.name == commit
+    assert (folder / "config.json").read_bytes() == FILES["config.json"]
+    # The next fetch sees the new head; the old snapshot stays.
+    assert fetch(REPO).name == other
+    assert (folder / "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_branches_tags_and_commits(hub: StandInHub, commit: str) -> None:
+    other = hub.add_commit(REPO, {**FILES, "vocab.txt": b"x"}, branch="refs/pr/1")
+    assert fetch(REPO, revision="refs/pr/1").name == other
+    assert fetch(REPO, revision=commit).name == commit
+    hub.reset_log()
+    assert BertModel.from_pretrained(REPO, revision="refs/pr/1").config.hidden_size == 128
+    assert hub.requests == []
+    with pytest.raises(HubError, match="no such branch, tag or commit"):
+        fetch(REPO, revision="absent")
+    with pytest.raises(InputError, match="is no branch, tag or commit"):
+        fetch(REPO, revision="../../x")
+
+
+def test_only_listed_shards_are_taken(hub: StandInHub, tmp_path: Path) -> None:
+    sharded = write_shards(tmp_path / "sharded")
+    files = contents(sharded)
+    hub.add_commit(REPO, {**files, "tokenizer.json": b"{}", "extra.safetensors": b"x"})
+    folder = fetch(REPO)
+    assert set(contents(folder)) == {*files, "tokenizer.json"}
+    assert BertModel.from_pretrained(REPO).config.hidden_size == TINY["hidden_size"]
+
+
+def test_a_flipped_bit_is_found_and_mended_by_a_second_try(
+    hub: StandInHub, commit: str
+) -> None:  # I9
+    flip = hub.fault("flip", path="model.safetensors", times=1)
+    folder = fetch(REPO)
+    assert flip.fired == 1
+    assert contents(folder) == {name: FILES[name] for name in TAKEN}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
+@pytest.mark.parametrize("fault", ["flip", "html"])
+def test_a_file_that_stays_wrong_is_refused_and_removed(
+    hub: StandInHub, commit: str, tmp_path: Path, name: str, fault: str
+) -> None:  # I9; the large one by sha256, the small one by git's sha1
+    how: dict[str, Any] = {"same_size": True} if fault == "html" else {}
+    declared = hub.fault(fault, path=name, **how)
+    with pytest.raises(IntegrityError, match=r"wrong twice and was removed from the cache"):
+        fetch(REPO)
+    assert declared.fired == 2
+    kept = contents(cache_of(tmp_path))
+    assert not any(path.endswith(f"/{name}") for path in kept)
+    for path, data in kept.items():
+        if "/blobs/" in f"/{path}":
+            header = b"blob %d\0" % len(data)
+            assert Path(path).name in (
+                hashlib.sha256(data).hexdigest(),
+                hashlib.sha1(header + data).hexdigest(),
+            )
+    # Nothing half-done is ever found by name.
+    with pytest.raises(OfflineError):
+        BertModel.from_pretrained(REPO, local_files_only=True)
+    hub.faults.clear()
+    assert contents(fetch(REPO)) == {key: FILES[key] for key in TAKEN}
+
+
+@pytest.mark.parametrize(
+    "etag", ["../../../../outside", '"../../x"', "short", "A" * 64, "g" * 40, "0" * 300, "..", ""]
+)
+@pytest.mark.parametrize("header", ["X-Linked-Etag", "Etag"])
+def test_a_hostile_etag_is_refused_before_it_is_a_path(
+    hub: StandInHub, commit: str, tmp_path: Path, etag: str, header: str
+) -> None:  # I10
+    drop = {"X-Linked-Etag": None} if header == "Etag" else {}
+    hub.fault("headers", on="HEAD", path="model.safetensors", replace={**drop, header: etag})
+    with pytest.raises((IntegrityError, HubError)) as caught:
+        fetch(REPO)
+    if etag:
+        assert isinstance(caught.value, IntegrityError)
+        assert "as etag; a sha256 or a git sha1 was expected" in str(caught.value)
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert not names & {"outside", "x", "short", "A" * 64, "g" * 40}
+    assert not any("model.safetensors" in name for name in names)
+
+
+def test_only_pickles_are_refused_with_the_reason(hub: StandInHub, tmp_path: Path) -> None:
+    hub.add_commit(REPO, {"config.json": b"{}", "pytorch_model.bin": b"\x80\x02"})
+    with pytest.raises(CheckpointError, match=r"only pickled weights.*runs whatever code"):
+        fetch(REPO)
+    assert not (tmp_path / "home").exists()
+    assert all(request.part["api"] for request in hub.requests)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"model.safetensors": b"x"}, "has no config.json"),
+        ({"config.json": b"{}"}, "has no model.safetensors and no model.safetensors.index.json"),
+    ],
+)
+def test_a_repository_without_a_model(hub: StandInHub, files: dict[str, bytes], words: str) -> None:
+    hub.add_commit(REPO, files)
+    with pytest.raises(CheckpointError, match=words):
+        fetch(REPO)
+
+
+def test_a_gated_repository_says_how_to_pass_a_token(hub: StandInHub, commit: str) -> None:
+    hub.gated.add(REPO)
+    with pytest.raises(HubError, match=r"is gated.*token=True.*--token") as caught:
+        fetch(REPO, token="bad-secret")
+    assert "bad-secret" not in str(caught.value)
+    assert fetch(REPO, token="good-token").name == commit
+
+
+def test_a_saved_token_is_sent_only_when_asked(
+    hub: StandInHub, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # I17
+    monkeypatch.setenv("HF_TOKEN", "good-token")
+    fetch(REPO)
+    assert not any("authorization" in request.headers for request in hub.requests)
+    hub.gated.add(REPO)
+    assert fetch(REPO, token=True).name == commit
+
+
+def test_a_repository_that_does_not_exist(hub: StandInHub) -> None:
+    with pytest.raises(HubError, match="no such repository on the hub, or it is private"):
+        fetch("someone/absent")
+
+
+@pytest.mark.parametrize("on", ["API", "HEAD", "GET"])
+def test_a_failing_hub_is_one_error(hub: StandInHub, commit: str, on: Any) -> None:
+    hub.fault("status", on=on, code=500 if on == "GET" else 404 if on == "HEAD" else 503)
+    with pytest.raises(HubError, match=REPO):
+        fetch(REPO)
+
+
+def test_a_login_page_in_place_of_the_hub(hub: StandInHub, commit: str) -> None:  # I9
+    hub.fault("html", on="API")
+    with pytest.raises(HubError, match=r"the hub's answer makes no sense"):
+        fetch(REPO)
+
+
+def test_where_there_are_no_links_copies_are_checked_too(
+    hub: StandInHub, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: False)
+    flip = hub.fault("flip", path="model.safetensors", times=1)
+    folder = fetch(REPO)
+    assert flip.fired == 1
+    assert not (folder / "model.safetensors").is_symlink()
+    assert contents(folder) == {name: FILES[name] for name in TAKEN}
+
+
+def test_a_warm_cache_survives_a_hub_that_is_gone(hub: StandInHub, commit: str) -> None:  # I16
+    folder = fetch(REPO)
+    hub.close()
+    with pytest.warns(UserWarning, match=rf"could not be reached.*cached commit {commit} is used"):
+        assert fetch(REPO) == folder
+
+
+def test_a_hub_that_is_gone_is_given_up_soon(hub: StandInHub) -> None:  # I2
+    hub.close()
+    started = time.perf_counter()
+    with pytest.raises(OfflineError, match=r"could not be reached"):
+        fetch(REPO)
+    assert time.perf_counter() - started < 3
+
+
+def test_a_hub_that_never_answers_is_given_up_at_the_deadline(hub: StandInHub, commit: str) -> None:
+    hub.fault("hang", on="*", seconds=60)
+    started = time.perf_counter()
+    with pytest.raises(OfflineError, match=r"could not be reached"):
+        fetch(REPO)
+    assert time.perf_counter() - started < 2 * 2.0
+
+
+def test_a_connection_that_is_cut_leaves_nothing_partial(
+    hub: StandInHub, commit: str, tmp_path: Path
+) -> None:  # I6
+    for after in (0, 1, len(FILES["model.safetensors"]) // 2):
+        hub.fault("cut", path="model.safetensors", times=1, after=after)
+    for _ in range(4):  # newer clients resume within one call, older ones give up each time
+        with contextlib.suppress(OfflineError):
+            folder = fetch(REPO)
+            break
+        with pytest.raises(OfflineError):
+            BertModel.from_pretrained(REPO, local_files_only=True)
+    assert contents(folder) == {name: FILES[name] for name in TAKEN}
+
+
+CHILD = "import sys; from numpy_bert import fetch; fetch(sys.argv[1])"
+
+
+@pytest.mark.parametrize("wait", [0.9, 1.5])
+def test_a_killed_download_is_completed_by_a_second_run(
+    hub: StandInHub, commit: str, tmp_path: Path, wait: float
+) -> None:  # I6, K6
+    hub.fault("slow", path="model.safetensors", times=1, chunk=1 << 18, delay=0.5)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= hub_environment(hub, tmp_path / "home")
+    child = subprocess.Popen([sys.executable, "-c", CHILD, REPO], env=environment)
+    deadline = time.monotonic() + 20
+    while not any(
+        r.method == "GET" and r.part["file"] == "model.safetensors" for r in hub.requests
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(wait)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    with pytest.raises(OfflineError):
+        BertModel.from_pretrained(REPO, local_files_only=True)
+    assert not (cache_of(tmp_path) / "snapshots" / commit / "model.safetensors").exists()
+    assert contents(fetch(REPO)) == {name: FILES[name] for name in TAKEN}
+    assert BertModel.from_pretrained(REPO, local_files_only=True).config.hidden_size == 128
+
+
+def corrupt(path: Path) -> None:
+    blob = path.resolve()
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 1
+    blob.write_bytes(bytes(data))
+
+
+def test_a_blob_that_was_never_checked_is_checked_at_its_next_use(
+    hub: StandInHub, commit: str, tmp_path: Path
+) -> None:
+    folder = fetch(REPO)
+    corrupt(folder / "model.safetensors")
+    # Touched since it was verified: hashed again, found bad, fetched again.
+    model = BertModel.from_pretrained(REPO)
+    assert contents(folder) == {name: FILES[name] for name in TAKEN}
+    assert model.config.hidden_size == 128
+    corrupt(folder / "model.safetensors")
+    with pytest.raises(IntegrityError, match=r"its bytes hash to .*the hub published"):  # I15
+        BertModel.from_pretrained(REPO, local_files_only=True)
+
+
+def test_what_another_tool_downloaded_is_found_and_verified_once(
+    hub: StandInHub, commit: str, tmp_path: Path
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        hf_hub_download(REPO, name, endpoint=hub.url, cache_dir=tmp_path / "home" / "hub")
+    hub.reset_log()
+    BertModel.from_pretrained(REPO)
+    BertTokenizer.from_pretrained(REPO)
+    assert hub.requests == []
+    marks = cache_of(tmp_path) / ".numpy_bert_verified"
+    assert len(list(marks.iterdir())) == 3
+
+
+def test_what_was_verified_is_not_hashed_again(
+    hub: StandInHub, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fetch(REPO)
+
+    def hashed(*_: object, **__: object) -> str:
+        raise AssertionError("hashed again")
+
+    monkeypatch.setattr(integrity, "_hash", hashed)
+    BertModel.from_pretrained(REPO)
+    BertTokenizer.from_pretrained(REPO)
+    with pytest.raises(AssertionError, match="hashed again"):
+        verify_again(folder)
+
+
+def test_a_corrupt_download_of_another_tool_is_found_at_the_first_use(
+    hub: StandInHub, commit: str, tmp_path: Path
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    hub.fault("flip", path="model.safetensors", times=1)
+    for name in ("config.json", "model.safetensors"):
+        hf_hub_download(REPO, name, endpoint=hub.url, cache_dir=tmp_path / "home" / "hub")
+    with pytest.raises(IntegrityError):
+        BertModel.from_pretrained(REPO, local_files_only=True)
+    assert BertModel.from_pretrained(REPO).config.hidden_size == 128
+
+
+def test_a_truncated_blob_is_found(hub: StandInHub, commit: str) -> None:  # I15
+    folder = fetch(REPO)
+    blob = (folder / "model.safetensors").resolve()
+    os.truncate(blob, blob.stat().st_size // 2)
+    with pytest.raises(IntegrityError):
+        BertModel.from_pretrained(REPO, local_files_only=True)
+    assert BertModel.from_pretrained(REPO).config.hidden_size == 128
+
+
+@pytest.mark.parametrize("text", ["", "\n", "../..", "main", "x" * 40])
+def test_a_broken_reference_is_no_path(
+    hub: StandInHub, commit: str, tmp_path: Path, text: str
+) -> None:  # I15
+    fetch(REPO)
+    (cache_of(tmp_path) / "refs" / "main").write_text(text)
+    with pytest.raises(OfflineError):
+        fetch(REPO, local_files_only=True)
+    assert fetch(REPO).name == commit
+
+
+def test_a_local_folder_wins(hub: StandInHub, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "someone" / "tiny-bert").mkdir(parents=True)
+    assert fetch(REPO) == Path(REPO)
+    assert hub.requests == []
+
+
+def test_demo_is_the_built_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert fetch("demo") == demo_folder()
+    assert fetch("./demo") == Path("demo")
+    assert fetch(Path("demo")) == Path("demo")
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "../x", "a/b/c", "a--b", "a..b", "x" * 200, "https://h/x"]
+)
+def test_names_that_cannot_be_are_refused(name: str) -> None:  # H2
+    with pytest.raises(InputError, match="model: "):
+        fetch(name)
+
+
+def test_it_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(serialize(random_tensors()))
+    with pytest.raises(InputError, match=r"is a file; name the folder that holds config.json"):
+        BertModel.from_pretrained(path)

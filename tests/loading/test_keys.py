@@ -1,0 +1,117 @@
+"""numpy_bert.loading.keys: every published spelling, renamed by one rule."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpy_bert.config import BertConfig
+from numpy_bert.loading.keys import BUFFERS, canonical, foreign_model, near_miss
+from numpy_bert.parameters import TIED, pretraining_shapes
+from tests.support.checkpoints import TINY
+from tests.support.limits import within
+
+KEYS = [*pretraining_shapes(BertConfig.from_dict(TINY)), *TIED, *BUFFERS]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "bert.", "module.", "module.bert.", "bert.bert.", "bert.module."]
+)
+def test_prefixes_are_taken_away(prefix: str) -> None:  # B9
+    assert [canonical(prefix + key) for key in KEYS] == KEYS
+
+
+def test_old_names_of_layer_norm_are_renamed() -> None:  # B7
+    for key in KEYS:
+        old = key.replace("LayerNorm.weight", "LayerNorm.gamma")
+        old = old.replace("LayerNorm.bias", "LayerNorm.beta")
+        assert canonical(f"bert.{old}") == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "gamma",  # B7: only what stands behind `LayerNorm.`
+        "encoder.gamma",
+        "embeddings.layer_norm.gamma",
+        "embeddings.MyLayerNorm.gamma",
+        "embeddings.LayerNorm.gamma_1",
+        "embeddings.LayerNorm.gamma.weight",
+        "embeddings.LayerNorm.weight",
+        "encoder.bert.embeddings",  # B9: only what stands at the start
+        "bertha.embeddings",
+        "Bert.embeddings",
+        "bert",
+        ".bert.embeddings",
+        "",
+        " bert.embeddings",
+    ],
+)
+def test_nothing_else_is_renamed(key: str) -> None:
+    assert canonical(key) == key
+
+
+def test_a_bare_layer_norm() -> None:
+    assert canonical("LayerNorm.gamma") == "LayerNorm.weight"
+    assert canonical("bert.LayerNorm.beta") == "LayerNorm.bias"
+    assert canonical("bert.") == ""
+
+
+PARTS = st.sampled_from(["bert", "module", "LayerNorm", "gamma", "beta", "weight", "", "x"])
+
+
+@given(st.lists(PARTS, max_size=6).map(".".join))
+@settings(deadline=None)
+def test_a_canonical_key_is_left_as_it_is(key: str) -> None:
+    once = canonical(key)
+    assert canonical(once) == once
+    assert canonical(f"module.bert.{key}") == once
+
+
+def test_a_hostile_key_is_renamed_in_time() -> None:  # A17
+    with within(10):
+        assert canonical("bert." * 2_000_000 + "x") == "x"
+        assert near_miss("embeddings." * 2_000_000, KEYS) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "model"),
+    [
+        ("roberta.embeddings.word_embeddings.weight", "RoBERTa"),
+        ("distilbert.transformer.layer.0.attention.q_lin.weight", "DistilBERT"),
+        ("transformer.layer.0.attention.q_lin.weight", "DistilBERT"),
+        ("electra.embeddings.word_embeddings.weight", "ELECTRA"),
+        ("albert.encoder.embedding_hidden_mapping_in.bias", "ALBERT"),
+        ("deberta.embeddings.word_embeddings.weight", "DeBERTa"),
+        ("mpnet.embeddings.word_embeddings.weight", "MPNet"),
+        ("transformer.h.0.attn.c_attn.weight", "GPT-2"),
+        ("h.0.attn.c_attn.weight", "GPT-2"),
+        ("wte.weight", "GPT-2"),
+        ("model.layers.0.self_attn.q_proj.weight", "a decoder such as Llama"),
+        ("encoder.block.0.layer.0.SelfAttention.q.weight", "T5"),
+        ("vision_model.embeddings.class_embedding", "CLIP"),
+    ],
+)
+def test_other_models_are_known_by_their_keys(key: str, model: str) -> None:  # B16
+    assert foreign_model(["lm_head.bias", key]) == model
+
+
+def test_bert_is_no_other_model() -> None:  # B16
+    assert foreign_model(KEYS) is None
+    assert foreign_model([]) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("encoder.layer.1.output.dense.bais", "encoder.layer.1.output.dense.bias"),
+        ("encoder.layers.1.output.dense.weight", "encoder.layer.1.output.dense.weight"),
+        ("embeddings.layernorm.weight", "embeddings.LayerNorm.weight"),
+        ("embeddings.word_embedding.weight", "embeddings.word_embeddings.weight"),
+        ("classifier.weight", None),
+        ("", None),
+    ],
+)
+def test_the_nearest_key_is_proposed(key: str, meant: str | None) -> None:  # B10
+    assert near_miss(key, KEYS) == meant

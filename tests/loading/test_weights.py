@@ -1,0 +1,337 @@
+"""numpy_bert.loading.weights: complete, of the right shapes, of one dtype, or refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from numpy_bert import BertConfig, BertModel
+from numpy_bert.errors import CheckpointError
+from numpy_bert.loading.checkpoint import open_checkpoint
+from numpy_bert.loading.weights import LoadingInfo, check_tied, check_weights, read_weight
+from tests.support.checkpoints import (
+    TINY,
+    Tensors,
+    bfloat16_bits,
+    random_tensors,
+    serialize,
+    write_checkpoint,
+)
+from tests.support.limits import within
+
+WORD = "embeddings.word_embeddings.weight"
+POSITION = "embeddings.position_embeddings.weight"
+NORM = "embeddings.LayerNorm.weight"
+BIAS = "embeddings.LayerNorm.bias"
+DENSE = "encoder.layer.1.output.dense.weight"
+CONFIG = BertConfig.from_dict(TINY)
+
+
+def check(folder: Path, dtype: str = "float32") -> LoadingInfo:
+    return check_weights(open_checkpoint(folder), CONFIG, np.dtype(dtype))
+
+
+def refusal(folder: Path, tensors: Tensors, **codes: Any) -> str:
+    """Return what `from_pretrained` says of a checkpoint, without the path before it."""
+    write_checkpoint(folder, tensors, **codes)
+    with pytest.raises(CheckpointError) as raised, within(10):
+        BertModel.from_pretrained(folder)
+    start = f"{folder / 'model.safetensors'}: "
+    assert str(raised.value).startswith(start)
+    message = str(raised.value).removeprefix(start)
+    assert all(line.isprintable() and len(line) < 600 for line in message.splitlines())
+    assert len(message.splitlines()) < 70
+    return message
+
+
+def without(*keys: str, heads: bool = False) -> Tensors:
+    return {key: a for key, a in random_tensors(heads=heads).items() if key not in keys}
+
+
+def test_a_complete_checkpoint_has_nothing_to_report(tmp_path: Path) -> None:
+    info = check(write_checkpoint(tmp_path))
+    assert info == LoadingInfo(
+        files=(str(tmp_path / "model.safetensors"),),
+        missing_keys=(),
+        unexpected_keys=(),
+        cast=(),
+        notes=(),
+    )
+
+
+def test_a_missing_pooler_is_reported_and_allowed(tmp_path: Path) -> None:  # B10
+    pooler = ("pooler.dense.weight", "pooler.dense.bias")
+    model = BertModel.from_pretrained(write_checkpoint(tmp_path, without(*pooler)))
+    assert model.loading_info.missing_keys == pooler
+
+
+@pytest.mark.parametrize("key", ["pooler.dense.weight", "pooler.dense.bias"])
+def test_half_a_pooler_is_refused(key: str, tmp_path: Path) -> None:  # B10
+    assert refusal(tmp_path, without(key)) == f"1 key missing.\n  missing  {key}"
+
+
+@pytest.mark.parametrize("prefix", ["", "bert.", "module."])
+def test_unused_tensors_are_listed_under_their_own_names(prefix: str, tmp_path: Path) -> None:
+    """B11: heads, and whatever else; the position_ids buffer is neither used nor unused."""
+    tensors = {prefix + key: array for key, array in random_tensors(heads=True).items()}
+    tensors[f"{prefix}embeddings.position_ids"] = np.arange(19)
+    tensors["\x1b[31m"] = np.zeros(3, np.int8)
+    info = check(write_checkpoint(tmp_path, tensors))
+    heads = [prefix + key for key in random_tensors(heads=True) if key.startswith("cls.")]
+    assert len(heads) == 7
+    assert list(info.unexpected_keys) == [*heads, "\x1b[31m"]
+    assert info.missing_keys == ()
+
+
+@pytest.mark.parametrize(("dtype", "other"), [("float32", "float64"), ("float64", "float32")])
+def test_what_is_cast_is_listed(dtype: str, other: str, tmp_path: Path) -> None:  # A13, C11
+    tensors = {key: array.astype(dtype) for key, array in random_tensors(heads=True).items()}
+    tensors |= {WORD: tensors[WORD].astype("f2"), DENSE: bfloat16_bits(tensors[DENSE])}
+    tensors[NORM] = tensors[NORM].astype(other)
+    config = TINY | {"torch_dtype": "bfloat16"}  # the file, not the config, is believed
+    folder = write_checkpoint(tmp_path, tensors, config, codes={DENSE: "BF16"})
+    code = {"float32": "F32", "float64": "F64"}[other]
+    model = BertModel.from_pretrained(folder, dtype=dtype)
+    assert model.loading_info.cast == (
+        (WORD, "F16", dtype),
+        (NORM, code, dtype),
+        (DENSE, "BF16", dtype),
+    )
+    assert model.dtype == dtype
+
+
+def test_all_missing_keys_are_named_with_near_misses(tmp_path: Path) -> None:  # B10
+    tensors = without(WORD, BIAS, POSITION, DENSE)
+    tensors["unrelated"] = tensors["\x1b[31m"] = np.zeros(1, np.float32)
+    tensors["bert.encoder.layer.1.output.dense.wieght"] = random_tensors()[DENSE]
+    assert refusal(tmp_path, tensors) == (
+        "4 keys missing, 3 unknown.\n"
+        f"  missing  {WORD}\n"
+        f"  missing  {POSITION}\n"
+        f"  missing  {BIAS}\n"
+        f"  missing  {DENSE}\n"
+        f"  unknown  bert.encoder.layer.1.output.dense.wieght   (did you mean {DENSE}?)\n"
+        "  unknown  unrelated\n"
+        r"  unknown  '\x1b[31m'"
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [WORD, POSITION, "embeddings.token_type_embeddings.weight", NORM, BIAS, DENSE],
+)
+def test_every_missing_key_is_named(key: str, tmp_path: Path) -> None:  # B10
+    assert refusal(tmp_path, without(key)) == f"1 key missing.\n  missing  {key}"
+
+
+def test_a_long_list_is_cut(tmp_path: Path) -> None:  # A18, B10
+    tensors = {f"my.{key}": array for key, array in random_tensors().items()}
+    lines = refusal(tmp_path, tensors).splitlines()
+    assert lines[0] == "37 keys missing, 39 unknown."
+    assert lines[21] == "  missing  ... and 17 more"
+    assert lines[22] == f"  unknown  my.{WORD}   (did you mean {WORD}?)"
+    assert lines[-1] == "  unknown  ... and 19 more"
+
+
+def test_thousands_of_extra_tensors(tmp_path: Path) -> None:
+    """A18: read in bounded time, and refused so where a key is missing (see `within`)."""
+    tensors = random_tensors()
+    empty = np.zeros(0, np.float32)
+    extra = {f"encoder.layer.{n}.attention.self.query.weight": empty for n in range(2, 20_000)}
+    with within(10):
+        folder = write_checkpoint(tmp_path / "whole", tensors | extra)
+        assert len(BertModel.from_pretrained(folder).loading_info.unexpected_keys) == len(extra)
+    del tensors[DENSE]
+    message = refusal(tmp_path / "less", tensors | extra)
+    assert message.startswith(f"1 key missing, 19998 unknown.\n  missing  {DENSE}\n  unknown  ")
+
+
+OTHER = "  (another model's config?)"
+PADDED = "  (rows padded to a multiple of 8?)"
+TURNED = "  (transposed, as TensorFlow stores it?)"
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "reason"),
+    [
+        (WORD, (64, 24), PADDED),
+        (WORD, (60, 24), OTHER),
+        (WORD, (61, 25), OTHER),
+        (WORD, (24, 61), TURNED),
+        (WORD, (61,), ""),
+        (WORD, (), ""),
+        (WORD, (0, 24), ""),
+        (WORD, (61, 0), ""),
+        (POSITION, (20, 24), OTHER),
+        ("embeddings.token_type_embeddings.weight", (2, 24), OTHER),
+        (NORM, (24, 1), ""),
+        (NORM, (23,), OTHER),
+        ("encoder.layer.0.intermediate.dense.weight", (24, 37), TURNED),
+        (DENSE, (24, 38), OTHER),
+        ("cls.predictions.bias", (64,), OTHER),
+    ],
+)
+def test_shapes_must_fit_the_config(
+    key: str, shape: tuple[int, ...], reason: str, tmp_path: Path
+) -> None:  # A11, B15, C9
+    tensors = random_tensors(heads=True)
+    expected = tensors[key].shape
+    assert refusal(tmp_path, tensors | {key: np.zeros(shape, np.float32)}) == (
+        "1 of the wrong shape or dtype.\n"
+        f"  misfit   {key} is {shape}, config.json says {expected}{reason}"
+    )
+
+
+def test_all_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:  # C9
+    tensors = {f"bert.{key}": array for key, array in without(BIAS).items()}
+    config = TINY | {"vocab_size": 62, "max_position_embeddings": 18, "type_vocab_size": 2}
+    write_checkpoint(tmp_path, tensors, config)
+    with pytest.raises(CheckpointError) as raised:
+        BertModel.from_pretrained(tmp_path)
+    name = (
+        "bert.embeddings.{}_embeddings.weight is {}, config.json says {}  (another model's config?)"
+    )
+    assert str(raised.value).splitlines()[1:] == [
+        f"  missing  {BIAS}",
+        "  misfit   " + name.format("word", (61, 24), (62, 24)),
+        "  misfit   " + name.format("position", (19, 24), (18, 24)),
+        "  misfit   " + name.format("token_type", (3, 24), (2, 24)),
+    ]
+    assert "1 key missing, 3 of the wrong shape or dtype." in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "code"),
+    [("int8", "I8"), ("bool", "BOOL"), ("uint8", "U8"), ("uint8", "F8_E4M3"), ("int64", "I64")],
+)
+@pytest.mark.parametrize("key", [WORD, DENSE, "cls.predictions.bias"])
+def test_a_weight_is_a_float(dtype: str, code: str, key: str, tmp_path: Path) -> None:  # A14
+    tensors = random_tensors(heads=True)
+    tensors[key] = tensors[key].astype(dtype)
+    assert refusal(tmp_path, tensors, codes={key: code}) == (
+        f"1 of the wrong shape or dtype.\n  misfit   {key} has dtype {code}, which is not "
+        "supported for weights (F32, F16, BF16, F64)"
+    )
+
+
+def test_a_complex_weight_is_refused(tmp_path: Path) -> None:  # A14: unknown to older libraries
+    tensors = random_tensors() | {WORD: random_tensors()[WORD].astype(np.complex64)}
+    assert "C64" in refusal(tmp_path, tensors)
+
+
+@pytest.mark.parametrize(
+    ("key", "model"),
+    [
+        ("roberta.embeddings.word_embeddings.weight", "RoBERTa"),
+        ("module.distilbert.transformer.layer.0.attention.q_lin.weight", "DistilBERT"),
+        ("electra.embeddings_project.weight", "ELECTRA"),
+        ("transformer.h.0.attn.c_attn.weight", "GPT-2"),
+    ],
+)
+def test_another_model_is_called_by_its_name(key: str, model: str, tmp_path: Path) -> None:  # B16
+    message = refusal(tmp_path, {"lm_head.bias": np.zeros(3), key: np.zeros(3)})
+    assert message == f"looks like {model}, which is not supported; BERT is."
+
+
+def test_a_bert_beside_another_model_is_a_bert(tmp_path: Path) -> None:  # B16
+    tensors = random_tensors() | {"roberta.pooler.weight": np.zeros(3)}
+    assert check(write_checkpoint(tmp_path, tensors)).unexpected_keys == ("roberta.pooler.weight",)
+
+
+def test_no_tensor_at_all(tmp_path: Path) -> None:  # B10
+    assert refusal(tmp_path, {}).startswith("37 keys missing.\n")
+
+
+def stored(folder: Path, array: npt.NDArray[Any], code: str | None = None) -> Any:
+    path = folder / "model.safetensors"
+    path.write_bytes(serialize({"w": array}, codes={"w": code} if code else {}))
+    return open_checkpoint(folder).tensors["w"]
+
+
+@pytest.mark.parametrize("value", [1e39, -3.5e38, np.finfo(np.float64).max])
+def test_a_double_that_does_not_fit_is_refused(value: float, tmp_path: Path) -> None:  # A16
+    tensors: Tensors = dict(random_tensors()) | {BIAS: np.zeros(24)}
+    tensors[WORD] = tensors[WORD].astype(np.float64)
+    tensors[WORD][3, 5] = tensors[WORD][4, 1] = value
+    assert refusal(tmp_path, tensors) == (
+        f"{WORD}[3, 5] = {value} does not fit into float32; load with dtype='float64'."
+    )
+    model = BertModel.from_pretrained(tmp_path, dtype="float64")
+    assert model.embeddings.word_embeddings.weight[3, 5] == value
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_casts_disturb_nobody(mapped: bool, tmp_path: Path) -> None:
+    """A16, G6: subnormals, NaN of every kind and stored infinities, whatever the caller traps."""
+    bits = np.array([1, 0x7FF0000000000001, 0x7FF8000000000000], np.uint64)
+    values = np.concatenate([bits.view(np.float64), [np.inf, -np.inf, 1e-300, 0.1]])
+    with np.errstate(all="raise"):
+        single = read_weight(stored(tmp_path, values), np.dtype("float32"), mapped=mapped)
+    expected = np.array([0, np.nan, np.nan, np.inf, -np.inf, 0, 0.1], np.float32)
+    assert np.array_equal(single, expected, equal_nan=True)
+    snan = np.array([0x7F800001, 0x3F800000], np.uint32).view(np.float32)
+    with np.errstate(all="raise"):
+        double = read_weight(stored(tmp_path, snan), np.dtype("float64"), mapped=mapped)
+    assert np.array_equal(double, [np.nan, 1.0], equal_nan=True)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("source", ["F64", "F32", "F16", "BF16"])
+def test_weights_are_read_only(mapped: bool, source: str, dtype: str, tmp_path: Path) -> None:
+    values = np.array([1.5, -2.25, 0.0], np.float32)
+    types = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+    array = bfloat16_bits(values) if source == "BF16" else values.astype(types[source])
+    found = read_weight(stored(tmp_path, array, source), np.dtype(dtype), mapped=mapped)
+    assert found.dtype == dtype
+    assert found.tolist() == values.tolist()
+    assert not found.flags.writeable
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_not_finite_is_named(value: float, tmp_path: Path) -> None:  # A15
+    tensors = random_tensors()
+    tensors[WORD][7, 3] = tensors[WORD][9, 2] = value
+    model = BertModel.from_pretrained(write_checkpoint(tmp_path, tensors))
+    assert np.isfinite(model.embeddings([[6]])).all()
+    with pytest.raises(CheckpointError) as raised:
+        model.embeddings([[6, 7, 9]])
+    assert str(raised.value).startswith(f"{WORD}[7, 3] = {value}: this weight is not finite, so")
+    assert "`numpy-bert inspect --check` lists all such tensors" in str(raised.value)
+
+
+DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
+
+
+@pytest.mark.parametrize("prefix", ["", "bert."])
+def test_tied_tensors_may_be_stored_twice(prefix: str, tmp_path: Path) -> None:  # B13, B14
+    tensors = random_tensors(heads=True)
+    tensors[WORD][3, 3] = np.nan  # equal all the same
+    check_tied(open_checkpoint(write_checkpoint(tmp_path, tensors)))
+    tensors |= {DECODER: tensors[WORD], DECODER_BIAS: tensors["cls.predictions.bias"]}
+    both = {(prefix + key if key == WORD else key): array for key, array in tensors.items()}
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path, both))
+    check_tied(checkpoint)
+    assert check(tmp_path).unexpected_keys[-2:] == (DECODER, DECODER_BIAS)
+
+
+@pytest.mark.parametrize(
+    ("copy", "original"), [(DECODER, WORD), (DECODER_BIAS, "cls.predictions.bias")]
+)
+@pytest.mark.parametrize("kind", ["another value", "another shape"])
+def test_tied_tensors_must_be_equal(
+    copy: str, original: str, kind: str, tmp_path: Path
+) -> None:  # B13, B14
+    tensors = random_tensors(heads=True)
+    array = tensors[original]
+    other = np.nextafter(array, np.float32(9)) if kind == "another value" else array[:-1]
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path, tensors | {copy: other}))
+    with pytest.raises(CheckpointError) as raised:
+        check_tied(checkpoint)
+    assert str(raised.value) == (
+        f"{tmp_path / 'model.safetensors'}: {copy} and {original} are tied in BERT and must be "
+        "equal, but differ."
+    )
