@@ -1,0 +1,295 @@
+"""BertTokenizer: text to ids and back, called as in transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from numpy_bert.arrays import IntArray, as_ids, check_ids
+from numpy_bert.errors import InputError
+from numpy_bert.loading.cache import TOKENIZER_FILES
+from numpy_bert.loading.hub import find
+from numpy_bert.text.arguments import as_lengths
+from numpy_bert.text.backend import Backend, load_backend
+from numpy_bert.text.batch import BatchEncoding, pad_rows, to_arrays
+from numpy_bert.text.decode import decode
+from numpy_bert.text.encode import encode, rows_of
+from numpy_bert.text.inputs import Pair, as_items, check_text, dropped
+from numpy_bert.text.settings import SPECIAL_TOKENS
+
+__all__ = ["BertTokenizer"]
+
+
+class BertTokenizer:
+    """A BERT's tokenizer, built on the `tokenizers` library.
+
+    Made by `from_pretrained`. An instance is never changed by a call, so threads can share it.
+
+    Attributes
+    ----------
+    cls_token, sep_token, pad_token, unk_token, mask_token : str
+        The special tokens; ``cls_token_id`` and so on are their ids.
+    model_max_length : int or None
+        Tokens that the model can take; what ``truncation=True`` cuts to.
+    padding_side, truncation_side : str
+        ``"right"`` or ``"left"``, as the files say.
+    notes : tuple of str
+        What was done about the files, as sentences.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertTokenizer
+    >>> tokenizer = BertTokenizer.from_pretrained("demo")
+    >>> tokenizer.tokenize("this is a test sentence")
+    ['this', 'is', 'a', 'test', 'sentence']
+    >>> tokenizer("a test", "a sentence", return_tensors="np")["token_type_ids"]
+    array([[0, 0, 0, 0, 1, 1, 1]])
+    """
+
+    cls_token: str
+    sep_token: str
+    pad_token: str
+    unk_token: str
+    mask_token: str
+    cls_token_id: int
+    sep_token_id: int
+    pad_token_id: int
+    unk_token_id: int
+    mask_token_id: int
+
+    def __init__(self, backend: Backend) -> None:
+        settings = backend.settings
+        self._tokenizer = backend.tokenizer
+        self._cleans_up = settings.cleans_up
+        self._splits_special_tokens = settings.split_special_tokens
+        self.padding_side = settings.padding_side
+        self.truncation_side = settings.truncation_side
+        self.model_max_length = settings.model_max_length
+        self.notes = backend.notes
+        for name in SPECIAL_TOKENS:
+            setattr(self, name, settings.special_tokens[name])
+            setattr(self, f"{name}_id", self._tokenizer.token_to_id(getattr(self, name)))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: bool | str = False,
+    ) -> BertTokenizer:
+        """Load the tokenizer of a checkpoint: ``tokenizer.json``, or ``vocab.txt`` without one.
+
+        Parameters
+        ----------
+        name_or_path, revision, cache_dir, local_files_only, token
+            As in `numpy_bert.fetch`. A cached revision is used without any request.
+
+        Raises
+        ------
+        TokenizerError
+            If the files are malformed or contradict each other.
+        """
+        folder = find(
+            name_or_path,
+            needs=TOKENIZER_FILES,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls(load_backend(folder))
+
+    def __call__(
+        self,
+        text: str | Sequence[str] | Sequence[Pair],
+        text_pair: str | Sequence[str] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        split_special_tokens: bool | None = None,
+    ) -> BatchEncoding:
+        """Encode a text, a pair of texts, or a list of either.
+
+        Parameters
+        ----------
+        text : str, or sequence of str or of (str, str)
+            One text, or a batch.
+        text_pair : str or sequence of str, optional
+            The second text of each.
+        add_special_tokens : bool
+            Frame by [CLS] and [SEP].
+        padding : bool or {"longest", "max_length"}
+            True pads to the longest row, ``"max_length"`` to `max_length`.
+        truncation : bool or {"longest_first", "only_first", "only_second"}
+            True is ``"longest_first"``. Nothing is cut unless asked.
+        max_length : int, optional
+            Special tokens included; `model_max_length` by default.
+        return_tensors : "np", optional
+            int64 arrays of shape (B, T) in place of lists.
+        split_special_tokens : bool, optional
+            Take ``[SEP]`` or ``[MASK]`` in a text for plain characters. By default they become
+            the special tokens, as in transformers, unless the files say otherwise.
+
+        Returns
+        -------
+        BatchEncoding
+            input_ids, token_type_ids, attention_mask; ``truncated`` says which rows were cut.
+
+        Raises
+        ------
+        InputError
+            Naming the text's place in the batch.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertTokenizer
+        >>> tokenizer = BertTokenizer.from_pretrained("demo")
+        >>> tokenizer(["a", "a test"], padding=True)["attention_mask"]
+        [[1, 1, 1, 0], [1, 1, 1, 1]]
+        """
+        if return_tensors not in (None, "np"):
+            raise InputError(
+                f"return_tensors={return_tensors!r}: there is 'np', or None for lists."
+            )
+        lengths = as_lengths(
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            model_max_length=self.model_max_length,
+        )
+        single, items = as_items(text, text_pair)
+        backend = self._backend(split_special_tokens)
+        encodings = encode(backend, items, add_special_tokens=add_special_tokens)
+        rows, truncated = rows_of(encodings, items, lengths, side=self.truncation_side)
+        if lengths.pads:
+            left = self.padding_side == "left"
+            rows = pad_rows(rows, lengths.pad, pad_id=self.pad_token_id, left=left)
+        if return_tensors == "np":
+            return BatchEncoding(to_arrays(rows), truncated)
+        if single:
+            return BatchEncoding({name: row[0] for name, row in rows.items()}, truncated)
+        return BatchEncoding(rows, truncated)
+
+    def tokenize(self, text: str, pair: str | None = None) -> list[str]:
+        """Return the tokens of a text (and a second), without special tokens.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertTokenizer
+        >>> BertTokenizer.from_pretrained("demo").tokenize("Unbelievably so")
+        ['un', '##be', '##lie', '##v', '##ably', 'so']
+        """
+        item = check_text(text, "text")
+        items = [item if pair is None else (item, check_text(pair, "pair"))]
+        return list(encode(self._backend(None), items, add_special_tokens=False)[0].tokens)
+
+    def convert_ids_to_tokens(self, ids: int | npt.ArrayLike) -> str | list[str]:
+        """Return the token of an id, or the tokens of a sequence of ids.
+
+        Raises
+        ------
+        InputError
+            If an id is outside the vocabulary.
+        """
+        checked = self._checked(ids)
+        if checked.ndim == 0:
+            return str(self._tokenizer.id_to_token(int(checked)))
+        return [str(self._tokenizer.id_to_token(index)) for index in checked.tolist()]
+
+    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
+        """Return the id of a token, or the ids of a sequence; unknown ones get [UNK]'s id."""
+        if isinstance(tokens, str):
+            return self._id_of(tokens, "tokens")
+        if not isinstance(tokens, Sequence):
+            raise InputError(f"tokens: is {type(tokens).__name__}; tokens were expected.")
+        return [self._id_of(token, f"tokens[{i}]") for i, token in enumerate(tokens)]
+
+    def decode(self, token_ids: int | npt.ArrayLike, *, skip_special_tokens: bool = False) -> str:
+        """Return the text that ids stand for, as far as lower-casing and the like let it be known.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertTokenizer
+        >>> tokenizer = BertTokenizer.from_pretrained("demo")
+        >>> ids = tokenizer("A test, a sentence.")["input_ids"]
+        >>> tokenizer.decode(ids, skip_special_tokens=True)
+        'a test, a sentence.'
+        """
+        ids = np.atleast_1d(self._checked(token_ids)).tolist()
+        return decode(
+            self._tokenizer,
+            ids,
+            skip_special_tokens=skip_special_tokens,
+            cleans_up=self._cleans_up,
+        )
+
+    def batch_decode(
+        self, sequences: Sequence[npt.ArrayLike], *, skip_special_tokens: bool = False
+    ) -> list[str]:
+        """Decode each of several sequences of ids."""
+        return [self.decode(ids, skip_special_tokens=skip_special_tokens) for ids in sequences]
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return every token with its id."""
+        return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens in the vocabulary, those added to it later not counted."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
+
+    def __len__(self) -> int:
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def dropped_characters(self, text: str) -> list[str]:
+        """Return the characters that vanish before tokenization: controls, zero-width, U+FFFD.
+
+        Some controls are white space to others, such as U+000B: the words around it are joined.
+        Combining marks that lower-casing strips are not counted.
+        """
+        normalizer = self._tokenizer.normalizer
+        text = check_text(text, "text")
+        return [] if normalizer is None else dropped(text, normalizer.normalize_str)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the second backend: what makes it differ is lost when it is pickled."""
+        return {name: value for name, value in self.__dict__.items() if name != "_plain"}
+
+    @cached_property
+    def _plain(self) -> Tokenizer:
+        """A second backend that takes special tokens in a text for plain characters."""
+        tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+    def _backend(self, split_special_tokens: bool | None) -> Tokenizer:
+        """Return the backend that a call needs."""
+        default = self._splits_special_tokens
+        splits = default if split_special_tokens is None else split_special_tokens
+        return self._plain if splits else self._tokenizer
+
+    def _id_of(self, token: str, where: str) -> int:
+        """Return the id of a token, or [UNK]'s."""
+        found = self._tokenizer.token_to_id(check_text(token, where))
+        return self.unk_token_id if found is None else int(found)
+
+    def _checked(self, ids: int | npt.ArrayLike) -> IntArray:
+        """Return one id or a sequence of ids, all within the vocabulary."""
+        if isinstance(ids, (list, tuple)) and not ids:
+            return np.empty(0, dtype=np.intp)
+        checked = as_ids(ids, name="ids")
+        if checked.ndim > 1:
+            raise InputError(f"ids: shape {checked.shape}; one sequence was expected.")
+        return check_ids(checked, len(self), name="ids", table="the vocabulary")

@@ -1,0 +1,134 @@
+"""Vocabularies: read from vocab.txt, and what must hold of every one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, zip_longest
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from numpy_bert.errors import TokenizerError
+from numpy_bert.files import quoted, read_bytes
+
+__all__ = ["LARGEST_FILE", "check_ids_of", "check_listing", "read_vocabulary", "require_tokens"]
+
+LARGEST_FILE = 100_000_000
+
+
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """Read one token a line; only LF ends a line, since tokens hold rarer separators."""
+    data = read_bytes(path, error=TokenizerError, limit=LARGEST_FILE)
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise TokenizerError(f"{path}: starts with a byte order mark; save it without one.")
+    try:
+        lines = data.decode("utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as failure:
+        number = data.count(b"\n", 0, failure.start) + 1
+        raise TokenizerError(f"{path}: line {number} is not UTF-8.") from None
+    vocabulary: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        token = line.removesuffix("\r")
+        if not token:
+            raise TokenizerError(f"{path}: line {number + 1} is blank; every line is a token.")
+        if token in vocabulary:
+            raise TokenizerError(
+                f"{path}: {_shown(token)} stands on line {vocabulary[token] + 1} and again on "
+                f"line {number + 1}; one token has one id."
+            )
+        vocabulary[token] = number
+    return vocabulary
+
+
+def check_ids_of(path: Path, tokenizer: Tokenizer, vocab_size: int | None) -> list[str]:
+    """Return the tokens by their ids, which must be 0, 1, 2, ... and within the model's table.
+
+    Raises
+    ------
+    TokenizerError
+        If an id is given twice or not at all, or is none of the model's.
+    """
+    # The first number counts tokens, the second a Unigram's pieces, equal ones too.
+    count = max(tokenizer.get_vocab_size(with_added_tokens=added) for added in (True, False))
+    # As many tokens as ids and a token for every id is once each, at half the cost of get_vocab.
+    found = map(tokenizer.id_to_token, range(count))
+    tokens = [token for token in found if token is not None]
+    if len(tokens) < count or len(set(tokens)) < count:
+        raise TokenizerError(f"{path}: {_what_is_wrong(tokenizer, tokens)}")
+    if vocab_size is not None and len(tokens) > vocab_size:
+        raise TokenizerError(
+            f"{path}: gives out ids up to {len(tokens) - 1}, config.json says vocab_size = "
+            f"{vocab_size}. Are they of one checkpoint?"
+        )
+    return tokens
+
+
+def _what_is_wrong(tokenizer: Tokenizer, tokens: list[str]) -> str:
+    """Describe the first token or id that is not one to one."""
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    ids = sorted(vocabulary.values())
+    twice = next((a for a, b in pairwise(ids) if a == b), None)
+    if twice is not None:
+        names = sorted(token for token, index in vocabulary.items() if index == twice)
+        return f"{' and '.join(_shown(name) for name in names[:3])} share the id {twice}."
+    if len(set(tokens)) < len(tokens):
+        token = next(token for token in tokens if tokens.count(token) > 1)
+        first = tokens.index(token)
+        return f"{_shown(token)} has the ids {first} and {tokens.index(token, first + 1)}."
+    gap = next(want for want, have in enumerate(ids) if want != have)
+    return f"no token has the id {gap}, though {ids[-1]} is given out."
+
+
+def _shown(token: str | None) -> str:
+    """Return a token for a message, in quotes, since it may be a word like any other."""
+    return quoted(repr(token))
+
+
+def require_tokens(path: Path, tokenizer: Tokenizer, special: Mapping[str, str]) -> None:
+    """Raise TokenizerError unless all special tokens are in the vocabulary."""
+    absent = [
+        f"{name} {quoted(token)}"
+        for name, token in special.items()
+        if tokenizer.token_to_id(token) is None
+    ]
+    if absent:
+        raise TokenizerError(
+            f"{path}: the vocabulary has no {', '.join(absent)}. If the model names them "
+            "otherwise, tokenizer_config.json must say so."
+        )
+
+
+def check_listing(path: Path, tokens: Sequence[str], special: Mapping[str, str]) -> None:
+    """Compare with a vocab.txt that lies beside a tokenizer.json: an error or a warning.
+
+    Raises
+    ------
+    TokenizerError
+        If a special token has another id there. At other differences tokenizer.json wins with a
+        warning, as in transformers, which does not look.
+    """
+    listing = path.with_name("vocab.txt")
+    if not listing.exists():
+        return
+    data = read_bytes(listing, error=TokenizerError, limit=LARGEST_FILE)
+    text = data.decode("utf-8", "replace").rstrip("\r\n")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if lines == list(tokens[: len(lines)]):
+        return
+    for token in special.values():
+        if token in lines and lines.index(token) != tokens.index(token):
+            raise TokenizerError(
+                f"{path}: {quoted(token)} has the id {tokens.index(token)}, in vocab.txt it has "
+                f"{lines.index(token)}."
+            )
+    index, ours, theirs = next(
+        (index, ours, theirs)
+        for index, (ours, theirs) in enumerate(zip_longest(tokens, lines))
+        if ours != theirs
+    )
+    warnings.warn(
+        f"{path}: the id {index} is {_shown(ours)}, in vocab.txt it is {_shown(theirs)}; "
+        "tokenizer.json is used, as in transformers.",
+        stacklevel=4,
+    )

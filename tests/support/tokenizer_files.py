@@ -1,0 +1,86 @@
+"""Small tokenizer folders for tests, in both spellings and with whatever is wrong wanted."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# Every letter, so that any lower-case word can be spelt, and some words, marks and scripts.
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+TOKENS = (
+    *SPECIAL,
+    *LETTERS,
+    *(f"##{letter}" for letter in LETTERS),
+    *("the", "un", "##aff", "##able", "hello", "Hello", "world", "\u00e9t\u00e9", "ete"),
+    *("[", "]", ",", ".", "'", "\u4e2d", "\u6587", "\u2028x", "\x0by"),
+)
+
+
+def tokenizer_json(tokens: Sequence[str] = TOKENS, **changes: Any) -> dict[str, Any]:
+    """Return tokenizer.json's content for BERT's WordPiece, with some members replaced."""
+    cls, sep = ({"SpecialToken": {"id": t, "type_id": i}} for t, i in (("[CLS]", 0), ("[SEP]", 0)))
+    first, second = ({"Sequence": {"id": name, "type_id": i}} for i, name in enumerate("AB"))
+    last = {"SpecialToken": {"id": "[SEP]", "type_id": 1}}
+    document: dict[str, Any] = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [added_token(tokens.index(t), t) for t in SPECIAL if t in tokens],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [cls, first, sep],
+            "pair": [cls, first, sep, second, last],
+            "special_tokens": {
+                t: {"id": t, "ids": [tokens.index(t)], "tokens": [t]}
+                for t in ("[CLS]", "[SEP]")
+                if t in tokens
+            },
+        },
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+            "vocab": {token: index for index, token in enumerate(tokens)},
+        },
+    }
+    return copy.deepcopy(document | changes)
+
+
+def added_token(index: int, content: str, **flags: bool) -> dict[str, Any]:
+    """Return an entry of tokenizer.json's added_tokens."""
+    default = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return {"id": index, "content": content, "special": True} | default | flags
+
+
+def write_folder(folder: Path, files: Mapping[str, Any]) -> Path:
+    """Write files by name: bytes as they are, text as UTF-8, a Path's content, else as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        if isinstance(content, Path):
+            data = content.read_bytes()
+        elif isinstance(content, bytes):
+            data = content
+        else:
+            text = content if isinstance(content, str) else json.dumps(content)
+            data = text.encode("utf-8")
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def vocab_txt(tokens: Sequence[str] = TOKENS) -> str:
+    """Return vocab.txt's content."""
+    return "".join(f"{token}\n" for token in tokens)

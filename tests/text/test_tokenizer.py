@@ -1,0 +1,301 @@
+"""BertTokenizer as its users call it (rows E1 to E12)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertTokenizer, InputError, TokenizerError
+from tests.support.tokenizer_files import TOKENS, added_token, tokenizer_json, write_folder
+
+MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BertTokenizer:
+    return BertTokenizer.from_pretrained("demo")
+
+
+def small(folder: Path, **config: Any) -> BertTokenizer:
+    files = {"tokenizer.json": tokenizer_json(), "tokenizer_config.json": config}
+    return BertTokenizer.from_pretrained(write_folder(folder, files))
+
+
+def tokens_of(tokenizer: BertTokenizer, text: str, **options: Any) -> list[str]:
+    ids = tokenizer(text, **options)["input_ids"]
+    return list(tokenizer.convert_ids_to_tokens(ids))
+
+
+def test_what_is_baked_into_the_real_model_does_not_leak(minilm: Path) -> None:
+    tokenizer = BertTokenizer.from_pretrained(minilm)
+    assert tokenizer.notes == (
+        "tokenizer.json has truncation to 128 tokens baked in; it is not used.",
+        "tokenizer.json has padding to 128 tokens baked in; it is not used.",
+    )
+    assert tokenizer("a")["input_ids"] == [101, 1037, 102]
+    assert len(tokenizer("a " * 600)["input_ids"]) == 602
+    assert len(tokenizer("a " * 600, truncation=True)["input_ids"]) == 512
+    assert tokenizer(["a", "a b"], padding=True)["input_ids"] == [
+        [101, 1037, 102, 0],
+        [101, 1037, 1038, 102],
+    ]
+
+
+def test_attributes_are_the_files(tmp_path: Path) -> None:
+    tokenizer = small(tmp_path, model_max_length=9, padding_side="left", truncation_side="left")
+    names = ("pad", "unk", "cls", "sep", "mask")
+    assert [getattr(tokenizer, f"{name}_token_id") for name in names] == [0, 1, 2, 3, 4]
+    assert [getattr(tokenizer, f"{name}_token") for name in names] == list(TOKENS[:5])
+    assert (tokenizer.model_max_length, tokenizer.notes) == (9, ())
+    assert (tokenizer.padding_side, tokenizer.truncation_side) == ("left", "left")
+    encoding = tokenizer(["a", "a b c d"], padding=True, truncation=True, max_length=4)
+    a, c, d = (TOKENS.index(letter) for letter in "acd")
+    assert encoding["input_ids"] == [[0, 2, a, 3], [2, c, d, 3]]
+    assert encoding["attention_mask"] == [[0, 1, 1, 1], [1, 1, 1, 1]]
+
+
+def test_one_text_gives_rows_and_a_list_gives_lists_of_rows(tokenizer: BertTokenizer) -> None:
+    one = tokenizer("a test")
+    assert list(one) == list(MEMBERS)
+    assert {name: [row] for name, row in one.items()} == tokenizer(["a test"])
+    arrays = tokenizer("a test", return_tensors="np")
+    for name in MEMBERS:
+        assert (arrays[name].shape, arrays[name].dtype) == ((1, 4), np.dtype("int64"))
+        assert arrays[name].tolist() == [one[name]]
+
+
+def test_pairs_are_given_in_three_ways(tokenizer: BertTokenizer) -> None:
+    one = tokenizer("a test", "the second")
+    assert one["token_type_ids"] == [0, 0, 0, 0, 1, 1, 1]
+    listed = {name: [row] for name, row in one.items()}
+    assert tokenizer(["a test"], ["the second"]) == listed
+    assert tokenizer([("a test", "the second")]) == listed
+    plain = tokenizer("a test", "the second", add_special_tokens=False)
+    assert plain["token_type_ids"] == [0, 0, 1, 1]
+    assert plain["input_ids"] == one["input_ids"][1:3] + one["input_ids"][4:6]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t \u3000", "\0\x01\x02", "\u200b\ufffd\u202e"])
+def test_e1_texts_without_content_are_their_frame(tokenizer: BertTokenizer, text: str) -> None:
+    assert tokens_of(tokenizer, text) == ["[CLS]", "[SEP]"]
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == []
+    arrays = tokenizer(text, add_special_tokens=False, return_tensors="np")
+    assert arrays["input_ids"].shape == (1, 0)
+
+
+@pytest.mark.parametrize("value", [None, b"a", 3, float("nan"), ["a", "b", "c"]])
+def test_e2_what_is_no_text_is_named_with_its_place(
+    tokenizer: BertTokenizer, value: object
+) -> None:
+    with pytest.raises(InputError, match=r"^text\[1\]: "):
+        tokenizer(["a", value, "b"])  # type: ignore[arg-type]
+
+
+def test_e3_half_of_a_surrogate_pair_is_refused_everywhere(tokenizer: BertTokenizer) -> None:
+    for call in (
+        tokenizer,
+        tokenizer.tokenize,
+        tokenizer.convert_tokens_to_ids,
+        tokenizer.dropped_characters,
+    ):
+        with pytest.raises(InputError, match=r"character 1 is U\+D83D, half of a surrogate pair"):
+            call("a\ud83d\ude00")
+
+
+def test_e4_characters_that_vanish_are_reported(tokenizer: BertTokenizer) -> None:
+    text = "te\0st \u202ea\u00ad te\x0bst\ufffd \u200d"
+    assert tokens_of(tokenizer, text) == tokens_of(tokenizer, "test a test")
+    assert tokenizer.dropped_characters(text) == list("\0\u202e\u00ad\x0b\ufffd\u200d")
+    assert tokenizer.dropped_characters("a \t\n\u00a0\u3000e\u0301") == []
+
+
+def test_e4_without_a_normalizer_nothing_vanishes(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"tokenizer.json": tokenizer_json(normalizer=None)})
+    assert BertTokenizer.from_pretrained(tmp_path).dropped_characters("a\0") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("e" + "\u0301" * 1000, "e"),
+        ("\u4e2d\u6587 a", "\u4e2d \u6587 a"),
+        ("HELLO\u2028World", "hello world"),
+    ],
+)
+def test_e5_spellings_that_are_one_to_bert(tokenizer: BertTokenizer, text: str, same: str) -> None:
+    assert tokenizer(text) == tokenizer(same)
+
+
+def test_e6_words_beyond_a_hundred_characters_are_unknown(tokenizer: BertTokenizer) -> None:
+    assert "[UNK]" not in tokens_of(tokenizer, "a" * 100)
+    assert tokens_of(tokenizer, "a" * 101) == ["[CLS]", "[UNK]", "[SEP]"]
+    assert tokens_of(tokenizer, "b " + "a" * 100_000) == ["[CLS]", "b", "[UNK]", "[SEP]"]
+
+
+@pytest.mark.parametrize("unit", ["word, ", "x", "[SEP]", "\u4e2d", "e\u0301", "\0", " "])
+def test_e6_e7_a_line_of_a_megabyte_takes_seconds(tokenizer: BertTokenizer, unit: str) -> None:
+    text = unit * (1_000_000 // len(unit.encode()))
+    start = time.perf_counter()
+    encoding = tokenizer(text, truncation=True)
+    assert time.perf_counter() - start < 20
+    assert len(encoding["input_ids"]) <= 512
+
+
+def test_e7_a_line_of_ten_megabytes_is_refused(tokenizer: BertTokenizer) -> None:
+    with pytest.raises(InputError, match="10,000,000 characters; at most 5,000,000 are taken"):
+        tokenizer("x" * 10_000_000)
+
+
+def test_e8_typed_special_tokens_are_special_unless_asked(
+    tokenizer: BertTokenizer, tmp_path: Path
+) -> None:
+    text = "a[SEP] [MASK]"
+    special = ["[CLS]", "a", "[SEP]", "[MASK]", "[SEP]"]
+    assert tokens_of(tokenizer, text) == special
+    plain = tokens_of(tokenizer, text, split_special_tokens=True)
+    assert "".join(plain[1:-1]).replace("##", "") == "a[sep][mask]"
+    assert tokens_of(tokenizer, text) == special
+    stated = small(tmp_path, split_special_tokens=True)
+    assert tokens_of(stated, "[SEP]")[1] == "["
+    assert stated.tokenize("[SEP]")[0] == "["
+    assert tokens_of(stated, "[SEP]", split_special_tokens=False)[1] == "[SEP]"
+
+
+def test_e9_truncation_reports_what_was_lost(tokenizer: BertTokenizer) -> None:
+    texts = ["a", "a " * 600, "a " * 510]
+    assert [len(row) for row in tokenizer(texts)["input_ids"]] == [3, 602, 512]
+    encoding = tokenizer(texts, truncation=True)
+    assert [len(row) for row in encoding["input_ids"]] == [3, 512, 512]
+    assert encoding.truncated == {1: (602, 512)}
+    assert tokenizer("a " * 600, truncation=True).truncated == {0: (602, 512)}
+    assert tokenizer(texts).truncated == {}
+
+
+@pytest.mark.parametrize("strategy", [True, "longest_first", "only_first", "only_second"])
+@pytest.mark.parametrize(("pair", "frame"), [(None, 2), ("b " * 9, 3)])
+@pytest.mark.parametrize("length", range(14))
+def test_e10_no_row_is_longer_than_asked(
+    tokenizer: BertTokenizer, strategy: bool | str, pair: str | None, frame: int, length: int
+) -> None:
+    room = length - frame
+    single = pair is None and strategy != "only_second"
+    if room < 0:
+        expected = "special tokens alone need more"
+    elif single or strategy in (True, "longest_first") or room > 9:
+        expected = None
+    else:
+        expected = "there is no second text" if pair is None else "raise max_length or use 'long"
+    if expected is None:
+        encoding = tokenizer("a " * 9, pair, truncation=strategy, max_length=length)
+        assert len(encoding["input_ids"]) == min(length, 9 * (1 if pair is None else 2) + frame)
+    elif pair is None and strategy == "only_second" and room >= 9:
+        assert tokenizer("a " * 9, truncation=strategy, max_length=length).truncated == {}
+    else:
+        with pytest.raises(InputError, match=expected):
+            tokenizer("a " * 9, pair, truncation=strategy, max_length=length)
+
+
+def test_e11_pairs_of_every_kind(tokenizer: BertTokenizer) -> None:
+    assert tokens_of(tokenizer, "a", text_pair="") == ["[CLS]", "a", "[SEP]", "[SEP]"]
+    assert tokenizer("a", "") == {k: row[0] for k, row in tokenizer(["a"], [""]).items()}
+    assert tokenizer("a", None) == tokenizer("a")
+    with pytest.raises(InputError, match="some items are texts, some pairs"):
+        tokenizer(["a", ("b", "c")])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^text\[0\]: 3 texts;"):
+        tokenizer([("a", "b", "c")])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^text_pair: a list of 2 texts was expected"):
+        tokenizer(["a", "b"], ["c"])
+
+
+@pytest.mark.parametrize("options", [{}, {"padding": True}, {"padding": "max_length"}])
+def test_e12_an_empty_batch_is_empty(tokenizer: BertTokenizer, options: dict[str, Any]) -> None:
+    assert tokenizer([], **options) == {name: [] for name in MEMBERS}
+    assert tokenizer([], [], **options) == {name: [] for name in MEMBERS}
+    for array in tokenizer([], return_tensors="np", **options).values():
+        assert (array.shape, array.dtype) == ((0, 0), np.dtype("int64"))
+
+
+def test_e12_padding_goes_to_the_longest_or_to_a_length(tokenizer: BertTokenizer) -> None:
+    texts = ["a", "a test a"]
+    assert tokenizer(texts, padding=True, return_tensors="np")["input_ids"].shape == (2, 5)
+    padded = tokenizer(texts, padding="max_length", max_length=7, return_tensors="np")
+    assert padded["input_ids"].shape == (2, 7)
+    assert padded["attention_mask"].sum(axis=1).tolist() == [3, 5]
+    assert len(tokenizer("a", padding="max_length")["input_ids"]) == 512
+    with pytest.raises(InputError, match="more than 24,000 GB"):
+        tokenizer("a", padding="max_length", max_length=10**12)
+    with pytest.raises(InputError, match="from 3 to 5 tokens"):
+        tokenizer(texts, return_tensors="np")
+
+
+def test_other_tensors_are_refused(tokenizer: BertTokenizer) -> None:
+    with pytest.raises(InputError, match="return_tensors='pt': there is 'np', or None for lists"):
+        tokenizer("a", return_tensors="pt")
+
+
+def test_tokens_and_ids_are_each_others_inverse(tokenizer: BertTokenizer) -> None:
+    vocabulary = tokenizer.get_vocab()
+    assert len(vocabulary) == len(tokenizer) == tokenizer.vocab_size == 8000
+    tokens = tokenizer.convert_ids_to_tokens(range(8000))
+    assert {token: index for index, token in enumerate(tokens)} == vocabulary
+    assert tokenizer.convert_tokens_to_ids(tokens) == list(range(8000))
+    assert tokenizer.convert_ids_to_tokens(2) == "[CLS]"
+    assert tokenizer.convert_ids_to_tokens(np.array([2, 3], dtype=np.uint8)) == ["[CLS]", "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens([]) == []
+    assert tokenizer.convert_tokens_to_ids("no such token") == tokenizer.unk_token_id
+    assert tokenizer.convert_tokens_to_ids(["[SEP]", "no such token"]) == [3, 1]
+
+
+def test_added_tokens_count_in_the_length_and_not_in_the_vocabulary(tmp_path: Path) -> None:
+    added = [*tokenizer_json()["added_tokens"], added_token(len(TOKENS), "[NEW]")]
+    write_folder(tmp_path, {"tokenizer.json": tokenizer_json(added_tokens=added)})
+    tokenizer = BertTokenizer.from_pretrained(tmp_path)
+    assert (tokenizer.vocab_size, len(tokenizer)) == (len(TOKENS), len(TOKENS) + 1)
+    assert tokenizer.convert_tokens_to_ids("[NEW]") == len(TOKENS)
+    assert tokenizer.decode([len(TOKENS)]) == "[NEW]"
+
+
+@pytest.mark.parametrize("ids", [[-1], [8000], [5, 2**40], [[1, 2]], [1.0], [True], ["a"], None])
+def test_ids_that_are_none_are_refused(tokenizer: BertTokenizer, ids: Any) -> None:
+    for call in (tokenizer.decode, tokenizer.convert_ids_to_tokens):
+        with pytest.raises(InputError, match=r"^ids(\[\d\] = -?\d+ is outside|: )"):
+            call(ids)
+
+
+@pytest.mark.parametrize("tokens", [None, 5, ["a", 5], ["a", None], [["a"]], b"ab"])
+def test_tokens_that_are_none_are_refused(tokenizer: BertTokenizer, tokens: Any) -> None:
+    with pytest.raises(InputError, match=r"^tokens(\[\d\])?: is "):
+        tokenizer.convert_tokens_to_ids(tokens)
+
+
+def test_decoding_is_the_inverse_up_to_case_and_space(tokenizer: BertTokenizer) -> None:
+    texts = ["A test,  a Sentence.", "unbelievably so"]
+    ids = tokenizer(texts)["input_ids"]
+    plain = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    assert plain == ["a test, a sentence.", "unbelievably so"]
+    assert tokenizer.decode(ids[1]) == "[CLS] unbelievably so [SEP]"
+    assert tokenizer.decode(np.array(ids[1])) == tokenizer.decode(ids[1])
+    assert (tokenizer.decode(2), tokenizer.decode([])) == ("[CLS]", "")
+
+
+def test_tokenize_takes_one_text_or_a_pair(tokenizer: BertTokenizer) -> None:
+    assert tokenizer.tokenize("a test") == ["a", "test"]
+    assert tokenizer.tokenize("a", "test") == ["a", "test"]
+    with pytest.raises(InputError, match=r"^text: is list; a str was expected"):
+        tokenizer.tokenize(["a", "b"])  # type: ignore[arg-type]
+
+
+def test_a_warning_points_at_the_call(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="do_lower_case is False in the one") as caught:
+        small(tmp_path, do_lower_case=False)
+    assert caught[0].filename == __file__
+
+
+def test_a_folder_without_a_tokenizer_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"neither tokenizer\.json nor vocab\.txt"):
+        BertTokenizer.from_pretrained(tmp_path)
