@@ -1,0 +1,62 @@
+"""The command line, ``numpy-bert``: one module a command, and the only place that prints."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from numpy_bert.cli.console import error_lines, note
+from numpy_bert.cli.parser import make_parser
+from numpy_bert.errors import InputError, NumpyBertError, TraceError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the program's name; ``sys.argv`` by default.
+
+    Returns
+    -------
+    int
+        0 for success, 1 for failure, 2 for wrong usage, as after any wrong argument (argparse
+        exits with it), 130 after Ctrl-C, 141 where the reader of a pipe went away.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    options = make_parser().parse_args(arguments)
+    command = importlib.import_module(f"numpy_bert.cli.{options.command}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _show_warning
+        try:
+            status = int(command.run(options))
+            sys.stdout.flush()
+            return status
+        except NumpyBertError as failure:
+            print(error_lines(options.command, failure), file=sys.stderr)
+            return 2 if isinstance(failure, (InputError, TraceError)) else 1
+        except MemoryError:
+            print(f"numpy-bert {options.command}: error: out of memory.", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            # Nothing more can be written; keep the interpreter from trying at its end.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as a note to a person, without the line of code that gave it."""
+    note(str(message))

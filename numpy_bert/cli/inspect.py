@@ -1,0 +1,121 @@
+"""``numpy-bert inspect``: what a checkpoint holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpy_bert.arrays import place
+from numpy_bert.cli.console import megabytes, table
+from numpy_bert.cli.source import source_options
+from numpy_bert.config import BertConfig
+from numpy_bert.errors import CheckpointError
+from numpy_bert.files import quoted
+from numpy_bert.loading.cache import MODEL_FILES
+from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
+from numpy_bert.loading.hub import find
+from numpy_bert.loading.keys import BUFFERS
+from numpy_bert.loading.weights import check_tied, check_weights
+from numpy_bert.parameters import BertParameters, shapes
+from numpy_bert.progress import progress
+
+__all__ = ["run"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print config and tensors; with --check also what is wrong with the values."""
+    folder = find(options.model, needs=MODEL_FILES, **source_options(options))
+    config = BertConfig.from_json_file(folder / "config.json")
+    checkpoint = open_checkpoint(folder)
+    problems = _problems(checkpoint) if options.check else None
+    report = _report(folder, config, checkpoint, problems)
+    print(json.dumps(report) if options.json else _as_page(report))
+    # Last, so that a checkpoint that does not fit its config is still listed.
+    check_weights(checkpoint, config, np.dtype("float32"))
+    return 1 if problems else 0
+
+
+def _problems(checkpoint: Checkpoint) -> list[str]:
+    """Read all tensors; describe what is not finite, not tied as it must be, or odd."""
+    found = list(checkpoint.notes)
+    tensors = checkpoint.tensors.values()
+    with progress(sum(tensor.nbytes for tensor in tensors), "checking") as report:
+        for tensor in tensors:
+            index = tensor.scan() if tensor.is_float else None
+            if index is not None:
+                found.append(f"{quoted(tensor.name)}{place(index)} is not finite")
+            report(tensor.nbytes)
+    try:
+        check_tied(checkpoint)
+    except CheckpointError as failure:
+        found.append(str(failure))
+    return found
+
+
+def _report(
+    folder: Path, config: BertConfig, checkpoint: Checkpoint, problems: list[str] | None
+) -> dict[str, Any]:
+    """Return all that is to be printed."""
+    of_model = shapes(BertParameters, config)
+
+    def use(key: str) -> str:
+        if key.startswith("embeddings.") and key in of_model:
+            return "input embedding"
+        if key in of_model:
+            return "kept for the encoder"
+        return "buffer" if key in BUFFERS else "not used"
+
+    return {
+        "folder": str(folder),
+        "files": [str(path) for path in checkpoint.files],
+        "config": asdict(config),
+        "tensors": [
+            {
+                "name": tensor.name,
+                "dtype": tensor.dtype,
+                "shape": list(tensor.shape),
+                "bytes": tensor.nbytes,
+                "use": use(key),
+            }
+            for key, tensor in checkpoint.tensors.items()
+        ],
+        "notes": list(checkpoint.notes),
+        "problems": problems,
+    }
+
+
+def _as_page(report: dict[str, Any]) -> str:
+    """Write the report for a person."""
+    tensors = report["tensors"]
+    rows = [
+        (
+            quoted(tensor["name"]),
+            quoted(tensor["dtype"]),
+            " x ".join(map(str, tensor["shape"])) or "scalar",
+            megabytes(tensor["bytes"]),
+            tensor["use"],
+        )
+        for tensor in tensors
+    ]
+    totals = dict.fromkeys(("input embedding", "kept for the encoder", "buffer", "not used"), 0)
+    for tensor in tensors:
+        totals[tensor["use"]] += tensor["bytes"]
+    blocks = [
+        "\n".join(report["files"]),
+        table(("config", ""), list(report["config"].items())),
+        table(("tensor", "dtype", "shape", "size", "use"), rows, right="llrrl"),
+        table(
+            ("total", f"{len(tensors)} tensors"),
+            [(megabytes(size), use) for use, size in totals.items() if size],
+        ),
+    ]
+    blocks += [f"note: {sentence}" for sentence in report["notes"]]
+    if report["problems"] is not None:
+        found = report["problems"]
+        blocks.append("\n".join(["problems:", *found]) if found else "checked: no problem found")
+    return "\n\n".join(blocks)

@@ -1,0 +1,96 @@
+"""The arguments of every command; nothing heavy is imported to read them."""
+
+from __future__ import annotations
+
+import argparse
+
+from numpy_bert import __version__
+
+__all__ = ["make_parser"]
+
+_EMBED = (
+    "Print BERT's input embedding of a text, step by step: token ids, the three look-ups, their "
+    "sum, LayerNorm, dropout. These are input embeddings, the first thing a BERT computes; they "
+    "are no sentence vectors, which are another command's."
+)
+_INSPECT = (
+    "List a checkpoint's config and tensors (dtype, shape, size, what is used and what is not) "
+    "without loading the data."
+)
+_FETCH = (
+    "Download a published safetensors checkpoint into the cache, or bring it up to date, verify "
+    "every file against its hash, and print the folder."
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``numpy-bert``."""
+    parser = argparse.ArgumentParser(prog="numpy-bert", description="BERT in NumPy, from scratch.")
+    parser.add_argument("--version", action="version", version=f"numpy-bert {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_embed(commands.add_parser("embed", help="a text's input embedding", description=_EMBED))
+    _add_inspect(
+        commands.add_parser("inspect", help="what a checkpoint holds", description=_INSPECT)
+    )
+    _add_fetch(commands.add_parser("fetch", help="download a checkpoint", description=_FETCH))
+    return parser
+
+
+def _add_embed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", help="a text")
+    parser.add_argument("text_pair", metavar="TEXT2", nargs="?", help="a second text: segment 1")
+    parser.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        help="a folder, or a repository on the hub; the built-in 'demo' by default",
+    )
+    parser.add_argument("--step", metavar="NAME", help="only this step, as embeddings.sum")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument(
+        "--truncate", action="store_true", help="cut a text that is longer than the model reads"
+    )
+    parser.add_argument(
+        "--dropout-seed", metavar="N", type=_seed, help="apply dropout, its mask drawn from N"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="save: .safetensors or .npz every step, .npy the last one",
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    _add_source(parser)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="NAME_OR_PATH", help="a folder, or a name on the hub")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="read all tensors: look for NaN and infinity, compare tied tensors; 1 if any is wrong",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    _add_source(parser)
+
+
+def _add_fetch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="NAME", help="a repository on the hub")
+    parser.add_argument("--verify", action="store_true", help="hash every file again")
+    _add_source(parser)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """Add what says where a model comes from."""
+    group = parser.add_argument_group("where the model comes from")
+    group.add_argument("--revision", metavar="REV", help="branch, tag or commit; main by default")
+    group.add_argument("--cache-dir", metavar="DIR", help="the cache, in huggingface_hub's layout")
+    group.add_argument("--offline", action="store_true", help="make no request")
+    group.add_argument("--token", action="store_true", help="send the saved token (HF_TOKEN)")
+
+
+def _seed(text: str) -> int:
+    """Read a seed: a whole number from 0."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)

@@ -1,0 +1,157 @@
+"""The house plan, checked from the code's own imports."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "numpy_bert"
+
+# A module imports only from floors below its own; files of one folder may use one another.
+FLOORS = {
+    "errors": 0,
+    "arrays": 1,
+    "config": 1,
+    "files": 1,
+    "progress": 1,
+    "parameters": 2,
+    "ops": 3,
+    "loading": 3,
+    "text": 4,
+    "blocks": 4,
+    "trace": 5,
+    "model": 6,
+    "cli": 9,
+}
+# Files of floor 1 may use files.py, which knows nobody but the errors.
+ALLOWED_ON_ONE_FLOOR = {("config", "files")}
+# The front door and `python -m` stand outside the house.
+DOORS = {"__init__", "__main__"}
+RUNTIME = {"numpy", "safetensors", "huggingface_hub", "tokenizers"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, wherever in it the import stands."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names.add(str(node.module))
+    return names
+
+
+def house_edges(path: Path) -> set[str]:
+    """Return the rooms that a file imports from."""
+    own = {name for name in imported(path) if name.split(".")[0] == "numpy_bert"}
+    return {name.split(".")[1] for name in own if name != "numpy_bert"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_come_from_lower_floors(path: Path) -> None:
+    here = room(path)
+    if here in DOORS:
+        return
+    for there in house_edges(path) - {here}:
+        lower = FLOORS[there] < FLOORS[here]
+        assert lower or (here, there) in ALLOWED_ON_ONE_FLOOR, f"{here} imports {there}"
+
+
+def test_every_room_is_on_the_plan() -> None:
+    rooms = {room(path) for path in modules()} - DOORS - {"demo"}
+    assert rooms == set(FLOORS)
+
+
+@pytest.mark.parametrize("folder", [p for p in PACKAGE.iterdir() if (p / "__init__.py").exists()])
+def test_no_circle_within_a_folder(folder: Path) -> None:
+    edges: dict[str, set[str]] = {}
+    for path in folder.glob("*.py"):
+        prefix = f"numpy_bert.{folder.name}."
+        edges[path.stem] = {
+            name.removeprefix(prefix).split(".")[0]
+            for name in imported(path)
+            if name.startswith(prefix)
+        }
+    done: set[str] = set()
+    while edges:
+        free = {name for name, needs in edges.items() if needs <= done}
+        assert free, f"{folder.name}: a circle among {sorted(edges)}"
+        done |= free
+        edges = {name: needs for name, needs in edges.items() if name not in free}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_third_party_imports_are_the_four(path: Path) -> None:
+    outside = {name.split(".")[0] for name in imported(path)}
+    assert outside <= set(sys.stdlib_module_names) | RUNTIME | {"numpy_bert"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_are_about_one_thing(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 300
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = node.end_lineno - body[0].lineno + 1 if node.end_lineno and body else 0
+            assert length <= 45, f"{node.name} has {length} lines"
+
+
+def test_only_the_command_line_prints() -> None:
+    for path in modules():
+        if room(path) == "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id != "print", f"{path}: prints"
+
+
+def loaded_after(code: str) -> set[str]:
+    """Run code in a fresh interpreter and return the top-level modules it left loaded."""
+    script = f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in json.loads(result.stdout.splitlines()[-1])}
+
+
+HEAVY = {"torch", "transformers", "huggingface_hub", "tokenizers"}
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    loaded = loaded_after("import numpy_bert")
+    assert not loaded & (HEAVY | {"numpy", "safetensors"})
+
+
+def test_a_model_needs_neither_tokenizers_nor_the_hub_client() -> None:
+    code = "from numpy_bert import BertModel; BertModel.from_pretrained('demo').embeddings([[1]])"
+    assert not loaded_after(code) & HEAVY
+
+
+def test_a_tokenizer_needs_no_hub_client() -> None:
+    code = "from numpy_bert import BertTokenizer; BertTokenizer.from_pretrained('demo')('a')"
+    assert loaded_after(code) & HEAVY == {"tokenizers"}
+
+
+def test_the_front_door_is_sorted_and_opens() -> None:
+    import numpy_bert
+
+    assert numpy_bert.__all__ == sorted(numpy_bert.__all__)
+    for name in numpy_bert.__all__:
+        assert getattr(numpy_bert, name).__name__ == name
+    assert set(numpy_bert.__all__) <= set(dir(numpy_bert))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = numpy_bert.nothing
