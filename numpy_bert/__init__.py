@@ -79,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names, imported or not yet."""
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.errors import InputError
+from numpy_bert.files import quoted
 
 __all__ = [
     "Array",
     "BoolArray",
     "IntArray",
+    "as_array",
     "as_dtype",
     "as_floats",
     "as_ids",
@@ -42,6 +44,7 @@ _SPACES = {
     "token_type_embeddings": "the {rows} token types (token_type_embeddings)",
     "position_embeddings": "the {rows} positions (position_embeddings)",
 }
+_NEGATIVE = " Ids count from 0; -100 marks labels to ignore, not input."
 _HINTS = {"word_embeddings": " Is the tokenizer from another checkpoint?"}
 
 
@@ -72,7 +75,7 @@ def as_floats(value: npt.ArrayLike, *, name: str) -> Array:
     InputError
         If it is ragged or of another dtype. Nothing is cast.
     """
-    array = _as_array(value, name)
+    array = as_array(value, name)
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         raise InputError(f"{name}: dtype {array.dtype}; float32 or float64 was expected.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -84,7 +87,7 @@ def as_ids(value: npt.ArrayLike, *, name: str) -> IntArray:
     Booleans are refused because NumPy would take them for a mask, floats because a fraction
     would be cut off.
     """
-    array = _as_array(value, name)
+    array = as_array(value, name)
     if array.dtype.kind not in "iu":
         what = "an empty list has no dtype" if array.size == 0 else f"dtype {array.dtype}"
         raise InputError(f"{name}: {what}; an array of integers was expected.")
@@ -107,9 +110,11 @@ def check_ids(ids: IntArray, rows: int, *, name: str, table: str) -> npt.NDArray
         # Compared in the array's own dtype: a cast first could wrap a wrong id into a right one.
         wrong = (ids < 0) | (ids >= rows)
         first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        value = int(ids[first])
         space = _SPACES.get(table, f"the {{rows}} rows of {table}").format(rows=rows)
         raise InputError(
-            f"{name}{place(first)} = {int(ids[first])} is outside {space}.{_HINTS.get(table, '')}"
+            f"{name}{place(first)} = {value} is outside {space}."
+            f"{_NEGATIVE if value < 0 else _HINTS.get(table, '')}"
         )
     return ids.astype(np.intp, copy=False)
 
@@ -125,12 +130,15 @@ def place(index: tuple[int, ...]) -> str:
     return f"[{', '.join(str(i) for i in index)}]" if index else ""
 
 
-def _as_array(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+def as_array(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     """Return `value` as an array, or say that its rows are of different lengths."""
     try:
         return np.asarray(value)
-    except (ValueError, TypeError, OverflowError):
+    except ValueError:
         raise InputError(
             f"{name}: its rows are of different lengths or hold more than numbers; pad them to "
             "one length (tokenizer(..., padding=True))."
         ) from None
+    except (TypeError, OverflowError, RuntimeError) as failure:
+        # As torch does for a tensor that needs gradients, or of a dtype that NumPy does not have.
+        raise InputError(f"{name}: cannot be made an array: {quoted(failure)}") from None

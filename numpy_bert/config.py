@@ -109,13 +109,14 @@ class BertConfig:
         --------
         >>> BertConfig.from_dict({"model_type": "roberta"})
         Traceback (most recent call last):
-        numpy_bert.errors.ConfigError: model_type = roberta is not supported; only 'bert' is.
+        numpy_bert.errors.ConfigError: model_type = 'roberta' is not supported; only 'bert' is.
         """
         for name, only in _ONLY.items():
             if values.get(name, only) not in (only, None):
                 raise ConfigError(
-                    f"{name} = {quoted(values[name])} is not supported; only {only!r} is."
+                    f"{name} = {quoted(repr(values[name]))} is not supported; only {only!r} is."
                 )
+        _check_architecture(values)
         known = {field.name: field for field in fields(cls)}
         missing = [n for n, f in known.items() if f.default is MISSING and n not in values]
         if missing:
@@ -140,6 +141,22 @@ class BertConfig:
             return cls.from_dict(values)
         except ConfigError as failure:
             raise ConfigError(f"{path}: {failure}") from None
+
+
+def _check_architecture(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for another model's config that does not say its model_type."""
+    names = values.get("architectures")
+    listed = [str(name) for name in names] if isinstance(names, list) else []
+    if "model_type" not in values and listed and not any(n.startswith("Bert") for n in listed):
+        raise ConfigError(
+            f"architectures = {quoted(repr(names))} without a model_type is not supported; "
+            "a Bert... was expected."
+        )
+    factor = values.get("embedding_size", values.get("hidden_size"))
+    if factor != values.get("hidden_size"):
+        raise ConfigError(
+            f"embedding_size = {quoted(repr(factor))} is not supported; a BERT has hidden_size."
+        )
 
 
 def _check_size(name: str, value: object) -> None:

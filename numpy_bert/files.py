@@ -8,6 +8,8 @@ import math
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ __all__ = [
     "check_output",
     "decode_json",
     "file_size",
+    "permissions",
     "quoted",
     "read_bytes",
     "read_json",
@@ -147,6 +150,15 @@ def decode_json(data: bytes, *, where: str, error: type[NumpyBertError]) -> dict
     return value
 
 
+@contextmanager
+def permissions(error: type[NumpyBertError]) -> Iterator[None]:
+    """Turn a folder that may not be entered into one `error` that names it."""
+    try:
+        yield
+    except PermissionError as failure:
+        raise error(f"{failure.filename}: permission denied.") from None
+
+
 def check_output(path: Path, *, force: bool) -> None:
     """Raise OutputError unless `path` can be written without loss.
 
@@ -158,14 +170,14 @@ def check_output(path: Path, *, force: bool) -> None:
         Whether a file that is already there may be replaced.
     """
     try:
-        folder, found = path.parent.is_dir(), path.exists()
+        folder, found = path.parent.is_dir(), path.exists() or path.is_symlink()
     except OSError as failure:
         raise OutputError(f"{path}: cannot be looked at ({failure.strerror}).") from None
     if not folder:
         raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first.")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file.")
-    if found and not path.is_file():
+    if path.exists() and not path.is_file():
         raise OutputError(f"{path}: is a pipe, socket or device; name a regular file.")
     if found and not force:
         raise OutputError(f"{path}: already exists and was left as it is; --force replaces it.")
@@ -182,13 +194,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     OutputError
         If the folder cannot be written to, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
+    target = path.resolve()  # a link stays one; what it points to is written
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as failure:
         reason = failure.strerror or str(failure)
         raise OutputError(f"{path}: could not be written ({reason}); nothing changed.") from None

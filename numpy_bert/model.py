@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, as_dtype, as_floats, place
 from numpy_bert.blocks.embeddings import EmbeddingsSteps, embeddings
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import CheckpointError, InputError
+from numpy_bert.errors import CheckpointError
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import open_checkpoint
 from numpy_bert.loading.hub import find
@@ -25,6 +25,7 @@ from numpy_bert.parameters import (
     arrays_of,
     build,
 )
+from numpy_bert.trace import named_steps
 
 __all__ = ["BertEmbeddings", "BertModel", "Dropout", "Embedding", "LayerNorm"]
 
@@ -49,6 +50,7 @@ class LayerNorm:
         self.bias = parameters.bias
         self.eps = eps
 
+    @np.errstate(all="ignore")  # also where the caller's own settings would raise
     def __call__(self, input: npt.ArrayLike) -> Array:
         """Return the normalized rows, of the shape and dtype of `input`."""
         rows = as_floats(input, name="LayerNorm: input")
@@ -61,6 +63,7 @@ class Dropout:
     def __init__(self, p: float) -> None:
         self.p = p
 
+    @np.errstate(all="ignore")
     def __call__(
         self,
         input: npt.ArrayLike,
@@ -85,8 +88,11 @@ class BertEmbeddings:
     dtype('float32')
     """
 
-    def __init__(self, parameters: BertEmbeddingsParameters, config: BertConfig) -> None:
+    def __init__(
+        self, parameters: BertEmbeddingsParameters, config: BertConfig, source: str = "embeddings"
+    ) -> None:
         self.parameters = parameters
+        self._source = source
         self.word_embeddings = Embedding(parameters.word_embeddings.weight, "word_embeddings")
         self.token_type_embeddings = Embedding(
             parameters.token_type_embeddings.weight, "token_type_embeddings"
@@ -112,6 +118,7 @@ class BertEmbeddings:
             input_ids, token_type_ids, position_ids, inputs_embeds, rng=rng, keep=keep
         ).output
 
+    @np.errstate(all="ignore")
     def steps(
         self,
         input_ids: npt.ArrayLike | None = None,
@@ -143,18 +150,17 @@ class BertEmbeddings:
         >>> model.embeddings.steps([[2, 3]]).LayerNorm.variance.shape
         (1, 2, 1)
         """
-        with np.errstate(all="ignore"):  # also where the caller's own settings would raise
-            steps = embeddings(
-                self.parameters,
-                input_ids,
-                token_type_ids,
-                position_ids,
-                inputs_embeds,
-                eps=self.LayerNorm.eps,
-                p=self.dropout.p,
-                rng=rng,
-                keep=keep,
-            )
+        steps = embeddings(
+            self.parameters,
+            input_ids,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            eps=self.LayerNorm.eps,
+            p=self.dropout.p,
+            rng=rng,
+            keep=keep,
+        )
         if not np.isfinite(steps.output).all():
             self._find_non_finite(steps)
         return steps
@@ -166,12 +172,16 @@ class BertEmbeddings:
             if len(wrong):
                 first = tuple(int(i) for i in wrong[0])
                 raise CheckpointError(
-                    f"{key}{place(first)} = {array[first]}: this weight is not finite, so neither "
-                    "is the result. `numpy-bert inspect --check` lists all such tensors."
+                    f"{self._source}: {key}{place(first)} = {array[first]}: this weight is not "
+                    "finite, so neither is the result. `numpy-bert inspect --check` lists all "
+                    "such tensors."
                 )
         if np.isfinite(steps.word_embeddings).all():
-            raise InputError(
-                f"embeddings: the sum overflows {steps.sum.dtype}; load with dtype='float64'."
+            named = named_steps(steps, "embeddings")
+            step = next(name for name, array in named if not np.isfinite(array).all())
+            raise CheckpointError(
+                f"{self._source}: its weights are finite, but so large that {step} overflows "
+                f"{steps.output.dtype}; load with dtype='float64'."
             )
 
 
@@ -207,7 +217,8 @@ class BertModel:
     ) -> None:
         self.config = config
         self.loading_info = loading_info
-        self.embeddings = BertEmbeddings(embeddings_parameters, config)
+        source = ", ".join(loading_info.files)
+        self.embeddings = BertEmbeddings(embeddings_parameters, config, source)
 
     @classmethod
     def from_pretrained(
@@ -218,7 +229,7 @@ class BertModel:
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-        token: bool | str = False,
+        token: bool | str | None = False,
         mmap: bool = True,
     ) -> BertModel:
         """Load a published checkpoint.

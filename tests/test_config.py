@@ -54,6 +54,9 @@ def test_a_config_is_what_its_file_says(tmp_path: Path) -> None:
     assert config == BertConfig.from_json_file(str(tmp_path / "config.json"))
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.hidden_size = 12  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        BertConfig(61, 24, 2, 4, 37, 19, 3)  # type: ignore[call-arg]
+    assert not hasattr(config, "__dict__")
 
 
 def test_what_may_be_left_out_is_the_published_bert() -> None:
@@ -105,6 +108,11 @@ def test_sizes_are_integers_within_bounds(name: str, value: object, tmp_path: Pa
     message = refusal(tmp_path, **{name: value})
     assert message.startswith(f"{name} = {repr(value)[:200]}")
     assert "; an integer from 1 to " in message
+
+
+def test_the_smallest_sizes(tmp_path: Path) -> None:  # C4
+    config = read(tmp_path, **dict.fromkeys(SIZES, 1))
+    assert {getattr(config, name) for name in SIZES} == {1}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +170,9 @@ def test_an_unknown_activation_is_never_replaced(value: object, tmp_path: Path) 
     assert message.isprintable()
 
 
-@pytest.mark.parametrize("value", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"])
+@pytest.mark.parametrize(
+    "value", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh"]
+)
 def test_known_activations_keep_their_names(value: str, tmp_path: Path) -> None:  # C7
     assert read(tmp_path, hidden_act=value).hidden_act == value
 
@@ -182,7 +192,7 @@ def test_other_architectures_are_refused(
     name: str, value: object, only: str, tmp_path: Path
 ) -> None:  # C8
     message = refusal(tmp_path, **{name: value})
-    assert message == f"{name} = {value} is not supported; only {only} is."
+    assert message == f"{name} = {value!r} is not supported; only {only} is."
 
 
 @pytest.mark.parametrize("name", ["model_type", "position_embedding_type", "is_decoder"])

@@ -107,7 +107,13 @@ def embeddings(
     )  # (B, T, H)
     table = parameters.position_embeddings.weight
     positions = embedding(
-        _positions(position_ids, batch, length, limit=len(table)),
+        _positions(
+            position_ids,
+            batch,
+            length,
+            limit=len(table),
+            given="inputs_embeds" if input_ids is None else "input_ids",
+        ),
         table,
         ids_name="embeddings: position_ids",
         table_name="position_embeddings",
@@ -166,7 +172,7 @@ def _segments(token_type_ids: npt.ArrayLike | None, shape: tuple[int, int]) -> I
 
 
 def _positions(
-    position_ids: npt.ArrayLike | None, batch: int, length: int, *, limit: int
+    position_ids: npt.ArrayLike | None, batch: int, length: int, *, limit: int, given: str
 ) -> IntArray:
     """Return the position ids (1, T) or (B, T), 0 to T - 1 by default."""
     if position_ids is not None:
@@ -179,7 +185,7 @@ def _positions(
         return ids.reshape(-1, length) if length else ids.reshape(1, 0)
     if length > limit:
         raise InputError(
-            f"embeddings: input_ids has {length} tokens a row; the model has {limit} positions "
+            f"embeddings: {given} has {length} tokens a row; the model has {limit} positions "
             "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
         )
     return np.arange(length, dtype=np.intp)[np.newaxis, :]  # (1, T)

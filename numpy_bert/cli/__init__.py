@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Sequence
 
-from numpy_bert.cli.console import error_lines, note
+from numpy_bert.cli.console import complain, note
 from numpy_bert.cli.parser import make_parser
 from numpy_bert.errors import InputError, NumpyBertError, TraceError
 
@@ -34,26 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = make_parser().parse_args(arguments)
-    command = importlib.import_module(f"numpy_bert.cli.{options.command}")
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
         try:
-            status = int(command.run(options))
-            sys.stdout.flush()
-            return status
+            command = importlib.import_module(f"numpy_bert.cli.{options.command}")
+            return int(command.run(options))
         except NumpyBertError as failure:
-            print(error_lines(options.command, failure), file=sys.stderr)
+            complain(options.command, str(failure))
             return 2 if isinstance(failure, (InputError, TraceError)) else 1
         except MemoryError:
-            print(f"numpy-bert {options.command}: error: out of memory.", file=sys.stderr)
+            complain(options.command, "out of memory.")
             return 1
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:
-            # Nothing more can be written; keep the interpreter from trying at its end.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
 
 

@@ -1,25 +1,48 @@
-"""How the command line writes: notes, errors, tables, arrays."""
+"""How the command line writes: results, notes, errors, tables."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from numpy_bert.errors import OutputError
 
-__all__ = ["array_text", "error_lines", "megabytes", "note", "table"]
+__all__ = ["complain", "megabytes", "note", "show", "table"]
+
+
+def show(text: str) -> None:
+    """Print a result; control characters in it are shown, not obeyed.
+
+    Raises
+    ------
+    OutputError
+        If standard output is closed or full.
+    BrokenPipeError
+        If its reader went away.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output: is closed.")
+    try:
+        print(_safe(text), flush=True)
+    except OSError as failure:
+        # Nothing more can be written; keep the interpreter from trying again at its end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(failure, BrokenPipeError):
+            raise
+        raise OutputError(f"standard output: could not be written ({failure.strerror}).") from None
 
 
 def note(text: str) -> None:
     """Tell the person at the terminal something that is not the result."""
-    print(f"numpy-bert: {_safe(text)}", file=sys.stderr)
+    _tell(f"numpy-bert: {text}")
 
 
-def error_lines(command: str, failure: Exception) -> str:
-    """Write an error for a person; control characters are shown, not obeyed."""
-    return f"numpy-bert {command}: error: {_safe(str(failure))}"
+def complain(command: str, message: str) -> None:
+    """Tell the person at the terminal why a command failed."""
+    _tell(f"numpy-bert {command}: error: {message}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: str = "") -> str:
@@ -39,12 +62,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: str
     return "\n".join(lines)
 
 
-def array_text(array: npt.NDArray[Any]) -> str:
-    """Write an array as NumPy prints it: the corners of a large one, four decimals."""
-    with np.printoptions(precision=4, suppress=True, threshold=50, edgeitems=3, linewidth=100):
-        return str(array)
-
-
 def megabytes(size: int) -> str:
     """Write a number of bytes for a person.
 
@@ -54,6 +71,12 @@ def megabytes(size: int) -> str:
     '90.9 MB'
     """
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+
+
+def _tell(line: str) -> None:
+    """Print to standard error; where that cannot be written, the result still counts."""
+    with contextlib.suppress(OSError, AttributeError):
+        print(_safe(line), file=sys.stderr, flush=True)
 
 
 def _safe(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.cli.console import array_text, note, table
+from numpy_bert.cli.console import note, show, table
 from numpy_bert.cli.source import source_options
 from numpy_bert.errors import InputError
 from numpy_bert.files import check_output, write_atomically
@@ -56,6 +56,11 @@ def run(options: argparse.Namespace) -> int:
         max_length=_limit(tokenizer, model) if options.truncate else None,
         return_tensors="np",
     )
+    length, limit = inputs["input_ids"].shape[1], model.config.max_position_embeddings
+    if length > limit:
+        raise InputError(
+            f"the text has {length} tokens, the model takes {limit}; --truncate cuts it."
+        )
     _say_what_was_lost(options, tokenizer, inputs)
     rng = None if options.dropout_seed is None else np.random.default_rng(options.dropout_seed)
     steps = model.embeddings.steps(inputs["input_ids"], inputs["token_type_ids"], rng=rng)
@@ -64,9 +69,9 @@ def run(options: argparse.Namespace) -> int:
         _save(output, named, inputs if options.step is None else {})
     tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
     if options.json:
-        print(json.dumps(_as_json(name, tokens, inputs, named)))
+        show(json.dumps(_as_json(name, tokens, inputs, named)))
     else:
-        print(_as_page(name, model, tokens, inputs, named))
+        show(_as_page(name, model, tokens, inputs, named))
     return 0
 
 
@@ -92,7 +97,7 @@ def _say_what_was_lost(
 ) -> None:
     """Tell of characters and tokens of the text that the result does not stand for."""
     for before, after in inputs.truncated.values():
-        note(f"the text has {before} tokens; the first {after} were kept.")
+        note(f"the text has {before} tokens; it was cut to {after}.")
     dropped = tokenizer.dropped_characters(options.text + (options.text_pair or ""))
     if dropped:
         codes = ", ".join(sorted({f"U+{ord(character):04X}" for character in dropped}))
@@ -119,8 +124,14 @@ def _as_page(
     ]
     for step, array in named.items():
         caption = _CAPTIONS.get(step, "")
-        blocks.append(f"{step}  {array.shape}  {caption}\n{array_text(array)}")
+        blocks.append(f"{step}  {array.shape}  {caption}\n{_array_text(array)}")
     return "\n\n".join(blocks)
+
+
+def _array_text(array: npt.NDArray[Any]) -> str:
+    """Write an array as NumPy prints it: the corners of a large one, four decimals."""
+    with np.printoptions(precision=4, suppress=True, threshold=50, edgeitems=3, linewidth=100):
+        return str(array)
 
 
 def _as_json(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from numpy_bert.cli.console import megabytes, note
+from numpy_bert.cli.console import megabytes, note, show
 from numpy_bert.cli.source import source_options
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.hub import fetch, verify_again
@@ -25,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
     files = used_files(folder)
     size = sum(path.stat().st_size for path in files)
     note(f"{len(files)} files, {megabytes(size)}")
-    print(folder)
+    show(str(folder))
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.arrays import place
-from numpy_bert.cli.console import megabytes, table
+from numpy_bert.cli.console import megabytes, show, table
 from numpy_bert.cli.source import source_options
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = open_checkpoint(folder)
     problems = _problems(checkpoint) if options.check else None
     report = _report(folder, config, checkpoint, problems)
-    print(json.dumps(report) if options.json else _as_page(report))
+    show(json.dumps(report) if options.json else _as_page(report))
     # Last, so that a checkpoint that does not fit its config is still listed.
     check_weights(checkpoint, config, np.dtype("float32"))
     return 1 if problems else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from numpy_bert import __version__
 
@@ -37,8 +38,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", help="a text")
-    parser.add_argument("text_pair", metavar="TEXT2", nargs="?", help="a second text: segment 1")
+    parser.add_argument("text", metavar="TEXT", type=_text, help="a text")
+    parser.add_argument(
+        "text_pair", metavar="TEXT2", nargs="?", type=_text, help="a second text: segment 1"
+    )
     parser.add_argument(
         "--model",
         metavar="NAME_OR_PATH",
@@ -89,8 +92,16 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--token", action="store_true", help="send the saved token (HF_TOKEN)")
 
 
+def _text(argument: str) -> str:
+    """Read a text as UTF-8 whatever the locale is; other bytes are left for the tokenizer."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:
+        return argument
+
+
 def _seed(text: str) -> int:
     """Read a seed: a whole number from 0."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    if not text.isascii() or not text.isdigit() or len(text) > 100:
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 0")
     return int(text)

@@ -65,13 +65,15 @@ class CachedRepository:
     """
 
     def __init__(self, name: str, cache_dir: str | Path | None) -> None:
+        if cache_dir is not None and (not isinstance(cache_dir, (str, Path)) or not str(cache_dir)):
+            raise InputError(f"cache_dir: {cache_dir!r}; a folder was expected.")
         if not _REPOSITORY.fullmatch(name) or "--" in name or ".." in name or len(name) > 96:
             raise InputError(
                 f"model: {quoted(repr(name))} is neither a folder that exists nor the name of a "
                 "repository, as 'owner/model'."
             )
         self.name = name
-        self.cache = Path(cache_dir).expanduser() if cache_dir is not None else _default_cache()
+        self.cache = _default_cache() if cache_dir is None else _expanded(cache_dir)
         self.folder = self.cache / f"models--{name.replace('/', '--')}"
 
     def snapshot(self, revision: str | None) -> Path | None:
@@ -82,11 +84,11 @@ class CachedRepository:
 
     def commit(self, revision: str | None) -> str | None:
         """Return the commit that a revision named when it was last asked for."""
-        if revision is not None and _COMMIT.fullmatch(revision):
+        if isinstance(revision, str) and _COMMIT.fullmatch(revision):
             return revision
         try:
             text = self.reference(revision).read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
             return None
         # A reference is a file that anyone may have written: nothing but a commit becomes a path.
         return text if _COMMIT.fullmatch(text) else None
@@ -94,7 +96,8 @@ class CachedRepository:
     def reference(self, revision: str | None) -> Path:
         """Return the file that records what a branch or tag pointed to."""
         name = "main" if revision is None else revision
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name) or ".." in name:
+        good = isinstance(name, str) and re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name)
+        if not good or ".." in name:
             raise InputError(f"revision: {quoted(repr(name))} is no branch, tag or commit.")
         return self.folder / "refs" / name
 
@@ -125,9 +128,11 @@ def local_folder(name_or_path: str | Path) -> Path | None:
         )
     if name_or_path == "demo":
         return demo_folder()
-    path = Path(name_or_path).expanduser()
+    path = _expanded(name_or_path)
     try:
         if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise InputError(f"model: the folder {quoted(path)} may not be read.")
             return path
         is_file = path.exists()
     except OSError as failure:
@@ -171,7 +176,15 @@ def _default_cache() -> Path:
     """Return the hub's cache as its own client finds it."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
-            return Path(os.path.expandvars(os.environ[variable])).expanduser()
+            return _expanded(os.path.expandvars(os.environ[variable]))
     shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or f"{shared}/huggingface"
-    return Path(os.path.expandvars(home)).expanduser() / "hub"
+    return _expanded(os.path.expandvars(home)) / "hub"
+
+
+def _expanded(path: str | Path) -> Path:
+    """Return a path with its leading ~ expanded."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{quoted(path)}: there is no such user's home folder.") from None

@@ -8,24 +8,17 @@ client makes a file name of it, a file against its hash before it is used, and e
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import threading
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
-from numpy_bert.errors import (
-    CheckpointError,
-    HubError,
-    InputError,
-    IntegrityError,
-    NumpyBertError,
-    OfflineError,
-)
-from numpy_bert.files import quoted, write_atomically
+from numpy_bert.errors import CheckpointError, HubError, InputError, IntegrityError
+from numpy_bert.files import decode_json, quoted, read_bytes, write_atomically
 from numpy_bert.loading.cache import SMALL_FILES, CachedRepository
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
+from numpy_bert.loading.failures import endpoint, hub_errors
 from numpy_bert.loading.integrity import ETAG, check, remove, unverified, verify
 
 __all__ = ["download"]
@@ -36,11 +29,13 @@ _DEADLINE = 10.0
 # One thread at a time adds its hook to the client that all of a process share.
 _HOOKS = threading.Lock()
 
-Result = TypeVar("Result")
 
-
-def download(repository: CachedRepository, revision: str | None, token: bool | str) -> Path:
+def download(repository: CachedRepository, revision: str | None, token: bool | str | None) -> Path:
     """Fetch all files of one commit, verified, and only then let the revision point to it."""
+    # None would make the client send the saved token.
+    token = False if token is None else token
+    if not isinstance(token, (bool, str)):
+        raise InputError(f"token: {type(token).__name__}; True, False or a str was expected.")
     commit, names = _resolve(repository, revision, token)
     snapshot = repository.folder / "snapshots" / commit
 
@@ -59,11 +54,23 @@ def download(repository: CachedRepository, revision: str | None, token: bool | s
             if name in names:
                 get(name)
     get(SMALL_FILES[-1])
-    if revision != commit:
-        reference = repository.reference(revision)
+    if repository.commit(revision) != commit:
+        _remember(repository, revision, commit)
+    return snapshot
+
+
+def _remember(repository: CachedRepository, revision: str | None, commit: str) -> None:
+    """Record what a branch or tag points to, so that it is found without a request."""
+    reference = repository.reference(revision)
+    try:
         reference.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(reference, commit.encode("ascii"))
-    return snapshot
+    except OSError as failure:  # OutputError included
+        warnings.warn(
+            f"{repository.name}: the cache could not record what {reference.name} is now "
+            f"({failure}); the next use will ask the hub again.",
+            stacklevel=2,
+        )
 
 
 def _resolve(
@@ -72,14 +79,12 @@ def _resolve(
     """Ask the hub once which commit a revision is, and which files it has."""
     repository.reference(revision)  # refuses what cannot be a revision
 
-    def ask() -> Any:
+    with hub_errors(repository.name, revision, repository.cache):
         from huggingface_hub import HfApi
 
-        return HfApi(endpoint=_endpoint()).model_info(
+        info = HfApi(endpoint=endpoint()).model_info(
             repository.name, revision=revision, token=token, timeout=_DEADLINE
         )
-
-    info = _asking(repository, revision, ask)
     commit = info.sha
     if not isinstance(commit, str) or len(commit) != 40 or not ETAG.fullmatch(commit):
         raise HubError(f"{repository.name}: the hub named {quoted(repr(commit))} as its commit.")
@@ -105,34 +110,34 @@ def _weights(repository: CachedRepository, names: set[str]) -> list[str]:
 
 def _module_configs(path: Path) -> list[str]:
     """Return the config.json of each folder that sentence-transformers' modules.json names."""
+    # A list, where all other files are objects: wrapped, it is read as strictly as they are.
+    data = b'{"modules": ' + read_bytes(path, error=CheckpointError, limit=1 << 20) + b"}"
+    modules = decode_json(data, where=str(path), error=CheckpointError)["modules"]
     try:
-        modules = json.loads(path.read_text("utf-8"))
         folders = [str(module["path"]) for module in modules]
-    except (ValueError, TypeError, KeyError):
+    except (TypeError, KeyError):
         raise CheckpointError(f"{path}: is not a list of modules with a path each.") from None
     return [str(PurePosixPath(name, "config.json")) for name in folders if name]
 
 
 def _get(repository: CachedRepository, commit: str, name: str, token: bool | str) -> None:
     """Bring one file of a commit into the cache and verify it; try a bad one once more."""
-
-    def ask() -> str:
-        from huggingface_hub import hf_hub_download
-
-        return hf_hub_download(
-            repository.name,
-            name,
-            revision=commit,
-            cache_dir=repository.cache,
-            token=token,
-            endpoint=_endpoint(),
-            etag_timeout=_DEADLINE,
-        )
-
     for last in (False, True):
         seen: list[str] = []
-        with _etags_checked(seen):
-            path = Path(_asking(repository, commit, ask))
+        with hub_errors(repository.name, None, repository.cache), _etags_checked(seen):
+            from huggingface_hub import hf_hub_download
+
+            path = Path(
+                hf_hub_download(
+                    repository.name,
+                    name,
+                    revision=commit,
+                    cache_dir=repository.cache,
+                    token=token,
+                    endpoint=endpoint(),
+                    etag_timeout=_DEADLINE,
+                )
+            )
         try:
             if path.is_symlink():
                 for unchecked in unverified([path]):
@@ -158,8 +163,12 @@ def _etags_checked(seen: list[str]) -> Iterator[None]:
     """
     from huggingface_hub import get_session
 
+    thread = threading.get_ident()
+
     def inspect(response: Any) -> None:
-        if response.request.method != "HEAD" or response.status_code >= 400:
+        # The client is shared by all of the process: others' requests are their own affair.
+        ours = threading.get_ident() == thread and response.request.method == "HEAD"
+        if not ours or response.status_code >= 400:
             return
         etag = response.headers.get("x-linked-etag") or response.headers.get("etag")
         if etag is None:
@@ -179,55 +188,3 @@ def _etags_checked(seen: list[str]) -> Iterator[None]:
             yield
         finally:
             client.event_hooks = before
-
-
-def _endpoint() -> str | None:
-    """Return the mirror that HF_ENDPOINT names, None for the hub itself."""
-    return os.environ.get("HF_ENDPOINT") or None
-
-
-def _asking(
-    repository: CachedRepository, revision: str | None, ask: Callable[[], Result]
-) -> Result:
-    """Run a request and turn whatever the client raises into an error of numpy_bert's own."""
-    try:
-        from huggingface_hub import errors as hub
-    except ValueError as failure:  # The client reads its variables when it is imported.
-        raise InputError(f"an environment variable HF_...: {failure}") from None
-    what = f"{repository.name}" + (f" at revision {quoted(revision)}" if revision else "")
-    try:
-        return ask()
-    except NumpyBertError:
-        raise
-    except hub.GatedRepoError:
-        raise HubError(
-            f"{what}: is gated. Accept its terms on its page on the hub, then pass your token: "
-            "token=True (the saved one) or token='hf_...'; on the command line --token."
-        ) from None
-    except hub.RepositoryNotFoundError:
-        raise HubError(
-            f"{what}: there is no such repository on the hub, or it is private. If it is private, "
-            "pass your token (token=True; on the command line --token)."
-        ) from None
-    except hub.RevisionNotFoundError:
-        raise HubError(f"{what}: the repository has no such branch, tag or commit.") from None
-    except hub.LocalEntryNotFoundError as failure:
-        raise OfflineError(f"{what}: the hub could not be reached ({quoted(failure)}).") from None
-    except hub.EntryNotFoundError as failure:
-        raise HubError(f"{what}: a file is not there: {quoted(failure)}") from None
-    except hub.HfHubHTTPError as failure:
-        status = getattr(failure.response, "status_code", "?")
-        url = getattr(getattr(failure.response, "request", None), "url", "")
-        raise HubError(f"{what}: the hub answered with status {status} at {url}.") from None
-    except hub.HTTPError as failure:  # type: ignore[attr-defined]
-        endpoint = _endpoint() or "https://huggingface.co"
-        reason = quoted(str(failure) or type(failure).__name__)
-        raise OfflineError(
-            f"{what}: {endpoint} could not be reached, or the connection broke ({reason})."
-        ) from None
-    except OSError as failure:
-        raise HubError(f"{what}: {quoted(failure)}") from None
-    except hub.HFValidationError as failure:
-        raise InputError(f"model: {quoted(failure)}") from None
-    except ValueError as failure:
-        raise HubError(f"{what}: the hub's answer makes no sense ({quoted(failure)}).") from None

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from numpy_bert.errors import IntegrityError, OfflineError
-from numpy_bert.files import quoted
+from numpy_bert.errors import CheckpointError, InputError, IntegrityError, OfflineError
+from numpy_bert.files import permissions, quoted
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     CachedRepository,
@@ -17,18 +17,24 @@ from numpy_bert.loading.cache import (
     used_files,
 )
 from numpy_bert.loading.client import download
-from numpy_bert.loading.integrity import forget, remove, unverified, verify
+from numpy_bert.loading.integrity import remove, unverified, verify
 
 __all__ = ["fetch", "find", "verify_again"]
 
 
+_OFFLINE = (
+    "no request was allowed (offline); get it where there is a network: numpy-bert fetch {name}"
+)
+
+
+@permissions(InputError)
 def fetch(
     name_or_path: str | Path,
     *,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
-    token: bool | str = False,
+    token: bool | str | None = False,
 ) -> Path:
     """Bring a published checkpoint into the cache, or up to date, and return its folder.
 
@@ -45,8 +51,9 @@ def fetch(
         ~/.cache/huggingface/hub, so a model that transformers has downloaded is found.
     local_files_only : bool
         Make no request; so does the environment variable HF_HUB_OFFLINE=1.
-    token : bool or str
-        For private and gated models: a token, or True for the saved one. By default none is sent.
+    token : bool or str or None
+        For private and gated models: a token, or True for the saved one. By default, and with
+        None, none is sent.
 
     Returns
     -------
@@ -73,10 +80,11 @@ def fetch(
     """
     folder = local_folder(name_or_path)
     if folder is not None:
+        _require(folder, MODEL_FILES)
         return folder
     repository = CachedRepository(str(name_or_path), cache_dir)
     if local_files_only or is_offline():
-        return _cached(repository, revision, MODEL_FILES, "no request was allowed (offline)")
+        return _cached(repository, revision, MODEL_FILES, _OFFLINE.format(name=repository.name))
     try:
         return download(repository, revision, token)
     except OfflineError as failure:
@@ -90,6 +98,7 @@ def fetch(
         return snapshot
 
 
+@permissions(InputError)
 def find(
     name_or_path: str | Path,
     *,
@@ -97,7 +106,7 @@ def find(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
-    token: bool | str = False,
+    token: bool | str | None = False,
 ) -> Path:
     """Return the folder of a model, from the cache without any request where that is possible.
 
@@ -106,13 +115,15 @@ def find(
     """
     folder = local_folder(name_or_path)
     if folder is not None:
+        if len(missing_files(folder, needs)) >= len(needs):
+            _require(folder, needs)
         return folder
     repository = CachedRepository(str(name_or_path), cache_dir)
     offline = local_files_only or is_offline()
     snapshot = repository.snapshot(revision)
     if snapshot is None or missing_files(snapshot, needs):
         if offline:
-            return _cached(repository, revision, needs, "no request was allowed (offline)")
+            return _cached(repository, revision, needs, _OFFLINE.format(name=repository.name))
         return fetch(name_or_path, revision=revision, cache_dir=cache_dir, token=token)
     try:
         _verify(snapshot)
@@ -126,10 +137,9 @@ def find(
 
 def verify_again(folder: Path) -> list[Path]:
     """Hash all files of a snapshot anew and return them; raise IntegrityError at a bad one."""
-    paths = used_files(folder)
-    forget(paths)
-    checked = list(unverified(paths))
-    _verify(folder)
+    checked = list(unverified(used_files(folder), again=True))
+    for path in checked:
+        verify(path)
     return checked
 
 
@@ -147,11 +157,20 @@ def _cached(
         named = f" at revision {quoted(revision)}" if revision is not None else ""
         raise OfflineError(
             f"{repository.name}{named}: the cache {repository.cache} {lacks}, and "
-            f"{reason.rstrip('.')}. Get it where there is a network: "
-            f"numpy-bert fetch {repository.name}"
+            f"{reason.rstrip('.')}."
         )
     _verify(snapshot)
     return snapshot
+
+
+def _require(folder: Path, needs: Sequence[Sequence[str]]) -> None:
+    """Raise CheckpointError unless a local folder holds what its reader needs."""
+    missing = missing_files(folder, needs)
+    if missing:
+        raise CheckpointError(
+            f"{folder}: this folder has no {', no '.join(missing)}; name the folder of a "
+            "checkpoint with safetensors."
+        )
 
 
 def _verify(snapshot: Path) -> None:

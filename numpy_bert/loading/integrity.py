@@ -18,7 +18,7 @@ from numpy_bert.errors import IntegrityError, OutputError
 from numpy_bert.files import write_atomically
 from numpy_bert.progress import progress
 
-__all__ = ["ETAG", "check", "forget", "remove", "unverified", "verify"]
+__all__ = ["ETAG", "check", "remove", "unverified", "verify"]
 
 # A git sha1 or a sha256, nothing else: an etag becomes a file name.
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -26,15 +26,15 @@ ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _BLOCK = 1 << 20
 
 
-def unverified(paths: Iterable[Path]) -> Iterator[Path]:
+def unverified(paths: Iterable[Path], *, again: bool = False) -> Iterator[Path]:
     """Yield those files of a snapshot whose blobs have not been checked since they last changed.
 
     Only files that link to a blob can be checked: on a system without symbolic links the cache
-    holds copies whose hashes are not known.
+    holds copies whose hashes are not known. With `again`, those that were checked come too.
     """
     for path in paths:
         blob = _blob(path)
-        if blob is not None and blob.is_file() and not _is_marked(blob):
+        if blob is not None and blob.is_file() and (again or not _is_marked(blob)):
             yield path
 
 
@@ -69,22 +69,20 @@ def check(path: Path, etag: str) -> None:
         )
 
 
-def forget(paths: Iterable[Path]) -> None:
-    """Forget what was verified, so that these files of a snapshot are hashed again."""
-    for path in paths:
-        blob = _blob(path)
-        if blob is not None:
-            _mark(blob).unlink(missing_ok=True)
-
-
 def remove(path: Path) -> None:
     """Remove a bad file from the cache: the link, the blob, and what a client might resume."""
     blob = _blob(path)
-    path.unlink(missing_ok=True)
-    if blob is not None:
-        _mark(blob).unlink(missing_ok=True)
-        for part in blob.parent.glob(f"{blob.name}*"):
-            part.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+        if blob is not None:
+            _mark(blob).unlink(missing_ok=True)
+            for part in blob.parent.glob(f"{blob.name}*"):
+                part.unlink(missing_ok=True)
+    except OSError as failure:
+        raise IntegrityError(
+            f"{path}: is corrupt and could not be removed ({failure.strerror}); remove it, or "
+            "name another cache: cache_dir, on the command line --cache-dir."
+        ) from None
 
 
 def _blob(path: Path) -> Path | None:

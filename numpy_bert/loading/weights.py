@@ -24,6 +24,7 @@ from numpy_bert.parameters import (
 __all__ = ["LoadingInfo", "check_tied", "check_weights", "read_weight"]
 
 _LONGEST_LIST = 20
+_CODES = {"float32": "F32", "float64": "F64"}
 # Pairs of keys that are compared for a misspelling: some tenths of a second.
 _MOST_COMPARED = 10_000
 
@@ -91,9 +92,6 @@ def check_weights(checkpoint: Checkpoint, config: BertConfig, dtype: np.dtype[An
         ),
         notes=checkpoint.notes,
     )
-
-
-_CODES = {"float32": "F32", "float64": "F64"}
 
 
 def read_weight(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> Array:

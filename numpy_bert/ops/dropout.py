@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.arrays import Array, BoolArray, as_array
 from numpy_bert.errors import InputError
 
 __all__ = ["DropoutSteps", "draw_keep", "dropout"]
@@ -107,7 +107,7 @@ def dropout(
     if rng is not None:
         mask = draw_keep(x.shape, p, rng)
     elif keep is not None:
-        mask = np.asarray(keep)
+        mask = as_array(keep, "dropout: keep")
         if mask.dtype != np.bool_ or mask.shape != x.shape:
             raise InputError(
                 f"dropout: keep is {mask.dtype} of shape {mask.shape}; bool of shape {x.shape} "

@@ -45,7 +45,7 @@ class Lengths:
 def as_lengths(
     *,
     padding: bool | str,
-    truncation: bool | str,
+    truncation: bool | str | None,
     max_length: int | None,
     model_max_length: int | None,
 ) -> Lengths:
@@ -81,11 +81,11 @@ def _length(max_length: int) -> int:
     return int(max_length)
 
 
-def _strategy(truncation: bool | str) -> str | None:
+def _strategy(truncation: bool | str | None) -> str | None:
     """Return the truncation strategy that an argument means, None for none."""
     if truncation is True:
         return "longest_first"
-    if truncation is False or truncation == "do_not_truncate":
+    if truncation in (None, "do_not_truncate") or truncation is False:
         return None
     if truncation not in STRATEGIES:
         raise InputError(

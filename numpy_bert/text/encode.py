@@ -25,9 +25,7 @@ def encode(
         return list(tokenizer.encode_batch(list(items), add_special_tokens=add_special_tokens))
 
 
-def excess(
-    encoding: Encoding, length: int, strategy: str, *, is_pair: bool, side: str
-) -> list[slice]:
+def excess(encoding: Encoding, length: int, strategy: str, *, side: str) -> list[slice]:
     """Return the tokens that must go for `length` to stay, the last ones first.
 
     The library could truncate by itself, but only by changing a tokenizer that threads share;
@@ -43,7 +41,7 @@ def excess(
     frame = len(owners) - sum(counts)
     if length < frame:
         raise InputError(f"max_length={length}: the {frame} special tokens alone need more.")
-    kept = kept_lengths(counts[0], counts[1] if is_pair else None, length - frame, strategy)
+    kept = kept_lengths(counts[0], counts[1] or None, length - frame, strategy)
     gone = []
     for text in (1, 0):
         if kept[text] < counts[text]:
@@ -53,25 +51,19 @@ def excess(
 
 
 def rows_of(
-    encodings: Sequence[Encoding], items: Sequence[str | Pair], lengths: Lengths, *, side: str
+    encodings: Sequence[Encoding], lengths: Lengths, *, side: str
 ) -> tuple[dict[str, list[list[int]]], dict[int, tuple[int, int]]]:
     """Return ids, types and masks row by row, cut; and the cut rows' lengths before and after."""
     rows: dict[str, list[list[int]]] = {name: [] for name in MEMBERS}
     truncated = {}
-    for number, (item, encoding) in enumerate(zip(items, encodings, strict=True)):
+    for number, encoding in enumerate(encodings):
         members = (encoding.ids, encoding.type_ids, encoding.attention_mask)
         before = len(encoding)
         if lengths.strategy is not None and lengths.cut is not None and before > lengths.cut:
             try:
-                gone = excess(
-                    encoding,
-                    lengths.cut,
-                    lengths.strategy,
-                    is_pair=not isinstance(item, str),
-                    side=side,
-                )
+                gone = excess(encoding, lengths.cut, lengths.strategy, side=side)
             except InputError as failure:
-                where = f"text[{number}]: " if len(items) > 1 else ""
+                where = f"text[{number}]: " if len(encodings) > 1 else ""
                 raise InputError(f"{where}{failure}") from None
             for member in members:
                 for tokens in gone:

@@ -66,6 +66,7 @@ class BertTokenizer:
     def __init__(self, backend: Backend) -> None:
         settings = backend.settings
         self._tokenizer = backend.tokenizer
+        self._size = backend.size
         self._cleans_up = settings.cleans_up
         self._splits_special_tokens = settings.split_special_tokens
         self.padding_side = settings.padding_side
@@ -84,7 +85,7 @@ class BertTokenizer:
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-        token: bool | str = False,
+        token: bool | str | None = False,
     ) -> BertTokenizer:
         """Load the tokenizer of a checkpoint: ``tokenizer.json``, or ``vocab.txt`` without one.
 
@@ -115,7 +116,7 @@ class BertTokenizer:
         *,
         add_special_tokens: bool = True,
         padding: bool | str = False,
-        truncation: bool | str = False,
+        truncation: bool | str | None = False,
         max_length: int | None = None,
         return_tensors: str | None = None,
         split_special_tokens: bool | None = None,
@@ -172,7 +173,7 @@ class BertTokenizer:
         single, items = as_items(text, text_pair)
         backend = self._backend(split_special_tokens)
         encodings = encode(backend, items, add_special_tokens=add_special_tokens)
-        rows, truncated = rows_of(encodings, items, lengths, side=self.truncation_side)
+        rows, truncated = rows_of(encodings, lengths, side=self.truncation_side)
         if lengths.pads:
             left = self.padding_side == "left"
             rows = pad_rows(rows, lengths.pad, pad_id=self.pad_token_id, left=left)
@@ -251,7 +252,7 @@ class BertTokenizer:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
 
     def __len__(self) -> int:
-        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        return self._size
 
     def dropped_characters(self, text: str) -> list[str]:
         """Return the characters that vanish before tokenization: controls, zero-width, U+FFFD.

@@ -61,7 +61,7 @@ def kept_lengths(first: int, second: int | None, room: int, strategy: str) -> tu
 def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     """Shorten the longer text until it is as long as the other, then both."""
     short, long = min(first, second), max(first, second)
-    long = short if short > room else max(short, room - short)
+    long = max(short, room - short)
     if short + long > room:
         short = room // 2
         long = short + room % 2

@@ -166,10 +166,13 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments:
 def test_a_long_text_is_an_error_unless_it_may_be_cut(capsys: pytest.CaptureFixture[str]) -> None:
     text = "word " * 600  # E9
     assert main(["embed", text, "--model", "demo"]) == 2
-    assert "has 602 tokens a row; the model has 512 positions" in capsys.readouterr().err
+    assert (
+        "the text has 602 tokens, the model takes 512; --truncate cuts it."
+        in capsys.readouterr().err
+    )
     assert main(["embed", text, "--model", "demo", "--truncate"]) == 0
     out, err = capsys.readouterr()
-    assert "the text has 602 tokens; the first 512 were kept." in err
+    assert "the text has 602 tokens; it was cut to 512." in err
     assert "embeddings  (1, 512, 128)" in out
 
 

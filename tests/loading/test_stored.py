@@ -164,6 +164,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "A10 overflow": (one(shape=[1 << 62, 4]), "a has shape (4611686018427387904, 4), which no"),
     "A10 0 x 2**62": (one(shape=[0, 1 << 62], data_offsets=[0, 0]), "which no array can have"),
     "A10 0 x 2**64": (one(shape=[0, 1 << 64], data_offsets=[0, 0]), OFFSETS),
+    "A10 too large": (one(shape=[0, (1 << 59) + 1], data_offsets=[0, 0]), "which no array can"),
     "A10 rank 65": (one(shape=[1] * 65), "which no array can have"),
     "A10 rank 10**6": (one(shape=[9] * 10**6), "which no array can have"),
     "A10 negative": (one(shape=[-1]), OFFSETS),
@@ -190,28 +191,21 @@ def test_a_malformed_file_is_refused(data: bytes, words: str, tmp_path: Path) ->
     assert words in refusal(tmp_path, data)
 
 
+ZIP = "a zip archive, as torch.save makes: pickles are never opened here"
+PICKLE = "a pickle: pickles are never opened here"
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
+HDF = b"\x89HDF\r\n\x1a\n" + bytes(99)
+PAGE = b"<!DOCTYPE html><title>Sign in</title>"
 FOREIGN = {  # A19
-    "git lfs": (
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n",
-        "is a Git LFS pointer: the weights were not downloaded (git lfs pull)",
-    ),
-    "html": (b"<!DOCTYPE html><title>Sign in</title>", "is an HTML or XML page, not weights"),
-    "zip": (zipped(), "is a zip archive, as torch.save makes: pickles are never opened here"),
-    "pickle 2": (
-        pickle.dumps([0.5] * 99, protocol=2),
-        "is a pickle: pickles are never opened here",
-    ),
-    "pickle 4": (
-        pickle.dumps([0.5] * 99, protocol=4),
-        "is a pickle: pickles are never opened here",
-    ),
-    "gzip": (gzip.compress(FLAWLESS), "is gzip-compressed: decompress it first"),
-    "gzip without a time": (gzip.compress(FLAWLESS, mtime=0), "is gzip-compressed"),
-    "hdf5": (
-        b"\x89HDF\r\n\x1a\n" + bytes(99),
-        "is an HDF5 file (Keras): convert it to safetensors",
-    ),
-    "gguf": (b"GGUF" + struct.pack("<IQQ", 3, 7, 5), "is a GGUF file: take the original"),
+    "git lfs": (LFS, "a Git LFS pointer: the weights were not downloaded (git lfs pull)"),
+    "html": (PAGE, "an HTML or XML page, not weights: download the file again"),
+    "zip": (zipped(), ZIP),
+    "pickle 2": (pickle.dumps([0.5] * 99, protocol=2), PICKLE),
+    "pickle 4": (pickle.dumps([0.5] * 99, protocol=4), PICKLE),
+    "gzip": (gzip.compress(FLAWLESS), "gzip-compressed: decompress it first"),
+    "gzip 0": (gzip.compress(FLAWLESS, mtime=0), "gzip-compressed: decompress it first"),
+    "hdf5": (HDF, "an HDF5 file (Keras): convert it to safetensors"),
+    "gguf": (b"GGUF\x03" + bytes(99), "a GGUF file: take the original safetensors file"),
 }
 
 
@@ -221,7 +215,7 @@ def test_a_file_of_another_kind_is_called_by_its_name(
 ) -> None:
     for module in (pickle, zipfile, gzip):
         monkeypatch.delattr(module, "open", raising=False)
-    assert words in refusal(tmp_path, data)
+    assert refusal(tmp_path, data) == f"is {words}."
 
 
 @pytest.mark.parametrize("length", [0x100 + ord("<"), 0x80, 0x8B1F])
@@ -255,6 +249,14 @@ def test_a_huge_header_is_not_read(tmp_path: Path) -> None:  # A3
     with pytest.raises(CheckpointError) as raised, within(5), allocating_at_most(1 << 20):
         SafetensorsFile(path)
     assert "claims 25,000,001 bytes; at most 25,000,000 are read" in str(raised.value)
+
+
+def test_the_largest_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # A3
+    length = struct.unpack("<Q", FLAWLESS[:8])[0]
+    monkeypatch.setattr(stored, "_LARGEST_HEADER", length)
+    assert len(opened(tmp_path, FLAWLESS).tensors) == len(MIXED)
+    monkeypatch.setattr(stored, "_LARGEST_HEADER", length - 1)
+    assert "at most" in refusal(tmp_path, FLAWLESS)
 
 
 def no_library(*_: object, **__: object) -> None:

@@ -51,7 +51,9 @@ def owner(array: npt.NDArray[Any]) -> object:
 def test_every_bfloat16_is_exact(mapped: bool, before: int, tmp_path: Path) -> None:
     """A13: zeros, subnormals, infinities and NaN payloads of either sign, all 65536 of them."""
     codes = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)
-    found = opened(tmp_path, codes, "BF16", before=before).tensors["w"].read(mapped=mapped)
+    tensor = opened(tmp_path, codes, "BF16", before=before).tensors["w"]
+    assert tensor.is_float
+    found = tensor.read(mapped=mapped)
     expected = b"".join(b"\0\0" + struct.pack("<H", code) for code in range(1 << 16))
     assert found.dtype == np.float32
     assert found.shape == (256, 256)
@@ -149,7 +151,7 @@ def test_other_dtypes_are_refused(
     )
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,) * 64])
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,) * 64, (0, 1 << 59)])
 def test_shapes_at_the_edge(shape: tuple[int, ...], tmp_path: Path) -> None:  # A10, A11
     array = np.full(shape, 2.5, np.float32)
     tensor = opened(tmp_path, array).tensors["w"]
@@ -310,7 +312,9 @@ def test_the_first_value_that_is_not_finite_is_found(
     array: npt.NDArray[Any] = np.zeros((5, 3), dtype)
     bad = np.array(value, np.float32).view(np.uint32) >> 16 if code == "BF16" else value
     array[3, 1] = array[4, 0] = bad
-    assert opened(tmp_path, array, code).tensors["w"].scan() == (3, 1)
+    tensor = opened(tmp_path, array, code).tensors["w"]
+    assert tensor.is_float
+    assert tensor.scan() == (3, 1)
 
 
 def test_a_large_tensor_is_scanned_whole(tmp_path: Path) -> None:  # A15

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy_bert.text.backend import Backend, load_backend
+
 # Every letter, so that any lower-case word can be spelt, and some words, marks and scripts.
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -84,3 +86,20 @@ def write_folder(folder: Path, files: Mapping[str, Any]) -> Path:
 def vocab_txt(tokens: Sequence[str] = TOKENS) -> str:
     """Return vocab.txt's content."""
     return "".join(f"{token}\n" for token in tokens)
+
+
+def load(folder: Path, **files: Any) -> Backend:
+    """Load a backend from files named by their stems; vocab is vocab.txt, all others are JSON."""
+    endings = {"vocab": ".txt"}
+    named = {f"{name}{endings.get(name, '.json')}": content for name, content in files.items()}
+    return load_backend(write_folder(folder, named))
+
+
+def ids(backend: Backend, text: str, pair: str | None = None) -> list[int]:
+    """Return what a backend makes of a text or pair."""
+    return list(backend.tokenizer.encode(text, pair).ids)
+
+
+def spelt(*tokens: str) -> list[int]:
+    """Return the ids of TOKENS."""
+    return [TOKENS.index(token) for token in tokens]

@@ -22,6 +22,7 @@ def lengths(model_max_length: int | None = 512, **changes: Any) -> Lengths:
     [
         ({}, (None, None, None, False)),
         ({"truncation": "do_not_truncate", "padding": "do_not_pad"}, (None, None, None, False)),
+        ({"truncation": None}, (None, None, None, False)),
         ({"truncation": True}, ("longest_first", 512, None, False)),
         ({"truncation": "only_first", "max_length": 9}, ("only_first", 9, None, False)),
         ({"truncation": "only_second"}, ("only_second", 512, None, False)),
@@ -65,7 +66,7 @@ def refused(name: str, wanted: str, *values: object) -> list[tuple[dict[str, obj
         ({"max_length": 9}, "max_length has no effect without truncation=True; give both."),
         ({"max_length": 9, "padding": True}, "max_length has no effect without truncation=True"),
         *refused("max_length", "a number of tokens", -1, True, 9.0, "9", float("nan")),
-        *refused("truncation", "there are True, False, 'longest_fi", "longest", 1, None, "only"),
+        *refused("truncation", "there are True, False, 'longest_fi", "longest", 1, 0, "only"),
         *refused("padding", "there are True, False, 'longest', 'max", "max", 1, 0, None, [], ""),
     ],
     ids=repr,

@@ -5,45 +5,34 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from numpy_bert.errors import NumpyBertError, TokenizerError
-from numpy_bert.text.backend import Backend, backend_errors, load_backend
+from numpy_bert.text.backend import backend_errors, load_backend
 from tests.support.tokenizer_files import (
     TOKENS,
     added_token,
+    ids,
+    load,
+    spelt,
     tokenizer_json,
     vocab_txt,
-    write_folder,
 )
 
 NEW = len(TOKENS)
 
 
-def load(folder: Path, **files: Any) -> Backend:
-    """Load from files that are named by their stems; vocab is vocab.txt, all others are JSON."""
-    endings = {"vocab": ".txt"}
-    named = {f"{name}{endings.get(name, '.json')}": content for name, content in files.items()}
-    return load_backend(write_folder(folder, named))
-
-
-def ids(backend: Backend, text: str, pair: str | None = None) -> list[int]:
-    return list(backend.tokenizer.encode(text, pair).ids)
-
-
-def spelt(*tokens: str) -> list[int]:
-    return [TOKENS.index(token) for token in tokens]
-
-
 def test_d1_either_file_gives_the_same_ids_and_the_fallback_is_said(tmp_path: Path) -> None:
     both = load(tmp_path / "1", tokenizer=tokenizer_json())
     listed = load(tmp_path / "2", vocab=vocab_txt())
-    for text in ("Unaffable Hello \u4e2d\u6587world.", "\u00c9T\u00c9 x\u2028y z [MASK]", ""):
+    texts = ("Unaffable Hello \u4e2d\u6587.", "\u00c9T\u00c9 x\u2028y z [MASK]", "", "a\0b")
+    for text in (*texts, "a" * 100, "a" * 101):
         assert ids(both, text) == ids(listed, text)
-        assert ids(both, text, "the") == ids(listed, text, "the")
+        pairs = [backend.tokenizer.encode(text, "the") for backend in (both, listed)]
+        assert pairs[0].ids == pairs[1].ids
+        assert pairs[0].type_ids == pairs[1].type_ids
     expected = spelt("[CLS]", "un", "##aff", "##able", "ete", "[SEP]")
     assert ids(listed, "Unaffable \u00e9t\u00e9") == expected
     assert both.notes == ()
@@ -149,32 +138,6 @@ def test_d4_an_id_declared_elsewhere_must_agree(tmp_path: Path, name: str) -> No
         load(tmp_path / "2", added_tokens={"[N]": NEW + 7}, **files)
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "vocab"])
-@pytest.mark.parametrize(
-    ("file", "stated"),
-    [
-        ("tokenizer_config", {"added_tokens_decoder": {str(NEW): {"content": "[N]"}}}),
-        ("added_tokens", {"[N]": NEW}),
-        ("tokenizer_config", {"additional_special_tokens": ["[N]"]}),
-        ("special_tokens_map", {"additional_special_tokens": ["[N]"]}),
-    ],
-)
-def test_tokens_that_other_files_declare_are_taken_whole(
-    tmp_path: Path, name: str, file: str, stated: dict[str, Any]
-) -> None:
-    files = {name: {"tokenizer": tokenizer_json(), "vocab": vocab_txt()}[name], file: stated}
-    backend = load(tmp_path, **files)
-    assert ids(backend, "a[N]") == [*spelt("[CLS]", "a"), NEW, *spelt("[SEP]")]
-    assert backend.notes[-1].startswith("taken whole, as the files beside ")
-    assert backend.notes[-1].endswith(": [N].")
-
-
-def test_special_tokens_that_tokenizer_json_does_not_list_are_taken_whole(tmp_path: Path) -> None:
-    backend = load(tmp_path, tokenizer=tokenizer_json(added_tokens=[]))
-    assert ids(backend, "a[MASK]") == spelt("[CLS]", "a", "[MASK]", "[SEP]")
-    assert backend.notes == ()
-
-
 def test_d4_vocab_txt_beside_tokenizer_json_must_agree(tmp_path: Path) -> None:
     tokens = (TOKENS[1], TOKENS[0], *TOKENS[2:])
     with pytest.raises(TokenizerError, match=r"\[PAD\] has the id 0, in vocab.txt it has 1"):
@@ -214,37 +177,6 @@ def test_d6_texts_must_be_framed(tmp_path: Path, kind: str) -> None:
         frame["pair"] = frame["pair"][1:]
     with pytest.raises(TokenizerError, match=r"not framed by \[CLS\] and \[SEP\] .*post_processor"):
         load(tmp_path, tokenizer=document)
-
-
-@pytest.mark.parametrize("lowercase", [True, False])
-def test_d8_stated_switches_win_with_both_values_named(tmp_path: Path, lowercase: bool) -> None:
-    document = tokenizer_json()
-    document["normalizer"]["lowercase"] = not lowercase
-    message = (
-        rf"do_lower_case is {lowercase} in the one, {not lowercase} in the other\); "
-        "tokenizer_config.json is used"
-    )
-    with pytest.warns(UserWarning, match=message):
-        backend = load(tmp_path, tokenizer=document, tokenizer_config={"do_lower_case": lowercase})
-    hello = "hello" if lowercase else "Hello"
-    assert ids(backend, "Hello") == spelt("[CLS]", hello, "[SEP]")
-
-
-def test_d8_other_switches_win_too(tmp_path: Path) -> None:
-    config = {"strip_accents": False, "tokenize_chinese_chars": False}
-    with pytest.warns(UserWarning, match="strip_accents is False in the one, None in the other"):
-        backend = load(tmp_path / "1", tokenizer=tokenizer_json(), tokenizer_config=config)
-    listed = load(tmp_path / "2", vocab=vocab_txt(), tokenizer_config=config)
-    for found in (backend, listed):
-        expected = spelt("[CLS]", "\u00e9t\u00e9", "[UNK]", "[SEP]")
-        assert ids(found, "\u00c9t\u00e9 \u4e2d\u6587") == expected
-
-
-def test_d8_a_class_that_reads_no_switches_leaves_tokenizer_json_as_it_is(tmp_path: Path) -> None:
-    config = {"do_lower_case": False, "tokenizer_class": "PreTrainedTokenizerFast"}
-    with pytest.warns(UserWarning, match="tokenizer.json is used"):
-        backend = load(tmp_path, tokenizer=tokenizer_json(), tokenizer_config=config)
-    assert ids(backend, "Hello") == spelt("[CLS]", "hello", "[SEP]")
 
 
 def test_a_unigram_tokenizer_is_read(tmp_path: Path) -> None:

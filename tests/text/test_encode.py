@@ -42,7 +42,7 @@ def ours(
     special: bool = True,
 ) -> dict[str, list[int]]:
     encodings = encode(tokenizer, [item], add_special_tokens=special)
-    rows, _ = rows_of(encodings, [item], lengths, side=side)
+    rows, _ = rows_of(encodings, lengths, side=side)
     return {name: row[0] for name, row in rows.items()}
 
 
@@ -89,18 +89,18 @@ def test_rows_are_cut_as_the_library_cuts_them(
 def test_uncut_rows_are_the_librarys_own() -> None:
     items: list[str | Pair] = [("a the", "unaffable"), ("", "")]
     encodings = encode(TEMPLATE, items, add_special_tokens=True)
-    rows, truncated = rows_of(encodings, items, cut_to(None, None), side="right")
+    rows, truncated = rows_of(encodings, cut_to(None, None), side="right")
     assert rows["input_ids"] == [e.ids for e in TEMPLATE.encode_batch(items)]
     assert rows["token_type_ids"] == [[0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1]]
     assert rows["attention_mask"] == [[1] * 8, [1] * 3]
     assert truncated == {}
-    assert rows_of([], [], cut_to(3), side="right") == ({name: [] for name in MEMBERS}, {})
+    assert rows_of([], cut_to(3), side="right") == ({name: [] for name in MEMBERS}, {})
 
 
 def test_lengths_before_and_after_are_told_of_the_rows_that_were_cut() -> None:
     items = ["a", "a a a a", "a a"]
     encodings = encode(TEMPLATE, items, add_special_tokens=True)
-    rows, truncated = rows_of(encodings, items, cut_to(4), side="right")
+    rows, truncated = rows_of(encodings, cut_to(4), side="right")
     assert truncated == {1: (6, 4)}
     assert [len(row) for row in rows["input_ids"]] == [3, 4, 4]
 
@@ -144,14 +144,15 @@ def test_e11_a_refusal_names_the_row() -> None:
     encodings = encode(TEMPLATE, items, add_special_tokens=True)
     words = r"^text\[1\]: truncation='only_first': 2 tokens must go, that text has 1; raise max_len"
     with pytest.raises(InputError, match=words):
-        rows_of(encodings, items, cut_to(5, "only_first"), side="right")
-    with pytest.raises(InputError, match=r"^truncation='only_second': there is no second text"):
-        ours(TEMPLATE, "a b c", cut_to(4, "only_second"))
+        rows_of(encodings, cut_to(5, "only_first"), side="right")
+    for item in ("a b c d", ("a b c d", "")):
+        with pytest.raises(InputError, match=r"^truncation='only_second': there is no second text"):
+            ours(TEMPLATE, item, cut_to(4, "only_second"))
 
 
 def test_what_goes_is_named_from_the_end() -> None:
     encoding = encode(TEMPLATE, [("a b c", "a b c d")], add_special_tokens=True)[0]
-    gone = excess(encoding, 6, "longest_first", is_pair=True, side="right")
+    gone = excess(encoding, 6, "longest_first", side="right")
     assert gone == [slice(7, 9), slice(2, 4)]
 
 

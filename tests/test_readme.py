@@ -1,0 +1,79 @@
+"""The README is executed: its Python as doctests, its console sessions as commands."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from numpy_bert.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+NAME = "sentence-transformers/all-MiniLM-L6-v2"
+COMMIT = "c" * 40
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def fences(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.M | re.S)
+
+
+@pytest.fixture(autouse=True)
+def _cache(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache in which MiniLM has its published name, and no request."""
+    repository = tmp_path / f"models--{NAME.replace('/', '--')}"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "snapshots" / COMMIT).symlink_to(minilm, target_is_directory=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def test_the_python_examples() -> None:
+    source = "\n".join(fences("python"))
+    test = doctest.DocTestParser().get_doctest(source, {}, "README.md", "README.md", 0)
+    assert len(test.examples) > 15
+    failures: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    runner.run(test, out=failures.append)
+    assert not failures, "".join(failures)
+
+
+SESSIONS = [
+    (command, expected)
+    for fence in fences("console")
+    for command, expected in re.findall(r"^\$ (.*?)\n(.*?)(?=^\$ |\Z)", fence, flags=re.M | re.S)
+]
+
+
+@pytest.mark.parametrize(("command", "expected"), SESSIONS, ids=[c for c, _ in SESSIONS])
+def test_the_console_sessions(
+    command: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, *arguments = shlex.split(command)
+    assert program == "numpy-bert"
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert doctest.OutputChecker().check_output(expected, out, FLAGS), out
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    assert "@@" not in README
+    assert len(SESSIONS) == 4
+
+
+def test_there_are_two_set_up_commands_of_one_line() -> None:
+    lines = [line for fence in fences("sh") for line in fence.splitlines()]
+    assert len(lines) == 2
+    assert all(line.startswith("python3 -m venv ") for line in lines)
+
+
+def test_every_file_that_it_names_exists() -> None:
+    for name in re.findall(r"`((?:numpy_bert|scripts|tests|ops|blocks)/[\w./]+)`", README):
+        paths = (ROOT / name, ROOT / "numpy_bert" / name)
+        assert any(path.exists() for path in paths), name
