@@ -57,14 +57,14 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     dtype('float32')
     """
     try:
-        found = np.dtype(dtype)
+        found = np.dtype(dtype).newbyteorder("=")
     except (TypeError, ValueError, SyntaxError):
         found = None
     if found is None or dtype is None or found not in (np.dtype("float32"), np.dtype("float64")):
         raise InputError(
             f"dtype: {dtype!r} is not a dtype to compute in; use 'float32' or 'float64'."
         )
-    return found.newbyteorder("=")
+    return found
 
 
 def as_floats(value: npt.ArrayLike, *, name: str) -> Array:

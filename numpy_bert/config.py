@@ -136,6 +136,8 @@ class BertConfig:
             Naming the file and the field.
         """
         path = Path(json_file)
+        if not path.exists() and not path.is_symlink():
+            raise ConfigError(f"{path}: does not exist; name the folder of a checkpoint.")
         values = read_json(path, error=ConfigError)
         try:
             return cls.from_dict(values)

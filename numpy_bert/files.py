@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,7 +194,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         If the folder cannot be written to, or the disk is full.
     """
     target = path.resolve()  # a link stays one; what it points to is written
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".{target.name[:40]}.{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)

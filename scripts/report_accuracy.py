@@ -45,7 +45,7 @@ def embedding_rows(folder: Path) -> list[str]:
     )
     with torch.no_grad():
         output = reference.embeddings(torch.from_numpy(ids)).numpy()
-    same = "equal to the bit" if np.array_equal(sums[0], ours.sum) else "DIFFERENT"
+    same = "the same bits" if np.array_equal(sums[0], ours.sum) else "DIFFERENT"
     return [
         f"| sum of the three look-ups, 8 x 512 tokens | {worst(ours.sum, truth.sum)} | {same} |",
         f"| input embedding, 8 x 512 tokens | {worst(ours.output, truth.output)} "

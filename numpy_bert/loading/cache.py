@@ -37,6 +37,7 @@ SMALL_FILES = (
     "special_tokens_map.json",
     "tokenizer.json",
     "vocab.txt",
+    "added_tokens.json",
     "modules.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",

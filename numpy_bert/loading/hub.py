@@ -115,8 +115,6 @@ def find(
     """
     folder = local_folder(name_or_path)
     if folder is not None:
-        if len(missing_files(folder, needs)) >= len(needs):
-            _require(folder, needs)
         return folder
     repository = CachedRepository(str(name_or_path), cache_dir)
     offline = local_files_only or is_offline()
@@ -169,7 +167,7 @@ def _require(folder: Path, needs: Sequence[Sequence[str]]) -> None:
     if missing:
         raise CheckpointError(
             f"{folder}: this folder has no {', no '.join(missing)}; name the folder of a "
-            "checkpoint with safetensors."
+            "checkpoint."
         )
 
 

@@ -7,7 +7,6 @@ a final ``LayerNorm.gamma`` or ``LayerNorm.beta`` becomes ``LayerNorm.weight`` o
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
 
 __all__ = ["BUFFERS", "canonical", "foreign_model", "near_miss"]
@@ -71,5 +70,7 @@ def near_miss(key: str, candidates: Collection[str]) -> str | None:
     """Return the candidate that is most likely a misspelling of `key`, if there is one."""
     if len(key) > _LONGEST_KEY:
         return None
+    import difflib  # only a complaint needs it
+
     close = difflib.get_close_matches(key, candidates, n=1, cutoff=0.9)
     return close[0] if close else None

@@ -21,10 +21,12 @@ from numpy_bert import (
     BertModel,
     BertTokenizer,
     CheckpointError,
+    ConfigError,
     HubError,
     InputError,
     IntegrityError,
     OfflineError,
+    TokenizerError,
     fetch,
 )
 from numpy_bert.loading import client, integrity
@@ -587,9 +589,12 @@ def test_names_that_cannot_be_are_refused(name: str) -> None:  # H2
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    for call in (fetch, BertModel.from_pretrained):
-        with pytest.raises(CheckpointError, match=r"this folder has no config\.json, no model"):
-            call(tmp_path)
+    with pytest.raises(CheckpointError, match=r"this folder has no config\.json, no model"):
+        fetch(tmp_path)
+    with pytest.raises(ConfigError, match=r"config\.json: does not exist; name the folder of"):
+        BertModel.from_pretrained(tmp_path)
+    with pytest.raises(TokenizerError, match=r"has neither tokenizer\.json nor vocab\.txt"):
+        BertTokenizer.from_pretrained(tmp_path)
 
 
 def test_it_is_a_file(tmp_path: Path) -> None:

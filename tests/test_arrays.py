@@ -1,0 +1,66 @@
+"""The checks at the boundary: dtypes and ids (rows F1 to F4)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert.arrays import as_dtype, as_floats, as_ids, check_ids
+from numpy_bert.errors import InputError
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_the_two_dtypes_are_taken_in_any_spelling(name: str) -> None:
+    for spelling in (name, np.dtype(name), getattr(np, name), np.dtype(name).newbyteorder(">")):
+        assert as_dtype(spelling) == np.dtype(name)
+        assert as_dtype(spelling).isnative
+
+
+@pytest.mark.parametrize(
+    "dtype", [None, "float16", "int32", "bfloat16", "f4,f4", "i4,,", "(2,)f4,", {"names": 1}, 32]
+)
+def test_any_other_dtype_is_refused(dtype: Any) -> None:
+    with pytest.raises(InputError, match="is not a dtype to compute in; use 'float32'"):
+        as_dtype(dtype)
+
+
+def test_floats_are_made_native_and_never_cast() -> None:
+    big = np.array([1.5], dtype=">f4")
+    assert as_floats(big, name="x").dtype == np.dtype("<f4").newbyteorder("=")
+    for value in (np.ones(1, np.float16), [1], [True], ["a"]):
+        with pytest.raises(InputError, match=r"^x: dtype .*; float32 or float64 was expected"):
+            as_floats(value, name="x")
+
+
+@pytest.mark.parametrize("value", [[1.0], [True], ["1"], [None], [1j], [2**64], [float("nan")]])
+def test_f2_ids_are_integers(value: Any) -> None:
+    with pytest.raises(InputError, match=r"^ids: dtype \S+; an array of integers was expected"):
+        as_ids(value, name="ids")
+
+
+def test_f4_an_empty_list_has_no_dtype() -> None:
+    with pytest.raises(InputError, match=r"^ids: an empty list has no dtype"):
+        as_ids([], name="ids")
+    with pytest.raises(InputError, match=r"^ids: its rows are of different lengths"):
+        as_ids([[1], [1, 2]], name="ids")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i4", "u8", ">i8"])
+def test_f1_ids_within_the_table_are_indices_whatever_their_dtype(dtype: str) -> None:
+    found = check_ids(np.array([0, 99], dtype), 100, name="ids", table="word_embeddings")
+    assert (found.dtype, found.tolist()) == (np.dtype(np.intp), [0, 99])
+    assert check_ids(np.zeros((2, 0), dtype), 1, name="ids", table="x").shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(-1, "i1"), (100, "u1"), (2**32 + 1, "i8"), (2**63, "u8"), (-(2**63), "i8"), (100, ">i4")],
+)
+def test_f1_f3_the_first_id_outside_is_named_before_any_cast(value: int, dtype: str) -> None:
+    ids = np.array([[5, 6], [7, value], [value, 0]], dtype)
+    words = f"ids[1, 1] = {value} is outside the vocabulary of 100 (word_embeddings)"
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        check_ids(ids, 100, name="ids", table="word_embeddings")
