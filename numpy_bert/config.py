@@ -136,7 +136,11 @@ class BertConfig:
             Naming the file and the field.
         """
         path = Path(json_file)
-        if not path.exists() and not path.is_symlink():
+        try:
+            stands = path.exists() or path.is_symlink()
+        except OSError:
+            stands = True  # what is wrong with it is said below
+        if not stands:
             raise ConfigError(f"{path}: does not exist; name the folder of a checkpoint.")
         values = read_json(path, error=ConfigError)
         try:

@@ -78,7 +78,7 @@ def test_sizes_that_are_missing_are_all_named(tmp_path: Path) -> None:  # C4
 
 
 BROKEN = {  # C1, C2, C3: the rest of what a JSON file can be is in tests/test_files.py
-    "missing": (None, "does not exist"),
+    "missing": (None, "does not exist; name the folder of a checkpoint"),
     "empty": (b"", "is empty; a JSON object was expected"),
     "html": (b"<html>", "is not JSON (Expecting value: line 1, column 1)"),
     "twice": (b'{"vocab_size": 3, "vocab_size": 4}', "the key vocab_size stands twice"),
@@ -97,6 +97,15 @@ def test_a_file_that_is_no_config(data: bytes | None, words: str, tmp_path: Path
         BertConfig.from_json_file(path)
     assert str(raised.value).startswith(f"{path}: ")
     assert words in str(raised.value)
+
+
+def test_a_path_that_cannot_be_looked_at(tmp_path: Path) -> None:  # C1, J6
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(ConfigError, match=r"cannot be looked at \(File name too long\)\.$"):
+        BertConfig.from_json_file(path)
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(ConfigError, match="link: is a link to a file that is gone"):
+        BertConfig.from_json_file(tmp_path / "link")
 
 
 BAD_SIZES = [0, -1, 768.0, "768", True, None, [768], 10**12, 10**400]
@@ -193,6 +202,36 @@ def test_other_architectures_are_refused(
 ) -> None:  # C8
     message = refusal(tmp_path, **{name: value})
     assert message == f"{name} = {value!r} is not supported; only {only} is."
+
+
+@pytest.mark.parametrize(
+    ("names", "good"),
+    [
+        (["RobertaModel"], False),
+        (["DistilBertForMaskedLM", "X\x1b[31m"], False),
+        (["BertForPreTraining"], True),
+        (["Other", "BertModel"], True),
+        ([], True),
+        (None, True),
+        ("RobertaModel", True),  # no list, and ignored
+    ],
+)
+def test_architectures_count_where_there_is_no_model_type(
+    names: object, good: bool, tmp_path: Path
+) -> None:  # C8, B16
+    assert read(tmp_path, architectures=names) == read(tmp_path)
+    if good:
+        assert read(tmp_path, model_type=WRONG, architectures=names) == read(tmp_path)
+        return
+    message = refusal(tmp_path, model_type=WRONG, architectures=names)
+    assert message.startswith(f"architectures = {names} without a model_type is not supported; a ")
+    assert message.isprintable()
+
+
+def test_factorized_embeddings_are_refused(tmp_path: Path) -> None:  # C8: ELECTRA, ALBERT
+    assert read(tmp_path, embedding_size=24) == read(tmp_path)
+    message = refusal(tmp_path, embedding_size=12)
+    assert message == "embedding_size = 12 is not supported; a BERT has hidden_size."
 
 
 @pytest.mark.parametrize("name", ["model_type", "position_embedding_type", "is_decoder"])

@@ -13,11 +13,18 @@ from typing import Any
 import pytest
 
 from numpy_bert import files
-from numpy_bert.errors import CheckpointError, ConfigError, NumpyBertError, OutputError
+from numpy_bert.errors import (
+    CheckpointError,
+    ConfigError,
+    InputError,
+    NumpyBertError,
+    OutputError,
+)
 from numpy_bert.files import (
     check_output,
     decode_json,
     file_size,
+    permissions,
     quoted,
     read_bytes,
     read_json,
@@ -93,6 +100,15 @@ def test_only_regular_files_are_opened(
         read_json(path, error=error)
     assert type(raised.value) is error
     assert str(raised.value) == f"{path}: {words}."
+
+
+def test_a_folder_that_may_not_be_entered() -> None:  # A20: root may enter every one
+    denied = PermissionError(errno.EACCES, "Permission denied", "/secret/model")
+    words = r"^/secret/model: permission denied\.$"
+    with pytest.raises(InputError, match=words), permissions(InputError):
+        raise denied
+    with pytest.raises(FileNotFoundError), permissions(InputError):
+        raise FileNotFoundError
 
 
 def test_a_path_that_no_system_has(tmp_path: Path) -> None:

@@ -127,10 +127,15 @@ def test_missing_shards_are_all_named(tmp_path: Path) -> None:  # B3
     )
 
 
-def test_thousands_of_missing_shards_are_not_all_named(tmp_path: Path) -> None:  # A18, B3
-    names = {f"t{n}": f"{n:04}.safetensors" for n in range(3000)}
+@pytest.mark.parametrize(
+    ("count", "more"), [(20, ""), (21, " and 1 more"), (9999, " and 9979 more")]
+)
+def test_thousands_of_missing_shards_are_not_all_named(
+    count: int, more: str, tmp_path: Path
+) -> None:  # A18, B3
+    names = {f"t{n}": f"{n:04}.safetensors" for n in range(count)}
     message = refusal(index(tmp_path, {"weight_map": names}))
-    assert message.endswith("0019.safetensors and 2980 more. Download them again.")
+    assert message.endswith(f", 0019.safetensors{more}. Download them again.")
 
 
 def test_tensors_that_are_not_in_their_shard(tmp_path: Path) -> None:  # B3
@@ -222,7 +227,7 @@ BAD_BUFFERS = {
     "A11 empty": (np.zeros((1, 0), np.int64), "has shape (1, 0); (1, positions) was expected"),
     "A11 no row": (np.zeros((0, 1 << 50), np.int64), "has shape (0, 1125899906842624); (1, pos"),
     "A11 rank 3": (np.arange(P).reshape(1, 1, P), "has shape (1, 1, 19); (1, positions) was"),
-    "A11 large": (np.zeros((1, 1 << 18), np.int64), "has shape (1, 262144); (1, positions) was"),
+    "A11 large": (np.arange((1 << 17) + 1), "has shape (131073,); (1, positions) was expected"),
     "A14 U8": (np.arange(P, dtype=np.uint8), "has dtype U8, which is not supported"),
 }
 
@@ -233,6 +238,11 @@ def test_stored_positions_are_checked(array: Any, words: str, tmp_path: Path) ->
     message = refusal(write_checkpoint(tmp_path, random_tensors() | {name: array}))
     assert message.startswith(f"{tmp_path / SINGLE}: {name}")
     assert words in message
+
+
+def test_the_longest_stored_positions(tmp_path: Path) -> None:  # A11
+    tensors = random_tensors() | {POSITIONS: np.arange(1 << 17)}
+    assert POSITIONS in open_checkpoint(write_checkpoint(tmp_path, tensors)).tensors
 
 
 def test_stored_token_types_are_zeros(tmp_path: Path) -> None:  # B12

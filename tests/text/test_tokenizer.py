@@ -303,5 +303,5 @@ def test_a_warning_points_at_the_call(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_tokenizer_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(NumpyBertError, match=r"no tokenizer\.json or vocab\.txt"):
+    with pytest.raises(NumpyBertError, match=r"has neither tokenizer\.json nor vocab\.txt"):
         BertTokenizer.from_pretrained(tmp_path)
