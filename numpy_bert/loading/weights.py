@@ -136,9 +136,9 @@ def check_tied(checkpoint: Checkpoint) -> None:
 
 
 def _misfits(checkpoint: Checkpoint, config: BertConfig) -> list[str]:
-    """Describe every known tensor whose shape or dtype does not fit."""
+    """Describe every tensor of the model whose shape or dtype does not fit."""
     found = []
-    for key, shape in pretraining_shapes(config).items():
+    for key, shape in shapes(BertParameters, config).items():
         tensor = checkpoint.tensors.get(key)
         if tensor is None:
             continue
