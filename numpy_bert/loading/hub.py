@@ -17,7 +17,7 @@ from numpy_bert.loading.cache import (
     used_files,
 )
 from numpy_bert.loading.client import download
-from numpy_bert.loading.integrity import remove, unverified, verify
+from numpy_bert.loading.integrity import unverified, verify
 
 __all__ = ["fetch", "find", "verify_again"]
 
@@ -128,7 +128,7 @@ def find(
     except IntegrityError:
         if offline:
             raise
-        _discard_bad(snapshot)
+        # It checks every file that is there, and gets the bad ones again once the hub has answered.
         return fetch(name_or_path, revision=snapshot.name, cache_dir=cache_dir, token=token)
     return snapshot
 
@@ -175,12 +175,3 @@ def _verify(snapshot: Path) -> None:
     """Hash what has not been checked yet."""
     for path in unverified(used_files(snapshot)):
         verify(path)
-
-
-def _discard_bad(snapshot: Path) -> None:
-    """Remove every corrupt file of a snapshot, so that only those are fetched again."""
-    for path in list(unverified(used_files(snapshot))):
-        try:
-            verify(path)
-        except IntegrityError:
-            remove(path)
