@@ -1,71 +1,48 @@
 """One safetensors file: its header checked, its tensors mapped or read, BF16 decoded.
 
-The header is checked here, so that a message can name the tensor and the bytes; then the library
-judges it too, because whoever reads the file next may use that. It lets pass what is refused
-here: a header that does not start with ``{``, names that stand twice, shapes that no array can
-have, headers and counts that are far too large. The arrays are made here because the library
-copies every tensor and raises on BF16.
+The header is checked by `numpy_bert.loading.header`, so that a message can name the tensor and the
+bytes; then the library judges it too, because whoever reads the file next may use that. The arrays
+are made here because the library copies every tensor and raises on BF16.
 """
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import decode_json, file_size, quoted
+from numpy_bert.files import file_size, quoted
+from numpy_bert.loading.header import (
+    DTYPES,
+    LARGEST_HEADER,
+    MOST_TENSORS,
+    Entry,
+    header_length,
+    read_header,
+)
 
 __all__ = ["SafetensorsFile", "StoredTensor"]
 
-# The header of bert-base has some tens of kilobytes; the hub's own reader stops at 25 MB.
-_LARGEST_HEADER = 25_000_000
-_MOST_TENSORS = 100_000
-# What NumPy can express: the axes of an array, and its elements where those of size 0 count as 1.
-_MOST_AXES = 64
-_LARGEST_SHAPE = 1 << 59
-# Explicitly little-endian, as the format is. BF16 is float32 without its lower half.
-_DTYPES: Mapping[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-}
-# What people save under the name of a safetensors file, by its first bytes.
-_FOREIGN = {
-    b"version https://git-lfs": "a Git LFS pointer: the weights were not downloaded (git lfs pull)",
-    b"<": "an HTML or XML page, not weights: download the file again",
-    b"PK\x03\x04": "a zip archive, as torch.save makes: pickles are never opened here",
-    b"\x80": "a pickle: pickles are never opened here",
-    b"\x1f\x8b": "gzip-compressed: decompress it first",
-    b"\x89HDF": "an HDF5 file (Keras): convert it to safetensors",
-    b"GGUF": "a GGUF file: take the original safetensors file",
-}
+_DTYPES = DTYPES
+_LARGEST_HEADER = LARGEST_HEADER
+_MOST_TENSORS = MOST_TENSORS
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTensor:
+class StoredTensor(Entry):
     """Where one tensor lies: a name, a dtype code, a shape and a range of bytes of a file."""
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    nbytes: int
     file: SafetensorsFile
 
     def read(self, *, mapped: bool) -> npt.NDArray[Any]:
@@ -89,11 +66,6 @@ class StoredTensor:
                 flat = start // _DTYPES[self.dtype].itemsize + int(wrong[0])
                 return tuple(int(i) for i in np.unravel_index(flat, self.shape))
         return None
-
-    @property
-    def is_float(self) -> bool:
-        """Whether the dtype is one that weights may have."""
-        return self.dtype in ("F64", "F32", "F16", "BF16")
 
     def _decode(self, data: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Turn raw bytes into numbers of this machine's byte order."""
@@ -139,13 +111,11 @@ class SafetensorsFile:
         with self._open() as file:
             self._stamp = _look(file)
             header = self._header(file)
-        self._base = 8 + len(header)
-        members = decode_json(header, where=f"{path}: header", error=CheckpointError)
-        self._check_metadata(members.pop("__metadata__", {}))
+        entries = read_header(header, self.size, str(path), most=_MOST_TENSORS)
         self.tensors: Mapping[str, StoredTensor] = {
-            name: self._tensor(name, entry) for name, entry in members.items()
+            e.name: StoredTensor(e.name, e.dtype, e.shape, e.start, e.nbytes, self)
+            for e in entries.values()
         }
-        self._check_extent()
         self._check()
 
     def data(self, tensor: StoredTensor, *, mapped: bool) -> npt.NDArray[np.uint8]:
@@ -192,76 +162,9 @@ class SafetensorsFile:
 
     def _header(self, file: BufferedReader) -> bytes:
         """Return the header's bytes once its length is known to be sane."""
-        if self.size < 8:
-            raise CheckpointError(
-                f"{self.path}: has {self.size} bytes; a safetensors header needs 8 at least."
-            )
-        start = file.read(32)
-        # A header's length fills eight bytes, and its first character follows.
-        if start[6:8] != b"\0\0" or start[8:].lstrip()[:1] not in (b"{", b""):
-            for magic, what in _FOREIGN.items():
-                if start.startswith(magic):
-                    raise CheckpointError(f"{self.path}: is {what}.")
-        (length,) = struct.unpack("<Q", start[:8])
-        if length > self.size - 8:
-            raise CheckpointError(
-                f"{self.path}: the header claims {length:,} bytes, the file has {self.size:,}; "
-                "it is incomplete or no safetensors file. Download it again."
-            )
-        if length > _LARGEST_HEADER:
-            raise CheckpointError(
-                f"{self.path}: the header claims {length:,} bytes; at most "
-                f"{_LARGEST_HEADER:,} are read."
-            )
+        length = header_length(file.read(32), self.size, str(self.path), limit=_LARGEST_HEADER)
         file.seek(8)
-        header = file.read(length)
-        if not header.startswith(b"{"):
-            raise CheckpointError(f"{self.path}: the header does not start with '{{'.")
-        if header.count(b'"data_offsets"') > _MOST_TENSORS:
-            raise CheckpointError(f"{self.path}: holds more than {_MOST_TENSORS:,} tensors.")
-        return header
-
-    def _check_metadata(self, metadata: object) -> None:
-        """Raise CheckpointError unless the file's own remarks, which nobody reads, are strings."""
-        strings = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
-        if not strings:
-            raise CheckpointError(
-                f"{self.path}: __metadata__ is {quoted(metadata)}; an object of strings was "
-                "expected."
-            )
-
-    def _tensor(self, name: str, entry: object) -> StoredTensor:
-        """Turn an entry of the header into a StoredTensor, or say what is wrong with it."""
-        where = f"{self.path}: {quoted(name)}"
-        if not _is_entry(entry):
-            raise CheckpointError(
-                f"{where} is {quoted(entry)}; a dtype, a shape and two offsets were expected."
-            )
-        dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        if len(shape) > _MOST_AXES or math.prod(n or 1 for n in shape) > _LARGEST_SHAPE:
-            raise CheckpointError(f"{where} has shape {quoted(shape)}, which no array can have.")
-        if dtype in _DTYPES and math.prod(shape) * _DTYPES[dtype].itemsize != end - start:
-            raise CheckpointError(
-                f"{where} has {end - start:,} bytes; {dtype} of shape {quoted(shape)} takes "
-                f"{math.prod(shape) * _DTYPES[dtype].itemsize:,}."
-            )
-        return StoredTensor(name, dtype, shape, self._base + start, end - start, self)
-
-    def _check_extent(self) -> None:
-        """Raise CheckpointError unless the tensors fill the file without a hole or an overlap."""
-        end = self._base
-        for tensor in sorted(self.tensors.values(), key=lambda t: (t.start, t.nbytes)):
-            if tensor.start != end:
-                raise CheckpointError(
-                    f"{self.path}: {quoted(tensor.name)} starts at byte {tensor.start:,}; the "
-                    f"tensors before it end at {end:,}."
-                )
-            end += tensor.nbytes
-        if end != self.size:
-            raise CheckpointError(
-                f"{self.path}: the header describes {end:,} bytes, the file has {self.size:,}; it "
-                f"is {'incomplete' if self.size < end else 'too long'}. Download it again."
-            )
+        return file.read(length)
 
     def _check(self) -> None:
         """Let the safetensors library judge the file."""
@@ -281,14 +184,3 @@ def _look(file: BufferedReader) -> tuple[int, ...]:
     """Return what changes when somebody writes to an open file or puts another in its place."""
     status = os.fstat(file.fileno())
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _is_entry(entry: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a header's entry has the members that a tensor needs, of the right types."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
-        return False
-    shape, offsets = entry.get("shape"), entry.get("data_offsets")
-    if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
-        return False
-    sizes = all(type(n) is int and 0 <= n < 1 << 64 for n in (*shape, *offsets))
-    return sizes and offsets[0] <= offsets[1]
