@@ -7,10 +7,10 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy_bert.errors import NumpyBertError, OutputError
 
@@ -23,6 +23,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "write_atomically",
+    "writing",
 ]
 
 # Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
@@ -185,22 +186,48 @@ def check_output(path: Path, *, force: bool) -> None:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never half.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and take the
-    name in one step. On failure the old file stays and the temporary one is removed.
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written to, or the disk is full; nothing has changed then.
+    """
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing(path: Path, check: Callable[[Path], object] | None = None) -> Iterator[BinaryIO]:
+    """Yield a new file that takes the name `path` in one step, once the block has ended well.
+
+    The bytes go to a temporary file in the same folder and are flushed to the disk first. On
+    failure the old file stays and the temporary one is removed.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write. A link stays one; what it points to is written.
+    check : callable, optional
+        Gets the path of the temporary file when all of it is on the disk. If it raises, the file
+        never takes its name.
 
     Raises
     ------
     OutputError
-        If the folder cannot be written to, or the disk is full.
+        If the folder cannot be written to, or the disk is full; nothing has changed then.
     """
-    target = path.resolve()  # a link stays one; what it points to is written
+    target = path.resolve()
     temporary = target.with_name(f".{target.name[:40]}.{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            check(temporary)
         temporary.replace(target)
+        _flush_folder(target.parent)
+    except NumpyBertError:  # some are an OSError too
+        raise
     except OSError as failure:
         reason = failure.strerror or str(failure)
         raise OutputError(f"{path}: could not be written ({reason}); nothing changed.") from None
@@ -208,3 +235,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         # Gone already where all went well; where its folder is none, the reason has been given.
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put a new name onto the disk too; where that cannot be asked for, the name still stands."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -13,12 +13,13 @@ _SLOW = 1 << 29
 
 
 @contextmanager
-def progress(total: int, label: str) -> Iterator[Callable[[int], object]]:
+def progress(total: int, label: str, *, least: int = _SLOW) -> Iterator[Callable[[int], object]]:
     """Yield a function that reports how many more of `total` bytes are done.
 
-    Draws on stderr if that is a terminal and `total` is large; reports to nobody otherwise.
+    Draws on stderr if that is a terminal and `total` is `least` or more; reports to nobody
+    otherwise. `least` suits a disk; a network is slower.
     """
-    if total < _SLOW or not sys.stderr.isatty():
+    if total < least or not sys.stderr.isatty():
         yield lambda _: None
         return
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import socket
+import stat
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy_bert import files
 from numpy_bert.errors import (
     CheckpointError,
     ConfigError,
+    HubError,
     InputError,
     NumpyBertError,
     OutputError,
@@ -29,6 +31,7 @@ from numpy_bert.files import (
     read_bytes,
     read_json,
     write_atomically,
+    writing,
 )
 from tests.support.limits import allocating_at_most, within
 
@@ -284,8 +287,11 @@ def test_a_write_is_flushed_and_takes_the_name_in_one_step(
     fsync, replace = os.fsync, Path.replace
 
     def logged_fsync(descriptor: int) -> None:
-        (temporary,) = tmp_path.glob(".trace*.tmp")
-        events.append(("fsync", temporary.read_bytes()))
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            events.append(("fsync folder", path.read_bytes()))
+        else:
+            (temporary,) = tmp_path.glob(".trace*.tmp")
+            events.append(("fsync", temporary.read_bytes()))
         fsync(descriptor)
 
     def logged_replace(self: Path, target: Path) -> Path:
@@ -296,9 +302,47 @@ def test_a_write_is_flushed_and_takes_the_name_in_one_step(
     monkeypatch.setattr(os, "fsync", logged_fsync)
     monkeypatch.setattr(Path, "replace", logged_replace)
     write_atomically(path, b"new")
-    assert events == [("fsync", b"new"), ("replace", b"old")]
+    assert events == [("fsync", b"new"), ("replace", b"old"), ("fsync folder", b"new")]
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["trace.npz"]
+
+
+def test_a_folder_that_cannot_be_flushed_keeps_the_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "as on Windows")
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_atomically(tmp_path / "trace.npz", b"new")
+    assert (tmp_path / "trace.npz").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("failure", [HubError("cut"), KeyboardInterrupt(), ZeroDivisionError()])
+@pytest.mark.parametrize("where", ["block", "check"])
+def test_a_stream_that_ends_badly_changes_nothing(
+    failure: BaseException, where: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    seen: list[bytes] = []
+
+    def check(temporary: Path) -> None:
+        seen.append(temporary.read_bytes())
+        raise failure
+
+    def write() -> None:
+        with writing(path, check) as file:
+            file.write(b"new")
+            if where == "block":
+                raise failure
+
+    with pytest.raises(type(failure)) as raised:
+        write()
+    assert raised.value is failure  # a HubError is an OSError, but not one of writing
+    assert seen == ([b"new"] if where == "check" else [])
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(
