@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -230,6 +230,7 @@ class BertModel:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: bool | str | None = False,
+        only: Literal["embeddings"] | None = None,
         mmap: bool = True,
     ) -> BertModel:
         """Load a published checkpoint.
@@ -238,6 +239,10 @@ class BertModel:
         ----------
         name_or_path, revision, cache_dir, local_files_only, token
             As in `numpy_bert.fetch`. A cached revision is used without any request.
+        only : {"embeddings"}, optional
+            Load, and where the cache has nothing fetch, the input embedding alone; that the rest is
+            absent is no error. To be asked for, since a part of a file cannot be checked against
+            the whole file's hash.
         dtype : {"float32", "float64"}
             What to compute in. Tensors stored otherwise are cast and listed in
             ``loading_info.cast``; F16 and BF16 widen exactly.
@@ -259,10 +264,11 @@ class BertModel:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
+            only=only,
         )
         config = BertConfig.from_json_file(folder / "config.json")
         checkpoint = open_checkpoint(folder)
-        info = check_weights(checkpoint, config, wanted)
+        info = check_weights(checkpoint, config, wanted, only=only)
 
         def get(key: str) -> Array:
             return read_weight(checkpoint.tensors[key], wanted, mapped=mmap)

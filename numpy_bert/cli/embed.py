@@ -15,6 +15,7 @@ from numpy_bert.cli.console import note, show, table
 from numpy_bert.cli.source import source_options
 from numpy_bert.errors import InputError
 from numpy_bert.files import check_output, write_atomically
+from numpy_bert.loading.hub import cached_part
 from numpy_bert.model import BertModel
 from numpy_bert.text.batch import BatchEncoding
 from numpy_bert.text.tokenizer import BertTokenizer
@@ -47,7 +48,10 @@ def run(options: argparse.Namespace) -> int:
     name = options.model if options.model is not None else "demo"
     if options.model is None:
         note("model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.")
-    model = BertModel.from_pretrained(name, dtype=options.dtype, **source_options(options))
+    only = cached_part(name, revision=options.revision, cache_dir=options.cache_dir)
+    model = BertModel.from_pretrained(
+        name, dtype=options.dtype, only=only, **source_options(options)
+    )
     tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
     inputs = tokenizer(
         options.text,

@@ -79,6 +79,12 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="NAME", help="a repository on the hub")
+    parser.add_argument(
+        "--only",
+        choices=("embeddings",),
+        help="no more of the weights than the input embedding's, about a fifth; to be asked for, "
+        "since a part of a file cannot be checked against the whole file's hash",
+    )
     parser.add_argument("--verify", action="store_true", help="hash every file again")
     _add_source(parser)
 

@@ -17,19 +17,30 @@ from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 
 __all__ = [
     "MODEL_FILES",
+    "PARTS",
+    "PART_FILES",
+    "PART_RECORD",
     "SMALL_FILES",
     "TOKENIZER_FILES",
     "CachedRepository",
+    "check_only",
     "demo_folder",
     "is_offline",
+    "is_part",
     "local_folder",
     "missing_files",
+    "small_files",
     "used_files",
 ]
 
 # What a reader needs: one file of each row.
 MODEL_FILES = (("config.json",), (SINGLE, INDEX))
 TOKENIZER_FILES = (("tokenizer.json", "vocab.txt"),)
+# A part of a model (its input embedding) lies in a folder of this name, apart from the snapshots,
+# so that nobody takes it for the whole; beside it a record of its hash, which nobody published.
+PARTS = ".numpy_bert_embeddings"
+PART_RECORD = "numpy_bert_part.json"
+PART_FILES = (*MODEL_FILES[:1], (SINGLE,), (PART_RECORD,))
 # What is taken from a repository where it exists, besides the weights and the config.json of each
 # folder that modules.json names. config.json comes last: where it is, the rest is complete.
 SMALL_FILES = (
@@ -83,6 +94,12 @@ class CachedRepository:
         folder = self.folder / "snapshots" / commit if commit else None
         return folder if folder is not None and folder.is_dir() else None
 
+    def part(self, revision: str | None) -> Path | None:
+        """Return where the input embedding of a revision is kept alone, None if not cached."""
+        commit = self.commit(revision)
+        folder = self.folder / PARTS / commit if commit else None
+        return folder if folder is not None and folder.is_dir() else None
+
     def commit(self, revision: str | None) -> str | None:
         """Return the commit that a revision named when it was last asked for."""
         if isinstance(revision, str) and _COMMIT.fullmatch(revision):
@@ -101,6 +118,17 @@ class CachedRepository:
         if not good or ".." in name:
             raise InputError(f"revision: {quoted(repr(name))} is no branch, tag or commit.")
         return self.folder / "refs" / name
+
+
+def check_only(only: object) -> None:
+    """Raise InputError unless `only` is a part that can be loaded alone, or None for the whole."""
+    if only is not None and only != "embeddings":
+        raise InputError(f"only: {quoted(repr(only))}; 'embeddings' or None was expected.")
+
+
+def is_part(folder: Path) -> bool:
+    """Tell whether a folder holds no more than the part of a model that ``only`` names."""
+    return (folder / PART_RECORD).exists()
 
 
 def is_offline() -> bool:
@@ -169,8 +197,14 @@ def used_files(folder: Path) -> list[Path]:
         weights = [INDEX, *sorted(set(shard_names(folder).values()))]
     else:
         weights = []
-    names = [folder / name for name in (*SMALL_FILES, *weights)]
-    return [path for path in (*names, *sorted(folder.glob("*/config.json"))) if path.exists()]
+    paths = [folder / name for name in weights]
+    return [*small_files(folder), *(path for path in paths if path.exists())]
+
+
+def small_files(folder: Path) -> list[Path]:
+    """Return the files of a snapshot that numpy_bert reads besides the weights."""
+    paths = [*(folder / name for name in SMALL_FILES), *sorted(folder.glob("*/config.json"))]
+    return [path for path in paths if path.exists()]
 
 
 def _default_cache() -> Path:

@@ -11,17 +11,21 @@ import contextlib
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy_bert.errors import CheckpointError, HubError, InputError, IntegrityError
 from numpy_bert.files import decode_json, quoted, read_bytes, write_atomically
 from numpy_bert.loading.cache import SMALL_FILES, CachedRepository
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.failures import endpoint, hub_errors
-from numpy_bert.loading.integrity import ETAG, check, remove, unverified, verify
+from numpy_bert.loading.integrity import ETAG, check, plain_etag, remove, unverified, verify
 
-__all__ = ["download"]
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
+__all__ = ["Commit", "download", "remember", "resolve", "take"]
 
 # Seconds until a hub that does not answer is given up; the client alone would take minutes.
 _DEADLINE = 10.0
@@ -30,53 +34,70 @@ _DEADLINE = 10.0
 _HOOKS = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Commit:
+    """A commit of a repository on the hub, and how to ask for its files.
+
+    Attributes
+    ----------
+    repository : CachedRepository
+        Where its files go.
+    sha : str
+        Its name.
+    names : frozenset of str
+        The files that it has.
+    token : bool or str
+        What is sent for private and gated repositories.
+    """
+
+    repository: CachedRepository
+    sha: str
+    names: frozenset[str]
+    token: bool | str
+
+    @property
+    def snapshot(self) -> Path:
+        """The folder of its files in the cache."""
+        return self.repository.folder / "snapshots" / self.sha
+
+    def errors(self) -> contextlib.AbstractContextManager[None]:
+        """Turn whatever a request raises into one of numpy_bert's errors."""
+        return hub_errors(self.repository.name, None, self.repository.cache)
+
+    def get(self, name: str) -> None:
+        """Bring a file into the cache and verify it; try a bad one once more."""
+        _get(self, name)
+
+    def url(self, name: str) -> str:
+        """Return where the hub has a file."""
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self.repository.name, name, revision=self.sha, endpoint=endpoint())
+
+    def head(self, name: str) -> HfFileMetadata:
+        """Ask what the hub has to say of a file, without its bytes."""
+        with self.errors():
+            from huggingface_hub import get_hf_file_metadata
+
+            return get_hf_file_metadata(
+                self.url(name), token=self.token, timeout=_DEADLINE, endpoint=endpoint()
+            )
+
+
 def download(repository: CachedRepository, revision: str | None, token: bool | str | None) -> Path:
     """Fetch all files of one commit, verified, and only then let the revision point to it."""
+    commit = resolve(repository, revision, token)
+    take(commit)
+    remember(commit, revision)
+    return commit.snapshot
+
+
+def resolve(repository: CachedRepository, revision: str | None, token: bool | str | None) -> Commit:
+    """Ask the hub once which commit a revision is, and which files it has."""
     # None would make the client send the saved token.
     token = False if token is None else token
     if not isinstance(token, (bool, str)):
         raise InputError(f"token: {type(token).__name__}; True, False or a str was expected.")
-    commit, names = _resolve(repository, revision, token)
-    snapshot = repository.folder / "snapshots" / commit
-
-    def get(name: str) -> None:
-        _get(repository, commit, name, token)
-
-    weights = _weights(repository, names)
-    for name in (*SMALL_FILES[:-1], *weights):
-        if name in names:
-            get(name)
-    if weights == [INDEX]:
-        for name in sorted(set(shard_names(snapshot).values())):
-            get(name)
-    if "modules.json" in names:
-        for name in _module_configs(snapshot / "modules.json"):
-            if name in names:
-                get(name)
-    get(SMALL_FILES[-1])
-    if repository.commit(revision) != commit:
-        _remember(repository, revision, commit)
-    return snapshot
-
-
-def _remember(repository: CachedRepository, revision: str | None, commit: str) -> None:
-    """Record what a branch or tag points to, so that it is found without a request."""
-    reference = repository.reference(revision)
-    try:
-        reference.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(reference, commit.encode("ascii"))
-    except OSError as failure:  # OutputError included
-        warnings.warn(
-            f"{repository.name}: the cache could not record what {reference.name} is now "
-            f"({failure}); the next use will ask the hub again.",
-            stacklevel=2,
-        )
-
-
-def _resolve(
-    repository: CachedRepository, revision: str | None, token: bool | str
-) -> tuple[str, set[str]]:
-    """Ask the hub once which commit a revision is, and which files it has."""
     repository.reference(revision)  # refuses what cannot be a revision
 
     with hub_errors(repository.name, revision, repository.cache):
@@ -85,27 +106,65 @@ def _resolve(
         info = HfApi(endpoint=endpoint()).model_info(
             repository.name, revision=revision, token=token, timeout=_DEADLINE
         )
-    commit = info.sha
-    if not isinstance(commit, str) or len(commit) != 40 or not ETAG.fullmatch(commit):
-        raise HubError(f"{repository.name}: the hub named {quoted(repr(commit))} as its commit.")
-    return commit, {sibling.rfilename for sibling in info.siblings or ()}
+    sha = info.sha
+    if not isinstance(sha, str) or len(sha) != 40 or not ETAG.fullmatch(sha):
+        raise HubError(f"{repository.name}: the hub named {quoted(repr(sha))} as its commit.")
+    names = frozenset(sibling.rfilename for sibling in info.siblings or ())
+    return Commit(repository, sha, names, token)
 
 
-def _weights(repository: CachedRepository, names: set[str]) -> list[str]:
+def take(commit: Commit, *, weights: bool = True) -> str:
+    """Bring the files of a commit into its snapshot, verified, config.json last.
+
+    Without `weights` all but them, and of sharded ones the index. Returns the name of their file.
+    """
+    name = _weights(commit)
+    small = [file for file in SMALL_FILES[:-1] if file in commit.names]
+    for file in [*small, *([name] if weights or name == INDEX else [])]:
+        commit.get(file)
+    if weights and name == INDEX:
+        for file in sorted(set(shard_names(commit.snapshot).values())):
+            commit.get(file)
+    if "modules.json" in commit.names:
+        for file in _module_configs(commit.snapshot / "modules.json"):
+            if file in commit.names:
+                commit.get(file)
+    commit.get(SMALL_FILES[-1])
+    return name
+
+
+def remember(commit: Commit, revision: str | None) -> None:
+    """Record what a branch or tag points to, so that it is found without a request."""
+    if commit.repository.commit(revision) == commit.sha:
+        return
+    reference = commit.repository.reference(revision)
+    try:
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(reference, commit.sha.encode("ascii"))
+    except OSError as failure:  # OutputError included
+        warnings.warn(
+            f"{commit.repository.name}: the cache could not record what {reference.name} is now "
+            f"({failure}); the next use will ask the hub again.",
+            stacklevel=2,
+        )
+
+
+def _weights(commit: Commit) -> str:
     """Choose the weights' file, or say why there is none to be had."""
+    where, names = commit.repository.name, commit.names
     if "config.json" not in names:
-        raise CheckpointError(f"{repository.name}: has no config.json; it is no model of BERT's.")
+        raise CheckpointError(f"{where}: has no config.json; it is no model of BERT's.")
     for name in (SINGLE, INDEX):
         if name in names:
-            return [name]
+            return name
     pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
     if pickles:
         raise CheckpointError(
-            f"{repository.name}: has only pickled weights ({pickles[0]}). They are refused, since "
+            f"{where}: has only pickled weights ({pickles[0]}). They are refused, since "
             "opening a pickle runs whatever code is in it. Look for a revision with "
             "model.safetensors (refs/pr/...), or convert it: transformers' save_pretrained."
         )
-    raise CheckpointError(f"{repository.name}: has no {SINGLE} and no {INDEX}.")
+    raise CheckpointError(f"{where}: has no {SINGLE} and no {INDEX}.")
 
 
 def _module_configs(path: Path) -> list[str]:
@@ -120,20 +179,20 @@ def _module_configs(path: Path) -> list[str]:
     return [str(PurePosixPath(name, "config.json")) for name in folders if name]
 
 
-def _get(repository: CachedRepository, commit: str, name: str, token: bool | str) -> None:
+def _get(commit: Commit, name: str) -> None:
     """Bring one file of a commit into the cache and verify it; try a bad one once more."""
     for last in (False, True):
         seen: list[str] = []
-        with hub_errors(repository.name, None, repository.cache), _etags_checked(seen):
+        with commit.errors(), _etags_checked(seen):
             from huggingface_hub import hf_hub_download
 
             path = Path(
                 hf_hub_download(
-                    repository.name,
+                    commit.repository.name,
                     name,
-                    revision=commit,
-                    cache_dir=repository.cache,
-                    token=token,
+                    revision=commit.sha,
+                    cache_dir=commit.repository.cache,
+                    token=commit.token,
                     endpoint=endpoint(),
                     etag_timeout=_DEADLINE,
                 )
@@ -158,8 +217,7 @@ def _get(repository: CachedRepository, commit: str, name: str, token: bool | str
 def _etags_checked(seen: list[str]) -> Iterator[None]:
     """Let no answer with a malformed etag reach the client, which makes a file name of it.
 
-    A hostile mirror's ``../../x`` would be written outside the cache. Those that pass are added
-    to `seen`.
+    Those that pass are added to `seen`.
     """
     from huggingface_hub import get_session
 
@@ -173,12 +231,7 @@ def _etags_checked(seen: list[str]) -> Iterator[None]:
         etag = response.headers.get("x-linked-etag") or response.headers.get("etag")
         if etag is None:
             return  # A redirect on the way has none; at the end the client insists on one.
-        seen.append(etag.removeprefix("W/").strip('"'))
-        if not ETAG.fullmatch(seen[-1]):
-            raise IntegrityError(
-                f"{response.request.url}: the hub sent {quoted(repr(etag))} as etag; a sha256 or "
-                "a git sha1 was expected. Nothing was written."
-            )
+        seen.append(plain_etag(etag, response.request.url))
 
     with _HOOKS:
         client = get_session()

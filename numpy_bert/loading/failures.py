@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from numpy_bert.errors import HubError, InputError, NumpyBertError, OfflineError
+from numpy_bert.errors import HubError, InputError, NumpyBertError, OfflineError, OutputError
 from numpy_bert.files import quoted
 
 __all__ = ["endpoint", "hub_errors"]
@@ -55,6 +55,8 @@ def hub_errors(name: str, revision: str | None, cache: Path) -> Iterator[None]:
     what = name if revision is None else f"{name} at revision {quoted(revision)}"
     try:
         yield
+    except OutputError as failure:
+        raise _not_stored(str(failure).rstrip("."), what, cache) from None
     except NumpyBertError:
         raise
     except (OSError, ValueError) as failure:
@@ -95,11 +97,16 @@ def _translated(failure: Exception, what: str, mirror: str | None, cache: Path) 
     if isinstance(failure, hub.HFValidationError):
         return InputError(f"model: {quoted(failure)}")
     if isinstance(failure, OSError):
-        return HubError(
-            f"{what}: could not be stored in {cache} ({quoted(failure)}). Make room, or name "
-            "another cache: cache_dir, on the command line --cache-dir."
-        )
+        return _not_stored(quoted(failure), what, cache)
     return HubError(f"{what}: the hub's answer makes no sense ({quoted(failure)}).")
+
+
+def _not_stored(reason: str, what: str, cache: Path) -> HubError:
+    """Return the error for what came but found no place."""
+    return HubError(
+        f"{what}: could not be stored in {cache} ({reason}). Make room, or name another "
+        "cache: cache_dir, on the command line --cache-dir."
+    )
 
 
 def _unreachable(failure: BaseException, what: str, mirror: str | None) -> OfflineError:

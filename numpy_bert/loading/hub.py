@@ -5,26 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from numpy_bert.errors import CheckpointError, InputError, IntegrityError, OfflineError
 from numpy_bert.files import permissions, quoted
 from numpy_bert.loading.cache import (
     MODEL_FILES,
+    PART_FILES,
     CachedRepository,
+    check_only,
     is_offline,
+    is_part,
     local_folder,
     missing_files,
     used_files,
 )
 from numpy_bert.loading.client import download
 from numpy_bert.loading.integrity import unverified, verify
+from numpy_bert.loading.partial import download_part
 
-__all__ = ["fetch", "find", "verify_again"]
-
-
-_OFFLINE = (
-    "no request was allowed (offline); get it where there is a network: numpy-bert fetch {name}"
-)
+__all__ = ["cached_part", "fetch", "find", "verify_again"]
 
 
 @permissions(InputError)
@@ -35,6 +35,7 @@ def fetch(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: bool | str | None = False,
+    only: Literal["embeddings"] | None = None,
 ) -> Path:
     """Bring a published checkpoint into the cache, or up to date, and return its folder.
 
@@ -54,12 +55,17 @@ def fetch(
     token : bool or str or None
         For private and gated models: a token, or True for the saved one. By default, and with
         None, none is sent.
+    only : {"embeddings"}, optional
+        Fetch no more of the weights than the input embedding's, about a fifth of BERT's. To be
+        asked for, since a part of a file cannot be checked against the whole file's hash.
 
     Returns
     -------
     Path
         A folder with config.json, the tokenizer's files, the weights (``model.safetensors``, or
-        its index and the shards that it lists), and the sentence-transformers files.
+        its index and the shards that it lists), and the sentence-transformers files. With `only`,
+        unless the cache has them whole, a folder of its own whose ``model.safetensors`` holds the
+        five tensors of the input embedding and a record of where they are from.
 
     Raises
     ------
@@ -78,24 +84,25 @@ def fetch(
     >>> fetch("demo").name
     'demo'
     """
+    check_only(only)
     folder = local_folder(name_or_path)
     if folder is not None:
         _require(folder, MODEL_FILES)
         return folder
     repository = CachedRepository(str(name_or_path), cache_dir)
     if local_files_only or is_offline():
-        return _cached(repository, revision, MODEL_FILES, _OFFLINE.format(name=repository.name))
+        return _cached(repository, revision, MODEL_FILES, only)
     try:
-        return download(repository, revision, token)
+        return (download if only is None else download_part)(repository, revision, token)
     except OfflineError as failure:
         # The last good copy stays usable, but nobody should take it for the newest.
         reason = str(failure).removeprefix(f"{repository.name}: ")
-        snapshot = _cached(repository, revision, MODEL_FILES, reason)
+        kept = _cached(repository, revision, MODEL_FILES, only, reason)
         warnings.warn(
-            f"{repository.name}: {reason} The cached commit {snapshot.name} is used.",
+            f"{repository.name}: {reason} The cached commit {kept.name} is used.",
             stacklevel=2,
         )
-        return snapshot
+        return kept
 
 
 @permissions(InputError)
@@ -107,58 +114,102 @@ def find(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: bool | str | None = False,
+    only: Literal["embeddings"] | None = None,
 ) -> Path:
     """Return the folder of a model, from the cache without any request where that is possible.
 
     What every ``from_pretrained`` uses. `needs` says which files its reader cannot do without,
-    one of each row; the rest, and the errors, are as in `fetch`.
+    one of each row; the rest, and the errors, are as in `fetch`. With `only`, a whole snapshot is
+    as good as the part and comes first; without, a part is never returned.
     """
+    check_only(only)
     folder = local_folder(name_or_path)
     if folder is not None:
         return folder
     repository = CachedRepository(str(name_or_path), cache_dir)
     offline = local_files_only or is_offline()
-    snapshot = repository.snapshot(revision)
-    if snapshot is None or missing_files(snapshot, needs):
+    kept = _complete(repository, revision, needs, only)
+    if kept is None:
         if offline:
-            return _cached(repository, revision, needs, _OFFLINE.format(name=repository.name))
-        return fetch(name_or_path, revision=revision, cache_dir=cache_dir, token=token)
+            return _cached(repository, revision, needs, only)
+        return fetch(name_or_path, revision=revision, cache_dir=cache_dir, token=token, only=only)
     try:
-        _verify(snapshot)
+        _verify(kept)
     except IntegrityError:
         if offline:
             raise
         # It checks every file that is there, and gets the bad ones again once the hub has answered.
-        return fetch(name_or_path, revision=snapshot.name, cache_dir=cache_dir, token=token)
-    return snapshot
+        return fetch(name_or_path, revision=kept.name, cache_dir=cache_dir, token=token, only=only)
+    return kept
+
+
+@permissions(InputError)
+def cached_part(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> Literal["embeddings"] | None:
+    """Return what `only` must be for a model of which there is no more than a part, else None.
+
+    For readers of the input embedding, who can do with it but need not. Makes no request.
+    """
+    folder = local_folder(name_or_path)
+    if folder is None:
+        repository = CachedRepository(str(name_or_path), cache_dir)
+        folder = _complete(repository, revision, MODEL_FILES, "embeddings")
+    return "embeddings" if folder is not None and is_part(folder) else None
 
 
 def verify_again(folder: Path) -> list[Path]:
-    """Hash all files of a snapshot anew and return them; raise IntegrityError at a bad one."""
+    """Hash all files of a snapshot anew and return them; raise IntegrityError at a bad one.
+
+    The weights of a part are held to the hash that they had when they were downloaded.
+    """
     checked = list(unverified(used_files(folder), again=True))
     for path in checked:
         verify(path)
     return checked
 
 
+def _complete(
+    repository: CachedRepository,
+    revision: str | None,
+    needs: Sequence[Sequence[str]],
+    only: str | None,
+) -> Path | None:
+    """Return the complete snapshot of a revision; with `only`, in its absence, the part."""
+    snapshot = repository.snapshot(revision)
+    if snapshot is not None and not missing_files(snapshot, needs):
+        return snapshot
+    part = repository.part(revision) if only is not None else None
+    return part if part is not None and not missing_files(part, PART_FILES) else None
+
+
 def _cached(
     repository: CachedRepository,
     revision: str | None,
     needs: Sequence[Sequence[str]],
-    reason: str,
+    only: str | None,
+    reason: str | None = None,
 ) -> Path:
-    """Return a complete, verified snapshot from the cache, or raise OfflineError with `reason`."""
+    """Return a complete, verified folder from the cache, or raise OfflineError with `reason`."""
+    kept = _complete(repository, revision, needs, only)
+    if kept is not None:
+        _verify(kept)
+        return kept
+    if reason is None:
+        reason = (
+            "no request was allowed (offline); get it where there is a network: numpy-bert fetch "
+            f"{repository.name}{f' --only {only}' if only else ''}"
+        )
     snapshot = repository.snapshot(revision)
     missing = missing_files(snapshot, needs) if snapshot is not None else []
-    if snapshot is None or missing:
-        lacks = f"lacks {', '.join(missing)}" if missing else "has no copy"
-        named = f" at revision {quoted(revision)}" if revision is not None else ""
-        raise OfflineError(
-            f"{repository.name}{named}: the cache {repository.cache} {lacks}, and "
-            f"{reason.rstrip('.')}."
-        )
-    _verify(snapshot)
-    return snapshot
+    lacks = f"lacks {', '.join(missing)}" if missing else "has no copy"
+    named = f" at revision {quoted(revision)}" if revision is not None else ""
+    raise OfflineError(
+        f"{repository.name}{named}: the cache {repository.cache} {lacks}, and {reason.rstrip('.')}."
+    )
 
 
 def _require(folder: Path, needs: Sequence[Sequence[str]]) -> None:

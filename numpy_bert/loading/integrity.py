@@ -5,6 +5,9 @@ file's etag: the sha256 of a large file, the git sha1 of a small one. So a blob 
 against its own name at any time, without a request. What was checked is remembered beside the
 blobs, with the size and time of change that the blob had, so it is hashed again only if it was
 touched; and a blob that was never checked (a kill in between) is checked at its next use.
+
+A part of a file (`numpy_bert.loading.partial`) has no published hash. What it hashed to when it was
+downloaded stands in the record beside it, and it is held to that in the same way.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from numpy_bert.errors import IntegrityError, OutputError
-from numpy_bert.files import write_atomically
+from numpy_bert.files import quoted, read_json, write_atomically
+from numpy_bert.loading.cache import PART_RECORD, PARTS
+from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.progress import progress
 
-__all__ = ["ETAG", "check", "remove", "unverified", "verify"]
+__all__ = ["ETAG", "check", "plain_etag", "remove", "sha256", "unverified", "verify"]
 
 # A git sha1 or a sha256, nothing else: an etag becomes a file name.
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -26,15 +32,42 @@ ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _BLOCK = 1 << 20
 
 
-def unverified(paths: Iterable[Path], *, again: bool = False) -> Iterator[Path]:
-    """Yield those files of a snapshot whose blobs have not been checked since they last changed.
+class _Known(NamedTuple):
+    """A file whose hash is known: the hub's, or of a part the one that it had at first."""
 
-    Only files that link to a blob can be checked: on a system without symbolic links the cache
+    file: Path
+    etag: str
+    published: bool
+
+    @property
+    def mark(self) -> Path:
+        """Where it is remembered that the file was checked."""
+        return self.file.parent.parent / ".numpy_bert_verified" / self.etag
+
+    @property
+    def stamp(self) -> str:
+        """What changes when the file is touched."""
+        status = self.file.stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the file was checked and has not been touched since."""
+        try:
+            return self.mark.read_text("ascii") == self.stamp
+        except (OSError, UnicodeDecodeError):
+            return False
+
+
+def unverified(paths: Iterable[Path], *, again: bool = False) -> Iterator[Path]:
+    """Yield those files of a snapshot that have not been checked since they last changed.
+
+    Only links to a blob, and parts, can be checked: on a system without symbolic links the cache
     holds copies whose hashes are not known. With `again`, those that were checked come too.
     """
     for path in paths:
-        blob = _blob(path)
-        if blob is not None and blob.is_file() and (again or not _is_marked(blob)):
+        known = _known(path)
+        if known is not None and known.file.is_file() and (again or not known.is_marked):
             yield path
 
 
@@ -44,39 +77,58 @@ def verify(path: Path) -> None:
     Raises
     ------
     IntegrityError
-        If the bytes are not the ones that the hub published. The file is left in place.
+        If the bytes are not the ones that the hub published, or of a part not the ones that were
+        downloaded. The file is left in place.
     """
-    blob = _blob(path)
-    if blob is None:
+    known = _known(path)
+    if known is None:
         return
-    before = _stamp(blob)
-    check(path, blob.name)
-    mark = _mark(blob)
+    before = known.stamp
+    check(path, known.etag, said="the hub published" if known.published else "at download it was")
     try:
-        mark.parent.mkdir(exist_ok=True)
-        write_atomically(mark, before.encode("ascii"))
+        known.mark.parent.mkdir(exist_ok=True)
+        write_atomically(known.mark, before.encode("ascii"))
     except (OSError, OutputError):
         pass  # A read-only cache works; it is hashed again next time.
 
 
-def check(path: Path, etag: str) -> None:
+def check(path: Path, etag: str, *, said: str = "the hub published") -> None:
     """Raise IntegrityError unless a file's bytes hash to its etag."""
     found = _hash(path, like=etag)
     if found != etag:
         raise IntegrityError(
-            f"{path}: its bytes hash to {found}, the hub published {etag}. "
+            f"{path}: its bytes hash to {found}, {said} {etag}. "
             "The file is corrupt; `numpy-bert fetch` gets it again."
         )
 
 
+def sha256(path: Path) -> str:
+    """Hash a file as a large one's etag is."""
+    return _hash(path, like="0" * 64)
+
+
+def plain_etag(etag: str, url: object) -> str:
+    """Return an etag without its quotes; raise IntegrityError unless it is a hash.
+
+    A hostile mirror's ``../../x`` would become a path outside the cache.
+    """
+    plain = etag.removeprefix("W/").strip('"')
+    if not ETAG.fullmatch(plain):
+        raise IntegrityError(
+            f"{url}: the hub sent {quoted(repr(etag))} as etag; a sha256 or a git sha1 was "
+            "expected. Nothing was written."
+        )
+    return plain
+
+
 def remove(path: Path) -> None:
     """Remove a bad file from the cache: the link, the blob, and what a client might resume."""
-    blob = _blob(path)
+    known = _known(path)
     try:
         path.unlink(missing_ok=True)
-        if blob is not None:
-            _mark(blob).unlink(missing_ok=True)
-            for part in blob.parent.glob(f"{blob.name}*"):
+        if known is not None:
+            known.mark.unlink(missing_ok=True)
+            for part in known.file.parent.glob(f"{known.file.name}*"):
                 part.unlink(missing_ok=True)
     except OSError as failure:
         raise IntegrityError(
@@ -85,33 +137,20 @@ def remove(path: Path) -> None:
         ) from None
 
 
-def _blob(path: Path) -> Path | None:
-    """Return the blob that a snapshot's file links to, None if it is no such link."""
-    if not path.is_symlink():
+def _known(path: Path) -> _Known | None:
+    """Return the file behind a path and the hash that it must have, None if nobody knows it."""
+    if path.is_symlink():
+        target = path.parent / path.readlink()
+        if target.parent.name != "blobs" or not ETAG.fullmatch(target.name):
+            return None
+        return _Known(target, target.name, published=True)
+    if path.name != SINGLE or path.parent.parent.name != PARTS:
         return None
-    target = path.parent / path.readlink()
-    if target.parent.name != "blobs" or not ETAG.fullmatch(target.name):
-        return None
-    return target
-
-
-def _mark(blob: Path) -> Path:
-    """Return where it is remembered that a blob was checked."""
-    return blob.parent.parent / ".numpy_bert_verified" / blob.name
-
-
-def _is_marked(blob: Path) -> bool:
-    """Tell whether a blob was checked and has not been touched since."""
-    try:
-        return _mark(blob).read_text("ascii") == _stamp(blob)
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _stamp(blob: Path) -> str:
-    """Return what changes when a blob is touched."""
-    status = blob.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
+    record = path.with_name(PART_RECORD)
+    etag = read_json(record, error=IntegrityError).get("sha256")
+    if not isinstance(etag, str) or not ETAG.fullmatch(etag):
+        raise IntegrityError(f"{record}: sha256 is {quoted(repr(etag))}; a hash was expected.")
+    return _Known(path, etag, published=False)
 
 
 def _hash(path: Path, *, like: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,16 +13,25 @@ from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import quoted
 from numpy_bert.loading.checkpoint import Checkpoint
+from numpy_bert.loading.header import Entry
 from numpy_bert.loading.keys import BUFFERS, foreign_model, near_miss
 from numpy_bert.loading.stored import StoredTensor
 from numpy_bert.parameters import (
     TIED,
+    BertEmbeddingsParameters,
     BertParameters,
     pretraining_shapes,
     shapes,
 )
 
-__all__ = ["LoadingInfo", "check_tied", "check_weights", "read_weight"]
+__all__ = [
+    "LoadingInfo",
+    "check_tensors",
+    "check_tied",
+    "check_weights",
+    "embedding_shapes",
+    "read_weight",
+]
 
 _LONGEST_LIST = 20
 _CODES = {"float32": "F32", "float64": "F64"}
@@ -54,8 +64,22 @@ class LoadingInfo:
     notes: tuple[str, ...]
 
 
-def check_weights(checkpoint: Checkpoint, config: BertConfig, dtype: np.dtype[Any]) -> LoadingInfo:
+def embedding_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
+    """Map the keys of the input embedding, the only part that can be loaded alone, to shapes."""
+    return shapes(BertEmbeddingsParameters, config, "embeddings.")
+
+
+def check_weights(
+    checkpoint: Checkpoint,
+    config: BertConfig,
+    dtype: np.dtype[Any],
+    *,
+    only: Literal["embeddings"] | None = None,
+) -> LoadingInfo:
     """Check that a checkpoint is a whole BertModel of the config's sizes, reading headers only.
+
+    With ``only="embeddings"`` the input embedding is all that it must be: nothing else is missing,
+    and what a whole model would use is not unexpected.
 
     Returns
     -------
@@ -69,29 +93,51 @@ def check_weights(checkpoint: Checkpoint, config: BertConfig, dtype: np.dtype[An
         or the name of the other model that the keys belong to.
     """
     tensors = checkpoint.tensors
-    needed = shapes(BertParameters, config)
-    pooler = {key for key in needed if key.startswith("pooler.")}
-    missing = [key for key in needed if key not in tensors]
-    if len(missing) > len(needed) // 2:
-        _refuse_foreign(checkpoint)
-    optional = pooler if pooler.isdisjoint(tensors) else set()
-    required = [key for key in missing if key not in optional]
-    misfits = _misfits(checkpoint, config)
-    if required or misfits:
-        raise CheckpointError(_complaint(checkpoint, config, required, misfits))
-    used = {key: tensors[key] for key in needed if key in tensors}
-    known = used.keys() | BUFFERS
+    whole = shapes(BertParameters, config)
+    needed = whole if only is None else embedding_shapes(config)
+    missing = check_tensors(tensors, needed, config, checkpoint.label)
+    known = whole.keys() | BUFFERS
     return LoadingInfo(
         files=tuple(str(path) for path in checkpoint.files),
         missing_keys=tuple(missing),
         unexpected_keys=tuple(tensor.name for key, tensor in tensors.items() if key not in known),
         cast=tuple(
-            (key, stored.dtype, dtype.name)
-            for key, stored in used.items()
-            if stored.dtype != _CODES[dtype.name]
+            (key, tensors[key].dtype, dtype.name)
+            for key in needed
+            if key in tensors and tensors[key].dtype != _CODES[dtype.name]
         ),
         notes=checkpoint.notes,
     )
+
+
+def check_tensors(
+    tensors: Mapping[str, Entry],
+    needed: Mapping[str, tuple[int, ...]],
+    config: BertConfig,
+    label: str,
+) -> list[str]:
+    """Check that tensors, by canonical key, are all that is needed, of the shapes and dtypes.
+
+    Returns
+    -------
+    list of str
+        The missing keys that may be missing: those of the pooler, if all of them are.
+
+    Raises
+    ------
+    CheckpointError
+        As `check_weights` does, naming the checkpoint by its `label`.
+    """
+    pooler = {key for key in needed if key.startswith("pooler.")}
+    missing = [key for key in needed if key not in tensors]
+    if len(missing) > len(needed) // 2:
+        _refuse_foreign(tensors, label)
+    optional = pooler if pooler.isdisjoint(tensors) else set()
+    required = [key for key in missing if key not in optional]
+    misfits = _misfits(tensors, needed)
+    if required or misfits:
+        raise CheckpointError(_complaint(tensors, config, required, misfits, label))
+    return missing
 
 
 def read_weight(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> Array:
@@ -135,11 +181,11 @@ def check_tied(checkpoint: Checkpoint) -> None:
             )
 
 
-def _misfits(checkpoint: Checkpoint, config: BertConfig) -> list[str]:
-    """Describe every tensor of the model whose shape or dtype does not fit."""
+def _misfits(tensors: Mapping[str, Entry], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Describe every tensor that is needed and whose shape or dtype does not fit."""
     found = []
-    for key, shape in shapes(BertParameters, config).items():
-        tensor = checkpoint.tensors.get(key)
+    for key, shape in needed.items():
+        tensor = tensors.get(key)
         if tensor is None:
             continue
         if tensor.shape != shape:
@@ -167,32 +213,34 @@ def _reason(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
     return "  (another model's config?)"
 
 
-def _refuse_foreign(checkpoint: Checkpoint) -> None:
+def _refuse_foreign(tensors: Mapping[str, Entry], label: str) -> None:
     """Name the other model rather than list hundreds of missing keys."""
-    model = foreign_model(checkpoint.tensors)
+    model = foreign_model(tensors)
     if model is not None:
-        raise CheckpointError(
-            f"{checkpoint.label}: looks like {model}, which is not supported; BERT is."
-        )
+        raise CheckpointError(f"{label}: looks like {model}, which is not supported; BERT is.")
 
 
 def _complaint(
-    checkpoint: Checkpoint, config: BertConfig, missing: list[str], misfits: list[str]
+    tensors: Mapping[str, Entry],
+    config: BertConfig,
+    missing: list[str],
+    misfits: list[str],
+    label: str,
 ) -> str:
     """Write one message for everything that is wrong, unknown near misses beside it."""
     known = {*pretraining_shapes(config), *BUFFERS, *TIED}
-    unknown = [key for key in checkpoint.tensors if key not in known] if missing else []
+    unknown = [key for key in tensors if key not in known] if missing else []
     counts = [
         f"{len(missing)} key{'s' * (len(missing) != 1)} missing" if missing else "",
         f"{len(unknown)} unknown" if unknown else "",
         f"{len(misfits)} of the wrong shape or dtype" if misfits else "",
     ]
-    lines = [f"{checkpoint.label}: {', '.join(filter(None, counts))}."]
+    lines = [f"{label}: {', '.join(filter(None, counts))}."]
     lines += _listed("missing  ", missing)
     hints = []
     for number, key in enumerate(unknown):
         twin = near_miss(key, missing) if number * len(missing) < _MOST_COMPARED else None
-        name = quoted(checkpoint.tensors[key].name)
+        name = quoted(tensors[key].name)
         hints.append(f"{name}   (did you mean {twin}?)" if twin else name)
     hints.sort(key=lambda line: "did you mean" not in line)
     lines += _listed("unknown  ", hints)

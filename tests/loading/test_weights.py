@@ -258,3 +258,23 @@ def test_a_bert_beside_another_model_is_a_bert(tmp_path: Path) -> None:  # B16
 
 def test_no_tensor_at_all(tmp_path: Path) -> None:  # B10
     assert refusal(tmp_path, {}).startswith("37 keys missing.\n")
+
+
+def test_only_the_embeddings_are_checked(tmp_path: Path) -> None:
+    def check_only(tensors: Tensors) -> LoadingInfo:
+        checkpoint = open_checkpoint(write_checkpoint(tmp_path, tensors))
+        return check_weights(checkpoint, CONFIG, np.dtype("float64"), only="embeddings")
+
+    whole = random_tensors() | {"cls.x": np.ones(3, "f4")}
+    part = {key: array for key, array in whole.items() if key.startswith("embeddings.")}
+    info = check_only(part)
+    assert (info.missing_keys, info.unexpected_keys) == ((), ())
+    assert {key for key, _, _ in info.cast} == part.keys()
+    # Of a whole one the rest may be anything; unexpected is what no whole model uses.
+    other = check_only(whole | {DENSE: np.ones((2, 3), np.int64)})
+    assert (other.missing_keys, other.unexpected_keys) == ((), ("cls.x",))
+    assert other.cast == info.cast
+    with pytest.raises(CheckpointError, match=r"1 key missing, 1 unknown\.\n  missing  emb"):
+        check_only({key: array for key, array in whole.items() if key != BIAS})
+    with pytest.raises(CheckpointError, match=r"1 of the wrong shape or dtype"):
+        check_only(part | {BIAS: np.ones(25, "f4")})

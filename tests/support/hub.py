@@ -89,6 +89,7 @@ class Answer:
     chunk: int = 1 << 16  # bytes sent at once
     delay: float = 0.0  # seconds between chunks
     end: int | None = None  # of the body: there the socket is shut. -1: before the status line
+    grow: int = 0  # bytes by which a range is longer, or shorter, than it claims to be
     move: tuple[str, str] | None = None  # a branch, and the sha it names from now on
 
     def ranged(self) -> Answer:
@@ -100,7 +101,10 @@ class Answer:
         first, last = int(asked[1]), min(int(asked[2] or size), size - 1)
         status, span = (416, "*") if first > last else (206, f"{first}-{last}")
         headers = {"Content-Range": f"bytes {span}/{size}", **self.headers}
-        return edit(self, status=status, headers=headers, body=self.body[first : last + 1])
+        body = self.body[first : last + 1] + bytes(max(self.grow, 0))
+        return edit(
+            self, status=status, headers=headers, body=body[: len(body) + min(self.grow, 0)]
+        )
 
 
 def flip(answer: Answer, *, at: int | None = None) -> Answer:
@@ -125,7 +129,9 @@ def truncate(answer: Answer, *, drop: int = 1) -> Answer:
 # The keywords of each are the arguments that `StandInHub.fault` takes for it.
 FAULTS: dict[str, Callable[..., Answer]] = {
     "cut": lambda it, *, after: edit(it, end=after),  # -1: not even the status line
+    "body": lambda it, *, data: edit(it, body=data),
     "flip": flip,
+    "grow": lambda it, *, by: edit(it, grow=by),
     "hang": lambda it, *, seconds: edit(it, hold=seconds),
     "headers": lambda it, *, replace: edit(it, headers={**it.headers, **replace}),
     "html": html,
@@ -147,14 +153,18 @@ class Fault:
     on: On
     path: str
     times: int | None
+    skip: int
     fired: int = 0
 
     def is_due(self, request: Request) -> bool:
-        """Whether it concerns the request and is not used up."""
+        """Whether it concerns the request, now, and is not used up."""
         on, name = request.method, request.part["file"]
         if request.part["api"]:
             on, name = "API", urlsplit(request.path).path.removeprefix("/api/models/")
         concerned = self.on in ("*", on) and fnmatchcase(name, self.path)
+        if concerned and self.skip:
+            self.skip -= 1
+            return False
         return concerned and (self.times is None or self.fired < self.times)
 
 
@@ -206,15 +216,22 @@ class StandInHub(ThreadingTCPServer):
         return sha
 
     def fault(
-        self, kind: str, *, on: On = "GET", path: str = "*", times: int | None = None, **how: Any
+        self,
+        kind: str,
+        *,
+        on: On = "GET",
+        path: str = "*",
+        times: int | None = None,
+        skip: int = 0,
+        **how: Any,
     ) -> Fault:
-        """Declare a fault of the table `FAULTS`, for ever or a number of times.
+        """Declare a fault of the table `FAULTS`, for ever or a number of times, after some spared.
 
         It concerns files whose name `path` matches or, with on="API", requests of which it
         matches what follows /api/models/. Several apply in the order of declaration.
         """
         inspect.signature(FAULTS[kind]).bind(None, **how)
-        self.faults.append(Fault(partial(FAULTS[kind], **how), on, path, times))
+        self.faults.append(Fault(partial(FAULTS[kind], **how), on, path, times, skip))
         return self.faults[-1]
 
     def reset_log(self) -> None:

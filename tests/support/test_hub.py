@@ -104,6 +104,21 @@ def test_ranges(hub: StandInHub, wanted: str, told: str, body: bytes) -> None:
     assert ask(hub, Range=f"bytes={wanted}")[::2] == (200, FILES[WEIGHTS])
 
 
+@pytest.mark.parametrize(("by", "body"), [(2, b"\0\1\2\3\4\0\0"), (-3, b"\0\1")])
+def test_a_range_longer_or_shorter_than_it_claims(hub: StandInHub, by: int, body: bytes) -> None:
+    hub.fault("grow", by=by)
+    status, headers, got = ask(hub, Range="bytes=0-4")
+    assert (status, headers["content-range"], got) == (206, "bytes 0-4/2304", body)
+    assert headers["content-length"] == str(len(body))
+    assert ask(hub)[2] == FILES[WEIGHTS]
+
+
+def test_a_range_of_another_file(hub: StandInHub) -> None:
+    hub.fault("body", data=b"another")
+    _, headers, got = ask(hub, Range="bytes=0-2")
+    assert (headers["content-range"], got) == ("bytes 0-2/7", b"ano")
+
+
 def test_the_api(hub: StandInHub, api: HfApi, tmp_path: Path) -> None:
     sha = hub.refs[REPO, "main"]
     assert api.model_info(REPO).sha == sha
@@ -226,6 +241,17 @@ def test_faults_choose_their_requests(hub: StandInHub, api: HfApi) -> None:
     assert isinstance(outcome(lambda: api.list_repo_files(REPO)), errors.HfHubHTTPError)
     hub.faults.clear()
     assert len(api.list_repo_files(REPO)) == 3
+
+
+def test_a_fault_spares_the_first_requests(hub: StandInHub) -> None:
+    fault = hub.fault("status", path=WEIGHTS, code=500, skip=1, times=1)
+    assert [ask(hub, name)[0] for name in ("config.json", WEIGHTS, WEIGHTS, WEIGHTS)] == [
+        200,
+        200,
+        500,
+        200,
+    ]
+    assert fault.fired == 1
 
 
 def test_faults_apply_one_after_the_other(hub: StandInHub) -> None:
