@@ -109,12 +109,12 @@ def load_backend(folder: Path) -> Backend:
     _add_tokens(path, tokenizer, settings, notes)
     if not is_json:
         tokenizer.post_processor = _frame(path, tokenizer, settings)
-    tokens = check_ids_of(path, tokenizer, settings.vocab_size)
+    size, listing = check_ids_of(path, tokenizer, settings.vocab_size)
     if is_json and isinstance(tokenizer.model, WordPiece):
-        check_listing(path, tokens, special)
+        check_listing(path, listing, special)
     _check_unknown(path, tokenizer, settings)
     _check_frame(path, tokenizer, settings)
-    return Backend(tokenizer, len(tokens), settings, tuple(notes))
+    return Backend(tokenizer, size, settings, tuple(notes))
 
 
 def _from_json(path: Path, notes: list[str]) -> Tokenizer:

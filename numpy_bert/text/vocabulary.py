@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise, zip_longest
 from pathlib import Path
 
 from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import quoted, read_bytes
@@ -41,8 +42,11 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     return vocabulary
 
 
-def check_ids_of(path: Path, tokenizer: Tokenizer, vocab_size: int | None) -> list[str]:
-    """Return the tokens by their ids, which must be 0, 1, 2, ... and within the model's table.
+def check_ids_of(path: Path, tokenizer: Tokenizer, vocab_size: int | None) -> tuple[int, str]:
+    """Return how many tokens there are, and all of them by their ids, a line each.
+
+    The ids must be 0, 1, 2, ... and within the model's table. One text takes a tenth of the memory
+    of a list.
 
     Raises
     ------
@@ -51,17 +55,26 @@ def check_ids_of(path: Path, tokenizer: Tokenizer, vocab_size: int | None) -> li
     """
     # The first number counts tokens, the second a Unigram's pieces, equal ones too.
     count = max(tokenizer.get_vocab_size(with_added_tokens=added) for added in (True, False))
-    # As many tokens as ids and a token for every id is once each, at half the cost of get_vocab.
-    found = map(tokenizer.id_to_token, range(count))
-    tokens = [token for token in found if token is not None]
-    if len(tokens) < count or len(set(tokens)) < count:
-        raise TokenizerError(f"{path}: {_what_is_wrong(tokenizer, tokens)}")
-    if vocab_size is not None and len(tokens) > vocab_size:
+    token_of, chunk = tokenizer.id_to_token, 1 << 12
+    try:
+        # As many tokens as ids and a token for every id is once each, at half the cost of get_vocab.
+        listing = "\n".join(
+            "\n".join(map(token_of, range(start, min(start + chunk, count))))
+            for start in range(0, count, chunk)
+        )
+    except TypeError:  # an id without a token
+        listing = None
+    # All other models hold a table from tokens to ids, in which none can stand twice.
+    twice = isinstance(tokenizer.model, Unigram) and len(set(map(token_of, range(count)))) < count
+    if listing is None or twice:
+        found = [token for token in map(token_of, range(count)) if token is not None]
+        raise TokenizerError(f"{path}: {_what_is_wrong(tokenizer, found)}")
+    if vocab_size is not None and count > vocab_size:
         raise TokenizerError(
-            f"{path}: gives out ids up to {len(tokens) - 1}, config.json says vocab_size = "
+            f"{path}: gives out ids up to {count - 1}, config.json says vocab_size = "
             f"{vocab_size}. Are they of one checkpoint?"
         )
-    return tokens
+    return count, listing
 
 
 def _what_is_wrong(tokenizer: Tokenizer, tokens: list[str]) -> str:
@@ -99,8 +112,8 @@ def require_tokens(path: Path, tokenizer: Tokenizer, special: Mapping[str, str])
         )
 
 
-def check_listing(path: Path, tokens: Sequence[str], special: Mapping[str, str]) -> None:
-    """Compare with a vocab.txt that lies beside a tokenizer.json: an error or a warning.
+def check_listing(path: Path, ours: str, special: Mapping[str, str]) -> None:
+    """Compare the tokens, a line each, with a vocab.txt that lies beside tokenizer.json.
 
     Raises
     ------
@@ -112,23 +125,23 @@ def check_listing(path: Path, tokens: Sequence[str], special: Mapping[str, str])
     if not listing.exists():
         return
     data = read_bytes(listing, error=TokenizerError, limit=LARGEST_FILE)
-    text = data.decode("utf-8", "replace").rstrip("\r\n")
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    if lines == list(tokens[: len(lines)]):
+    text = data.decode("utf-8", "replace").rstrip("\r\n").replace("\r\n", "\n")
+    if f"{ours}\n".startswith(f"{text}\n"):
         return
+    tokens, lines = ours.split("\n"), text.split("\n")
     for token in special.values():
         if token in lines and lines.index(token) != tokens.index(token):
             raise TokenizerError(
                 f"{path}: {quoted(token)} has the id {tokens.index(token)}, in vocab.txt it has "
                 f"{lines.index(token)}."
             )
-    index, ours, theirs = next(
-        (index, ours, theirs)
-        for index, (ours, theirs) in enumerate(zip_longest(tokens, lines))
-        if ours != theirs
+    index, token, line = next(
+        (index, token, line)
+        for index, (token, line) in enumerate(zip_longest(tokens, lines))
+        if token != line
     )
     warnings.warn(
-        f"{path}: the id {index} is {_shown(ours)}, in vocab.txt it is {_shown(theirs)}; "
+        f"{path}: the id {index} is {_shown(token)}, in vocab.txt it is {_shown(line)}; "
         "tokenizer.json is used, as in transformers.",
         stacklevel=4,
     )
