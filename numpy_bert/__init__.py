@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from numpy_bert.errors import OutputError as OutputError
     from numpy_bert.errors import TokenizerError as TokenizerError
     from numpy_bert.errors import TraceError as TraceError
+    from numpy_bert.kernels.threads import get_num_threads as get_num_threads
+    from numpy_bert.kernels.threads import set_num_threads as set_num_threads
     from numpy_bert.loading.hub import fetch as fetch
-    from numpy_bert.model import BertModel as BertModel
+    from numpy_bert.model.bert import BertModel as BertModel
     from numpy_bert.text.tokenizer import BertTokenizer as BertTokenizer
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BertConfig": "config",
-    "BertModel": "model",
+    "BertModel": "model.bert",
     "BertTokenizer": "text.tokenizer",
     "CheckpointError": "errors",
     "ConfigError": "errors",
@@ -48,6 +50,8 @@ _HOMES = {
     "TokenizerError": "errors",
     "TraceError": "errors",
     "fetch": "loading.hub",
+    "get_num_threads": "kernels.threads",
+    "set_num_threads": "kernels.threads",
 }
 
 __all__ = [
@@ -65,6 +69,8 @@ __all__ = [
     "TokenizerError",
     "TraceError",
     "fetch",
+    "get_num_threads",
+    "set_num_threads",
 ]
 
 

@@ -15,7 +15,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, StoredArray
 from numpy_bert.config import BertConfig
 
 __all__ = [
@@ -61,9 +61,9 @@ _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EmbeddingParameters:
-    """A look-up table, a row for each id."""
+    """A look-up table, a row for each id; it may stay as it is stored (see `StoredArray`)."""
 
-    weight: Array
+    weight: StoredArray
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -231,7 +231,9 @@ def pretraining_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
     return shapes(BertParameters, config) | shapes(BertPreTrainingHeadsParameters, config, "cls.")
 
 
-def build(tree: type[Tree], config: BertConfig, get: Callable[[str], Array], prefix: str) -> Tree:
+def build(
+    tree: type[Tree], config: BertConfig, get: Callable[[str], StoredArray], prefix: str
+) -> Tree:
     """Fill a parameter class with the arrays that `get` returns for its keys.
 
     The classes are those of this module; `prefix` is where `tree` hangs, as in `shapes`.
@@ -250,7 +252,7 @@ def build(tree: type[Tree], config: BertConfig, get: Callable[[str], Array], pre
     return tree(**values)
 
 
-def arrays_of(parameters: object, prefix: str = "") -> Iterator[tuple[str, Array]]:
+def arrays_of(parameters: object, prefix: str = "") -> Iterator[tuple[str, StoredArray]]:
     """Yield every array of a filled tree with its key, in the order of the table."""
     if isinstance(parameters, tuple):
         for index, item in enumerate(parameters):

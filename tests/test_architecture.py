@@ -21,6 +21,7 @@ FLOORS = {
     "progress": 1,
     "parameters": 2,
     "ops": 3,
+    "kernels": 3,
     "loading": 3,
     "text": 4,
     "blocks": 4,

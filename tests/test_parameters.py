@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from numpy_bert import parameters as parameters_module
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import StoredArray
 from numpy_bert.config import BertConfig
 from numpy_bert.loading.cache import demo_folder
 from numpy_bert.loading.checkpoint import open_checkpoint
@@ -106,7 +106,7 @@ def test_what_is_built_is_found_at_its_path() -> None:
     parameters = build(BertParameters, CONFIG, tensors.__getitem__, "")
     assert len(parameters.encoder.layer) == 2
     layer = parameters.encoder.layer[1]
-    pairs: list[tuple[Array, str]] = [
+    pairs: list[tuple[StoredArray, str]] = [
         (parameters.embeddings.word_embeddings.weight, "embeddings.word_embeddings.weight"),
         (parameters.embeddings.LayerNorm.bias, "embeddings.LayerNorm.bias"),
         (layer.attention.self.query.weight, "encoder.layer.1.attention.self.query.weight"),

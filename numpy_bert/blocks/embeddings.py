@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray, as_floats, as_ids
+from numpy_bert.arrays import Array, IntArray, as_floats, as_ids, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.ops.dropout import DropoutSteps, dropout
 from numpy_bert.ops.embedding import embedding
 from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm
 from numpy_bert.parameters import BertEmbeddingsParameters
 
-__all__ = ["EmbeddingsSteps", "embeddings"]
+__all__ = ["EmbeddingsInputs", "EmbeddingsSteps", "check_inputs", "embeddings"]
+
+
+class EmbeddingsInputs(NamedTuple):
+    """What an embedding is made of, checked once: every id is in its table.
+
+    words is ids (B, T) or given rows (B, T, H); segment_ids (B, T), None for all 0; position_ids
+    (1, T) or (B, T), None for 0 to T - 1.
+    """
+
+    words: IntArray | Array
+    segment_ids: IntArray | None
+    position_ids: IntArray | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -96,30 +109,24 @@ def embeddings(
     >>> steps.sum.shape, steps.LayerNorm.mean.shape
     ((1, 2, 128), (1, 2, 1))
     """
-    words = _word_rows(parameters, input_ids, inputs_embeds)  # (B, T, H)
-    batch, length = words.shape[:2]
-    segment_ids = _segments(token_type_ids, (batch, length))
-    segments = embedding(
-        segment_ids,
-        parameters.token_type_embeddings.weight,
-        ids_name="embeddings: token_type_ids",
-        table_name="token_type_embeddings",
-    )  # (B, T, H)
-    table = parameters.position_embeddings.weight
-    positions = embedding(
-        _positions(
-            position_ids,
-            batch,
-            length,
-            limit=len(table),
-            given="inputs_embeds" if input_ids is None else "input_ids",
-        ),
-        table,
-        ids_name="embeddings: position_ids",
-        table_name="position_embeddings",
-    )  # (1, T, H) or (B, T, H)
-    total = (words + segments) + positions  # (B, T, H)
+    inputs = check_inputs(parameters, input_ids, token_type_ids, position_ids, inputs_embeds)
+    batch, length = inputs.words.shape[:2]
     norm = parameters.LayerNorm
+    dtype = norm.weight.dtype
+
+    if input_ids is not None:
+        words = embedding(inputs.words, parameters.word_embeddings.weight, dtype=dtype)
+    else:
+        words = as_floats(inputs.words, name="embeddings: inputs_embeds")  # (B, T, H)
+    segment_ids = inputs.segment_ids
+    if segment_ids is None:
+        segment_ids = np.zeros((batch, length), dtype=np.intp)
+    segments = embedding(segment_ids, parameters.token_type_embeddings.weight, dtype=dtype)
+    position_ids = inputs.position_ids
+    if position_ids is None:
+        position_ids = np.arange(length, dtype=np.intp)[np.newaxis, :]  # (1, T)
+    positions = embedding(position_ids, parameters.position_embeddings.weight, dtype=dtype)
+    total = (words + segments) + positions  # (B, T, H)
     normalized = layer_norm(total, norm.weight, norm.bias, eps=eps)
     dropped = dropout(normalized.output, p, rng=rng, keep=keep)
     return EmbeddingsSteps(
@@ -133,36 +140,73 @@ def embeddings(
     )
 
 
-def _word_rows(
+def check_inputs(
+    parameters: BertEmbeddingsParameters,
+    input_ids: npt.ArrayLike | None,
+    token_type_ids: npt.ArrayLike | None,
+    position_ids: npt.ArrayLike | None,
+    inputs_embeds: npt.ArrayLike | None,
+) -> EmbeddingsInputs:
+    """Check the arguments of `embeddings`; raise InputError at the first that does not fit."""
+    words = _words(parameters, input_ids, inputs_embeds)
+    batch, length = words.shape[:2]
+    segments = _segments(token_type_ids, (batch, length))
+    if segments is not None:
+        segments = check_ids(
+            segments,
+            len(parameters.token_type_embeddings.weight),
+            name="embeddings: token_type_ids",
+            table="token_type_embeddings",
+        )
+    limit = len(parameters.position_embeddings.weight)
+    positions = None
+    if position_ids is not None:
+        positions = check_ids(
+            _positions(position_ids, batch, length),
+            limit,
+            name="embeddings: position_ids",
+            table="position_embeddings",
+        )
+    elif length > limit:
+        given = "inputs_embeds" if input_ids is None else "input_ids"
+        raise InputError(
+            f"embeddings: {given} has {length} tokens a row; the model has {limit} positions "
+            "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
+        )
+    return EmbeddingsInputs(words, segments, positions)
+
+
+def _words(
     parameters: BertEmbeddingsParameters,
     input_ids: npt.ArrayLike | None,
     inputs_embeds: npt.ArrayLike | None,
-) -> Array:
-    """Return the rows (B, T, H) that stand for the words, looked up or given."""
+) -> IntArray | Array:
+    """Return the word ids (B, T), or the rows (B, T, H) that are given in their place."""
     if (input_ids is None) == (inputs_embeds is None):
         raise InputError("embeddings: give input_ids or inputs_embeds, one of the two.")
-    table = parameters.word_embeddings.weight
+    rows, features = parameters.word_embeddings.weight.shape
     if input_ids is not None:
-        ids = as_ids(input_ids, name="embeddings: input_ids")
+        name = "embeddings: input_ids"
+        ids = as_ids(input_ids, name=name)
         if ids.ndim != 2:
             raise InputError(
-                f"embeddings: input_ids has shape {ids.shape}; (B, T) was expected. "
-                "For one sequence write [ids]."
+                f"{name} has shape {ids.shape}; (B, T) was expected. For one sequence write [ids]."
             )
-        return embedding(ids, table, ids_name="embeddings: input_ids", table_name="word_embeddings")
-    rows = as_floats(inputs_embeds, name="embeddings: inputs_embeds")  # type: ignore[arg-type]
-    if rows.ndim != 3 or rows.shape[-1] != table.shape[1] or rows.dtype != table.dtype:
+        return check_ids(ids, rows, name=name, table="word_embeddings")
+    given = as_floats(inputs_embeds, name="embeddings: inputs_embeds")  # type: ignore[arg-type]
+    dtype = parameters.LayerNorm.weight.dtype
+    if given.ndim != 3 or given.shape[-1] != features or given.dtype != dtype:
         raise InputError(
-            f"embeddings: inputs_embeds is {rows.dtype} of shape {rows.shape}; {table.dtype} of "
-            f"shape (B, T, {table.shape[1]}) was expected."
+            f"embeddings: inputs_embeds is {given.dtype} of shape {given.shape}; {dtype} of "
+            f"shape (B, T, {features}) was expected."
         )
-    return rows
+    return given
 
 
-def _segments(token_type_ids: npt.ArrayLike | None, shape: tuple[int, int]) -> IntArray:
-    """Return the segment ids (B, T), all zero by default."""
+def _segments(token_type_ids: npt.ArrayLike | None, shape: tuple[int, int]) -> IntArray | None:
+    """Return the segment ids (B, T), None where none are given."""
     if token_type_ids is None:
-        return np.zeros(shape, dtype=np.intp)
+        return None
     ids = as_ids(token_type_ids, name="embeddings: token_type_ids")
     if ids.shape != shape:
         raise InputError(
@@ -171,21 +215,12 @@ def _segments(token_type_ids: npt.ArrayLike | None, shape: tuple[int, int]) -> I
     return ids
 
 
-def _positions(
-    position_ids: npt.ArrayLike | None, batch: int, length: int, *, limit: int, given: str
-) -> IntArray:
-    """Return the position ids (1, T) or (B, T), 0 to T - 1 by default."""
-    if position_ids is not None:
-        ids = as_ids(position_ids, name="embeddings: position_ids")
-        if ids.shape not in ((length,), (1, length), (batch, length)):
-            raise InputError(
-                f"embeddings: position_ids has shape {ids.shape}; ({length},), (1, {length}) or "
-                f"({batch}, {length}) was expected, as input_ids."
-            )
-        return ids.reshape(-1, length) if length else ids.reshape(1, 0)
-    if length > limit:
+def _positions(position_ids: npt.ArrayLike, batch: int, length: int) -> IntArray:
+    """Return the position ids (1, T) or (B, T)."""
+    ids = as_ids(position_ids, name="embeddings: position_ids")
+    if ids.shape not in ((length,), (1, length), (batch, length)):
         raise InputError(
-            f"embeddings: {given} has {length} tokens a row; the model has {limit} positions "
-            "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
+            f"embeddings: position_ids has shape {ids.shape}; ({length},), (1, {length}) or "
+            f"({batch}, {length}) was expected, as input_ids."
         )
-    return np.arange(length, dtype=np.intp)[np.newaxis, :]  # (1, T)
+    return ids.reshape(-1, length) if length else ids.reshape(1, 0)

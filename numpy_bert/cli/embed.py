@@ -16,7 +16,7 @@ from numpy_bert.cli.source import source_options
 from numpy_bert.errors import InputError
 from numpy_bert.files import check_output, write_atomically
 from numpy_bert.loading.hub import cached_part
-from numpy_bert.model import BertModel
+from numpy_bert.model.bert import BertModel
 from numpy_bert.text.batch import BatchEncoding
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.trace import named_steps, select

@@ -19,11 +19,11 @@ import numpy as np
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import decode_json, quoted
 
-__all__ = ["DTYPES", "LARGEST_HEADER", "MOST_TENSORS", "Entry", "header_length", "read_header"]
+__all__ = ["DTYPES", "Entry", "header_length", "read_header"]
 
 # The header of bert-base has some tens of kilobytes; the hub's own reader stops at 25 MB.
-LARGEST_HEADER = 25_000_000
-MOST_TENSORS = 100_000
+_LARGEST_HEADER = 25_000_000
+_MOST_TENSORS = 100_000
 # What NumPy can express: the axes of an array, and its elements where those of size 0 count as 1.
 _MOST_AXES = 64
 _LARGEST_SHAPE = 1 << 59
@@ -64,7 +64,7 @@ class Entry:
         return self.dtype in ("F64", "F32", "F16", "BF16")
 
 
-def header_length(start: bytes, size: int, where: str, *, limit: int = LARGEST_HEADER) -> int:
+def header_length(start: bytes, size: int, where: str) -> int:
     """Return how many bytes a header has once that is known to be sane.
 
     Parameters
@@ -75,8 +75,6 @@ def header_length(start: bytes, size: int, where: str, *, limit: int = LARGEST_H
         Of the whole file, in bytes.
     where : str
         What messages call the file.
-    limit : int
-        Largest header that is read.
 
     Raises
     ------
@@ -96,16 +94,14 @@ def header_length(start: bytes, size: int, where: str, *, limit: int = LARGEST_H
             f"{where}: the header claims {length:,} bytes, the file has {size:,}; "
             "it is incomplete or no safetensors file. Download it again."
         )
-    if length > limit:
+    if length > _LARGEST_HEADER:
         raise CheckpointError(
-            f"{where}: the header claims {length:,} bytes; at most {limit:,} are read."
+            f"{where}: the header claims {length:,} bytes; at most {_LARGEST_HEADER:,} are read."
         )
     return int(length)
 
 
-def read_header(
-    header: bytes, size: int, where: str, *, most: int = MOST_TENSORS
-) -> dict[str, Entry]:
+def read_header(header: bytes, size: int, where: str) -> dict[str, Entry]:
     """Return the tensors that a header describes, by name; together they fill the file.
 
     Parameters
@@ -116,8 +112,6 @@ def read_header(
         Of the whole file, in bytes.
     where : str
         What messages call the file.
-    most : int
-        Largest number of tensors.
 
     Raises
     ------
@@ -126,8 +120,8 @@ def read_header(
     """
     if not header.startswith(b"{"):
         raise CheckpointError(f"{where}: the header does not start with '{{'.")
-    if header.count(b'"data_offsets"') > most:
-        raise CheckpointError(f"{where}: holds more than {most:,} tensors.")
+    if header.count(b'"data_offsets"') > _MOST_TENSORS:
+        raise CheckpointError(f"{where}: holds more than {_MOST_TENSORS:,} tensors.")
     members = decode_json(header, where=f"{where}: header", error=CheckpointError)
     _check_metadata(members.pop("__metadata__", {}), where)
     base = 8 + len(header)

@@ -21,22 +21,17 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from numpy_bert.arrays import widen
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import file_size, quoted
 from numpy_bert.loading.header import (
     DTYPES,
-    LARGEST_HEADER,
-    MOST_TENSORS,
     Entry,
     header_length,
     read_header,
 )
 
 __all__ = ["SafetensorsFile", "StoredTensor"]
-
-_DTYPES = DTYPES
-_LARGEST_HEADER = LARGEST_HEADER
-_MOST_TENSORS = MOST_TENSORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,11 @@ class StoredTensor(Entry):
 
         Mapped memory is used where the bytes can be used as they are; see `SafetensorsFile`.
         """
-        return self._decode(self.file.data(self, mapped=mapped), self.shape)
+        return self._widened(self.as_stored(mapped=mapped))
+
+    def as_stored(self, *, mapped: bool) -> npt.NDArray[Any]:
+        """Return what `read` does, but BF16 as the uint16 of its bits."""
+        return self._numbers(self.file.data(self, mapped=mapped), self.shape)
 
     def scan(self) -> tuple[int, ...] | None:
         """Return the index of the first NaN or infinity, None if all is finite.
@@ -61,27 +60,33 @@ class StoredTensor(Entry):
         data = self.file.data(self, mapped=True)
         for start in range(0, self.nbytes, block):
             part = data[start : start + block]
-            wrong = np.flatnonzero(~np.isfinite(self._decode(part, (-1,))))
+            wrong = np.flatnonzero(~np.isfinite(self._widened(self._numbers(part, (-1,)))))
             if wrong.size:
-                flat = start // _DTYPES[self.dtype].itemsize + int(wrong[0])
+                flat = start // DTYPES[self.dtype].itemsize + int(wrong[0])
                 return tuple(int(i) for i in np.unravel_index(flat, self.shape))
         return None
 
-    def _decode(self, data: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Turn raw bytes into numbers of this machine's byte order."""
-        if self.dtype not in _DTYPES:
+    def _numbers(self, data: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Turn raw bytes into numbers of this machine's byte order, BF16 into its bits."""
+        if self.dtype not in DTYPES:
             raise CheckpointError(
                 f"{self.file.path}: {quoted(self.name)} has dtype {quoted(self.dtype)}, which is "
-                f"not supported; {', '.join(_DTYPES)} are."
+                f"not supported; {', '.join(DTYPES)} are."
             )
-        dtype = _DTYPES[self.dtype]
+        dtype = DTYPES[self.dtype]
         flat = data.view(dtype)
-        if self.dtype == "BF16":
-            flat = (flat.astype(np.uint32) << 16).view(np.float32)
-        elif not flat.flags.aligned or not dtype.isnative:
+        if not flat.flags.aligned or not dtype.isnative:
             flat = flat.astype(dtype.newbyteorder("="))
         flat.flags.writeable = False
         return flat.reshape(shape)
+
+    def _widened(self, numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Turn the bits of BF16 into float32."""
+        if self.dtype != "BF16":
+            return numbers
+        numbers = widen(numbers, np.float32)
+        numbers.flags.writeable = False
+        return numbers
 
 
 class SafetensorsFile:
@@ -111,7 +116,7 @@ class SafetensorsFile:
         with self._open() as file:
             self._stamp = _look(file)
             header = self._header(file)
-        entries = read_header(header, self.size, str(path), most=_MOST_TENSORS)
+        entries = read_header(header, self.size, str(path))
         self.tensors: Mapping[str, StoredTensor] = {
             e.name: StoredTensor(e.name, e.dtype, e.shape, e.start, e.nbytes, self)
             for e in entries.values()
@@ -162,7 +167,7 @@ class SafetensorsFile:
 
     def _header(self, file: BufferedReader) -> bytes:
         """Return the header's bytes once its length is known to be sane."""
-        length = header_length(file.read(32), self.size, str(self.path), limit=_LARGEST_HEADER)
+        length = header_length(file.read(32), self.size, str(self.path))
         file.seek(8)
         return file.read(length)
 
@@ -173,7 +178,7 @@ class SafetensorsFile:
                 pass
         except (SafetensorError, OSError) as failure:
             # Older versions do not say which dtype it is that they do not know.
-            odd = sorted({tensor.dtype for tensor in self.tensors.values()} - _DTYPES.keys())
+            odd = sorted({tensor.dtype for tensor in self.tensors.values()} - DTYPES.keys())
             hint = f" It holds dtypes that are not read here: {quoted(', '.join(odd))}."
             raise CheckpointError(
                 f"{self.path}: {quoted(str(failure))}.{hint if odd else ''}"

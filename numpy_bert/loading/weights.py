@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from numpy_bert.arrays import Array, place
+from numpy_bert.arrays import Array, StoredArray, place
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import quoted
@@ -30,6 +30,7 @@ __all__ = [
     "check_tied",
     "check_weights",
     "embedding_shapes",
+    "read_table",
     "read_weight",
 ]
 
@@ -161,6 +162,17 @@ def read_weight(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> 
             )
     weight.flags.writeable = False
     return weight
+
+
+def read_table(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> StoredArray:
+    """Return a look-up table for a model that computes in `dtype`, read-only.
+
+    It stays as it is stored where every value fits into `dtype`, for its rows to be widened when
+    they are used; nothing is read then, if it is mapped. Otherwise as `read_weight`.
+    """
+    if tensor.dtype == "F64" and dtype == np.float32:
+        return read_weight(tensor, dtype, mapped=mapped)
+    return tensor.as_stored(mapped=mapped)
 
 
 def check_tied(checkpoint: Checkpoint) -> None:

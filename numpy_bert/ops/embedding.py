@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, as_ids, check_ids
+from numpy_bert.arrays import Array, StoredArray, as_ids, check_ids, widen
 
 __all__ = ["embedding"]
 
 
 def embedding(
-    ids: npt.ArrayLike, table: Array, *, ids_name: str = "ids", table_name: str = "table"
+    ids: npt.ArrayLike,
+    table: StoredArray,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    ids_name: str = "ids",
+    table_name: str = "table",
 ) -> Array:
     """Gather the rows of a table that the ids name.
 
@@ -19,15 +26,17 @@ def embedding(
     ----------
     ids : array_like of int, any shape
         Row numbers, from 0 to rows - 1.
-    table : ndarray of shape (rows, H), float32 or float64
+    table : ndarray of shape (rows, H), of floats, or of uint16 that are the bits of bfloat16
         Only the rows asked for are read, so the table may be memory-mapped.
+    dtype : dtype, optional
+        What the rows are widened to; that of `table` by default.
     ids_name, table_name : str
         What an error calls them.
 
     Returns
     -------
-    ndarray of shape (*ids.shape, H), dtype of `table`
-        A fresh array; the rows' bits are unchanged.
+    ndarray of shape (*ids.shape, H)
+        A fresh array; no value is changed.
 
     Raises
     ------
@@ -47,4 +56,5 @@ def embedding(
            [1. , 1.5]])
     """
     rows = check_ids(as_ids(ids, name=ids_name), len(table), name=ids_name, table=table_name)
-    return np.take(table, rows, axis=0)  # (*ids.shape, H)
+    found: Any = np.take(table, rows, axis=0)  # (*ids.shape, H)
+    return widen(found, found.dtype if dtype is None else dtype)

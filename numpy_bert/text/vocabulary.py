@@ -57,9 +57,9 @@ def check_ids_of(path: Path, tokenizer: Tokenizer, vocab_size: int | None) -> tu
     count = max(tokenizer.get_vocab_size(with_added_tokens=added) for added in (True, False))
     token_of, chunk = tokenizer.id_to_token, 1 << 12
     try:
-        # As many tokens as ids and a token for every id is once each, at half the cost of get_vocab.
+        # As many tokens as ids, and a token for every id: each once, at half get_vocab's cost.
         listing = "\n".join(
-            "\n".join(map(token_of, range(start, min(start + chunk, count))))
+            "\n".join(map(token_of, range(start, min(start + chunk, count))))  # type: ignore[arg-type]
             for start in range(0, count, chunk)
         )
     except TypeError:  # an id without a token

@@ -18,7 +18,7 @@ import pytest
 from safetensors import SafetensorError
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.loading import stored
+from numpy_bert.loading import header, stored
 from numpy_bert.loading.stored import SafetensorsFile
 from tests.support.checkpoints import pack, serialize
 from tests.support.limits import allocating_at_most, within
@@ -254,9 +254,9 @@ def test_a_huge_header_is_not_read(tmp_path: Path) -> None:  # A3
 
 def test_the_largest_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # A3
     length = struct.unpack("<Q", FLAWLESS[:8])[0]
-    monkeypatch.setattr(stored, "_LARGEST_HEADER", length)
+    monkeypatch.setattr(header, "_LARGEST_HEADER", length)
     assert len(opened(tmp_path, FLAWLESS).tensors) == len(MIXED)
-    monkeypatch.setattr(stored, "_LARGEST_HEADER", length - 1)
+    monkeypatch.setattr(header, "_LARGEST_HEADER", length - 1)
     assert "at most" in refusal(tmp_path, FLAWLESS)
 
 
@@ -275,9 +275,9 @@ def test_too_many_tensors_are_not_listed(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_as_many_tensors_as_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # A18
-    monkeypatch.setattr(stored, "_MOST_TENSORS", len(MIXED))
+    monkeypatch.setattr(header, "_MOST_TENSORS", len(MIXED))
     assert len(opened(tmp_path, FLAWLESS).tensors) == len(MIXED)
-    monkeypatch.setattr(stored, "_MOST_TENSORS", len(MIXED) - 1)
+    monkeypatch.setattr(header, "_MOST_TENSORS", len(MIXED) - 1)
     assert refusal(tmp_path, FLAWLESS) == f"holds more than {len(MIXED) - 1} tensors."
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pytest
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.loading import stored
+from numpy_bert.loading import header, stored
 from numpy_bert.loading.stored import SafetensorsFile
 from tests.support.checkpoints import serialize
 
@@ -112,7 +112,7 @@ def test_the_other_byte_order_becomes_ours(
 ) -> None:
     """A24: what a big-endian machine does with a little-endian file, with the roles exchanged."""
     array = np.arange(1, 7).astype(other)
-    monkeypatch.setitem(stored._DTYPES, code, np.dtype(other))
+    monkeypatch.setitem(header.DTYPES, code, np.dtype(other))
     path = tmp_path / "model.safetensors"
     swapped = array.view(np.dtype(other).newbyteorder("="))  # the bytes stay
     path.write_bytes(serialize({"w": swapped}, codes={"w": code}))
@@ -124,7 +124,7 @@ def test_the_other_byte_order_becomes_ours(
 
 
 def test_every_dtype_is_read_as_little_endian() -> None:  # A24
-    assert {dtype.str[0] for dtype in stored._DTYPES.values()} == {"<"}
+    assert {dtype.str[0] for dtype in header.DTYPES.values()} == {"<"}
 
 
 @pytest.mark.parametrize(

@@ -75,18 +75,29 @@ def test_weights_are_read_only(mapped: bool, source: str, dtype: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("mmap", "wanted", "mapped"),
-    [(True, "float32", True), (False, "float32", False), (True, "float64", False)],
+    ("mmap", "stored", "wanted", "mapped"),
+    [
+        (True, "float32", "float32", True),
+        (True, "float16", "float32", True),
+        (True, "bfloat16", "float32", True),
+        (True, "float32", "float64", True),
+        (False, "float32", "float32", False),
+        (False, "bfloat16", "float32", False),
+        (True, "float64", "float32", False),
+    ],
 )
-def test_weights_are_mapped_unless_they_must_be_copied(
-    mmap: bool, wanted: str, mapped: bool, tmp_path: Path
+def test_tables_are_mapped_as_stored_unless_they_must_be_copied(
+    mmap: bool, stored: str, wanted: str, mapped: bool, tmp_path: Path
 ) -> None:  # A21
-    path = write_checkpoint(tmp_path) / "model.safetensors"
+    narrow = "float32" if stored == "bfloat16" else stored
+    tensors = {key: array.astype(narrow) for key, array in random_tensors().items()}
+    path = write_checkpoint(tmp_path, tensors, bfloat16=stored == "bfloat16") / "model.safetensors"
     model = BertModel.from_pretrained(tmp_path, mmap=mmap, dtype=wanted)
     with path.open("r+b") as file:
         file.write(bytes(path.stat().st_size))  # in place
     expected = np.zeros((61, 24)) if mapped else random_tensors()[WORD]
     assert np.array_equal(model.embeddings.word_embeddings.weight, expected)
+    assert model.embeddings.word_embeddings.weight.dtype == wanted
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

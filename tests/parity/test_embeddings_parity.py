@@ -13,6 +13,7 @@ import transformers
 
 from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.arrays import Array
+from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
 from numpy_bert.ops.dropout import draw_keep, dropout
 from numpy_bert.ops.layer_norm import layer_norm
 from numpy_bert.trace import named_steps
@@ -78,11 +79,30 @@ def compare(pair: Pair, reference: Pair, **inputs: Any) -> None:
     specification = reference.ours.embeddings(**inputs)
     wide = reference.hooked(**inputs)["embeddings"]
     assert np.abs(specification - wide).max(initial=0) <= FLOAT64_AGAINST_TORCH
+    steps["embeddings"] = pair.ours.embeddings(**inputs)  # in float32 the kernel's
     for name in ("embeddings.LayerNorm", "embeddings.dropout", "embeddings"):
         assert steps[name].shape == theirs[name].shape
         assert steps[name].dtype == pair.ours.dtype
         error = np.abs(steps[name] - specification).max(initial=0)
         assert error <= float32_budget(specification, theirs[name]), name
+
+
+@pytest.mark.parametrize("features", [8, 24, 384, 768, 1024])
+@pytest.mark.parametrize("mean", [0.0, 0.5, 0.95, 1.05, 3.0, 1e2, 1e4, 1e6])
+def test_the_layer_norm_kernel_is_held_to_torchs_error(features: int, mean: float) -> None:
+    rng = np.random.default_rng(features)
+    weight = rng.normal(0.9, 0.1, features).astype(np.float32)
+    bias = rng.normal(0.0, 0.1, features).astype(np.float32)
+    x = rng.normal(mean, 1.0, (500, features)).astype(np.float32)
+    wide = [array.astype(np.float64) for array in (x, weight, bias)]
+    truth = layer_norm(*wide, eps=1e-12).output
+    theirs = torch.nn.functional.layer_norm(
+        torch.from_numpy(x), (features,), torch.from_numpy(weight), torch.from_numpy(bias), 1e-12
+    ).numpy()
+    ours = x.copy()
+    with np.errstate(all="ignore"):
+        assert LayerNormKernel(weight, bias, eps=1e-12)(ours, LayerNormWorkspace(*x.shape))
+    assert np.abs(ours - truth).max() <= float32_budget(truth, theirs)
 
 
 @pytest.fixture(scope="module")

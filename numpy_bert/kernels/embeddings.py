@@ -1,0 +1,292 @@
+"""The input embedding at the speed of memory: blocks of rows, in place, in float32.
+
+The twin of `numpy_bert.blocks.embeddings`, which is the specification. A block of rows is gathered
+into the output itself and stays in a core's second-level cache while all other passes go over it.
+A row's result is the same to the bit whatever stands beside it, in whatever block: the sums are
+element-wise, and `numpy_bert.kernels.layer_norm` says why the rest is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from numpy import add
+
+from numpy_bert.arrays import Array, IntArray, largest
+from numpy_bert.kernels.half import widen_into, widened
+from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
+from numpy_bert.kernels.layer_norm import fits as norm_fits
+from numpy_bert.kernels.threads import get_num_threads, in_threads
+from numpy_bert.parameters import BertEmbeddingsParameters
+
+__all__ = ["EmbeddingsKernel", "fits"]
+
+Item = TypeVar("Item")
+Table = npt.NDArray[Any]
+# Rows first to last of the N of a batch, which are positions start to end, or whole sequences.
+_Block = tuple[int, int, int, int]
+
+# NumPy's warnings off, also where the caller's own settings would raise.
+_SILENT = np.errstate(all="ignore")
+
+# Bytes of a block, which with its scale and its shift passes through a core's second-level cache.
+_BLOCK_BYTES = 3 << 17
+
+
+def fits(parameters: BertEmbeddingsParameters) -> bool:
+    """Tell whether the kernel can stand in for the readable code with these parameters."""
+    norm = parameters.LayerNorm
+    tables = (
+        parameters.word_embeddings.weight,
+        parameters.token_type_embeddings.weight,
+        parameters.position_embeddings.weight,
+    )
+    return norm_fits(norm.weight, norm.bias) and all(
+        table.dtype.itemsize <= 4 and table.flags.c_contiguous for table in tables
+    )
+
+
+class EmbeddingsKernel:
+    """The input embedding of one model, prepared. Calls share it, threads too.
+
+    Parameters
+    ----------
+    parameters : BertEmbeddingsParameters
+        Such that `fits` is true; not to be changed afterwards.
+    eps : float
+        Of LayerNorm.
+    rows : int, optional
+        Of a block. Threads share the work from eight blocks on.
+    """
+
+    def __init__(
+        self, parameters: BertEmbeddingsParameters, *, eps: float, rows: int | None = None
+    ) -> None:
+        norm = parameters.LayerNorm
+        self._words: Table = parameters.word_embeddings.weight
+        self._segments: Table = parameters.token_type_embeddings.weight
+        self._positions: Table = parameters.position_embeddings.weight
+        self._norm = LayerNormKernel(norm.weight, norm.bias, eps=eps)
+        features = len(norm.weight)
+        self._rows = max(8, _BLOCK_BYTES // (4 * features)) if rows is None else rows
+        self._share = 4 * self._rows
+        # Segment 0, some times over: broadcasting a row at a time takes twice as long.
+        self._first_segments = np.repeat(widened(self._segments[:1]), 8, axis=0)
+        self._idle: dict[int, deque[_Scratch]] = {self._rows: deque(), self._share: deque()}
+
+    def __call__(
+        self,
+        words: IntArray | Array,
+        segment_ids: IntArray | None,
+        position_ids: IntArray | None,
+        out: Array,
+    ) -> bool:
+        """Write the embedding into `out`; the arguments have been checked.
+
+        Parameters
+        ----------
+        words : ndarray of shape (B, T), intp, or (B, T, H), float32
+            Token ids, or the rows to use instead of the look-up.
+        segment_ids : ndarray of shape (B, T), intp, or None
+            None means all 0.
+        position_ids : ndarray of shape (1, T) or (B, T), intp, or None
+            None means 0 to T - 1.
+        out : ndarray of shape (B, T, H), float32, C-contiguous
+            Any content.
+
+        Returns
+        -------
+        bool
+            Whether the result is finite. A row that is not finite changes no other.
+        """
+        batch, length, features = out.shape
+        segments = places = None
+        if segment_ids is not None and largest(segment_ids):
+            segments = segment_ids.ravel()
+        if position_ids is None:
+            rows = widened(self._positions[:length])
+        elif len(position_ids) == 1:
+            rows = widened(self._positions[position_ids[0]])
+        else:
+            rows, places = out[0, :0], position_ids.ravel()
+        given = words.ravel() if words.ndim == 2 else words.reshape(-1, features)
+        call = _Call(given, segments, rows, places, out.reshape(-1, features))
+        whole = (0, batch * length, 0, length)
+        if batch * length < 2 * self._share or get_num_threads() == 1:
+            return self._alone(call, _cut(whole, self._rows))
+        shares, summed = deque(_cut(whole, self._share)), deque[_Block]()
+
+        return all(
+            in_threads(
+                lambda: self._lead(call, shares, summed),
+                lambda: self._assist(call, shares, summed),
+            )
+        )
+
+    # Between two array operations a thread needs Python's lock. Threads that all work in short
+    # steps meet there at nearly every one, and two are as slow as one. So only the leading one
+    # works in blocks of the best size. The others take larger shares in fewer, longer steps, and of
+    # these first the sums, which wait for memory anyway; the leading one then normalizes them.
+
+    @_SILENT
+    def _alone(self, call: _Call, blocks: list[_Block]) -> bool:
+        """Embed blocks and tell whether all results are finite."""
+        scratch = self._borrow(self._rows)
+        finite = self._embed(call, blocks, scratch)
+        self._idle[self._rows].append(scratch)
+        return finite
+
+    @_SILENT
+    def _lead(self, call: _Call, shares: deque[_Block], summed: deque[_Block]) -> bool:
+        """Normalize shares that others have summed, and embed some from the start."""
+        scratch, finite, step = self._borrow(self._rows), True, self._rows
+        while True:
+            if share := _pop(summed):
+                for first in range(share[0], share[1], step):
+                    last = min(first + step, share[1])
+                    finite &= self._norm(call.out[first:last], scratch.norm)
+            elif share := _pop(shares):
+                finite &= self._embed(call, _cut(share, step), scratch)
+            else:
+                break
+        self._idle[step].append(scratch)
+        return finite
+
+    @_SILENT
+    def _assist(self, call: _Call, shares: deque[_Block], summed: deque[_Block]) -> bool:
+        """Sum shares, and normalize where the leading thread lags behind or has ended."""
+        scratch, finite = self._borrow(self._share), True
+        while True:
+            if len(summed) < 2 and (share := _pop(shares)):
+                self._sum(call, share, scratch)
+                summed.append(share)
+            elif share := _pop(summed):
+                finite &= self._norm(call.out[share[0] : share[1]], scratch.norm)
+            elif not shares:
+                break
+        self._idle[self._share].append(scratch)
+        return finite
+
+    def _borrow(self, rows: int) -> _Scratch:
+        """Return memory for blocks of `rows` rows that no other thread uses."""
+        return _pop(self._idle[rows]) or _Scratch(rows, self._first_segments.shape[1])
+
+    def _embed(self, call: _Call, blocks: list[_Block], scratch: _Scratch) -> bool:
+        """Embed blocks and tell whether all results are finite."""
+        finite = True
+        for block in blocks:
+            self._sum(call, block, scratch)
+            finite &= self._norm(call.out[block[0] : block[1]], scratch.norm)
+        return finite
+
+    def _sum(self, call: _Call, block: _Block, scratch: _Scratch) -> None:
+        """Write (word + segment) + position into the rows of a block."""
+        words, segments, rows, places, out = call
+        first, last, start, end = block
+        x = out[first:last]  # (n, H), a view
+        if words.ndim == 2:
+            np.copyto(x, words[first:last])
+        else:
+            scratch.gather(self._words, words[first:last], x)
+        if segments is None:
+            self._add_first_segment(x)
+        else:
+            add(x, scratch.rows_of(self._segments, segments[first:last]), x)
+        if places is not None:
+            add(x, scratch.rows_of(self._positions, places[first:last]), x)
+        elif last - first == end - start:
+            add(x, rows[start:end], x)
+        else:  # several whole sequences
+            sequences = x.reshape(-1, rows.size)
+            add(sequences, rows.ravel(), sequences)
+
+    def _add_first_segment(self, x: Array) -> None:
+        """Add segment 0 to every row."""
+        some = self._first_segments
+        if len(x) < len(some):
+            add(x, some[: len(x)], x)
+            return
+        rest = len(x) % len(some)
+        lines = x[: len(x) - rest].reshape(-1, some.size)
+        add(lines, some.ravel(), lines)
+        if rest:
+            add(x[-rest:], some[:rest], x[-rest:])
+
+
+class _Call(NamedTuple):
+    """The arguments of one call, a row for each of the N tokens.
+
+    words is (N,) ids or (N, H) rows, segments and places (N,) ids or None, rows where there are no
+    places the (T, H) rows of the positions that all sequences have, out (N, H).
+    """
+
+    words: Table
+    segments: IntArray | None
+    rows: Array
+    places: IntArray | None
+    out: Array
+
+
+class _Scratch:
+    """Memory for one block at a time, used by one thread at a time."""
+
+    def __init__(self, rows: int, features: int) -> None:
+        self.norm = LayerNormWorkspace(rows, features)
+        self._shape = rows, features
+
+    @cached_property
+    def _rows(self) -> Array:
+        return np.empty(self._shape, np.float32)
+
+    @cached_property
+    def _halves(self) -> npt.NDArray[np.uint16]:
+        return np.empty(self._shape, np.uint16)
+
+    def gather(self, table: Table, ids: IntArray, out: Array) -> None:
+        """Write the rows of `table` that the ids name into `out` (n, H), widened."""
+        # "clip" because with "raise" NumPy gathers into a copy first; all ids are in range.
+        if table.itemsize == 4:
+            table.take(ids, 0, out, "clip")
+        else:
+            halves = self._halves[: len(out)].view(table.dtype)
+            table.take(ids, 0, halves, "clip")
+            widen_into(halves, out)
+
+    def rows_of(self, table: Table, ids: IntArray) -> Array:
+        """Return the rows (n, H) of `table` that the ids name, in memory that is used again."""
+        rows = self._rows[: len(ids)]
+        self.gather(table, ids, rows)
+        return rows
+
+
+def _pop(items: deque[Item]) -> Item | None:
+    """Take the next item, None if another thread took the last."""
+    try:
+        return items.popleft()
+    except IndexError:
+        return None
+
+
+def _cut(block: _Block, limit: int) -> list[_Block]:
+    """Cut a block into blocks of at most `limit` rows.
+
+    Short sequences go whole, several to a block; long ones are cut evenly, and the same part of
+    all of them is done before the next, so that its positions stay in the cache.
+    """
+    first, last, start, end = block
+    length = end - start
+    if last - first <= limit:
+        return [block] if last > first else []
+    if length <= limit:
+        step = limit // length * length
+        return [(n, min(n + step, last), start, end) for n in range(first, last, step)]
+    step = -(-length // -(-length // limit))
+    return [
+        (n + place - start, n + min(place + step, end) - start, place, min(place + step, end))
+        for place in range(start, end, step)
+        for n in range(first, last, length)
+    ]

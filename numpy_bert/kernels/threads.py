@@ -1,0 +1,125 @@
+"""How many threads the kernels use, and the pool that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from numpy_bert.errors import InputError
+
+__all__ = ["get_num_threads", "in_threads", "set_num_threads"]
+
+_VARIABLE = "NUMPY_BERT_NUM_THREADS"
+Result = TypeVar("Result")
+
+
+class _Pool:
+    """The number of threads, and the helpers beside the calling one; made when needed."""
+
+    lock = threading.Lock()
+    number: int | None = None
+    helpers: ThreadPoolExecutor | None = None
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads a call may use; 1 switches threads off.
+
+    The environment variable NUMPY_BERT_NUM_THREADS sets it before the program starts. Without
+    either it is the number of processors that the process may run on. Small inputs use one
+    thread whatever the number is; results do not depend on it, to the bit.
+
+    Parameters
+    ----------
+    n : int
+        From 1. As in torch, it holds for the whole process.
+
+    Raises
+    ------
+    InputError
+        If `n` is no whole number from 1.
+
+    Examples
+    --------
+    >>> import numpy_bert
+    >>> before = numpy_bert.get_num_threads()
+    >>> numpy_bert.set_num_threads(1)
+    >>> numpy_bert.get_num_threads()
+    1
+    >>> numpy_bert.set_num_threads(before)
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise InputError(f"set_num_threads: {n!r}; a whole number from 1 was expected.")
+    with _Pool.lock:
+        helpers, _Pool.helpers = _Pool.helpers, None
+        _Pool.number = n
+    if helpers is not None:
+        helpers.shutdown(wait=False)  # what runs still ends
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call may use; see `set_num_threads`.
+
+    Raises
+    ------
+    InputError
+        If NUMPY_BERT_NUM_THREADS is no whole number from 1.
+    """
+    if _Pool.number is None:
+        _Pool.number = _default()
+    return _Pool.number
+
+
+def in_threads(lead: Callable[[], Result], assist: Callable[[], Result]) -> list[Result]:
+    """Run `lead` here and `assist` in every other thread at the same time; return the results.
+
+    They share out among themselves what there is to do, so that it is done whole however many
+    of them there are. The first exception is raised when all have ended.
+    """
+    futures = _submit(assist, get_num_threads() - 1)
+    try:
+        results = [lead()]
+    finally:
+        for future in futures:
+            future.exception()  # waits
+    return results + [future.result() for future in futures]
+
+
+def _submit(assist: Callable[[], Result], count: int) -> list[Future[Result]]:
+    """Start `assist` in `count` threads, or in fewer where the system gives no more."""
+    futures: list[Future[Result]] = []
+    if count:
+        with _Pool.lock:
+            if _Pool.helpers is None:
+                _Pool.helpers = ThreadPoolExecutor(count, "numpy_bert")
+            # It fails where there are no more threads, and while the interpreter is ending.
+            with contextlib.suppress(RuntimeError):
+                futures.extend(_Pool.helpers.submit(assist) for _ in range(count))
+    return futures
+
+
+def _default() -> int:
+    """Return what the environment says, or the number of processors at hand."""
+    text = os.environ.get(_VARIABLE)
+    if not text:
+        usable = getattr(os, "sched_getaffinity", None)
+        return len(usable(0)) if usable else os.cpu_count() or 1
+    if not text.isascii() or not text.isdigit() or len(text) > 4 or int(text) < 1:
+        raise InputError(
+            f"the environment variable {_VARIABLE} = {text[:40]!r}; a whole number from 1 was "
+            "expected."
+        )
+    return int(text)
+
+
+def _forget() -> None:
+    """Start anew in a forked child: threads do not survive a fork."""
+    _Pool.lock = threading.Lock()
+    _Pool.helpers = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,1 @@
+"""What users hold: the parts of a loaded model, and the choice of the code that runs them."""

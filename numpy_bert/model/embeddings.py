@@ -1,0 +1,195 @@
+"""BertEmbeddings: the input embedding of a loaded model, by the kernels or by the readable code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array, place, widen
+from numpy_bert.blocks.embeddings import EmbeddingsSteps, check_inputs, embeddings
+from numpy_bert.config import BertConfig
+from numpy_bert.errors import CheckpointError, InputError
+from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
+from numpy_bert.model.modules import Dropout, Embedding, LayerNorm
+from numpy_bert.parameters import BertEmbeddingsParameters, arrays_of
+from numpy_bert.trace import named_steps
+
+__all__ = ["BertEmbeddings"]
+
+
+class BertEmbeddings:
+    """The input embedding of a loaded model; its parts are called as transformers' are.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> model = BertModel.from_pretrained("demo")
+    >>> model.embeddings.word_embeddings([[2, 3]]).shape
+    (1, 2, 128)
+    >>> model.embeddings([[2, 3]]).dtype
+    dtype('float32')
+    """
+
+    def __init__(
+        self, parameters: BertEmbeddingsParameters, config: BertConfig, source: str = "embeddings"
+    ) -> None:
+        self.parameters = parameters
+        self._source = source
+        dtype = parameters.LayerNorm.weight.dtype
+        self.word_embeddings = Embedding(
+            parameters.word_embeddings.weight, "word_embeddings", dtype
+        )
+        self.token_type_embeddings = Embedding(
+            parameters.token_type_embeddings.weight, "token_type_embeddings", dtype
+        )
+        self.position_embeddings = Embedding(
+            parameters.position_embeddings.weight, "position_embeddings", dtype
+        )
+        self.LayerNorm = LayerNorm(parameters.LayerNorm, config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        eps = config.layer_norm_eps
+        self._kernel = EmbeddingsKernel(parameters, eps=eps) if fits(parameters) else None
+
+    def __call__(
+        self,
+        input_ids: npt.ArrayLike | None = None,
+        token_type_ids: npt.ArrayLike | None = None,
+        position_ids: npt.ArrayLike | None = None,
+        inputs_embeds: npt.ArrayLike | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        keep: npt.ArrayLike | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """Return the input embedding.
+
+        In float32 without dropout the kernels compute it; a row's result then does not depend on
+        what else is in the batch, on padding or on the number of threads, to the bit.
+
+        Parameters
+        ----------
+        input_ids, token_type_ids, position_ids, inputs_embeds, rng, keep
+            As in `numpy_bert.blocks.embeddings.embeddings`.
+        out : ndarray of shape (B, T, H) in the model's dtype, C-contiguous, optional
+            Where to write the result: a buffer that is used again saves the time in which the
+            system finds memory. It may not overlap `inputs_embeds`. After an error its content
+            is undefined.
+
+        Returns
+        -------
+        ndarray of shape (B, T, H)
+            `out` if it was given.
+
+        Raises
+        ------
+        InputError, CheckpointError
+            As `steps`.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertModel
+        >>> model = BertModel.from_pretrained("demo")
+        >>> buffer = np.empty((1, 2, 128), np.float32)
+        >>> model.embeddings([[2, 3]], out=buffer) is buffer
+        True
+        """
+        arguments = (input_ids, token_type_ids, position_ids, inputs_embeds)
+        if self._kernel is None or rng is not None or keep is not None:
+            steps = self.steps(*arguments, rng=rng, keep=keep)
+            if out is None:
+                return steps.output
+            _check_out(out, steps.output.shape, steps.output.dtype, inputs_embeds)
+            np.copyto(out, steps.output)
+            return out
+        inputs = check_inputs(self.parameters, *arguments)
+        shape = (*inputs.words.shape[:2], self.parameters.word_embeddings.weight.shape[1])
+        if out is None:
+            out = np.empty(shape, np.float32)
+        else:
+            _check_out(out, shape, np.dtype(np.float32), inputs_embeds)
+        if not self._kernel(*inputs, out):
+            self.steps(*arguments)  # raises where it is a weight's fault
+        return out
+
+    @np.errstate(all="ignore")
+    def steps(
+        self,
+        input_ids: npt.ArrayLike | None = None,
+        token_type_ids: npt.ArrayLike | None = None,
+        position_ids: npt.ArrayLike | None = None,
+        inputs_embeds: npt.ArrayLike | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        keep: npt.ArrayLike | None = None,
+    ) -> EmbeddingsSteps:
+        """Return every intermediate of the input embedding.
+
+        Parameters
+        ----------
+        input_ids, token_type_ids, position_ids, inputs_embeds, rng, keep
+            As in `numpy_bert.blocks.embeddings.embeddings`.
+
+        Raises
+        ------
+        InputError
+            Naming the argument, the place, the value and the limit.
+        CheckpointError
+            If the result is not finite because a weight is not; the weight is named.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertModel
+        >>> model = BertModel.from_pretrained("demo")
+        >>> model.embeddings.steps([[2, 3]]).LayerNorm.variance.shape
+        (1, 2, 1)
+        """
+        steps = embeddings(
+            self.parameters,
+            input_ids,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            eps=self.LayerNorm.eps,
+            p=self.dropout.p,
+            rng=rng,
+            keep=keep,
+        )
+        if not np.isfinite(steps.output).all():
+            self._find_non_finite(steps)
+        return steps
+
+    def _find_non_finite(self, steps: EmbeddingsSteps) -> None:
+        """Name the first weight that is not finite; a caller's own NaN passes through."""
+        for key, stored in arrays_of(self.parameters, "embeddings."):
+            array = widen(stored, steps.output.dtype)
+            wrong = np.argwhere(~np.isfinite(array))
+            if len(wrong):
+                first = tuple(int(i) for i in wrong[0])
+                raise CheckpointError(
+                    f"{self._source}: {key}{place(first)} = {array[first]}: this weight is not "
+                    "finite, so neither is the result. `numpy-bert inspect --check` lists all "
+                    "such tensors."
+                )
+        if np.isfinite(steps.word_embeddings).all():
+            named = named_steps(steps, "embeddings")
+            step = next(name for name, array in named if not np.isfinite(array).all())
+            raise CheckpointError(
+                f"{self._source}: its weights are finite, but so large that {step} overflows "
+                f"{steps.output.dtype}; load with dtype='float64'."
+            )
+
+
+def _check_out(
+    out: Array, shape: tuple[int, ...], dtype: np.dtype[Any], given: npt.ArrayLike | None
+) -> None:
+    """Raise InputError unless a result can be written into `out`."""
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        is_array = isinstance(out, np.ndarray)
+        what = f"{out.dtype} of shape {out.shape}" if is_array else type(out).__name__
+        raise InputError(f"embeddings: out is {what}; {dtype} of shape {shape} was expected.")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise InputError("embeddings: out must be C-contiguous and writeable.")
+    if isinstance(given, np.ndarray) and np.may_share_memory(out, given):
+        raise InputError("embeddings: out shares memory with inputs_embeds; give another array.")

@@ -1,0 +1,186 @@
+"""numpy_bert.kernels.embeddings against the readable block: the twin test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numpy_bert.kernels.embeddings as kernels
+from numpy_bert import BertModel, get_num_threads, set_num_threads
+from numpy_bert.arrays import Array
+from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
+from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
+from tests.tolerances import float32_budget
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Any:
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+def loaded(folder: Path, *, features: int = 24, stored: str = "F32") -> BertModel:
+    """Return a float32 model whose tables are stored in some dtype."""
+    config = TINY | {"hidden_size": features, "num_attention_heads": 1}
+    tensors = random_tensors(config)
+    if stored == "F16":
+        tensors = {key: array.astype(np.float16) for key, array in tensors.items()}
+    write_checkpoint(folder, tensors, config, bfloat16=stored == "BF16")
+    return BertModel.from_pretrained(folder)
+
+
+def in_blocks(model: BertModel, rows: int) -> EmbeddingsKernel:
+    """Return the model's kernel, working in blocks of `rows` rows, in threads from 8 of them."""
+    parameters = model.embeddings.parameters
+    assert fits(parameters)
+    return EmbeddingsKernel(parameters, eps=model.config.layer_norm_eps, rows=rows)
+
+
+def inputs(shape: tuple[int, int], segments: str, positions: str) -> dict[str, Any]:
+    """Return arguments of `BertEmbeddings.steps`; TINY has 61 words, 3 segments, 19 positions."""
+    chosen: dict[str, Any] = {"input_ids": RNG.integers(0, 61, shape)}
+    if segments != "none":
+        chosen["token_type_ids"] = RNG.integers(0, 3, shape) * (segments == "mixed")
+    if positions == "shared":
+        chosen["position_ids"] = RNG.integers(0, 19, (1, shape[1]))
+    elif positions == "own":
+        chosen["position_ids"] = RNG.integers(0, 19, shape)
+    return chosen
+
+
+def run(kernel: EmbeddingsKernel, given: dict[str, Any], features: int) -> Array:
+    ids = given["input_ids"]
+    out = np.full((*ids.shape, features), np.nan, np.float32)
+    assert kernel(ids, given.get("token_type_ids"), given.get("position_ids"), out)
+    return out
+
+
+@pytest.mark.parametrize("stored", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize("features", [1, 24, 37, 384])
+def test_the_twin_is_as_near_to_float64_as_it_must_be(
+    tmp_path: Path, features: int, stored: str
+) -> None:
+    model = loaded(tmp_path, features=features, stored=stored)
+    specification = BertModel.from_pretrained(tmp_path, dtype="float64")
+    alone = in_blocks(model, 1)
+    for shape in [(1, 1), (1, 7), (3, 7), (9, 4), (2, 19), (17, 19)]:
+        for segments in ("none", "zero", "mixed"):
+            for positions in ("none", "shared", "own"):
+                given = inputs(shape, segments, positions)
+                reference = specification.embeddings.steps(**given).output
+                expected = run(alone, given, features)
+                assert np.abs(expected - reference).max() <= float32_budget(reference)
+                for rows in (2, 3, 7, 8, 19, 20, 1000):  # all remainders of 4, 7, 19
+                    for threads in (1, 3):
+                        set_num_threads(threads)
+                        found = run(in_blocks(model, rows), given, features)
+                        assert found.tobytes() == expected.tobytes()
+
+
+def test_the_sum_is_that_of_the_readable_code_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = {k: RNG.normal(0, 1, a.shape).astype("f4") for k, a in random_tensors().items()}
+    model = BertModel.from_pretrained(write_checkpoint(tmp_path, tensors))
+    for given in (inputs((5, 7), "mixed", "none"), inputs((5, 7), "none", "own")):
+        kernel = in_blocks(model, 8)
+        monkeypatch.setattr(kernel, "_norm", lambda *_: True)
+        assert run(kernel, given, 24).tobytes() == model.embeddings.steps(**given).sum.tobytes()
+
+
+def test_the_plain_call_runs_the_kernel_and_the_others_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = loaded(tmp_path)
+    double = BertModel.from_pretrained(tmp_path, dtype="float64")
+    ids = RNG.integers(0, 61, (3, 7))
+    rows = model.embeddings.word_embeddings(ids)
+    seen = []
+    original = EmbeddingsKernel.__call__
+
+    def spy(self: EmbeddingsKernel, *arguments: Any) -> bool:
+        seen.append(arguments)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(EmbeddingsKernel, "__call__", spy)
+    plain = model.embeddings(ids)
+    assert model.embeddings(inputs_embeds=rows).tobytes() == plain.tobytes()
+    assert len(seen) == 2
+    model.embeddings(ids, rng=np.random.default_rng(0))
+    model.embeddings(ids, keep=np.ones((3, 7, 24), bool))
+    model.embeddings.steps(ids)
+    double.embeddings(ids)
+    assert len(seen) == 2
+
+
+def test_a_row_is_the_same_alone_padded_permuted_and_in_any_batch(minilm: Path) -> None:
+    model = BertModel.from_pretrained(minilm)
+    ids = RNG.integers(0, 30522, (9, 37))
+    segments = RNG.integers(0, 2, ids.shape)
+    for threads in (1, 2, 5):
+        set_num_threads(threads)
+        batch = model.embeddings(ids, segments)
+        for row in range(len(ids)):
+            alone = model.embeddings(ids[row : row + 1], segments[row : row + 1])
+            assert alone.tobytes() == batch[row].tobytes()
+        wide = model.embeddings(np.pad(ids, ((0, 200), (0, 400))))[:9, :37]
+        assert wide.tobytes() == model.embeddings(ids).tobytes()
+        order = RNG.permutation(len(ids))
+        assert model.embeddings(ids[order], segments[order]).tobytes() == batch[order].tobytes()
+
+
+def test_a_large_call_is_shared_out_and_a_small_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = loaded(tmp_path, features=384)
+    set_num_threads(2)
+    calls = []
+
+    def count(lead: Any, assist: Any) -> Any:
+        calls.append(lead)
+        return [assist(), lead()]
+
+    monkeypatch.setattr(kernels, "in_threads", count)
+    model.embeddings(np.zeros((107, 19), int))
+    assert not calls
+    model.embeddings(np.zeros((108, 19), int))  # 2,052 rows of 384: 8 blocks of 256
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("change", ["transposed table", "float64 table"])
+def test_parameters_of_another_kind_are_left_to_the_readable_code(
+    tmp_path: Path, change: str
+) -> None:
+    from dataclasses import replace
+
+    from numpy_bert.model.embeddings import BertEmbeddings
+
+    model = loaded(tmp_path)
+    parameters = model.embeddings.parameters
+    table: Any = parameters.word_embeddings.weight
+    table = np.asfortranarray(table) if change == "transposed table" else table.astype(float)
+    words = replace(parameters.word_embeddings, weight=table)
+    other = BertEmbeddings(replace(parameters, word_embeddings=words), model.config)
+    assert not fits(other.parameters)
+    ids = RNG.integers(0, 61, (3, 7))
+    assert other(ids).tobytes() == model.embeddings.steps(ids).output.tobytes()
+
+
+def test_it_works_where_numpy_is_set_to_raise(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    tensors["embeddings.word_embeddings.weight"][5] = 1e-30
+    for name in ("token_type", "position"):
+        tensors[f"embeddings.{name}_embeddings.weight"][:] = 0.0
+    model = BertModel.from_pretrained(write_checkpoint(tmp_path, tensors))
+    ids = np.full((300, 19), 5)
+    ids[::2] = 6
+    set_num_threads(2)
+    expected = model.embeddings(ids)
+    with np.errstate(all="raise"):
+        assert model.embeddings(ids).tobytes() == expected.tobytes()

@@ -1,0 +1,130 @@
+"""numpy_bert.kernels.threads: the number, the pool, what becomes of errors and of forks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertModel, InputError, get_num_threads, set_num_threads
+from numpy_bert.kernels.threads import in_threads
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Any:
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_work_runs_in_every_thread_at_the_same_time(n: int) -> None:
+    set_num_threads(n)
+    assert get_num_threads() == n
+    together = threading.Barrier(n, timeout=20)
+
+    def work() -> int:
+        together.wait()  # passes only when all are there
+        return threading.get_ident()
+
+    found = in_threads(work, work)
+    assert len(set(found)) == n
+    assert threading.get_ident() in found
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, "2", None, True])
+def test_a_number_of_threads_is_a_whole_number_from_1(n: Any) -> None:
+    with pytest.raises(InputError, match=r"^set_num_threads: .* a whole number from 1"):
+        set_num_threads(n)
+
+
+def test_an_error_of_any_thread_is_raised_when_all_have_ended() -> None:
+    set_num_threads(3)
+    ended = []
+
+    def right() -> None:
+        ended.append(threading.get_ident())
+
+    def wrong() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        in_threads(wrong, right)
+    assert len(ended) == 2
+    with pytest.raises(ZeroDivisionError):
+        in_threads(right, wrong)
+    assert ended[2:] == [threading.get_ident()]
+
+
+def child(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    command = [sys.executable, "-c", f"import numpy_bert\n{code}"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+
+
+def test_the_environment_sets_the_number() -> None:
+    code = "print(numpy_bert.get_num_threads())"
+    assert child(code, NUMPY_BERT_NUM_THREADS="3").stdout == "3\n"
+    assert child(code, NUMPY_BERT_NUM_THREADS="").stdout == f"{len(os.sched_getaffinity(0))}\n"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1e3", "99999", "²"])
+def test_a_wrong_variable_is_named(value: str) -> None:
+    result = child("numpy_bert.get_num_threads()", NUMPY_BERT_NUM_THREADS=value)
+    assert "InputError: the environment variable NUMPY_BERT_NUM_THREADS" in result.stderr
+
+
+def test_a_fork_after_use_does_not_hang() -> None:  # K4
+    code = (
+        "import os, numpy as np\n"
+        "numpy_bert.set_num_threads(2)\n"
+        "model = numpy_bert.BertModel.from_pretrained('demo')\n"
+        "ids = np.arange(16000).reshape(125, 128) % 4000\n"
+        "expected = model.embeddings(ids).tobytes()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(0 if model.embeddings(ids).tobytes() == expected else 1)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    result = child(code)
+    assert result.stdout == "0\n", result.stderr
+
+
+def test_threads_can_share_a_model() -> None:  # K3
+    model = BertModel.from_pretrained("demo")
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 4000, (60 + n, 128)) for n in range(8)]
+    set_num_threads(1)
+    expected = [model.embeddings(ids).tobytes() for ids in batches]
+    set_num_threads(2)
+    with ThreadPoolExecutor(8) as callers:
+        for _ in range(5):
+            found = callers.map(lambda ids: model.embeddings(ids).tobytes(), batches)
+            assert list(found) == expected
+
+
+def test_the_number_can_be_changed_while_calls_run() -> None:
+    model = BertModel.from_pretrained("demo")
+    ids = np.arange(128 * 70).reshape(70, 128) % 4000
+    expected = model.embeddings(ids).tobytes()
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            for n in (1, 3, 2):
+                set_num_threads(n)
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        for _ in range(50):
+            assert model.embeddings(ids).tobytes() == expected
+    finally:
+        stop.set()
+        changer.join()
