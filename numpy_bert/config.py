@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -12,8 +11,6 @@ from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted, read_json
 
 __all__ = ["BertConfig"]
-
-_LOG = logging.getLogger("numpy_bert")
 
 # Far above any published BERT, far below what would exhaust memory before a shape is checked.
 _LARGEST_SIZE = 1 << 24
@@ -123,7 +120,11 @@ class BertConfig:
             raise ConfigError(f"{', '.join(missing)}: missing; nothing is guessed.")
         ignored = sorted(set(values) - set(known) - set(_ONLY))
         if ignored:
-            _LOG.debug("config.json: ignored %s", ", ".join(quoted(name) for name in ignored))
+            import logging  # not at start-up: 3 ms
+
+            logging.getLogger("numpy_bert").debug(
+                "config.json: ignored %s", ", ".join(quoted(name) for name in ignored)
+            )
         return cls(**{name: values[name] for name in known if name in values})
 
     @classmethod

@@ -24,6 +24,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from bench_programs import fused_graph
 
 import numpy_bert
 from numpy_bert.config import BertConfig
@@ -138,45 +139,20 @@ class OnnxRuntime:
 
     def __init__(self, parameters: BertEmbeddingsParameters, threads: int) -> None:
         import onnxruntime
-        from onnx import TensorProto, helper, numpy_helper
 
-        arrays = {
-            "words": parameters.word_embeddings.weight,
-            "positions": parameters.position_embeddings.weight,
-            "types": parameters.token_type_embeddings.weight,
-            "weight": parameters.LayerNorm.weight,
-            "bias": parameters.LayerNorm.bias,
-        }
-        node = helper.make_node(
-            "EmbedLayerNormalization",
-            ["ids", "segments", *arrays],
-            ["embedded", "mask_index"],
-            domain="com.microsoft",
-            epsilon=CONFIG.layer_norm_eps,
-        )
-        graph = helper.make_graph(
-            [node],
-            "embeddings",
-            [
-                helper.make_tensor_value_info(name, TensorProto.INT32, ["B", "T"])
-                for name in ("ids", "segments")
-            ],
-            [helper.make_tensor_value_info("embedded", TensorProto.FLOAT, ["B", "T", "H"])],
-            [numpy_helper.from_array(array, name) for name, array in arrays.items()],
-        )
-        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            fused_graph(parameters, CONFIG.layer_norm_eps),
+            options,
+            providers=["CPUExecutionProvider"],
         )
 
     def prepare(self, ids: Ids, segments: Ids) -> Contender:
         """Return the call to be timed, on ids of the operator's own type."""
-        feed = {"ids": ids.astype(np.int32), "segments": segments.astype(np.int32)}
-        return lambda: self.session.run(["embedded"], feed)[0]
+        feed = {"input_ids": ids.astype(np.int32), "token_type_ids": segments.astype(np.int32)}
+        return lambda: self.session.run(["embeddings"], feed)[0]
 
 
 class Naive:

@@ -1,8 +1,10 @@
-"""How long a whole process takes from nothing to the input embedding of one sentence.
+"""How long whole processes take: from nothing to the input embedding of one sentence.
 
-Runs ``numpy-bert embed`` and the same with torch and transformers in turn, on one checkpoint, by
-its path and by its name in a cache, and prints the medians and the ratio of each pair of runs.
+Runs numpy_bert, ONNX Runtime with tokenizers, and torch with transformers in turn on one
+checkpoint (see bench_programs.py), and prints the median of each and numpy_bert's part of it, run
+by run; then what ``import numpy_bert`` takes beyond ``import numpy``.
 
+    pip install -e ".[bench]"
     python scripts/bench_startup.py PATH_OF_A_CHECKPOINT
 """
 
@@ -17,69 +19,59 @@ import tempfile
 import time
 from pathlib import Path
 
-TEXT = "this is a test sentence"
-NAME = "sentence-transformers/all-MiniLM-L6-v2"
-COMMIT = "c" * 40
+from bench_programs import PROGRAMS, places
 
-WITH_TORCH = """
-import sys, torch
-from transformers import AutoTokenizer, BertModel
-name, text = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(name)
-model = BertModel.from_pretrained(name)
-inputs = tokenizer(text, return_tensors="pt")
-with torch.no_grad():
-    print(model.embeddings(inputs["input_ids"], inputs["token_type_ids"]))
-"""
+IMPORTS = {
+    "import numpy": "import numpy",
+    "import numpy, numpy_bert": "import numpy, numpy_bert",
+    "... and from numpy_bert import BertModel": "import numpy; from numpy_bert import BertModel",
+}
 
 
 def main() -> None:
-    """Measure both programs, by path and by name."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Measure the programs, then the imports."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="a folder with a BERT checkpoint")
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as cache:
-        link_into_cache(options.checkpoint.resolve(), Path(cache))
-        environment = {**os.environ, "HF_HUB_CACHE": cache, "HF_HUB_OFFLINE": "1"}
-        for label, model in (("by path", str(options.checkpoint)), ("by cached name", NAME)):
-            ours = [sys.executable, "-m", "numpy_bert", "embed", TEXT, "--model", model]
-            theirs = [sys.executable, "-c", WITH_TORCH, model, TEXT]
-            report(label, *alternate(ours, theirs, environment, options.runs))
+    with tempfile.TemporaryDirectory() as folder:
+        given = places(options.programs, options.checkpoint, Path(folder))
+        commands = {
+            name: [sys.executable, "-c", "".join(PROGRAMS[name]), place]
+            for name, place in given.items()
+        }
+        report(alternate(commands, options.runs))
+    print()
+    imports = {name: [sys.executable, "-c", code] for name, code in IMPORTS.items()}
+    seconds = alternate(imports, 3 * options.runs)
+    base = seconds["import numpy"]
+    for name, times in seconds.items():
+        more = statistics.median(a - b for a, b in zip(times, base, strict=True))
+        print(f"{name:>42} {statistics.median(times) * 1e3:6.0f} ms, {more * 1e3:+4.0f} ms")
 
 
-def link_into_cache(checkpoint: Path, cache: Path) -> None:
-    """Make a cache in which the checkpoint has its name, as a download would."""
-    repository = cache / f"models--{NAME.replace('/', '--')}"
-    snapshot = repository / "snapshots" / COMMIT
-    snapshot.parent.mkdir(parents=True)
-    snapshot.symlink_to(checkpoint, target_is_directory=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(COMMIT, "ascii")
-
-
-def alternate(
-    ours: list[str], theirs: list[str], environment: dict[str, str], runs: int
-) -> tuple[list[float], list[float]]:
-    """Run the two in turn, after one warm-up of each."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+def alternate(commands: dict[str, list[str]], runs: int) -> dict[str, list[float]]:
+    """Run the commands in turn, after one warm-up of each; return the seconds of each."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     for run in range(runs + 1):
-        for command, times in zip((ours, theirs), seconds, strict=True):
+        for name, command in commands.items():
             start = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True, env=environment)
             if run:
-                times.append(time.perf_counter() - start)
+                seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def report(label: str, ours: list[float], theirs: list[float]) -> None:
-    """Print medians, and the ratio pair by pair."""
-    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
-    print(
-        f"{label:>15}: numpy-bert {statistics.median(ours):.2f} s, "
-        f"torch and transformers {statistics.median(theirs):.2f} s, "
-        f"ratio {statistics.median(ratios):.1f} (from {ratios[0]:.1f} to {ratios[-1]:.1f})"
-    )
+def report(seconds: dict[str, list[float]]) -> None:
+    """Print the medians, and numpy_bert's part of each other, run by run."""
+    for name, times in seconds.items():
+        parts = sorted(a / b for a, b in zip(seconds["numpy_bert"], times, strict=True))
+        print(
+            f"{name:>14} {statistics.median(times):5.2f} s; numpy_bert takes "
+            f"{statistics.median(parts):.3f} of it ({parts[0]:.3f} to {parts[-1]:.3f})"
+        )
 
 
 if __name__ == "__main__":

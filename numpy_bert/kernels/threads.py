@@ -6,10 +6,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from numpy_bert.errors import InputError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["get_num_threads", "in_threads", "set_num_threads"]
 
@@ -94,6 +96,8 @@ def _submit(assist: Callable[[], Result], count: int) -> list[Future[Result]]:
     if count:
         with _Pool.lock:
             if _Pool.helpers is None:
+                from concurrent.futures import ThreadPoolExecutor  # not at start-up: 4 ms
+
                 _Pool.helpers = ThreadPoolExecutor(count, "numpy_bert")
             # It fails where there are no more threads, and while the interpreter is ending.
             with contextlib.suppress(RuntimeError):

@@ -20,9 +20,7 @@ from numpy_bert.loading.cache import (
     missing_files,
     used_files,
 )
-from numpy_bert.loading.client import download
 from numpy_bert.loading.integrity import unverified, verify
-from numpy_bert.loading.partial import download_part
 
 __all__ = ["cached_part", "fetch", "find", "verify_again"]
 
@@ -92,6 +90,10 @@ def fetch(
     repository = CachedRepository(str(name_or_path), cache_dir)
     if local_files_only or is_offline():
         return _cached(repository, revision, MODEL_FILES, only)
+    # Imported here, because what is in the cache is found without them.
+    from numpy_bert.loading.client import download
+    from numpy_bert.loading.partial import download_part
+
     try:
         return (download if only is None else download_part)(repository, revision, token)
     except OfflineError as failure:

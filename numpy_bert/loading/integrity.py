@@ -12,7 +12,6 @@ downloaded stands in the record beside it, and it is held to that in the same wa
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -155,6 +154,8 @@ def _known(path: Path) -> _Known | None:
 
 def _hash(path: Path, *, like: str) -> str:
     """Hash a file as its etag was: sha256, or git's sha1 of a header and the content."""
+    import hashlib  # not at start-up: 3 ms
+
     size = path.stat().st_size
     git = len(like) == 40
     state = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if git else hashlib.sha256()

@@ -1,0 +1,60 @@
+"""What a loaded model reads of its file: the pages of the rows that are used, nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertModel
+from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of resident pages")
+
+
+def resident(path: Path) -> int:
+    """Return how many bytes of a mapped file are in this process's memory."""
+    maps = Path("/proc/self/smaps").read_text()
+    found = re.findall(rf"{re.escape(str(path))}\n.*\n.*\n.*\nRss: +(\d+) kB", maps)
+    assert found
+    return sum(int(kilobytes) for kilobytes in found) * 1024
+
+
+@linux
+def test_loading_and_one_sentence_touch_little_of_the_real_file(
+    minilm: Path, tmp_path: Path
+) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(minilm / name, tmp_path)
+    file = tmp_path / "model.safetensors"
+    model = BertModel.from_pretrained(tmp_path)
+    assert resident(file) <= 7_000_000
+    ids = [[101, 2023, 2003, 1037, 3231, 6251, 102]]
+    model.embeddings(ids)
+    assert resident(file) <= 20_000_000  # seven rows, wherever they are
+    assert file.stat().st_size > 90_000_000
+
+
+@linux
+@pytest.mark.parametrize("stored", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_table_is_copied_or_converted(tmp_path: Path, stored: str, dtype: str) -> None:
+    config = TINY | {"vocab_size": 200_000, "hidden_size": 64, "num_attention_heads": 1}
+    tensors = random_tensors(config)
+    if stored == "F16":
+        tensors = {key: array.astype(np.float16) for key, array in tensors.items()}
+    write_checkpoint(tmp_path, tensors, config, bfloat16=stored == "BF16")
+    file = tmp_path / "model.safetensors"
+    assert file.stat().st_size > 25_000_000
+    model = BertModel.from_pretrained(tmp_path, dtype=dtype)
+    found = model.embeddings([[3, 199_999]])
+    assert found.dtype == dtype
+    assert resident(file) <= 7_000_000  # some systems map 2 MB around each page that is touched
+    expected = BertModel.from_pretrained(tmp_path, dtype=dtype, mmap=False).embeddings(
+        [[3, 199_999]]
+    )
+    assert found.tobytes() == expected.tobytes()

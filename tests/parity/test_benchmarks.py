@@ -1,0 +1,49 @@
+"""The benchmarks run, their contenders agree, and what they print of memory stays in its bounds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(script: str, *arguments: str) -> list[list[str]]:
+    """Run a script and return the words of each line that it prints."""
+    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_the_embedding_against_torch_onnx_runtime_and_naive_numpy() -> None:
+    """The script itself holds the results of all contenders against one another."""
+    lines = run("bench_embeddings.py", "--shapes", "1x7", "2x5", "--rounds", "2")
+    tables = [number for number, line in enumerate(lines) if line[1:2] == ["thread,"]]
+    assert len(tables) == 1
+    shapes = [line[:2] for line in lines if line and "x" in line[0]]
+    expected = [[shape, kind] for shape in ("1x7", "2x5") for kind in ("one", "mixed")]
+    assert shapes == expected * 2  # with one thread and with two
+    means = [line for line in lines if line[:2] == ["geometric", "mean"]]
+    assert all(float(ratio) > 0 for line in means for ratio in line[2:])
+
+
+def test_whole_processes_to_the_first_embedding(minilm: Path) -> None:
+    lines = run("bench_startup.py", str(minilm), "--runs", "1")
+    assert [line[0] for line in lines[:4]] == ["numpy_bert", "ONNX", "ORT,", "torch"]
+    assert [line[0] for line in lines[5:]] == ["import", "import", "..."]
+
+
+def test_one_sentence_takes_at_most_15_mb_beyond_the_imports(minilm: Path) -> None:
+    lines = run("bench_memory.py", str(minilm), "--runs", "3", "--programs", "numpy_bert")
+    assert [line[0] for line in lines] == ["peak,", "numpy_bert"]
+    assert 0 < float(lines[1][-1]) <= 15
+
+
+@pytest.mark.parametrize("script", ["bench_embeddings.py", "bench_startup.py", "bench_memory.py"])
+def test_help_says_what_is_measured(script: str) -> None:
+    assert run(script, "--help")[0][0] == "usage:"
