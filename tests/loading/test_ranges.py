@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -405,3 +406,24 @@ def test_a_branch_that_moves_meanwhile(hub: StandInHub, commit: str, tmp_path: P
     hub.fault("move", on="HEAD", path="config.json", times=1, sha=other)
     assert fetch(REPO, only="embeddings") == part_of(tmp_path, commit)
     assert {r.part["revision"] for r in hub.requests if r.part["verb"] == "resolve"} == {commit}
+
+
+def test_encrypted_requests_are_not_sent_on_unencrypted() -> None:
+    file = object.__new__(RemoteFile)
+    file.name, file.where, file.size, file._version = "f", "owner/model: f", 9, None
+    ranged = {"Content-Range": "bytes 2-4/9", "Content-Length": "3"}
+    for sent, answered, refused in [
+        ("https", "https", False),
+        ("http", "http", False),  # a mirror that the user named so
+        ("http", "https", False),
+        ("https", "http", True),
+    ]:
+        url = f"{sent}://hub.example/f"
+        file._commit = SimpleNamespace(url=lambda _, url=url: url)  # type: ignore[assignment]
+        place = SimpleNamespace(scheme=answered)
+        answer = SimpleNamespace(url=place, status_code=206, headers=ranged)
+        if refused:
+            with pytest.raises(HubError, match=r"not encrypted\. Fetch it whole"):
+                file._check(answer, 2, 5)
+        else:
+            file._check(answer, 2, 5)
