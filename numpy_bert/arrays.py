@@ -44,6 +44,8 @@ IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 StoredArray: TypeAlias = npt.NDArray[np.floating[Any]] | npt.NDArray[np.uint16]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
+_INT64 = np.dtype(np.int64)
+
 # How an id that is out of range is explained, by the table that it was meant for.
 _SPACES = {
     "word_embeddings": "the vocabulary of {rows} (word_embeddings)",
@@ -113,7 +115,7 @@ def check_ids(ids: IntArray, rows: int, *, name: str, table: str) -> npt.NDArray
     numpy_bert.errors.InputError: input_ids[1, 1] = 30522 is outside the vocabulary of 30522 ...
     """
     # In 64 bits nothing wraps: an unsigned id that does not fit into int64 turns negative.
-    whole = ids.astype(np.int64, copy=False)
+    whole = ids if ids.dtype is _INT64 else ids.astype(np.int64)
     if largest(whole.view(np.uint64)) >= rows:  # as which a negative id is large
         wrong = (ids < 0) | (ids >= rows)
         first = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -123,7 +125,7 @@ def check_ids(ids: IntArray, rows: int, *, name: str, table: str) -> npt.NDArray
             f"{name}{place(first)} = {value} is outside {space}."
             f"{_NEGATIVE if value < 0 else _HINTS.get(table, '')}"
         )
-    return whole if np.intp is np.int64 else whole.astype(np.intp)
+    return whole.astype(np.intp, copy=False)
 
 
 def largest(array: npt.NDArray[Any]) -> int:

@@ -179,15 +179,14 @@ class EmbeddingsKernel:
         """Embed blocks and tell whether all results are finite."""
         finite = True
         for block in blocks:
-            self._sum(call, block, scratch)
-            finite &= self._norm(call.out[block[0] : block[1]], scratch.norm)
+            finite &= self._norm(self._sum(call, block, scratch), scratch.norm)
         return finite
 
-    def _sum(self, call: _Call, block: _Block, scratch: _Scratch) -> None:
-        """Write (word + segment) + position into the rows of a block."""
+    def _sum(self, call: _Call, block: _Block, scratch: _Scratch) -> Array:
+        """Write (word + segment) + position into the rows of a block and return these, a view."""
         words, segments, rows, places, out = call
         first, last, start, end = block
-        x = out[first:last]  # (n, H), a view
+        x = out[first:last]  # (n, H)
         if words.ndim == 2:
             np.copyto(x, words[first:last])
         else:
@@ -203,6 +202,7 @@ class EmbeddingsKernel:
         else:  # several whole sequences
             sequences = x.reshape(-1, rows.size)
             add(sequences, rows.ravel(), sequences)
+        return x
 
     def _add_first_segment(self, x: Array) -> None:
         """Add segment 0 to every row."""

@@ -70,7 +70,8 @@ class LayerNormWorkspace:
 
     def views(self, n: int) -> _Views:
         """Return the views for a block of n rows; blocks come in few sizes."""
-        if n not in self._views:
+        found = self._views.get(n)
+        if found is None:
             if len(self._views) > 16:
                 self._views.clear()
             # Several products of one size, and never one of a single row: BLAS would make it in
@@ -78,7 +79,7 @@ class LayerNormWorkspace:
             part = max(2, min(n, self._part))
             parts = max(1, -(-n // part))
             left, affine = self._left[:, : parts * part], self._affine[:, : parts * part]
-            self._views[n] = _Views(
+            found = self._views[n] = _Views(
                 squares=self._sums[0, :n],
                 shifts=self._sums[1, :n],
                 left=left.reshape(2, parts, part, 2),
@@ -88,7 +89,7 @@ class LayerNormWorkspace:
                 scale=self._affine[0, :n],
                 offset=self._affine[1, :n],
             )
-        return self._views[n]
+        return found
 
 
 class LayerNormKernel:

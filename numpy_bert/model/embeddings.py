@@ -104,7 +104,7 @@ class BertEmbeddings:
             np.copyto(out, steps.output)
             return out
         inputs = check_inputs(self.parameters, *arguments)
-        shape = (*inputs.words.shape[:2], self.parameters.word_embeddings.weight.shape[1])
+        shape = inputs.words.shape[:2] + self.LayerNorm.weight.shape
         if out is None:
             out = np.empty(shape, np.float32)
         else:
