@@ -48,12 +48,11 @@ class _Views(NamedTuple):
 
     squares: Array  # (n,): x @ x, then the variance * H, then rstd**2
     shifts: Array  # (n,): H * mean**2, then over the variance
-    left: Array  # (2, parts, m, 2): the left factors, of at least n rows
-    rstd: Array  # (n,), in left
-    shift: Array  # (n,), in left: -sqrt(H) * mean * rstd
-    affine: Array  # (2, parts, m, H): the products
-    scale: Array  # (n, H), in affine
-    offset: Array  # (n, H), in affine
+    rstd: Array  # (n,), in the left factors
+    shift: Array  # (n,), in the left factors: -sqrt(H) * mean * rstd
+    products: list[tuple[Array, Array]]  # some rows' left factors (2, m, 2) and products (2, m, H)
+    scale: Array  # (n, H), in the products
+    offset: Array  # (n, H), in the products
 
 
 class LayerNormWorkspace:
@@ -61,7 +60,7 @@ class LayerNormWorkspace:
 
     def __init__(self, rows: int, features: int) -> None:
         self._part = max(2, _PRODUCT // features)
-        rows = max(2, rows if rows <= self._part else -(-rows // self._part) * self._part)
+        rows += 1  # see products
         self._sums = np.zeros((2, rows), np.float32)
         self._left = np.zeros((2, rows, 2), np.float32)
         self._left[1, :, 1] = 1.0
@@ -74,18 +73,18 @@ class LayerNormWorkspace:
         if found is None:
             if len(self._views) > 16:
                 self._views.clear()
-            # Several products of one size, and never one of a single row: BLAS would make it in
-            # another way, with another rounding. Rows beyond n hold what was there before.
-            part = max(2, min(n, self._part))
-            parts = max(1, -(-n // part))
-            left, affine = self._left[:, : parts * part], self._affine[:, : parts * part]
             found = self._views[n] = _Views(
                 squares=self._sums[0, :n],
                 shifts=self._sums[1, :n],
-                left=left.reshape(2, parts, part, 2),
                 rstd=self._left[0, :n, 0],
                 shift=self._left[1, :n, 0],
-                affine=affine.reshape(2, parts, part, -1),
+                products=[
+                    (self._left[:, first:last], self._affine[:, first:last])
+                    for first in range(0, max(n, 1), self._part)
+                    # Never a single row, which BLAS multiplies in another way, with another
+                    # rounding: one beyond n, whatever is in it, keeps it company.
+                    for last in [max(min(first + self._part, n), first + 2)]
+                ],
                 scale=self._affine[0, :n],
                 offset=self._affine[1, :n],
             )
@@ -112,17 +111,17 @@ class LayerNormKernel:
         self._limit = features * _SHIFTED
         # A row's product with it is -sqrt(H) * mean, whose square is H * mean**2.
         self._minus = np.full(features, -1.0 / math.sqrt(features), np.float32)
-        self._right = np.zeros((2, 1, 2, features), np.float32)
-        self._right[0, 0, 0] = weight
-        self._right[1, 0, 0] = weight / math.sqrt(features)
-        self._right[1, 0, 1] = bias
+        self._right = np.zeros((2, 2, features), np.float32)
+        self._right[0, 0] = weight
+        self._right[1, 0] = weight / math.sqrt(features)
+        self._right[1, 1] = bias
 
     def __call__(self, x: Array, workspace: LayerNormWorkspace) -> bool:
         """Normalize the rows of x (n, H) in place and tell whether the result is finite.
 
         The caller has NumPy's warnings off: they are raised by rows that are made anew in float64.
         """
-        squares, shifts, left, rstd, shift, affine, scale, offset = workspace.views(len(x))
+        squares, shifts, rstd, shift, products, scale, offset = workspace.views(len(x))
         mean = vecdot(x, self._minus)  # -sqrt(H) * mean
         vecdot(x, x, squares)
         multiply(mean, mean, shifts)
@@ -137,7 +136,8 @@ class LayerNormKernel:
         if not plain:
             special = np.flatnonzero(~((squares > 0.0) & (shifts <= self._limit)))
             rows = self._in_float64(x[special])
-        matmul(left, self._right, affine)
+        for left, product in products:
+            matmul(left, self._right, product)
         multiply(x, scale, x)
         add(x, offset, x)
         if plain:
