@@ -1,7 +1,7 @@
 """The peak of resident memory of whole processes that embed one sentence.
 
-Each program (see bench_programs.py) runs twice: with its imports alone, and to the input embedding
-of one sentence. The peak is Linux's VmHWM at the end; the median of some runs.
+Each program (see bench_programs.py) runs with its imports alone, and to the input embedding of one
+sentence. The peak is Linux's VmHWM at the end; the median of some runs.
 
     pip install -e ".[bench]"
     python scripts/bench_memory.py PATH_OF_A_CHECKPOINT

@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        given = places(options.programs, options.checkpoint, Path(folder))
+        names = list(dict.fromkeys(["numpy_bert", *options.programs]))
+        given = places(names, options.checkpoint, Path(folder))
         commands = {
             name: [sys.executable, "-c", "".join(PROGRAMS[name]), place]
             for name, place in given.items()

@@ -93,8 +93,8 @@ def embeddings(
     Notes
     -----
     The sum is (word + token_type) + position, the order of transformers' BertEmbeddings.forward,
-    so it equals torch's to the last bit. `token_type_ids` of transformers' wrapper and its
-    `attention_mask` play no part here: padding is embedded like any token.
+    so it equals torch's to the last bit. An attention mask plays no part here: padding is embedded
+    like any token.
 
     References
     ----------

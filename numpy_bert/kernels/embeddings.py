@@ -9,30 +9,30 @@ element-wise, and `numpy_bert.kernels.layer_norm` says why the rest is.
 from __future__ import annotations
 
 from collections import deque
-from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from numpy import add
 
 from numpy_bert.arrays import Array, IntArray, largest
-from numpy_bert.kernels.half import widen_into, widened
-from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
+from numpy_bert.kernels.half import widened
+from numpy_bert.kernels.layer_norm import LayerNormKernel
 from numpy_bert.kernels.layer_norm import fits as norm_fits
+from numpy_bert.kernels.scratch import Scratch, Table
 from numpy_bert.kernels.threads import get_num_threads, in_threads
 from numpy_bert.parameters import BertEmbeddingsParameters
 
 __all__ = ["EmbeddingsKernel", "fits"]
 
 Item = TypeVar("Item")
-Table = npt.NDArray[Any]
 # Rows first to last of the N of a batch, which are positions start to end, or whole sequences.
 _Block = tuple[int, int, int, int]
 
 # NumPy's warnings off, also where the caller's own settings would raise.
 _SILENT = np.errstate(all="ignore")
 
+# Workspaces of either size that are kept for the next call.
+_KEPT = 8
 # Bytes of a block, which with its scale and its shift passes through a core's second-level cache.
 _BLOCK_BYTES = 3 << 17
 
@@ -76,7 +76,9 @@ class EmbeddingsKernel:
         self._share = 4 * self._rows
         # Segment 0, some times over: broadcasting a row at a time takes twice as long.
         self._first_segments = np.repeat(widened(self._segments[:1]), 8, axis=0)
-        self._idle: dict[int, deque[_Scratch]] = {self._rows: deque(), self._share: deque()}
+        self._idle: dict[int, deque[Scratch]] = {
+            rows: deque(maxlen=_KEPT) for rows in (self._rows, self._share)
+        }
 
     def __call__(
         self,
@@ -112,7 +114,7 @@ class EmbeddingsKernel:
         elif len(position_ids) == 1:
             rows = widened(self._positions[position_ids[0]])
         else:
-            rows, places = out[0, :0], position_ids.ravel()
+            rows, places = self._first_segments[:0], position_ids.ravel()
         given = words.ravel() if words.ndim == 2 else words.reshape(-1, features)
         call = _Call(given, segments, rows, places, out.reshape(-1, features))
         whole = (0, batch * length, 0, length)
@@ -124,6 +126,7 @@ class EmbeddingsKernel:
             in_threads(
                 lambda: self._lead(call, shares, summed),
                 lambda: self._assist(call, shares, summed),
+                min(get_num_threads(), len(shares)) - 1,
             )
         )
 
@@ -144,15 +147,19 @@ class EmbeddingsKernel:
     def _lead(self, call: _Call, shares: deque[_Block], summed: deque[_Block]) -> bool:
         """Normalize shares that others have summed, and embed some from the start."""
         scratch, finite, step = self._borrow(self._rows), True, self._rows
-        while True:
-            if share := _pop(summed):
-                for first in range(share[0], share[1], step):
-                    last = min(first + step, share[1])
-                    finite &= self._norm(call.out[first:last], scratch.norm)
-            elif share := _pop(shares):
-                finite &= self._embed(call, _cut(share, step), scratch)
-            else:
-                break
+        try:
+            while True:
+                if share := _pop(summed):
+                    for first in range(share[0], share[1], step):
+                        last = min(first + step, share[1])
+                        finite &= self._norm(call.out[first:last], scratch.norm)
+                elif share := _pop(shares):
+                    finite &= self._embed(call, _cut(share, step), scratch)
+                else:
+                    break
+        except BaseException:  # an interrupt: let the others end soon
+            shares.clear()
+            raise
         self._idle[step].append(scratch)
         return finite
 
@@ -171,18 +178,18 @@ class EmbeddingsKernel:
         self._idle[self._share].append(scratch)
         return finite
 
-    def _borrow(self, rows: int) -> _Scratch:
+    def _borrow(self, rows: int) -> Scratch:
         """Return memory for blocks of `rows` rows that no other thread uses."""
-        return _pop(self._idle[rows]) or _Scratch(rows, self._first_segments.shape[1])
+        return _pop(self._idle[rows]) or Scratch(rows, self._first_segments.shape[1])
 
-    def _embed(self, call: _Call, blocks: list[_Block], scratch: _Scratch) -> bool:
+    def _embed(self, call: _Call, blocks: list[_Block], scratch: Scratch) -> bool:
         """Embed blocks and tell whether all results are finite."""
         finite = True
         for block in blocks:
             finite &= self._norm(self._sum(call, block, scratch), scratch.norm)
         return finite
 
-    def _sum(self, call: _Call, block: _Block, scratch: _Scratch) -> Array:
+    def _sum(self, call: _Call, block: _Block, scratch: Scratch) -> Array:
         """Write (word + segment) + position into the rows of a block and return these, a view."""
         words, segments, rows, places, out = call
         first, last, start, end = block
@@ -229,38 +236,6 @@ class _Call(NamedTuple):
     rows: Array
     places: IntArray | None
     out: Array
-
-
-class _Scratch:
-    """Memory for one block at a time, used by one thread at a time."""
-
-    def __init__(self, rows: int, features: int) -> None:
-        self.norm = LayerNormWorkspace(rows, features)
-        self._shape = rows, features
-
-    @cached_property
-    def _rows(self) -> Array:
-        return np.empty(self._shape, np.float32)
-
-    @cached_property
-    def _halves(self) -> npt.NDArray[np.uint16]:
-        return np.empty(self._shape, np.uint16)
-
-    def gather(self, table: Table, ids: IntArray, out: Array) -> None:
-        """Write the rows of `table` that the ids name into `out` (n, H), widened."""
-        # "clip" because with "raise" NumPy gathers into a copy first; all ids are in range.
-        if table.itemsize == 4:
-            table.take(ids, 0, out, "clip")
-        else:
-            halves = self._halves[: len(out)].view(table.dtype)
-            table.take(ids, 0, halves, "clip")
-            widen_into(halves, out)
-
-    def rows_of(self, table: Table, ids: IntArray) -> Array:
-        """Return the rows (n, H) of `table` that the ids name, in memory that is used again."""
-        rows = self._rows[: len(ids)]
-        self.gather(table, ids, rows)
-        return rows
 
 
 def _pop(items: deque[Item]) -> Item | None:

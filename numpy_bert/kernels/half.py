@@ -20,6 +20,7 @@ _LEFT_OF_BFLOAT16 = np.array(16, np.uint32)
 # A sign that was extended to 32 bits fills the upper exponent bits too; these are without them.
 _SIGN_AND_VALUE = np.array(0x8FFFFFFF - (1 << 32), np.int32)
 _REBIAS = np.array(2.0**112, np.float32)  # 127 - 15
+_SUBNORMAL = np.array(2.0**-140, np.float32)
 
 
 def widen_into(stored: npt.NDArray[Any], out: Array) -> None:
@@ -39,7 +40,8 @@ def widen_into(stored: npt.NDArray[Any], out: Array) -> None:
         bits = out.view(np.uint32)
         np.copyto(bits, stored)
         np.left_shift(bits, _LEFT_OF_BFLOAT16, out=bits)
-    elif stored.dtype == np.float16 and _is_finite(stored):
+    elif stored.dtype == np.float16 and _is_finite(stored) and np.multiply(_SUBNORMAL, _REBIAS):
+        # Through float32's own subnormals, which this thread does not take for 0.
         signed = out.view(np.int32)
         np.copyto(signed, stored.view(np.int16))
         np.left_shift(signed, _LEFT_OF_FLOAT16, out=signed)

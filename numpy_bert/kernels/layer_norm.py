@@ -9,8 +9,9 @@ memory, where broadcasting a column over the rows costs twice as much as the ari
 
 A row's result is the same to the bit whatever stands beside it. Most passes are element-wise. The
 dot products (``vecdot``) go row by row; a matrix-vector product would add up in another order for
-another number of rows. The second term of each matrix product is exact (0, or b itself), so the
-sum is rounded alike in either order and with or without fused multiply-add.
+another number of rows. The matrix products have two terms, the second of them exact (0, or b
+itself): added in their order, as BLAS does, they are rounded alike with and without fused
+multiply-add, so that it does not matter which of its routines a number of rows leads to.
 """
 
 from __future__ import annotations

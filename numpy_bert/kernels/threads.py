@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from numpy_bert.errors import InputError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["get_num_threads", "in_threads", "set_num_threads"]
 
@@ -75,34 +77,60 @@ def get_num_threads() -> int:
     return _Pool.number
 
 
-def in_threads(lead: Callable[[], Result], assist: Callable[[], Result]) -> list[Result]:
-    """Run `lead` here and `assist` in every other thread at the same time; return the results.
+def in_threads(
+    lead: Callable[[], Result], assist: Callable[[], Result], helpers: int
+) -> list[Result]:
+    """Run `lead` here and `assist` in up to `helpers` threads beside it; return the results.
 
     They share out among themselves what there is to do, so that it is done whole however many
-    of them there are. The first exception is raised when all have ended.
+    of them there are. A helper that has not begun when `lead` ends (the threads may be busy with
+    another caller's work) is called off. The first exception is raised when all have ended.
     """
-    futures = _submit(assist, get_num_threads() - 1)
+    tickets, ended = (
+        deque(range(helpers)),
+        SimpleQueue[tuple[Result | None, BaseException | None]](),
+    )
+
+    def help_out() -> None:
+        try:
+            tickets.pop()
+        except IndexError:  # called off
+            return
+        try:
+            ended.put((assist(), None))
+        except BaseException as failure:  # noqa: BLE001
+            ended.put((None, failure))
+
+    _submit(help_out, helpers)
     try:
         results = [lead()]
     finally:
-        for future in futures:
-            future.exception()  # waits
-    return results + [future.result() for future in futures]
+        begun = helpers
+        with contextlib.suppress(IndexError):
+            while True:
+                tickets.pop()
+                begun -= 1
+        outcomes = [ended.get() for _ in range(begun)]
+    for result, failure in outcomes:
+        if failure is not None:
+            raise failure
+        results.append(result)  # type: ignore[arg-type]
+    return results
 
 
-def _submit(assist: Callable[[], Result], count: int) -> list[Future[Result]]:
-    """Start `assist` in `count` threads, or in fewer where the system gives no more."""
-    futures: list[Future[Result]] = []
-    if count:
-        with _Pool.lock:
-            if _Pool.helpers is None:
-                from concurrent.futures import ThreadPoolExecutor  # not at start-up: 4 ms
+def _submit(work: Callable[[], None], count: int) -> None:
+    """Start `work` in `count` threads, or in fewer where the system gives no more."""
+    if not count:
+        return
+    with _Pool.lock:
+        if _Pool.helpers is None:
+            from concurrent.futures import ThreadPoolExecutor  # not at start-up: 4 ms
 
-                _Pool.helpers = ThreadPoolExecutor(count, "numpy_bert")
-            # It fails where there are no more threads, and while the interpreter is ending.
-            with contextlib.suppress(RuntimeError):
-                futures.extend(_Pool.helpers.submit(assist) for _ in range(count))
-    return futures
+            _Pool.helpers = ThreadPoolExecutor(max(1, get_num_threads() - 1), "numpy_bert")
+        # It fails where there are no more threads, and while the interpreter is ending.
+        with contextlib.suppress(RuntimeError):
+            for _ in range(count):
+                _Pool.helpers.submit(work)
 
 
 def _default() -> int:

@@ -124,6 +124,8 @@ def read_header(header: bytes, size: int, where: str) -> dict[str, Entry]:
         raise CheckpointError(f"{where}: holds more than {_MOST_TENSORS:,} tensors.")
     members = decode_json(header, where=f"{where}: header", error=CheckpointError)
     _check_metadata(members.pop("__metadata__", {}), where)
+    if len(members) > _MOST_TENSORS:  # by another spelling of the letters
+        raise CheckpointError(f"{where}: holds more than {_MOST_TENSORS:,} tensors.")
     base = 8 + len(header)
     entries = {name: _entry(name, member, base, where) for name, member in members.items()}
     _check_extent(entries.values(), base, size, where)

@@ -176,11 +176,13 @@ class RemoteFile:
 
     def _check(self, answer: Any, start: int, stop: int) -> None:
         """Raise unless an answer's status and headers are those of the range, before its body."""
-        if urlsplit(self._commit.url(self.name)).scheme == "https" != answer.url.scheme:
+        hops = [hop.url for hop in (*answer.history, answer)]
+        open_ones = [url for url in hops if url.scheme != "https"]
+        if open_ones and urlsplit(self._commit.url(self.name)).scheme == "https":
             # No hash covers a part of a file: nothing but TLS protects it on its way.
             raise HubError(
-                f"{self.where}: the hub sent the request on to {quoted(answer.url)}, which is not "
-                "encrypted. Fetch it whole, which is checked against its hash: without "
+                f"{self.where}: the hub sent the request on to {quoted(open_ones[0])}, which is "
+                "not encrypted. Fetch it whole, which is checked against its hash: without "
                 "only='embeddings', on the command line without --only."
             )
         if answer.status_code == 200:

@@ -23,7 +23,7 @@ __all__ = ["BertModel"]
 class BertModel:
     """BERT, loaded. So far its input embedding; the encoder is the next floor.
 
-    Stateless: a call changes nothing, so threads can share a model.
+    A call changes nothing that another one could see, so threads can share a model.
 
     Attributes
     ----------

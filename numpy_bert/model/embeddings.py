@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, place, widen
-from numpy_bert.blocks.embeddings import EmbeddingsSteps, check_inputs, embeddings
+from numpy_bert.arrays import Array, place
+from numpy_bert.blocks.embeddings import (
+    EmbeddingsInputs,
+    EmbeddingsSteps,
+    check_inputs,
+    embeddings,
+)
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError, InputError
 from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
@@ -74,8 +77,8 @@ class BertEmbeddings:
             As in `numpy_bert.blocks.embeddings.embeddings`.
         out : ndarray of shape (B, T, H) in the model's dtype, C-contiguous, optional
             Where to write the result: a buffer that is used again saves the time in which the
-            system finds memory. It may not overlap `inputs_embeds`. After an error its content
-            is undefined.
+            system finds memory. It may overlap no other array. After an error its content is
+            undefined.
 
         Returns
         -------
@@ -96,19 +99,18 @@ class BertEmbeddings:
         True
         """
         arguments = (input_ids, token_type_ids, position_ids, inputs_embeds)
-        if self._kernel is None or rng is not None or keep is not None:
-            steps = self.steps(*arguments, rng=rng, keep=keep)
-            if out is None:
-                return steps.output
-            _check_out(out, steps.output.shape, steps.output.dtype, inputs_embeds)
-            np.copyto(out, steps.output)
-            return out
         inputs = check_inputs(self.parameters, *arguments)
         shape = inputs.words.shape[:2] + self.LayerNorm.weight.shape
+        if out is not None:
+            self._check_out(out, shape, inputs)
+        if self._kernel is None or rng is not None or keep is not None:
+            output = self.steps(*arguments, rng=rng, keep=keep).output
+            if out is None:
+                return output
+            np.copyto(out, output)
+            return out
         if out is None:
             out = np.empty(shape, np.float32)
-        else:
-            _check_out(out, shape, np.dtype(np.float32), inputs_embeds)
         if not self._kernel(*inputs, out):
             self.steps(*arguments)  # raises where it is a weight's fault
         return out
@@ -157,22 +159,33 @@ class BertEmbeddings:
             keep=keep,
         )
         if not np.isfinite(steps.output).all():
-            self._find_non_finite(steps)
+            given = (input_ids, token_type_ids, position_ids, inputs_embeds)
+            self._find_non_finite(steps, check_inputs(self.parameters, *given))
         return steps
 
-    def _find_non_finite(self, steps: EmbeddingsSteps) -> None:
-        """Name the first weight that is not finite; a caller's own NaN passes through."""
-        for key, stored in arrays_of(self.parameters, "embeddings."):
-            array = widen(stored, steps.output.dtype)
-            wrong = np.argwhere(~np.isfinite(array))
+    def _find_non_finite(self, steps: EmbeddingsSteps, inputs: EmbeddingsInputs) -> None:
+        """Name the first weight in use that is not finite; a caller's own rows pass through."""
+        batch, length = inputs.words.shape[:2]
+        given = inputs.words.ndim == 3
+        zeros, order = np.zeros((batch, length), np.intp), np.arange(length)[np.newaxis]
+        used = {
+            "word_embeddings": None if given else inputs.words,
+            "token_type_embeddings": zeros if inputs.segment_ids is None else inputs.segment_ids,
+            "position_embeddings": order if inputs.position_ids is None else inputs.position_ids,
+        }
+        for name, ids in used.items():
+            rows = getattr(steps, name)
+            wrong = np.argwhere(~np.isfinite(rows))
+            if ids is not None and len(wrong):
+                row, feature = ids[tuple(wrong[0][:2])], wrong[0][2]
+                where, value = place((int(row), int(feature))), rows[tuple(wrong[0])]
+                raise self._not_finite(f"embeddings.{name}.weight{where} = {value}")
+        for key, weight in arrays_of(self.parameters.LayerNorm, "embeddings.LayerNorm."):
+            wrong = np.argwhere(~np.isfinite(weight))
             if len(wrong):
-                first = tuple(int(i) for i in wrong[0])
-                raise CheckpointError(
-                    f"{self._source}: {key}{place(first)} = {array[first]}: this weight is not "
-                    "finite, so neither is the result. `numpy-bert inspect --check` lists all "
-                    "such tensors."
-                )
-        if np.isfinite(steps.word_embeddings).all():
+                feature = int(wrong[0][0])
+                raise self._not_finite(f"{key}{place((feature,))} = {weight[feature]}")
+        if not given:
             named = named_steps(steps, "embeddings")
             step = next(name for name, array in named if not np.isfinite(array).all())
             raise CheckpointError(
@@ -180,16 +193,23 @@ class BertEmbeddings:
                 f"{steps.output.dtype}; load with dtype='float64'."
             )
 
+    def _not_finite(self, what: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self._source}: {what}: this weight is not finite, so neither is the result. "
+            "`numpy-bert inspect --check` lists all such tensors."
+        )
 
-def _check_out(
-    out: Array, shape: tuple[int, ...], dtype: np.dtype[Any], given: npt.ArrayLike | None
-) -> None:
-    """Raise InputError unless a result can be written into `out`."""
-    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
-        is_array = isinstance(out, np.ndarray)
-        what = f"{out.dtype} of shape {out.shape}" if is_array else type(out).__name__
-        raise InputError(f"embeddings: out is {what}; {dtype} of shape {shape} was expected.")
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise InputError("embeddings: out must be C-contiguous and writeable.")
-    if isinstance(given, np.ndarray) and np.may_share_memory(out, given):
-        raise InputError("embeddings: out shares memory with inputs_embeds; give another array.")
+    def _check_out(self, out: Array, shape: tuple[int, ...], inputs: EmbeddingsInputs) -> None:
+        """Raise InputError unless a result can be written into `out`."""
+        dtype = self.LayerNorm.weight.dtype
+        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+            is_array = isinstance(out, np.ndarray)
+            what = f"{out.dtype} of shape {out.shape}" if is_array else type(out).__name__
+            raise InputError(f"embeddings: out is {what}; {dtype} of shape {shape} was expected.")
+        if not (out.flags.c_contiguous and out.flags.writeable):
+            raise InputError("embeddings: out must be C-contiguous and writeable.")
+        others = [*inputs, *(array for _, array in arrays_of(self.parameters))]
+        if any(array is not None and np.may_share_memory(out, array) for array in others):
+            raise InputError(
+                "embeddings: out shares memory with an argument or a weight; give another array."
+            )

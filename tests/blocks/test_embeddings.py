@@ -133,9 +133,15 @@ def test_a_buffer_that_does_not_fit_is_refused(model: BertModel, out: Any, messa
 def test_a_buffer_may_not_be_the_input(model: BertModel) -> None:
     rows = model.embeddings.word_embeddings(IDS)
     before = rows.copy()
-    with pytest.raises(InputError, match="out shares memory with inputs_embeds"):
+    shares = "^embeddings: out shares memory with an argument or a weight"
+    with pytest.raises(InputError, match=shares):
         model.embeddings(inputs_embeds=rows, out=rows)
     assert np.array_equal(rows, before)
+    memory = np.zeros(B * T * H, np.float32)
+    ids = memory[: 2 * B * T].view(np.int64).reshape(B, T)
+    for arguments in ((ids,), (IDS, ids), (IDS, SEGMENTS, ids)):
+        with pytest.raises(InputError, match=shares):
+            model.embeddings(*arguments, out=memory.reshape(B, T, H))
 
 
 def test_a_row_is_the_same_alone_in_a_batch_and_padded(model: BertModel) -> None:  # F13
@@ -251,6 +257,25 @@ def test_a_weight_that_is_not_finite_is_found_and_named(
     if index == (5, 2) and "word" in key:
         # A row that is not used is not read, and disturbs nobody.
         assert np.isfinite(model.embeddings(np.full((1, 7), 6))).all()
+
+
+def test_only_weights_in_use_are_blamed(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    tensors["embeddings.word_embeddings.weight"][6, 3] = np.nan
+    tensors["embeddings.word_embeddings.weight"][7, 1] = np.inf
+    tensors["embeddings.position_embeddings.weight"][9, 2] = -np.inf
+    model = BertModel.from_pretrained(write_checkpoint(tmp_path / "bad", tensors))
+    with pytest.raises(CheckpointError, match=r"word_embeddings\.weight\[7, 1\] = inf:"):
+        model.embeddings([[1, 7]])
+    with pytest.raises(CheckpointError, match=r"position_embeddings\.weight\[9, 2\] = -inf:"):
+        model.embeddings([[1, 2]], position_ids=[[3, 9]])
+    rows = np.full((1, 3, H), np.nan, np.float32)
+    assert np.isnan(model.embeddings(inputs_embeds=rows)).all()
+    rows[:] = 3e38
+    rows[0, 1, 1] = np.float32(3.4e38)
+    tensors["embeddings.token_type_embeddings.weight"][0] = 1e37
+    large = BertModel.from_pretrained(write_checkpoint(tmp_path / "large", tensors))
+    assert not np.isfinite(large.embeddings(inputs_embeds=rows)).all()  # the caller's own doing
 
 
 def test_a_sum_that_overflows_says_so(tmp_path: Path) -> None:

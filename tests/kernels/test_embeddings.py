@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,18 +140,18 @@ def test_a_large_call_is_shared_out_and_a_small_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = loaded(tmp_path, features=384)
-    set_num_threads(2)
-    calls = []
+    set_num_threads(7)
+    calls: list[int] = []
 
-    def count(lead: Any, assist: Any) -> Any:
-        calls.append(lead)
+    def count(lead: Any, assist: Any, helpers: int) -> Any:
+        calls.append(helpers)
         return [assist(), lead()]
 
     monkeypatch.setattr(kernels, "in_threads", count)
     model.embeddings(np.zeros((107, 19), int))
     assert not calls
     model.embeddings(np.zeros((108, 19), int))  # 2,052 rows of 384: 8 blocks of 256
-    assert len(calls) == 1
+    assert calls == [2]  # three shares, one of them for the calling thread
 
 
 @pytest.mark.parametrize("change", ["transposed table", "float64 table"])
@@ -170,6 +171,38 @@ def test_parameters_of_another_kind_are_left_to_the_readable_code(
     assert not fits(other.parameters)
     ids = RNG.integers(0, 61, (3, 7))
     assert other(ids).tobytes() == model.embeddings.steps(ids).output.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(0, 7), (3, 0), (0, 0)])
+def test_nothing_is_embedded_as_nothing(tmp_path: Path, shape: tuple[int, int]) -> None:
+    model = loaded(tmp_path)
+    ids = np.zeros(shape, int)
+    for positions in (None, ids, ids[:1] if len(ids) else None):
+        found = model.embeddings(ids, ids, positions)
+        assert found.shape == (*shape, 24) == model.embeddings.steps(ids).output.shape
+
+
+def test_an_interrupt_ends_the_others_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = loaded(tmp_path)
+    set_num_threads(2)
+    kernel = in_blocks(model, 1)
+    left = []
+
+    def interrupted(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    def slow(call: Any, block: Any, scratch: Any) -> Any:
+        left.append(block)
+        time.sleep(0.01)
+        return call.out[block[0] : block[1]]
+
+    monkeypatch.setattr(kernel, "_embed", interrupted)
+    monkeypatch.setattr(kernel, "_sum", slow)
+    monkeypatch.setattr(kernel, "_norm", interrupted)
+    ids = np.zeros((500, 19), int)
+    with pytest.raises(KeyboardInterrupt):
+        kernel(ids, None, None, np.empty((500, 19, 24), np.float32))
+    assert len(left) < 20
 
 
 def test_it_works_where_numpy_is_set_to_raise(tmp_path: Path) -> None:

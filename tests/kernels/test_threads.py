@@ -33,7 +33,7 @@ def test_work_runs_in_every_thread_at_the_same_time(n: int) -> None:
         together.wait()  # passes only when all are there
         return threading.get_ident()
 
-    found = in_threads(work, work)
+    found = in_threads(work, work, n - 1)
     assert len(set(found)) == n
     assert threading.get_ident() in found
 
@@ -46,20 +46,63 @@ def test_a_number_of_threads_is_a_whole_number_from_1(n: Any) -> None:
 
 def test_an_error_of_any_thread_is_raised_when_all_have_ended() -> None:
     set_num_threads(3)
-    ended = []
+    ended: list[int] = []
+    begun = threading.Semaphore(0)
 
     def right() -> None:
+        begun.release()
         ended.append(threading.get_ident())
 
-    def wrong() -> None:
+    def wait_then_fail() -> None:
+        for _ in range(2):
+            assert begun.acquire(timeout=20)
         raise ZeroDivisionError
 
+    def wrong() -> None:
+        begun.release()
+        raise ZeroDivisionError
+
+    def wait_then_end() -> None:
+        assert begun.acquire(timeout=20)
+        ended.append(threading.get_ident())
+
     with pytest.raises(ZeroDivisionError):
-        in_threads(wrong, right)
+        in_threads(wait_then_fail, right, 2)
     assert len(ended) == 2
     with pytest.raises(ZeroDivisionError):
-        in_threads(right, wrong)
+        in_threads(wait_then_end, wrong, 1)
     assert ended[2:] == [threading.get_ident()]
+
+
+def test_a_helper_that_has_not_begun_is_called_off() -> None:
+    set_num_threads(2)
+    busy, free, seen = threading.Event(), threading.Event(), []
+
+    def occupy() -> None:
+        busy.set()
+        assert free.wait(timeout=20)
+
+    def lead() -> None:
+        assert busy.wait(timeout=20)
+
+    other = threading.Thread(target=lambda: in_threads(lead, occupy, 1))
+    other.start()
+    assert busy.wait(timeout=20)
+    assert in_threads(lambda: "alone", lambda: seen.append("late"), 1) == ["alone"]
+    free.set()
+    other.join(timeout=20)
+    set_num_threads(1)  # the pool ends when its queue is empty
+    assert not seen
+
+
+def test_threads_that_cannot_be_started_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_num_threads(3)
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert in_threads(lambda: 1, lambda: 2, 2) == [1]
 
 
 def child(code: str, **variables: str) -> subprocess.CompletedProcess[str]:

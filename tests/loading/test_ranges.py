@@ -420,10 +420,13 @@ def test_encrypted_requests_are_not_sent_on_unencrypted() -> None:
     ]:
         url = f"{sent}://hub.example/f"
         file._commit = SimpleNamespace(url=lambda _, url=url: url)  # type: ignore[assignment]
-        place = SimpleNamespace(scheme=answered)
-        answer = SimpleNamespace(url=place, status_code=206, headers=ranged)
-        if refused:
-            with pytest.raises(HubError, match=r"not encrypted\. Fetch it whole"):
+        first, last = (SimpleNamespace(url=SimpleNamespace(scheme=s)) for s in (answered, sent))
+        for hops in ([first], [first, last], [last, first]):
+            answer = SimpleNamespace(
+                url=hops[-1].url, history=hops[:-1], status_code=206, headers=ranged
+            )
+            if refused:
+                with pytest.raises(HubError, match=r"not encrypted\. Fetch it whole"):
+                    file._check(answer, 2, 5)
+            else:
                 file._check(answer, 2, 5)
-        else:
-            file._check(answer, 2, 5)

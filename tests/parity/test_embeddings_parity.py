@@ -13,6 +13,7 @@ import transformers
 
 from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.arrays import Array
+from numpy_bert.kernels.half import widen_into
 from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
 from numpy_bert.ops.dropout import draw_keep, dropout
 from numpy_bert.ops.layer_norm import layer_norm
@@ -246,3 +247,16 @@ def test_what_transformers_saves_is_read(tmp_path: Path) -> None:
     with torch.no_grad():
         theirs = model.bert.embeddings(torch.from_numpy(ids)).numpy()
     assert np.abs(ours.embeddings(ids) - theirs).max() < 1e-6
+
+
+def test_half_tables_are_exact_where_torch_flushes_subnormals_to_zero() -> None:
+    stored = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    stored = stored[np.isfinite(stored)]
+    expected = stored.astype(np.float32)
+    found = np.empty_like(expected)
+    assert torch.set_flush_denormal(True)
+    try:
+        widen_into(stored, found)
+    finally:
+        torch.set_flush_denormal(False)
+    assert found.tobytes() == expected.tobytes()
