@@ -31,6 +31,8 @@ _Block = tuple[int, int, int, int]
 # NumPy's warnings off, also where the caller's own settings would raise.
 _SILENT = np.errstate(all="ignore")
 
+# Shares of work from which on threads pay: waking one takes some tenths of a millisecond.
+_THREADED = 8
 # Workspaces of either size that are kept for the next call.
 _KEPT = 8
 # Bytes of a block, which with its scale and its shift passes through a core's second-level cache.
@@ -60,7 +62,7 @@ class EmbeddingsKernel:
     eps : float
         Of LayerNorm.
     rows : int, optional
-        Of a block. Threads share the work from eight blocks on.
+        Of a block. Threads share the work from 32 blocks on.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class EmbeddingsKernel:
         given = words.ravel() if words.ndim == 2 else words.reshape(-1, features)
         call = _Call(given, segments, rows, places, out.reshape(-1, features))
         whole = (0, batch * length, 0, length)
-        if batch * length < 2 * self._share or get_num_threads() == 1:
+        if batch * length < _THREADED * self._share or get_num_threads() == 1:
             return self._alone(call, _cut(whole, self._rows))
         shares, summed = deque(_cut(whole, self._share)), deque[_Block]()
 

@@ -77,7 +77,7 @@ class BertEmbeddings:
             As in `numpy_bert.blocks.embeddings.embeddings`.
         out : ndarray of shape (B, T, H) in the model's dtype, C-contiguous, optional
             Where to write the result: a buffer that is used again saves the time in which the
-            system finds memory. It may overlap no other array. After an error its content is
+            system finds memory. It may overlap no other argument. After an error its content is
             undefined.
 
         Returns
@@ -208,8 +208,7 @@ class BertEmbeddings:
             raise InputError(f"embeddings: out is {what}; {dtype} of shape {shape} was expected.")
         if not (out.flags.c_contiguous and out.flags.writeable):
             raise InputError("embeddings: out must be C-contiguous and writeable.")
-        others = [*inputs, *(array for _, array in arrays_of(self.parameters))]
-        if any(array is not None and np.may_share_memory(out, array) for array in others):
+        if any(array is not None and np.may_share_memory(out, array) for array in inputs):
             raise InputError(
-                "embeddings: out shares memory with an argument or a weight; give another array."
+                "embeddings: out shares memory with another argument; give another array."
             )

@@ -37,7 +37,7 @@ def loaded(folder: Path, *, features: int = 24, stored: str = "F32") -> BertMode
 
 
 def in_blocks(model: BertModel, rows: int) -> EmbeddingsKernel:
-    """Return the model's kernel, working in blocks of `rows` rows, in threads from 8 of them."""
+    """Return the model's kernel, working in blocks of `rows` rows, in threads from 32 of them."""
     parameters = model.embeddings.parameters
     assert fits(parameters)
     return EmbeddingsKernel(parameters, eps=model.config.layer_norm_eps, rows=rows)
@@ -148,10 +148,12 @@ def test_a_large_call_is_shared_out_and_a_small_one_is_not(
         return [assist(), lead()]
 
     monkeypatch.setattr(kernels, "in_threads", count)
-    model.embeddings(np.zeros((107, 19), int))
+    model.embeddings(np.zeros((431, 19), int))
     assert not calls
-    model.embeddings(np.zeros((108, 19), int))  # 2,052 rows of 384: 8 blocks of 256
-    assert calls == [2]  # three shares, one of them for the calling thread
+    model.embeddings(np.zeros((432, 19), int))  # 8,208 rows of 384: 32 blocks of 256
+    set_num_threads(20)
+    model.embeddings(np.zeros((432, 19), int))
+    assert calls == [6, 8]  # there are nine shares, one of them for the calling thread
 
 
 @pytest.mark.parametrize("change", ["transposed table", "float64 table"])
