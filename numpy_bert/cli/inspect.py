@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from numpy_bert.cli.source import source_options
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import quoted
-from numpy_bert.loading.cache import MODEL_FILES
+from numpy_bert.loading.cache import MODEL_FILES, is_part
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.keys import BUFFERS
@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
     report = _report(folder, config, checkpoint, problems)
     show(json.dumps(report) if options.json else _as_page(report))
     # Last, so that a checkpoint that does not fit its config is still listed.
-    check_weights(checkpoint, config, np.dtype("float32"))
+    only: Literal["embeddings"] | None = "embeddings" if is_part(folder) else None
+    check_weights(checkpoint, config, np.dtype("float32"), only=only)
     return 1 if problems else 0
 
 

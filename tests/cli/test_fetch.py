@@ -73,6 +73,8 @@ def test_only_the_embeddings(
         out, err = capsys.readouterr()
         assert "embeddings.sum  (1, 3, 128)" in out
         assert err == ""
+    assert main(["inspect", str(folder), "--check"]) == 0
+    assert "checked: no problem found" in capsys.readouterr().out
     assert main(["fetch", REPO, "--only", "embeddings", "--offline"]) == 0
     assert capsys.readouterr().out == f"{folder}\n"
     assert main(["fetch", REPO, "--offline"]) == 1
