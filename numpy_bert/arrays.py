@@ -31,6 +31,7 @@ __all__ = [
     "as_dtype",
     "as_floats",
     "as_ids",
+    "as_mask",
     "check_ids",
     "largest",
     "place",
@@ -100,6 +101,38 @@ def as_ids(value: npt.ArrayLike, *, name: str) -> IntArray:
         what = "an empty list has no dtype" if array.size == 0 else f"dtype {array.dtype}"
         raise InputError(f"{name}: {what}; an array of integers was expected.")
     return array
+
+
+def as_mask(value: npt.ArrayLike, shape: tuple[int, int], *, name: str) -> BoolArray:
+    """Return an attention mask of integers or booleans as booleans; True where a token is.
+
+    Raises
+    ------
+    InputError
+        If it is of another shape, or holds anything but 0 and 1: a mask that is meant to be added
+        to the scores, or of another framework's kind, is not taken for one.
+
+    Examples
+    --------
+    >>> as_mask([[1, 1, 0]], (1, 3), name="attention_mask")
+    array([[ True,  True, False]])
+    """
+    mask = as_array(value, name)
+    if mask.shape != shape:
+        raise InputError(
+            f"{name}: has shape {mask.shape}; {shape} was expected, a value for each token."
+        )
+    if mask.dtype.kind == "b":
+        return mask
+    if mask.dtype.kind not in "iu" and mask.size:
+        raise InputError(f"{name}: dtype {mask.dtype}; integers or booleans were expected.")
+    wrong = np.argwhere((mask != 0) & (mask != 1))
+    if len(wrong):
+        first = tuple(int(i) for i in wrong[0])
+        raise InputError(
+            f"{name}{place(first)} = {mask[first]}; 1 for a token, 0 for padding was expected."
+        )
+    return mask.astype(np.bool_)
 
 
 def check_ids(ids: IntArray, rows: int, *, name: str, table: str) -> npt.NDArray[np.intp]:

@@ -157,10 +157,10 @@ class BertPoolerParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertParameters:
-    """A BertModel. Many published encoders ship without a pooler."""
+    """A BertModel. Many published encoders ship without a pooler; an embedding can stand alone."""
 
     embeddings: BertEmbeddingsParameters
-    encoder: BertEncoderParameters
+    encoder: BertEncoderParameters | None
     pooler: BertPoolerParameters | None
 
 

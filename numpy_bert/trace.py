@@ -27,8 +27,9 @@ def named_steps(steps: object, prefix: str) -> Iterator[tuple[str, npt.NDArray[A
     steps : dataclass
         What a readable forward returns; nested steps are walked.
     prefix : str
-        The block's own name. A field called ``output`` is what the block's module returns, so it
-        bears the prefix alone; a field that is None (a mask that was not drawn) is left out.
+        The block's own name; "" for a whole model. A field called ``output`` is what the block's
+        module returns, so it bears the prefix alone (and its own name first, where it is a part
+        with steps). A field that is None (a mask that was not drawn) is left out.
 
     Examples
     --------
@@ -40,9 +41,16 @@ def named_steps(steps: object, prefix: str) -> Iterator[tuple[str, npt.NDArray[A
     """
     for field in fields(steps):  # type: ignore[arg-type]
         value = getattr(steps, field.name)
-        name = prefix if field.name == "output" else f"{prefix}.{field.name}"
-        if is_dataclass(value):
+        name = f"{prefix}.{field.name}" if prefix else field.name
+        if isinstance(value, tuple):
+            for index, item in enumerate(value):
+                yield from named_steps(item, f"{name}.{index}")
+        elif is_dataclass(value):
             yield from named_steps(value, name)
+            if field.name == "output":
+                yield prefix, value.output  # type: ignore[union-attr]
+        elif field.name == "output":
+            yield prefix, value
         elif value is not None:
             yield name, value
 

@@ -104,6 +104,7 @@ def test_the_demo_has_every_key_and_no_other() -> None:
 def test_what_is_built_is_found_at_its_path() -> None:
     tensors = random_tensors()
     parameters = build(BertParameters, CONFIG, tensors.__getitem__, "")
+    assert parameters.encoder is not None
     assert len(parameters.encoder.layer) == 2
     layer = parameters.encoder.layer[1]
     pairs: list[tuple[StoredArray, str]] = [

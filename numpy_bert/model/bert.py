@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import StoredArray, as_dtype
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_dtype, as_mask
+from numpy_bert.blocks.embeddings import EmbeddingsSteps, check_inputs
+from numpy_bert.blocks.encoder import EncoderSteps, PoolerSteps, encoder, pooler
 from numpy_bert.config import BertConfig
-from numpy_bert.loading.cache import MODEL_FILES
-from numpy_bert.loading.checkpoint import open_checkpoint
-from numpy_bert.loading.hub import find
-from numpy_bert.loading.weights import LoadingInfo, check_weights, read_table, read_weight
+from numpy_bert.errors import InputError
+from numpy_bert.loading.weights import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
-from numpy_bert.parameters import BertEmbeddingsParameters, build
+from numpy_bert.model.loaded import load
+from numpy_bert.model.outputs import BertModelOutput
+from numpy_bert.parameters import BertEncoderParameters, BertParameters
 
-__all__ = ["BertModel"]
+__all__ = ["BertModel", "BertSteps"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertSteps:
+    """Every intermediate of a BertModel; `pooler` is None where the checkpoint has none."""
+
+    embeddings: EmbeddingsSteps
+    encoder: EncoderSteps
+    pooler: PoolerSteps | None
 
 
 class BertModel:
-    """BERT, loaded. So far its input embedding; the encoder is the next floor.
+    """BERT, loaded: embedding, encoder and pooler.
 
     A call changes nothing that another one could see, so threads can share a model.
 
@@ -29,6 +41,8 @@ class BertModel:
     ----------
     config : BertConfig
         Sizes and settings.
+    parameters : BertParameters
+        The weights, named as in transformers.
     embeddings : BertEmbeddings
         The input embedding.
     loading_info : LoadingInfo
@@ -38,22 +52,20 @@ class BertModel:
     --------
     >>> from numpy_bert import BertModel
     >>> model = BertModel.from_pretrained("demo")
-    >>> model.config.hidden_size
-    128
+    >>> model([[2, 5, 3]]).last_hidden_state.shape
+    (1, 3, 128)
     >>> model.loading_info.unexpected_keys[0]
     'cls.predictions.bias'
     """
 
     def __init__(
-        self,
-        config: BertConfig,
-        embeddings_parameters: BertEmbeddingsParameters,
-        loading_info: LoadingInfo,
+        self, config: BertConfig, parameters: BertParameters, loading_info: LoadingInfo
     ) -> None:
         self.config = config
+        self.parameters = parameters
         self.loading_info = loading_info
         source = ", ".join(loading_info.files)
-        self.embeddings = BertEmbeddings(embeddings_parameters, config, source)
+        self.embeddings = BertEmbeddings(parameters.embeddings, config, source)
 
     @classmethod
     def from_pretrained(
@@ -92,26 +104,155 @@ class BertModel:
         ConfigError, CheckpointError
             Naming the file, the field or the tensors.
         """
-        wanted = as_dtype(dtype)
-        folder = find(
+        loaded = load(
             name_or_path,
-            needs=MODEL_FILES,
+            dtype=as_dtype(dtype),
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
             only=only,
+            mmap=mmap,
         )
-        config = BertConfig.from_json_file(folder / "config.json")
-        checkpoint = open_checkpoint(folder)
-        info = check_weights(checkpoint, config, wanted, only=only)
+        return cls(loaded.config, loaded.parameters, loaded.info)
 
-        def get(key: str) -> StoredArray:
-            read = read_table if key.endswith("_embeddings.weight") else read_weight
-            return read(checkpoint.tensors[key], wanted, mapped=mmap)
+    def __call__(
+        self,
+        input_ids: npt.ArrayLike | None = None,
+        attention_mask: npt.ArrayLike | None = None,
+        token_type_ids: npt.ArrayLike | None = None,
+        position_ids: npt.ArrayLike | None = None,
+        inputs_embeds: npt.ArrayLike | None = None,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> BertModelOutput:
+        """Run the model.
 
-        parameters = build(BertEmbeddingsParameters, config, get, "embeddings.")
-        return cls(config, parameters, info)
+        Parameters
+        ----------
+        input_ids, token_type_ids, position_ids, inputs_embeds
+            As in `numpy_bert.blocks.embeddings.embeddings`.
+        attention_mask : array_like of int or bool, shape (B, T), optional
+            1 where a token is, 0 where padding is, anywhere in a row; all 1 by default.
+        output_hidden_states, output_attentions : bool
+            Whether to return every layer's output, and the probabilities of its attention.
+        rng : numpy.random.Generator, optional
+            Turns dropout on, wherever BERT has it, and draws its masks.
+
+        Returns
+        -------
+        BertModelOutput
+            last_hidden_state, pooler_output, hidden_states, attentions.
+
+        Raises
+        ------
+        InputError
+            Naming the argument, the place, the value and the limit.
+        CheckpointError
+            If the result is not finite because a weight is not; the weight is named.
+        """
+        steps = self.steps(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, rng=rng
+        )
+        layers = steps.encoder.layer
+        states = (steps.embeddings.output, *(layer.output.output for layer in layers))
+        return BertModelOutput(
+            last_hidden_state=steps.encoder.output,
+            pooler_output=None if steps.pooler is None else steps.pooler.output,
+            hidden_states=states if output_hidden_states else None,
+            attentions=tuple(layer.attention.self.probs for layer in layers)
+            if output_attentions
+            else None,
+        )
+
+    @np.errstate(all="ignore")
+    def steps(
+        self,
+        input_ids: npt.ArrayLike | None = None,
+        attention_mask: npt.ArrayLike | None = None,
+        token_type_ids: npt.ArrayLike | None = None,
+        position_ids: npt.ArrayLike | None = None,
+        inputs_embeds: npt.ArrayLike | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> BertSteps:
+        """Return every intermediate of the model, computed by the readable code.
+
+        Parameters and errors as of a call.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertModel
+        >>> model = BertModel.from_pretrained("demo")
+        >>> model.steps([[2, 5, 3]]).encoder.layer[1].attention.self.probs.shape
+        (1, 2, 3, 3)
+        """
+        encoder_parameters = self._encoder_parameters()
+        arguments = (input_ids, token_type_ids, position_ids, inputs_embeds)
+        inputs = check_inputs(self.parameters.embeddings, *arguments)
+        mask = _mask(attention_mask, inputs.words.shape[:2])
+        embedded = self.embeddings.steps(*arguments, rng=rng)
+        encoded = encoder(encoder_parameters, embedded.output, mask, config=self.config, rng=rng)
+        head = self.parameters.pooler
+        has_tokens = head is not None and inputs.words.shape[1] > 0
+        return BertSteps(
+            embeddings=embedded,
+            encoder=encoded,
+            pooler=pooler(head, encoded.output) if head is not None and has_tokens else None,
+        )
+
+    @np.errstate(all="ignore")
+    def packed(
+        self,
+        input_ids: IntArray,
+        lengths: IntArray,
+        token_type_ids: IntArray | None = None,
+    ) -> Array:
+        """Run embedding and encoder over sequences that stand one after another, without padding.
+
+        Parameters
+        ----------
+        input_ids : ndarray of shape (N,), int
+            The token ids of all sequences.
+        lengths : ndarray of shape (B,), int
+            Tokens of each sequence, from 1; their sum is N. Sequences of equal length that stand
+            together are computed together, so sort by length.
+        token_type_ids : ndarray of shape (N,), int, optional
+            All 0 by default.
+
+        Returns
+        -------
+        ndarray of shape (N, H)
+            The last hidden state of every token.
+
+        Raises
+        ------
+        InputError, CheckpointError
+            As of a call.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertModel
+        >>> model = BertModel.from_pretrained("demo")
+        >>> model.packed(np.array([2, 3, 2, 5, 3]), np.array([2, 3])).shape
+        (5, 128)
+        """
+        parts, start = [], 0
+        ends = [*(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+        for first, last in zip([0, *ends[:-1]], ends, strict=True):
+            length = int(lengths[first]) if len(lengths) else 0
+            stop = start + (last - first) * length
+            ids = input_ids[start:stop].reshape(last - first, length)
+            types = None
+            if token_type_ids is not None:
+                types = token_type_ids[start:stop].reshape(last - first, length)
+            parts.append(
+                self.steps(ids, token_type_ids=types).encoder.output.reshape(stop - start, -1)
+            )
+            start = stop
+        return np.concatenate(parts)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -121,3 +262,19 @@ class BertModel:
     def eval(self) -> BertModel:
         """Return the model itself: dropout is off in every call without `rng` or `keep`."""
         return self
+
+    def _encoder_parameters(self) -> BertEncoderParameters:
+        """Return the encoder's parameters; raise InputError where only a part was loaded."""
+        if self.parameters.encoder is None:
+            raise InputError(
+                "model: loaded with only='embeddings'; load the whole to run the encoder."
+            )
+        return self.parameters.encoder
+
+
+def _mask(attention_mask: npt.ArrayLike | None, shape: tuple[int, ...]) -> BoolArray | None:
+    """Return the checked mask, None where nothing is masked."""
+    if attention_mask is None:
+        return None
+    mask = as_mask(attention_mask, shape[:2], name="attention_mask")  # type: ignore[arg-type]
+    return None if mask.all() else mask

@@ -1,0 +1,70 @@
+"""What a model returns: named fields that also index like a tuple and like a dict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from numpy_bert.arrays import Array
+
+__all__ = ["BertModelOutput", "ModelOutput"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ModelOutput:
+    """Base of all outputs; a field that is None is not there when one indexes or iterates.
+
+    As transformers' ModelOutput: ``output[0]`` and ``output[:2]`` are the tuple's,
+    ``output["logits"]`` the dict's, ``output.logits`` the attribute.
+    """
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the fields that are there."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the fields that are there, in order."""
+        return tuple(getattr(self, name) for name in self.keys())
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Yield name and value of the fields that are there."""
+        return ((name, getattr(self, name)) for name in self.keys())
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if not isinstance(key, str):
+            return self.to_tuple()[key]
+        if key not in self.keys():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertModelOutput(ModelOutput):
+    """What a BertModel returns.
+
+    Attributes
+    ----------
+    last_hidden_state : ndarray of shape (B, T, H)
+        Of the last layer.
+    pooler_output : ndarray of shape (B, H), or None
+        Of the pooler; None where the checkpoint has none.
+    hidden_states : tuple of ndarray of shape (B, T, H), or None
+        The embedding's output, then each layer's, if they were asked for.
+    attentions : tuple of ndarray of shape (B, A, T, T), or None
+        The probabilities of each layer, if they were asked for.
+    """
+
+    last_hidden_state: Array
+    pooler_output: Array | None = None
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None

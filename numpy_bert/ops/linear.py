@@ -1,0 +1,52 @@
+"""The dense layer."""
+
+from __future__ import annotations
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import InputError
+
+__all__ = ["linear"]
+
+
+def linear(x: Array, weight: Array, bias: Array) -> Array:
+    """Multiply the last axis by a matrix as checkpoints store it, and add a bias.
+
+    Parameters
+    ----------
+    x : ndarray of shape (..., in), float32 or float64
+        Never modified.
+    weight : ndarray of shape (out, in), dtype of `x`
+        The matrix, a row for each output feature.
+    bias : ndarray of shape (out,), dtype of `x`
+        Added to every row.
+
+    Returns
+    -------
+    ndarray of shape (..., out)
+        ``x @ weight.T + bias``.
+
+    Raises
+    ------
+    InputError
+        If the shapes or dtypes do not fit each other.
+
+    References
+    ----------
+    .. [1] torch.nn.functional.linear, whose layout of `weight` this is.
+
+    Examples
+    --------
+    >>> linear(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([0.0, 0.5]))
+    array([[1. , 3.5]])
+    """
+    if weight.ndim != 2 or weight.shape[1:] != x.shape[-1:] or weight.dtype != x.dtype:
+        raise InputError(
+            f"linear: weight is {weight.dtype} of shape {weight.shape}; {x.dtype} of shape "
+            f"(out, {x.shape[-1] if x.ndim else '...'}) was expected, as the last axis of x."
+        )
+    if bias.shape != weight.shape[:1] or bias.dtype != x.dtype:
+        raise InputError(
+            f"linear: bias is {bias.dtype} of shape {bias.shape}; {x.dtype} of shape "
+            f"{weight.shape[:1]} was expected, a value for each row of weight."
+        )
+    return x @ weight.T + bias
