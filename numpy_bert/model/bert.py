@@ -16,9 +16,11 @@ from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.loading.weights import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
+from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load
 from numpy_bert.model.outputs import BertModelOutput
 from numpy_bert.parameters import BertEncoderParameters, BertParameters
+from numpy_bert.trace import named_steps
 
 __all__ = ["BertModel", "BertSteps"]
 
@@ -137,7 +139,8 @@ class BertModel:
         attention_mask : array_like of int or bool, shape (B, T), optional
             1 where a token is, 0 where padding is, anywhere in a row; all 1 by default.
         output_hidden_states, output_attentions : bool
-            Whether to return every layer's output, and the probabilities of its attention.
+            Whether to return every layer's output, and the weights of its attention: what the
+            values are multiplied by, after dropout where that is on.
         rng : numpy.random.Generator, optional
             Turns dropout on, wherever BERT has it, and draws its masks.
 
@@ -162,7 +165,7 @@ class BertModel:
             last_hidden_state=steps.encoder.output,
             pooler_output=None if steps.pooler is None else steps.pooler.output,
             hidden_states=states if output_hidden_states else None,
-            attentions=tuple(layer.attention.self.probs for layer in layers)
+            attentions=tuple(layer.attention.self.dropout.output for layer in layers)
             if output_attentions
             else None,
         )
@@ -196,12 +199,17 @@ class BertModel:
         embedded = self.embeddings.steps(*arguments, rng=rng)
         encoded = encoder(encoder_parameters, embedded.output, mask, config=self.config, rng=rng)
         head = self.parameters.pooler
-        has_tokens = head is not None and inputs.words.shape[1] > 0
-        return BertSteps(
-            embeddings=embedded,
-            encoder=encoded,
-            pooler=pooler(head, encoded.output) if head is not None and has_tokens else None,
+        has_tokens = inputs.words.shape[1] > 0
+        pooled = pooler(head, encoded.output) if head is not None and has_tokens else None
+        steps = BertSteps(embeddings=embedded, encoder=encoded, pooler=pooled)
+        check_finite(
+            (encoded.output, None if pooled is None else pooled.output),
+            {"encoder.": encoder_parameters, "pooler.": head},
+            steps=named_steps(steps, ""),
+            source=", ".join(self.loading_info.files),
+            given=not np.isfinite(embedded.output).all(),
         )
+        return steps
 
     @np.errstate(all="ignore")
     def packed(
@@ -239,7 +247,7 @@ class BertModel:
         >>> model.packed(np.array([2, 3, 2, 5, 3]), np.array([2, 3])).shape
         (5, 128)
         """
-        parts, start = [], 0
+        parts, start, features = [], 0, self.config.hidden_size
         ends = [*(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
         for first, last in zip([0, *ends[:-1]], ends, strict=True):
             length = int(lengths[first]) if len(lengths) else 0
@@ -249,7 +257,7 @@ class BertModel:
             if token_type_ids is not None:
                 types = token_type_ids[start:stop].reshape(last - first, length)
             parts.append(
-                self.steps(ids, token_type_ids=types).encoder.output.reshape(stop - start, -1)
+                self.steps(ids, token_type_ids=types).encoder.output.reshape(stop - start, features)
             )
             start = stop
         return np.concatenate(parts)

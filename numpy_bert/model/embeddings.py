@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, place
+from numpy_bert.arrays import Array
 from numpy_bert.blocks.embeddings import (
     EmbeddingsInputs,
     EmbeddingsSteps,
@@ -13,10 +13,11 @@ from numpy_bert.blocks.embeddings import (
     embeddings,
 )
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import CheckpointError, InputError
+from numpy_bert.errors import InputError
 from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
+from numpy_bert.model.faults import check_finite
 from numpy_bert.model.modules import Dropout, Embedding, LayerNorm
-from numpy_bert.parameters import BertEmbeddingsParameters, arrays_of
+from numpy_bert.parameters import BertEmbeddingsParameters
 from numpy_bert.trace import named_steps
 
 __all__ = ["BertEmbeddings"]
@@ -160,43 +161,27 @@ class BertEmbeddings:
         )
         if not np.isfinite(steps.output).all():
             given = (input_ids, token_type_ids, position_ids, inputs_embeds)
-            self._find_non_finite(steps, check_inputs(self.parameters, *given))
+            self._check_finite(steps, check_inputs(self.parameters, *given))
         return steps
 
-    def _find_non_finite(self, steps: EmbeddingsSteps, inputs: EmbeddingsInputs) -> None:
-        """Name the first weight in use that is not finite; a caller's own rows pass through."""
-        batch, length = inputs.words.shape[:2]
+    def _check_finite(self, steps: EmbeddingsSteps, inputs: EmbeddingsInputs) -> None:
+        """Blame the first weight in use that is not finite; a caller's own rows pass through."""
+        length = inputs.words.shape[1]
         given = inputs.words.ndim == 3
-        zeros, order = np.zeros((batch, length), np.intp), np.arange(length)[np.newaxis]
-        used = {
-            "word_embeddings": None if given else inputs.words,
-            "token_type_embeddings": zeros if inputs.segment_ids is None else inputs.segment_ids,
-            "position_embeddings": order if inputs.position_ids is None else inputs.position_ids,
+        first, order = np.zeros(1, np.intp), np.arange(length)
+        segments, positions = inputs.segment_ids, inputs.position_ids
+        rows = {
+            "word_embeddings": first[:0] if given else inputs.words.astype(np.intp),
+            "token_type_embeddings": first if segments is None else segments,
+            "position_embeddings": order if positions is None else positions,
         }
-        for name, ids in used.items():
-            rows = getattr(steps, name)
-            wrong = np.argwhere(~np.isfinite(rows))
-            if ids is not None and len(wrong):
-                row, feature = ids[tuple(wrong[0][:2])], wrong[0][2]
-                where, value = place((int(row), int(feature))), rows[tuple(wrong[0])]
-                raise self._not_finite(f"embeddings.{name}.weight{where} = {value}")
-        for key, weight in arrays_of(self.parameters.LayerNorm, "embeddings.LayerNorm."):
-            wrong = np.argwhere(~np.isfinite(weight))
-            if len(wrong):
-                feature = int(wrong[0][0])
-                raise self._not_finite(f"{key}{place((feature,))} = {weight[feature]}")
-        if not given:
-            named = named_steps(steps, "embeddings")
-            step = next(name for name, array in named if not np.isfinite(array).all())
-            raise CheckpointError(
-                f"{self._source}: its weights are finite, but so large that {step} overflows "
-                f"{steps.output.dtype}; load with dtype='float64'."
-            )
-
-    def _not_finite(self, what: str) -> CheckpointError:
-        return CheckpointError(
-            f"{self._source}: {what}: this weight is not finite, so neither is the result. "
-            "`numpy-bert inspect --check` lists all such tensors."
+        check_finite(
+            (steps.output,),
+            {"embeddings.": self.parameters},
+            steps=named_steps(steps, "embeddings"),
+            source=self._source,
+            rows={f"embeddings.{name}.weight": ids for name, ids in rows.items()},
+            given=given,
         )
 
     def _check_out(self, out: Array, shape: tuple[int, ...], inputs: EmbeddingsInputs) -> None:

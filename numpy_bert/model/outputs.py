@@ -61,7 +61,7 @@ class BertModelOutput(ModelOutput):
     hidden_states : tuple of ndarray of shape (B, T, H), or None
         The embedding's output, then each layer's, if they were asked for.
     attentions : tuple of ndarray of shape (B, A, T, T), or None
-        The probabilities of each layer, if they were asked for.
+        The weights of each layer's attention, if they were asked for: the softmax, after dropout.
     """
 
     last_hidden_state: Array

@@ -100,7 +100,7 @@ def silu(x: Array) -> Array:
     >>> silu(np.array([-1.0, 0.0, 1.0])).round(6)
     array([-0.268941,  0.      ,  0.731059])
     """
-    output: Array = x / (1.0 + np.exp(-x))
+    output: Array = np.where(np.isneginf(x), x.dtype.type(0.0), x / (1.0 + np.exp(-x)))
     return output
 
 

@@ -1,0 +1,95 @@
+"""Why a result is not finite: the weight that is not, or the step that overflows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from numpy_bert.arrays import Array, IntArray, StoredArray, place, widen
+from numpy_bert.errors import CheckpointError
+from numpy_bert.parameters import arrays_of
+
+__all__ = ["check_finite"]
+
+_NO_ROWS: Mapping[str, IntArray] = MappingProxyType({})
+
+
+def check_finite(
+    results: Iterable[Array | None],
+    parameters: Mapping[str, object],
+    *,
+    steps: Iterable[tuple[str, Array]],
+    source: str,
+    rows: Mapping[str, IntArray] = _NO_ROWS,
+    given: bool = False,
+) -> None:
+    """Raise CheckpointError where a result is not finite and its weights are to blame.
+
+    Finite results are all that is looked at; only for others are the weights read, whole.
+
+    Parameters
+    ----------
+    results : iterable of ndarray or None
+        Of the forward that used `parameters`; None for one that there is not.
+    parameters : mapping of str to dataclass or None
+        Parameter trees, in the order in which they were used, each under the prefix of its keys,
+        as ``"encoder."``; None for one that there is not.
+    steps : iterable of (str, ndarray)
+        The steps of that forward in execution order, as of `numpy_bert.trace.named_steps`. Read
+        only where all weights are finite.
+    source : str
+        The checkpoint's files, for the message.
+    rows : mapping of str to ndarray of int
+        For the key of a look-up table the ids that were looked up: no other row is read or blamed.
+    given : bool
+        Whether numbers of the caller's own, which need not be finite, went in: then only a weight
+        is blamed, and an overflow passes.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the first weight that is not finite, in the order of the table, or else the first
+        step that is not.
+
+    Examples
+    --------
+    >>> from numpy_bert.parameters import LayerNormParameters
+    >>> norm = LayerNormParameters(weight=np.ones(3), bias=np.array([0.0, 0.0, np.nan]))
+    >>> check_finite([norm.bias], {"LayerNorm.": norm}, steps=(), source="model.safetensors")
+    Traceback (most recent call last):
+    numpy_bert.errors.CheckpointError: model.safetensors: LayerNorm.bias[2] = nan: this weight is
+    not finite, so neither is the result. `numpy-bert inspect --check` lists all such tensors.
+    """
+    result = next((r for r in results if r is not None and not np.isfinite(r).all()), None)
+    if result is None:
+        return
+    for prefix, tree in parameters.items():
+        for key, weight in arrays_of(tree, prefix):
+            fault = _first_fault(weight, rows.get(key))
+            if fault is not None:
+                raise CheckpointError(
+                    f"{source}: {key}{fault}: this weight is not finite, so neither is the result."
+                    " `numpy-bert inspect --check` lists all such tensors."
+                )
+    if given:
+        return
+    step = next((name for name, array in steps if not np.isfinite(array).all()), "the result")
+    advice = "; load with dtype='float64'" if result.dtype == np.float32 else ""
+    raise CheckpointError(
+        f"{source}: its weights are finite, but so large that {step} overflows "
+        f"{result.dtype}{advice}."
+    )
+
+
+def _first_fault(stored: StoredArray, ids: IntArray | None) -> str | None:
+    """Write place and value of the first element that is not finite, among these rows only."""
+    taken = stored if ids is None else stored[ids.reshape(-1)]
+    weight = widen(taken, np.float32 if taken.dtype == np.uint16 else taken.dtype)
+    finite = np.isfinite(weight)
+    if finite.all():
+        return None
+    first = tuple(int(i) for i in np.argwhere(~finite)[0])
+    row = first[0] if ids is None else int(ids.reshape(-1)[first[0]])
+    return f"{place((row, *first[1:]))} = {weight[first]}"

@@ -1,0 +1,148 @@
+"""numpy_bert.model.faults through a loaded model: what is to blame for a NaN or an infinity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertModel, CheckpointError
+from numpy_bert.config import BertConfig
+from numpy_bert.model.faults import check_finite
+from numpy_bert.parameters import BertEncoderParameters, BertPoolerParameters, shapes
+from tests.support.checkpoints import TINY, Tensors, random_tensors, write_checkpoint
+
+CONFIG = BertConfig.from_dict(TINY)
+KEYS = list(
+    shapes(BertEncoderParameters, CONFIG, "encoder.")
+    | shapes(BertPoolerParameters, CONFIG, "pooler.")
+)
+IDS = np.array([[1, 2, 3]])
+DENSE = "encoder.layer.1.output.dense.weight"
+
+
+def load(folder: Path, tensors: Tensors, dtype: str = "float32") -> BertModel:
+    return BertModel.from_pretrained(write_checkpoint(folder, tensors), dtype=dtype)
+
+
+def blamed(model: BertModel, **arguments: Any) -> str:
+    """Return what is said of a call, without the file before it."""
+    with pytest.raises(CheckpointError) as raised:
+        model(**(arguments or {"input_ids": IDS}))
+    source, message = str(raised.value).split(": ", 1)
+    assert source == model.loading_info.files[0]
+    return message
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_nan_in_any_parameter_is_found_and_named(tmp_path: Path, key: str) -> None:
+    tensors = random_tensors()
+    index = (5, 3) if tensors[key].ndim == 2 else (3,)
+    tensors[key][index] = np.nan
+    assert blamed(load(tmp_path, tensors)) == (
+        f"{key}{list(index)} = nan: this weight is not finite, so neither is the result. "
+        "`numpy-bert inspect --check` lists all such tensors."
+    )
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_so_is_an_infinity(tmp_path: Path, value: float, dtype: str) -> None:
+    tensors = random_tensors()
+    tensors[DENSE][3, 5] = value
+    assert blamed(load(tmp_path, tensors, dtype)).startswith(f"{DENSE}[3, 5] = {value}: this")
+
+
+def test_the_first_of_several_is_named(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    for key in ("pooler.dense.bias", "encoder.layer.1.attention.self.value.bias", DENSE):
+        tensors[key][3:] = np.nan
+    message = blamed(load(tmp_path, tensors))
+    assert message.startswith("encoder.layer.1.attention.self.value.bias[3] = nan")
+    del tensors["encoder.layer.1.attention.self.value.bias"]
+    tensors = random_tensors() | tensors
+    tensors["embeddings.LayerNorm.weight"][2] = np.nan
+    message = blamed(load(tmp_path / "embeddings", tensors))
+    assert message.startswith("embeddings.LayerNorm.weight[2] = nan")
+
+
+def test_a_pooler_alone_is_blamed(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    tensors["pooler.dense.weight"][5, 3] = np.nan
+    model = load(tmp_path, tensors)
+    assert blamed(model).startswith("pooler.dense.weight[5, 3] = nan")
+
+
+@pytest.mark.parametrize(
+    ("part", "size", "step"),
+    [
+        ("0.attention.self.key.weight", 3e38, "0.attention.self.key"),
+        ("0.attention.self.key.weight", 3e36, "0.attention.self.scores"),
+        ("1.intermediate.dense.weight", 3e38, "1.intermediate.dense"),
+        ("1.output.dense.weight", 3e38, "1.output.dense"),
+        ("1.output.LayerNorm.weight", 3e38, "1.output.LayerNorm"),
+    ],
+)
+def test_finite_weights_that_overflow_name_the_first_step(
+    tmp_path: Path, part: str, size: float, step: str
+) -> None:
+    tensors = random_tensors()
+    key, step = f"encoder.layer.{part}", f"encoder.layer.{step}"
+    tensors[key] = np.where(tensors[key] < 0, -size, size).astype(np.float32)
+    assert blamed(load(tmp_path, tensors)) == (
+        f"its weights are finite, but so large that {step} overflows float32; "
+        "load with dtype='float64'."
+    )
+    assert np.isfinite(load(tmp_path, tensors, "float64")(IDS).last_hidden_state).all()
+
+
+def test_float64_is_not_sent_to_float64(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    tensors[DENSE] = np.full(tensors[DENSE].shape, 1e308)
+    assert blamed(load(tmp_path, tensors, "float64")) == (
+        "its weights are finite, but so large that encoder.layer.1.output.dense overflows float64."
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_callers_own_numbers_pass_through(tmp_path: Path, value: float) -> None:
+    tensors = random_tensors()
+    rows = np.ones((2, 3, TINY["hidden_size"]), np.float32)
+    rows[1, 2, 7] = value
+    output = load(tmp_path, tensors)(inputs_embeds=rows)
+    assert np.isnan(output.last_hidden_state[1]).all()
+    assert np.isfinite(output.last_hidden_state[0]).all()
+    assert output.pooler_output is not None
+    assert np.isfinite(output.pooler_output[0]).all()
+    # A weight is blamed all the same, and so is an overflow that those numbers did not cause.
+    tensors[DENSE][0, 0] = np.nan
+    bad = load(tmp_path / "nan", tensors)
+    assert blamed(bad, inputs_embeds=rows).startswith(f"{DENSE}[0, 0] = nan")
+    tensors[DENSE][:] = 3e38
+    large = load(tmp_path / "large", tensors)
+    assert f"{DENSE.removesuffix('.weight')} overflows" in blamed(large, inputs_embeds=rows[:1])
+
+
+def test_only_a_result_that_is_not_finite_has_the_weights_read() -> None:
+    class Unread(dict[str, object]):
+        def items(self) -> None:  # type: ignore[override]
+            raise AssertionError("the weights were read")
+
+    results = (np.ones((2, 3)), None, np.zeros((0, 3)))
+    check_finite(results, Unread(), steps=(), source="x")
+    with pytest.raises(AssertionError, match="were read"):
+        check_finite((*results, np.array(np.nan)), Unread(), steps=(), source="x")
+
+
+@pytest.mark.parametrize("stored", ["F16", "BF16"])
+def test_a_table_as_it_is_stored_is_read_by_its_used_rows(tmp_path: Path, stored: str) -> None:
+    tensors = random_tensors()
+    key = "embeddings.word_embeddings.weight"
+    tensors[key][[5, 7], [4, 11]] = np.inf, -np.inf
+    if stored == "F16":
+        tensors = {name: array.astype(np.float16) for name, array in tensors.items()}
+    folder = write_checkpoint(tmp_path, tensors, bfloat16=stored == "BF16")
+    model = BertModel.from_pretrained(folder)
+    assert blamed(model, input_ids=np.array([[6, 7, 5]])).startswith(f"{key}[7, 11] = -inf:")
+    assert np.isfinite(model([[6, 8]]).last_hidden_state).all()
