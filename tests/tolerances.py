@@ -1,8 +1,9 @@
 """How far a result may be from its reference: the one place where a tolerance is written.
 
-Against the float64 specification a float32 error of ours is at most twice torch's own, or 1e-6
-where torch is nearer; look-ups and sums are equal to the bit; float64 agrees with torch's float64
-to 1e-12 at this depth.
+Against the float64 specification a float32 error of ours is at most twice torch's own; or, where
+torch is nearer, 1e-6, or twice float32's epsilon of the largest number if that is more. Look-ups
+and sums are equal to the bit. Float64 agrees with torch's float64 to 1e-12 at the depth of the
+embedding and to 1e-10 at that of the encoder.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 FLOAT32_FLOOR = 1e-6
 FLOAT64_AGAINST_TORCH = 1e-12
+ENCODER_FLOAT64_AGAINST_TORCH = 1e-10
 # The notebook's parts are printed to four decimals, so sums of them are off by up to 8.8e-5.
 NOTEBOOK_SUM = 1.1e-4
 
@@ -26,3 +28,22 @@ def float32_budget(
         return FLOAT32_FLOOR
     torch_error = float(np.abs(torch_result.astype(np.float64) - reference).max(initial=0.0))
     return max(FLOAT32_FLOOR, 2.0 * torch_error)
+
+
+def encoder_float32_budget(reference: npt.NDArray[Any], torch_result: npt.NDArray[Any]) -> float:
+    """Return the same where numbers can be large: inside the encoder nothing normalizes them."""
+    largest = float(np.abs(reference).max(initial=0.0))
+    spacing = 2.0 * float(np.finfo(np.float32).eps) * largest
+    return max(float32_budget(reference, torch_result), spacing)
+
+
+def product_budget(terms: int, dtype: str) -> float:
+    """Return the error of a sum of products of standard normal numbers: a rounding for each."""
+    return 4.0 * terms * float(np.finfo(dtype).eps)
+
+
+def activation_budget(expected: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Return the error of an activation for each element: four roundings of it, and of 1."""
+    epsilon = float(np.finfo(dtype).eps)
+    budget: npt.NDArray[Any] = 4.0 * epsilon * np.maximum(np.abs(expected), 1.0)
+    return budget

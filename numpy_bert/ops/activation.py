@@ -43,9 +43,8 @@ def gelu(x: Array) -> Array:
     wide = x.astype(np.float64, copy=False)
     scaled = (wide * math.sqrt(0.5)).ravel().tolist()
     erf = np.fromiter(map(math.erf, scaled), np.float64, len(scaled)).reshape(x.shape)
-    output = wide * (0.5 * (1.0 + erf))
     # -infinity times Phi(-infinity) is 0, which arithmetic does not know.
-    output[np.isneginf(wide)] = 0.0
+    output: Array = np.where(np.isneginf(wide), 0.0, wide * (0.5 * (1.0 + erf)))
     return output.astype(x.dtype, copy=False)
 
 
