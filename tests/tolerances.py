@@ -16,6 +16,9 @@ import numpy.typing as npt
 FLOAT32_FLOOR = 1e-6
 FLOAT64_AGAINST_TORCH = 1e-12
 ENCODER_FLOAT64_AGAINST_TORCH = 1e-10
+# One sentence alone, in a batch and padded, in float32, of hidden states of about 1: products of
+# other sizes are added up in another order.
+ACROSS_BATCHES = 5e-6
 # The notebook's parts are printed to four decimals, so sums of them are off by up to 8.8e-5.
 NOTEBOOK_SUM = 1.1e-4
 

@@ -1,0 +1,273 @@
+"""numpy_bert.model.bert: what a call takes, refuses, returns, and leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertModel, InputError
+from numpy_bert.arrays import Array
+from numpy_bert.model.outputs import BertModelOutput
+from tests.support.arrays import sample
+from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
+from tests.tolerances import ACROSS_BATCHES
+
+B, T, H, A, L = 3, 7, TINY["hidden_size"], TINY["num_attention_heads"], TINY["num_hidden_layers"]
+RNG = np.random.default_rng(7)
+IDS = RNG.integers(0, TINY["vocab_size"], (B, T))
+SEGMENTS = RNG.integers(0, TINY["type_vocab_size"], (B, T))
+POSITIONS = RNG.integers(0, TINY["max_position_embeddings"], (B, T))
+MASK = np.array([[1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 0, 1, 1], [1, 1, 1, 1, 1, 1, 1]])
+for _array in (IDS, SEGMENTS, POSITIONS, MASK):
+    _array.flags.writeable = False
+
+
+def tiny(folder: Path, dtype: str = "float32", **changes: Any) -> BertModel:
+    """Load a model whose numbers have the size of trained ones."""
+    config = TINY | changes
+    tensors = {key: array * np.float32(0.25) for key, array in random_tensors(config).items()}
+    return BertModel.from_pretrained(write_checkpoint(folder, tensors, config), dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> BertModel:
+    return tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def far(found: Array, expected: Array) -> float:
+    """Return the largest difference."""
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max(initial=0.0))
+
+
+def test_what_comes_back(tmp_path: Path, dtype: str) -> None:
+    model = tiny(tmp_path, dtype)
+    assert model.dtype == dtype
+    plain = model(IDS)
+    assert plain.keys() == ("last_hidden_state", "pooler_output")
+    output = model(IDS, MASK, SEGMENTS, output_hidden_states=True, output_attentions=True)
+    assert output.hidden_states is not None
+    assert output.attentions is not None
+    assert output.pooler_output is not None
+    assert [state.shape for state in output.hidden_states] == [(B, T, H)] * (L + 1)
+    assert [weights.shape for weights in output.attentions] == [(B, A, T, T)] * L
+    assert output.pooler_output.shape == (B, H)
+    for array in (output[0], output.pooler_output, *output.hidden_states, *output.attentions):
+        assert array.dtype == dtype
+    assert np.array_equal(output.hidden_states[-1], output.last_hidden_state)
+    embedded = model.embeddings(IDS, SEGMENTS)
+    assert far(output.hidden_states[0][MASK == 1], embedded[MASK == 1]) <= ACROSS_BATCHES
+
+
+def test_a_call_is_its_steps(tmp_path: Path, dtype: str) -> None:
+    model = tiny(tmp_path, dtype)
+    steps = model.steps(IDS, MASK, SEGMENTS, POSITIONS)
+    output = model(IDS, MASK, SEGMENTS, POSITIONS)
+    real = MASK == 1
+    assert far(output.last_hidden_state[real], steps.encoder.output[real]) <= ACROSS_BATCHES
+    assert steps.pooler is not None
+    assert output.pooler_output is not None
+    first = real[:, 0]
+    assert far(output.pooler_output[first], steps.pooler.output[first]) <= ACROSS_BATCHES
+
+
+def test_arguments_by_place_and_by_name_are_transformers(model: BertModel) -> None:
+    placed = model(IDS, MASK, SEGMENTS, POSITIONS).last_hidden_state
+    named = model(
+        position_ids=POSITIONS, token_type_ids=SEGMENTS, attention_mask=MASK, input_ids=IDS
+    )
+    assert np.array_equal(placed, named.last_hidden_state)
+    rows = model.embeddings.word_embeddings(IDS)
+    given = model(None, MASK, SEGMENTS, POSITIONS, rows).last_hidden_state
+    assert np.array_equal(placed, given)
+    for other in (model(IDS), model(IDS, MASK, SEGMENTS), model(IDS, None, SEGMENTS, POSITIONS)):
+        assert far(other.last_hidden_state, placed) > 1e-3
+
+
+def test_a_mask_of_ones_is_none(model: BertModel) -> None:
+    expected = model(IDS).last_hidden_state
+    for mask in (np.ones((B, T), int), np.ones((B, T), bool), [[1] * T] * B, np.ones((B, T), "u1")):
+        assert np.array_equal(model(IDS, mask).last_hidden_state, expected)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (MASK[:, :-1], r"^attention_mask: has shape \(3, 6\); \(3, 7\) was expected, a value for"),
+        (MASK[0], r"^attention_mask: has shape \(7,\)"),
+        (MASK[:, np.newaxis], r"^attention_mask: has shape \(3, 1, 7\)"),
+        (MASK * 2, r"^attention_mask\[0, 0\] = 2; 1 for a token, 0 for padding was expected"),
+        (MASK - 1, r"^attention_mask\[0, 5\] = -1; 1 for a token"),
+        (MASK * 0.5, "^attention_mask: dtype float64; integers or booleans were expected"),
+        (np.where(MASK, 0.0, -10000.0), "^attention_mask: dtype float64"),
+        (np.where(MASK, 0, -10000), r"^attention_mask\[0, 5\] = -10000; 1 for a token"),
+        (np.full((B, T), np.nan), "^attention_mask: dtype float64"),
+        ([[1, 0], [1]], "^attention_mask: its rows are of different lengths"),
+    ],
+)
+def test_f6_masks_that_are_none_are_refused(model: BertModel, mask: Any, message: str) -> None:
+    for call in (model, model.steps):
+        with pytest.raises(InputError, match=message):
+            call(IDS, mask)
+
+
+def test_f7_a_row_without_a_token_is_finite_and_disturbs_no_other(model: BertModel) -> None:
+    empty = MASK.copy()
+    empty[1] = 0
+    found, clean = model(IDS, empty), model(IDS, MASK)
+    assert np.isfinite(found.last_hidden_state).all()
+    assert found.pooler_output is not None
+    assert np.isfinite(found.pooler_output).all()
+    others = (MASK == 1) & (empty == 1)
+    assert far(found[0][others], clean[0][others]) <= ACROSS_BATCHES
+    steps, whole = model.steps(IDS, empty), model.steps(IDS, MASK)
+    assert steps.encoder.output[[0, 2]].tobytes() == whole.encoder.output[[0, 2]].tobytes()
+
+
+@pytest.mark.parametrize("row", ["0001111", "1010110", "0111111", "1111000", "0000001"])
+def test_f8_masked_places_count_as_if_they_were_not_there(model: BertModel, row: str) -> None:
+    used = [place for place, bit in enumerate(row) if bit == "1"]
+    mask = np.array([[int(bit) for bit in row]] * B)
+    found = model(IDS, mask, SEGMENTS).last_hidden_state[:, used]
+    # Positions are absolute: the tokens left alone keep the ones that they had.
+    alone = model(IDS[:, used], None, SEGMENTS[:, used], np.array(used)).last_hidden_state
+    assert far(found, alone) <= ACROSS_BATCHES
+    assert far(found, model(IDS, None, SEGMENTS).last_hidden_state[:, used]) > 1e-3
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_f12_rows_at_padded_positions_do_not_matter(model: BertModel, bad: float) -> None:
+    rows = model.embeddings.word_embeddings(IDS).copy()
+    clean = model(inputs_embeds=rows, attention_mask=MASK).last_hidden_state
+    rows[MASK == 0] = bad
+    rows.flags.writeable = False
+    found = model(inputs_embeds=rows, attention_mask=MASK).last_hidden_state
+    assert found[MASK == 1].tobytes() == clean[MASK == 1].tobytes()
+
+
+@pytest.mark.parametrize("padding", [0, 1, 5])
+def test_f13_a_sentence_alone_in_a_batch_and_padded(model: BertModel, padding: int) -> None:
+    ids, mask = np.full((B, T + padding), 5), np.zeros((B, T + padding), int)
+    ids[:, :T], mask[:, :T] = IDS, 1
+    batch = model(ids, mask)
+    for row in range(B):
+        alone = model(IDS[row : row + 1])
+        assert far(alone[0][0], batch[0][row, :T]) <= ACROSS_BATCHES
+        assert far(alone[1][0], batch[1][row]) <= ACROSS_BATCHES
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shape", [(0, T), (0, 0), (B, 0), (B, 1), (1, 1)])
+def test_the_smallest_batches(model: BertModel, shape: tuple[int, int], masked: bool) -> None:
+    mask = np.ones(shape, bool) if masked else None
+    output = model(np.zeros(shape, int), mask, output_hidden_states=True, output_attentions=True)
+    assert output.last_hidden_state.shape == (*shape, H)
+    assert output.attentions is not None
+    assert output.attentions[0].shape == (shape[0], A, shape[1], shape[1])
+    if shape[1]:
+        assert output.pooler_output is not None
+        assert output.pooler_output.shape == (shape[0], H)
+    else:  # there is no first token
+        assert output.pooler_output is None
+
+
+def test_the_longest_row_and_one_more(model: BertModel) -> None:  # F11
+    most = TINY["max_position_embeddings"]
+    assert model(np.zeros((1, most), int)).last_hidden_state.shape == (1, most, H)
+    with pytest.raises(InputError, match=f"has {most + 1} tokens a row; the model has {most} pos"):
+        model(np.zeros((1, most + 1), int))
+
+
+@pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu", "silu", "tanh"])
+def test_it_works_where_numpy_is_set_to_raise(tmp_path: Path, act: str) -> None:  # G6
+    model = tiny(tmp_path, hidden_act=act)
+    calls: list[Any] = [
+        lambda: model(IDS, MASK).last_hidden_state,
+        lambda: model(IDS, MASK, output_attentions=True).last_hidden_state,
+        lambda: model.steps(IDS, MASK).encoder.output,
+        lambda: model(IDS, rng=np.random.default_rng(0)).last_hidden_state,
+        lambda: model.packed(IDS.ravel(), np.full(B, T)),
+    ]
+    expected = [call() for call in calls]
+    with np.errstate(all="raise"):
+        for call, right in zip(calls, expected, strict=True):
+            assert np.array_equal(call(), right)
+        assert set(np.geterr().values()) == {"raise"}
+
+
+def test_inputs_are_never_written_to_and_any_layout_is_taken(model: BertModel) -> None:  # F5
+    rows = sample((B, T, H), "float32")
+    expected = model(inputs_embeds=rows, attention_mask=MASK).last_hidden_state
+    for other in (np.asfortranarray(rows), np.repeat(rows, 2, axis=1)[:, ::2], rows.astype(">f4")):
+        found = model(inputs_embeds=other, attention_mask=np.asfortranarray(MASK))
+        assert found.last_hidden_state.tobytes() == expected.tobytes()
+
+
+def test_dropout_is_on_only_where_an_rng_is_given(model: BertModel) -> None:
+    plain = model(IDS, MASK).last_hidden_state
+    one, same, other = (
+        model(IDS, MASK, rng=np.random.default_rng(seed)).last_hidden_state for seed in (0, 0, 1)
+    )
+    assert np.array_equal(one, same)
+    assert far(one, other) > 1e-2
+    assert far(one, plain) > 1e-2
+    assert np.array_equal(model(IDS, MASK).last_hidden_state, plain)
+    assert model.eval() is model
+
+
+def test_a_part_of_a_model_says_that_it_is_one(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path)
+    part = BertModel.from_pretrained(folder, only="embeddings")
+    message = r"^model: loaded with only='embeddings'; load the whole to run the encoder\.$"
+    for call in (lambda: part(IDS), lambda: part.steps(IDS)):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_without_a_pooler_there_is_none(tmp_path: Path) -> None:
+    tensors = {k: v for k, v in random_tensors().items() if not k.startswith("pooler.")}
+    model = BertModel.from_pretrained(write_checkpoint(tmp_path, tensors))
+    output: BertModelOutput = model(IDS)
+    assert output.pooler_output is None
+    assert output.keys() == ("last_hidden_state",)
+    assert sorted(model.loading_info.missing_keys) == ["pooler.dense.bias", "pooler.dense.weight"]
+    assert model.steps(IDS).pooler is None
+
+
+@pytest.mark.parametrize("lengths", [[7], [1, 1, 5], [2, 2, 3, 1], [3, 1, 3]])
+def test_packed_sequences_are_what_they_are_alone(model: BertModel, lengths: list[int]) -> None:
+    ids, segments = IDS.ravel()[: sum(lengths)], SEGMENTS.ravel()[: sum(lengths)]
+    for types in (None, segments):
+        found = model.packed(ids, np.array(lengths), types)
+        assert found.shape == (sum(lengths), H)
+        start = 0
+        for length in lengths:
+            part = slice(start, start + length)
+            own = None if types is None else types[np.newaxis, part]
+            alone = model(ids[np.newaxis, part], token_type_ids=own)
+            assert far(found[part], alone.last_hidden_state[0]) <= ACROSS_BATCHES
+            start += length
+
+
+def test_nothing_packed_is_nothing(model: BertModel) -> None:
+    none = np.zeros(0, int)
+    assert model.packed(none, none).shape == (0, H)
+
+
+@pytest.mark.parametrize("stored", ["F16", "BF16"])
+def test_a_file_of_half_precision_is_the_widened_model(
+    tmp_path: Path, stored: str, dtype: str
+) -> None:
+    # The values of random_tensors are exact in both, a quarter of them too.
+    tensors = {key: array * np.float32(0.25) for key, array in random_tensors().items()}
+    wide = BertModel.from_pretrained(write_checkpoint(tmp_path / "wide", tensors), dtype=dtype)
+    if stored == "F16":
+        tensors = {key: array.astype(np.float16) for key, array in tensors.items()}
+    folder = write_checkpoint(tmp_path / "half", tensors, bfloat16=stored == "BF16")
+    half = BertModel.from_pretrained(folder, dtype=dtype)
+    found, expected = half(IDS, MASK, SEGMENTS), wide(IDS, MASK, SEGMENTS)
+    for name in expected:
+        assert found[name].tobytes() == expected[name].tobytes()
