@@ -1,4 +1,4 @@
-"""The checks at the boundary: dtypes and ids (rows F1 to F4)."""
+"""The checks at the boundary: dtypes, ids and masks (rows F1 to F6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert.arrays import as_dtype, as_floats, as_ids, check_ids
+from numpy_bert.arrays import as_dtype, as_floats, as_ids, as_mask, check_ids
 from numpy_bert.errors import InputError
 
 
@@ -64,3 +64,48 @@ def test_f1_f3_the_first_id_outside_is_named_before_any_cast(value: int, dtype: 
     words = f"ids[1, 1] = {value} is outside the vocabulary of 100 (word_embeddings)"
     with pytest.raises(InputError, match=f"^{re.escape(words)}"):
         check_ids(ids, 100, name="ids", table="word_embeddings")
+
+
+MASK = np.array([[1, 1, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u8", ">i8", "?"])
+def test_a_mask_of_zeros_and_ones_is_taken_in_any_dtype_and_layout(dtype: str) -> None:
+    for given in (MASK.astype(dtype), np.asfortranarray(MASK.astype(dtype))):
+        given.flags.writeable = False
+        found = as_mask(given, (2, 3), name="mask")
+        assert found.dtype == np.bool_
+        assert found.tolist() == [[True, True, False], [False, False, False]]
+    assert as_mask(MASK.tolist(), (2, 3), name="mask").tolist() == found.tolist()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (MASK.T, "mask: has shape (3, 2); (2, 3) was expected, a value for each token."),
+        (MASK[0], "mask: has shape (3,); (2, 3) was expected, a value for each token."),
+        (1, "mask: has shape (); (2, 3) was expected, a value for each token."),
+        ([[1, 1], [1]], "mask: its rows are of different lengths"),
+        (MASK + 1, "mask[0, 0] = 2; 1 for a token, 0 for padding was expected."),
+        (-MASK, "mask[0, 0] = -1; 1 for a token, 0 for padding was expected."),
+        ((1 - MASK) * -10000, "mask[0, 2] = -10000; 1 for a token, 0 for padding was expected."),
+        (MASK.astype("u8") * (2**64 - 1), f"mask[0, 0] = {2**64 - 1}; 1 for a token"),
+        (MASK.astype("f4"), "mask: dtype float32; integers or booleans were expected."),
+        (MASK * 0.5, "mask: dtype float64; integers or booleans were expected."),
+        (np.full((2, 3), np.nan), "mask: dtype float64; integers or booleans were expected."),
+        (MASK.astype("U1"), "mask: dtype <U1; integers or booleans were expected."),
+        ([[None] * 3] * 2, "mask: dtype object; integers or booleans were expected."),
+        (MASK.astype(complex), "mask: dtype complex128; integers or booleans were expected."),
+    ],
+)
+def test_f6_a_mask_of_another_kind_is_not_taken_for_one(value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        as_mask(value, (2, 3), name="mask")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
+def test_an_empty_mask_is_one_whatever_its_dtype(shape: tuple[int, int]) -> None:
+    for dtype in (int, bool, float):  # an empty list is an array of floats
+        found = as_mask(np.zeros(shape, dtype), shape, name="mask")
+        assert found.shape == shape
+        assert found.dtype == np.bool_

@@ -16,6 +16,8 @@ import numpy.typing as npt
 FLOAT32_FLOOR = 1e-6
 FLOAT64_AGAINST_TORCH = 1e-12
 ENCODER_FLOAT64_AGAINST_TORCH = 1e-10
+# The encoder in float64 against the same maths in another order.
+SAME_MATHS = 1e-12
 # One sentence alone, in a batch and padded, in float32, of hidden states of about 1: products of
 # other sizes are added up in another order.
 ACROSS_BATCHES = 5e-6
