@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray, IntArray, as_dtype, as_mask
-from numpy_bert.blocks.embeddings import EmbeddingsSteps, check_inputs
-from numpy_bert.blocks.encoder import EncoderSteps, PoolerSteps, encoder, pooler
+from numpy_bert.arrays import Array, IntArray, as_dtype
+from numpy_bert.blocks.embeddings import check_inputs
+from numpy_bert.blocks.encoder import encoder, pooler
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.loading.weights import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load
-from numpy_bert.model.outputs import BertModelOutput
+from numpy_bert.model.outputs import BertModelOutput, BertSteps
+from numpy_bert.model.packed import PackedModel, used_mask
 from numpy_bert.parameters import BertEncoderParameters, BertParameters
 from numpy_bert.trace import named_steps
 
-__all__ = ["BertModel", "BertSteps"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class BertSteps:
-    """Every intermediate of a BertModel; `pooler` is None where the checkpoint has none."""
-
-    embeddings: EmbeddingsSteps
-    encoder: EncoderSteps
-    pooler: PoolerSteps | None
+__all__ = ["BertModel"]
 
 
 class BertModel:
@@ -68,6 +60,9 @@ class BertModel:
         self.loading_info = loading_info
         source = ", ".join(loading_info.files)
         self.embeddings = BertEmbeddings(parameters.embeddings, config, source)
+        self._packed: PackedModel | None = None
+        if parameters.encoder is not None and self.dtype == np.float32:
+            self._packed = PackedModel(self.embeddings, parameters.encoder, config)
 
     @classmethod
     def from_pretrained(
@@ -132,6 +127,11 @@ class BertModel:
     ) -> BertModelOutput:
         """Run the model.
 
+        In float32, without `output_attentions` and `rng`, the kernels compute it, on tokens
+        only: then zeros stand in every state where `attention_mask` is 0, and a `pooler_output`
+        whose first token is masked means nothing. Otherwise all is as in transformers, which
+        computes padding like any token.
+
         Parameters
         ----------
         input_ids, token_type_ids, position_ids, inputs_embeds
@@ -156,18 +156,19 @@ class BertModel:
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
-        steps = self.steps(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, rng=rng
-        )
+        arguments = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        fast = self._packed if rng is None and not output_attentions else None
+        if fast is not None and fast.fits:
+            return self._fast(fast, arguments, every=output_hidden_states)
+        steps = self.steps(*arguments, rng=rng)
         layers = steps.encoder.layer
         states = (steps.embeddings.output, *(layer.output.output for layer in layers))
+        weights = tuple(layer.attention.self.dropout.output for layer in layers)
         return BertModelOutput(
             last_hidden_state=steps.encoder.output,
             pooler_output=None if steps.pooler is None else steps.pooler.output,
             hidden_states=states if output_hidden_states else None,
-            attentions=tuple(layer.attention.self.dropout.output for layer in layers)
-            if output_attentions
-            else None,
+            attentions=weights if output_attentions else None,
         )
 
     @np.errstate(all="ignore")
@@ -195,7 +196,7 @@ class BertModel:
         encoder_parameters = self._encoder_parameters()
         arguments = (input_ids, token_type_ids, position_ids, inputs_embeds)
         inputs = check_inputs(self.parameters.embeddings, *arguments)
-        mask = _mask(attention_mask, inputs.words.shape[:2])
+        mask = used_mask(attention_mask, inputs.words.shape[:2])
         embedded = self.embeddings.steps(*arguments, rng=rng)
         encoded = encoder(encoder_parameters, embedded.output, mask, config=self.config, rng=rng)
         head = self.parameters.pooler
@@ -225,8 +226,7 @@ class BertModel:
         input_ids : ndarray of shape (N,), int
             The token ids of all sequences.
         lengths : ndarray of shape (B,), int
-            Tokens of each sequence, from 1; their sum is N. Sequences of equal length that stand
-            together are computed together, so sort by length.
+            Tokens of each sequence, from 1. Best sorted: neighbours of one length are faster.
         token_type_ids : ndarray of shape (N,), int, optional
             All 0 by default.
 
@@ -235,11 +235,6 @@ class BertModel:
         ndarray of shape (N, H)
             The last hidden state of every token.
 
-        Raises
-        ------
-        InputError, CheckpointError
-            As of a call.
-
         Examples
         --------
         >>> from numpy_bert import BertModel
@@ -247,20 +242,24 @@ class BertModel:
         >>> model.packed(np.array([2, 3, 2, 5, 3]), np.array([2, 3])).shape
         (5, 128)
         """
-        parts, start, features = [], 0, self.config.hidden_size
-        ends = [*(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
-        for first, last in zip([0, *ends[:-1]], ends, strict=True):
-            length = int(lengths[first]) if len(lengths) else 0
-            stop = start + (last - first) * length
-            ids = input_ids[start:stop].reshape(last - first, length)
-            types = None
-            if token_type_ids is not None:
-                types = token_type_ids[start:stop].reshape(last - first, length)
-            parts.append(
-                self.steps(ids, token_type_ids=types).encoder.output.reshape(stop - start, features)
-            )
-            start = stop
-        return np.concatenate(parts)
+        if self._packed is not None and self._packed.fits:
+            rows, finite = self._packed.rows(input_ids, lengths, token_type_ids)
+            if finite:
+                return rows
+        mask = np.arange(lengths.max(initial=0)) < lengths[:, np.newaxis]  # (B, T)
+        ids, types = np.zeros(mask.shape, np.intp), np.zeros(mask.shape, np.intp)
+        ids[mask] = input_ids
+        if token_type_ids is not None:
+            types[mask] = token_type_ids
+        return self.steps(ids, mask, types).encoder.output[mask]
+
+    def release(self) -> None:
+        """Give back the memory of the weights that the kernels have rearranged for themselves.
+
+        The next call makes them anew.
+        """
+        if self._packed is not None:
+            self._packed.release()
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -271,6 +270,26 @@ class BertModel:
         """Return the model itself: dropout is off in every call without `rng` or `keep`."""
         return self
 
+    @np.errstate(all="ignore")
+    def _fast(
+        self, packed: PackedModel, arguments: Sequence[npt.ArrayLike | None], *, every: bool
+    ) -> BertModelOutput:
+        """Run the model by the kernels."""
+        ids, attention_mask, *others = arguments
+        inputs = check_inputs(self.parameters.embeddings, ids, *others)
+        mask = used_mask(attention_mask, inputs.words.shape[:2])
+        states, finite = packed.states(inputs, mask, every=every)
+        head, last = self.parameters.pooler, states[-1]
+        has_tokens = last.shape[1] > 0
+        pooled = pooler(head, last).output if head is not None and has_tokens else None
+        if not (finite and (pooled is None or np.isfinite(pooled).all())):
+            self.steps(*arguments)  # raises where it is a weight's fault
+        return BertModelOutput(
+            last_hidden_state=last,
+            pooler_output=pooled,
+            hidden_states=tuple(states) if every else None,
+        )
+
     def _encoder_parameters(self) -> BertEncoderParameters:
         """Return the encoder's parameters; raise InputError where only a part was loaded."""
         if self.parameters.encoder is None:
@@ -278,11 +297,3 @@ class BertModel:
                 "model: loaded with only='embeddings'; load the whole to run the encoder."
             )
         return self.parameters.encoder
-
-
-def _mask(attention_mask: npt.ArrayLike | None, shape: tuple[int, ...]) -> BoolArray | None:
-    """Return the checked mask, None where nothing is masked."""
-    if attention_mask is None:
-        return None
-    mask = as_mask(attention_mask, shape[:2], name="attention_mask")  # type: ignore[arg-type]
-    return None if mask.all() else mask

@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from numpy_bert.arrays import Array
+from numpy_bert.blocks.embeddings import EmbeddingsSteps
+from numpy_bert.blocks.encoder import EncoderSteps, PoolerSteps
 
-__all__ = ["BertModelOutput", "ModelOutput"]
+__all__ = ["BertModelOutput", "BertSteps", "ModelOutput"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -68,3 +70,12 @@ class BertModelOutput(ModelOutput):
     pooler_output: Array | None = None
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertSteps:
+    """Every intermediate of a BertModel; `pooler` is None where the checkpoint has none."""
+
+    embeddings: EmbeddingsSteps
+    encoder: EncoderSteps
+    pooler: PoolerSteps | None

@@ -17,7 +17,11 @@ from numpy_bert.arrays import Array
 from numpy_bert.ops.activation import ACTIVATIONS
 from tests.parity.pair import Pair, replayed
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
-from tests.tolerances import ENCODER_FLOAT64_AGAINST_TORCH, encoder_float32_budget
+from tests.tolerances import (
+    ENCODER_FLOAT64_AGAINST_TORCH,
+    encoder_float32_budget,
+    fast_encoder_budget,
+)
 
 TEXTS = ["this is a test sentence", "", "The bank of the river. " * 9, "naïve café 東京 🙂"]
 # Sizes odd and pairwise different. MiniLM alone exercises one spelling of everything.
@@ -119,7 +123,7 @@ def compare_outputs(
             if pair is wide:
                 assert error(one[where], other[where]) <= ENCODER_FLOAT64_AGAINST_TORCH, name
             else:
-                budget = encoder_float32_budget(right[where], other[where])
+                budget = fast_encoder_budget(right[where], other[where])
                 assert error(one[where], right[where]) <= budget, name
 
 

@@ -1,0 +1,255 @@
+"""The encoder on packed tokens: no padding, no mask, in place, in float32.
+
+The twin of `numpy_bert.blocks.encoder`, which is the specification. All tokens of a micro-batch
+stand one after another in one array, so dense layers, LayerNorm and activation work on tokens
+only; attention goes by groups of sequences of one length. Three biases are moved where they cost
+nothing: the key's adds the same number to all of a query's scores and so changes no probability;
+the value's goes through the probabilities, which sum to 1, and joins the next layer's; the
+activation's factor of 2 is taken out of a product with fewer columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy import add, multiply
+
+from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
+from numpy_bert.kernels.activation import ActivationKernel, block_rows
+from numpy_bert.kernels.attention import attend, scores_size
+from numpy_bert.kernels.dense import Dense
+from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
+from numpy_bert.kernels.layer_norm import fits as norm_fits
+from numpy_bert.parameters import BertEncoderParameters, BertLayerParameters, arrays_of
+
+__all__ = ["MICRO_BATCH", "EncoderKernel", "fits"]
+
+# Tokens that go through all layers together: enough for BLAS's best speed, few enough for the
+# third-level cache.
+MICRO_BATCH = 2048
+# Memories for a micro-batch that are kept for the next call.
+_KEPT = 8
+# Bytes of a block of rows that are added up and normalized within a core's second-level cache.
+_BLOCK_BYTES = 3 << 17
+
+
+class _Group(NamedTuple):
+    """Sequences of one length that stand together: tokens start to stop."""
+
+    length: int
+    start: int
+    stop: int
+
+
+class _Layer(NamedTuple):
+    """A layer's weights, prepared; the biases of whole rows repeated, a block's worth."""
+
+    projections: Dense  # query, key and value side by side
+    query_bias: Array  # (H,)
+    attention_output: Dense
+    attention_bias: Array  # (m, H)
+    attention_norm: LayerNormKernel
+    intermediate: Dense
+    intermediate_bias: Array  # (m, I)
+    output: Dense
+    output_bias: Array  # (m, H)
+    output_norm: LayerNormKernel
+
+
+class _Scratch:
+    """Memory for a micro-batch of up to n tokens, used by one thread at a time."""
+
+    def __init__(self, tokens: int, config: BertConfig, rows: int) -> None:
+        features, wide = config.hidden_size, config.intermediate_size
+        self.tokens = tokens
+        self.projections = np.empty((tokens, 3 * features), np.float32)
+        self.context = np.empty((tokens, features), np.float32)
+        self.product = np.empty((tokens, features), np.float32)
+        self.wide = np.empty((tokens, wide), np.float32)
+        self.activation = np.empty((2, block_rows(wide) * wide), np.float32)
+        self.norm = LayerNormWorkspace(rows, features)
+        self.scores = np.empty(0, np.float32)
+
+
+def fits(parameters: BertEncoderParameters) -> bool:
+    """Tell whether the kernel can stand in for the readable code with these parameters."""
+    return all(array.dtype == np.float32 for _, array in arrays_of(parameters)) and all(
+        norm_fits(norm.weight, norm.bias)
+        and np.isfinite(layer.attention.self.key.bias).all()  # which the kernel leaves out
+        for layer in parameters.layer
+        for norm in (layer.attention.output.LayerNorm, layer.output.LayerNorm)
+    )
+
+
+class EncoderKernel:
+    """The encoder of one model, prepared. Calls share it, threads too.
+
+    Parameters
+    ----------
+    parameters : BertEncoderParameters
+        Such that `fits` is true; not to be changed afterwards.
+    config : BertConfig
+        Heads, activation and epsilon.
+    """
+
+    def __init__(self, parameters: BertEncoderParameters, config: BertConfig) -> None:
+        self._config = config
+        self._rows = max(8, _BLOCK_BYTES // (4 * config.hidden_size))
+        self._activation = ActivationKernel(config.hidden_act)
+        self._factor = np.array(self._activation.factor, np.float32)
+        self._layers = [self._prepared(layer) for layer in parameters.layer]
+        self._idle: deque[_Scratch] = deque(maxlen=_KEPT)
+
+    @np.errstate(all="ignore")
+    def __call__(
+        self, hidden: Array, lengths: list[int], states: list[Array] | None = None
+    ) -> bool:
+        """Replace the input embedding by the last layer's output.
+
+        Parameters
+        ----------
+        hidden : ndarray of shape (N, H), float32, C-contiguous
+            All tokens, sequence after sequence; changed in place.
+        lengths : list of int
+            Tokens of each sequence, from 1. Best sorted: neighbours of one length are computed
+            together.
+        states : list of ndarray of shape (N, H), float32, optional
+            One for each layer, where its output is written too.
+
+        Returns
+        -------
+        bool
+            Whether the result is finite.
+        """
+        finite = True
+        for start, stop, batch in _micro_batches(lengths):
+            into = None if states is None else [state[start:stop] for state in states]
+            finite &= self._run(hidden[start:stop], batch, into)
+        return finite
+
+    def release(self) -> None:
+        """Give the memory of prepared weights back, until they are needed again."""
+        self._idle.clear()
+        for layer in self._layers:
+            for part in layer:
+                if isinstance(part, Dense):
+                    part.release()
+
+    def _prepared(self, layer: BertLayerParameters) -> _Layer:
+        """Prepare a layer's weights; the large ones wait for their first use."""
+        own, attended = layer.attention.self, layer.attention.output
+        config = self._config
+        scale = 1.0 / math.sqrt(config.hidden_size // config.num_attention_heads)
+        eps = config.layer_norm_eps
+        wide = layer.intermediate.dense
+        bias = attended.dense.weight @ own.value.bias + attended.dense.bias
+        return _Layer(
+            projections=Dense(own.query.weight, own.key.weight, own.value.weight, scale=scale),
+            query_bias=own.query.bias * np.float32(scale),
+            attention_output=Dense(attended.dense.weight),
+            attention_bias=np.tile(bias, (self._rows, 1)),
+            attention_norm=LayerNormKernel(
+                attended.LayerNorm.weight, attended.LayerNorm.bias, eps=eps
+            ),
+            intermediate=Dense(wide.weight),
+            intermediate_bias=np.tile(wide.bias, (block_rows(len(wide.bias)), 1)),
+            output=Dense(layer.output.dense.weight),
+            output_bias=np.tile(layer.output.dense.bias, (self._rows, 1)),
+            output_norm=LayerNormKernel(
+                layer.output.LayerNorm.weight, layer.output.LayerNorm.bias, eps=eps
+            ),
+        )
+
+    def _run(self, x: Array, lengths: list[int], states: list[Array] | None) -> bool:
+        """Run one micro-batch."""
+        scratch = self._borrow(len(x), max(lengths))
+        groups = _groups(lengths)
+        product, wide = scratch.product[: len(x)], scratch.wide[: len(x)]
+        finite = True
+        for number, layer in enumerate(self._layers):
+            layer.attention_output(self._attend(x, layer, groups, scratch), product)
+            norm = layer.attention_norm
+            finite &= self._add_and_normalize(x, product, layer.attention_bias, norm, scratch)
+            layer.intermediate(x, wide)
+            self._activation(wide, layer.intermediate_bias, scratch.activation)
+            layer.output(wide, product)
+            multiply(product, self._factor, product)
+            norm = layer.output_norm
+            finite &= self._add_and_normalize(x, product, layer.output_bias, norm, scratch)
+            if states is not None:
+                np.copyto(states[number], x)
+        self._idle.append(scratch)
+        return finite
+
+    def _attend(self, x: Array, layer: _Layer, groups: list[_Group], scratch: _Scratch) -> Array:
+        """Return the attention's output, (n, H), before its projection."""
+        heads, features = self._config.num_attention_heads, x.shape[1]
+        projections, context = scratch.projections[: len(x)], scratch.context[: len(x)]
+        layer.projections(x, projections)
+        query = projections[:, :features]
+        add(query, layer.query_bias, query)
+        by_head = projections.reshape(len(x), 3, heads, features // heads)
+        into = context.reshape(len(x), heads, features // heads)
+        for length, start, stop in groups:
+            shape = (-1, length, 3, heads, features // heads)
+            parts = by_head[start:stop].reshape(shape).transpose(2, 0, 3, 1, 4)  # (3, n, A, T, D)
+            out = into[start:stop].reshape(-1, length, heads, features // heads).swapaxes(1, 2)
+            attend(parts[0], parts[1], parts[2], out, scratch.scores)
+        return context
+
+    def _add_and_normalize(
+        self, x: Array, product: Array, bias: Array, norm: LayerNormKernel, scratch: _Scratch
+    ) -> bool:
+        """Add a product and its bias to the rows of x, and normalize them."""
+        finite = True
+        for first in range(0, len(x), self._rows):
+            rows = x[first : first + self._rows]
+            add(rows, product[first : first + self._rows], rows)
+            add(rows, bias[: len(rows)], rows)
+            finite &= norm(rows, scratch.norm)
+        return finite
+
+    def _borrow(self, tokens: int, longest: int) -> _Scratch:
+        """Return memory for a micro-batch, used before or new."""
+        try:
+            scratch = self._idle.pop()
+        except IndexError:
+            scratch = None
+        if scratch is None or scratch.tokens < tokens:
+            scratch = _Scratch(tokens, self._config, self._rows)
+        size = scores_size(longest)
+        if len(scratch.scores) < size:
+            scratch.scores = np.empty(size, np.float32)
+        return scratch
+
+
+def _micro_batches(lengths: list[int]) -> Iterator[tuple[int, int, list[int]]]:
+    """Cut sequences into runs of at most MICRO_BATCH tokens: first and last token, lengths."""
+    start, total, batch = 0, 0, list[int]()
+    for length in lengths:
+        if batch and total + length > MICRO_BATCH:
+            yield start, start + total, batch
+            start, total, batch = start + total, 0, []
+        batch.append(length)
+        total += length
+    if batch:
+        yield start, start + total, batch
+
+
+def _groups(lengths: list[int]) -> list[_Group]:
+    """Return the runs of neighbouring sequences of one length."""
+    found: list[_Group] = []
+    start = 0
+    for length in lengths:
+        stop = start + length
+        if found and found[-1].length == length:
+            found[-1] = found[-1]._replace(stop=stop)
+        else:
+            found.append(_Group(length, start, stop))
+        start = stop
+    return found

@@ -1,0 +1,75 @@
+"""The kernels' activations against the readable ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from numpy_bert.kernels.activation import ActivationKernel, block_rows
+from numpy_bert.ops.activation import ACTIVATIONS
+from tests.tolerances import FAST_GELU, FAST_SILU
+
+BUDGETS = {"silu": FAST_SILU, "swish": FAST_SILU}
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def apply(name: str, x: Floats, bias: Floats, rows: int) -> Floats:
+    kernel = ActivationKernel(name)
+    out = x.copy()
+    tiled = np.tile(bias, (rows, 1))
+    kernel(out, tiled, np.full((2, tiled.size), np.nan, np.float32))
+    return out * np.float32(kernel.factor)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_it_is_the_readable_one_within_its_budget(name: str) -> None:
+    x = np.linspace(-12.0, 12.0, 300_001, dtype=np.float32).reshape(-1, 1)
+    exact = ACTIVATIONS[name](x.astype(np.float64))
+    found = apply(name, x, np.zeros(1, np.float32), 1000)
+    assert np.abs(found - exact).max() <= BUDGETS.get(name, FAST_GELU)
+    # A budget that every activation met would say nothing.
+    assert np.abs(found - ACTIVATIONS["relu" if name != "relu" else "gelu"](x)).max() > 0.01
+
+
+def test_the_exact_gelu_is_not_its_tanh_form() -> None:
+    x = np.linspace(-4.0, 4.0, 1001, dtype=np.float32).reshape(-1, 1)
+    zero = np.zeros(1, np.float32)
+    apart = np.abs(apply("gelu", x, zero, 7) - apply("gelu_new", x, zero, 7)).max()
+    assert 4.6e-4 < apart < 4.8e-4
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("rows", [1, 3, 7, 8])
+def test_blocks_and_remainders_add_the_bias_of_their_column(name: str, rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    x = rng.standard_normal((7, 37)).astype(np.float32)
+    bias = rng.standard_normal(37).astype(np.float32)
+    exact = ACTIVATIONS[name](x.astype(np.float64) + bias)
+    found = apply(name, x, bias, rows)
+    assert found.dtype == np.float32
+    assert np.abs(found - exact).max() <= BUDGETS.get(name, FAST_GELU)
+    np.testing.assert_array_equal(found, apply(name, x, bias, 1))
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_huge_values_come_out_as_they_should(name: str) -> None:
+    x = np.array([[-1e30, -1e6, -50.0, 0.0, 50.0, 1e6, 1e30]], np.float32)
+    with np.errstate(all="ignore"):
+        found = apply(name, x, np.zeros(7, np.float32), 1)
+        exact = ACTIVATIONS[name](x.astype(np.float64))
+    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=BUDGETS.get(name, FAST_GELU))
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_a_nan_stays_where_it_is(name: str) -> None:
+    x = np.array([[1.0, np.nan, 1.0]], np.float32)
+    found = apply(name, x, np.zeros(3, np.float32), 1)
+    assert np.isnan(found).tolist() == [[False, True, False]]
+
+
+def test_a_block_has_at_least_a_row() -> None:
+    assert block_rows(1 << 24) == 1
+    assert block_rows(1536) == 32

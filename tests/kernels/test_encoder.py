@@ -1,0 +1,182 @@
+"""The packed encoder against the readable one."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from numpy_bert.blocks.encoder import encoder
+from numpy_bert.config import BertConfig
+from numpy_bert.kernels import encoder as kernel
+from numpy_bert.kernels.encoder import EncoderKernel, fits
+from numpy_bert.parameters import BertEncoderParameters, arrays_of, build, shapes
+from tests.tolerances import FAST_ENCODER
+
+Floats = npt.NDArray[np.floating[Any]]
+
+ODD = BertConfig(
+    vocab_size=99,
+    hidden_size=24,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=37,
+    max_position_embeddings=512,
+    type_vocab_size=2,
+)
+# Sizes that the blocks of columns divide.
+EVEN = dataclasses.replace(ODD, hidden_size=64, intermediate_size=96, num_attention_heads=2)
+LENGTHS = [
+    [1],
+    [7],
+    [3, 3, 3],
+    [1, 2, 2, 5, 5, 5, 9],
+    [9, 1, 9, 2],  # not sorted
+    [300, 2],
+]
+
+
+def random_parameters(config: BertConfig, seed: int = 0) -> BertEncoderParameters:
+    rng = np.random.default_rng(seed)
+    table = shapes(BertEncoderParameters, config, "encoder.")
+
+    def get(key: str) -> Floats:
+        array = rng.standard_normal(table[key]) * (0.02 if "bias" in key else 0.15)
+        array += 1.0 if key.endswith("LayerNorm.weight") else 0.0
+        array = array.astype(np.float32)
+        array.flags.writeable = False
+        return array
+
+    return build(BertEncoderParameters, config, get, "encoder.")
+
+
+def widened(parameters: BertEncoderParameters, config: BertConfig) -> BertEncoderParameters:
+    arrays = dict(arrays_of(parameters, "encoder."))
+    return build(
+        BertEncoderParameters, config, lambda key: arrays[key].astype(np.float64), "encoder."
+    )
+
+
+def embedded(lengths: list[int], config: BertConfig) -> Floats:
+    rng = np.random.default_rng(sum(lengths))
+    return rng.standard_normal((sum(lengths), config.hidden_size)).astype(np.float32)
+
+
+def one_by_one(
+    parameters: BertEncoderParameters, hidden: Floats, lengths: list[int], config: BertConfig
+) -> list[Floats]:
+    """Return every layer's output, computed sequence by sequence by the readable code."""
+    ends = np.cumsum(lengths)
+    done = [
+        encoder(parameters, hidden[np.newaxis, end - n : end], config=config)
+        for n, end in zip(lengths, ends, strict=True)
+    ]
+    layers = range(config.num_hidden_layers)
+    return [np.concatenate([s.layer[i].output.output[0] for s in done]) for i in layers]
+
+
+def budget(exact: Floats, readable: Floats) -> float:
+    return float(max(1e-6, 2.0 * np.abs(readable - exact).max()) + FAST_ENCODER)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
+def test_every_layer_is_the_readable_one(config: BertConfig, lengths: list[int]) -> None:
+    parameters = random_parameters(config)
+    x = embedded(lengths, config)
+    exact = one_by_one(widened(parameters, config), x.astype(np.float64), lengths, config)
+    readable = one_by_one(parameters, x, lengths, config)
+    states = [np.full_like(x, np.nan) for _ in range(config.num_hidden_layers)]
+    assert fits(parameters)
+    assert EncoderKernel(parameters, config)(x, lengths, states)
+    for found, right, plain in zip(states, exact, readable, strict=True):
+        assert np.abs(found - right).max() <= budget(right, plain)
+    np.testing.assert_array_equal(x, states[-1])
+
+
+@pytest.mark.parametrize(
+    "name", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh"]
+)
+def test_every_activation(name: str) -> None:
+    config = dataclasses.replace(ODD, hidden_act=name, layer_norm_eps=1e-5)
+    parameters, lengths = random_parameters(config), [4, 6]
+    x = embedded(lengths, config)
+    exact = one_by_one(widened(parameters, config), x.astype(np.float64), lengths, config)[-1]
+    readable = one_by_one(parameters, x, lengths, config)[-1]
+    assert EncoderKernel(parameters, config)(x, lengths)
+    assert np.abs(x - exact).max() <= budget(exact, readable)
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 9, 10, 1000])
+def test_micro_batches_change_nothing_but_roundings(
+    monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    lengths = [1, 2, 2, 5, 5, 5, 9]
+    run = EncoderKernel(random_parameters(EVEN), EVEN)
+    whole = embedded(lengths, EVEN)
+    states = [np.empty_like(whole) for _ in range(3)]
+    cut = whole.copy()
+    run(whole, lengths)
+    monkeypatch.setattr(kernel, "MICRO_BATCH", tokens)
+    assert run(cut, lengths, states)
+    assert np.abs(cut - whole).max() <= 2e-6
+    np.testing.assert_array_equal(states[-1], cut)
+
+
+def test_the_same_bits_again_and_in_threads_and_after_a_release() -> None:
+    lengths = [3, 8, 8, 70]
+    run = EncoderKernel(random_parameters(EVEN), EVEN)
+    given = embedded(lengths, EVEN)
+    first = given.copy()
+    run(first, lengths)
+    results: list[Floats] = []
+
+    def work() -> None:
+        for size in (lengths, lengths[:2], lengths):
+            x = given[: sum(size)].copy()
+            run(x, size)
+            if len(size) == 4:
+                results.append(x)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    run.release()
+    work()
+    assert len(results) == 18
+    for found in results:
+        np.testing.assert_array_equal(found, first)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_told_and_stays_in_its_sequence(value: float) -> None:
+    lengths = [3, 5, 5]
+    run = EncoderKernel(random_parameters(ODD), ODD)
+    x = embedded(lengths, ODD)
+    clean = x.copy()
+    assert run(clean, lengths)
+    x[5, 2] = value
+    assert not run(x, lengths)
+    assert not np.isfinite(x[3:8]).any()
+    assert np.abs(x[:3] - clean[:3]).max() <= 2e-6
+    assert np.abs(x[8:] - clean[8:]).max() <= 2e-6
+
+
+def test_what_the_kernel_cannot_stand_in_for() -> None:
+    assert not fits(widened(random_parameters(ODD), ODD))
+    for key in ("attention.self.key.bias", "output.LayerNorm.weight"):
+        arrays = dict(arrays_of(random_parameters(ODD), "encoder."))
+        name = f"encoder.layer.1.{key}"
+        arrays[name] = arrays[name].copy()
+        arrays[name][2] = np.nan
+        assert not fits(build(BertEncoderParameters, ODD, arrays.__getitem__, "encoder."))
+
+
+def test_nothing_to_do() -> None:
+    assert EncoderKernel(random_parameters(ODD), ODD)(np.empty((0, 24), np.float32), [])
