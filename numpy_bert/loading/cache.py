@@ -41,8 +41,8 @@ TOKENIZER_FILES = (("tokenizer.json", "vocab.txt"),)
 PARTS = ".numpy_bert_embeddings"
 PART_RECORD = "numpy_bert_part.json"
 PART_FILES = (*MODEL_FILES[:1], (SINGLE,), (PART_RECORD,))
-# What is taken from a repository where it exists, besides the weights and the config.json of each
-# folder that modules.json names. config.json comes last: where it is, the rest is complete.
+# What is taken from a repository where it exists, besides the weights and what lies in the
+# folders that modules.json names. config.json comes last: where it is, the rest is complete.
 SMALL_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -197,7 +197,8 @@ def used_files(folder: Path) -> list[Path]:
         weights = [INDEX, *sorted(set(shard_names(folder).values()))]
     else:
         weights = []
-    paths = [folder / name for name in weights]
+    # Those in folders are the dense layers' that modules.json names.
+    paths = [*(folder / name for name in weights), *sorted(folder.glob(f"*/{SINGLE}"))]
     return [*small_files(folder), *(path for path in paths if path.exists())]
 
 

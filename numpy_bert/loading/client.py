@@ -12,15 +12,16 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy_bert.errors import CheckpointError, HubError, InputError, IntegrityError
-from numpy_bert.files import decode_json, quoted, read_bytes, write_atomically
+from numpy_bert.files import quoted, write_atomically
 from numpy_bert.loading.cache import SMALL_FILES, CachedRepository
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.failures import endpoint, hub_errors
 from numpy_bert.loading.integrity import ETAG, check, plain_etag, remove, unverified, verify
+from numpy_bert.loading.modules import MODULES, read_modules
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -125,10 +126,7 @@ def take(commit: Commit, *, weights: bool = True) -> str:
     if weights and name == INDEX:
         for file in sorted(set(shard_names(commit.snapshot).values())):
             commit.get(file)
-    if "modules.json" in commit.names:
-        for file in _module_configs(commit.snapshot / "modules.json"):
-            if file in commit.names:
-                commit.get(file)
+    _take_modules(commit, weights=weights)
     commit.get(SMALL_FILES[-1])
     return name
 
@@ -167,16 +165,21 @@ def _weights(commit: Commit) -> str:
     raise CheckpointError(f"{where}: has no {SINGLE} and no {INDEX}.")
 
 
-def _module_configs(path: Path) -> list[str]:
-    """Return the config.json of each folder that sentence-transformers' modules.json names."""
-    # A list, where all other files are objects: wrapped, it is read as strictly as they are.
-    data = b'{"modules": ' + read_bytes(path, error=CheckpointError, limit=1 << 20) + b"}"
-    modules = decode_json(data, where=str(path), error=CheckpointError)["modules"]
-    try:
-        folders = [str(module["path"]) for module in modules]
-    except (TypeError, KeyError):
-        raise CheckpointError(f"{path}: is not a list of modules with a path each.") from None
-    return [str(PurePosixPath(name, "config.json")) for name in folders if name]
+def _take_modules(commit: Commit, *, weights: bool) -> None:
+    """Take the files of the folders that sentence-transformers' modules.json names.
+
+    That there is no modules.json is remembered as the hub's own client does.
+    """
+    if MODULES not in commit.names:
+        mark = commit.repository.folder / ".no_exist" / commit.sha / MODULES
+        with contextlib.suppress(OSError):  # a cache that may not be written is asked again
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        return
+    for entry in read_modules(commit.snapshot / MODULES, error=CheckpointError):
+        for file in entry.files:
+            if file in commit.names and (weights or not file.endswith(SINGLE)):
+                commit.get(file)
 
 
 def _get(commit: Commit, name: str) -> None:

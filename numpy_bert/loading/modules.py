@@ -1,0 +1,57 @@
+"""modules.json: the folders of which a sentence-transformers model is made, as they are listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from numpy_bert.errors import NumpyBertError
+from numpy_bert.files import decode_json, read_bytes
+from numpy_bert.loading.checkpoint import SINGLE
+
+__all__ = ["MODULES", "ModuleEntry", "read_modules"]
+
+MODULES = "modules.json"
+
+
+class ModuleEntry(NamedTuple):
+    """One line of modules.json: the dotted name of a class, and the folder of its files."""
+
+    type: str
+    path: str
+
+    @property
+    def kind(self) -> str:
+        """The last part of the class's name."""
+        return self.type.rpartition(".")[2]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the folder is the model's own, or one directly in it: nothing can escape."""
+        name = self.path
+        return name == "" or (name.isprintable() and name[0] != "." and not set(name) & set("/\\:"))
+
+    @property
+    def files(self) -> list[str]:
+        """The files of the folder that are read, weights included, by their names in the model."""
+        if not self.path or not self.is_plain:
+            return []
+        names = ["config.json", SINGLE] if self.kind == "Dense" else ["config.json"]
+        return [f"{self.path}/{name}" for name in names]
+
+
+def read_modules(path: Path, *, error: type[NumpyBertError]) -> list[ModuleEntry]:
+    """Read modules.json; a missing type is an empty one, to be refused by whoever runs it.
+
+    Raises
+    ------
+    NumpyBertError
+        Of the type `error`, naming the file and what is wrong with it.
+    """
+    # A list, where all other files are objects: wrapped, it is read as strictly as they are.
+    data = b'{"modules": ' + read_bytes(path, error=error, limit=1 << 20) + b"}"
+    modules = decode_json(data, where=str(path), error=error)["modules"]
+    try:
+        return [ModuleEntry(str(m.get("type", "")), str(m["path"])) for m in modules]
+    except (TypeError, KeyError, AttributeError):
+        raise error(f"{path}: is not a list of modules with a path each.") from None

@@ -1,0 +1,124 @@
+"""numpy_bert.loading.modules and .sentence: what modules.json names comes, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numpy_bert import CheckpointError, ConfigError, IntegrityError, fetch
+from numpy_bert.loading import client
+from numpy_bert.loading.cache import demo_folder, used_files
+from numpy_bert.loading.hub import verify_again
+from numpy_bert.loading.modules import ModuleEntry, read_modules
+from numpy_bert.loading.sentence import find_sentence_model
+from tests.support.hub import StandInHub, hub_environment
+
+REPO = "someone/sentences"
+DEMO = {path.name: path.read_bytes() for path in demo_folder().iterdir()}
+PLAIN = {
+    name: DEMO[name]
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+}
+MODULES = [
+    {"path": "", "type": "sentence_transformers.models.Transformer"},
+    {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+    {"path": "3_Normalize", "type": "sentence_transformers.models.Normalize"},
+]
+FILES = {
+    **PLAIN,
+    "modules.json": json.dumps(MODULES).encode(),
+    "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
+    "2_Dense/config.json": b'{"in_features": 128}',
+    "2_Dense/model.safetensors": b"not looked into " * 200,
+    "2_Dense/pytorch_model.bin": b"\x80\x02pickle",
+    "4_Dense/model.safetensors": b"not listed",
+}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]:
+    with StandInHub() as stand_in:
+        for name, value in hub_environment(stand_in, tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        import huggingface_hub.constants
+
+        # Read once, when the client was imported, perhaps by an earlier test.
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(client, "_DEADLINE", 2.0)
+        yield stand_in
+
+
+def test_a_dense_layers_weights_are_fetched_and_hashed(hub: StandInHub) -> None:
+    hub.add_commit(REPO, FILES)
+    folder = find_sentence_model(REPO)
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names == set(FILES) - {"2_Dense/pytorch_model.bin", "4_Dense/model.safetensors"}
+    assert folder / "2_Dense" / "model.safetensors" in used_files(folder)
+    hub.reset_log()
+    assert find_sentence_model(REPO) == folder
+    assert hub.requests == []
+    blob = (folder / "2_Dense" / "model.safetensors").resolve()
+    blob.write_bytes(blob.read_bytes().replace(b"not", b"NOT"))
+    with pytest.raises(IntegrityError, match="2_Dense"):
+        verify_again(folder)
+    with pytest.raises(IntegrityError, match="2_Dense"):
+        find_sentence_model(REPO, local_files_only=True)
+
+
+def test_a_dense_layer_that_comes_wrong_is_refused(hub: StandInHub) -> None:  # I9
+    hub.add_commit(REPO, FILES)
+    hub.fault("flip", on="GET", path="2_Dense/model.safetensors")
+    with pytest.raises(IntegrityError, match=r"2_Dense/model\.safetensors"):
+        find_sentence_model(REPO)
+
+
+def test_without_weights_no_dense_layer_is_fetched(hub: StandInHub) -> None:
+    hub.add_commit(REPO, FILES)
+    folder = fetch(REPO, only="embeddings")
+    assert (folder / "2_Dense" / "config.json").exists()
+    assert not (folder / "2_Dense" / "model.safetensors").exists()
+
+
+def test_that_there_is_no_modules_json_is_asked_once(hub: StandInHub) -> None:
+    hub.add_commit(REPO, PLAIN)
+    folder = find_sentence_model(REPO)
+    hub.reset_log()
+    assert find_sentence_model(REPO) == folder
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("gone", ["modules.json", "1_Pooling/config.json"])
+def test_what_another_program_left_out_is_fetched(hub: StandInHub, gone: str) -> None:
+    hub.add_commit(REPO, FILES)
+    folder = fetch(REPO)
+    (folder / gone).unlink()
+    assert find_sentence_model(REPO, local_files_only=True) == folder
+    assert not (folder / gone).exists()
+    assert find_sentence_model(REPO) == folder
+    assert (folder / gone).read_bytes() == FILES[gone]
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc", "a/../..", "a\\b", "C:x", ".hidden", "a\nb"])
+def test_a_folder_that_could_escape_is_not_asked_for(hub: StandInHub, path: str) -> None:
+    assert ModuleEntry("x.Dense", path).files == []
+    assert not ModuleEntry("x.Dense", path).is_plain
+    modules = [MODULES[0], {"path": path, "type": "x.Dense"}]
+    hub.add_commit(REPO, {**FILES, "modules.json": json.dumps(modules).encode()})
+    find_sentence_model(REPO)
+    asked = {request.part["file"] for request in hub.requests}
+    assert asked <= {*PLAIN, "modules.json", ""}
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', "[1]", '[{"type": "x"}]', "5"])
+def test_no_list_of_modules(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "modules.json"
+    path.write_text(content)
+    for error in (CheckpointError, ConfigError):
+        kind: Any = error
+        with pytest.raises(kind, match="is not a list of modules with a path each"):
+            read_modules(path, error=kind)
