@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy_bert.config import BertConfig as BertConfig
+    from numpy_bert.encoding.similarity import search as search
+    from numpy_bert.encoding.similarity import similarity as similarity
     from numpy_bert.errors import CheckpointError as CheckpointError
     from numpy_bert.errors import ConfigError as ConfigError
     from numpy_bert.errors import HubError as HubError
@@ -51,7 +53,9 @@ _HOMES = {
     "TraceError": "errors",
     "fetch": "loading.hub",
     "get_num_threads": "kernels.threads",
+    "search": "encoding.similarity",
     "set_num_threads": "kernels.threads",
+    "similarity": "encoding.similarity",
 }
 
 __all__ = [
@@ -70,7 +74,9 @@ __all__ = [
     "TraceError",
     "fetch",
     "get_num_threads",
+    "search",
     "set_num_threads",
+    "similarity",
 ]
 
 

@@ -27,6 +27,7 @@ FLOORS = {
     "blocks": 4,
     "trace": 5,
     "model": 6,
+    "encoding": 7,
     "cli": 9,
 }
 # Files of floor 1 may use files.py, which knows nobody but the errors.

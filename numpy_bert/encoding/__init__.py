@@ -1,0 +1,1 @@
+"""From texts to vectors: packing without padding, pooling, similarity, search."""

@@ -1,0 +1,258 @@
+"""How alike vectors are: all pairs, or the nearest of a corpus that need not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array, IntArray, as_array
+from numpy_bert.errors import InputError
+from numpy_bert.files import quoted
+
+__all__ = ["SIMILARITIES", "Hits", "check_similarity", "search", "similarity"]
+
+# Elements of the largest array that a block makes: 16 MB of float64.
+_BLOCK = 1 << 21
+# As torch.nn.functional.normalize: a vector of zeros stays one.
+_LEAST_NORM = 1e-12
+
+
+class Hits(NamedTuple):
+    """What `search` returns.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (k,) or (Q, k), int
+        Rows of the corpus, the most alike first.
+    scores : ndarray of the same shape
+        Their similarities.
+    """
+
+    indices: IntArray
+    scores: Array
+
+
+def similarity(a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "cosine") -> Array:
+    """Return the similarity of each vector of `a` to each of `b`.
+
+    Parameters
+    ----------
+    a, b : array_like of shape (n, H) and (m, H), or (H,) for one vector
+        Floats; one vector counts as a row.
+    similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
+        The distances are negative, so that more is always more alike.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        In the wider dtype of the two. A vector of zeros has the cosine 0 to all.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, a value is not finite, or the name is unknown.
+
+    Examples
+    --------
+    >>> from numpy_bert import similarity
+    >>> similarity([[1.0, 0.0], [3.0, 4.0]], [0.0, 2.0])
+    array([[0. ],
+           [0.8]])
+    """
+    check_similarity(similarity_fn_name)
+    left, right, dtype = _pair(a, b, ("a", "b"))
+    scores = np.empty((len(left), len(right)), dtype)
+    rows = _rows(similarity_fn_name, left)
+    for start in range(0, len(left), rows):
+        part = left[start : start + rows].astype(dtype, copy=False)
+        columns = _rows(similarity_fn_name, part, len(part))
+        for first in range(0, len(right), columns):
+            block = right[first : first + columns].astype(dtype, copy=False)
+            scores[start : start + rows, first : first + columns] = _scores(
+                similarity_fn_name, part, block, ("a", start), ("b", first)
+            )
+    return scores
+
+
+def search(
+    query: npt.ArrayLike,
+    corpus_vectors: npt.ArrayLike,
+    k: int = 10,
+    similarity_fn_name: str = "cosine",
+) -> Hits:
+    """Return the `k` vectors of a corpus that are most like each query.
+
+    Parameters
+    ----------
+    query : array_like of shape (H,) or (Q, H)
+        One vector, or several.
+    corpus_vectors : array_like of shape (n, H)
+        May be memory-mapped; a block of it is read at a time, and there is never an array of
+        Q x n elements.
+    k : int
+        From 1; all of a smaller corpus.
+    similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
+        As in `similarity`.
+
+    Returns
+    -------
+    Hits
+        indices and scores, (k,) for one vector, (Q, k) for several; of equal scores the lower
+        index comes first.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, a value is not finite, or `k` is no number from 1.
+
+    Examples
+    --------
+    >>> from numpy_bert import search
+    >>> corpus = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 0.0]])
+    >>> search([1.0, 0.0], corpus, k=3).indices
+    array([0, 3, 2])
+    """
+    check_similarity(similarity_fn_name)
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
+        raise InputError(f"search: k = {quoted(repr(k))}; a whole number from 1 was expected.")
+    left, corpus, dtype = _pair(query, corpus_vectors, ("query", "corpus_vectors"))
+    kept = min(int(k), len(corpus))
+    indices = np.empty((len(left), kept), np.intp)
+    scores = np.empty((len(left), kept), dtype)
+    rows = max(1, min(_rows(similarity_fn_name, left), _BLOCK // max(1, 2 * kept)))
+    for start in range(0, len(left), rows):
+        part = left[start : start + rows].astype(dtype, copy=False)
+        found = _nearest(similarity_fn_name, part, corpus, kept, start)
+        indices[start : start + rows], scores[start : start + rows] = found
+    if np.ndim(query) == 1:
+        return Hits(indices[0], scores[0])
+    return Hits(indices, scores)
+
+
+def check_similarity(name: object) -> str:
+    """Return the name of a similarity; raise InputError for any other."""
+    if not isinstance(name, str) or name not in SIMILARITIES:
+        raise InputError(
+            f"similarity_fn_name: {quoted(repr(name))}; one of {', '.join(SIMILARITIES)} was "
+            "expected."
+        )
+    return name
+
+
+def _pair(
+    a: npt.ArrayLike, b: npt.ArrayLike, names: tuple[str, str]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], np.dtype[Any]]:
+    """Return two arrays of vectors of one length, as they are stored, and the dtype for both."""
+    left, right = (_vectors(x, name) for x, name in zip((a, b), names, strict=True))
+    if left.shape[1] != right.shape[1]:
+        raise InputError(
+            f"{names[0]}, {names[1]}: vectors of {left.shape[1]} and of {right.shape[1]} features; "
+            "encode both with one model and one truncate_dim."
+        )
+    widest = np.result_type(left.dtype, right.dtype, np.float32)
+    return left, right, np.dtype(widest)
+
+
+def _vectors(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """Return vectors as rows, not read yet if they are mapped."""
+    array = as_array(value, name)
+    if array.ndim == 1 and array.size:
+        array = array[None]
+    if array.ndim != 2:
+        raise InputError(f"{name}: has shape {array.shape}; (n, H), or (H,) for one, was expected.")
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise InputError(f"{name}: dtype {array.dtype}; floats of 16, 32 or 64 bits were expected.")
+    return array
+
+
+def _rows(name: str, vectors: npt.NDArray[Any], others: int = 1) -> int:
+    """Return how many vectors a block may hold, so that it and its scores stay small."""
+    width = max(1, int(vectors.shape[1]))
+    each = others * width if name == "manhattan" else max(others, width)
+    return max(1, min(1 << 13 if others == 1 else _BLOCK, _BLOCK // max(1, each)))
+
+
+def _nearest(
+    name: str, part: Array, corpus: npt.NDArray[Any], k: int, start: int
+) -> tuple[IntArray, Array]:
+    """Return indices and scores of the `k` nearest to each vector of `part`, sorted."""
+    best = np.empty((len(part), 0), part.dtype)
+    at: IntArray = np.empty((len(part), 0), np.intp)
+    rows = _rows(name, part, len(part))
+    for first in range(0, len(corpus), rows):
+        block = corpus[first : first + rows].astype(part.dtype, copy=False)
+        scores = _scores(name, part, block, ("query", start), ("corpus_vectors", first))
+        places = np.broadcast_to(np.arange(first, first + len(block)), scores.shape)
+        # Those kept from earlier blocks stand first, so a column's place is in order of its index.
+        best, at = _top(np.hstack([best, scores]), np.hstack([at, places]), k)
+    order = np.argsort(-best, axis=1, kind="stable")
+    return np.take_along_axis(at, order, 1), np.take_along_axis(best, order, 1)
+
+
+def _top(scores: Array, places: IntArray, k: int) -> tuple[Array, IntArray]:
+    """Keep the `k` largest of each row in their order, of equal ones the first."""
+    if scores.shape[1] <= k:
+        return scores, places
+    split = scores.shape[1] - k
+    chosen = np.argpartition(scores, split, axis=1)[:, split:]
+    least = np.take_along_axis(scores, chosen, 1).min(axis=1, keepdims=True)
+    above, equal = scores > least, scores == least
+    room = k - above.sum(axis=1, keepdims=True)
+    keep = above | (equal & (equal.cumsum(axis=1) <= room))
+    shape = (len(scores), k)
+    return scores[keep].reshape(shape), places[keep].reshape(shape)
+
+
+def _scores(name: str, a: Array, b: Array, left: tuple[str, int], right: tuple[str, int]) -> Array:
+    """Return the similarities of two blocks; raise InputError where one is not finite."""
+    with np.errstate(all="ignore"):
+        scores = SIMILARITIES[name](a, b)
+    if not np.isfinite(scores).all():
+        for (what, first), rows in ((left, a), (right, b)):
+            wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if wrong.size:
+                raise InputError(f"{what}[{first + int(wrong[0])}]: holds a NaN or infinity.")
+        raise InputError(f"{left[0]}, {right[0]}: values too large for {a.dtype}; use float64.")
+    return scores
+
+
+def _cosine(a: Array, b: Array) -> Array:
+    # The shorter side is scaled before, the longer one's scores after: nothing large is copied.
+    scores: Array = (a / _norms(a)[:, None]) @ b.T
+    scores /= _norms(b)
+    return scores
+
+
+def _norms(a: Array) -> Array:
+    """Return the length of each vector, never 0."""
+    squares = np.einsum("ij,ij->i", a, a, dtype=np.float64)
+    norms: Array = np.maximum(np.sqrt(squares), _LEAST_NORM).astype(a.dtype)
+    return norms
+
+
+def _dot(a: Array, b: Array) -> Array:
+    scores: Array = a @ b.T
+    return scores
+
+
+def _euclidean(a: Array, b: Array) -> Array:
+    # In float64, because near neighbours' distances are small differences of large numbers.
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    squares = (x * x).sum(1)[:, None] - 2.0 * (x @ y.T) + (y * y).sum(1)
+    scores: Array = (-np.sqrt(np.maximum(squares, 0.0))).astype(a.dtype)
+    return scores
+
+
+def _manhattan(a: Array, b: Array) -> Array:
+    scores: Array = -np.abs(a[:, None] - b).sum(axis=2)
+    return scores
+
+
+# By the names that config_sentence_transformers.json may have.
+SIMILARITIES: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
+    {"cosine": _cosine, "dot": _dot, "euclidean": _euclidean, "manhattan": _manhattan}
+)

@@ -1,0 +1,133 @@
+"""numpy_bert.encoding.similarity: equal to the definitions, blocked, ties by index."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numpy_bert.encoding.similarity as module
+from numpy_bert import InputError, search, similarity
+from numpy_bert.encoding.similarity import SIMILARITIES
+
+
+def by_definition(name: str, a: Any, b: Any) -> Any:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    if name == "dot":
+        return a @ b.T
+    if name == "cosine":
+        return (a @ b.T) / np.linalg.norm(a, axis=1)[:, None] / np.linalg.norm(b, axis=1)
+    order = 1 if name == "manhattan" else 2
+    return -np.linalg.norm(a[:, None] - b, ord=order, axis=2)
+
+
+def vectors(n: int, *, seed: int = 0, dtype: str = "float32", width: int = 7) -> Any:
+    return np.random.default_rng(seed).standard_normal((n, width)).astype(dtype)
+
+
+@pytest.mark.parametrize("block", [1 << 21, 64])
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_all_pairs(name: str, dtype: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", block)
+    a, b = vectors(5, dtype=dtype), vectors(11, seed=1, dtype=dtype)
+    found = similarity(a, b, name)
+    assert found.dtype == dtype
+    assert found.shape == (5, 11)
+    reference = by_definition(name, a, b)
+    assert np.abs(found - reference).max() < (4e-6 if dtype == "float32" else 1e-12)
+
+
+def test_one_vector_counts_as_a_row_and_the_wider_dtype_wins() -> None:
+    a, b = vectors(1)[0], vectors(3, dtype="float64")
+    assert similarity(a, b).shape == (1, 3)
+    assert similarity(a, b).dtype == np.float64
+    assert similarity(b, a).shape == (3, 1)
+    assert similarity(np.zeros((0, 7), np.float32), b).shape == (0, 3)
+
+
+def test_near_twins_have_a_distance(dtype: str) -> None:
+    a = np.full((1, 7), 100.0, dtype)
+    b = a + np.array([1e-3, 0, 0, 0, 0, 0, 0], dtype)
+    exact = abs(float(b[0, 0]) - float(a[0, 0]))
+    assert similarity(a, b, "euclidean")[0, 0] == pytest.approx(-exact, rel=1e-3)
+
+
+def test_a_vector_of_zeros_is_like_nothing() -> None:
+    assert not similarity(np.zeros((2, 7), np.float32), vectors(3)).any()
+
+
+@pytest.mark.parametrize("block", [1 << 21, 100])
+@pytest.mark.parametrize("name", SIMILARITIES)
+@pytest.mark.parametrize("k", [1, 4, 60, 1000])
+def test_the_nearest(name: str, k: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", block)
+    # Small whole numbers, of which there are many ties and no rounding.
+    rng = np.random.default_rng(3)
+    corpus = rng.integers(-2, 3, (60, 3)).astype(np.float64)
+    corpus[corpus.any(axis=1) == 0] = 1.0
+    query = rng.integers(1, 3, (5, 3)).astype(np.float64)
+    scores = similarity(query, corpus, name)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    found = search(query, corpus, k, name)
+    assert found.scores.shape == (5, min(k, 60))
+    if name in ("dot", "manhattan"):  # exact, so the ties are too
+        assert np.array_equal(found.indices, order)
+    expected = np.take_along_axis(scores, order, 1)
+    assert np.allclose(found.scores, expected, rtol=0, atol=1e-12)
+    one = search(query[2], corpus, k, name)
+    assert one.indices.shape == (min(k, 60),)
+    assert np.allclose(one.scores, expected[2], rtol=0, atol=1e-12)
+
+
+def test_ties_go_by_index_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 21)
+    corpus = np.ones((50, 7))
+    corpus[40] = 2.0
+    assert search(np.ones(7), corpus, 6, "dot").indices.tolist() == [40, 0, 1, 2, 3, 4]
+
+
+def test_a_mapped_corpus_is_read_a_block_at_a_time(tmp_path: Path) -> None:
+    n, width = 200_000, 32
+    path = tmp_path / "corpus.npy"
+    corpus = np.lib.format.open_memmap(path, "w+", np.float16, (n, width))
+    corpus[:] = np.random.default_rng(0).standard_normal((n, width)).astype(np.float16)
+    corpus.flush()
+    mapped = np.load(path, mmap_mode="r")
+    query = mapped[[5, 77_777, 199_999]].astype(np.float32)
+    query = np.repeat(query, 300, axis=0)
+    search(query[:1], mapped[:10], 1)
+    tracemalloc.start()
+    found = search(query, mapped, 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.indices[::300, 0].tolist() == [5, 77_777, 199_999]
+    assert peak < 150e6  # all scores would be 720 MB
+
+
+def test_an_empty_corpus() -> None:
+    found = search(np.ones(7), np.zeros((0, 7)), 3)
+    assert found.indices.shape == (0,)
+    assert search(np.zeros((0, 7)), np.ones((4, 7)), 3).scores.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: similarity(vectors(2), vectors(2, width=8)), "vectors of 7 and of 8 features"),
+        (lambda: similarity(vectors(2), [[1, 2]]), r"^b: dtype int64; floats"),
+        (lambda: similarity(vectors(2)[None], vectors(2)), r"^a: has shape \(1, 2, 7\)"),
+        (lambda: similarity(vectors(2), vectors(2), "cos"), "'cos'; one of cosine, dot, eucl"),
+        (lambda: similarity([[1.0], [np.nan]], [[1.0]]), r"^a\[1\]: holds a NaN or infinity"),
+        (lambda: search([1.0], [[1.0], [np.inf]]), r"^corpus_vectors\[1\]: holds a NaN or inf"),
+        (lambda: search([1.0], [[1.0]], 0), "k = 0; a whole number from 1"),
+        (lambda: search([1.0], [[1.0]], True), "k = True; a whole number"),
+        (lambda: search([1.0], [[1.0]], 1.5), "k = 1.5; a whole number"),  # type: ignore[arg-type]
+        (lambda: similarity([[1e200]], [[1e200]], "dot"), "too large for float64"),
+    ],
+)
+def test_what_is_refused(call: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        call()
