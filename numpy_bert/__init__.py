@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy_bert.config import BertConfig as BertConfig
+    from numpy_bert.encoding.encoder import SentenceEncoder as SentenceEncoder
     from numpy_bert.encoding.similarity import search as search
     from numpy_bert.encoding.similarity import similarity as similarity
     from numpy_bert.errors import CheckpointError as CheckpointError
@@ -49,6 +50,7 @@ _HOMES = {
     "NumpyBertError": "errors",
     "OfflineError": "errors",
     "OutputError": "errors",
+    "SentenceEncoder": "encoding.encoder",
     "TokenizerError": "errors",
     "TraceError": "errors",
     "fetch": "loading.hub",
@@ -70,6 +72,7 @@ __all__ = [
     "NumpyBertError",
     "OfflineError",
     "OutputError",
+    "SentenceEncoder",
     "TokenizerError",
     "TraceError",
     "fetch",

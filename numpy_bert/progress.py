@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,16 +14,32 @@ _SLOW = 1 << 29
 
 
 @contextmanager
-def progress(total: int, label: str, *, least: int = _SLOW) -> Iterator[Callable[[int], object]]:
-    """Yield a function that reports how many more of `total` bytes are done.
+def progress(
+    total: int, label: str, *, least: int = _SLOW, unit: str = "B", delay: float = 0.0
+) -> Iterator[Callable[[int], object]]:
+    """Yield a function that reports how many more of `total` bytes, or other units, are done.
 
-    Draws on stderr if that is a terminal and `total` is `least` or more; reports to nobody
-    otherwise. `least` suits a disk; a network is slower.
+    Draws on stderr, with the rate and the time that is left, if that is a terminal and `total` is
+    `least` or more; reports to nobody otherwise. `least` suits a disk; a network is slower. With
+    `delay` nothing is drawn in the first seconds. May be called by several threads.
     """
     if total < least or not sys.stderr.isatty():
         yield lambda _: None
         return
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-    with tqdm(total=total, desc=label, unit="B", unit_scale=True) as bar:  # type: ignore[no-untyped-call]
-        yield bar.update
+    scaled = unit == "B"
+    with tqdm(  # type: ignore[no-untyped-call]
+        total=total,
+        desc=label,
+        unit=unit if scaled else f" {unit}",
+        unit_scale=scaled,
+        delay=delay,
+    ) as bar:
+        lock = threading.Lock()
+
+        def report(more: int) -> None:
+            with lock:
+                bar.update(more)
+
+        yield report

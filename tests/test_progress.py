@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from numpy_bert.progress import progress
@@ -22,7 +24,7 @@ LARGE = 1 << 30
 )
 def test_a_bar_is_drawn_for_large_totals_on_a_terminal(
     total: int,
-    options: dict[str, int],
+    options: dict[str, Any],
     terminal: bool,
     drawn: bool,
     monkeypatch: pytest.MonkeyPatch,
@@ -36,3 +38,16 @@ def test_a_bar_is_drawn_for_large_totals_on_a_terminal(
     assert out == ""
     assert ("checking: 100%" in err) is drawn
     assert bool(err) is drawn
+
+
+@pytest.mark.parametrize("delay", [0.0, 60.0])
+def test_other_units_have_a_rate_and_may_wait(
+    delay: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress(12, "encoding", least=0, unit="texts", delay=delay) as report:
+        report(12)
+    err = capsys.readouterr().err
+    assert ("12/12" in err) is (delay == 0)
+    assert ("texts/s" in err) is (delay == 0)
+    assert bool(err) is (delay == 0)

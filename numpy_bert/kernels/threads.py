@@ -6,16 +6,17 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy_bert.errors import InputError
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["get_num_threads", "in_threads", "set_num_threads"]
+__all__ = ["get_num_threads", "in_threads", "one_blas_thread", "set_num_threads"]
 
 _VARIABLE = "NUMPY_BERT_NUM_THREADS"
 Result = TypeVar("Result")
@@ -27,6 +28,15 @@ class _Pool:
     lock = threading.Lock()
     number: int | None = None
     helpers: ThreadPoolExecutor | None = None
+
+
+class _Blas:
+    """Who holds BLAS to one thread; its libraries are looked for once."""
+
+    lock = threading.Lock()
+    users = 0
+    libraries: Any = None
+    limit: Any = None
 
 
 def set_num_threads(n: int) -> None:
@@ -118,6 +128,47 @@ def in_threads(
     return results
 
 
+@contextmanager
+def one_blas_thread() -> Iterator[bool]:
+    """Hold BLAS to one thread in each of ours, where that can be done; yield whether it is.
+
+    For whoever runs products in several threads: BLAS's own threads would only be in the way. It
+    takes the optional package threadpoolctl (``pip install numpy_bert[threads]``). The limit is
+    the whole process's: the first to come sets it, the last to go restores what there was.
+    """
+    held = _hold()
+    try:
+        yield held
+    finally:
+        if held:
+            _let_go()
+
+
+def _hold() -> bool:
+    """Count one more user of the limit; tell whether there is something to limit."""
+    with _Blas.lock:
+        if _Blas.libraries is None:
+            try:
+                from threadpoolctl import ThreadpoolController
+            except ImportError:
+                return False
+            _Blas.libraries = ThreadpoolController().select(user_api="blas")
+        if not len(_Blas.libraries):
+            return False
+        if not _Blas.users:
+            _Blas.limit = _Blas.libraries.limit(limits=1)
+        _Blas.users += 1
+        return True
+
+
+def _let_go() -> None:
+    """Count one user less, and restore BLAS's threads after the last."""
+    with _Blas.lock:
+        _Blas.users -= 1
+        if not _Blas.users:
+            _Blas.limit.restore_original_limits()
+
+
 def _submit(work: Callable[[], None], count: int) -> None:
     """Start `work` in `count` threads, or in fewer where the system gives no more."""
     if not count:
@@ -151,6 +202,7 @@ def _forget() -> None:
     """Start anew in a forked child: threads do not survive a fork."""
     _Pool.lock = threading.Lock()
     _Pool.helpers = None
+    _Blas.lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from numpy_bert import BertModel, InputError, get_num_threads, set_num_threads
-from numpy_bert.kernels.threads import in_threads
+from numpy_bert.kernels import threads
+from numpy_bert.kernels.threads import in_threads, one_blas_thread
 
 
 @pytest.fixture(autouse=True)
@@ -171,3 +172,37 @@ def test_the_number_can_be_changed_while_calls_run() -> None:
     finally:
         stop.set()
         changer.join()
+
+
+def blas_threads() -> list[int]:
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(user_api="blas").info()
+    return [library["num_threads"] for library in found]
+
+
+def test_blas_has_one_thread_until_the_last_user_goes() -> None:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = blas_threads()
+        assert before
+        first, second = one_blas_thread(), one_blas_thread()
+        assert first.__enter__()
+        assert second.__enter__()
+        assert set(blas_threads()) == {1}
+        first.__exit__(None, None, None)
+        assert set(blas_threads()) == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == before
+        with pytest.raises(ZeroDivisionError), one_blas_thread():
+            raise ZeroDivisionError
+        assert blas_threads() == before
+
+
+def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads._Blas, "libraries", None)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with one_blas_thread() as held:
+        assert not held
+    assert threads._Blas.users == 0

@@ -1,0 +1,190 @@
+"""A dense layer behind the pooling, as sentence-transformers stores it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import CheckpointError, ConfigError
+from numpy_bert.files import quoted, read_json
+from numpy_bert.loading.checkpoint import SINGLE
+from numpy_bert.loading.stored import SafetensorsFile
+from numpy_bert.loading.weights import read_weight
+from numpy_bert.ops.activation import gelu, relu, silu
+
+__all__ = ["Dense", "read_dense"]
+
+_LARGEST = 1 << 24
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _sigmoid(x: Array) -> Array:
+    output: Array = 1.0 / (1.0 + np.exp(-x))
+    return output
+
+
+# By torch's class, which has no arguments in these files: GELU is the erf form.
+_ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    {
+        "GELU": gelu,
+        "Identity": _identity,
+        "ReLU": relu,
+        "SiLU": silu,
+        "Sigmoid": _sigmoid,
+        "Tanh": np.tanh,
+    }
+)
+_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "bias": True,
+        "activation_function": "torch.nn.modules.activation.Tanh",
+        "module_input_name": "sentence_embedding",
+        "module_output_name": "sentence_embedding",
+        "use_residual": False,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Dense:
+    """A linear layer and its activation.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (out, in)
+        As torch stores it.
+    bias : ndarray of shape (out,), or None
+        Added to the product.
+    activation : callable
+        Element by element.
+    residual : ndarray of shape (out, in), or None
+        What the input is multiplied by before it is added to the result.
+    adds_input : bool
+        Whether the input itself is added to the result.
+    """
+
+    weight: Array
+    bias: Array | None
+    activation: Callable[[Array], Array]
+    residual: Array | None = None
+    adds_input: bool = False
+
+    @property
+    def in_features(self) -> int:
+        """Length of the vectors that it takes."""
+        return int(self.weight.shape[1])
+
+    @property
+    def out_features(self) -> int:
+        """Length of the vectors that it makes."""
+        return int(self.weight.shape[0])
+
+    def __call__(self, vectors: Array) -> Array:
+        """Apply the layer to vectors of shape (B, in)."""
+        output: Array = vectors @ self.weight.T
+        if self.bias is not None:
+            output += self.bias
+        output = self.activation(output)
+        if self.adds_input:
+            return output + vectors
+        return output if self.residual is None else output + vectors @ self.residual.T
+
+
+def read_dense(folder: Path, dtype: np.dtype[Any], *, mapped: bool) -> Dense:
+    """Read the dense layer of a folder: config.json and model.safetensors.
+
+    Raises
+    ------
+    ConfigError
+        If a member is unknown, of the wrong type, or names what is not supported.
+    CheckpointError
+        If the weights are pickled, or do not fit the config.
+    """
+    path = folder / "config.json"
+    stated = read_json(path, error=ConfigError)
+    known = {"in_features", "out_features", *_DEFAULTS}
+    for name in stated:
+        if name not in known:
+            raise ConfigError(f"{path}: {quoted(name)} is not supported for a Dense.")
+    config = {**_DEFAULTS, **stated}
+    sizes = [_size(path, config, name) for name in ("out_features", "in_features")]
+    for name in ("bias", "use_residual"):
+        if type(config[name]) is not bool:
+            raise _bad(path, name, config[name], "true or false")
+    for name in ("module_input_name", "module_output_name"):
+        if config[name] not in ("sentence_embedding", None):
+            raise _bad(path, name, config[name], "'sentence_embedding'")
+    residual = config["use_residual"] and sizes[0] != sizes[1]
+    shapes = {"linear.weight": tuple(sizes), "linear.bias": (sizes[0],)}
+    shapes |= {"residual.weight": tuple(sizes)}
+    present = {"linear.weight": True, "linear.bias": config["bias"], "residual.weight": residual}
+    needed = {key: shape for key, shape in shapes.items() if present[key]}
+    weights = _weights(folder / SINGLE, needed, dtype, mapped=mapped)
+    return Dense(
+        weight=weights["linear.weight"],
+        bias=weights.get("linear.bias"),
+        activation=_activation(path, config["activation_function"]),
+        residual=weights.get("residual.weight"),
+        adds_input=config["use_residual"] and not residual,
+    )
+
+
+def _weights(
+    path: Path, needed: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], *, mapped: bool
+) -> dict[str, Array]:
+    """Read the tensors that are needed, and no others may be there."""
+    if not path.exists():
+        pickle = path.with_name("pytorch_model.bin")
+        what = (
+            f"has only pickled weights ({pickle.name}); they are refused, since opening a pickle "
+            "runs whatever code is in it. Save the model anew with sentence-transformers"
+            if pickle.exists()
+            else f"has no {path.name}; `numpy-bert fetch` gets it"
+        )
+        raise CheckpointError(f"{path.parent}: {what}.")
+    tensors = SafetensorsFile(path).tensors
+    if set(tensors) != set(needed):
+        raise CheckpointError(
+            f"{path}: holds {quoted(', '.join(sorted(tensors)))}; its config.json asks for "
+            f"{', '.join(needed)}."
+        )
+    for key, shape in needed.items():
+        if tensors[key].shape != shape or not tensors[key].is_float:
+            raise CheckpointError(
+                f"{path}: {key} is {tensors[key].shape}, {quoted(tensors[key].dtype)}; floats of "
+                f"the shape {shape} were expected, as its config.json says."
+            )
+    return {key: read_weight(tensors[key], dtype, mapped=mapped) for key in needed}
+
+
+def _activation(path: Path, name: object) -> Callable[[Array], Array]:
+    """Return the activation that torch's dotted name stands for."""
+    home, _, kind = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    if home not in ("torch.nn.modules.activation", "torch.nn.modules.linear", "torch.nn") or (
+        kind not in _ACTIVATIONS
+    ):
+        wanted = f"torch.nn's {', '.join(_ACTIVATIONS)}"
+        raise _bad(path, "activation_function", name, f"one of {wanted}")
+    return _ACTIVATIONS[kind]
+
+
+def _size(path: Path, config: Mapping[str, Any], name: str) -> int:
+    """Return a number of features."""
+    value = config.get(name)
+    if type(value) is not int or not 1 <= value <= _LARGEST:
+        raise _bad(path, name, value, "a whole number from 1")
+    return value
+
+
+def _bad(path: Path, name: str, value: object, wanted: str) -> ConfigError:
+    """Say that a member is not supported."""
+    return ConfigError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")

@@ -1,0 +1,295 @@
+"""SentenceEncoder: texts in, vectors out, as sentence-transformers' models say."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array, as_dtype
+from numpy_bert.encoding import similarity as likeness
+from numpy_bert.encoding.arguments import (
+    as_count,
+    as_mode,
+    as_output,
+    as_prompt,
+    as_texts,
+    check_flag,
+)
+from numpy_bert.encoding.fill import cut_message, fill
+from numpy_bert.encoding.head import Head, read_head
+from numpy_bert.encoding.plan import Batch, Plan
+from numpy_bert.encoding.pooling import pool
+from numpy_bert.encoding.recipe import Recipe, read_recipe
+from numpy_bert.encoding.settings import Settings, read_settings
+from numpy_bert.encoding.similarity import Hits
+from numpy_bert.errors import InputError
+from numpy_bert.kernels.threads import get_num_threads
+from numpy_bert.loading.sentence import find_sentence_model
+from numpy_bert.model.bert import BertModel
+from numpy_bert.text.ids import IdEncoder
+from numpy_bert.text.tokenizer import BertTokenizer
+
+__all__ = ["SentenceEncoder"]
+
+
+class SentenceEncoder:
+    """A sentence model, loaded: a BERT, its tokenizer, and how a text becomes one vector.
+
+    Made by `from_pretrained`. A call changes nothing that another one could see, so threads can
+    share an encoder.
+
+    Attributes
+    ----------
+    model : BertModel
+        The BERT.
+    tokenizer : BertTokenizer
+        Its tokenizer.
+    prompts : dict of str to str
+        Texts that may be put before a text, by their names.
+    default_prompt_name : str or None
+        Of the prompt that is used where none is named.
+    similarity_fn_name : str
+        How the model's vectors are compared.
+    truncate_dim : int or None
+        Features that are kept of a vector.
+    pooling : tuple of str
+        How the tokens' hidden states become one vector; several are joined.
+    notes : tuple of str
+        What was made of the files, as sentences.
+
+    Examples
+    --------
+    >>> from numpy_bert import SentenceEncoder
+    >>> encoder = SentenceEncoder.from_pretrained("demo")
+    >>> encoder.encode(["a test", "another one"]).shape
+    (2, 128)
+    >>> encoder.notes
+    ('there is no modules.json: vectors are the mean of the tokens, not normalized.',)
+    """
+
+    def __init__(
+        self,
+        model: BertModel,
+        tokenizer: BertTokenizer,
+        recipe: Recipe,
+        head: Head,
+        settings: Settings,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.prompts = dict(settings.prompts)
+        self.default_prompt_name = settings.default_prompt_name
+        self.similarity_fn_name = settings.similarity_fn_name
+        self.pooling = recipe.pooling
+        self.notes = recipe.notes
+        self._include_prompt = recipe.include_prompt
+        self._head = head
+        self._ids = IdEncoder(tokenizer, lower_case=recipe.lower_case)
+        kept = settings.truncate_dim
+        self.truncate_dim = None if kept is None else min(kept, head.width)
+        positions = model.config.max_position_embeddings
+        stated = recipe.max_seq_length or tokenizer.model_max_length or positions
+        self.max_seq_length = min(stated, positions)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        dtype: npt.DTypeLike = "float32",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = False,
+        mmap: bool = True,
+    ) -> SentenceEncoder:
+        """Load a sentence model, or a plain BERT, of which it takes the mean of the tokens.
+
+        Parameters
+        ----------
+        name_or_path, revision, cache_dir, local_files_only, token
+            As in `numpy_bert.fetch`. A cached revision is used without any request.
+        dtype, mmap
+            As in `BertModel.from_pretrained`.
+
+        Raises
+        ------
+        ConfigError
+            If the files name a module that is not supported, or contradict each other.
+        CheckpointError, TokenizerError, HubError
+            As of the model and the tokenizer.
+
+        References
+        ----------
+        .. [1] Reimers and Gurevych, "Sentence-BERT", arXiv:1908.10084.
+        """
+        number = as_dtype(dtype)
+        folder = find_sentence_model(
+            name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        recipe = read_recipe(folder)
+        settings = read_settings(folder)
+        model = BertModel.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
+        head = read_head(recipe, model.config.hidden_size, number, mapped=mmap)
+        return cls(model, BertTokenizer.from_pretrained(recipe.folder), recipe, head, settings)
+
+    def encode(
+        self,
+        sentences: str | Sequence[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_size: int | None = None,
+        normalize_embeddings: bool | None = None,
+        pooling: str | None = None,
+        truncate_dim: int | None = None,
+        show_progress_bar: bool | None = None,
+        out: npt.NDArray[Any] | None = None,
+    ) -> Array:
+        """Return the vector of a text, or one of each of a list of texts.
+
+        Equal texts are computed once. A text's vector does not depend on the others beyond
+        rounding, and is the same to the bit from run to run with the same texts and settings.
+
+        Parameters
+        ----------
+        sentences : str or sequence of str
+            One text, or any number.
+        prompt, prompt_name : str, optional
+            What is put before each text, or its name in `prompts`; by default the prompt that
+            `default_prompt_name` names. ``prompt=""`` is none.
+        batch_size : int, optional
+            At most as many texts are computed together; their tokens bound them anyway.
+        normalize_embeddings : bool, optional
+            Scale vectors to length 1. By default what the model's files say. False leaves out a
+            last Normalize of theirs, which sentence-transformers does not.
+        pooling : {"mean", "cls", "max", "mean_sqrt_len", "weightedmean", "lasttoken"}, optional
+            In place of the model's own.
+        truncate_dim : int, optional
+            Features that are kept. As in sentence-transformers they are cut off last, and only
+            ``normalize_embeddings=True`` scales to length 1 after that.
+        show_progress_bar : bool, optional
+            On standard error, if that is a terminal; by default if it takes more than 2 seconds.
+        out : ndarray, optional
+            Where to write, such as a memory-mapped file: of the result's shape and dtype.
+
+        Returns
+        -------
+        ndarray of shape (H,) or (n, H), of the model's dtype
+            `out` if it is given.
+
+        Raises
+        ------
+        InputError
+            Naming the argument, and of a text its place; before any work.
+
+        Warns
+        -----
+        UserWarning
+            Once, if texts have more than `max_seq_length` tokens and are cut.
+
+        Examples
+        --------
+        >>> from numpy_bert import SentenceEncoder
+        >>> encoder = SentenceEncoder.from_pretrained("demo")
+        >>> vectors = encoder.encode(["a test", "a test"], normalize_embeddings=True)
+        >>> encoder.similarity(vectors[0], vectors[1]).round(4)
+        array([[1.]], dtype=float32)
+        """
+        single, texts = as_texts(sentences)
+        before = as_prompt(prompt, prompt_name, self.prompts, self.default_prompt_name)
+        for value, name in (
+            (normalize_embeddings, "normalize_embeddings"),
+            (show_progress_bar, "show_progress_bar"),
+        ):
+            check_flag(value, name)
+        modes = as_mode(pooling, self.pooling)
+        head = self._head.fitted(len(modes) * self.model.config.hidden_size, normalize_embeddings)
+        kept = as_count(truncate_dim, "truncate_dim", most=head.width) or self.truncate_dim
+        width = head.width if kept is None else min(kept, head.width)
+        shape = (width,) if single else (len(texts), width)
+        vectors = as_output(out, shape, self.model.dtype)
+        plan = Plan(
+            encode_ids=self._ids,
+            limit=self.max_seq_length,
+            prompt=before,
+            most_texts=as_count(batch_size, "batch_size"),
+            workers=get_num_threads(),
+        )
+        skip = 0 if self._include_prompt else self._prompt_length(before)
+
+        def embed(batch: Batch) -> Array:
+            hidden = self.model.packed(batch.ids, batch.lengths)
+            return head(pool(hidden, batch.lengths, modes, skip=skip), width)
+
+        rows = vectors[None] if single else vectors
+        cut = fill(rows, texts, plan, embed, show_progress_bar)
+        if cut:
+            warnings.warn(cut_message(cut, single, len(texts), plan.limit), stacklevel=2)
+        return vectors
+
+    def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
+        """Return the similarity of each vector of `a` to each of `b`, as the model compares them.
+
+        As `numpy_bert.similarity` with the model's `similarity_fn_name`.
+        """
+        return likeness.similarity(a, b, self.similarity_fn_name)
+
+    def search(
+        self, query: str | Sequence[str] | npt.ArrayLike, corpus_vectors: npt.ArrayLike, k: int = 10
+    ) -> Hits:
+        """Return the `k` vectors of a corpus that are most like a query, a text or a vector.
+
+        As `numpy_bert.search` with the model's `similarity_fn_name`; texts are encoded first.
+
+        Examples
+        --------
+        >>> from numpy_bert import SentenceEncoder
+        >>> encoder = SentenceEncoder.from_pretrained("demo")
+        >>> corpus = encoder.encode(["a test", "the sea", "the moon"])
+        >>> encoder.search("the sea", corpus, k=1).indices
+        array([1])
+        """
+        is_text = isinstance(query, str) or (
+            isinstance(query, (list, tuple)) and any(isinstance(item, str) for item in query)
+        )
+        vectors = self.encode(query) if is_text else query  # type: ignore[arg-type]
+        return likeness.search(vectors, corpus_vectors, k, self.similarity_fn_name)
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens of a text that are read, special ones included; the rest is cut off."""
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int) -> None:
+        least, most = self._ids.frame + 1, self.model.config.max_position_embeddings
+        number = as_count(value, "max_seq_length", most=most)
+        if number is None or number < least:
+            raise InputError(
+                f"max_seq_length: {value}; from {least}, the special tokens and one more, to "
+                f"{most}, the model's positions, were expected."
+            )
+        self._max_seq_length = number
+
+    def get_embedding_dimension(self) -> int:
+        """Return the features of a vector that `encode` makes."""
+        return self._head.width if self.truncate_dim is None else self.truncate_dim
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """Return the features of a vector that `encode` makes, by sentence-transformers' name."""
+        return self.get_embedding_dimension()
+
+    def _prompt_length(self, prompt: str) -> int:
+        """Return how many tokens of a text are its prompt's, the first special one included."""
+        if not prompt:
+            return 0
+        return int(self._ids([prompt], self.max_seq_length).lengths[0]) - 1

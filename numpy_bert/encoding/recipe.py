@@ -1,0 +1,198 @@
+"""What a sentence model does with a text, read from the files of sentence-transformers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy_bert.encoding.pooling import MODES
+from numpy_bert.errors import ConfigError
+from numpy_bert.files import quoted, read_json
+from numpy_bert.loading.modules import MODULES, ModuleEntry, read_modules
+
+__all__ = ["Recipe", "mode_named", "read_recipe"]
+
+# The dotted names of old files and of version 6: sentence_transformers.models.Pooling,
+# sentence_transformers.sentence_transformer.modules.pooling.Pooling.
+_HOME = re.compile(
+    r"sentence_transformers\.(models|base\.modules|sentence_transformer\.(models|modules))(\.\w+)?",
+    re.ASCII,
+)
+_BEHIND = ("Dense", "Normalize", "Dropout")
+_SWITCHES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_WIDTHS = ("embedding_dimension", "word_embedding_dimension")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a sentence model is made of.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the BERT and its tokenizer.
+    max_seq_length : int or None
+        Tokens that are read, where the files say so.
+    lower_case : bool
+        Whether texts are lower-cased before anything else.
+    pooling : tuple of str
+        Of `numpy_bert.encoding.pooling.MODES`.
+    width : int or None
+        Features that the pooling takes, where its file says so.
+    include_prompt : bool
+        Whether the tokens of a prompt are pooled too.
+    behind : tuple of (str, Path)
+        What comes after the pooling: "Dense" or "Normalize", and its folder.
+    notes : tuple of str
+        What was made of the files, as sentences.
+    """
+
+    folder: Path
+    max_seq_length: int | None = None
+    lower_case: bool = False
+    pooling: tuple[str, ...] = ("mean",)
+    width: int | None = None
+    include_prompt: bool = True
+    behind: tuple[tuple[str, Path], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Read modules.json and the files of the folders that it names.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, and the module or member that is not supported.
+    """
+    path = folder / MODULES
+    if not path.exists():
+        limit, lowers = _read_transformer(folder)
+        note = f"there is no {MODULES}: vectors are the mean of the tokens, not normalized."
+        return Recipe(folder=folder, max_seq_length=limit, lower_case=lowers, notes=(note,))
+    entries = read_modules(path, error=ConfigError)
+    kinds = [_kind(path, entry) for entry in entries]
+    if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= set(_BEHIND):
+        raise ConfigError(
+            f"{path}: has the modules {', '.join(kinds) or 'none'}; a Transformer, then a Pooling, "
+            f"then any of {', '.join(_BEHIND)} were expected."
+        )
+    source = folder / entries[0].path
+    limit, lowers = _read_transformer(source)
+    pooling, width, includes = _read_pooling(folder / entries[1].path / "config.json")
+    for kind, entry in zip(kinds[2:], entries[2:], strict=True):
+        _check_place(folder / entry.path / "config.json", kind)
+    return Recipe(
+        folder=source,
+        max_seq_length=limit,
+        lower_case=lowers,
+        pooling=pooling,
+        width=width,
+        include_prompt=includes,
+        behind=tuple(
+            (kind, folder / entry.path)
+            for kind, entry in zip(kinds[2:], entries[2:], strict=True)
+            if kind != "Dropout"  # which does nothing but in training
+        ),
+    )
+
+
+def mode_named(name: object) -> str | None:
+    """Return a pooling mode by its own or its longer name, None if there is none such.
+
+    Examples
+    --------
+    >>> mode_named("mean_sqrt_len_tokens")
+    'mean_sqrt_len'
+    """
+    short = "mean_sqrt_len" if name == "mean_sqrt_len_tokens" else name
+    return short if isinstance(short, str) and short in MODES else None
+
+
+def _kind(path: Path, entry: ModuleEntry) -> str:
+    """Return the class of a module; refuse one that is nobody's we know, or lies elsewhere."""
+    if not entry.is_plain:
+        raise ConfigError(f"{path}: {quoted(repr(entry.path))} is no folder in the model's own.")
+    home = entry.type.rpartition(".")[0]
+    if not _HOME.fullmatch(home) or entry.kind not in ("Transformer", "Pooling", *_BEHIND):
+        raise ConfigError(
+            f"{path}: the module {quoted(entry.type)} is not supported; Transformer, Pooling, "
+            f"{', '.join(_BEHIND)} of sentence_transformers are."
+        )
+    return entry.kind
+
+
+def _read_transformer(folder: Path) -> tuple[int | None, bool]:
+    """Return max_seq_length and do_lower_case of sentence_bert_config.json."""
+    path = folder / "sentence_bert_config.json"
+    stated = read_json(path, error=ConfigError) if path.exists() else {}
+    limit = stated.get("max_seq_length")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise _bad(path, "max_seq_length", limit, "a number of tokens or null")
+    lowers = stated.get("do_lower_case", False)
+    if type(lowers) is not bool:
+        raise _bad(path, "do_lower_case", lowers, "true or false")
+    # Version 6 can take other outputs of other models.
+    for name, only in (
+        ("transformer_task", "feature-extraction"),
+        ("module_output_name", "token_embeddings"),
+    ):
+        if stated.get(name, only) != only:
+            raise _bad(path, name, stated[name], repr(only))
+    modalities = stated.get("modality_config")
+    text = modalities.get("text") if isinstance(modalities, dict) else None
+    output = text.get("method_output_name") if isinstance(text, dict) else None
+    if modalities is not None and output != "last_hidden_state":
+        raise _bad(path, "modality_config", modalities, "text by its last_hidden_state")
+    return limit, lowers
+
+
+def _read_pooling(path: Path) -> tuple[tuple[str, ...], int | None, bool]:
+    """Return the modes, the width and include_prompt of a Pooling, in either spelling."""
+    stated = read_json(path, error=ConfigError)
+    for name in stated:
+        if name not in (*_SWITCHES, *_WIDTHS, "pooling_mode", "include_prompt"):
+            raise ConfigError(f"{path}: {quoted(name)} is not supported for a Pooling.")
+    includes = stated.get("include_prompt", True)
+    for name in ("include_prompt", *_SWITCHES):
+        if type(stated.get(name, True)) is not bool:
+            raise _bad(path, name, stated[name], "true or false")
+    width = next((stated[name] for name in _WIDTHS if name in stated), None)
+    if width is not None and (type(width) is not int or width < 1):
+        raise _bad(path, "embedding_dimension", width, "a number of features")
+    if "pooling_mode" not in stated:
+        modes = tuple(mode for name, mode in _SWITCHES.items() if stated.get(name))
+        return modes or ("mean",), width, includes
+    named = stated["pooling_mode"]
+    listed = [mode_named(name) for name in (named if isinstance(named, list) else [named])]
+    chosen = tuple(mode for mode in listed if mode is not None)
+    if not chosen or len(chosen) < len(listed):
+        raise _bad(path, "pooling_mode", named, f"one or a list of {', '.join(MODES)}")
+    return chosen, width, includes
+
+
+def _check_place(path: Path, kind: str) -> None:
+    """Refuse a Normalize that works on anything but the text's vector."""
+    if kind != "Normalize" or not path.exists():
+        return
+    stated = read_json(path, error=ConfigError)
+    for name in stated:
+        wanted = "sentence_embedding"
+        if name not in ("module_input_name", "module_output_name") or (
+            stated[name] not in (wanted, None)
+        ):
+            raise _bad(path, quoted(name), stated[name], f"no other member, and {wanted!r}")
+
+
+def _bad(path: Path, name: str, value: Any, wanted: str) -> ConfigError:
+    """Say that a member cannot be meant, or is not supported."""
+    return ConfigError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")

@@ -1,0 +1,131 @@
+"""Texts to ids in one array, without padding: what an encoder of many texts needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+from tokenizers.normalizers import Lowercase, Normalizer
+from tokenizers.normalizers import Sequence as Normalizers
+
+from numpy_bert.errors import InputError, TokenizerError
+from numpy_bert.text.backend import backend_errors
+from numpy_bert.text.encode import excess
+from numpy_bert.text.tokenizer import BertTokenizer
+
+__all__ = ["IdEncoder", "Ids"]
+
+
+class Ids(NamedTuple):
+    """The ids of several texts, one after another.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (N,), int64
+        Of all texts.
+    lengths : ndarray of shape (B,), int
+        Tokens of each text, as they stand in `ids`.
+    cut : dict of int to int
+        The texts that were cut, and how many tokens they had.
+    """
+
+    ids: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.intp]
+    cut: dict[int, int]
+
+
+class IdEncoder:
+    """A tokenizer that returns arrays of ids, framed by [CLS] and [SEP].
+
+    Never changed by a call, so threads can share it.
+
+    Parameters
+    ----------
+    tokenizer : BertTokenizer
+        Whose ids, switches and truncation side are used.
+    lower_case : bool
+        Lower-case first, whatever the tokenizer does: sentence-transformers' do_lower_case.
+
+    Attributes
+    ----------
+    frame : int
+        Special tokens around a text.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertTokenizer
+    >>> IdEncoder(BertTokenizer.from_pretrained("demo"))(["a", "a test"], 3)
+    Ids(ids=array([ 2, 43,  3,  2, 43,  3]), lengths=array([3, 3]), cut={1: 4})
+    """
+
+    def __init__(self, tokenizer: BertTokenizer, *, lower_case: bool = False) -> None:
+        backend = tokenizer._backend(None)
+        if lower_case and not _lowers(backend.normalizer):
+            backend = _lowered(backend)
+        self._backend = backend
+        self._side = tokenizer.truncation_side
+        with backend_errors("tokenizer"):
+            frame = backend.encode("")
+            self.frame = len(frame)
+            if any(backend.encode("a").type_ids):
+                raise TokenizerError(
+                    "tokenizer: single texts get token types other than 0, which is not supported."
+                )
+
+    def __call__(self, texts: Sequence[str], limit: int | None = None) -> Ids:
+        """Return the ids of checked texts, each cut to `limit` tokens, special ones included.
+
+        Raises
+        ------
+        InputError
+            If the special tokens alone are more than `limit`.
+        """
+        with backend_errors("tokenizer"):
+            encodings = self._backend.encode_batch_fast(list(texts))
+        lengths = np.fromiter(map(len, encodings), np.intp, len(encodings))
+        over = np.flatnonzero(lengths > limit).tolist() if limit is not None else []
+        # One list at a time lives: each id of it is a Python object.
+        rows = (encoding.ids for encoding in encodings)
+        cut: dict[int, int] = {row: int(lengths[row]) for row in over}
+        if limit is not None and cut:
+            if limit < self.frame:
+                raise InputError(f"{limit} tokens: the {self.frame} special ones alone need more.")
+            lengths = np.minimum(lengths, limit)
+            rows = (
+                self._cut(encoding, limit) if row in cut else encoding.ids
+                for row, encoding in enumerate(encodings)
+            )
+        ids = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
+        return Ids(ids, lengths, cut)
+
+    def _cut(self, encoding: object, limit: int) -> list[int]:
+        """Return the ids of a text that is too long without those that must go."""
+        ids: list[int] = encoding.ids  # type: ignore[attr-defined]
+        for gone in excess(encoding, limit, "longest_first", side=self._side):  # type: ignore[arg-type]
+            del ids[gone]
+        return ids
+
+
+def _lowers(normalizer: Normalizer | None) -> bool:
+    """Tell whether a normalizer lower-cases all by itself, as sentence-transformers asks it."""
+    return any(isinstance(step, Lowercase) for step in _steps(normalizer))
+
+
+def _lowered(backend: Tokenizer) -> Tokenizer:
+    """Return a copy that lower-cases before anything else."""
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.encode_special_tokens = backend.encode_special_tokens  # lost on the way
+    copy.normalizer = Normalizers([Lowercase(), *_steps(backend.normalizer)])
+    return copy
+
+
+def _steps(normalizer: Normalizer | None) -> list[Normalizer]:
+    """Return the steps of a normalizer, which may be a sequence of them."""
+    if isinstance(normalizer, Normalizers):
+        steps: list[Normalizer] = list(normalizer)  # type: ignore[call-overload]
+        return steps
+    return [] if normalizer is None else [normalizer]
