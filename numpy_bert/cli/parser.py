@@ -22,6 +22,12 @@ _FETCH = (
     "Download a published safetensors checkpoint into the cache, or bring it up to date, verify "
     "every file against its hash, and print the folder."
 )
+_ENCODE = (
+    "Turn texts into vectors, one each, as sentence-transformers' models do; print them, or save "
+    "them to a file."
+)
+_SIMILARITY = "Print how alike two texts are, as the model compares its vectors."
+_POOLING = ("cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,6 +36,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"numpy-bert {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_embed(commands.add_parser("embed", help="a text's input embedding", description=_EMBED))
+    _add_encode(commands.add_parser("encode", help="texts into vectors", description=_ENCODE))
+    _add_similarity(
+        commands.add_parser("similarity", help="how alike texts are", description=_SIMILARITY)
+    )
     _add_inspect(
         commands.add_parser("inspect", help="what a checkpoint holds", description=_INSPECT)
     )
@@ -42,13 +52,8 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text_pair", metavar="TEXT2", nargs="?", type=_text, help="a second text: segment 1"
     )
-    parser.add_argument(
-        "--model",
-        metavar="NAME_OR_PATH",
-        help="a folder, or a repository on the hub; the built-in 'demo' by default",
-    )
+    _add_model(parser)
     parser.add_argument("--step", metavar="NAME", help="only this step, as embeddings.sum")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument(
         "--truncate", action="store_true", help="cut a text that is longer than the model reads"
     )
@@ -64,6 +69,53 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     _add_source(parser)
+
+
+def _add_encode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("texts", metavar="TEXT", nargs="*", type=_text, help="a text")
+    parser.add_argument(
+        "--input", metavar="FILE", help="a text on each line, in UTF-8; - is standard input"
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="scale vectors to length 1, or do not; by default what the model's files say",
+    )
+    parser.add_argument("--pooling", choices=_POOLING, help="in place of the model's own")
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", type=_text, help="put before each text")
+    prompt.add_argument("--prompt-name", metavar="NAME", type=_text, help="one of the model's")
+    parser.add_argument(
+        "--truncate-dim", metavar="N", type=_count, help="keep the first N features"
+    )
+    parser.add_argument(
+        "--batch-size", metavar="N", type=_count, help="compute at most N texts together"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="save: .npy, .npz or .safetensors, as 'vectors'"
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    _add_source(parser)
+
+
+def _add_similarity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", metavar="A", type=_text, help="a text")
+    parser.add_argument("b", metavar="B", type=_text, help="another")
+    _add_model(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    _add_source(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    """Add which model is used, and what it computes in."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        help="a folder, or a repository on the hub; the built-in 'demo' by default",
+    )
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -110,4 +162,11 @@ def _seed(text: str) -> int:
     """Read a seed: a whole number from 0."""
     if not text.isascii() or not text.isdigit() or len(text) > 100:
         raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 0")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    """Read a whole number from 1."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 1")
     return int(text)

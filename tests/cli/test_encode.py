@@ -1,0 +1,213 @@
+"""``numpy-bert encode``: what is printed, what is saved, what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from numpy_bert import SentenceEncoder
+from numpy_bert.cli import main
+from numpy_bert.cli.parser import _POOLING
+from numpy_bert.encoding.pooling import MODES
+
+TEXTS = ["this is a test sentence", "another", ""]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> SentenceEncoder:
+    return SentenceEncoder.from_pretrained("demo")
+
+
+class Stdin:
+    def __init__(self, data: bytes) -> None:
+        self.buffer = io.BytesIO(data)
+        self.closed = False
+
+
+def test_a_person_sees_the_first_values(
+    capsys: pytest.CaptureFixture[str], encoder: SentenceEncoder
+) -> None:
+    assert main(["encode", *TEXTS, "line\nend \x1b[31m"]) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [
+        "numpy-bert: model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.",
+        "numpy-bert: there is no modules.json: vectors are the mean of the tokens, not normalized.",
+    ]
+    lines = out.splitlines()
+    assert lines[0] == "demo: vectors (4, 128), float32"
+    first = [f"{value:.4f}" for value in encoder.encode(TEXTS)[0, :4]]
+    assert lines[3].split() == ["0", *first, *TEXTS[0].split()]
+    assert lines[6].endswith(r"line\nend \x1b[31m")
+    assert "\x1b" not in out  # H8
+
+
+def test_of_many_texts_the_first_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["encode", *(f"text {i}" for i in range(23)), "--truncate-dim", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "text 19" in out
+    assert "text 20" not in out
+    assert "... and 3 more" in out
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_machine_gets_json(capsys: pytest.CaptureFixture[str], dtype: str) -> None:
+    assert main(["encode", *TEXTS, "--model", "demo", "--json", "--dtype", dtype]) == 0
+    result = json.loads(capsys.readouterr().out)
+    expected = SentenceEncoder.from_pretrained("demo", dtype=dtype).encode(TEXTS)
+    assert (result["model"], result["shape"], result["dtype"]) == ("demo", [3, 128], dtype)
+    assert np.array_equal(np.array(result["vectors"], dtype), expected)
+
+
+def test_options_reach_the_encoder(
+    capsys: pytest.CaptureFixture[str], encoder: SentenceEncoder
+) -> None:
+    options = ["--normalize", "--pooling", "max", "--prompt", "say: ", "--truncate-dim", "5"]
+    assert main(["encode", *TEXTS, *options, "--batch-size", "2", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    expected = encoder.encode(
+        TEXTS,
+        normalize_embeddings=True,
+        pooling="max",
+        prompt="say: ",
+        truncate_dim=5,
+        batch_size=2,
+    )
+    assert np.array_equal(np.array(result["vectors"], np.float32), expected)
+    assert np.allclose(np.linalg.norm(expected, axis=1), 1)
+    assert main(["encode", *TEXTS, "--no-normalize", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert np.linalg.norm(result["vectors"][0]) > 1.5
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_vectors_are_saved(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str], encoder: SentenceEncoder
+) -> None:
+    path = tmp_path / f"vectors{suffix}"
+    assert main(["encode", *TEXTS, "-o", str(path), "--truncate-dim", "7"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"wrote {path}" in err
+    read: Any = load_file if suffix == ".safetensors" else np.load
+    saved = read(path) if suffix == ".npy" else read(path)["vectors"]
+    assert np.array_equal(saved, encoder.encode(TEXTS)[:, :7])
+    assert list(tmp_path.iterdir()) == [path]
+    # H6: what is there is left as it is.
+    assert main(["encode", "other", "-o", str(path)]) == 1
+    assert "already exists and was left as it is" in capsys.readouterr().err
+    assert main(["encode", "other", "-o", str(path), "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["vectors"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "texts"),
+    [
+        (b"one\ntwo\n", ["one", "two"]),
+        (b"one\r\n\r\ntwo", ["one", "", "two"]),
+        ("\ufeffГдe\n中文".encode(), ["Гдe", "中文"]),
+        (b"a\x0bb\rc\xc2\x85d\n", ["a\x0bb\rc\x85d"]),
+        (b"", []),
+    ],
+)
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_a_text_a_line(
+    data: bytes,
+    texts: list[str],
+    source: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encoder: SentenceEncoder,
+) -> None:  # E13
+    path, output = tmp_path / "texts.txt", tmp_path / "x.npy"
+    path.write_bytes(data)
+    monkeypatch.setattr("sys.stdin", Stdin(data))
+    name = str(path) if source == "file" else "-"
+    assert main(["encode", "--input", name, "-o", str(output)]) == 0
+    saved = np.load(output)
+    assert saved.shape == (len(texts), 128)
+    assert np.array_equal(saved, encoder.encode(texts))
+
+
+def test_a_line_that_is_not_utf8_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes(b"fine\ncaf\xe9\n")
+    assert main(["encode", "--input", str(path), "-o", str(tmp_path / "x.npy")]) == 2
+    assert "texts.txt: line 2: is not UTF-8 (byte 3, 0xe9)" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 2, "no text: write TEXT, or name a file with --input"),
+        (["a", "--input", "b"], 2, "TEXT and --input: give one of the two"),
+        (["--input", "nowhere.txt"], 2, "nowhere.txt: does not exist"),
+        (["--input", "."], 2, "is a folder"),
+        (["--input", "-"], 2, "standard input is closed"),
+        (["a", "-o", "x.txt"], 2, "the name must end in one of .npy, .npz, .safetensors"),
+        (["a", "-o", "no/such/x.npy"], 1, "the folder no/such does not exist"),
+        (["a", "--prompt-name", "query"], 2, "the model has no prompt query"),
+        (["a", "--truncate-dim", "129"], 2, "truncate_dim: 129; a whole number from 1 to 128"),
+        (["caf\udce9"], 2, "sentences[0]: character 3 is U+DCE9"),
+        (["a", "--model", "./nowhere"], 2, "there is no folder ./nowhere"),
+    ],
+)
+def test_mistakes_get_one_line_and_no_traceback(
+    arguments: list[str],
+    status: int,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["encode", *arguments]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert last.startswith("numpy-bert encode: error: ")
+    assert words in last.replace("'", "")
+
+
+def test_an_input_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "texts.npy"
+    path.write_bytes(b"precious\n")
+    assert main(["encode", "--input", str(path), "-o", str(path), "--force"]) == 2
+    assert "is the file that --input reads" in capsys.readouterr().err
+    assert path.read_bytes() == b"precious\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--batch-size", "0"],
+        ["--truncate-dim", "x"],
+        ["--pooling", "sum"],
+        ["--prompt", "a", "--prompt-name", "b"],
+        ["--dtype", "float16"],
+    ],
+)
+def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["encode", "a", *arguments])
+    assert stop.value.code == 2
+    assert "usage: numpy-bert" in capsys.readouterr().err
+
+
+def test_a_text_that_is_cut_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["encode", "a", "word " * 600, "--json"]) == 0
+    err = capsys.readouterr().err
+    assert "1 of 2 texts have more tokens than max_seq_length = 512" in err
+    assert "sentences[1], of 602" in err
+
+
+def test_the_parser_knows_every_pooling() -> None:
+    assert _POOLING == MODES

@@ -1,0 +1,48 @@
+"""``numpy-bert similarity``: one score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from numpy_bert import SentenceEncoder
+from numpy_bert.cli import main
+
+
+def test_the_score(capsys: pytest.CaptureFixture[str], minilm: Path) -> None:
+    assert main(["similarity", "A cat sleeps.", "A kitten naps.", "--model", str(minilm)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    encoder = SentenceEncoder.from_pretrained(minilm)
+    a, b = encoder.encode(["A cat sleeps.", "A kitten naps."])
+    assert out == f"{float(a @ b):.4f}\n"
+    assert 0.5 < float(out) < 0.95
+
+
+def test_a_machine_gets_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["similarity", "same", "same", "--json", "--dtype", "float64"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == {
+        "model": "demo",
+        "similarity_fn_name": "cosine",
+        "score": pytest.approx(1.0, abs=1e-12),
+    }
+
+
+def test_the_demo_is_not_trained_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["similarity", "a", "b"]) == 0
+    assert "model 'demo' (built in, not trained)" in capsys.readouterr().err
+
+
+def test_two_texts_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["similarity", "a"])
+    assert stop.value.code == 2
+    assert "usage: numpy-bert similarity" in capsys.readouterr().err
+
+
+def test_half_a_surrogate_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["similarity", "a", "caf\udce9"]) == 2
+    assert "sentences[1]: character 3 is U+DCE9" in capsys.readouterr().err
