@@ -1,0 +1,143 @@
+"""numpy_bert.encoding.plan and .work: what is computed together, and by whom."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertTokenizer, get_num_threads, set_num_threads
+from numpy_bert.encoding import plan as module
+from numpy_bert.encoding import work
+from numpy_bert.encoding.plan import Plan, distinct
+from numpy_bert.encoding.work import work_off
+from numpy_bert.text.ids import IdEncoder
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def ids() -> IdEncoder:
+    return IdEncoder(BertTokenizer.from_pretrained("demo"))
+
+
+def texts_of(n: int, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    words = np.array(["the", "sea", "moon", "a", "test", "sentence", "Unbelievable"])
+    return [" ".join(rng.choice(words, rng.integers(0, 40))) for _ in range(n)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("most", [None, 1, 7])
+@pytest.mark.parametrize("chunk", [4096, 50])
+def test_every_text_once_with_its_own_ids(
+    ids: IdEncoder, workers: int, most: int | None, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHUNK_TEXTS", chunk)
+    monkeypatch.setattr(module, "_TOKENS", 300)
+    texts = texts_of(130)
+    rows = np.arange(len(texts))
+    plan = Plan(encode_ids=ids, limit=20, prompt="a ", most_texts=most, workers=workers)
+    found: dict[int, list[int]] = {}
+    for batch in plan.batches(texts, rows):
+        assert len(batch.ids) == batch.lengths.sum() <= 300 or len(batch.rows) == 1
+        assert most is None or len(batch.rows) <= most
+        assert (np.diff(batch.lengths) <= 0).all()
+        ends = np.cumsum(batch.lengths)
+        for row, start, stop in zip(batch.rows, ends - batch.lengths, ends, strict=True):
+            assert int(row) not in found
+            found[int(row)] = batch.ids[start:stop].tolist()
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    encoded = tokenizer(["a " + t for t in texts], truncation=True, max_length=20)
+    assert [found[row] for row in range(len(texts))] == encoded["input_ids"]
+    assert plan.cut == {row: before for row, (before, _) in encoded.truncated.items()}
+
+
+@pytest.mark.parametrize(("count", "batches"), [(5, 1), (31, 1), (32, 2), (500, 2), (1250, 2)])
+def test_little_work_is_shared_out(ids: IdEncoder, count: int, batches: int) -> None:
+    texts = ["the moon"] * count  # of 4 tokens each
+    plan = Plan(encode_ids=ids, limit=20, workers=2)
+    sizes = [len(batch.ids) for batch in plan.batches(texts, np.arange(count))]
+    assert len(sizes) == batches
+    assert max(sizes) - min(sizes) <= 4
+
+
+def test_a_long_text_fills_a_chunk_alone(ids: IdEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHUNK_CHARACTERS", 100)
+    texts = ["a" * 300, "b", "c" * 99, "d"]
+    chunks = [c.tolist() for c in module._chunks(texts, np.arange(4))]
+    assert chunks == [[0], [1, 2], [3]]
+
+
+def test_equal_texts_are_found() -> None:
+    repeats = distinct(["a", "b", "a", "", "b", "a", ""])
+    assert repeats.rows.tolist() == [0, 1, 3]
+    assert repeats.copies.tolist() == [2, 4, 5, 6]
+    assert repeats.originals.tolist() == [0, 1, 0, 3]
+
+
+def test_items_are_worked_on_at_the_same_time() -> None:
+    set_num_threads(2)
+    together = threading.Barrier(2, timeout=20)
+    work_off(range(4), lambda _: together.wait())  # passes only when two are there
+
+
+def test_one_item_or_one_thread_touches_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "one_blas_thread", None)
+    monkeypatch.setattr(work, "in_threads", None)
+    done: list[int] = []
+    set_num_threads(2)
+    work_off([5], done.append)
+    work_off([], done.append)
+    set_num_threads(1)
+    work_off([6, 7], done.append)
+    assert done == [5, 6, 7]
+
+
+def test_where_blas_cannot_be_held_one_thread_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def not_held() -> Iterator[bool]:
+        yield False
+
+    monkeypatch.setattr(work, "one_blas_thread", not_held)
+    set_num_threads(3)
+    seen: list[int] = []
+    work_off(range(20), lambda _: seen.append(threading.get_ident()))
+    assert seen == [threading.get_ident()] * 20
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_error_stops_all_threads(error: Any) -> None:
+    set_num_threads(2)
+    done: list[int] = []
+    lock = threading.Lock()
+
+    def fail(item: int) -> None:
+        with lock:
+            done.append(item)
+        if item == 5:
+            raise error
+
+    with pytest.raises(error):
+        work_off(range(100_000), fail)
+    assert len(done) < 50_000
+
+
+def test_an_error_of_the_plan_is_raised() -> None:
+    set_num_threads(2)
+
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work_off(items(), lambda _: None)
