@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -141,3 +146,33 @@ def test_an_error_of_the_plan_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         work_off(items(), lambda _: None)
+
+
+INTERRUPTED = """
+from numpy_bert import SentenceEncoder, set_num_threads
+set_num_threads(2)
+encoder = SentenceEncoder.from_pretrained("demo")
+print("ready", flush=True)
+try:
+    encoder.encode([f"a sentence of the number {i}" for i in range(10**6)], batch_size=8)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
+def test_ctrl_c_stops_promptly() -> None:  # H7
+    child = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(3.0)  # until both threads are at work
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+    finally:
+        child.kill()
+    assert out == b"stopped\n"
+    assert err == b""
+    assert child.returncode == 0
