@@ -191,7 +191,13 @@ def test_known_activations_keep_their_names(value: str, tmp_path: Path) -> None:
     [
         ("model_type", "roberta", "'bert'"),
         ("model_type", ["bert"], "'bert'"),
+        ("model_type", "distilbert", "'bert'"),
+        ("model_type", "electra", "'bert'"),
+        ("model_type", "bert-generation", "'bert'"),
+        ("position_embedding_type", "relative_key", "'absolute'"),
         ("position_embedding_type", "relative_key_query", "'absolute'"),
+        ("is_decoder", 1, "False"),
+        ("is_decoder", "false", "False"),
         ("is_decoder", True, "False"),
         ("add_cross_attention", True, "False"),
         ("is_encoder_decoder", True, "False"),
