@@ -146,3 +146,17 @@ def test_a_table_as_it_is_stored_is_read_by_its_used_rows(tmp_path: Path, stored
     model = BertModel.from_pretrained(folder)
     assert blamed(model, input_ids=np.array([[6, 7, 5]])).startswith(f"{key}[7, 11] = -inf:")
     assert np.isfinite(model([[6, 8]]).last_hidden_state).all()
+
+
+def test_the_segments_in_use_are_blamed_and_no_other(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    key = "embeddings.token_type_embeddings.weight"
+    tensors[key][[1, 2], [4, 11]] = np.nan, np.inf
+    model = load(tmp_path, tensors)
+    segments = np.array([[0, 2, 1]])
+    message = blamed(model, input_ids=IDS, token_type_ids=segments)
+    assert message.startswith(f"{key}[2, 11] = inf:")
+    assert np.isfinite(model(IDS).last_hidden_state).all()
+    rows = np.ones((1, 3, TINY["hidden_size"]), np.float32)
+    message = blamed(model, inputs_embeds=rows, token_type_ids=segments % 2)
+    assert message.startswith(f"{key}[1, 4] = nan:")

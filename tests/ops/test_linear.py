@@ -14,7 +14,8 @@ from numpy_bert.ops.linear import linear
 from tests.support.arrays import sample
 from tests.tolerances import product_budget
 
-H, INNER = 24, 37
+T, H, INNER = 7, 24, 37
+ZEROS = np.zeros(INNER, np.float32)
 
 
 def exact(row: Array, weight: Array, bias: Array) -> list[float]:
@@ -35,6 +36,12 @@ def test_it_is_the_product_and_the_bias(lead: tuple[int, ...], dtype: str) -> No
     for index in np.ndindex(*lead):
         expected = exact(x[index], weight, bias)
         assert np.abs(output[index] - expected).max() <= product_budget(H, dtype)
+
+
+def test_float32_is_rounded_once() -> None:
+    x, weight, bias = sample((T, 384), "float32"), sample((INNER, 384), "float32"), ZEROS
+    wide = x.astype(np.float64) @ weight.astype(np.float64).T
+    assert linear(x, weight, bias).tobytes() == wide.astype(np.float32).tobytes()
 
 
 def test_the_weight_is_stored_out_by_in() -> None:
