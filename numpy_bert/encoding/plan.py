@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import IntArray
+from numpy_bert.kernels.encoder import MICRO_BATCH
 from numpy_bert.text.ids import IdEncoder
 
 __all__ = ["Batch", "Plan", "Repeats", "distinct"]
@@ -18,8 +19,6 @@ __all__ = ["Batch", "Plan", "Repeats", "distinct"]
 # an array, and nothing can interrupt it.
 _CHUNK_TEXTS = 4096
 _CHUNK_CHARACTERS = 1_000_000
-# Tokens of a micro-batch: enough for BLAS, few enough to stay in the caches.
-_TOKENS = 4096
 # Fewer are not shared out: waking a thread costs as much as they do.
 _LEAST_TOKENS = 64
 
@@ -106,7 +105,7 @@ class Plan:
         """Cut texts, sorted by length, into parts of about equal work."""
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if len(ends) else 0
-        count = max(1, -(-total // _TOKENS))
+        count = max(1, -(-total // MICRO_BATCH))
         if self.workers > 1 and total >= 2 * _LEAST_TOKENS:
             # As many as the threads, or a multiple: none idles while another does the last one.
             count = -(-count // self.workers) * self.workers

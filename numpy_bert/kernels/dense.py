@@ -13,11 +13,14 @@ import numpy as np
 from numpy import matmul
 
 from numpy_bert.arrays import Array
+from numpy_bert.kernels.threads import get_num_threads
 
 __all__ = ["Dense"]
 
-# Rows up to which the blocks are faster.
+# Rows up to which the blocks are faster: with one thread, and where BLAS may use threads of its
+# own, which it does not for small matrices.
 _FEW = 64
+_FEW_BESIDE_THREADS = 16
 # Columns of a block: two of the vectors that a processor multiplies at once.
 _COLUMNS = 32
 
@@ -43,7 +46,8 @@ class Dense:
 
     def __call__(self, x: Array, out: Array) -> None:
         """Write ``x @ weight.T`` into `out`: (n, in) and (n, all outs), float32, C-contiguous."""
-        if len(x) > _FEW or out.shape[1] % _COLUMNS:
+        few = _FEW if get_num_threads() == 1 else _FEW_BESIDE_THREADS
+        if len(x) > few or out.shape[1] % _COLUMNS:
             if self._for_many is None:
                 self._for_many = np.ascontiguousarray(self._joined().T)
             matmul(x, self._for_many, out)

@@ -48,7 +48,7 @@ def test_every_text_once_with_its_own_ids(
     ids: IdEncoder, workers: int, most: int | None, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_CHUNK_TEXTS", chunk)
-    monkeypatch.setattr(module, "_TOKENS", 300)
+    monkeypatch.setattr(module, "MICRO_BATCH", 300)
     texts = texts_of(130)
     rows = np.arange(len(texts))
     plan = Plan(encode_ids=ids, limit=20, prompt="a ", most_texts=most, workers=workers)

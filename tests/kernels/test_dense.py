@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from numpy_bert.kernels.dense import Dense
+from numpy_bert.kernels.threads import get_num_threads, set_num_threads
 from tests.tolerances import product_budget
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 7, 64, 65, 200])
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = get_num_threads()
+    set_num_threads(request.param)
+    yield
+    set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("rows", [0, 1, 7, 16, 17, 64, 65, 200])
 @pytest.mark.parametrize("outs", [(37,), (32,), (96,), (32, 64), (24, 24, 24)])
 def test_it_is_the_product(rows: int, outs: tuple[int, ...]) -> None:
     rng = np.random.default_rng(rows)
