@@ -34,12 +34,30 @@ if TYPE_CHECKING:
     from numpy_bert.kernels.threads import set_num_threads as set_num_threads
     from numpy_bert.loading.hub import fetch as fetch
     from numpy_bert.model.bert import BertModel as BertModel
+    from numpy_bert.model.pretraining import BertForMaskedLM as BertForMaskedLM
+    from numpy_bert.model.pretraining import BertForPreTraining as BertForPreTraining
+    from numpy_bert.model.sequences import BertForMultipleChoice as BertForMultipleChoice
+    from numpy_bert.model.sequences import (
+        BertForNextSentencePrediction as BertForNextSentencePrediction,
+    )
+    from numpy_bert.model.sequences import (
+        BertForSequenceClassification as BertForSequenceClassification,
+    )
+    from numpy_bert.model.tokens import BertForQuestionAnswering as BertForQuestionAnswering
+    from numpy_bert.model.tokens import BertForTokenClassification as BertForTokenClassification
     from numpy_bert.text.tokenizer import BertTokenizer as BertTokenizer
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BertConfig": "config",
+    "BertForMaskedLM": "model.pretraining",
+    "BertForMultipleChoice": "model.sequences",
+    "BertForNextSentencePrediction": "model.sequences",
+    "BertForPreTraining": "model.pretraining",
+    "BertForQuestionAnswering": "model.tokens",
+    "BertForSequenceClassification": "model.sequences",
+    "BertForTokenClassification": "model.tokens",
     "BertModel": "model.bert",
     "BertTokenizer": "text.tokenizer",
     "CheckpointError": "errors",
@@ -62,6 +80,13 @@ _HOMES = {
 
 __all__ = [
     "BertConfig",
+    "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
     "BertModel",
     "BertTokenizer",
     "CheckpointError",

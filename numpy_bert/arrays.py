@@ -8,7 +8,8 @@ T      tokens in a sequence        P      positions
 N      packed tokens               S      token types (segments)
 H      hidden size                 I      intermediate size
 A      attention heads             L      layers
-D      size of a head (H / A)
+D      size of a head (H / A)      K      labels of a classifier
+C      choices of a question
 ====== ==========================  ====== ==========================
 """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted, read_json
+from numpy_bert.labels import LABEL_MEMBERS, check_labels, read_labels
 
 __all__ = ["BertConfig"]
 
@@ -48,6 +49,12 @@ class BertConfig:
     ConfigError
         If a field has the wrong type or range, or names what is not supported.
 
+    Notes
+    -----
+    `labels` holds config.json's ``id2label`` in a form that cannot be changed: the name of label 0,
+    of label 1, and so on. `id2label`, `label2id` and `num_labels` say the same in transformers'
+    words.
+
     Examples
     --------
     >>> config = BertConfig(vocab_size=99, hidden_size=24, num_hidden_layers=2,
@@ -55,6 +62,8 @@ class BertConfig:
     ...                     max_position_embeddings=16, type_vocab_size=2)
     >>> config.layer_norm_eps
     1e-12
+    >>> config.id2label
+    {0: 'LABEL_0', 1: 'LABEL_1'}
     """
 
     vocab_size: int
@@ -70,6 +79,9 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     pad_token_id: int | None = 0
+    classifier_dropout: float | None = None
+    problem_type: str | None = None
+    labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
 
     def __post_init__(self) -> None:
         for name in _SIZES:
@@ -94,6 +106,24 @@ class BertConfig:
                 f"pad_token_id = {quoted(repr(pad))}; null or an id of the vocabulary of "
                 f"{self.vocab_size} was expected."
             )
+        if self.classifier_dropout is not None:
+            _check_number("classifier_dropout", self.classifier_dropout, "a probability in [0, 1)")
+        check_labels(self.labels, self.problem_type)
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels a classifier has."""
+        return len(self.labels)
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        """The name of each label, by its number."""
+        return dict(enumerate(self.labels))
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """The number of each label, by its name; the first where two bear one name."""
+        return {label: number for number, label in reversed(list(enumerate(self.labels)))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:
@@ -114,18 +144,19 @@ class BertConfig:
                     f"{name} = {quoted(repr(values[name]))} is not supported; only {only!r} is."
                 )
         _check_architecture(values)
-        known = {field.name: field for field in fields(cls)}
+        known = {field.name: field for field in fields(cls) if field.name != "labels"}
         missing = [n for n, f in known.items() if f.default is MISSING and n not in values]
         if missing:
             raise ConfigError(f"{', '.join(missing)}: missing; nothing is guessed.")
-        ignored = sorted(set(values) - set(known) - set(_ONLY))
+        ignored = sorted(set(values) - set(known) - set(_ONLY) - set(LABEL_MEMBERS))
         if ignored:
             import logging  # not at start-up: 3 ms
 
             logging.getLogger("numpy_bert").debug(
                 "config.json: ignored %s", ", ".join(quoted(name) for name in ignored)
             )
-        return cls(**{name: values[name] for name in known if name in values})
+        given = {name: values[name] for name in known if name in values}
+        return cls(**given, **read_labels(values))
 
     @classmethod
     def from_json_file(cls, json_file: str | Path) -> BertConfig:

@@ -48,14 +48,17 @@ TIED = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
-# The letters of the shapes; "2" is the pair of next-sentence labels.
+# The letters of the shapes; "2" the pair of
+# next-sentence labels or of an answer's ends, "1" the score of a choice.
 _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
     "V": lambda config: config.vocab_size,
     "P": lambda config: config.max_position_embeddings,
     "S": lambda config: config.type_vocab_size,
     "H": lambda config: config.hidden_size,
     "I": lambda config: config.intermediate_size,
+    "K": lambda config: config.num_labels,
     "2": lambda _: 2,
+    "1": lambda _: 1,
 }
 
 

@@ -26,6 +26,11 @@ SIZES = (
     "type_vocab_size",
 )
 WRONG = object()
+NO_LABELS = {
+    "classifier_dropout": None,
+    "problem_type": None,
+    "labels": ("LABEL_0", "LABEL_1"),
+}
 
 
 def read(folder: Path, **changes: Any) -> BertConfig:
@@ -49,6 +54,7 @@ def refusal(folder: Path, **changes: Any) -> str:
 def test_a_config_is_what_its_file_says(tmp_path: Path) -> None:
     config = read(tmp_path, layer_norm_eps=1e-5, pad_token_id=60)
     expected = TINY | {"layer_norm_eps": 1e-5, "pad_token_id": 60, "initializer_range": 0.02}
+    expected |= NO_LABELS
     del expected["model_type"]
     assert dataclasses.asdict(config) == expected
     assert config == BertConfig.from_json_file(str(tmp_path / "config.json"))
@@ -69,6 +75,7 @@ def test_what_may_be_left_out_is_the_published_bert() -> None:
         "layer_norm_eps": 1e-12,
         "initializer_range": 0.02,
         "pad_token_id": 0,
+        **NO_LABELS,
     }
 
 

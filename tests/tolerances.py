@@ -30,6 +30,10 @@ FAST_ENCODER = 2 * FAST_GELU
 GOLDEN = {"float32": 5e-6, "float64": 1e-10}
 # Against float32 of TensorFlow after nine to twelve layers, which has an error of its own.
 GOOGLE = 5e-5
+# The whole model and a head in float64; scores are sums over H of numbers of some tens.
+HEADS_AGAINST_TORCH = 1e-10
+# Logits that onnxruntime computed in float32, in an order of its own.
+SHIPPED_GOLDEN = 1e-5
 # The notebook's parts are printed to four decimals, so sums of them are off by up to 8.8e-5.
 NOTEBOOK_SUM = 1.1e-4
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,17 +25,21 @@ from numpy_bert.parameters import (
 )
 
 __all__ = [
+    "CODES",
     "LoadingInfo",
     "check_tensors",
     "check_tied",
     "check_weights",
+    "complaint",
     "embedding_shapes",
+    "misfits_of",
     "read_table",
     "read_weight",
 ]
 
 _LONGEST_LIST = 20
-_CODES = {"float32": "F32", "float64": "F64"}
+# What safetensors calls the two dtypes in which numpy_bert computes.
+CODES = {"float32": "F32", "float64": "F64"}
 # Pairs of keys that are compared for a misspelling: some tenths of a second.
 _MOST_COMPARED = 10_000
 
@@ -105,7 +109,7 @@ def check_weights(
         cast=tuple(
             (key, tensors[key].dtype, dtype.name)
             for key in needed
-            if key in tensors and tensors[key].dtype != _CODES[dtype.name]
+            if key in tensors and tensors[key].dtype != CODES[dtype.name]
         ),
         notes=checkpoint.notes,
     )
@@ -135,9 +139,9 @@ def check_tensors(
         _refuse_foreign(tensors, label)
     optional = pooler if pooler.isdisjoint(tensors) else set()
     required = [key for key in missing if key not in optional]
-    misfits = _misfits(tensors, needed)
+    misfits = misfits_of(tensors, needed)
     if required or misfits:
-        raise CheckpointError(_complaint(tensors, config, required, misfits, label))
+        raise CheckpointError(complaint(tensors, config, required, misfits, label))
     return missing
 
 
@@ -193,7 +197,7 @@ def check_tied(checkpoint: Checkpoint) -> None:
             )
 
 
-def _misfits(tensors: Mapping[str, Entry], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
+def misfits_of(tensors: Mapping[str, Entry], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Describe every tensor that is needed and whose shape or dtype does not fit."""
     found = []
     for key, shape in needed.items():
@@ -232,15 +236,19 @@ def _refuse_foreign(tensors: Mapping[str, Entry], label: str) -> None:
         raise CheckpointError(f"{label}: looks like {model}, which is not supported; BERT is.")
 
 
-def _complaint(
+def complaint(
     tensors: Mapping[str, Entry],
     config: BertConfig,
     missing: list[str],
     misfits: list[str],
     label: str,
+    head: Collection[str] = (),
 ) -> str:
-    """Write one message for everything that is wrong, unknown near misses beside it."""
-    known = {*pretraining_shapes(config), *BUFFERS, *TIED}
+    """Write one message for everything that is wrong, unknown near misses beside it.
+
+    The keys of a `head` are known too.
+    """
+    known = {*pretraining_shapes(config), *BUFFERS, *TIED, *head}
     unknown = [key for key in tensors if key not in known] if missing else []
     counts = [
         f"{len(missing)} key{'s' * (len(missing) != 1)} missing" if missing else "",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from numpy_bert.arrays import StoredArray
 from numpy_bert.config import BertConfig
 from numpy_bert.loading.cache import MODEL_FILES
-from numpy_bert.loading.checkpoint import open_checkpoint
+from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
+from numpy_bert.loading.heads import check_head
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.weights import LoadingInfo, check_weights, read_table, read_weight
 from numpy_bert.parameters import (
@@ -19,9 +20,13 @@ from numpy_bert.parameters import (
     BertParameters,
     BertPoolerParameters,
     build,
+    shapes,
 )
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "LoadedHead", "load", "load_head"]
+
+
+Head = TypeVar("Head")
 
 
 class Loaded(NamedTuple):
@@ -31,6 +36,13 @@ class Loaded(NamedTuple):
     config: BertConfig
     parameters: BertParameters
     info: LoadingInfo
+
+
+class LoadedHead(NamedTuple, Generic[Head]):
+    """A checkpoint, loaded with the head of a task."""
+
+    model: Loaded
+    head: Head
 
 
 def load(
@@ -45,18 +57,73 @@ def load(
     token: bool | str | None = False,
 ) -> Loaded:
     """Find, check and read a checkpoint; see `BertModel.from_pretrained`."""
-    folder = find(
+    folder, config, checkpoint = _open(
         name_or_path,
-        needs=MODEL_FILES,
         revision=revision,
         cache_dir=cache_dir,
         local_files_only=local_files_only,
         token=token,
         only=only,
     )
-    config = BertConfig.from_json_file(folder / "config.json")
-    checkpoint = open_checkpoint(folder)
     info = check_weights(checkpoint, config, dtype, only=only)
+    parameters = _build(checkpoint, config, info, dtype, mmap=mmap, only=only)
+    return Loaded(folder, config, parameters, info)
+
+
+def load_head(
+    name_or_path: str | Path,
+    tree: type[Head],
+    *,
+    dtype: np.dtype[Any],
+    mmap: bool,
+    pools: bool,
+    **source: Any,
+) -> LoadedHead[Head]:
+    """Find, check and read a checkpoint with a head.
+
+    Parameters
+    ----------
+    name_or_path, dtype, mmap, **source
+        As of `load`, which does the rest; there is no `only`.
+    tree : type
+        The head's class in `numpy_bert.parameters_heads`.
+    pools : bool
+        Whether the head reads the pooler, which then must be there.
+    """
+    folder, config, checkpoint = _open(name_or_path, **source)
+    info = check_weights(checkpoint, config, dtype)
+    head_shapes = shapes(tree, config)  # type: ignore[arg-type]
+    info = check_head(checkpoint, config, dtype, head_shapes, info, pools=pools)
+
+    def get(key: str) -> StoredArray:
+        return read_weight(checkpoint.tensors[key], dtype, mapped=mmap)
+
+    head = build(tree, config, get, "")
+    parameters = _build(checkpoint, config, info, dtype, mmap=mmap)
+    return LoadedHead(Loaded(folder, config, parameters, info), head)
+
+
+def _open(
+    name_or_path: str | Path,
+    *,
+    only: Literal["embeddings"] | None = None,
+    **source: Any,
+) -> tuple[Path, BertConfig, Checkpoint]:
+    """Find a checkpoint and read its config and headers."""
+    folder = find(name_or_path, needs=MODEL_FILES, only=only, **source)
+    return folder, BertConfig.from_json_file(folder / "config.json"), open_checkpoint(folder)
+
+
+def _build(
+    checkpoint: Checkpoint,
+    config: BertConfig,
+    info: LoadingInfo,
+    dtype: np.dtype[Any],
+    *,
+    mmap: bool,
+    only: Literal["embeddings"] | None = None,
+) -> BertParameters:
+    """Read a checked BertModel, or the part of it that was asked for."""
 
     def get(key: str) -> StoredArray:
         read = read_table if key.endswith("_embeddings.weight") else read_weight
@@ -68,5 +135,4 @@ def load(
         encoder = build(BertEncoderParameters, config, get, "encoder.")
         if not any(key.startswith("pooler.") for key in info.missing_keys):
             pooler = build(BertPoolerParameters, config, get, "pooler.")
-    parameters = BertParameters(embeddings=embeddings, encoder=encoder, pooler=pooler)
-    return Loaded(folder, config, parameters, info)
+    return BertParameters(embeddings=embeddings, encoder=encoder, pooler=pooler)

@@ -10,7 +10,18 @@ from numpy_bert.arrays import Array
 from numpy_bert.blocks.embeddings import EmbeddingsSteps
 from numpy_bert.blocks.encoder import EncoderSteps, PoolerSteps
 
-__all__ = ["BertModelOutput", "BertSteps", "ModelOutput"]
+__all__ = [
+    "BertForPreTrainingOutput",
+    "BertModelOutput",
+    "BertSteps",
+    "MaskedLMOutput",
+    "ModelOutput",
+    "MultipleChoiceModelOutput",
+    "NextSentencePredictorOutput",
+    "QuestionAnsweringModelOutput",
+    "SequenceClassifierOutput",
+    "TokenClassifierOutput",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -79,3 +90,128 @@ class BertSteps:
     embeddings: EmbeddingsSteps
     encoder: EncoderSteps
     pooler: PoolerSteps | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertForPreTrainingOutput(ModelOutput):
+    """What a BertForPreTraining returns.
+
+    Attributes
+    ----------
+    prediction_logits : ndarray of shape (B, T, V)
+        The score of each word for each token, not normalized.
+    seq_relationship_logits : ndarray of shape (B, 2)
+        The scores of "B is what follows A" and of "B is any other text".
+    hidden_states, attentions : tuple of ndarray, or None
+        As of `BertModelOutput`.
+    """
+
+    prediction_logits: Array
+    seq_relationship_logits: Array
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MaskedLMOutput(ModelOutput):
+    """What a BertForMaskedLM returns.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (B, T, V)
+        The score of each word for each token, not normalized.
+    hidden_states, attentions : tuple of ndarray, or None
+        As of `BertModelOutput`.
+    """
+
+    logits: Array
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NextSentencePredictorOutput(ModelOutput):
+    """What a BertForNextSentencePrediction returns.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (B, 2)
+        The scores of "B is what follows A" and of "B is any other text".
+    hidden_states, attentions : tuple of ndarray, or None
+        As of `BertModelOutput`.
+    """
+
+    logits: Array
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SequenceClassifierOutput(ModelOutput):
+    """What a BertForSequenceClassification returns.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (B, K)
+        The score of each label, not normalized.
+    hidden_states, attentions : tuple of ndarray, or None
+        As of `BertModelOutput`.
+    """
+
+    logits: Array
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TokenClassifierOutput(ModelOutput):
+    """What a BertForTokenClassification returns.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (B, T, K)
+        The score of each label for each token, not normalized.
+    hidden_states, attentions : tuple of ndarray, or None
+        As of `BertModelOutput`.
+    """
+
+    logits: Array
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class QuestionAnsweringModelOutput(ModelOutput):
+    """What a BertForQuestionAnswering returns.
+
+    Attributes
+    ----------
+    start_logits : ndarray of shape (B, T)
+        The score of each token to be the first of the answer.
+    end_logits : ndarray of shape (B, T)
+        The score of each token to be the last of it.
+    hidden_states, attentions : tuple of ndarray, or None
+        As of `BertModelOutput`.
+    """
+
+    start_logits: Array
+    end_logits: Array
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MultipleChoiceModelOutput(ModelOutput):
+    """What a BertForMultipleChoice returns.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (B, C)
+        The score of each choice, not normalized.
+    hidden_states, attentions : tuple of ndarray, or None
+        As of `BertModelOutput`.
+    """
+
+    logits: Array
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None

@@ -9,10 +9,12 @@ import numpy as np
 
 from numpy_bert.errors import InputError
 
-__all__ = ["BatchEncoding", "pad_rows", "to_arrays"]
+__all__ = ["BatchEncoding", "as_encoding", "pad_rows", "to_arrays"]
 
 # At 24 bytes each, as lists and again as arrays.
 _MOST_TOKENS = 1_000_000_000
+# What padding is in members where it is not 0.
+_FILLS: Mapping[str, Any] = {"special_tokens_mask": 1, "offset_mapping": (0, 0)}
 
 
 class BatchEncoding(dict[str, Any]):
@@ -44,8 +46,8 @@ class BatchEncoding(dict[str, Any]):
 
 
 def pad_rows(
-    rows: Mapping[str, list[list[int]]], length: int | None, *, pad_id: int, left: bool
-) -> dict[str, list[list[int]]]:
+    rows: Mapping[str, list[list[Any]]], length: int | None, *, pad_id: int, left: bool
+) -> dict[str, list[list[Any]]]:
     """Lengthen every row to `length`, or to the longest; rows that are longer stay as they are.
 
     Raises
@@ -64,7 +66,7 @@ def pad_rows(
         )
     padded = {}
     for name, members in rows.items():
-        fill = pad_id if name == "input_ids" else 0
+        fill = pad_id if name == "input_ids" else _FILLS.get(name, 0)
         gaps = [[fill] * (length - len(row)) for row in members]
         padded[name] = [
             gap + row if left else row + gap for row, gap in zip(members, gaps, strict=True)
@@ -72,8 +74,8 @@ def pad_rows(
     return padded
 
 
-def to_arrays(rows: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, Any]:
-    """Return int64 arrays of shape (B, T); an empty batch is (0, 0).
+def to_arrays(rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, Any]:
+    """Return int64 arrays of shape (B, T), offsets (B, T, 2); an empty batch is (0, 0).
 
     Raises
     ------
@@ -86,5 +88,24 @@ def to_arrays(rows: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, Any]:
             f"the texts have from {min(lengths)} to {max(lengths)} tokens, which is no array; pad "
             "or cut them: padding=True, truncation=True."
         )
-    shape = (-1, *lengths) if lengths and lengths != {0} else (len(next(iter(rows.values()))), 0)
-    return {name: np.array(row, dtype=np.int64).reshape(shape) for name, row in rows.items()}
+    shape = (len(next(iter(rows.values()))), *(lengths or {0}))
+    pairs = {"offset_mapping": (*shape, 2)}
+    return {
+        name: np.array(row, dtype=np.int64).reshape(pairs.get(name, shape))
+        for name, row in rows.items()
+    }
+
+
+def as_encoding(
+    rows: Mapping[str, list[list[Any]]],
+    truncated: Mapping[int, tuple[int, int]],
+    *,
+    single: bool,
+    arrays: bool,
+) -> BatchEncoding:
+    """Return rows as a call does: as arrays, or as lists, those of a single text not nested."""
+    if arrays:
+        return BatchEncoding(to_arrays(rows), truncated)
+    if single:
+        return BatchEncoding({name: row[0] for name, row in rows.items()}, truncated)
+    return BatchEncoding(rows, truncated)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from numpy_bert.arrays import IntArray, as_ids, check_ids
+from numpy_bert.errors import InputError
 from numpy_bert.text.backend import backend_errors
 
-__all__ = ["decode"]
+__all__ = ["checked_ids", "decode", "joined"]
 
 # What transformers joins, in its order.
 _JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
@@ -21,3 +27,21 @@ def decode(
     for spaced in _JOINED if cleans_up else ():
         text = text.replace(spaced, spaced.strip())
     return text
+
+
+def joined(tokenizer: Tokenizer, tokens: Sequence[str]) -> str:
+    """Return the text of tokens as the tokenizer's decoder joins them, by spaces without one."""
+    if tokenizer.decoder is None:
+        return " ".join(tokens)
+    with backend_errors("convert_tokens_to_string"):
+        return str(tokenizer.decoder.decode(list(tokens)))
+
+
+def checked_ids(ids: int | npt.ArrayLike, size: int) -> IntArray:
+    """Return one id or a sequence of ids, all within a vocabulary of `size`."""
+    if isinstance(ids, (list, tuple)) and not ids:
+        return np.empty(0, dtype=np.intp)
+    checked = as_ids(ids, name="ids")
+    if checked.ndim > 1:
+        raise InputError(f"ids: shape {checked.shape}; one sequence was expected.")
+    return check_ids(checked, size, name="ids", table="the vocabulary")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
@@ -15,6 +16,14 @@ from numpy_bert.text.truncation import kept_lengths
 __all__ = ["MEMBERS", "encode", "excess", "rows_of"]
 
 MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
+# Where the library keeps each member that a caller can ask for.
+_SOURCES = {
+    "input_ids": "ids",
+    "token_type_ids": "type_ids",
+    "attention_mask": "attention_mask",
+    "special_tokens_mask": "special_tokens_mask",
+    "offset_mapping": "offsets",
+}
 
 
 def encode(
@@ -51,13 +60,20 @@ def excess(encoding: Encoding, length: int, strategy: str, *, side: str) -> list
 
 
 def rows_of(
-    encodings: Sequence[Encoding], lengths: Lengths, *, side: str
-) -> tuple[dict[str, list[list[int]]], dict[int, tuple[int, int]]]:
-    """Return ids, types and masks row by row, cut; and the cut rows' lengths before and after."""
-    rows: dict[str, list[list[int]]] = {name: [] for name in MEMBERS}
+    encodings: Sequence[Encoding],
+    lengths: Lengths,
+    *,
+    side: str,
+    names: Sequence[str] = MEMBERS,
+) -> tuple[dict[str, list[list[Any]]], dict[int, tuple[int, int]]]:
+    """Return the members of these names row by row, cut; and the cut rows' lengths before, after.
+
+    Offsets are pairs of numbers, the other members numbers, one for each token.
+    """
+    rows: dict[str, list[list[Any]]] = {name: [] for name in names}
     truncated = {}
     for number, encoding in enumerate(encodings):
-        members = (encoding.ids, encoding.type_ids, encoding.attention_mask)
+        members = [getattr(encoding, _SOURCES[name]) for name in names]
         before = len(encoding)
         if lengths.strategy is not None and lengths.cut is not None and before > lengths.cut:
             try:
@@ -70,6 +86,6 @@ def rows_of(
                     del member[tokens]
             assert len(members[0]) <= lengths.cut
             truncated[number] = (before, len(members[0]))
-        for name, member in zip(MEMBERS, members, strict=True):
+        for name, member in zip(names, members, strict=True):
             rows[name].append(member)
     return rows, truncated

@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
 from numpy_bert.text.arguments import as_lengths
 from numpy_bert.text.backend import Backend, load_backend
-from numpy_bert.text.batch import BatchEncoding, pad_rows, to_arrays
-from numpy_bert.text.decode import decode
-from numpy_bert.text.encode import encode, rows_of
+from numpy_bert.text.batch import BatchEncoding, as_encoding, pad_rows
+from numpy_bert.text.decode import checked_ids, decode, joined
+from numpy_bert.text.encode import MEMBERS, encode, rows_of
 from numpy_bert.text.inputs import Pair, as_items, check_text, dropped
 from numpy_bert.text.settings import SPECIAL_TOKENS
 
@@ -120,6 +119,8 @@ class BertTokenizer:
         max_length: int | None = None,
         return_tensors: str | None = None,
         split_special_tokens: bool | None = None,
+        return_offsets_mapping: bool = False,
+        return_special_tokens_mask: bool = False,
     ) -> BatchEncoding:
         """Encode a text, a pair of texts, or a list of either.
 
@@ -142,6 +143,10 @@ class BertTokenizer:
         split_special_tokens : bool, optional
             Take ``[SEP]`` or ``[MASK]`` in a text for plain characters. By default they become
             the special tokens, as in transformers, unless the files say otherwise.
+        return_offsets_mapping : bool
+            Add ``offset_mapping``: the characters ``text[start:end]`` of each token.
+        return_special_tokens_mask : bool
+            Add ``special_tokens_mask``: 1 for what frames and pads the texts.
 
         Returns
         -------
@@ -173,15 +178,13 @@ class BertTokenizer:
         single, items = as_items(text, text_pair)
         backend = self._backend(split_special_tokens)
         encodings = encode(backend, items, add_special_tokens=add_special_tokens)
-        rows, truncated = rows_of(encodings, lengths, side=self.truncation_side)
+        names = [*MEMBERS, *["special_tokens_mask"] * return_special_tokens_mask]
+        names += ["offset_mapping"] * return_offsets_mapping
+        rows, truncated = rows_of(encodings, lengths, side=self.truncation_side, names=names)
         if lengths.pads:
             left = self.padding_side == "left"
             rows = pad_rows(rows, lengths.pad, pad_id=self.pad_token_id, left=left)
-        if return_tensors == "np":
-            return BatchEncoding(to_arrays(rows), truncated)
-        if single:
-            return BatchEncoding({name: row[0] for name, row in rows.items()}, truncated)
-        return BatchEncoding(rows, truncated)
+        return as_encoding(rows, truncated, single=single, arrays=return_tensors == "np")
 
     def tokenize(self, text: str, pair: str | None = None) -> list[str]:
         """Return the tokens of a text (and a second), without special tokens.
@@ -204,7 +207,7 @@ class BertTokenizer:
         InputError
             If an id is outside the vocabulary.
         """
-        checked = self._checked(ids)
+        checked = checked_ids(ids, len(self))
         if checked.ndim == 0:
             return str(self._tokenizer.id_to_token(int(checked)))
         return [str(self._tokenizer.id_to_token(index)) for index in checked.tolist()]
@@ -217,6 +220,10 @@ class BertTokenizer:
             raise InputError(f"tokens: is {type(tokens).__name__}; tokens were expected.")
         return [self._id_of(token, f"tokens[{i}]") for i, token in enumerate(tokens)]
 
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Return the text of tokens, pieces joined: ``["un", "##able"]`` is ``"unable"``."""
+        return joined(self._tokenizer, tokens)
+
     def decode(self, token_ids: int | npt.ArrayLike, *, skip_special_tokens: bool = False) -> str:
         """Return the text that ids stand for, as far as lower-casing and the like let it be known.
 
@@ -228,7 +235,7 @@ class BertTokenizer:
         >>> tokenizer.decode(ids, skip_special_tokens=True)
         'a test, a sentence.'
         """
-        ids = np.atleast_1d(self._checked(token_ids)).tolist()
+        ids = np.atleast_1d(checked_ids(token_ids, len(self))).tolist()
         return decode(
             self._tokenizer,
             ids,
@@ -285,12 +292,3 @@ class BertTokenizer:
         """Return the id of a token, or [UNK]'s."""
         found = self._tokenizer.token_to_id(check_text(token, where))
         return self.unk_token_id if found is None else int(found)
-
-    def _checked(self, ids: int | npt.ArrayLike) -> IntArray:
-        """Return one id or a sequence of ids, all within the vocabulary."""
-        if isinstance(ids, (list, tuple)) and not ids:
-            return np.empty(0, dtype=np.intp)
-        checked = as_ids(ids, name="ids")
-        if checked.ndim > 1:
-            raise InputError(f"ids: shape {checked.shape}; one sequence was expected.")
-        return check_ids(checked, len(self), name="ids", table="the vocabulary")

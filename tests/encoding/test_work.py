@@ -67,7 +67,9 @@ def test_every_text_once_with_its_own_ids(
     assert plan.cut == {row: before for row, (before, _) in encoded.truncated.items()}
 
 
-@pytest.mark.parametrize(("count", "batches"), [(5, 1), (31, 1), (32, 2), (500, 2), (1250, 2)])
+@pytest.mark.parametrize(
+    ("count", "batches"), [(5, 1), (31, 1), (32, 2), (500, 2), (1000, 2), (1100, 4)]
+)
 def test_little_work_is_shared_out(ids: IdEncoder, count: int, batches: int) -> None:
     texts = ["the moon"] * count  # of 4 tokens each
     plan = Plan(encode_ids=ids, limit=20, workers=2)

@@ -1,0 +1,40 @@
+"""What the classifiers of sequences, of tokens and of choices have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from numpy_bert.arrays import Array
+from numpy_bert.blocks.heads import ClassifierSteps, classifier
+from numpy_bert.model.bert import BertSteps
+from numpy_bert.model.head import BertWithHead, HeadInput, Output
+from numpy_bert.ops.dropout import DropoutSteps
+from numpy_bert.parameters_heads import ClassifierParameters, MultipleChoiceParameters
+
+__all__ = ["BertWithClassifier", "ClassificationSteps"]
+
+Parameters = TypeVar("Parameters", bound=ClassifierParameters | MultipleChoiceParameters)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ClassificationSteps:
+    """Every intermediate of a classifier; `classifier` (B, K), of tokens (B, T, K)."""
+
+    bert: BertSteps
+    dropout: DropoutSteps
+    classifier: Array
+
+
+class BertWithClassifier(BertWithHead[Parameters, ClassifierSteps, ClassificationSteps, Output]):
+    """Base of the classifiers: of sequences where it pools, else of tokens."""
+
+    def _head(self, read: HeadInput) -> ClassifierSteps:
+        own, other = self.config.classifier_dropout, self.config.hidden_dropout_prob
+        x = read.pooled if self._pools else read.hidden
+        assert x is not None
+        p = other if own is None else own
+        return classifier(self.head.classifier, x, p=p, rng=read.rng)
+
+    def _steps(self, bert: BertSteps, head: ClassifierSteps) -> ClassificationSteps:
+        return ClassificationSteps(bert=bert, dropout=head.dropout, classifier=head.classifier)

@@ -1,0 +1,242 @@
+"""What the models of all tasks have in common: a BertModel with a head over it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array, StoredArray, as_dtype, place
+from numpy_bert.config import BertConfig
+from numpy_bert.errors import CheckpointError, InputError
+from numpy_bert.loading.weights import LoadingInfo
+from numpy_bert.model.bert import BertModel, BertSteps
+from numpy_bert.model.loaded import load_head
+from numpy_bert.model.outputs import ModelOutput
+from numpy_bert.parameters import arrays_of
+from numpy_bert.parameters_heads import HeadParameters
+
+if TYPE_CHECKING:
+    # Not when a model is loaded: it can be called with ids, without the tokenizers library.
+    from numpy_bert.text.tokenizer import BertTokenizer
+
+__all__ = ["BertWithHead", "HeadInput"]
+
+Parameters = TypeVar("Parameters", bound=HeadParameters)
+HeadSteps = TypeVar("HeadSteps")
+Steps = TypeVar("Steps")
+Output = TypeVar("Output", bound=ModelOutput)
+Self = TypeVar("Self", bound="BertWithHead[Any, Any, Any, Any]")
+States = tuple[Array, ...] | None
+
+
+class HeadInput(NamedTuple):
+    """What a head reads: hidden (B, T, H), pooled (B, H); and the source of its dropout."""
+
+    hidden: Array
+    pooled: Array | None = None
+    rng: np.random.Generator | None = None
+
+
+class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
+    """Base of all tasks' models; it can be called, a subclass says what its head is.
+
+    A call changes nothing that another one could see, so threads can share a model.
+
+    Attributes
+    ----------
+    bert : BertModel
+        The model under the head.
+    head : one of the classes of `numpy_bert.parameters_heads`
+        The head's weights, named as in transformers.
+    config : BertConfig
+        Sizes and settings.
+    loading_info : LoadingInfo
+        What the checkpoint held, lacked, and what was cast.
+    folder : Path
+        The checkpoint's folder.
+    """
+
+    _tree: ClassVar[type[HeadParameters]]
+    _pools: ClassVar[bool] = False
+
+    def __init__(self, bert: BertModel, head: Parameters, folder: Path) -> None:
+        self.bert = bert
+        self.head = head
+        self.config: BertConfig = bert.config
+        self.loading_info: LoadingInfo = bert.loading_info
+        self.folder = folder
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Self],
+        name_or_path: str | Path,
+        *,
+        dtype: npt.DTypeLike = "float32",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = False,
+        mmap: bool = True,
+    ) -> Self:
+        """Load a published checkpoint of this task.
+
+        Parameters
+        ----------
+        name_or_path, dtype, revision, cache_dir, local_files_only, token, mmap
+            As in `BertModel.from_pretrained`.
+
+        Raises
+        ------
+        ConfigError, CheckpointError
+            Naming the file, the field or the tensors; also where the checkpoint has no such head.
+        """
+        model, head = load_head(
+            name_or_path,
+            cls._tree,
+            dtype=as_dtype(dtype),
+            mmap=mmap,
+            pools=cls._pools,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls(BertModel(model.config, model.parameters, model.info), head, model.folder)
+
+    def __call__(
+        self,
+        input_ids: npt.ArrayLike | None = None,
+        attention_mask: npt.ArrayLike | None = None,
+        token_type_ids: npt.ArrayLike | None = None,
+        position_ids: npt.ArrayLike | None = None,
+        inputs_embeds: npt.ArrayLike | None = None,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> Output:
+        """Run the model and its head.
+
+        Parameters
+        ----------
+        input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds
+            As of a call of `BertModel`.
+        output_hidden_states, output_attentions : bool
+            Whether to return every layer's output, and the probabilities of its attention.
+        rng : numpy.random.Generator, optional
+            Turns dropout on, the head's too, and draws its masks.
+
+        Returns
+        -------
+        ModelOutput
+            The class and its fields are transformers' of this task.
+
+        Raises
+        ------
+        InputError
+            Naming the argument, the place, the value and the limit.
+        CheckpointError
+            If the result is not finite because a weight is not; the weight is named.
+        """
+        output = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            rng=rng,
+        )
+        steps = self._run_head(HeadInput(output.last_hidden_state, output.pooler_output, rng))
+        found = self._output(steps, output.hidden_states, output.attentions)
+        self._check_finite(found.to_tuple()[0])
+        return found
+
+    def steps(
+        self,
+        input_ids: npt.ArrayLike | None = None,
+        attention_mask: npt.ArrayLike | None = None,
+        token_type_ids: npt.ArrayLike | None = None,
+        position_ids: npt.ArrayLike | None = None,
+        inputs_embeds: npt.ArrayLike | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> Steps:
+        """Return every intermediate of the model and its head, computed by the readable code.
+
+        Parameters and errors as of a call.
+        """
+        bert = self.bert.steps(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, rng=rng
+        )
+        pooled = None if bert.pooler is None else bert.pooler.output
+        return self._steps(bert, self._run_head(HeadInput(bert.encoder.output, pooled, rng)))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What the model computes in."""
+        return self.bert.dtype
+
+    def eval(self: Self) -> Self:
+        """Return the model itself: dropout is off in every call without `rng`."""
+        return self
+
+    @cached_property
+    def tokenizer(self) -> BertTokenizer:
+        """The checkpoint's tokenizer, loaded at its first use; set it to use another."""
+        from numpy_bert.text.tokenizer import BertTokenizer
+
+        return BertTokenizer.from_pretrained(self.folder)
+
+    @property
+    def _limit(self) -> int:
+        """How many tokens both the tokenizer and the model take."""
+        positions = self.config.max_position_embeddings
+        return min(self.tokenizer.model_max_length or positions, positions)
+
+    @abstractmethod
+    def _head(self, read: HeadInput) -> HeadSteps:
+        """Run the head."""
+
+    @abstractmethod
+    def _steps(self, bert: BertSteps, head: HeadSteps) -> Steps:
+        """Put the steps of both parts together."""
+
+    @abstractmethod
+    def _output(self, head: HeadSteps, states: States, attentions: States) -> Output:
+        """Return what a call returns, the head's scores first."""
+
+    def _weights(self) -> Iterator[tuple[str, StoredArray]]:
+        """Yield every weight of the head with its key."""
+        return arrays_of(self.head)
+
+    @np.errstate(all="ignore")  # also where the caller's own settings would raise
+    def _run_head(self, read: HeadInput) -> HeadSteps:
+        """Run the head over what the model returned."""
+        if self._pools and read.pooled is None:
+            raise InputError(
+                f"{type(self).__name__}: a sequence of 0 tokens has no first one to read it off; "
+                "frame texts by [CLS] and [SEP]."
+            )
+        return self._head(read)
+
+    def _check_finite(self, scores: Array) -> None:
+        """Name the head's weight that is not finite, where that is why the scores are not."""
+        if np.isfinite(scores).all():
+            return
+        for key, weight in self._weights():
+            wrong = np.argwhere(~np.isfinite(weight))
+            if len(wrong):
+                first = tuple(int(index) for index in wrong[0])
+                raise CheckpointError(
+                    f"{', '.join(self.loading_info.files)}: {key}{place(first)} = {weight[first]}: "
+                    "this weight is not finite, so neither is the result. "
+                    "`numpy-bert inspect --check` lists all such tensors."
+                )

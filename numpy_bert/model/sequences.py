@@ -1,0 +1,261 @@
+"""The models that read a sequence off the pooler: labels, next sentences, choices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import as_array
+from numpy_bert.blocks.heads import ClassifierSteps, OnlyNSPSteps
+from numpy_bert.errors import InputError
+from numpy_bert.model.bert import BertSteps
+from numpy_bert.model.classifier import BertWithClassifier, ClassificationSteps
+from numpy_bert.model.head import BertWithHead, HeadInput, States
+from numpy_bert.model.outputs import (
+    MultipleChoiceModelOutput,
+    NextSentencePredictorOutput,
+    SequenceClassifierOutput,
+)
+from numpy_bert.ops.linear import linear
+from numpy_bert.ops.softmax import softmax
+from numpy_bert.parameters_heads import (
+    ClassifierParameters,
+    MultipleChoiceParameters,
+    NextSentenceParameters,
+)
+from numpy_bert.tasks.batches import Cuts, text_batches
+from numpy_bert.tasks.labels import as_top_k, function_for, ranked, scores_of
+from numpy_bert.text.inputs import as_items
+
+__all__ = [
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForSequenceClassification",
+    "NextSentence",
+    "NextSentenceSteps",
+]
+
+_ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NextSentenceSteps:
+    """Every intermediate of a BertForNextSentencePrediction."""
+
+    bert: BertSteps
+    cls: OnlyNSPSteps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextSentence:
+    """Whether a text follows another, and the probability that it does."""
+
+    is_next: bool
+    score: float
+
+
+class BertForSequenceClassification(
+    BertWithClassifier[ClassifierParameters, SequenceClassifierOutput]
+):
+    """BERT as a classifier of texts or of pairs of texts; cross-encoders are of this kind.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForSequenceClassification
+    >>> BertForSequenceClassification.from_pretrained("demo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
+    """
+
+    _tree = ClassifierParameters
+    _pools = True
+
+    def classify(
+        self,
+        text: str | Sequence[str] | Sequence[tuple[str, str]],
+        text_pair: str | Sequence[str] | None = None,
+        *,
+        top_k: int | None = None,
+        function_to_apply: str | None = None,
+    ) -> list[Any]:
+        """Score the labels of texts.
+
+        Parameters
+        ----------
+        text : str, or sequence of str or of (str, str)
+            Texts, or pairs of texts. What the model cannot read of a long one is cut, which is
+            warned of.
+        text_pair : str or sequence of str, optional
+            The second text of each.
+        top_k : int, optional
+            Most labels for a text; all by default.
+        function_to_apply : {"softmax", "sigmoid", "none"}, optional
+            What turns logits into scores. By default, as in transformers: nothing for a regression,
+            the sigmoid where there is one label or config.json's problem_type says that several
+            can be right, else the softmax.
+
+        Returns
+        -------
+        list of LabelScore
+            Of a text, best first: label, score. Of a list of texts a list of such lists.
+
+        Raises
+        ------
+        InputError
+            Naming the text's place in the list, or the argument.
+        """
+        single, items = as_items(text, text_pair)
+        count = None if top_k is None else as_top_k(top_k)
+        if function_to_apply is None:
+            function = function_for(self.config.problem_type, self.config.num_labels)
+        else:
+            function = function_to_apply
+        scores_of(np.zeros(1), function)  # refused before anything is computed
+        cuts = Cuts(self._limit)
+        found: list[Any] = [None] * len(items)
+        for batch in text_batches(self.tokenizer, items, cuts):
+            scores = scores_of(self(**batch.inputs).logits, function)
+            for number, row in zip(batch.numbers, scores, strict=True):
+                found[number] = ranked(row, self.config.labels, count)
+        cuts.warn(len(items))
+        return found[0] if single else found
+
+    def _output(
+        self, head: ClassifierSteps, states: States, attentions: States
+    ) -> SequenceClassifierOutput:
+        return SequenceClassifierOutput(
+            logits=head.classifier, hidden_states=states, attentions=attentions
+        )
+
+
+class BertForNextSentencePrediction(
+    BertWithHead[
+        NextSentenceParameters, OnlyNSPSteps, NextSentenceSteps, NextSentencePredictorOutput
+    ]
+):
+    """BERT as a judge of whether one text follows another.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForNextSentencePrediction
+    >>> model = BertForNextSentencePrediction.from_pretrained("demo")
+    >>> 0 < model.is_next("It rains.", "The street is wet.").score < 1
+    True
+    """
+
+    _tree = NextSentenceParameters
+    _pools = True
+
+    def is_next(self, text: str | Sequence[str], text_pair: str | Sequence[str]) -> Any:
+        """Judge whether the second text is what follows the first.
+
+        Parameters
+        ----------
+        text, text_pair : str or sequence of str
+            Texts, or as many of each. What the model cannot read of long ones is cut, which is
+            warned of.
+
+        Returns
+        -------
+        NextSentence
+            is_next, and score, the probability of it. Of lists, a list.
+        """
+        single, items = as_items(text, text_pair)
+        cuts = Cuts(self._limit)
+        found: list[Any] = [None] * len(items)
+        for batch in text_batches(self.tokenizer, items, cuts):
+            scores = softmax(self(**batch.inputs).logits)[:, 0]  # label 0: it does follow
+            for number, score in zip(batch.numbers, scores.tolist(), strict=True):
+                found[number] = NextSentence(is_next=score > 0.5, score=score)
+        cuts.warn(len(items))
+        return found[0] if single else found
+
+    def _head(self, read: HeadInput) -> OnlyNSPSteps:
+        assert read.pooled is not None
+        relation = self.head.cls.seq_relationship
+        return OnlyNSPSteps(seq_relationship=linear(read.pooled, relation.weight, relation.bias))
+
+    def _steps(self, bert: BertSteps, head: OnlyNSPSteps) -> NextSentenceSteps:
+        return NextSentenceSteps(bert=bert, cls=head)
+
+    def _output(
+        self, head: OnlyNSPSteps, states: States, attentions: States
+    ) -> NextSentencePredictorOutput:
+        return NextSentencePredictorOutput(
+            logits=head.seq_relationship, hidden_states=states, attentions=attentions
+        )
+
+
+class BertForMultipleChoice(
+    BertWithClassifier[MultipleChoiceParameters, MultipleChoiceModelOutput]
+):
+    """BERT as a chooser: each question comes with C texts, each of which gets a score.
+
+    The arguments of a call have an axis more than a BertModel's: ids and masks are (B, C, T).
+    """
+
+    _tree = MultipleChoiceParameters
+    _pools = True
+
+    def __call__(
+        self, *arguments: Any, rng: np.random.Generator | None = None, **options: Any
+    ) -> MultipleChoiceModelOutput:
+        """Run the model over every choice; as `BertWithHead.__call__`, with an axis more.
+
+        Returns
+        -------
+        MultipleChoiceModelOutput
+            logits (B, C); the layers' outputs and attentions are those of B * C sequences.
+        """
+        given, choices = _flattened(arguments, options)
+        output = super().__call__(**given, rng=rng)
+        return MultipleChoiceModelOutput(
+            logits=output.logits.reshape(choices),
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+
+    def steps(
+        self, *arguments: Any, rng: np.random.Generator | None = None, **options: Any
+    ) -> ClassificationSteps:
+        """Return every intermediate, of B * C sequences; parameters and errors as of a call."""
+        given, _ = _flattened(arguments, options)
+        return super().steps(**given, rng=rng)
+
+    def _output(
+        self, head: ClassifierSteps, states: States, attentions: States
+    ) -> MultipleChoiceModelOutput:
+        return MultipleChoiceModelOutput(
+            logits=head.classifier, hidden_states=states, attentions=attentions
+        )
+
+
+def _flattened(
+    arguments: Sequence[npt.ArrayLike | None], options: dict[str, Any]
+) -> tuple[dict[str, Any], tuple[int, int]]:
+    """Take the axes of batch and choices together; return what they were, too."""
+    if len(arguments) > len(_ARGUMENTS):
+        raise InputError(f"BertForMultipleChoice: {len(arguments)} arguments; at most 5 are taken.")
+    given: dict[str, Any] = dict(zip(_ARGUMENTS, arguments, strict=False)) | options
+    choices = None
+    for name in _ARGUMENTS:
+        if given.get(name) is None:
+            continue
+        array = as_array(given[name], name)
+        axes = 4 if name == "inputs_embeds" else 3
+        if array.ndim != axes:
+            letters = "B, C, T, H" if axes == 4 else "B, C, T"
+            raise InputError(f"{name}: has shape {array.shape}; ({letters}) was expected.")
+        if choices is not None and array.shape[:2] != choices:
+            raise InputError(
+                f"{name}: has shape {array.shape}; it must begin by {choices}, as the others do."
+            )
+        choices = array.shape[:2]
+        given[name] = array.reshape(-1, *array.shape[2:]) if array.size else array[0]
+    if choices is None:
+        raise InputError("BertForMultipleChoice: give input_ids or inputs_embeds.")
+    return given, choices

@@ -1,0 +1,1 @@
+"""What the tasks make of logits: pure functions of arrays and encodings."""

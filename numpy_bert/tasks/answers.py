@@ -1,0 +1,231 @@
+"""Start and end scores to answers: windows over a long context, and the best spans in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import InputError
+from numpy_bert.tasks.batches import Row
+
+__all__ = ["Answer", "Window", "best_answers", "windows", "word_spans"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A part of the context: ``context[start:end]``; empty for "there is no answer"."""
+
+    answer: str
+    score: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Window:
+    """What a model reads of a question and its context at once.
+
+    Attributes
+    ----------
+    row : Row
+        [CLS] question [SEP] part of the context [SEP].
+    place : int
+        Where in `row` the part begins.
+    first, last : int
+        The part, as numbers of the context's tokens; `last` is not in it.
+    """
+
+    row: Row
+    place: int
+    first: int
+    last: int
+
+
+def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Window]:
+    """Split a question and a long context into windows that a model can read.
+
+    Parameters
+    ----------
+    row : Row
+        Both, framed, in full; the context is what has token type 1 and is not special.
+    limit : int
+        Tokens of a window, all counted.
+    overlap : int
+        Tokens of the context that a window shares with the next, so that an answer is not cut in
+        two; at most half of what a window holds.
+    where : str
+        The question's name in a message.
+
+    Returns
+    -------
+    list of Window
+        First to last; together they hold the whole context.
+
+    Raises
+    ------
+    InputError
+        If the context has no tokens, or the question leaves no room for any.
+
+    References
+    ----------
+    .. [1] google-research/bert, run_squad.py, convert_examples_to_features ("doc_stride").
+
+    Examples
+    --------
+    >>> row = Row(input_ids=[2, 9, 3, 5, 6, 7, 8, 3], token_type_ids=[0, 0, 0, 1, 1, 1, 1, 1],
+    ...           special=[1, 0, 1, 0, 0, 0, 0, 1], offsets=[(0, 0)] * 8)
+    >>> [window.row.input_ids for window in windows(row, limit=6, overlap=1)]
+    [[2, 9, 3, 5, 6, 3], [2, 9, 3, 6, 7, 3], [2, 9, 3, 7, 8, 3]]
+    """
+    inside = [
+        place
+        for place, (kind, special) in enumerate(zip(row.token_type_ids, row.special, strict=True))
+        if kind == 1 and not special
+    ]
+    if not inside:
+        raise InputError(f"{where}context: has no tokens in which an answer could be.")
+    start, count = inside[0], len(inside)
+    frame = len(row.input_ids) - count
+    room = min(limit - frame, count)
+    if room < 1:
+        raise InputError(
+            f"{where}question: takes {frame} tokens with the frame around it, the model reads "
+            f"{limit}; shorten it."
+        )
+    step = room - min(overlap, room // 2)
+    found = []
+    for first in range(0, max(1, count - room + step), step):
+        last = min(first + room, count)
+        gone_before, gone_after = slice(start, start + first), slice(start + last, start + count)
+        found.append(
+            Window(
+                row=Row(
+                    input_ids=_without(row.input_ids, gone_before, gone_after),
+                    token_type_ids=_without(row.token_type_ids, gone_before, gone_after),
+                    special=_without(row.special, gone_before, gone_after),
+                    offsets=_without(row.offsets, gone_before, gone_after),
+                ),
+                place=start,
+                first=first,
+                last=last,
+            )
+        )
+        if last == count:
+            break
+    return found
+
+
+def word_spans(tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return for each token the characters of the whole word that it is a piece of.
+
+    Examples
+    --------
+    >>> word_spans(["a", "play", "##ground"], [(0, 1), (2, 6), (6, 12)])
+    [(0, 1), (2, 12), (2, 12)]
+    """
+    words: list[list[int]] = []
+    for number, token in enumerate(tokens):
+        if words and token.startswith("##"):
+            words[-1].append(number)
+        else:
+            words.append([number])
+    return [(offsets[word[0]][0], offsets[word[-1]][1]) for word in words for _ in word]
+
+
+@np.errstate(all="ignore")
+def best_answers(
+    context: str,
+    words: Sequence[tuple[int, int]],
+    found: Iterable[tuple[Window, Array, Array]],
+    *,
+    top_k: int,
+    max_answer_len: int,
+    handle_impossible_answer: bool,
+) -> list[Answer]:
+    """Return the best answers in a context, best first.
+
+    Parameters
+    ----------
+    context : str
+        The text.
+    words : sequence of (int, int)
+        Of each token of the context, the characters of the word that it is a piece of.
+    found : iterable of (Window, ndarray, ndarray)
+        Each window with its start and end logits, (T,).
+    top_k : int
+        Most answers that are returned.
+    max_answer_len : int
+        Most tokens of an answer.
+    handle_impossible_answer : bool
+        Whether "there is no answer", scored at the first token, [CLS], is one of them.
+
+    Returns
+    -------
+    list of Answer
+        Whole words. `score` is the product of the probabilities of start and end, among all places
+        of all windows: so answers of different windows can be compared, and with one window it is
+        transformers' score. A place in several windows counts in the one that scores it best.
+    """
+    listed = list(found)
+    starts = _probabilities([(w, start) for w, start, _ in listed], handle_impossible_answer)
+    ends = _probabilities([(w, end) for w, _, end in listed], handle_impossible_answer)
+    spans: dict[tuple[int, int], float] = {}
+    null = np.inf
+    for (window, _, _), (start_null, start), (end_null, end) in zip(
+        listed, starts, ends, strict=True
+    ):
+        null = min(null, start_null * end_null)  # unless no window finds one, there is an answer
+        # (length of the part, max_answer_len): the span from a token over so many more.
+        width = min(max_answer_len, len(start))
+        padded = np.concatenate([end, np.full(width - 1, -1.0)])
+        scores = start[:, np.newaxis] * np.lib.stride_tricks.sliding_window_view(padded, width)
+        places: set[tuple[int, int]] = set()
+        for flat in np.argsort(-scores, axis=None, kind="stable").tolist():
+            first, more = divmod(flat, width)
+            if first + more < len(start) and len(places) < top_k:
+                here = window.first + first
+                place = (words[here][0], words[here + more][1])
+                places.add(place)  # pieces of the same words count once
+                spans[place] = max(spans.get(place, 0.0), float(scores.flat[flat]))
+            elif len(places) == top_k:
+                break
+    answers = [
+        Answer(answer=context[start:end], score=score, start=start, end=end)
+        for (start, end), score in spans.items()
+    ]
+    if handle_impossible_answer:
+        answers.append(Answer(answer="", score=float(null), start=0, end=0))
+    return sorted(answers, key=lambda answer: -answer.score)[:top_k]
+
+
+def _probabilities(
+    logits: Sequence[tuple[Window, Array]],
+    handle_impossible_answer: bool,
+) -> list[tuple[float, Array]]:
+    """Return the probability of [CLS] and of the context's tokens, window by window.
+
+    They sum to 1 over all windows together; [CLS] counts where it stands for "no answer".
+    """
+    parts = [
+        (
+            float(scores[0]) if handle_impossible_answer else -np.inf,
+            scores[window.place : window.place + window.last - window.first].astype(np.float64),
+        )
+        for window, scores in logits
+    ]
+    largest = max(max(null, part.max()) for null, part in parts)
+    weights = [(float(np.exp(null - largest)), np.exp(part - largest)) for null, part in parts]
+    total = sum(null + part.sum() for null, part in weights)
+    return [(null / total, part / total) for null, part in weights]
+
+
+def _without(members: list, before: slice, after: slice) -> list:  # type: ignore[type-arg]
+    """Return a row's members without two stretches of the context."""
+    return [
+        *members[: before.start],
+        *members[before.stop : after.start],
+        *members[after.stop :],
+    ]

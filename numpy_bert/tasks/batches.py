@@ -1,0 +1,155 @@
+"""Many texts, in batches whose size is bounded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.text.inputs import Pair
+
+if TYPE_CHECKING:
+    # Not when a model is loaded: it can be called with ids, without the tokenizers library.
+    from numpy_bert.text.tokenizer import BertTokenizer
+
+__all__ = ["Batch", "Cuts", "Row", "batches_of", "micro_batches", "text_batches"]
+
+# Texts that are tokenized at a time, so that not all of their tokens need be in memory at once.
+_TEXTS = 512
+# Padded tokens that a model gets at a time: some 100 MB of intermediates for a BERT-base.
+_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Row:
+    """An encoded text: a number for each token; offsets where they were asked for."""
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    special: list[int]
+    offsets: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Batch:
+    """Rows that a model gets at once, each with its number among all, and the padded arrays."""
+
+    numbers: list[int]
+    rows: list[Row]
+    inputs: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Cuts:
+    """Which texts were longer than the model reads, to be told of once."""
+
+    limit: int
+    lengths: dict[int, int] = field(default_factory=dict)
+
+    def warn(self, count: int) -> None:
+        """Warn if any of `count` texts was cut."""
+        if self.lengths:
+            first, length = next(iter(self.lengths.items()))
+            which = f"text[{first}] has {length} tokens" if count > 1 else f"it has {length} tokens"
+            warnings.warn(
+                f"{len(self.lengths)} of {count} texts cut to the {self.limit} tokens that the "
+                f"model reads ({which}); the rest of it was not looked at.",
+                stacklevel=3,
+            )
+
+
+def text_batches(
+    tokenizer: BertTokenizer, items: Sequence[str | Pair], cuts: Cuts
+) -> Iterator[Batch]:
+    """Tokenize texts and yield them in batches, those of one length together.
+
+    Parameters
+    ----------
+    tokenizer : BertTokenizer
+        The model's.
+    items : sequence of str or of (str, str)
+        Checked texts, or pairs.
+    cuts : Cuts
+        How long a text may be; gets the lengths of those that were longer and are cut.
+
+    Yields
+    ------
+    Batch
+        Every text once, in an order of its own.
+    """
+    for start in range(0, len(items), _TEXTS):
+        encoded = tokenizer(
+            items[start : start + _TEXTS],  # type: ignore[arg-type]
+            truncation=True,
+            max_length=cuts.limit,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        for number, (before, _) in sorted(encoded.truncated.items()):
+            cuts.lengths[start + number] = before
+        rows = [
+            Row(input_ids=ids, token_type_ids=types, special=special, offsets=offsets)
+            for ids, types, special, offsets in zip(
+                encoded["input_ids"],
+                encoded["token_type_ids"],
+                encoded["special_tokens_mask"],
+                encoded["offset_mapping"],
+                strict=True,
+            )
+        ]
+        yield from batches_of(rows, tokenizer.pad_token_id, start)
+
+
+def batches_of(rows: Sequence[Row], pad_id: int, start: int = 0) -> Iterator[Batch]:
+    """Yield rows in padded batches; the first of them has the number `start`."""
+    for numbers in micro_batches([len(row.input_ids) for row in rows], _TOKENS):
+        chosen = [rows[number] for number in numbers]
+        yield Batch(
+            numbers=[start + number for number in numbers],
+            rows=chosen,
+            inputs={
+                "input_ids": _padded([row.input_ids for row in chosen], pad_id),
+                "token_type_ids": _padded([row.token_type_ids for row in chosen], 0),
+                "attention_mask": _padded([[1] * len(row.input_ids) for row in chosen], 0),
+            },
+        )
+
+
+def micro_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Split rows into batches of at most `budget` padded tokens, or of a single row.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Tokens of each row.
+    budget : int
+        Most tokens of a batch, the padding counted.
+
+    Yields
+    ------
+    list of int
+        Numbers of rows, the longest rows first, so that what memory is needed is needed at once.
+
+    Examples
+    --------
+    >>> list(micro_batches([3, 9, 2, 4], 10))
+    [[1], [3, 0], [2]]
+    """
+    batch: list[int] = []
+    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def _padded(rows: Sequence[Sequence[int]], fill: int) -> npt.NDArray[np.int64]:
+    """Return rows as an array, filled up on the right: positions then are those of no padding."""
+    width = max(map(len, rows))
+    return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype=np.int64)

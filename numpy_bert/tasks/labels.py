@@ -1,0 +1,100 @@
+"""Logits of labels to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import InputError
+from numpy_bert.ops.softmax import softmax
+
+__all__ = ["FUNCTIONS", "LabelScore", "as_top_k", "function_for", "ranked", "scores_of", "top"]
+
+FUNCTIONS = ("none", "sigmoid", "softmax")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelScore:
+    """A label and its score."""
+
+    label: str
+    score: float
+
+
+def function_for(problem_type: str | None, num_labels: int) -> str:
+    """Return what turns logits into scores, as transformers' text-classification pipeline does.
+
+    Examples
+    --------
+    >>> function_for(None, 1), function_for(None, 3), function_for("regression", 1)
+    ('sigmoid', 'softmax', 'none')
+    """
+    if problem_type == "regression":
+        return "none"
+    if problem_type == "multi_label_classification" or num_labels == 1:
+        return "sigmoid"
+    return "softmax"
+
+
+@np.errstate(all="ignore")
+def scores_of(logits: Array, function: str) -> Array:
+    """Apply one of `FUNCTIONS` to logits (..., K).
+
+    Raises
+    ------
+    InputError
+        If there is no such function.
+
+    Examples
+    --------
+    >>> scores_of(np.array([0.0, 0.0]), "softmax"), scores_of(np.array([0.0]), "sigmoid")
+    (array([0.5, 0.5]), array([0.5]))
+    """
+    if function not in FUNCTIONS:
+        raise InputError(
+            f"function_to_apply={function!r}: there are {', '.join(map(repr, FUNCTIONS))}."
+        )
+    if function == "none":
+        return logits
+    if function == "softmax":
+        return softmax(logits)
+    one = logits.dtype.type(1.0)
+    return one / (one + np.exp(-logits))  # exp of a large number is inf, whose inverse is 0
+
+
+def ranked(scores: Array, labels: Sequence[str], top_k: int | None) -> list[LabelScore]:
+    """Return the `top_k` best labels of scores (K,), all of them by default, the best first."""
+    return [
+        LabelScore(label=labels[index], score=float(scores[index]))
+        for index in top(scores, len(labels) if top_k is None else top_k).tolist()
+    ]
+
+
+def top(scores: Array, count: int) -> npt.NDArray[np.intp]:
+    """Return the indices of the best scores (n,), best first; of equal ones the first comes first.
+
+    Examples
+    --------
+    >>> top(np.array([1.0, 3.0, 2.0, 3.0]), 3)
+    array([1, 3, 2])
+    """
+    count = min(count, len(scores))
+    if count == 0:
+        return np.empty(0, dtype=np.intp)
+    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    candidates = np.flatnonzero(scores >= least)
+    order = np.argsort(-scores[candidates], kind="stable")
+    best: npt.NDArray[np.intp] = candidates[order][:count]
+    return best
+
+
+def as_top_k(top_k: object) -> int:
+    """Return how many results are asked for; InputError unless that is a number from 1."""
+    is_number = isinstance(top_k, (int, np.integer)) and not isinstance(top_k, bool)
+    if not is_number or int(top_k) < 1:  # type: ignore[call-overload]
+        raise InputError(f"top_k={top_k!r}: a number of results from 1 was expected.")
+    return int(top_k)  # type: ignore[call-overload,no-any-return]
