@@ -34,6 +34,8 @@ GOOGLE = 5e-5
 HEADS_AGAINST_TORCH = 1e-10
 # Logits that onnxruntime computed in float32, in an order of its own.
 SHIPPED_GOLDEN = 1e-5
+# Probabilities at the end of a pipeline in float32, of models whose logits are of some tens.
+PIPELINE_SCORE = 2e-5
 # The notebook's parts are printed to four decimals, so sums of them are off by up to 8.8e-5.
 NOTEBOOK_SUM = 1.1e-4
 
