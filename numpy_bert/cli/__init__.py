@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
         try:
-            command = importlib.import_module(f"numpy_bert.cli.{options.command}")
+            command = importlib.import_module(f"numpy_bert.cli.{options.command.replace('-', '_')}")
             return int(command.run(options))
         except NumpyBertError as failure:
             complain(options.command, str(failure))

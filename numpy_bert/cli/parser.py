@@ -28,6 +28,13 @@ _ENCODE = (
 )
 _SIMILARITY = "Print how alike two texts are, as the model compares its vectors."
 _POOLING = ("cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")
+_FILL_MASK = "Print the words that fit best at each [MASK] of a text, with their probabilities."
+_CLASSIFY = (
+    "Print the labels of a text, or of a pair of texts, with their scores: probabilities, unless "
+    "the model is a regression."
+)
+_TAG = "Print the entities of a text (or whatever a model labels words by), and where they are."
+_ANSWER = "Print the part of a text that answers a question, and where it is."
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -44,6 +51,8 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser("inspect", help="what a checkpoint holds", description=_INSPECT)
     )
     _add_fetch(commands.add_parser("fetch", help="download a checkpoint", description=_FETCH))
+    for name, (add, line, description) in _TASKS.items():
+        add(commands.add_parser(name, help=line, description=description))
     return parser
 
 
@@ -141,6 +150,67 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
     _add_source(parser)
 
 
+def _add_fill_mask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", type=_text, help="a text with [MASK] in it")
+    _add_task(parser, "; the built-in 'demo', which is not trained, by default", required=False)
+    parser.add_argument("--top-k", metavar="N", type=_count, default=5, help="words for a mask; 5")
+
+
+def _add_classify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", type=_text, help="a text")
+    parser.add_argument(
+        "text_pair", metavar="TEXT2", nargs="?", type=_text, help="a second text, for a pair"
+    )
+    _add_task(parser)
+    parser.add_argument("--top-k", metavar="N", type=_count, help="labels to show; all by default")
+
+
+def _add_tag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", type=_text, help="a text")
+    _add_task(parser)
+    parser.add_argument(
+        "--aggregation",
+        choices=("simple", "first", "average", "max", "none"),
+        default="simple",
+        help="how labels of tokens become entities; simple by default",
+    )
+
+
+def _add_answer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("question", metavar="QUESTION", type=_text, help="a question")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument(
+        "context", metavar="CONTEXT", nargs="?", type=_text, help="the text with the answer in it"
+    )
+    given.add_argument("--context-file", metavar="FILE", help="that text in a file, UTF-8")
+    _add_task(parser)
+    parser.add_argument("--top-k", metavar="N", type=_count, default=1, help="answers to show; 1")
+    parser.add_argument(
+        "--impossible", action="store_true", help="allow for there being no answer (SQuAD 2.0)"
+    )
+
+
+def _add_task(parser: argparse.ArgumentParser, more: str = "", *, required: bool = True) -> None:
+    """Add what every task's command takes."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        required=required,
+        help=f"a folder, or a repository on the hub, trained for this task{more}",
+    )
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    _add_source(parser)
+
+
+_TASKS = {
+    "fill-mask": (_add_fill_mask, "which words fit at [MASK]", _FILL_MASK),
+    "classify": (_add_classify, "the labels of a text or of a pair", _CLASSIFY),
+    "tag": (_add_tag, "the names in a text, or other labels of words", _TAG),
+    "answer": (_add_answer, "the answer to a question, in a text", _ANSWER),
+}
+
+
 def _add_source(parser: argparse.ArgumentParser) -> None:
     """Add what says where a model comes from."""
     group = parser.add_argument_group("where the model comes from")
@@ -156,6 +226,13 @@ def _text(argument: str) -> str:
         return os.fsencode(argument).decode("utf-8")
     except UnicodeError:
         return argument
+
+
+def _count(text: str) -> int:
+    """Read a whole number from 1."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 1")
+    return int(text)
 
 
 def _seed(text: str) -> int:
