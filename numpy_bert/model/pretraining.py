@@ -36,7 +36,7 @@ from numpy_bert.parameters_heads import (
 from numpy_bert.tasks.batches import Batch, Cuts, text_batches
 from numpy_bert.tasks.fill import Fill, fills, mask_places, target_ids
 from numpy_bert.tasks.labels import as_top_k
-from numpy_bert.text.inputs import Pair, as_items
+from numpy_bert.text.inputs import as_texts
 
 __all__ = [
     "BertForMaskedLM",
@@ -167,7 +167,7 @@ class BertForMaskedLM(
         InputError
             If a text has no mask, or would lose one when it is cut; or a target is no token.
         """
-        single, items = as_items(text, None)
+        single, items = as_texts(text)
         top_k = as_top_k(top_k)
         only = None if targets is None else target_ids(self.tokenizer, targets)
         cuts = Cuts(self._limit)
@@ -183,7 +183,7 @@ class BertForMaskedLM(
         cuts.warn(len(items))
         return found[0] if single else found
 
-    def _places(self, ids: list[int], where: str, item: str | Pair) -> list[int]:
+    def _places(self, ids: list[int], where: str, item: str) -> list[int]:
         """Return where a text's masks are, none of which may have been cut off."""
         mask_id, mask_token = self.tokenizer.mask_token_id, self.tokenizer.mask_token
         whole = self.tokenizer(item)["input_ids"] if len(ids) == self._limit else ids

@@ -29,7 +29,7 @@ from numpy_bert.parameters_heads import (
 )
 from numpy_bert.tasks.batches import Cuts, text_batches
 from numpy_bert.tasks.labels import as_top_k, function_for, ranked, scores_of
-from numpy_bert.text.inputs import as_items
+from numpy_bert.text.inputs import as_items, as_pairs
 
 __all__ = [
     "BertForMultipleChoice",
@@ -164,7 +164,7 @@ class BertForNextSentencePrediction(
         NextSentence
             is_next, and score, the probability of it. Of lists, a list.
         """
-        single, items = as_items(text, text_pair)
+        single, items = as_pairs(text, text_pair, ("text", "text_pair"))
         cuts = Cuts(self._limit)
         found: list[Any] = [None] * len(items)
         for batch in text_batches(self.tokenizer, items, cuts):

@@ -22,7 +22,7 @@ from numpy_bert.tasks.answers import Window, best_answers, windows, word_spans
 from numpy_bert.tasks.batches import Cuts, Row, batches_of, text_batches
 from numpy_bert.tasks.entities import Token, check_aggregation, find_entities
 from numpy_bert.tasks.labels import as_top_k
-from numpy_bert.text.inputs import as_items
+from numpy_bert.text.inputs import as_pairs, as_texts
 
 __all__ = [
     "BertForQuestionAnswering",
@@ -76,7 +76,7 @@ class BertForTokenClassification(BertWithClassifier[ClassifierParameters, TokenC
         InputError
             Naming the text's place in the list, or the argument.
         """
-        single, items = as_items(text, None)
+        single, items = as_texts(text)
         check_aggregation(aggregation)
         cuts = Cuts(self._limit)
         found: list[Any] = [None] * len(items)
@@ -84,7 +84,7 @@ class BertForTokenClassification(BertWithClassifier[ClassifierParameters, TokenC
             scores = softmax(self(**batch.inputs).logits)
             for number, row, own in zip(batch.numbers, batch.rows, scores, strict=True):
                 found[number] = find_entities(
-                    self._tokens(row, own, str(items[number])),
+                    self._tokens(row, own, items[number]),
                     self.config.labels,
                     aggregation=aggregation,
                     join=self.tokenizer.convert_tokens_to_string,
@@ -166,7 +166,7 @@ class BertForQuestionAnswering(
         InputError
             If a context has no tokens, or a question leaves no room for any.
         """
-        single, items = as_items(question, context)
+        single, items = as_pairs(question, context, ("question", "context"))
         options: dict[str, Any] = {
             "top_k": as_top_k(top_k),
             "max_answer_len": _positive("max_answer_len", max_answer_len),

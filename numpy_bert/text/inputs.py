@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from numpy_bert.errors import InputError
 
-__all__ = ["Pair", "as_items", "check_text", "dropped"]
+__all__ = ["Pair", "as_items", "as_pairs", "as_texts", "check_text", "dropped"]
 
 # Some seconds of work in the Rust library; a larger text is somebody's mistake.
 _MOST_CHARACTERS = 5_000_000
@@ -33,6 +33,30 @@ def as_items(text: object, text_pair: object) -> tuple[bool, list[str | Pair]]:
         (check_text(a, f"text[{row}]"), check_text(b, f"text_pair[{row}]"))
         for row, (a, b) in enumerate(zip(text, text_pair, strict=True))
     ]
+
+
+def as_texts(text: object) -> tuple[bool, list[str]]:
+    """Return whether one text was given, and the checked texts, none of which may be a pair."""
+    single, items = as_items(text, None)
+    for row, item in enumerate(items):
+        if not isinstance(item, str):
+            raise InputError(f"text[{row}]: is a pair of texts; one text was expected.")
+    return single, [str(item) for item in items]
+
+
+def as_pairs(first: object, second: object, names: Pair) -> tuple[bool, list[Pair]]:
+    """Return whether one pair was given, and the checked pairs; `names` are the arguments'."""
+    if second is None:
+        raise InputError(f"{names[1]}: is None; a text, or one for each {names[0]}, was expected.")
+    try:
+        single, items = as_items(first, second)
+    except InputError as failure:
+        message = str(failure)
+        for own, name in zip(("text_pair", "text"), reversed(names), strict=True):
+            if message.startswith(own):
+                raise InputError(name + message.removeprefix(own)) from None
+        raise
+    return single, [(item[0], item[1]) for item in items]
 
 
 def _item(item: object, where: str) -> str | Pair:
