@@ -156,6 +156,11 @@ def test_a_model_needs_neither_tokenizers_nor_the_hub_client() -> None:
     assert not loaded_after(code) & HEAVY
 
 
+def test_a_head_called_with_ids_needs_neither() -> None:
+    code = "from numpy_bert import BertForMaskedLM as M; M.from_pretrained('demo')([[2, 5, 3]])"
+    assert not loaded_after(code) & HEAVY
+
+
 def test_a_tokenizer_needs_no_hub_client() -> None:
     code = "from numpy_bert import BertTokenizer; BertTokenizer.from_pretrained('demo')('a')"
     assert loaded_after(code) & HEAVY == {"tokenizers"}

@@ -84,6 +84,69 @@ def test_sizes_that_are_missing_are_all_named(tmp_path: Path) -> None:  # C4
     assert message == "hidden_size, type_vocab_size: missing; nothing is guessed."
 
 
+def test_labels_are_read_as_transformers_reads_them(tmp_path: Path) -> None:
+    named = read(tmp_path, id2label={"1": "yes", "0": "no"}, label2id={"no": 0, "yes": 1})
+    assert (named.labels, named.num_labels) == (("no", "yes"), 2)
+    assert named.id2label == {0: "no", 1: "yes"}
+    assert named.label2id == {"no": 0, "yes": 1}
+    assert read(tmp_path, num_labels=3).labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert read(tmp_path, num_labels=1, id2label={"0": "\x1b[31m"}).labels == ("\x1b[31m",)
+    assert read(tmp_path, label2id={"LABEL_0": 0}).num_labels == 2
+    assert read(tmp_path, id2label=None, num_labels=None).num_labels == 2
+    assert read(tmp_path, labels=["a"]).num_labels == 2  # nobody's member
+    assert hash(named) == hash(dataclasses.replace(named))
+    twice = read(tmp_path, id2label={"0": "same", "1": "same"})
+    assert twice.label2id == {"same": 0}
+
+
+def test_what_a_classifier_needs_is_read(tmp_path: Path) -> None:
+    config = read(tmp_path, classifier_dropout=0.25, problem_type="regression", num_labels=1)
+    assert (config.classifier_dropout, config.problem_type) == (0.25, "regression")
+
+
+NAMES = {"0": "no", "1": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"num_labels": 0}, "num_labels = 0; an integer from 1 to 65,536"),
+        ({"num_labels": True}, "num_labels = True; an integer"),
+        ({"num_labels": "2"}, "num_labels = '2'; an integer"),
+        ({"num_labels": 10**12}, "num_labels = 1000000000000; an integer"),
+        ({"num_labels": 3, "id2label": NAMES}, "num_labels = 3, but id2label names 2 labels"),
+        ({"id2label": {}}, "id2label = {}; an object of 1 to 65,536 labels"),
+        ({"id2label": ["no"]}, "id2label = ['no']; an object"),
+        ({"id2label": {"0": "a", "2": "b"}}, "id2label: has 2 labels, but none numbered 1; "),
+        ({"id2label": {"0": "a", "x\x1b": "b"}}, r"there are '0, x\x1b'"),
+        ({"id2label": {"0": "a", "1": 7}}, "id2label: label 1 is 7; a string was expected"),
+        ({"id2label": NAMES, "label2id": 3}, "label2id = 3; an object was expected"),
+        (
+            {"id2label": NAMES, "label2id": {"no": 1, "yes": 0}},
+            "label2id: no is 1, but id2label names 1 yes",
+        ),
+        (
+            {"id2label": NAMES, "label2id": {"no": 0, "yes": 7}},
+            "label2id: yes is 7, but id2label has no such number",
+        ),
+        ({"id2label": NAMES, "label2id": {"no": 0}}, "label2id: lacks yes, which id2label names"),
+        ({"problem_type": "guess"}, "problem_type = 'guess' is not supported; known are regr"),
+        (
+            {"problem_type": "single_label_classification", "num_labels": 1},
+            "problem_type = 'single_label_classification' with 1 label",
+        ),
+        ({"classifier_dropout": 1.0}, "classifier_dropout = 1.0; a probability in [0, 1)"),
+        ({"classifier_dropout": "no"}, "classifier_dropout = 'no'; a probability"),
+    ],
+)
+def test_labels_that_contradict_each_other(
+    changes: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    message = refusal(tmp_path, **changes)
+    assert what in message
+    assert message.isprintable()
+
+
 BROKEN = {  # C1, C2, C3: the rest of what a JSON file can be is in tests/test_files.py
     "missing": (None, "does not exist; name the folder of a checkpoint"),
     "empty": (b"", "is empty; a JSON object was expected"),

@@ -13,7 +13,9 @@ import pytest
 
 import numpy_bert
 from numpy_bert import BertModel
+from numpy_bert.blocks import heads
 from numpy_bert.errors import InputError
+from numpy_bert.model import pretraining
 from numpy_bert.tasks import batches
 from tests.support.heads import CONFIG, TREES, head_tensors, write_head
 from tests.support.tokenizer_files import TOKENS
@@ -116,9 +118,7 @@ def test_fill_mask_is_the_softmax_at_the_mask(folders: dict[str, Path]) -> None:
 def test_fill_mask_scores_no_other_place(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from numpy_bert.model import pretraining
-
-    model, seen, real = load(folders, "MaskedLM"), [], pretraining.lm_prediction
+    model, seen, real = load(folders, "MaskedLM"), [], heads.lm_prediction
 
     def spy(parameters: Any, decoder: Any, hidden: Any, **options: Any) -> Any:
         seen.append(hidden.shape)

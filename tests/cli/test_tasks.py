@@ -1,0 +1,153 @@
+"""``numpy-bert fill-mask``, ``classify``, ``tag`` and ``answer``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import numpy_bert
+from numpy_bert.cli import main
+from tests.support.heads import TREES, write_head
+
+NOTE = "numpy-bert: model 'demo' (built in, not trained: its words mean nothing)"
+CONTEXT = "hello unaffable world"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("heads")
+    return {name.removeprefix("BertFor"): str(write_head(root / name, name)) for name in TREES}
+
+
+def result(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main([*arguments, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_fill_mask_has_the_demo_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fill-mask", "this is a [MASK] sentence", "--top-k", "3"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(NOTE)
+    lines = out.splitlines()
+    assert lines[0].split() == ["score", "word", "id", "text"]
+    assert len(lines) == 4
+    model = numpy_bert.BertForMaskedLM.from_pretrained("demo")
+    for line, fill in zip(lines[1:], model.fill_mask("this is a [MASK] sentence", 3), strict=True):
+        assert line.split()[2:4] == [fill.token_str, str(fill.token)]
+        assert line.endswith(f"  {fill.sequence}")
+
+
+def test_fill_mask_of_several_masks(
+    capsys: pytest.CaptureFixture[str], folders: dict[str, str]
+) -> None:
+    assert main(["fill-mask", "[MASK] [MASK]", "--model", folders["MaskedLM"]]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == ["mask 1", "mask 2"]
+    found = result(capsys, "fill-mask", "[MASK] [MASK]", "--model", folders["MaskedLM"])
+    assert [len(fills) for fills in found["results"]] == [5, 5]
+    assert set(found["results"][0][0]) == {"score", "token", "token_str", "sequence"}
+
+
+def test_classify(capsys: pytest.CaptureFixture[str], folders: dict[str, str]) -> None:
+    folder = folders["SequenceClassification"]
+    model = numpy_bert.BertForSequenceClassification.from_pretrained(folder, dtype="float64")
+    expected = model.classify("hello", "world")
+    command = ["classify", "hello", "world", "--model", folder, "--dtype", "float64"]
+    assert result(capsys, *command)["results"] == [asdict(label) for label in expected]
+    assert main([*command, "--top-k", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["score", "label"],
+        *([f"{best.score:.4f}", best.label] for best in expected[:2]),
+    ]
+
+
+def test_tag(capsys: pytest.CaptureFixture[str], folders: dict[str, str]) -> None:
+    folder = folders["TokenClassification"]
+    model = numpy_bert.BertForTokenClassification.from_pretrained(folder)
+    command = ["tag", CONTEXT, "--model", folder]
+    for aggregation in ("simple", "none"):
+        expected = [asdict(tag) for tag in model.tag(CONTEXT, aggregation)]
+        assert result(capsys, *command, "--aggregation", aggregation)["results"] == expected
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["start", "end", "entity", "score", "word"]
+    assert len(lines) == 1 + len(model.tag(CONTEXT))
+    assert main(["tag", "", "--model", folder]) == 0
+    assert capsys.readouterr().out == "  no entity\n"
+
+
+def test_answer(
+    capsys: pytest.CaptureFixture[str], folders: dict[str, str], tmp_path: Path
+) -> None:
+    folder = folders["QuestionAnswering"]
+    model = numpy_bert.BertForQuestionAnswering.from_pretrained(folder)
+    expected = model.answer("the un", CONTEXT, top_k=2)
+    command = ["answer", "--model", folder, "--top-k", "2", "the un"]
+    assert result(capsys, *command, CONTEXT)["results"] == [asdict(best) for best in expected]
+    file = tmp_path / "context.txt"
+    file.write_bytes(b"\xef\xbb\xbf" + CONTEXT.encode())
+    assert main([*command, "--context-file", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["start", "end", "score", "answer"]
+    for line, best in zip(lines[1:], expected, strict=True):
+        assert line.split()[:2] == [str(best.start), str(best.end)]
+        assert line.endswith(f"  {best.answer}")
+    assert main([*command, CONTEXT, "--impossible", "--top-k", "20"]) == 0
+    assert "(there is no answer)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["classify", "a"],
+        ["tag", "a"],
+        ["answer", "q", "c"],
+        ["answer", "q", "--model", "demo"],
+        ["answer", "q", "c", "--context-file", "f", "--model", "demo"],
+        ["fill-mask", "[MASK]", "--top-k", "0"],
+        ["fill-mask", "[MASK]", "--top-k", "many"],
+        ["tag", "a", "--model", "demo", "--aggregation", "last"],
+    ],
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2
+    assert "usage: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "what"),
+    [
+        (["fill-mask", "no mask", "--model", "demo"], 2, "text: has no [MASK]"),
+        (["classify", "a", "--model", "demo"], 1, "has no classifier ("),
+        (["tag", "a", "--model", "demo"], 1, "has no classifier ("),
+        (["answer", "q", "c", "--model", "demo"], 1, "has no qa_outputs ("),
+        (["answer", "q", "--context-file", "/nowhere", "--model", "demo"], 2, "does not exist"),
+    ],
+)
+def test_failures_are_one_line(
+    arguments: list[str], status: int, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"numpy-bert {arguments[0]}: error: ")
+    assert what in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_context_that_is_not_utf8_is_named_by_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # E13
+    file = tmp_path / "context.txt"
+    file.write_bytes(b"one\ntwo \xff")
+    assert main(["answer", "q", "--context-file", str(file), "--model", "demo"]) == 2
+    assert f"{file}: line 2 is not UTF-8 (byte 8)." in capsys.readouterr().err
