@@ -196,6 +196,13 @@ class BertForMultipleChoice(
     """BERT as a chooser: each question comes with C texts, each of which gets a score.
 
     The arguments of a call have an axis more than a BertModel's: ids and masks are (B, C, T).
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForMultipleChoice
+    >>> BertForMultipleChoice.from_pretrained("demo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
     """
 
     _tree = MultipleChoiceParameters

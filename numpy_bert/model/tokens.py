@@ -43,7 +43,15 @@ class QuestionAnsweringSteps:
 
 
 class BertForTokenClassification(BertWithClassifier[ClassifierParameters, TokenClassifierOutput]):
-    """BERT as a classifier of tokens: names, parts of speech."""
+    """BERT as a classifier of tokens: names, parts of speech.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForTokenClassification
+    >>> BertForTokenClassification.from_pretrained("demo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
+    """
 
     _tree = ClassifierParameters
 
@@ -123,7 +131,15 @@ class BertForQuestionAnswering(
         QuestionAnsweringParameters, Array, QuestionAnsweringSteps, QuestionAnsweringModelOutput
     ]
 ):
-    """BERT as a finder of answers: parts of a context."""
+    """BERT as a finder of answers: parts of a context.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForQuestionAnswering
+    >>> BertForQuestionAnswering.from_pretrained("demo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numpy_bert.errors.CheckpointError: ...: has no qa_outputs (qa_outputs.weight, ...
+    """
 
     _tree = QuestionAnsweringParameters
 

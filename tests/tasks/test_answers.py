@@ -107,6 +107,21 @@ def test_no_answer_competes_with_the_best(null: float) -> None:
     assert without.score == pytest.approx(1 / 9)
 
 
+def test_no_answer_counts_by_the_window_that_least_believes_in_it() -> None:
+    cut = windows(row(1, 4), limit=6, overlap=0)
+    assert [window.last for window in cut] == [2, 4]
+    sure, unsure = np.zeros(6), np.zeros(6)
+    sure[0], unsure[0] = 3.0, -1.0
+    words = [(i, i + 1) for i in range(4)]
+    scored = [(cut[0], sure, sure), (cut[1], unsure, unsure)]
+    found = best_answers(
+        "abcd", words, scored, top_k=20, max_answer_len=1, handle_impossible_answer=True
+    )
+    total = 4 + np.exp(3.0) + np.exp(-1.0)
+    assert found[-1].answer == ""
+    assert found[-1].score == pytest.approx(np.exp(-2.0) / total**2)
+
+
 def test_large_scores_do_not_overflow() -> None:
     (window,) = windows(row(1, 3), limit=20, overlap=1)
     start = np.array([0, 0, 0, 1e4, 0, 0, 0], np.float32)
