@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,10 +21,14 @@ from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.keys import BUFFERS
 from numpy_bert.loading.weights import check_tied, check_weights
-from numpy_bert.parameters import BertParameters, shapes
+from numpy_bert.parameters import TIED, BertParameters, shapes
+from numpy_bert.parameters_heads import HeadParameters
 from numpy_bert.progress import progress
 
 __all__ = ["run"]
+
+# What a tensor of the model is for, by the first word of its key.
+_PARTS = {"embeddings": "input embedding", "encoder": "encoder", "pooler": "pooler"}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,12 +67,13 @@ def _report(
 ) -> dict[str, Any]:
     """Return all that is to be printed."""
     of_model = shapes(BertParameters, config)
+    of_heads = {key for head in get_args(HeadParameters) for key in shapes(head, config)} | {*TIED}
 
     def use(key: str) -> str:
-        if key.startswith("embeddings.") and key in of_model:
-            return "input embedding"
         if key in of_model:
-            return "kept for the encoder"
+            return _PARTS[key.split(".")[0]]
+        if key in of_heads:
+            return "head"
         return "buffer" if key in BUFFERS else "not used"
 
     return {
@@ -103,7 +108,7 @@ def _as_page(report: dict[str, Any]) -> str:
         )
         for tensor in tensors
     ]
-    totals = dict.fromkeys(("input embedding", "kept for the encoder", "buffer", "not used"), 0)
+    totals = dict.fromkeys((*_PARTS.values(), "head", "buffer", "not used"), 0)
     for tensor in tensors:
         totals[tensor["use"]] += tensor["bytes"]
     blocks = [

@@ -240,10 +240,3 @@ def _seed(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 100:
         raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 0")
     return int(text)
-
-
-def _count(text: str) -> int:
-    """Read a whole number from 1."""
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 1")
-    return int(text)

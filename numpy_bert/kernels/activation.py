@@ -5,8 +5,8 @@ The twin of `numpy_bert.ops.activation`. Nearly all of them are one formula,
     2 f(x) = x * (1 + tanh(x * q(x**2)))
 
 with a polynomial q: one of seven terms for the exact "gelu", of two for its tanh form and of one
-for "silu", since (1 + tanh(x / 2)) / 2 is the sigmoid. The factor 2 is left in: the product that
-follows is halved at less cost, having a fourth of the columns.
+for "silu", since (1 + tanh(x / 2)) / 2 is the sigmoid. The factor 2 is left in, for the weight that
+follows to make good.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ stand one after another in one array, so dense layers, LayerNorm and activation 
 only; attention goes by groups of sequences of one length. Three biases are moved where they cost
 nothing: the key's adds the same number to all of a query's scores and so changes no probability;
 the value's goes through the probabilities, which sum to 1, and joins the next layer's; the
-activation's factor of 2 is taken out of a product with fewer columns.
+activation's factor of 2 is taken out of the weight behind it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy import add, multiply
+from numpy import add
 
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels.activation import ActivationKernel, block_rows
 from numpy_bert.kernels.attention import attend, scores_size
-from numpy_bert.kernels.dense import Dense
+from numpy_bert.kernels.dense import SMALL_PRODUCTS, Dense
 from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
 from numpy_bert.kernels.layer_norm import fits as norm_fits
+from numpy_bert.kernels.threads import free_threads, share
 from numpy_bert.parameters import BertEncoderParameters, BertLayerParameters, arrays_of
 
 __all__ = ["MICRO_BATCH", "EncoderKernel", "fits"]
@@ -34,6 +36,10 @@ __all__ = ["MICRO_BATCH", "EncoderKernel", "fits"]
 MICRO_BATCH = 2048
 # Memories for a micro-batch that are kept for the next call.
 _KEPT = 8
+# Tokens for which a thread is worth waking.
+_LEAST_ROWS = 16
+# NumPy's warnings off, also where the caller's own settings would raise.
+_SILENT = np.errstate(all="ignore")
 # Bytes of a block of rows that are added up and normalized within a core's second-level cache.
 _BLOCK_BYTES = 3 << 17
 
@@ -61,19 +67,41 @@ class _Layer(NamedTuple):
     output_norm: LayerNormKernel
 
 
-class _Scratch:
-    """Memory for a micro-batch of up to n tokens, used by one thread at a time."""
+class _Workspace:
+    """Memory for one thread at a time, whatever the number of tokens."""
 
-    def __init__(self, tokens: int, config: BertConfig, rows: int) -> None:
-        features, wide = config.hidden_size, config.intermediate_size
+    def __init__(self, config: BertConfig, rows: int) -> None:
+        wide = config.intermediate_size
+        self.activation = np.empty((2, block_rows(wide) * wide), np.float32)
+        self.norm = LayerNormWorkspace(rows, config.hidden_size)
+        self.scores = np.empty(0, np.float32)
+
+    def prepare(self, longest: int) -> None:
+        """See that there is room for the scores of sequences up to a length."""
+        size = scores_size(longest)
+        if len(self.scores) < size:
+            self.scores = np.empty(size, np.float32)
+
+
+class _Scratch:
+    """Memory for a micro-batch of up to n tokens, used by one call at a time."""
+
+    def __init__(self, tokens: int, config: BertConfig) -> None:
+        features = config.hidden_size
         self.tokens = tokens
         self.projections = np.empty((tokens, 3 * features), np.float32)
         self.context = np.empty((tokens, features), np.float32)
         self.product = np.empty((tokens, features), np.float32)
-        self.wide = np.empty((tokens, wide), np.float32)
-        self.activation = np.empty((2, block_rows(wide) * wide), np.float32)
-        self.norm = LayerNormWorkspace(rows, features)
-        self.scores = np.empty(0, np.float32)
+        self.wide = np.empty((tokens, config.intermediate_size), np.float32)
+        self.workspaces: list[_Workspace] = []
+
+
+class _Share(NamedTuple):
+    """What one thread does of a micro-batch: some tokens, and some heads of all tokens."""
+
+    rows: slice
+    heads: slice
+    own: _Workspace
 
 
 def fits(parameters: BertEncoderParameters) -> bool:
@@ -101,11 +129,10 @@ class EncoderKernel:
         self._config = config
         self._rows = max(8, _BLOCK_BYTES // (4 * config.hidden_size))
         self._activation = ActivationKernel(config.hidden_act)
-        self._factor = np.array(self._activation.factor, np.float32)
         self._layers = [self._prepared(layer) for layer in parameters.layer]
         self._idle: deque[_Scratch] = deque(maxlen=_KEPT)
 
-    @np.errstate(all="ignore")
+    @_SILENT
     def __call__(
         self, hidden: Array, lengths: list[int], states: list[Array] | None = None
     ) -> bool:
@@ -132,14 +159,6 @@ class EncoderKernel:
             finite &= self._run(hidden[start:stop], batch, into)
         return finite
 
-    def release(self) -> None:
-        """Give the memory of prepared weights back, until they are needed again."""
-        self._idle.clear()
-        for layer in self._layers:
-            for part in layer:
-                if isinstance(part, Dense):
-                    part.release()
-
     def _prepared(self, layer: BertLayerParameters) -> _Layer:
         """Prepare a layer's weights; the large ones wait for their first use."""
         own, attended = layer.attention.self, layer.attention.output
@@ -158,7 +177,7 @@ class EncoderKernel:
             ),
             intermediate=Dense(wide.weight),
             intermediate_bias=np.tile(wide.bias, (block_rows(len(wide.bias)), 1)),
-            output=Dense(layer.output.dense.weight),
+            output=Dense(layer.output.dense.weight, scale=self._activation.factor),
             output_bias=np.tile(layer.output.dense.bias, (self._rows, 1)),
             output_norm=LayerNormKernel(
                 layer.output.LayerNorm.weight, layer.output.LayerNorm.bias, eps=eps
@@ -167,43 +186,57 @@ class EncoderKernel:
 
     def _run(self, x: Array, lengths: list[int], states: list[Array] | None) -> bool:
         """Run one micro-batch."""
-        scratch = self._borrow(len(x), max(lengths))
+        scratch, shares = self._prepare(len(x), max(lengths))
         groups = _groups(lengths)
-        product, wide = scratch.product[: len(x)], scratch.wide[: len(x)]
         finite = True
         for number, layer in enumerate(self._layers):
-            layer.attention_output(self._attend(x, layer, groups, scratch), product)
-            norm = layer.attention_norm
-            finite &= self._add_and_normalize(x, product, layer.attention_bias, norm, scratch)
-            layer.intermediate(x, wide)
-            self._activation(wide, layer.intermediate_bias, scratch.activation)
-            layer.output(wide, product)
-            multiply(product, self._factor, product)
-            norm = layer.output_norm
-            finite &= self._add_and_normalize(x, product, layer.output_bias, norm, scratch)
+            share(partial(self._project, x, layer, scratch), shares)
+            share(partial(self._attend, groups, scratch), shares)
+            finite &= all(share(partial(self._finish, x, layer, scratch), shares))
             if states is not None:
                 np.copyto(states[number], x)
         self._idle.append(scratch)
         return finite
 
-    def _attend(self, x: Array, layer: _Layer, groups: list[_Group], scratch: _Scratch) -> Array:
-        """Return the attention's output, (n, H), before its projection."""
-        heads, features = self._config.num_attention_heads, x.shape[1]
-        projections, context = scratch.projections[: len(x)], scratch.context[: len(x)]
-        layer.projections(x, projections)
-        query = projections[:, :features]
-        add(query, layer.query_bias, query)
-        by_head = projections.reshape(len(x), 3, heads, features // heads)
-        into = context.reshape(len(x), heads, features // heads)
-        for length, start, stop in groups:
-            shape = (-1, length, 3, heads, features // heads)
-            parts = by_head[start:stop].reshape(shape).transpose(2, 0, 3, 1, 4)  # (3, n, A, T, D)
-            out = into[start:stop].reshape(-1, length, heads, features // heads).swapaxes(1, 2)
-            attend(parts[0], parts[1], parts[2], out, scratch.scores)
-        return context
+    # Threads share the tokens but for the attention, which needs all of them, and where they share
+    # the heads.
 
-    def _add_and_normalize(
-        self, x: Array, product: Array, bias: Array, norm: LayerNormKernel, scratch: _Scratch
+    def _project(self, x: Array, layer: _Layer, scratch: _Scratch, part: _Share) -> None:
+        """Write the queries, keys and values of some tokens."""
+        projections = scratch.projections[: len(x)][part.rows]
+        layer.projections(x[part.rows], projections)
+        query = projections[:, : x.shape[1]]
+        add(query, layer.query_bias, query)
+
+    @_SILENT
+    def _attend(self, groups: list[_Group], scratch: _Scratch, part: _Share) -> None:
+        """Write the attention's output of some heads, before its projection."""
+        heads = self._config.num_attention_heads
+        size = scratch.context.shape[1] // heads
+        by_head = scratch.projections.reshape(-1, 3, heads, size)
+        into = scratch.context.reshape(-1, heads, size)
+        for length, start, stop in groups:
+            # (n, T, 3, A, D) to (3, n, A, T, D)
+            parts = by_head[start:stop].reshape(-1, length, 3, heads, size).transpose(2, 0, 3, 1, 4)
+            query, key, value = parts[:, :, part.heads]
+            out = into[start:stop].reshape(-1, length, heads, size).swapaxes(1, 2)
+            attend(query, key, value, out[:, part.heads], part.own.scores)
+
+    @_SILENT
+    def _finish(self, x: Array, layer: _Layer, scratch: _Scratch, part: _Share) -> bool:
+        """Replace some tokens by the layer's output; tell whether it is finite."""
+        rows, own = x[part.rows], part.own
+        product = scratch.product[: len(x)][part.rows]
+        wide = scratch.wide[: len(x)][part.rows]
+        layer.attention_output(scratch.context[: len(x)][part.rows], product)
+        finite = self._normalize(rows, product, layer.attention_bias, layer.attention_norm, own)
+        layer.intermediate(rows, wide)
+        self._activation(wide, layer.intermediate_bias, own.activation)
+        layer.output(wide, product)
+        return finite & self._normalize(rows, product, layer.output_bias, layer.output_norm, own)
+
+    def _normalize(
+        self, x: Array, product: Array, bias: Array, norm: LayerNormKernel, own: _Workspace
     ) -> bool:
         """Add a product and its bias to the rows of x, and normalize them."""
         finite = True
@@ -211,21 +244,31 @@ class EncoderKernel:
             rows = x[first : first + self._rows]
             add(rows, product[first : first + self._rows], rows)
             add(rows, bias[: len(rows)], rows)
-            finite &= norm(rows, scratch.norm)
+            finite &= norm(rows, own.norm)
         return finite
 
-    def _borrow(self, tokens: int, longest: int) -> _Scratch:
-        """Return memory for a micro-batch, used before or new."""
+    def _prepare(self, tokens: int, longest: int) -> tuple[_Scratch, list[_Share]]:
+        """Return memory for a micro-batch, used before or new, and what each thread does."""
         try:
             scratch = self._idle.pop()
         except IndexError:
             scratch = None
         if scratch is None or scratch.tokens < tokens:
-            scratch = _Scratch(tokens, self._config, self._rows)
-        size = scores_size(longest)
-        if len(scratch.scores) < size:
-            scratch.scores = np.empty(size, np.float32)
-        return scratch
+            scratch = _Scratch(tokens, self._config)
+        heads = self._config.num_attention_heads
+        # Where BLAS has threads of its own, ours would be in their way.
+        most = free_threads() if SMALL_PRODUCTS else 1
+        count = max(1, min(most, heads, tokens // _LEAST_ROWS))
+        while len(scratch.workspaces) < count:
+            scratch.workspaces.append(_Workspace(self._config, self._rows))
+        shares = []
+        for number, own in enumerate(scratch.workspaces[:count]):
+            own.prepare(longest)
+            first, last = (tokens * n // count // 8 * 8 for n in (number, number + 1))
+            rows = slice(first, last if number + 1 < count else tokens)
+            few = slice(heads * number // count, heads * (number + 1) // count)
+            shares.append(_Share(rows, few, own))
+        return scratch, shares
 
 
 def _micro_batches(lengths: list[int]) -> Iterator[tuple[int, int, list[int]]]:

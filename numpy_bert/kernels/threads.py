@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +16,17 @@ from numpy_bert.errors import InputError
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["get_num_threads", "in_threads", "one_blas_thread", "set_num_threads"]
+__all__ = [
+    "free_threads",
+    "get_num_threads",
+    "in_threads",
+    "one_blas_thread",
+    "set_num_threads",
+    "share",
+]
 
 _VARIABLE = "NUMPY_BERT_NUM_THREADS"
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -37,6 +45,10 @@ class _Blas:
     users = 0
     libraries: Any = None
     limit: Any = None
+
+
+# What each thread is at.
+_WORKING = threading.local()
 
 
 def set_num_threads(n: int) -> None:
@@ -87,6 +99,32 @@ def get_num_threads() -> int:
     return _Pool.number
 
 
+def free_threads() -> int:
+    """Return how many threads this one may share work among: itself alone where it is shared."""
+    return 1 if getattr(_WORKING, "shared", False) else get_num_threads()
+
+
+def share(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Call `work` on every item, each in a thread of its own if there are as many.
+
+    Which thread gets which item must not matter, nor the order of the results.
+    """
+    if len(items) == 1:
+        return [work(items[0])]
+    waiting = deque(items)
+
+    def take() -> list[Result]:
+        done: list[Result] = []
+        while True:
+            try:
+                item = waiting.popleft()
+            except IndexError:
+                return done
+            done.append(work(item))
+
+    return [result for done in in_threads(take, take, len(items) - 1) for result in done]
+
+
 def in_threads(
     lead: Callable[[], Result], assist: Callable[[], Result], helpers: int
 ) -> list[Result]:
@@ -107,13 +145,15 @@ def in_threads(
         except IndexError:  # called off
             return
         try:
-            ended.put((assist(), None))
+            with _sharing():
+                ended.put((assist(), None))
         except BaseException as failure:  # noqa: BLE001
             ended.put((None, failure))
 
     _submit(help_out, helpers)
     try:
-        results = [lead()]
+        with _sharing():
+            results = [lead()]
     finally:
         begun = helpers
         with contextlib.suppress(IndexError):
@@ -167,6 +207,17 @@ def _let_go() -> None:
         _Blas.users -= 1
         if not _Blas.users:
             _Blas.limit.restore_original_limits()
+
+
+@contextmanager
+def _sharing() -> Iterator[None]:
+    """Mark this thread as one that shares work already, for `free_threads`."""
+    before = getattr(_WORKING, "shared", False)
+    _WORKING.shared = True
+    try:
+        yield
+    finally:
+        _WORKING.shared = before
 
 
 def _submit(work: Callable[[], None], count: int) -> None:

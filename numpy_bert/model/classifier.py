@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.heads import ClassifierSteps, classifier
-from numpy_bert.model.bert import BertSteps
 from numpy_bert.model.head import BertWithHead, HeadInput, Output
+from numpy_bert.model.outputs import BertSteps
 from numpy_bert.ops.dropout import DropoutSteps
 from numpy_bert.parameters_heads import ClassifierParameters, MultipleChoiceParameters
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -11,15 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, StoredArray, as_dtype, place
+from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import CheckpointError, InputError
+from numpy_bert.errors import InputError
 from numpy_bert.loading.weights import LoadingInfo
-from numpy_bert.model.bert import BertModel, BertSteps
+from numpy_bert.model.bert import BertModel
+from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load_head
-from numpy_bert.model.outputs import ModelOutput
-from numpy_bert.parameters import arrays_of
+from numpy_bert.model.outputs import BertSteps, ModelOutput
 from numpy_bert.parameters_heads import HeadParameters
+from numpy_bert.trace import named_steps
 
 if TYPE_CHECKING:
     # Not when a model is loaded: it can be called with ids, without the tokenizers library.
@@ -156,7 +156,7 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
         )
         steps = self._run_head(HeadInput(output.last_hidden_state, output.pooler_output, rng))
         found = self._output(steps, output.hidden_states, output.attentions)
-        self._check_finite(found.to_tuple()[0])
+        self._check(steps, found.to_tuple()[0], output.last_hidden_state)
         return found
 
     def steps(
@@ -213,9 +213,19 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
     def _output(self, head: HeadSteps, states: States, attentions: States) -> Output:
         """Return what a call returns, the head's scores first."""
 
-    def _weights(self) -> Iterator[tuple[str, StoredArray]]:
-        """Yield every weight of the head with its key."""
-        return arrays_of(self.head)
+    def _weights(self) -> dict[str, object]:
+        """Return the head's parameter trees by the prefixes of their keys."""
+        return {"": self.head}
+
+    def _check(self, steps: HeadSteps, scores: Array, hidden: Array) -> None:
+        """Name what in the head is to blame for scores that are not finite."""
+        check_finite(
+            (scores,),
+            self._weights(),
+            steps=named_steps(steps, ""),
+            source=", ".join(self.loading_info.files),
+            given=not np.isfinite(hidden).all(),
+        )
 
     @np.errstate(all="ignore")  # also where the caller's own settings would raise
     def _run_head(self, read: HeadInput) -> HeadSteps:
@@ -226,17 +236,3 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
                 "frame texts by [CLS] and [SEP]."
             )
         return self._head(read)
-
-    def _check_finite(self, scores: Array) -> None:
-        """Name the head's weight that is not finite, where that is why the scores are not."""
-        if np.isfinite(scores).all():
-            return
-        for key, weight in self._weights():
-            wrong = np.argwhere(~np.isfinite(weight))
-            if len(wrong):
-                first = tuple(int(index) for index in wrong[0])
-                raise CheckpointError(
-                    f"{', '.join(self.loading_info.files)}: {key}{place(first)} = {weight[first]}: "
-                    "this weight is not finite, so neither is the result. "
-                    "`numpy-bert inspect --check` lists all such tensors."
-                )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from numpy_bert.arrays import Array, StoredArray
+from numpy_bert.arrays import Array
 from numpy_bert.blocks.heads import (
     OnlyMLMSteps,
     PreTrainingHeadsSteps,
@@ -17,7 +17,6 @@ from numpy_bert.blocks.heads import (
     pretraining_heads,
 )
 from numpy_bert.errors import InputError
-from numpy_bert.model.bert import BertSteps
 from numpy_bert.model.head import (
     BertWithHead,
     HeadInput,
@@ -27,7 +26,7 @@ from numpy_bert.model.head import (
     States,
     Steps,
 )
-from numpy_bert.model.outputs import BertForPreTrainingOutput, MaskedLMOutput
+from numpy_bert.model.outputs import BertForPreTrainingOutput, BertSteps, MaskedLMOutput
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.parameters_heads import (
     MaskedLMParameters,
@@ -73,9 +72,8 @@ class _WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
         """The decoder's weight, (V, H): the word table, widened once where it is stored in half."""
         return self.bert.embeddings.word_embeddings.weight
 
-    def _weights(self) -> Iterator[tuple[str, StoredArray]]:
-        yield from super()._weights()
-        yield "embeddings.word_embeddings.weight", self.decoder
+    def _weights(self) -> dict[str, object]:
+        return {**super()._weights(), "embeddings.word_embeddings.weight.": self.decoder}
 
 
 class BertForPreTraining(
@@ -206,8 +204,10 @@ class BertForMaskedLM(
         for start in range(0, len(flat), _MASKS):
             part = flat[start : start + _MASKS]
             rows, columns = np.array(part).T
-            scores = self._head(HeadInput(hidden[rows, columns])).predictions.output
-            self._check_finite(scores)
+            read = HeadInput(hidden[rows, columns])
+            steps = self._head(read)
+            scores = steps.predictions.output
+            self._check(steps, scores, read.hidden)
             for (row, place), probabilities in zip(part, softmax(scores), strict=True):
                 found[row].append(
                     fills(

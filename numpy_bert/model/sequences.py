@@ -12,10 +12,10 @@ import numpy.typing as npt
 from numpy_bert.arrays import as_array
 from numpy_bert.blocks.heads import ClassifierSteps, OnlyNSPSteps
 from numpy_bert.errors import InputError
-from numpy_bert.model.bert import BertSteps
 from numpy_bert.model.classifier import BertWithClassifier, ClassificationSteps
 from numpy_bert.model.head import BertWithHead, HeadInput, States
 from numpy_bert.model.outputs import (
+    BertSteps,
     MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
     SequenceClassifierOutput,

@@ -11,10 +11,9 @@ import numpy as np
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.heads import ClassifierSteps
 from numpy_bert.errors import InputError
-from numpy_bert.model.bert import BertSteps
 from numpy_bert.model.classifier import BertWithClassifier
 from numpy_bert.model.head import BertWithHead, HeadInput, States
-from numpy_bert.model.outputs import QuestionAnsweringModelOutput, TokenClassifierOutput
+from numpy_bert.model.outputs import BertSteps, QuestionAnsweringModelOutput, TokenClassifierOutput
 from numpy_bert.ops.linear import linear
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.parameters_heads import ClassifierParameters, QuestionAnsweringParameters

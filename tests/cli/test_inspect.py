@@ -30,7 +30,7 @@ def test_the_real_model_for_a_machine(minilm: Path, capsys: pytest.CaptureFixtur
     assert report["problems"] == []
     by_name = {tensor["name"]: tensor for tensor in report["tensors"]}
     assert by_name["embeddings.position_ids"]["use"] == "buffer"
-    assert by_name["pooler.dense.weight"]["use"] == "kept for the encoder"
+    assert by_name["pooler.dense.weight"]["use"] == "pooler"
     words = by_name["embeddings.word_embeddings.weight"]
     assert (words["shape"], words["dtype"], words["bytes"]) == ([30522, 384], "F32", 46881792)
     assert len(report["tensors"]) == 104

@@ -44,6 +44,40 @@ def test_one_sentence_takes_at_most_15_mb_beyond_the_imports(minilm: Path) -> No
     assert 0 < float(lines[1][-1]) <= 15
 
 
-@pytest.mark.parametrize("script", ["bench_embeddings.py", "bench_startup.py", "bench_memory.py"])
+def test_texts_into_vectors_against_all_rivals(minilm: Path, data: Path) -> None:
+    """The script itself holds the vectors of all contenders against one another."""
+    few = ("--texts", "12", "--rounds", "1", "--data", str(data))
+    lines = run("bench_encode.py", str(minilm), *few)
+    assert lines[0][:2] == ["12", "texts"]
+    for threads in ("1", "2"):
+        at = next(n for n, line in enumerate(lines) if line[:1] == [threads] and len(line) == 2)
+        names = [line[0] for line in lines[at + 1 : at + 6]]
+        assert names == ["numpy_bert", "sentence-transformers", "torch", "ONNX", "matrix"]
+
+
+def test_one_text_against_torch_and_onnx_runtime(minilm: Path) -> None:
+    few = ("--tokens", "8", "20", "--rounds", "1", "--threads", "1")
+    lines = run("bench_latency.py", str(minilm), *few)
+    assert [line[0] for line in lines[2:]] == ["tokens", "8", "20"]
+    assert all(float(ratio) > 0 for line in lines[3:] for ratio in line[3:])
+
+
+def test_a_corpus_stays_within_its_memory(minilm: Path, data: Path) -> None:
+    """4,000 texts here; the vectors of 100,000 are 148 MB more."""
+    lines = run("bench_corpus.py", str(minilm), "--texts", "4000", "--data", str(data))
+    assert 0 < int(lines[1][-2]) <= 250
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "bench_corpus.py",
+        "bench_embeddings.py",
+        "bench_encode.py",
+        "bench_latency.py",
+        "bench_memory.py",
+        "bench_startup.py",
+    ],
+)
 def test_help_says_what_is_measured(script: str) -> None:
     assert run(script, "--help")[0][0] == "usage:"
