@@ -73,7 +73,7 @@ def test_the_console_sessions(
 
 def test_nothing_is_left_to_fill_in() -> None:
     assert "@@" not in README
-    assert len(SESSIONS) == 4
+    assert len(SESSIONS) == 6
 
 
 def test_there_are_two_set_up_commands_of_one_line() -> None:

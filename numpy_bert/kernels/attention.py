@@ -18,6 +18,10 @@ __all__ = ["attend", "scores_size"]
 
 # Elements of a block of scores, which stays in a core's second-level cache.
 _BLOCK = 1 << 17
+# Terms of a product, and elements of a matrix that a vector is multiplied by, up to which BLAS
+# starts no threads of its own: they would go on spinning where ours are to work.
+_MOST_TERMS = 1 << 18
+_MOST_ELEMENTS = 9000
 # Scores up to which exp is taken as it is, far from overflow whatever it is then multiplied by.
 _LARGEST_SCORE = 60.0
 # A sum below which the scores were so small that weights may have lost digits.
@@ -43,31 +47,44 @@ def attend(query: Array, key: Array, value: Array, out: Array, scores: Array) ->
     """
     length, size = query.shape[2:]
     ones = np.ones(length, np.float32)
+    pieces = _pieces(length, _MOST_TERMS // (length * size))
+    short = _pieces(length, _MOST_ELEMENTS // length)
     for part in _parts(query.shape, max(1, _BLOCK // (length * length))):
         q, transposed, v, o = query[part], key[part].swapaxes(-1, -2), value[part], out[part]
         weights = scores[: q.shape[0] * q.shape[1] * length * length]
         rows = weights.reshape(-1, length)
         block = weights.reshape(*q.shape[:2], length, length)
         sums = np.empty(len(rows), np.float32)
-        matmul(q, transposed, block)
+        totals = sums.reshape(block.shape[:3])
+        for cut in pieces:
+            matmul(q, transposed[..., cut], block[..., cut])
         large = not weights[weights.argmax()] <= _LARGEST_SCORE  # NaN is the largest
         if not large:
             exp(weights, weights)
-            matmul(rows, ones, sums)
+            for cut in short:
+                matmul(block[:, :, cut], ones, totals[:, :, cut])
             if not sums[sums.argmin()] >= _LEAST_SUM:
                 large = True
-                matmul(q, transposed, block)
+                for cut in pieces:
+                    matmul(q, transposed[..., cut], block[..., cut])
         if large:
             subtract(rows, rows.max(axis=-1, keepdims=True), rows)
             exp(weights, weights)
-            matmul(rows, ones, sums)
+            for cut in short:
+                matmul(block[:, :, cut], ones, totals[:, :, cut])
         divide(1.0, sums, sums)
         if length <= 3 * size:
             multiply(rows, sums[:, np.newaxis], rows)
-            matmul(block, v, o)
-        else:
-            matmul(block, v, o)
-            multiply(o, sums.reshape(*o.shape[:3], 1), o)
+        for cut in pieces:
+            matmul(block[:, :, cut], v, o[:, :, cut])
+        if length > 3 * size:
+            multiply(o, totals[..., np.newaxis], o)
+
+
+def _pieces(length: int, most: int) -> list[slice]:
+    """Cut a length into pieces of at most so many."""
+    step = max(1, most)
+    return [slice(first, first + step) for first in range(0, length, step)]
 
 
 def _parts(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, slice]]:

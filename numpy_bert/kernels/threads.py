@@ -56,7 +56,9 @@ def set_num_threads(n: int) -> None:
 
     The environment variable NUMPY_BERT_NUM_THREADS sets it before the program starts. Without
     either it is the number of processors that the process may run on. Small inputs use one
-    thread whatever the number is; results do not depend on it, to the bit.
+    thread whatever the number is. The input embedding does not depend on it, to the bit; what the
+    encoder makes of it does by roundings. BLAS may have threads of its own beside these, which
+    OPENBLAS_NUM_THREADS and the like set before the program starts.
 
     Parameters
     ----------

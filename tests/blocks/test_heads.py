@@ -82,7 +82,7 @@ def test_a_classifier_is_its_definition(dtype: str, shape: tuple[int, ...]) -> N
     assert steps.dropout.keep is None
     assert steps.dropout.output is x
     expected = x @ weights.weight.T + weights.bias
-    np.testing.assert_array_equal(steps.classifier, expected)
+    np.testing.assert_allclose(steps.classifier, expected, rtol=0, atol=1e-5)
     dropped = classifier(weights, x, p=0.5, rng=np.random.default_rng(0))
     assert dropped.dropout.keep is not None
     expected = (x * dropped.dropout.keep * 2) @ weights.weight.T + weights.bias

@@ -14,6 +14,7 @@ from numpy_bert.blocks.encoder import encoder
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels import encoder as kernel
 from numpy_bert.kernels.encoder import EncoderKernel, fits
+from numpy_bert.kernels.threads import get_num_threads, set_num_threads
 from numpy_bert.parameters import BertEncoderParameters, arrays_of, build, shapes
 from tests.tolerances import ACROSS_BATCHES, FAST_ENCODER
 
@@ -179,3 +180,25 @@ def test_what_the_kernel_cannot_stand_in_for() -> None:
 
 def test_nothing_to_do() -> None:
     assert EncoderKernel(random_parameters(ODD), ODD)(np.empty((0, 24), np.float32), [])
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("lengths", [[16], [33], [128], [5, 5, 60], [300, 40]], ids=str)
+def test_threads_change_nothing_but_roundings(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], small: bool
+) -> None:
+    monkeypatch.setattr(kernel, "SMALL_PRODUCTS", small)
+    run = EncoderKernel(random_parameters(EVEN), EVEN)
+    alone = embedded(lengths, EVEN)
+    others = [alone.copy() for _ in range(3)]
+    before = get_num_threads()
+    try:
+        set_num_threads(1)
+        assert run(alone, lengths)
+        for threads, x in zip((2, 2, 5), others, strict=True):
+            set_num_threads(threads)
+            assert run(x, lengths)
+            assert np.abs(x - alone).max() <= ACROSS_BATCHES
+    finally:
+        set_num_threads(before)
+    np.testing.assert_array_equal(others[0], others[1])

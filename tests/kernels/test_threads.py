@@ -14,7 +14,7 @@ import pytest
 
 from numpy_bert import BertModel, InputError, get_num_threads, set_num_threads
 from numpy_bert.kernels import threads
-from numpy_bert.kernels.threads import in_threads, one_blas_thread
+from numpy_bert.kernels.threads import free_threads, in_threads, one_blas_thread, share
 
 
 @pytest.fixture(autouse=True)
@@ -206,3 +206,31 @@ def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatc
     with one_blas_thread() as held:
         assert not held
     assert threads._Blas.users == 0
+
+
+def test_shares_are_worked_on_at_the_same_time_and_not_shared_again() -> None:
+    set_num_threads(2)
+    together = threading.Barrier(2, timeout=20)
+    free: list[int] = []
+
+    def work(item: int) -> int:
+        together.wait()
+        free.append(free_threads())
+        return item * item
+
+    assert free_threads() == 2
+    assert sorted(share(work, [2, 3])) == [4, 9]
+    assert free == [1, 1]
+    assert free_threads() == 2
+    assert share(lambda _: free_threads(), [0]) == [2]
+
+
+def test_an_error_in_a_share_is_raised_whatever_it_is() -> None:
+    set_num_threads(2)
+
+    def fail(item: int) -> None:
+        raise IndexError(item)
+
+    with pytest.raises(IndexError):
+        share(fail, [1, 2])
+    assert free_threads() == 2

@@ -271,3 +271,12 @@ def test_a_file_of_half_precision_is_the_widened_model(
     found, expected = half(IDS, MASK, SEGMENTS), wide(IDS, MASK, SEGMENTS)
     for name in expected:
         assert found[name].tobytes() == expected[name].tobytes()
+
+
+def test_a_release_costs_nothing_but_the_next_arrangement() -> None:
+    model = BertModel.from_pretrained("demo")
+    model.release()  # before there is anything
+    first = model([[2, 5, 3]]).last_hidden_state
+    model.release()
+    np.testing.assert_array_equal(model([[2, 5, 3]]).last_hidden_state, first)
+    BertModel.from_pretrained("demo", dtype="float64").release()
