@@ -9,7 +9,7 @@ import numpy as np
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS
-from numpy_bert.ops.attention import attention
+from numpy_bert.ops.attention import attention, merge_heads, split_heads
 from numpy_bert.ops.dropout import DropoutSteps, dropout
 from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm
 from numpy_bert.ops.linear import linear
@@ -226,9 +226,9 @@ def _self_attention(
     key = linear(hidden, parameters.key.weight, parameters.key.bias)
     value = linear(hidden, parameters.value.weight, parameters.value.bias)
     attended = attention(
-        _split_heads(query, config.num_attention_heads),
-        _split_heads(key, config.num_attention_heads),
-        _split_heads(value, config.num_attention_heads),
+        split_heads(query, config.num_attention_heads),
+        split_heads(key, config.num_attention_heads),
+        split_heads(value, config.num_attention_heads),
         mask,
         p=config.attention_probs_dropout_prob,
         rng=rng,
@@ -240,20 +240,8 @@ def _self_attention(
         scores=attended.scores,
         probs=attended.probs,
         dropout=attended.dropout,
-        output=_merge_heads(attended.output),
+        output=merge_heads(attended.output),
     )
-
-
-def _split_heads(x: Array, heads: int) -> Array:
-    """(B, T, H) to (B, A, T, D)."""
-    batch, length, features = x.shape
-    return x.reshape(batch, length, heads, features // heads).swapaxes(1, 2)
-
-
-def _merge_heads(x: Array) -> Array:
-    """(B, A, T, D) to (B, T, H)."""
-    batch, heads, length, size = x.shape
-    return x.swapaxes(1, 2).reshape(batch, length, heads * size)
 
 
 def _intermediate(

@@ -8,18 +8,19 @@ have, headers and counts that are far too large.
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import decode_json, quoted
 
-__all__ = ["DTYPES", "Entry", "header_length", "read_header"]
+__all__ = ["DTYPES", "Entry", "Header", "header_length", "make_header", "read_header"]
 
 # The header of bert-base has some tens of kilobytes; the hub's own reader stops at 25 MB.
 _LARGEST_HEADER = 25_000_000
@@ -64,6 +65,13 @@ class Entry:
         return self.dtype in ("F64", "F32", "F16", "BF16")
 
 
+class Header(NamedTuple):
+    """A header that has been checked: its tensors by name, and the file's own remarks."""
+
+    tensors: dict[str, Entry]
+    metadata: dict[str, str]
+
+
 def header_length(start: bytes, size: int, where: str) -> int:
     """Return how many bytes a header has once that is known to be sane.
 
@@ -101,8 +109,8 @@ def header_length(start: bytes, size: int, where: str) -> int:
     return int(length)
 
 
-def read_header(header: bytes, size: int, where: str) -> dict[str, Entry]:
-    """Return the tensors that a header describes, by name; together they fill the file.
+def read_header(header: bytes, size: int, where: str) -> Header:
+    """Return what a header describes: tensors that together fill the file, and metadata.
 
     Parameters
     ----------
@@ -123,22 +131,41 @@ def read_header(header: bytes, size: int, where: str) -> dict[str, Entry]:
     if header.count(b'"data_offsets"') > _MOST_TENSORS:
         raise CheckpointError(f"{where}: holds more than {_MOST_TENSORS:,} tensors.")
     members = decode_json(header, where=f"{where}: header", error=CheckpointError)
-    _check_metadata(members.pop("__metadata__", {}), where)
+    metadata = _metadata(members.pop("__metadata__", {}), where)
     if len(members) > _MOST_TENSORS:  # by another spelling of the letters
         raise CheckpointError(f"{where}: holds more than {_MOST_TENSORS:,} tensors.")
     base = 8 + len(header)
     entries = {name: _entry(name, member, base, where) for name, member in members.items()}
     _check_extent(entries.values(), base, size, where)
-    return entries
+    return Header(entries, metadata)
 
 
-def _check_metadata(metadata: object, where: str) -> None:
-    """Raise CheckpointError unless the file's own remarks, which nobody reads, are strings."""
-    strings = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
-    if not strings:
-        raise CheckpointError(
-            f"{where}: __metadata__ is {quoted(metadata)}; an object of strings was expected."
-        )
+def make_header(tensors: Iterable[Entry], metadata: Mapping[str, str]) -> bytes:
+    """Return the beginning of a file in which these tensors follow one another.
+
+    Where an entry starts is not read: each stands behind the one before it.
+    """
+    members: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for tensor in tensors:
+        offsets = [end, end := end + tensor.nbytes]
+        members[tensor.name] = {
+            "dtype": tensor.dtype,
+            "shape": tensor.shape,
+            "data_offsets": offsets,
+        }
+    text = json.dumps(members).encode()
+    text += b" " * (-len(text) % 8)  # aligned, as every writer does
+    return struct.pack("<Q", len(text)) + text
+
+
+def _metadata(metadata: object, where: str) -> dict[str, str]:
+    """Return the file's own remarks; raise CheckpointError unless they are strings."""
+    if isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values()):
+        return metadata
+    raise CheckpointError(
+        f"{where}: __metadata__ is {quoted(metadata)}; an object of strings was expected."
+    )
 
 
 def _entry(name: str, member: object, base: int, where: str) -> Entry:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import struct
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from numpy_bert.loading.cache import (
 )
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.client import Commit, remember, resolve, take
-from numpy_bert.loading.header import Entry, header_length, read_header
+from numpy_bert.loading.header import Entry, header_length, make_header, read_header
 from numpy_bert.loading.integrity import sha256, unverified, verify
 from numpy_bert.loading.keys import canonical
 from numpy_bert.loading.ranges import RemoteFile
@@ -174,7 +173,7 @@ def _table(remote: RemoteFile) -> list[Entry]:
     start = remote.read(0, min(8, remote.size))
     length = header_length(start, remote.size, remote.where)
     header = remote.read(8, 8 + length)
-    return list(read_header(header, remote.size, remote.where).values())
+    return list(read_header(header, remote.size, remote.where).tensors.values())
 
 
 def _header(commit: Commit, pieces: Iterable[_Piece]) -> bytes:
@@ -189,26 +188,16 @@ def _header(commit: Commit, pieces: Iterable[_Piece]) -> bytes:
         for piece in pieces
     ]
     # No "format": without it transformers refuses the file, instead of filling up an encoder.
-    members: dict[str, object] = {
-        "__metadata__": {
+    return make_header(
+        (entry for piece in pieces for entry in piece.entries),
+        {
             "only": "embeddings",
             "repository": commit.repository.name,
             "commit": commit.sha,
             "files": json.dumps(files),
             "note": _UNCHECKED,
-        }
-    }
-    end = 0
-    for entry in (entry for piece in pieces for entry in piece.entries):
-        offsets = [end, end := end + entry.nbytes]
-        members[entry.name] = {
-            "dtype": entry.dtype,
-            "shape": entry.shape,
-            "data_offsets": offsets,
-        }
-    text = json.dumps(members).encode()
-    text += b" " * (-len(text) % 8)  # aligned, as every writer does
-    return struct.pack("<Q", len(text)) + text
+        },
+    )
 
 
 def _repeat(path: Path, target: Path) -> None:

@@ -116,7 +116,7 @@ class SafetensorsFile:
         with self._open() as file:
             self._stamp = _look(file)
             header = self._header(file)
-        entries = read_header(header, self.size, str(path))
+        entries, self.metadata = read_header(header, self.size, str(path))
         self.tensors: Mapping[str, StoredTensor] = {
             e.name: StoredTensor(e.name, e.dtype, e.shape, e.start, e.nbytes, self)
             for e in entries.values()

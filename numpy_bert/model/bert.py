@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,17 +11,15 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray, as_dtype
 from numpy_bert.blocks.embeddings import check_inputs
-from numpy_bert.blocks.encoder import encoder, pooler
+from numpy_bert.blocks.encoder import pooler
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import InputError
 from numpy_bert.loading.weights import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
-from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
 from numpy_bert.model.packed import PackedModel, used_mask
-from numpy_bert.parameters import BertEncoderParameters, BertParameters
-from numpy_bert.trace import named_steps
+from numpy_bert.model.readable import Arguments, ReadableModel
+from numpy_bert.parameters import BertParameters
 
 __all__ = ["BertModel"]
 
@@ -60,6 +58,7 @@ class BertModel:
         self.loading_info = loading_info
         source = ", ".join(loading_info.files)
         self.embeddings = BertEmbeddings(parameters.embeddings, config, source)
+        self._readable = ReadableModel(config, parameters, self.embeddings, source)
         self._packed: PackedModel | None = None
         if parameters.encoder is not None and self.dtype == np.float32:
             self._packed = PackedModel(self.embeddings, parameters.encoder, config)
@@ -171,7 +170,6 @@ class BertModel:
             attentions=weights if output_attentions else None,
         )
 
-    @np.errstate(all="ignore")
     def steps(
         self,
         input_ids: npt.ArrayLike | None = None,
@@ -193,24 +191,34 @@ class BertModel:
         >>> model.steps([[2, 5, 3]]).encoder.layer[1].attention.self.probs.shape
         (1, 2, 3, 3)
         """
-        encoder_parameters = self._encoder_parameters()
-        arguments = (input_ids, token_type_ids, position_ids, inputs_embeds)
-        inputs = check_inputs(self.parameters.embeddings, *arguments)
-        mask = used_mask(attention_mask, inputs.words.shape[:2])
-        embedded = self.embeddings.steps(*arguments, rng=rng)
-        encoded = encoder(encoder_parameters, embedded.output, mask, config=self.config, rng=rng)
-        head = self.parameters.pooler
-        has_tokens = inputs.words.shape[1] > 0
-        pooled = pooler(head, encoded.output) if head is not None and has_tokens else None
-        steps = BertSteps(embeddings=embedded, encoder=encoded, pooler=pooled)
-        check_finite(
-            (encoded.output, None if pooled is None else pooled.output),
-            {"encoder.": encoder_parameters, "pooler.": head},
-            steps=named_steps(steps, ""),
-            source=", ".join(self.loading_info.files),
-            given=not np.isfinite(embedded.output).all(),
-        )
-        return steps
+        arguments = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        return self._readable.steps(Arguments(*arguments, rng))
+
+    def trace(
+        self,
+        input_ids: npt.ArrayLike | None = None,
+        attention_mask: npt.ArrayLike | None = None,
+        token_type_ids: npt.ArrayLike | None = None,
+        position_ids: npt.ArrayLike | None = None,
+        inputs_embeds: npt.ArrayLike | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Yield the name and the array of every intermediate, in execution order.
+
+        What `steps` returns, as a stream: one layer is alive at a time. Parameters and errors as
+        of a call.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertModel
+        >>> model = BertModel.from_pretrained("demo")
+        >>> name, array = next(model.trace([[2, 5, 3]]))
+        >>> name, array.shape
+        ('embeddings.word_embeddings', (1, 3, 128))
+        """
+        arguments = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        return self._readable.trace(Arguments(*arguments, rng))
 
     @np.errstate(all="ignore")
     def packed(
@@ -289,11 +297,3 @@ class BertModel:
             pooler_output=pooled,
             hidden_states=tuple(states) if every else None,
         )
-
-    def _encoder_parameters(self) -> BertEncoderParameters:
-        """Return the encoder's parameters; raise InputError where only a part was loaded."""
-        if self.parameters.encoder is None:
-            raise InputError(
-                "model: loaded with only='embeddings'; load the whole to run the encoder."
-            )
-        return self.parameters.encoder

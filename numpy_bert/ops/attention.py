@@ -11,7 +11,14 @@ from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.ops.dropout import DropoutSteps, dropout
 from numpy_bert.ops.softmax import softmax
 
-__all__ = ["AttentionSteps", "attention"]
+__all__ = [
+    "AttentionSteps",
+    "attention",
+    "attention_scores",
+    "merge_heads",
+    "split_heads",
+    "weighted_values",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -72,15 +79,66 @@ def attention(
     array([[[[1., 0.],
              [1., 0.]]]])
     """
-    scale = 1.0 / math.sqrt(query.shape[-1])
-    scores = (query @ key.swapaxes(-1, -2)) * scale  # (B, A, T, T)
-    if mask is not None:
-        least = np.finfo(scores.dtype).min
-        scores = np.where(mask[:, np.newaxis, np.newaxis, :], scores, least)
-        used = mask | ~mask.any(axis=1, keepdims=True)
-        value = np.where(used[:, np.newaxis, :, np.newaxis], value, scores.dtype.type(0.0))
+    scores = attention_scores(query, key, mask, scale=1.0 / math.sqrt(query.shape[-1]))
     probs = softmax(scores) if scores.size else scores
     dropped = dropout(probs, p, rng=rng)
-    return AttentionSteps(
-        scores=scores, probs=probs, dropout=dropped, output=dropped.output @ value
-    )
+    output = weighted_values(dropped.output, value, mask)
+    return AttentionSteps(scores=scores, probs=probs, dropout=dropped, output=output)
+
+
+def attention_scores(
+    query: Array, key: Array, mask: BoolArray | None = None, *, scale: float
+) -> Array:
+    """Return how each key answers each query, (B, A, T, T); arguments as of `attention`.
+
+    Examples
+    --------
+    >>> x = np.ones((1, 1, 2, 4))
+    >>> attention_scores(x, x, scale=0.5)
+    array([[[[2., 2.],
+             [2., 2.]]]])
+    """
+    scores = (query @ key.swapaxes(-1, -2)) * scale  # (B, A, T, T)
+    if mask is None:
+        return scores
+    least = np.finfo(scores.dtype).min
+    return np.where(mask[:, np.newaxis, np.newaxis, :], scores, least)
+
+
+def weighted_values(probs: Array, value: Array, mask: BoolArray | None = None) -> Array:
+    """Return each token's mean of all values, (B, A, T, D); arguments as of `attention`.
+
+    Examples
+    --------
+    >>> weighted_values(np.full((1, 1, 1, 2), 0.5), np.array([[[[2.0], [4.0]]]]))
+    array([[[[3.]]]])
+    """
+    if mask is not None:
+        used = mask | ~mask.any(axis=1, keepdims=True)
+        value = np.where(used[:, np.newaxis, :, np.newaxis], value, value.dtype.type(0.0))
+    return probs @ value
+
+
+def split_heads(x: Array, heads: int) -> Array:
+    """Turn (B, T, H) into (B, A, T, D).
+
+    Examples
+    --------
+    >>> split_heads(np.arange(4.0).reshape(1, 1, 4), 2)[0, :, 0]
+    array([[0., 1.],
+           [2., 3.]])
+    """
+    batch, length, features = x.shape
+    return x.reshape(batch, length, heads, features // heads).swapaxes(1, 2)
+
+
+def merge_heads(x: Array) -> Array:
+    """Turn (B, A, T, D) into (B, T, H), as `split_heads` was undone.
+
+    Examples
+    --------
+    >>> merge_heads(split_heads(np.arange(4.0).reshape(1, 1, 4), 2))
+    array([[[0., 1., 2., 3.]]])
+    """
+    batch, heads, length, size = x.shape
+    return x.swapaxes(1, 2).reshape(batch, length, heads * size)

@@ -1,0 +1,1 @@
+"""Traces against the specification: the first step that differs, by how much, and why."""
