@@ -31,7 +31,12 @@ FLOORS = {
     "tasks": 5,
     "model": 6,
     "encoding": 7,
-    "cli": 9,
+    "traces": 7,
+    "comparison": 8,
+    "verification": 9,
+    "cli": 10,
+    "testing": 10,
+    "pytest_plugin": 11,
 }
 # Files of floor 1 may use files.py, which knows nobody but the errors. The heads' parameters are
 # made of the model's.
@@ -46,7 +51,10 @@ ALLOWED_ON_ONE_FLOOR = {
 DOORS = {"__init__", "__main__"}
 RUNTIME = {"numpy", "safetensors", "huggingface_hub", "tokenizers"}
 # Optional packages, each in the one file that may import it.
-EXTRAS = {"kernels/threads.py": {"threadpoolctl"}}
+EXTRAS = {
+    "kernels/threads.py": {"threadpoolctl"},
+    "pytest_plugin.py": {"pytest"},
+}
 
 
 def modules() -> list[Path]:

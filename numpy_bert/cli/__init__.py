@@ -14,6 +14,8 @@ from numpy_bert.errors import InputError, NumpyBertError, TraceError
 
 __all__ = ["main"]
 
+_COMPARING = ("compare", "verify")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
@@ -27,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 for success, 1 for failure, 2 for wrong usage, as after any wrong argument (argparse
-        exits with it), 130 after Ctrl-C, 141 where the reader of a pipe went away.
+        exits with it), 130 after Ctrl-C, 141 where the reader of a pipe went away. Commands that
+        compare: 0 for the same, 1 for a difference, 2 where they could not compare.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
@@ -41,10 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(command.run(options))
         except NumpyBertError as failure:
             complain(options.command, str(failure))
-            return 2 if isinstance(failure, (InputError, TraceError)) else 1
+            is_usage = isinstance(failure, (InputError, TraceError))
+            return 2 if is_usage or options.command in _COMPARING else 1
         except MemoryError:
             complain(options.command, "out of memory.")
-            return 1
+            return 2 if options.command in _COMPARING else 1
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from numpy_bert import __version__
+from numpy_bert.cli.arguments import add_model, add_source, count, seed, text
+from numpy_bert.cli.trace_arguments import TRACE_COMMANDS
 
 __all__ = ["make_parser"]
 
@@ -51,23 +52,23 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser("inspect", help="what a checkpoint holds", description=_INSPECT)
     )
     _add_fetch(commands.add_parser("fetch", help="download a checkpoint", description=_FETCH))
-    for name, (add, line, description) in _TASKS.items():
+    for name, (add, line, description) in {**_TASKS, **TRACE_COMMANDS}.items():
         add(commands.add_parser(name, help=line, description=description))
     return parser
 
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", type=_text, help="a text")
+    parser.add_argument("text", metavar="TEXT", type=text, help="a text")
     parser.add_argument(
-        "text_pair", metavar="TEXT2", nargs="?", type=_text, help="a second text: segment 1"
+        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text: segment 1"
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument("--step", metavar="NAME", help="only this step, as embeddings.sum")
     parser.add_argument(
         "--truncate", action="store_true", help="cut a text that is longer than the model reads"
     )
     parser.add_argument(
-        "--dropout-seed", metavar="N", type=_seed, help="apply dropout, its mask drawn from N"
+        "--dropout-seed", metavar="N", type=seed, help="apply dropout, its mask drawn from N"
     )
     parser.add_argument(
         "-o",
@@ -77,15 +78,15 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-    _add_source(parser)
+    add_source(parser)
 
 
 def _add_encode(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("texts", metavar="TEXT", nargs="*", type=_text, help="a text")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", type=text, help="a text")
     parser.add_argument(
         "--input", metavar="FILE", help="a text on each line, in UTF-8; - is standard input"
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--normalize",
         action=argparse.BooleanOptionalAction,
@@ -93,38 +94,26 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pooling", choices=_POOLING, help="in place of the model's own")
     prompt = parser.add_mutually_exclusive_group()
-    prompt.add_argument("--prompt", metavar="TEXT", type=_text, help="put before each text")
-    prompt.add_argument("--prompt-name", metavar="NAME", type=_text, help="one of the model's")
+    prompt.add_argument("--prompt", metavar="TEXT", type=text, help="put before each text")
+    prompt.add_argument("--prompt-name", metavar="NAME", type=text, help="one of the model's")
+    parser.add_argument("--truncate-dim", metavar="N", type=count, help="keep the first N features")
     parser.add_argument(
-        "--truncate-dim", metavar="N", type=_count, help="keep the first N features"
-    )
-    parser.add_argument(
-        "--batch-size", metavar="N", type=_count, help="compute at most N texts together"
+        "--batch-size", metavar="N", type=count, help="compute at most N texts together"
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="save: .npy, .npz or .safetensors, as 'vectors'"
     )
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-    _add_source(parser)
+    add_source(parser)
 
 
 def _add_similarity(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", metavar="A", type=_text, help="a text")
-    parser.add_argument("b", metavar="B", type=_text, help="another")
-    _add_model(parser)
+    parser.add_argument("a", metavar="A", type=text, help="a text")
+    parser.add_argument("b", metavar="B", type=text, help="another")
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-    _add_source(parser)
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    """Add which model is used, and what it computes in."""
-    parser.add_argument(
-        "--model",
-        metavar="NAME_OR_PATH",
-        help="a folder, or a repository on the hub; the built-in 'demo' by default",
-    )
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    add_source(parser)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -135,7 +124,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
         help="read all tensors: look for NaN and infinity, compare tied tensors; 1 if any is wrong",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-    _add_source(parser)
+    add_source(parser)
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
@@ -147,26 +136,26 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
         "since a part of a file cannot be checked against the whole file's hash",
     )
     parser.add_argument("--verify", action="store_true", help="hash every file again")
-    _add_source(parser)
+    add_source(parser)
 
 
 def _add_fill_mask(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", type=_text, help="a text with [MASK] in it")
+    parser.add_argument("text", metavar="TEXT", type=text, help="a text with [MASK] in it")
     _add_task(parser, "; the built-in 'demo', which is not trained, by default", required=False)
-    parser.add_argument("--top-k", metavar="N", type=_count, default=5, help="words for a mask; 5")
+    parser.add_argument("--top-k", metavar="N", type=count, default=5, help="words for a mask; 5")
 
 
 def _add_classify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", type=_text, help="a text")
+    parser.add_argument("text", metavar="TEXT", type=text, help="a text")
     parser.add_argument(
-        "text_pair", metavar="TEXT2", nargs="?", type=_text, help="a second text, for a pair"
+        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text, for a pair"
     )
     _add_task(parser)
-    parser.add_argument("--top-k", metavar="N", type=_count, help="labels to show; all by default")
+    parser.add_argument("--top-k", metavar="N", type=count, help="labels to show; all by default")
 
 
 def _add_tag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", type=_text, help="a text")
+    parser.add_argument("text", metavar="TEXT", type=text, help="a text")
     _add_task(parser)
     parser.add_argument(
         "--aggregation",
@@ -177,14 +166,14 @@ def _add_tag(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_answer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("question", metavar="QUESTION", type=_text, help="a question")
+    parser.add_argument("question", metavar="QUESTION", type=text, help="a question")
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument(
-        "context", metavar="CONTEXT", nargs="?", type=_text, help="the text with the answer in it"
+        "context", metavar="CONTEXT", nargs="?", type=text, help="the text with the answer in it"
     )
     given.add_argument("--context-file", metavar="FILE", help="that text in a file, UTF-8")
     _add_task(parser)
-    parser.add_argument("--top-k", metavar="N", type=_count, default=1, help="answers to show; 1")
+    parser.add_argument("--top-k", metavar="N", type=count, default=1, help="answers to show; 1")
     parser.add_argument(
         "--impossible", action="store_true", help="allow for there being no answer (SQuAD 2.0)"
     )
@@ -200,7 +189,7 @@ def _add_task(parser: argparse.ArgumentParser, more: str = "", *, required: bool
     )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-    _add_source(parser)
+    add_source(parser)
 
 
 _TASKS = {
@@ -209,34 +198,3 @@ _TASKS = {
     "tag": (_add_tag, "the names in a text, or other labels of words", _TAG),
     "answer": (_add_answer, "the answer to a question, in a text", _ANSWER),
 }
-
-
-def _add_source(parser: argparse.ArgumentParser) -> None:
-    """Add what says where a model comes from."""
-    group = parser.add_argument_group("where the model comes from")
-    group.add_argument("--revision", metavar="REV", help="branch, tag or commit; main by default")
-    group.add_argument("--cache-dir", metavar="DIR", help="the cache, in huggingface_hub's layout")
-    group.add_argument("--offline", action="store_true", help="make no request")
-    group.add_argument("--token", action="store_true", help="send the saved token (HF_TOKEN)")
-
-
-def _text(argument: str) -> str:
-    """Read a text as UTF-8 whatever the locale is; other bytes are left for the tokenizer."""
-    try:
-        return os.fsencode(argument).decode("utf-8")
-    except UnicodeError:
-        return argument
-
-
-def _count(text: str) -> int:
-    """Read a whole number from 1."""
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 1")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    """Read a seed: a whole number from 0."""
-    if not text.isascii() or not text.isdigit() or len(text) > 100:
-        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 0")
-    return int(text)

@@ -258,6 +258,11 @@ class BertTokenizer:
         """Tokens in the vocabulary, those added to it later not counted."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
 
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the `tokenizers` library behind this one; not to be changed."""
+        return self._tokenizer
+
     def __len__(self) -> int:
         return self._size
 

@@ -1,1 +1,1 @@
-"""Traces against the specification: the first step that differs, by how much, and why."""
+"""A trace against the float64 specification: the first step that is wrong, and why."""

@@ -11,31 +11,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray, IntArray
+from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS
-from numpy_bert.ops.attention import attention_scores, merge_heads, split_heads, weighted_values
-from numpy_bert.ops.embedding import embedding
-from numpy_bert.ops.layer_norm import layer_norm
-from numpy_bert.ops.linear import linear
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.parameters import BertLayerParameters, BertParameters, LayerNormParameters
+from numpy_bert.traces.inputs import Inputs
+from numpy_bert.verification.functions import (
+    activate,
+    add,
+    context,
+    dense,
+    first_token,
+    look_up,
+    norm_part,
+    same,
+    scores,
+)
 
-__all__ = ["Inputs", "Step", "steps_of"]
-
-
-class Inputs(NamedTuple):
-    """What a model is run on, checked: ids and mask (B, T), positions (1, T) or (B, T)."""
-
-    input_ids: IntArray
-    attention_mask: BoolArray
-    token_type_ids: IntArray
-    position_ids: IntArray
+__all__ = [
+    "Inputs",
+    "Step",
+    "steps_of",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -84,6 +87,7 @@ def steps_of(config: BertConfig, parameters: BertParameters, inputs: Inputs) -> 
     Examples
     --------
     >>> from numpy_bert import BertModel
+    >>> from numpy_bert.traces.inputs import Inputs
     >>> model = BertModel.from_pretrained("demo")
     >>> ids = np.array([[2, 5, 3]])
     >>> inputs = Inputs(ids, ids > 0, ids * 0, np.arange(3)[np.newaxis])
@@ -107,7 +111,7 @@ def steps_of(config: BertConfig, parameters: BertParameters, inputs: Inputs) -> 
                 kind="pooler.dense",
                 axes="BH",
                 inputs=("encoder",),
-                function=_first_token,
+                function=first_token,
                 arguments={"weight": dense.weight, "bias": dense.bias},
             ),
             Step(name="pooler", kind="tanh", axes="BH", inputs=("pooler.dense",), function=np.tanh),
@@ -128,14 +132,14 @@ def _embedding_steps(config: BertConfig, parameters: BertParameters, inputs: Inp
             kind=name,
             axes="1TH" if len(ids) == 1 and name == "position_embeddings" else "BTH",
             inputs=(),
-            function=_look_up,
+            function=look_up,
             arguments={"ids": ids, "table": getattr(parameters.embeddings, name).weight},
         )
         for name, ids in tables.items()
     ]
     names = tuple(step.name for step in found)
     total = Step(
-        name="embeddings.sum", kind="embeddings.sum", axes="BTH", inputs=names, function=_sum
+        name="embeddings.sum", kind="embeddings.sum", axes="BTH", inputs=names, function=add
     )
     path, norm = "embeddings.LayerNorm", parameters.embeddings.LayerNorm
     normalized = _norm_steps(path, "embeddings.sum", norm, config)
@@ -161,7 +165,7 @@ def _layer_steps(
             kind="activation",
             axes="BTI",
             inputs=(wide.name,),
-            function=_activate,
+            function=activate,
             arguments={"activation": ACTIVATIONS[config.hidden_act]},
         ),
         *_output_steps(config, layer.output, f"{path}.output", f"{path}.intermediate", attention),
@@ -187,7 +191,7 @@ def _attention_steps(
             kind="scores",
             axes="BATT",
             inputs=(f"{path}.query", f"{path}.key"),
-            function=_scores,
+            function=scores,
             arguments={**setting, "scale": scale},
         ),
         Step(
@@ -205,7 +209,7 @@ def _attention_steps(
             kind="context",
             axes="BTH",
             inputs=(f"{path}.dropout", f"{path}.value"),
-            function=_context,
+            function=context,
             arguments=setting,
         ),
     ]
@@ -222,7 +226,7 @@ def _output_steps(config: BertConfig, own: Any, path: str, x: str, residual: str
             kind="residual",
             axes="BTH",
             inputs=(f"{path}.dropout", residual),
-            function=_sum,
+            function=add,
         ),
         *_norm_steps(norm, f"{path}.sum", own.LayerNorm, config),
         _same(path, norm),
@@ -238,7 +242,7 @@ def _norm_steps(path: str, x: str, norm: LayerNormParameters, config: BertConfig
             kind="layer_norm",
             axes="BT1" if part in ("mean", "variance", "rstd") else "BTH",
             inputs=(x,),
-            function=_norm_part,
+            function=norm_part,
             arguments={**arguments, "part": part},
         )
         for part in ("mean", "variance", "rstd", "normalized", "output")
@@ -249,7 +253,7 @@ def _linear_step(name: str, x: str, own: Any, axes: str) -> Step:
     """Return a dense layer."""
     arguments = {"weight": own.weight, "bias": own.bias}
     return Step(
-        name=name, kind="linear", axes=axes, inputs=(x,), function=linear, arguments=arguments
+        name=name, kind="linear", axes=axes, inputs=(x,), function=dense, arguments=arguments
     )
 
 
@@ -257,49 +261,14 @@ def _dropout_step(name: str, x: str, p: float, axes: str = "BTH") -> Step:
     """Return dropout, which is off."""
     arguments = {"p": p}
     return Step(
-        name=name, kind="dropout", axes=axes, inputs=(x,), function=_pass, arguments=arguments
+        name=name, kind="dropout", axes=axes, inputs=(x,), function=same, arguments=arguments
     )
 
 
 def _same(name: str, x: str) -> Step:
     """Return a second name for what another step returns."""
-    return Step(name=name, kind="same", axes="BTH", inputs=(x,), function=_pass)
+    return Step(name=name, kind="same", axes="BTH", inputs=(x,), function=same)
 
 
 def _is_float(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def _look_up(*, ids: IntArray, table: Any, dtype: npt.DTypeLike) -> Array:
-    return embedding(ids, table, dtype=dtype)
-
-
-def _sum(first: Array, *others: Array) -> Array:
-    for other in others:
-        first = first + other
-    return first
-
-
-def _norm_part(x: Array, *, weight: Array, bias: Array, eps: float, part: str) -> Array:
-    array: Array = getattr(layer_norm(x, weight, bias, eps=eps), part)
-    return array
-
-
-def _pass(x: Array, **_: object) -> Array:
-    return x
-
-
-def _scores(query: Array, key: Array, *, heads: int, mask: BoolArray, scale: float) -> Array:
-    return attention_scores(split_heads(query, heads), split_heads(key, heads), mask, scale=scale)
-
-
-def _context(probs: Array, value: Array, *, heads: int, mask: BoolArray) -> Array:
-    return merge_heads(weighted_values(probs, split_heads(value, heads), mask))
-
-
-def _activate(x: Array, *, activation: Callable[[Array], Array]) -> Array:
-    return activation(x)
-
-
-def _first_token(hidden: Array, *, weight: Array, bias: Array) -> Array:
-    return linear(hidden[:, 0], weight, bias)

@@ -1,0 +1,61 @@
+"""``numpy-bert trace``: every intermediate of a run, in a file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from numpy_bert.cli.console import megabytes, note
+from numpy_bert.cli.source import source_options
+from numpy_bert.errors import InputError
+from numpy_bert.files import check_output, quoted
+from numpy_bert.model.bert import BertModel
+from numpy_bert.text.tokenizer import BertTokenizer
+from numpy_bert.traces.inputs import Inputs
+from numpy_bert.traces.recording import Recorder, inputs_of, read_ids
+
+__all__ = ["run"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the model on texts or ids and save the trace."""
+    path = _output(options)
+    if bool(options.texts) == (options.ids is not None):
+        raise InputError("give TEXT, or --ids FILE; one of the two.")
+    if options.pair and len(options.texts) != 2:
+        raise InputError(f"--pair: two texts were expected, {len(options.texts)} came.")
+    name = options.model if options.model is not None else "demo"
+    if options.model is None:
+        note("model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.")
+    model = BertModel.from_pretrained(name, dtype=options.dtype, **source_options(options))
+    inputs = read_ids(Path(options.ids), model) if options.ids else _encoded(options, name, model)
+    size = Recorder(model, name, **source_options(options)).record(
+        path,
+        inputs,
+        names=options.names,
+        weights=options.weights,
+        texts=options.texts or None,
+        pair=options.pair,
+    )
+    note(f"wrote {path} ({megabytes(size)})")
+    return 0
+
+
+def _output(options: argparse.Namespace) -> Path:
+    """Check where the trace is to go before anything is computed."""
+    path = Path(options.output)
+    if path.suffix != ".safetensors":
+        raise InputError(f"-o {quoted(path)}: the name must end in .safetensors.")
+    check_output(path, force=options.force)
+    if options.ids is not None and path.exists() and path.samefile(options.ids):
+        raise InputError(f"-o {path}: is the file that --ids reads; name another.")
+    return path
+
+
+def _encoded(options: argparse.Namespace, name: str, model: BertModel) -> Inputs:
+    """Tokenize the texts, padded to the longest."""
+    tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
+    if options.padding_side is not None:
+        tokenizer.padding_side = options.padding_side
+    texts = [(options.texts[0], options.texts[1])] if options.pair else options.texts
+    return inputs_of(tokenizer(texts, padding=True, return_tensors="np"), model)

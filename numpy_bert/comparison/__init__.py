@@ -1,0 +1,1 @@
+"""Two traces against each other: how far apart, what is allowed, what is reported."""

@@ -1,0 +1,209 @@
+"""How far two arrays are apart: at the worst place, on the whole, in units of rounding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array, BoolArray
+
+__all__ = [
+    "EPSILONS",
+    "Difference",
+    "comparable",
+    "counted",
+    "difference",
+    "effective_dtype",
+    "rms",
+]
+
+# The spacing of the numbers at 1, of every dtype that a trace may be in.
+EPSILONS = {
+    "float64": 2.0**-52,
+    "float32": 2.0**-23,
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+}
+# The least exponent of a normal number: below it the spacing stays what it is there.
+# Of a score so far below the largest softmax makes 0, in float32 to the last bit.
+_UNSEEN = 104.0
+_LEAST_EXPONENTS = {"float64": -1022, "float32": -126, "float16": -14, "bfloat16": -126}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How an array differs from a reference, over the places that count.
+
+    Attributes
+    ----------
+    max_abs, mean_abs, max_rel : float
+        Largest and mean distance; largest distance over the reference's own size.
+    ulp : float
+        Largest distance in units of the spacing of numbers at the reference.
+    nmse : float
+        Squared distances over squared reference.
+    cosine : float
+        One minus the cosine of the angle between the two.
+    worst : tuple of int
+        Where the distance is largest.
+    value, expected : float
+        What stands there, and what should.
+    largest : float
+        Largest absolute value of the reference.
+    faults : int
+        How many values of the array are NaN or infinite.
+    """
+
+    max_abs: float
+    mean_abs: float
+    max_rel: float
+    ulp: float
+    nmse: float
+    cosine: float
+    worst: tuple[int, ...]
+    value: float
+    expected: float
+    largest: float
+    faults: int
+
+
+@np.errstate(all="ignore")
+def difference(
+    array: npt.NDArray[Any], reference: npt.NDArray[Any], places: BoolArray, dtype: str
+) -> Difference:
+    """Measure how far `array` is from `reference`.
+
+    Parameters
+    ----------
+    array, reference : ndarray of one shape
+        Compared in float64. An equal infinity is no difference, a NaN always is one.
+    places : ndarray of bool, broadcastable to that shape
+        What counts; at least one place.
+    dtype : str
+        A key of `EPSILONS`: whose spacing an ULP is.
+
+    Examples
+    --------
+    >>> found = difference(np.array([1.0, 2.5]), np.array([1.0, 2.0]), np.array(True), "float32")
+    >>> found.max_abs, found.worst, found.ulp
+    (0.5, (1,), 2097152.0)
+    """
+    a, b = array.astype(np.float64, copy=False), reference.astype(np.float64, copy=False)
+    counts = np.broadcast_to(places, a.shape)
+    distance = np.where(a == b, 0.0, np.abs(a - b))
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    distance = np.where(counts, distance, -1.0)
+    worst = np.unravel_index(int(distance.argmax()), a.shape)
+    far, near, other = distance[counts], b[counts], a[counts]
+    size = np.abs(near)
+    spacing = EPSILONS[dtype] * np.exp2(
+        np.maximum(np.floor(np.log2(size)), _LEAST_EXPONENTS[dtype])
+    )
+    relative = np.where(far == 0.0, 0.0, far / size)
+    return Difference(
+        max_abs=float(far.max()),
+        mean_abs=float(far.mean()),
+        max_rel=float(relative.max()),
+        ulp=float((far / spacing).max()),
+        nmse=_ratio(float(np.square(far).sum()), float(np.square(near).sum())),
+        cosine=_cosine(other, near),
+        worst=tuple(int(i) for i in worst),
+        value=float(a[worst]),
+        expected=float(b[worst]),
+        largest=float(size.max()),
+        faults=int((~np.isfinite(other)).sum()),
+    )
+
+
+def comparable(scores: Array, mask: BoolArray) -> Array:
+    """Return attention scores in which it does not matter how padding was masked.
+
+    A masked key's score may be -10000, the least number or -infinity: as long as softmax makes 0
+    of it, it becomes 0 here. One that softmax would see becomes 1000 and itself, so that it stands
+    out. In a row in which every key is masked what counts is each score below the largest.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (B, A, T, T)
+        Never modified.
+    mask : ndarray of shape (B, T), bool
+        True where a token is.
+
+    Examples
+    --------
+    >>> mask = np.array([[True, False]])
+    >>> comparable(np.array([[[[0.5, -1e4], [0.5, 0.25]]]]), mask)
+    array([[[[5.00000e-01, 0.00000e+00],
+             [5.00000e-01, 1.00025e+03]]]])
+    """
+    keys = mask[:, np.newaxis, np.newaxis, :]
+    real = np.where(keys, scores, -np.inf).max(axis=-1, keepdims=True)  # (B, A, T, 1)
+    with np.errstate(all="ignore"):
+        seen = np.where(scores > real - _UNSEEN, 1000.0 + scores, 0.0)
+        found = np.where(keys, scores, np.where(np.isnan(scores), scores, seen))
+        below = scores - scores.max(axis=-1, keepdims=True)
+    empty: Array = np.where(np.isneginf(real), below, found)
+    return empty
+
+
+def counted(axes: str, mask: BoolArray) -> BoolArray:
+    """Return which places of a step count: those of tokens, not of padding.
+
+    Parameters
+    ----------
+    axes : str
+        The letters of the step's shape.
+    mask : ndarray of shape (B, T), bool
+        True where a token is.
+
+    Returns
+    -------
+    ndarray of bool, broadcastable to the step's shape
+
+    Examples
+    --------
+    >>> counted("BTH", np.array([[True, False]])).shape
+    (1, 2, 1)
+    """
+    if axes == "BATT":
+        return mask[:, np.newaxis, :, np.newaxis]  # of queries: (B, 1, T, 1)
+    if axes == "BH":
+        return mask[:, :1]
+    rows = np.logical_or.reduce(mask, axis=0, keepdims=True) if axes[0] == "1" else mask
+    return rows[:, :, np.newaxis]
+
+
+def effective_dtype(array: npt.NDArray[Any], dtype: str) -> str:
+    """Return the dtype that an array was computed in: float64 may hold float32's numbers only.
+
+    Examples
+    --------
+    >>> effective_dtype(np.array([0.5, 0.25]), "float64")
+    'float32'
+    """
+    with np.errstate(over="ignore"):
+        if dtype == "float64" and bool((array == array.astype("f4")).all()):
+            return "float32"
+    return dtype if dtype in EPSILONS else "float32"
+
+
+def rms(array: Array) -> float:
+    """Return the root of the mean square."""
+    return math.sqrt(float(np.square(array).mean())) if array.size else 0.0
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else (0.0 if a == 0.0 else math.inf)
+
+
+def _cosine(a: Array, b: Array) -> float:
+    """Return one minus the cosine: of unit vectors, half their squared distance."""
+    lengths = math.sqrt(float(a @ a)), math.sqrt(float(b @ b))
+    if not all(math.isfinite(x) and x > 0 for x in lengths):
+        return 0.0 if np.array_equal(a, b) else math.inf
+    gap = a / lengths[0] - b / lengths[1]
+    return 0.5 * float(gap @ gap)

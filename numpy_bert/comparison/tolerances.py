@@ -1,0 +1,142 @@
+"""What a plain comparison of two traces allows: by a check, by a tensor's name, by its dtype."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import BoolArray
+from numpy_bert.comparison.differences import EPSILONS, Difference
+from numpy_bert.errors import InputError
+from numpy_bert.files import quoted
+from numpy_bert.traces.names import matches
+
+__all__ = ["CHECKS", "Judgement", "Tolerances"]
+
+Check = Literal["max", "mean", "ulp", "nmse", "cosine"]
+CHECKS: tuple[Check, ...] = ("max", "mean", "ulp", "nmse", "cosine")
+# Times epsilon times the largest number: what two right float32 ports of a BERT stay within.
+FACTOR = 32.0
+# What the other checks allow where nothing is said. The last two are loose: a LayerNorm with the
+# wrong epsilon passes them.
+_DEFAULTS = {"ulp": 4096.0, "nmse": 1e-11, "cosine": 1e-11}
+
+
+class Judgement(NamedTuple):
+    """Whether a difference is allowed, what was measured against what, and where."""
+
+    passes: bool
+    budget: float
+    worst: tuple[int, ...]
+
+
+class Tolerances:
+    """How far two arrays may be apart.
+
+    Parameters
+    ----------
+    atol, rtol : sequence of str
+        Numbers, each for every tensor or, as ``"embeddings.*:2e-6"``, for those whose name a glob
+        fits; the last that fits counts. Of the two, the one that is not given is 0. With neither,
+        ``atol`` is 32 times the epsilon of the coarser dtype times the largest number of the
+        reference.
+    check : {"max", "mean", "ulp", "nmse", "cosine"}
+        What is measured: every element's distance, their mean, the largest distance in units of
+        the last place, squared distances over squared reference, one minus the cosine. `atol` is
+        the limit of the last three.
+
+    Raises
+    ------
+    InputError
+        If a number is negative, infinite or none.
+
+    Examples
+    --------
+    >>> tolerances = Tolerances(atol=["1e-5", "embeddings.*:2e-6"])
+    >>> tolerances.limits("embeddings.sum"), tolerances.limits("pooler")
+    ((2e-06, 0.0), (1e-05, 0.0))
+    """
+
+    def __init__(
+        self, atol: Sequence[str] = (), rtol: Sequence[str] = (), check: Check = "max"
+    ) -> None:
+        if check not in CHECKS:
+            raise InputError(f"check: {quoted(check)}; one of {', '.join(CHECKS)} was expected.")
+        self.check = check
+        self._atol = [_rule(text, "atol") for text in atol]
+        self._rtol = [_rule(text, "rtol") for text in rtol]
+        if rtol and check not in ("max", "mean"):
+            raise InputError(f"rtol: has no meaning for the check {check}; give atol.")
+
+    def limits(self, name: str) -> tuple[float, float] | None:
+        """Return what was given for a tensor, atol and rtol; None where nothing was."""
+        atol, rtol = _chosen(self._atol, name), _chosen(self._rtol, name)
+        if atol is None and rtol is None:
+            return None
+        return atol or 0.0, rtol or 0.0
+
+    def judge(
+        self,
+        name: str,
+        found: Difference,
+        arrays: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+        places: BoolArray,
+        dtype: str,
+    ) -> Judgement:
+        """Say whether a difference is allowed.
+
+        Parameters
+        ----------
+        name : str
+            The tensor's.
+        found : Difference
+            Of the two arrays.
+        arrays : (ndarray, ndarray)
+            The candidate's and the reference's.
+        places : ndarray of bool
+            What counts, broadcastable to their shape.
+        dtype : str
+            The coarser of their dtypes.
+        """
+        limits = self.limits(name)
+        if self.check in _DEFAULTS:
+            limit = _DEFAULTS[self.check] if limits is None else limits[0]
+            value = {"ulp": found.ulp, "nmse": found.nmse, "cosine": found.cosine}[self.check]
+            return Judgement(value <= limit, limit, found.worst)
+        atol, rtol = limits or (FACTOR * EPSILONS[dtype] * found.largest, 0.0)
+        counts = np.broadcast_to(places, arrays[1].shape)
+        size = np.abs(arrays[1])
+        if self.check == "mean":
+            budget = atol + rtol * float(size[counts].mean())
+            return Judgement(found.mean_abs <= budget, budget, found.worst)
+        with np.errstate(all="ignore"):
+            over = np.abs(arrays[0] - arrays[1]) - (atol + rtol * size)
+        over = np.where(arrays[0] == arrays[1], -np.inf, np.where(np.isnan(over), np.inf, over))
+        over = np.where(counts, over, -np.inf)
+        worst = tuple(int(i) for i in np.unravel_index(int(over.argmax()), over.shape))
+        passes = bool((over <= 0.0).all())
+        worst = found.worst if passes else worst
+        return Judgement(passes, atol + rtol * float(size[worst]), worst)
+
+
+def _rule(text: str, name: str) -> tuple[str, float]:
+    """Read a number, with the glob that it is for."""
+    glob, _, digits = text.rpartition(":")
+    try:
+        value = float(digits)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0.0) or "_" in digits:
+        raise InputError(
+            f"{name}: {quoted(text)}; a number from 0 was expected, as 1e-5, or a glob and a "
+            "number, as embeddings.*:2e-6."
+        )
+    return glob or "*", value
+
+
+def _chosen(rules: list[tuple[str, float]], name: str) -> float | None:
+    return next((value for glob, value in reversed(rules) if matches(name, [glob])), None)

@@ -1,0 +1,148 @@
+"""For the tests of a port of BERT: one line, and no framework.
+
+>>> from numpy_bert import BertModel
+>>> from numpy_bert.testing import assert_matches_bert
+>>> ids = np.array([[2, 5, 3]])
+>>> trace = {"input_ids": ids, **dict(BertModel.from_pretrained("demo").trace(ids))}
+>>> assert_matches_bert(trace, model="demo")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpy_bert.comparison.report import Report
+from numpy_bert.comparison.text_report import as_text
+from numpy_bert.errors import TokenizerError
+from numpy_bert.model.bert import BertModel
+from numpy_bert.text.tokenizer import BertTokenizer
+from numpy_bert.traces.names import NameMap
+from numpy_bert.traces.other_names import Rule
+from numpy_bert.traces.reading import Trace, as_trace, open_trace
+from numpy_bert.verification.verify import verify
+
+__all__ = ["assert_matches_bert", "verify_trace"]
+
+
+def assert_matches_bert(
+    trace: str | Path | Mapping[str, Any],
+    *,
+    model: str | Path | BertModel,
+    texts: Sequence[str] | None = None,
+    names: Mapping[str, Rule | None] | None = None,
+    allow: Sequence[str] = (),
+    all_positions: bool = False,
+) -> None:
+    """Raise AssertionError unless a trace is what BERT's arithmetic gives, but for rounding.
+
+    Parameters
+    ----------
+    trace : str, Path, or mapping of str to array
+        A file or folder, or arrays by name: ``input_ids`` (with ``attention_mask`` and
+        ``token_type_ids`` where they are not all 1 and all 0) and whatever steps there are.
+    model : str, Path or BertModel
+        What was ported: a folder, a name on the hub, or a model loaded with ``dtype="float64"``.
+    texts : sequence of str, optional
+        What the ids are made of, a text for each row: then the tokenizer is verified too. Needs a
+        `model` that is a folder or a name.
+    names : mapping, optional
+        What the port calls the steps; see `numpy_bert.traces.names.NameMap`.
+    allow : sequence of str
+        Globs of what may differ.
+    all_positions : bool
+        Whether padding counts too.
+
+    Raises
+    ------
+    AssertionError
+        With the whole report: the first step that is wrong, by how much, and why.
+    TraceError, InputError
+        If the trace cannot be compared.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> ids = np.array([[2, 5, 3]])
+    >>> trace = {"input_ids": ids, **dict(BertModel.from_pretrained("demo").trace(ids))}
+    >>> trace["pooler"] = trace["pooler.dense"]
+    >>> assert_matches_bert(trace, model="demo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    AssertionError: ...
+    The first to differ is pooler ...: the pooler is without its tanh; ...
+    """
+    report = verify_trace(
+        trace,
+        model=model,
+        texts=texts,
+        names=names,
+        allow=allow,
+        all_positions=all_positions,
+    )
+    if report.verdict != "pass":
+        raise AssertionError(as_text(report))
+
+
+def verify_trace(
+    trace: str | Path | Mapping[str, Any],
+    *,
+    model: str | Path | BertModel,
+    texts: Sequence[str] | None = None,
+    names: Mapping[str, Rule | None] | None = None,
+    reference: str | Path | Mapping[str, Any] | None = None,
+    allow: Sequence[str] = (),
+    all_positions: bool = False,
+) -> Report:
+    """Return what `assert_matches_bert` looks at; its parameters, and a second trace.
+
+    Parameters
+    ----------
+    reference : str, Path or mapping, optional
+        A trace of the same ids, of which is told whether it is nearer to float64.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> ids = np.array([[2, 5, 3]])
+    >>> output = BertModel.from_pretrained("demo")(ids)
+    >>> found = {"input_ids": ids, "last_hidden_state": output.last_hidden_state}
+    >>> verify_trace(found, model="demo").verdict
+    'pass'
+    """
+    tokenizer = None
+    if isinstance(model, BertModel):
+        loaded = model
+    else:
+        loaded, tokenizer = _load(str(model))
+    return verify(
+        _opened(trace, names),
+        loaded,
+        tokenizer=tokenizer,
+        texts=texts,
+        reference=None if reference is None else _opened(reference, None),
+        allow=allow,
+        all_positions=all_positions,
+    )
+
+
+@lru_cache(maxsize=2)
+def _load(model: str) -> tuple[BertModel, BertTokenizer | None]:
+    """Load a model once for all tests; a checkpoint may have no tokenizer."""
+    try:
+        tokenizer = BertTokenizer.from_pretrained(model)
+    except TokenizerError:
+        tokenizer = None
+    return BertModel.from_pretrained(model, dtype=np.float64), tokenizer
+
+
+def _opened(
+    trace: str | Path | Mapping[str, Any], names: Mapping[str, Rule | None] | None
+) -> Trace:
+    """Open a file, or take arrays for a trace."""
+    if isinstance(trace, (str, Path)):
+        return open_trace(trace, NameMap(names))
+    return as_trace(trace, NameMap(names))

@@ -1,0 +1,175 @@
+"""Golden packs: traces in float64 of a few inputs that exercise what ports get wrong."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_bert import __version__
+from numpy_bert.errors import OutputError
+from numpy_bert.files import write_atomically
+from numpy_bert.loading.integrity import sha256
+from numpy_bert.model.bert import BertModel
+from numpy_bert.text.tokenizer import BertTokenizer
+from numpy_bert.traces.inputs import Inputs
+from numpy_bert.traces.recording import Recorder, inputs_of
+
+__all__ = ["MANIFEST", "write_golden"]
+
+MANIFEST = "golden.json"
+_SENTENCE = "this is a test sentence"
+_SHORT = "The bank of the river."
+_LONG = "A man who had eaten at the bank walked along the river, and nobody came with him."
+_UNUSUAL = "na\u00efve caf\u00e9 \u6771\u4eac \U0001f642 $3.50 'quoted' e-mail@example.org"
+
+
+class _Case(NamedTuple):
+    """One input of a pack."""
+
+    name: str
+    what: str
+    texts: Sequence[str]
+    inputs: Inputs
+    pair: bool = False
+
+
+def write_golden(
+    folder: Path,
+    model: BertModel,
+    tokenizer: BertTokenizer,
+    recorder: Recorder,
+    *,
+    name: str,
+    names: Sequence[str] | None = None,
+) -> list[Path]:
+    """Write a pack into a folder that is made for it.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist, or be empty.
+    model, tokenizer, recorder
+        Of one checkpoint, the model in float64.
+    name : str
+        What the checkpoint is called, for the command that is noted.
+    names : sequence of str, optional
+        Globs of the steps to write; all by default.
+
+    Returns
+    -------
+    list of Path
+        The traces, and last of all ``golden.json``, which lists them.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds something.
+    """
+    _make(folder)
+    chosen = ["--names", *names] if names else []
+    command = shlex.join(["numpy-bert", "golden", name, *chosen, "-o", folder.name])
+    entries, written = [], []
+    for case in _cases(model, tokenizer):
+        path = folder / f"{case.name}.safetensors"
+        recorder.record(
+            path,
+            case.inputs,
+            names=names,
+            texts=case.texts or None,
+            pair=case.pair,
+            more={"command": command},
+        )
+        entries.append(
+            {
+                "file": path.name,
+                "what": case.what,
+                "texts": list(case.texts),
+                "shape": list(case.inputs.input_ids.shape),
+                "sha256": sha256(path),
+            }
+        )
+        written.append(path)
+    manifest = {
+        "command": command,
+        "model": name,
+        "numpy_bert": __version__,
+        "verify": f"numpy-bert verify YOUR_TRACE --model {shlex.quote(name)}",
+        "compare": f"numpy-bert compare {written[0].name} YOUR_TRACE",
+        "cases": entries,
+    }
+    path = folder / MANIFEST
+    write_atomically(path, (json.dumps(manifest, indent=2) + "\n").encode("utf-8"))
+    return [*written, path]
+
+
+def _make(folder: Path) -> None:
+    """Make the folder; raise OutputError unless it is empty then."""
+    try:
+        folder.mkdir(exist_ok=True)
+        filled = any(folder.iterdir())
+    except OSError as failure:
+        raise OutputError(f"{folder}: cannot be made ({failure.strerror}).") from None
+    if filled:
+        raise OutputError(f"{folder}: holds files already; name a new folder.")
+
+
+def _cases(model: BertModel, tokenizer: BertTokenizer) -> list[_Case]:
+    """Return the inputs, from the smallest to the longest."""
+    longest = min(model.config.max_position_embeddings, tokenizer.model_max_length or 512, 512)
+    batch = [_SENTENCE, _LONG, _SHORT, _UNUSUAL]
+    right = tokenizer(batch, padding=True, return_tensors="np")
+    return [
+        _of_texts("sentence", "one sentence", [_SENTENCE], model, tokenizer),
+        _of_texts("pair", "two segments", [_SHORT, _LONG], model, tokenizer, pair=True),
+        _Case("padded", "four lengths, padded right", batch, inputs_of(right, model)),
+        _Case(
+            "padded_left",
+            "the same, padded left: positions count from the padding",
+            batch,
+            inputs_of(_shifted(right), model),
+        ),
+        _Case("rare_ids", "ids from all over the vocabulary", [], _rare(model, tokenizer)),
+        _Case("longest", f"{longest} tokens", [], _longest(model, tokenizer, longest)),
+    ]
+
+
+def _of_texts(
+    name: str,
+    what: str,
+    texts: list[str],
+    model: BertModel,
+    tokenizer: BertTokenizer,
+    *,
+    pair: bool = False,
+) -> _Case:
+    encoded = tokenizer(*texts, return_tensors="np")
+    return _Case(name, what, texts, inputs_of(encoded, model), pair)
+
+
+def _shifted(encoding: Any) -> dict[str, Any]:
+    """Move every row's tokens to its right end."""
+    moved = {}
+    for name, rows in encoding.items():
+        gaps = (encoding["attention_mask"] == 0).sum(axis=1)
+        moved[name] = np.stack([np.roll(row, gap) for row, gap in zip(rows, gaps, strict=True)])
+    return moved
+
+
+def _rare(model: BertModel, tokenizer: BertTokenizer) -> Inputs:
+    """Return [CLS], the last and evenly spread ids of the vocabulary, and [SEP]."""
+    ids = np.linspace(0, model.config.vocab_size - 1, 30).round().astype(np.int64)
+    ids = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])
+    return inputs_of({"input_ids": ids[np.newaxis]}, model)
+
+
+def _longest(model: BertModel, tokenizer: BertTokenizer, length: int) -> Inputs:
+    """Return as many tokens as the model takes."""
+    words = tokenizer(_LONG, add_special_tokens=False)["input_ids"]
+    ids = np.resize(np.array(words), max(length - 2, 0))
+    row = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])[:length]
+    return inputs_of({"input_ids": row[np.newaxis]}, model)

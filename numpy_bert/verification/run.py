@@ -1,0 +1,206 @@
+"""One pass over the steps that a trace holds: each run again from the trace's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.comparison.differences import (
+    comparable,
+    counted,
+    difference,
+    effective_dtype,
+)
+from numpy_bert.comparison.report import StepReport, measured
+from numpy_bert.errors import TraceError
+from numpy_bert.model.bert import BertModel
+from numpy_bert.traces.layout import sizes_of
+from numpy_bert.traces.reading import Trace, TraceArray
+from numpy_bert.verification.causes import Case, diagnose, refined
+from numpy_bert.verification.held import Held
+from numpy_bert.verification.mistake import Cause, Setting
+from numpy_bert.verification.segments import segment_of
+from numpy_bert.verification.steps import Step
+from numpy_bert.verification.visibility import Visibility
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One pass over the steps that a trace holds."""
+
+    def __init__(
+        self,
+        candidate: Trace,
+        model: BertModel,
+        setting: Setting,
+        reference: Trace | None,
+        *,
+        all_positions: bool,
+    ) -> None:
+        inputs = setting.inputs
+        sizes = sizes_of(model.config, *inputs.input_ids.shape)
+        self._model = model
+        self._setting = setting
+        self._held = Held(candidate, setting.steps, sizes)
+        self._reference = None if reference is None else Held(reference, setting.steps, sizes)
+        self._mask = np.ones_like(inputs.attention_mask) if all_positions else inputs.attention_mask
+        self.visibility = Visibility(setting)
+        self.looks_for_hidden = True
+        self._nearer = [0, 0]
+        self._named: list[Cause] = []
+        if not len(self._held) and not self._held.faults:
+            raise TraceError(
+                f"{candidate.label}: holds no step of a BERT under a name that is known; name them "
+                "as transformers' modules are, or give a name map (--map)."
+            )
+
+    @property
+    def count(self) -> int:
+        """How many arrays of the trace are steps."""
+        return len(self._held) + len(self._held.faults) + len(self._held.trace.twins)
+
+    def rows(self) -> Iterator[StepReport]:
+        """Yield a row for each array of the trace that is a step."""
+        inputs = self._setting.inputs
+        twins: dict[str, list[TraceArray]] = {}
+        for twin in self._held.trace.twins:
+            twins.setdefault(twin.step, []).append(twin)
+        stream = self._model.trace(
+            inputs.input_ids, inputs.attention_mask, inputs.token_type_ids, inputs.position_ids
+        )
+        for name, truth in stream:
+            if name in self._held.faults:
+                yield self._faulty(name)
+            elif name in self._held:
+                row = self._row(self._setting.steps[name], truth)
+                yield row
+                for twin in twins.get(name, ()):
+                    yield self._twin(twin, row)
+
+    def notes(self) -> list[str]:
+        """Say which of candidate and reference is nearer to float64."""
+        ours, theirs = self._nearer
+        if not ours + theirs:
+            return []
+        who = "the candidate" if ours >= theirs else "the reference"
+        return [
+            f"{who} is the nearer to float64: the candidate at {ours} steps, the reference at "
+            f"{theirs}."
+        ]
+
+    def _row(self, step: Step, truth: Array) -> StepReport:
+        """Compare one step."""
+        array = self._held.trace.arrays[step.name]
+        case = self._case(step, array.dtype)
+        truth = np.broadcast_to(case.view(truth), case.found.shape)
+        allowed = case.budget(case.expected, {})
+        total = difference(case.found, truth, case.places, case.dtype)
+        own = difference(case.found, case.expected, case.places, case.dtype)
+        inherited = difference(case.expected, truth, case.places, case.dtype)
+        if self.looks_for_hidden:
+            self.visibility.look(case, allowed)
+        row = StepReport(
+            name=step.name,
+            verdict="pass" if own.max_abs <= allowed and not own.faults else "differs",
+            shape=array.stored.shape,
+            dtype=array.dtype,
+            own=own.max_abs,
+            inherited=inherited.max_abs,
+            budget=allowed,
+            reference=self._distance_of_reference(step, truth, case, total.max_abs),
+            **measured(total),
+        )
+        if row.verdict == "pass":
+            return row
+        block = step.name.removesuffix(".LayerNorm")
+        after = self._held[block] if block != step.name and block in self._held else None
+        why = refined(diagnose(case, self._setting, self._named), case, after)
+        if why.cause is not None:
+            self._named.append(why.cause)
+        # What makes the step guilty is its own error, so that is where to look.
+        return replace(
+            row,
+            worst=own.worst,
+            value=own.value,
+            expected=own.expected,
+            cause=None if why.cause is None else why.cause.name,
+            text=why.text,
+        )
+
+    def _case(self, step: Step, dtype: str) -> Case:
+        """Return a step as the candidate has it and as it should be, from the candidate's input."""
+        view = self._view(step)
+        raw = self._held[step.name]
+        segment = segment_of(step.name, self._setting.steps, self._held)
+        arrays = {name: self._held[name] for name in segment.inputs}
+        expected = view(segment.run(arrays))
+        return Case(
+            segment,
+            arrays,
+            view(raw),
+            np.broadcast_to(expected, raw.shape),
+            self._places(step, raw),
+            effective_dtype(raw, dtype),
+            view,
+        )
+
+    def _view(self, step: Step) -> Callable[[Array], Array]:
+        """Return what is done to a step before it is compared."""
+        if step.kind != "scores":
+            return lambda array: array
+        return partial(comparable, mask=self._setting.inputs.attention_mask)
+
+    def _places(self, step: Step, found: Array) -> BoolArray:
+        """Return what counts of a step."""
+        axes = "BTH" if step.kind == "position_embeddings" and len(found) > 1 else step.axes
+        return counted(axes, self._mask)
+
+    def _distance_of_reference(
+        self, step: Step, truth: Array, case: Case, own: float
+    ) -> float | None:
+        """Measure the reference, and count who is nearer."""
+        if self._reference is None or step.name not in self._reference:
+            return None
+        other = np.broadcast_to(case.view(self._reference[step.name]), truth.shape)
+        distance = difference(other, truth, case.places, "float32").max_abs
+        if distance != own:
+            self._nearer[own > distance] += 1
+        return distance
+
+    def _faulty(self, name: str) -> StepReport:
+        """Return the row of an array that cannot be compared."""
+        array = self._held.trace.arrays[name]
+        return StepReport(
+            name=name,
+            verdict="differs",
+            shape=array.stored.shape,
+            dtype=array.dtype,
+            text=self._held.faults[name],
+        )
+
+    def _twin(self, twin: TraceArray, row: StepReport) -> StepReport:
+        """Hold a second array of one step against the first."""
+        step = self._setting.steps[twin.step]
+        name, first = twin.stored.name, self._held[twin.step]
+        own = replace(row, name=name, shape=twin.stored.shape, dtype=twin.dtype, cause=None)
+        fault = self._held.fault_of(twin, step)
+        if fault is not None:
+            return replace(own, verdict="differs", text=fault)
+        found = self._held.load(twin)
+        if found.shape != first.shape:
+            return replace(own, verdict="differs", text=f"is not shaped as {twin.step} is")
+        apart = difference(found, first, self._places(step, first), "float32").max_abs
+        same = apart <= (row.budget or 0.0)
+        text = "" if same else f"differs from {twin.step}, which it is another name of"
+        return replace(
+            own,
+            verdict="pass" if same else "differs",
+            own=apart,
+            inherited=row.max_abs,
+            text=text,
+        )

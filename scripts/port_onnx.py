@@ -1,0 +1,95 @@
+"""A BertModel as an ONNX graph: exported, run with its inner values as outputs, optimized."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+__all__ = ["export", "run_graph", "with_fast_gelu"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+# What ends the embedding and each layer, in the names that torch's exporter gives.
+_STATES = re.compile(r".*/(embeddings|layer\.\d+/output)/LayerNorm/LayerNormalization_output_0")
+
+
+def export(checkpoint: Path, path: Path) -> Path:
+    """Export a checkpoint by torch, in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", _EXPORT, str(checkpoint), str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def run_graph(path: Path, inputs: Arrays, *, every: bool, optimized: bool = False) -> Arrays:
+    """Run a graph and return its inputs and values: of every node, or the hidden states."""
+    model = onnx.load(path)
+    have = {output.name for output in model.graph.output}
+    inner = [name for node in model.graph.node for name in node.output if name not in have]
+    chosen = [name for name in inner if name and (every or _STATES.fullmatch(name))]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in chosen)
+    options = onnxruntime.SessionOptions()
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = (
+        levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+    )
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return {**inputs, **dict(zip(names, session.run(names, inputs), strict=True))}
+
+
+def with_fast_gelu(path: Path, to: Path) -> Path:
+    """Replace every GELU by ONNX Runtime's fast one, as its transformer optimizer can."""
+    model = onnx.load(path)
+    graph = model.graph
+    kept, inputs = [], {}
+    for node in graph.node:
+        if "/intermediate_act_fn/" not in node.output[0]:
+            kept.append(node)
+            continue
+        if node.op_type == "Div":
+            inputs[node.output[0].rpartition("/")[0]] = node.input[0]
+        if node.output[0].endswith("Mul_1_output_0"):
+            block = node.output[0].rpartition("/")[0]
+            kept.append(
+                onnx.helper.make_node(
+                    "FastGelu", [inputs[block]], [node.output[0]], domain="com.microsoft"
+                )
+            )
+    del graph.node[:]
+    graph.node.extend(kept)
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, to)
+    return to
+
+
+_EXPORT = """
+import sys
+import torch, transformers
+names = ["input_ids", "attention_mask", "token_type_ids"]
+
+class Whole(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = transformers.BertModel.from_pretrained(
+            sys.argv[1], attn_implementation="eager"
+        ).eval()
+
+    def forward(self, *inputs):
+        found = self.model(**dict(zip(names, inputs)))
+        return found.last_hidden_state, found.pooler_output
+
+ids = torch.tensor([[1, 2, 3]])
+torch.onnx.export(
+    Whole(), (ids, torch.ones_like(ids), torch.zeros_like(ids)), sys.argv[2],
+    input_names=names, output_names=["last_hidden_state", "pooler_output"], opset_version=17,
+    dynamo=False, dynamic_axes={name: {0: "B", 1: "T"} for name in (*names, "last_hidden_state")},
+)
+"""
