@@ -27,6 +27,7 @@ import torch
 import transformers
 from port_mistakes import MISTAKES, Arrays, PortMistake, dump
 from port_onnx import export, run_graph, with_fast_gelu
+from tokenizers.normalizers import BertNormalizer
 
 from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.comparison.report import Report
@@ -70,9 +71,8 @@ class Bench:
 
     def __init__(self, checkpoint: Path, folder: Path, dtype: str = "float32") -> None:
         self.tokenizer = BertTokenizer.from_pretrained(checkpoint)
-        self.cased = transformers.BertTokenizerFast(
-            vocab_file=str(checkpoint / "vocab.txt"), do_lower_case=False
-        )
+        self.cased = transformers.AutoTokenizer.from_pretrained(checkpoint)
+        self.cased.backend_tokenizer.normalizer = BertNormalizer(lowercase=False)
         other = _with_activation(checkpoint, folder / "gelu_new", "gelu_new")
         places = {"gelu": checkpoint, "gelu_new": other}
         self.ours = {k: BertModel.from_pretrained(p, dtype="float64") for k, p in places.items()}
@@ -121,7 +121,9 @@ def outcomes(bench: Bench, mistakes: Sequence[PortMistake] = MISTAKES) -> Iterat
         for layer in layers:
             trace = bench.trace(mistake.port(model, layer), batch)
             known = {"tokenizer": bench.tokenizer, "texts": texts} if mistake.cased else {}
-            report = bench.verify(trace, mistake.activation, look_for_hidden=False, **known)
+            report = bench.verify(
+                trace, mistake.activation, look_for_hidden=False, fail_fast=True, **known
+            )
             yield Outcome(mistake, layer, report, _gates(trace, clean[key]))
 
 

@@ -53,6 +53,12 @@ def test_the_python_examples() -> None:
     assert not failures, "".join(failures)
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the sessions leave files for one another."""
+    return tmp_path_factory.mktemp("sessions")
+
+
 SESSIONS = [
     (command, expected)
     for fence in fences("console")
@@ -62,8 +68,13 @@ SESSIONS = [
 
 @pytest.mark.parametrize(("command", "expected"), SESSIONS, ids=[c for c, _ in SESSIONS])
 def test_the_console_sessions(
-    command: str, expected: str, capsys: pytest.CaptureFixture[str]
+    command: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: Path,
 ) -> None:
+    monkeypatch.chdir(place)
     program, *arguments = shlex.split(command)
     assert program == "numpy-bert"
     assert main(arguments) == 0
@@ -73,7 +84,7 @@ def test_the_console_sessions(
 
 def test_nothing_is_left_to_fill_in() -> None:
     assert "@@" not in README
-    assert len(SESSIONS) == 6
+    assert len(SESSIONS) == 8
 
 
 def test_there_are_two_set_up_commands_of_one_line() -> None:

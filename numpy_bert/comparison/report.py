@@ -123,7 +123,9 @@ class Report:
         guilty = self.guilty
         if guilty is None:
             count = sum(step.verdict == "pass" for step in self.steps)
-            return f"The same: all {count} are within their budgets."
+            others = len(self.steps) - count
+            more = f"; {others} were allowed to differ" if others else ""
+            return f"The same: all {count} are within their budgets{more}."
         left = sum(step.verdict == "differs" for step in self.steps) - 1
         more = f"; {left} after it differ too" if left else ""
         size = ""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import BoolArray
-from numpy_bert.comparison.differences import EPSILONS, Difference
+from numpy_bert.comparison.differences import EPSILONS, Difference, cosine_distance, nmse
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.traces.names import matches
@@ -24,6 +24,9 @@ FACTOR = 32.0
 # What the other checks allow where nothing is said. The last two are loose: a LayerNorm with the
 # wrong epsilon passes them.
 _DEFAULTS = {"ulp": 4096.0, "nmse": 1e-11, "cosine": 1e-11}
+
+
+_WHOLE = {"nmse": nmse, "cosine": cosine_distance}
 
 
 class Judgement(NamedTuple):
@@ -79,6 +82,7 @@ class Tolerances:
             return None
         return atol or 0.0, rtol or 0.0
 
+    @np.errstate(all="ignore")
     def judge(
         self,
         name: str,
@@ -103,18 +107,19 @@ class Tolerances:
             The coarser of their dtypes.
         """
         limits = self.limits(name)
+        counts = np.broadcast_to(places, arrays[1].shape)
+        a, b = arrays[0][counts], arrays[1][counts]
         if self.check in _DEFAULTS:
             limit = _DEFAULTS[self.check] if limits is None else limits[0]
-            value = {"ulp": found.ulp, "nmse": found.nmse, "cosine": found.cosine}[self.check]
+            value = found.ulp if self.check == "ulp" else _WHOLE[self.check](a, b)
             return Judgement(value <= limit, limit, found.worst)
         atol, rtol = limits or (FACTOR * EPSILONS[dtype] * found.largest, 0.0)
-        counts = np.broadcast_to(places, arrays[1].shape)
         size = np.abs(arrays[1])
         if self.check == "mean":
-            budget = atol + rtol * float(size[counts].mean())
-            return Judgement(found.mean_abs <= budget, budget, found.worst)
-        with np.errstate(all="ignore"):
-            over = np.abs(arrays[0] - arrays[1]) - (atol + rtol * size)
+            budget = atol + rtol * float(np.abs(b).mean())
+            mean = float(np.where(a == b, 0.0, np.abs(a - b)).mean())
+            return Judgement(mean <= budget, budget, found.worst)
+        over = np.abs(arrays[0] - arrays[1]) - (atol + rtol * size)
         over = np.where(arrays[0] == arrays[1], -np.inf, np.where(np.isnan(over), np.inf, over))
         over = np.where(counts, over, -np.inf)
         worst = tuple(int(i) for i in np.unravel_index(int(over.argmax()), over.shape))

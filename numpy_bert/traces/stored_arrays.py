@@ -10,9 +10,11 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -174,7 +176,7 @@ def _of_member(
         try:
             with zipfile.ZipFile(path) as again, again.open(member) as file:
                 data = file.read(member.file_size + 1)[start:]
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zipfile.zlib.error) as failure:  # type: ignore[attr-defined]
+        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as failure:
             raise TraceError(f"{where}: cannot be read ({quoted(failure)}).") from None
         return _numbers(data, dtype, shape, order, where)
 
@@ -214,7 +216,7 @@ def _read_header(file: BinaryIO, where: str) -> tuple[np.dtype[Any], tuple[int, 
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(start)
         else:
             raise TraceError(f"{where}: is an npy file of version {version}; 1.0 and 2.0 are read.")
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as failure:
+    except (ValueError, TypeError, SyntaxError, RecursionError, TokenError) as failure:
         if isinstance(failure, TraceError):
             raise
         raise TraceError(f"{where}: is no npy file ({quoted(failure)}).") from None

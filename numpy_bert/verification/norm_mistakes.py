@@ -18,25 +18,20 @@ __all__ = ["in_norm", "in_residual"]
 # What other models and libraries use.
 _EPSILONS = (1e-5, 1e-12, 1e-6, 1e-3, 1e-7, 1e-8, 0.0)
 _PRE = "pre_layer_norm"
+_BESSEL = "the variance is Bessel-corrected, divided by H - 1"
 
 
 def in_norm(step: Step, _: Setting) -> Iterator[Mistake]:
     """Yield the mistakes of a step of LayerNorm."""
-    right, part = step.arguments["eps"], step.arguments["part"]
-    for eps in _EPSILONS:
-        if eps != right:
-            text = f"LayerNorm's epsilon is {eps:g}, not {right:g}"
-            yield changed(step, Cause("layer_norm_epsilon", text), eps=eps)
-    for eps in dict.fromkeys((right, *_EPSILONS[:-1])):
-        cause = Cause("layer_norm_epsilon_outside", f"epsilon {eps:g} stands outside the root")
-        yield changed(step, cause, _otherwise, eps=eps, outside=True)
-    text = "the variance is Bessel-corrected, divided by H - 1"
-    yield changed(step, Cause("layer_norm_bessel", text), _otherwise, bessel=True)
-    cause = Cause("layer_norm_bessel", f"{text}, and epsilon 1e-06 stands outside the root")
-    yield changed(step, cause, _otherwise, bessel=True, outside=True, eps=1e-6)
-    if part in ("variance", "normalized", "output"):
-        cause = Cause("layer_norm_uncentred", "the mean is not taken away (RMSNorm)")
-        yield changed(step, cause, _otherwise, centred=False)
+    part = step.arguments["part"]
+    if part == "mean":
+        return
+    if part != "variance":
+        yield from _in_epsilon(step)
+    cause = Cause("layer_norm_bessel", _BESSEL)
+    yield changed(step, cause, _otherwise, bessel=True)
+    cause = Cause("layer_norm_uncentred", "the mean is not taken away (RMSNorm)")
+    yield changed(step, cause, _otherwise, centred=False)
     if part != "output":
         return
     weight, bias = step.arguments["weight"], step.arguments["bias"]
@@ -61,6 +56,20 @@ def in_residual(step: Step, setting: Setting) -> Iterator[Mistake]:
     cause = Cause(_PRE, "LayerNorm comes before the residual sum, not after it")
     inside = replace(step, function=before)
     yield Mistake(cause, {step.name: inside, norm.name: replace(norm, function=same)})
+
+
+def _in_epsilon(step: Step) -> Iterator[Mistake]:
+    """Yield what is made of epsilon."""
+    right = step.arguments["eps"]
+    for eps in _EPSILONS:
+        if eps != right:
+            text = f"LayerNorm's epsilon is {eps:g}, not {right:g}"
+            yield changed(step, Cause("layer_norm_epsilon", text), eps=eps)
+    for eps in dict.fromkeys((right, *_EPSILONS[:-1])):
+        cause = Cause("layer_norm_epsilon_outside", f"epsilon {eps:g} stands outside the root")
+        yield changed(step, cause, _otherwise, eps=eps, outside=True)
+    cause = Cause("layer_norm_bessel", f"{_BESSEL}, and epsilon 1e-06 stands outside the root")
+    yield changed(step, cause, _otherwise, bessel=True, outside=True, eps=1e-6)
 
 
 def _otherwise(

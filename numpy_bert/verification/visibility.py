@@ -15,6 +15,9 @@ _ADVICE = (
     (("positions_restart",), "no token stands behind padding: pad a batch on the left"),
     (("segments_",), "all token_type_ids are 0: give a pair of texts"),
 )
+_BY_INPUT = tuple(name for names, _ in _ADVICE for name in names)
+# Beyond so many steps, a block of the model and more, only what depends on the input is looked at.
+_LONG = 12
 
 
 class Visibility:
@@ -28,11 +31,14 @@ class Visibility:
     def look(self, case: Case, budget: float) -> None:
         """Make each mistake in a segment, and note whether the result leaves its budget."""
         counts = np.broadcast_to(case.places, case.expected.shape)
+        is_long = len(case.segment.steps) > _LONG
         done: set[Cause] = set()
         for variant in variants(case.segment, self._setting):
             if variant.cause in done:
                 continue  # the first is made wherever it can be
             done.add(variant.cause)
+            if is_long and not variant.cause.name.startswith(_BY_INPUT):
+                continue
             try:
                 effect = np.abs(case.run(variant.steps) - case.expected)[counts].max()
             except ValueError:  # of another shape

@@ -1,0 +1,233 @@
+"""trace, compare, verify, golden: what they print, their exits, what they leave on the disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert.cli import main
+from numpy_bert.traces.reading import open_trace
+from tests.support.traces import IDS, trace_of, trained_like
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    path = tmp_path / "t.safetensors"
+    assert main(["trace", "Alice saw a rabbit", "it ran", "-o", str(path)]) == 0
+    return path
+
+
+def tampered(trace: Path, name: str = "encoder.layer.0.intermediate", by: float = 1.0) -> Path:
+    arrays: Any = {key: array.stored.load() for key, array in open_trace(trace).arrays.items()}
+    arrays[name] = arrays[name] + by
+    path = trace.with_name("tampered.npz")
+    np.savez(path, **arrays)
+    return path
+
+
+def test_a_trace_of_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "t.safetensors"
+    assert main(["trace", "Alice saw a rabbit", "it ran", "-o", str(trace)]) == 0
+    err = capsys.readouterr().err
+    assert "model 'demo' (built in, not trained)" in err
+    assert f"wrote {trace} (" in err
+    found = open_trace(trace)
+    assert found.metadata["dtype"] == "float64"
+    assert found.listed("text") == ["Alice saw a rabbit", "it ran"]
+    mask = found.get("attention_mask")
+    assert mask is not None
+    assert mask.sum(axis=1).tolist() == [6, 4]
+
+
+def test_padding_on_the_left_pairs_and_names(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    texts = ["a rabbit ran", "it"]
+    assert main(["trace", *texts, "--padding-side", "left", "-o", str(path)]) == 0
+    mask = open_trace(path).get("attention_mask")
+    assert mask is not None
+    assert mask[1].tolist() == [0, 0, 1, 1, 1]
+    given = ["--pair", "--names", "embeddings", "pooler", "--force", "--dtype", "float32"]
+    assert main(["trace", *texts, *given, "-o", str(path)]) == 0
+    found = open_trace(path)
+    assert list(found.arrays)[4:] == ["embeddings", "pooler"]
+    assert found.arrays["pooler"].dtype == "float32"
+    types = found.get("token_type_ids")
+    assert types is not None
+    assert types.tolist() == [[0] * 5 + [1] * 2]
+
+
+def test_ids_from_json_and_from_another_trace(trace: Path, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.json"
+    ids.write_text('{"input_ids": [[2, 5, 3]]}')
+    path = tmp_path / "u.safetensors"
+    assert main(["trace", "--ids", str(ids), "-o", str(path)]) == 0
+    assert "text" not in open_trace(path).metadata
+    assert main(["trace", "--ids", str(trace), "-o", str(path), "--force"]) == 0
+    assert main(["compare", str(trace), str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-o", "t.npz", "a"], 2, "must end in .safetensors"),
+        (["-o", "t.safetensors"], 2, "give TEXT, or --ids FILE"),
+        (["-o", "t.safetensors", "a", "--ids", "x"], 2, "one of the two"),
+        (["-o", "t.safetensors", "a", "--pair"], 2, "--pair: two texts were expected, 1 came"),
+        (["-o", "t.safetensors", "a", "--names", "x"], 2, "--names x: fits no step"),
+        (["-o", "no/t.safetensors", "a"], 1, "the folder no does not exist"),
+        (["-o", "t.safetensors", "--ids", "none.json"], 2, "none.json: does not exist"),
+        (["-o", "t.safetensors", "a", "--model", "none/at/all"], 2, "none/at/all"),
+        (["-o", "t.safetensors", "a " * 600], 2, "positions"),
+    ],
+)
+def test_what_a_trace_cannot_be_made_of(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["trace", *arguments]) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_trace_is_left_and_ids_are_not_overwritten(
+    trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = trace.read_bytes()
+    assert main(["trace", "other", "-o", str(trace)]) == 1
+    assert "--force replaces it" in capsys.readouterr().err
+    assert main(["trace", "--ids", str(trace), "-o", str(trace), "--force"]) == 2
+    assert "is the file that --ids reads" in capsys.readouterr().err
+    assert trace.read_bytes() == before
+
+
+def test_compare_exits_as_diff_does(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(trace), str(trace)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("The same: all ")
+    other = tampered(trace)
+    assert main(["compare", str(trace), str(other)]) == 1
+    out = capsys.readouterr().out
+    assert "The first to differ is encoder.layer.0.intermediate differs by 1" in out
+    assert "worst at [" in out
+    assert main(["compare", str(trace), str(other), "--atol", "2"]) == 0
+    assert main(["compare", str(trace), str(other), "--allow", "*.intermediate"]) == 0
+    assert main(["compare", str(trace), str(trace), "--atol", "1e-5", "emb*:inf"]) == 2
+    assert "a number from 0 was expected" in capsys.readouterr().err
+
+
+def test_verify_names_step_and_cause(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(trace), "--model", "demo"]) == 0
+    capsys.readouterr()
+    arrays: Any = {key: array.stored.load() for key, array in open_trace(trace).arrays.items()}
+    arrays["pooler"] = arrays["pooler.dense"]
+    path = trace.with_name("wrong.npz")
+    np.savez(path, **arrays)
+    assert main(["verify", str(path), "--model", "demo", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"], found["first"]) == ("differs", "pooler")
+    assert found["cause"] == "pooler_without_tanh"
+    members = {"name", "max_abs", "max_rel", "ulp", "own", "inherited", "budget", "verdict"}
+    assert all(members <= set(step) for step in found["steps"])
+    texts = ["--text", "Alice saw a rabbit", "It ran"]
+    assert main(["verify", str(trace), "--model", "demo", *texts]) == 0
+    assert main(["verify", str(trace), "--model", "demo", "--text", "a", "b"]) == 1
+    reference = ["--reference", str(trace)]
+    assert main(["verify", str(path), "--model", "demo", *reference]) == 1
+    assert "the reference is the nearer to float64" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["compare", "verify"])
+def test_what_cannot_be_compared_is_2_and_no_traceback(
+    command: str, trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = ["--model", "demo"] if command == "verify" else []
+    first = [str(trace)] if command == "compare" else []
+    bad = tmp_path / "bad"
+    np.savez(tmp_path / "odd.npz", x=np.ones(3))
+    (tmp_path / "map.json").write_text('{"a": 3}')
+    bad.write_bytes(b"\x80\x04pickle" * 9)
+    for arguments in (
+        [str(bad)],
+        [str(tmp_path / "none")],
+        [str(tmp_path / "odd.npz")],
+        [str(trace), "--map", str(tmp_path / "map.json")],
+        [str(trace), "--map", str(tmp_path / "none.json")],
+        [str(trace), "--html", str(tmp_path / "no" / "page.html")],
+    ):
+        assert main([command, *first, *arguments, *rest]) == 2, arguments
+        captured = capsys.readouterr()
+        assert captured.err.startswith(f"numpy-bert {command}: error: ")
+        assert not captured.out
+    edited = bytearray(trace.read_bytes())
+    edited[-1] ^= 1
+    bad.write_bytes(edited)
+    assert main([command, *first, str(bad), *rest]) == 2
+    assert "changed after it was written" in capsys.readouterr().err
+
+
+def test_a_page_is_written_and_not_over_another(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    given = [str(trace), str(trace), "--html", str(page)]
+    assert main(["compare", *given]) == 0
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    assert main(["compare", *given]) == 2
+    assert "--force replaces it" in capsys.readouterr().err
+    assert main(["verify", str(trace), "--model", "demo", "--html", str(page), "--force"]) == 0
+    assert "Verification of a trace" in page.read_text("utf-8")
+
+
+def test_a_map_of_the_users_names(tmp_path: Path) -> None:
+    folder = trained_like(tmp_path / "model")
+    arrays = trace_of(folder)
+    query = arrays["encoder.layer.0.attention.self.query"].reshape(3, 7, 4, 6).swapaxes(1, 2)
+    given: Any = {**IDS, "emb": arrays["embeddings"], "h0/q": query}
+    np.savez(tmp_path / "t.npz", **given)
+    rules = {"emb": "embeddings", "h*/q": ["encoder.layer.*.attention.self.query", "BATD"]}
+    (tmp_path / "map.json").write_text(json.dumps(rules))
+    verify = ["verify", str(tmp_path / "t.npz"), "--model", str(folder)]
+    assert main(verify) == 2
+    assert main([*verify, "--map", str(tmp_path / "map.json")]) == 0
+
+
+def test_a_checkpoint_without_a_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained_like(tmp_path / "model")
+    np.savez(tmp_path / "t.npz", **dict[str, Any](trace_of(folder)))
+    verify = ["verify", str(tmp_path / "t.npz"), "--model", str(folder)]
+    assert main(verify) == 0
+    assert "the tokenizer was not verified" in capsys.readouterr().err
+    assert main([*verify, "--text", "a"]) == 2
+
+
+def test_golden_packs_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pack = tmp_path / "pack"
+    assert main(["golden", "demo", "-o", str(pack), "--names", "encoder", "embeddings"]) == 0
+    files = capsys.readouterr().out.splitlines()
+    assert files[-1] == str(pack / "golden.json")
+    assert len(files) == 7
+    for name in ("pair", "padded_left"):
+        assert main(["verify", str(pack / f"{name}.safetensors"), "--model", "demo"]) == 0
+    assert main(["golden", "demo", "-o", str(pack)]) == 1
+    assert "holds files already; name a new folder" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_traceback(trace: Path) -> None:
+    command = f"{sys.executable} -m numpy_bert compare {trace} {trace} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.startswith(str(trace))

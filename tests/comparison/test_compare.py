@@ -1,0 +1,259 @@
+"""Two traces: a comparison may fail, but never pass by accident."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import InputError, TraceError
+from numpy_bert.comparison.compare import compare
+from numpy_bert.comparison.report import Report
+from numpy_bert.comparison.tolerances import Tolerances
+from numpy_bert.traces.names import step_names
+from numpy_bert.traces.reading import as_trace
+from tests.support.traces import IDS, Arrays, trace_of, trained_like
+
+STEP = "encoder.layer.1.intermediate"
+
+
+@pytest.fixture
+def right(tmp_path: Path) -> Arrays:
+    return trace_of(trained_like(tmp_path), "float64")
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Arrays:
+    return trace_of(trained_like(tmp_path))
+
+
+def run(reference: Arrays, candidate: Arrays, *tolerances: Any, **options: Any) -> Report:
+    chosen = Tolerances(*tolerances) if tolerances else None
+    return compare(as_trace(reference), as_trace(candidate), chosen, **options)
+
+
+def changed(arrays: Arrays, name: str, at: Any, value: float) -> Arrays:
+    array = arrays[name].copy()
+    array[at] = value
+    return {**arrays, name: array}
+
+
+def test_the_same_in_another_dtype_and_order(right: Arrays, narrow: Arrays) -> None:
+    other = dict(reversed(narrow.items()))
+    report = run(right, other)
+    assert report.verdict == "pass"
+    assert (report.first, report.cause) == (None, None)
+    assert [row.name for row in report.steps] == [*IDS, *step_names(2, pools=True)]
+    assert all(row.own is row.inherited is None for row in report.steps)
+
+
+def test_the_first_difference_in_execution_order(right: Arrays, narrow: Arrays) -> None:
+    wrong = changed(changed(narrow, "pooler", (0, 3), 9.0), STEP, (0, 2, 5), 1.5)
+    report = run(right, wrong)
+    assert report.first == STEP
+    row = next(row for row in report.steps if row.name == STEP)
+    assert (row.worst, row.value) == ((0, 2, 5), 1.5)
+    assert row.expected == right[STEP][0, 2, 5]
+    assert f"The first to differ is {STEP}" in report.sentence
+    assert "1 after it differ too" in report.sentence
+
+
+def test_ids_come_first(right: Arrays) -> None:
+    wrong = changed(changed(right, STEP, 0, 1.0), "token_type_ids", (1, 3), 1)
+    report = run(right, wrong)
+    assert report.first == "token_type_ids"
+    assert report.guilty is not None
+    assert (report.guilty.worst, report.guilty.text) == ((1, 3), "1 of 21 differ")
+
+
+def test_weights_come_before_steps(right: Arrays) -> None:
+    weight = {"encoder.layer.0.output.dense.weight": np.ones((24, 37), np.float32)}
+    wrong = {"bert.encoder.layer.0.output.dense.weight": np.zeros((24, 37), np.float32)}
+    report = run({**right, **weight}, {**changed(right, STEP, 0, 1.0), **wrong})
+    assert report.first == "encoder.layer.0.output.dense.weight"
+
+
+def test_padding_counts_only_if_asked(right: Arrays) -> None:
+    wrong = changed(right, STEP, (1, 0, 4), 7.0)
+    assert run(right, wrong).verdict == "pass"
+    assert run(right, wrong, all_positions=True).first == STEP
+
+
+def test_what_is_missing_or_extra(right: Arrays) -> None:
+    some = {name: a for name, a in right.items() if name != STEP}
+    report = run(right, some)
+    assert (report.first, report.guilty.text) == (STEP, "missing in the candidate")  # type: ignore[union-attr]
+    allowed = run(right, some, allow=["encoder.*.intermediate"])
+    assert allowed.verdict == "pass"
+    assert [row.verdict for row in allowed.steps if row.name == STEP] == ["allowed"]
+    extra = run(some, right)
+    assert extra.verdict == "pass"
+    assert any(STEP in note and "not compared" in note for note in extra.notes)
+
+
+def test_another_name_of_an_array_will_do(right: Arrays) -> None:
+    few = {name: a for name, a in right.items() if not name.endswith((".attention", ".output"))}
+    assert run(right, few).verdict == "pass"
+    wrong = changed(few, "encoder.layer.0.attention.output.LayerNorm", (0, 0, 0), 9.0)
+    names = [row.name for row in run(right, wrong).steps if row.verdict == "differs"]
+    assert names == [
+        "encoder.layer.0.attention.output.LayerNorm",
+        "encoder.layer.0.attention.output",
+        "encoder.layer.0.attention",
+    ]
+
+
+def test_both_arrays_of_a_step_are_compared(right: Arrays) -> None:
+    twin = {f"{STEP}.intermediate_act_fn": right[STEP] + 1.0}
+    assert run(right, {**right, **twin}).first == f"{STEP}.intermediate_act_fn"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.zeros((3, 7)), r"shape (3, 7); (3, 7, 37) was expected"),
+        (np.zeros((7, 3, 37)), r"shape (7, 3, 37); (3, 7, 37) was expected"),
+        (np.zeros((1, 7, 37)), r"shape (1, 7, 37); (3, 7, 37) was expected"),
+        (np.zeros((3, 7, 37), np.int64), "dtype int64; the reference has float64"),
+    ],
+)
+def test_other_shapes_and_kinds(right: Arrays, value: Any, text: str) -> None:
+    report = run(right, {**right, STEP: value})
+    assert report.first == STEP
+    assert report.guilty is not None
+    assert report.guilty.text == text
+
+
+def test_empty_arrays_are_no_equal_arrays() -> None:
+    empty = {"pooler": np.zeros((0, 4)), "embeddings": np.ones((1, 1, 4))}
+    report = run(empty, empty)
+    assert (report.first, report.guilty.text) == ("pooler", "it is empty")  # type: ignore[union-attr]
+
+
+def test_a_dtype_that_is_not_the_claimed_one(right: Arrays, narrow: Arrays) -> None:
+    candidate = as_trace({**narrow, STEP: narrow[STEP].astype(np.float16)})
+    object.__setattr__(candidate, "metadata", {"dtype": "float32"})
+    report = compare(as_trace(right), candidate)
+    assert report.first == STEP
+    assert report.guilty is not None
+    assert report.guilty.text == "dtype float16; the candidate claims to be float32"
+
+
+def test_nan_on_both_sides(right: Arrays) -> None:
+    broken = changed(right, STEP, (0, 0, 0), np.nan)
+    report = run(broken, broken)
+    assert report.first == STEP
+    assert report.guilty is not None
+    assert report.guilty.text == "not finite: 1 values of the candidate, 1 of the reference"
+    assert run(broken, broken, equal_nan=True).verdict == "pass"
+    assert run(right, broken, equal_nan=True).first == STEP
+    hidden = changed(right, STEP, (1, 0, 0), np.nan)
+    assert run(right, hidden).verdict == "pass"
+
+
+def test_infinities(right: Arrays) -> None:
+    up, down = (changed(right, STEP, (0, 0, 0), sign * np.inf) for sign in (1, -1))
+    assert run(up, up).verdict == "pass"
+    assert run(up, down).first == run(right, up).first == STEP
+
+
+def test_a_reference_without_information_is_told(right: Arrays) -> None:
+    zeros = {**right, STEP: np.zeros_like(right[STEP])}
+    assert f"{STEP}: the reference is all 0 and carries no information." in run(zeros, zeros).notes
+
+
+def test_masked_scores_may_be_masked_otherwise_but_must_be_masked(right: Arrays) -> None:
+    name = "encoder.layer.0.attention.self.scores"
+    scores = right[name]
+    masked = scores < -1e100
+    assert masked.any()
+    assert run(right, {**right, name: np.where(masked, -1e4, scores)}).verdict == "pass"
+    assert run(right, {**right, name: np.where(masked, -np.inf, scores)}).verdict == "pass"
+    assert run(right, {**right, name: np.where(masked, 0.0, scores)}).first == name
+
+
+def test_positions_may_stand_once_or_in_every_row(right: Arrays) -> None:
+    name = "embeddings.position_embeddings"
+    rows = np.repeat(right[name], 3, axis=0)
+    assert run(right, {**right, name: rows}).verdict == "pass"
+    assert run(right, {**right, name: rows + 1}).first == name
+
+
+def test_nothing_in_common_cannot_be_compared(right: Arrays) -> None:
+    with pytest.raises(TraceError, match="have no tensor in common"):
+        run(right, {"input_ids": right["input_ids"], "other": np.ones(3)})
+    with pytest.raises(TraceError, match="have no tensor in common"):
+        run(dict(IDS), dict(IDS))
+
+
+def test_what_the_two_claim_to_be_made_of(right: Arrays) -> None:
+    reference, candidate = as_trace(right), as_trace(right)
+    object.__setattr__(reference, "metadata", {"weights_sha256": "a", "text": "x", "config": "c"})
+    object.__setattr__(candidate, "metadata", {"weights_sha256": "b", "text": "y", "config": "c"})
+    notes = compare(reference, candidate).notes
+    assert notes == [
+        "the two are said to be of different weights.",
+        "the two are said to be of different texts.",
+    ]
+
+
+def test_names_of_the_users_own_are_compared_in_their_order() -> None:
+    mask = {"attention_mask": np.array([[1, 1, 0]])}
+    a = {**mask, "zeta": np.ones((1, 3, 2)), "alpha": np.ones(5)}
+    b = {**a, "zeta": np.array([[[1.0, 1.0], [1.0, 1.0], [9.0, 9.0]]])}
+    assert [row.name for row in run(a, b).steps] == ["attention_mask", "zeta", "alpha"]
+    assert run(a, b).verdict == "pass"
+    assert run(a, b, all_positions=True).first == "zeta"
+
+
+def test_it_stops_at_the_first(right: Arrays) -> None:
+    wrong = changed(right, STEP, (0, 0, 0), 9.0)
+    report = run(right, wrong, fail_fast=True)
+    assert report.steps[-1].name == STEP
+    assert report.first == STEP
+
+
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [
+        ((["1e-2"],), True),
+        ((["9e-4"],), False),
+        (([], ["1e-2"]), False),  # at a number near 0
+        ((["1e-4", "encoder.layer.1.*:1e-2"],), True),
+        ((["1e-2", "encoder.layer.1.*:1e-4"],), False),
+        ((["1e-4"], [], "mean"), True),
+        ((["1e-9"], [], "mean"), False),
+        ((["1e-4"], [], "nmse"), True),
+        ((["1e-12"], [], "nmse"), False),
+        (([], [], "nmse"), False),
+        ((["1e-4"], [], "cosine"), True),
+        ((["1e-12"], [], "cosine"), False),
+        ((["1e30"], [], "ulp"), True),
+        ((["1000"], [], "ulp"), False),
+        (([], [], "ulp"), False),
+    ],
+)
+def test_checks_and_tolerances(right: Arrays, options: tuple[Any, ...], passes: bool) -> None:
+    smallest = np.unravel_index(np.abs(right[STEP][0]).argmin(), right[STEP][0].shape)
+    wrong = {**right, STEP: right[STEP].copy()}
+    wrong[STEP][0][smallest] += 1e-3
+    report = run(right, wrong, *options)
+    assert report.first == (None if passes else STEP)
+
+
+@pytest.mark.parametrize(
+    "text", ["-1", "nan", "inf", "1e999", "1e-5x", "", "embeddings:", "a:b", "1_0", ":", "0x1"]
+)
+def test_numbers_that_are_no_tolerance(text: str) -> None:
+    for place in ({"atol": [text]}, {"rtol": [text]}):
+        with pytest.raises(InputError, match="a number from 0 was expected"):
+            Tolerances(**place)  # type: ignore[arg-type]
+
+
+def test_checks_that_are_none() -> None:
+    with pytest.raises(InputError, match="one of max, mean, ulp, nmse, cosine was expected"):
+        Tolerances(check="maximum")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="rtol: has no meaning for the check ulp"):
+        Tolerances(rtol=["1"], check="ulp")

@@ -1,0 +1,50 @@
+"""Tiny models and traces of them, by the package's own readable code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert import BertModel
+from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+# Padding right, left and in a hole; two segments; no mistake of mask or position hides.
+IDS: Mapping[str, npt.NDArray[np.int64]] = {
+    "input_ids": np.array(
+        [[5, 9, 60, 3, 17, 2, 8], [0, 0, 4, 44, 7, 31, 12], [11, 23, 0, 50, 6, 0, 0]]
+    ),
+    "attention_mask": np.array(
+        [[1, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1], [1, 1, 0, 1, 1, 0, 0]]
+    ),
+    "token_type_ids": np.array(
+        [[0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 1, 0, 0]]
+    ),
+}
+
+
+def trained_like(folder: Path, **changes: Any) -> Path:
+    """Write a tiny checkpoint whose numbers have the size of trained ones."""
+    config = {**TINY, "type_vocab_size": 2, **changes}
+    rng = np.random.default_rng(7)
+    tensors = {
+        key: (key.endswith("LayerNorm.weight") + rng.normal(0, 0.3, array.shape)).astype("f4")
+        for key, array in random_tensors(config).items()
+    }
+    return write_checkpoint(folder, tensors, config)
+
+
+def exact(folder: Path) -> BertModel:
+    """Load a model in float64."""
+    return BertModel.from_pretrained(folder, dtype="float64")
+
+
+def trace_of(folder: Path, dtype: str = "float32", ids: Mapping[str, Any] = IDS) -> Arrays:
+    """Return ids and every step of a run."""
+    model = BertModel.from_pretrained(folder, dtype=dtype)
+    return {**ids, **dict(model.trace(**ids))}

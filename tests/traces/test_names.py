@@ -1,0 +1,140 @@
+"""What names stand for, and the order and axes that follow from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import TraceError
+from numpy_bert.traces.inputs import Inputs
+from numpy_bert.traces.names import (
+    NameMap,
+    axes_of,
+    layers_in,
+    matches,
+    place_of,
+    read_map,
+    same_step,
+    step_names,
+)
+from numpy_bert.verification.steps import steps_of
+from tests.support.traces import IDS, exact, trace_of, trained_like
+
+# What a hook of TransformerLens' HookedEncoder is called, and the step that it is; from its
+# BertBlock and BertEmbed.
+LENS = {
+    "embed.hook_embed": "embeddings.word_embeddings",
+    "embed.hook_pos_embed": "embeddings.position_embeddings",
+    "embed.hook_token_type_embed": "embeddings.token_type_embeddings",
+    "embed.ln.hook_normalized": "embeddings.LayerNorm",
+    "hook_full_embed": "embeddings",
+    "blocks.1.attn.hook_q": "encoder.layer.1.attention.self.query",
+    "blocks.1.attn.hook_pattern": "encoder.layer.1.attention.self.probs",
+    "blocks.1.attn.hook_z": "encoder.layer.1.attention.self",
+    "blocks.1.hook_attn_out": "encoder.layer.1.attention.output.dense",
+    "blocks.1.hook_resid_mid": "encoder.layer.1.attention.output.sum",
+    "blocks.1.hook_resid_post": "encoder.layer.1.output.sum",
+    "blocks.11.hook_normalized_resid_post": "encoder.layer.11",
+}
+OTHERS = {
+    "bert.encoder.layer.3.output": "encoder.layer.3.output",
+    "0.auto_model.embeddings": "embeddings",
+    "module.model.pooler": "pooler",
+    "encoder.layer.0.intermediate.intermediate_act_fn": "encoder.layer.0.intermediate",
+    "pooler.activation": "pooler",
+    "last_hidden_state": "encoder",
+    "pooler_output": "pooler",
+    "hidden_states.0": "embeddings",
+    "hidden_states_12": "encoder.layer.11",
+    "attentions.2": "encoder.layer.2.attention.self.dropout",
+    "/model/encoder/layer.4/output/Add_output_0": "encoder.layer.4.output.sum",
+    "/embeddings/Add_1_output_0": "embeddings.sum",
+    "/bert/pooler/dense/Gemm_output_0": "pooler.dense",
+    "bert.embeddings.LayerNorm.gamma": "embeddings.LayerNorm.weight",
+    "something.else": "something.else",
+}
+
+
+@pytest.mark.parametrize(("name", "step"), {**LENS, **OTHERS}.items())
+def test_names_of_other_frameworks(name: str, step: str) -> None:
+    assert NameMap()(name).step == step
+
+
+def test_every_built_in_rule_leads_to_a_step() -> None:
+    from numpy_bert.traces.other_names import OTHER_NAMES
+
+    names = set(step_names(4, pools=True))
+    for name in OTHER_NAMES:
+        assert NameMap()(name.replace("*", "3")).step in names, name
+
+
+def test_names_axes_and_order_are_those_of_the_model(tmp_path: Path) -> None:
+    folder = trained_like(tmp_path)
+    names = [name for name in trace_of(folder) if name not in IDS]
+    assert step_names(2, pools=True) == names
+    assert sorted(set(names), key=place_of) == names
+    assert layers_in(names) == 2
+    model = exact(folder)
+    ids = IDS["input_ids"]
+    inputs = Inputs(ids, IDS["attention_mask"] == 1, IDS["token_type_ids"], np.arange(7)[None])
+    for name, step in steps_of(model.config, model.parameters, inputs).items():
+        assert axes_of(name) == step.axes, name
+    assert axes_of("embeddings.summ") is None
+
+
+def test_names_of_one_array_are_one_step(tmp_path: Path) -> None:
+    trace = trace_of(trained_like(tmp_path))
+    for name in step_names(2, pools=True):
+        assert trace[same_step(name, 2)] is trace[name]
+    assert same_step("encoder", 0) == "encoder"
+
+
+def test_a_users_rule_comes_first() -> None:
+    names = NameMap(
+        {
+            "h.*.attn.*": "encoder.layer.*.attention.self.*",
+            "h.*.q": ("encoder.layer.*.attention.self.query", "BATD"),
+            "pooler": "pooler.dense",
+            "debug.*": None,
+        }
+    )
+    assert names("h.7.attn.key").step == "encoder.layer.7.attention.self.key"
+    assert names("h.7.q") == ("encoder.layer.7.attention.self.query", "BATD")
+    assert names("pooler").step == "pooler.dense"
+    assert names("debug.anything").step == ""
+    assert names("h.7") == ("h.7", None)
+
+
+def test_a_glob_is_for_the_whole_name() -> None:
+    assert matches("encoder.layer.1.output", ["pooler", "encoder.*.output"])
+    assert not matches("encoder.layer.1.output.dense", ["encoder.*.output"])
+    assert not matches("a.b", ["a?b"])
+
+
+def test_a_map_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "names.json"
+    path.write_text(
+        '{"q.*": ["encoder.layer.*.attention.self.query", "BATD"], "x": null, "y": "z"}'
+    )
+    found = read_map(path)
+    assert found == {"q.*": ("encoder.layer.*.attention.self.query", "BATD"), "x": None, "y": "z"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (3, r"their\.\* is 3; the name of a step was expected"),
+        (["a", "BXQ"], "with the letters of the array's axes, or null"),
+        (["a", "B", "c"], "the name of a step was expected"),
+        ("a.*.*", r"a\.\*\.\* has more \* than"),
+    ],
+)
+def test_a_map_that_is_none(tmp_path: Path, rule: Any, message: str) -> None:
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps({"their.*": rule}))
+    with pytest.raises(TraceError, match=message):
+        read_map(path)

@@ -1,0 +1,275 @@
+"""Hostile files: every size is checked before anything is read, and nothing is unpickled."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from numpy_bert import TraceError
+from numpy_bert.traces.reading import open_trace
+from numpy_bert.traces.stored_arrays import read_folder, read_npz, read_safetensors
+from tests.support.checkpoints import pack, serialize
+from tests.support.limits import allocating_at_most
+
+A = np.arange(6, dtype=np.float32).reshape(2, 3)
+CODES = {"bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16"}
+DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+
+def npy(array: npt.NDArray[Any], *, pickled: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=pickled)
+    return buffer.getvalue()
+
+
+def header(text: str, data: bytes = b"", version: tuple[int, int] = (1, 0)) -> bytes:
+    """Write an npy file by hand."""
+    raw = text.encode() + b"\n"
+    size = struct.pack("<H", len(raw)) if version == (1, 0) else struct.pack("<I", len(raw))
+    return b"\x93NUMPY" + bytes(version) + size + raw + data
+
+
+def described(shape: str, descr: str = "'<f4'", order: str = "False") -> str:
+    return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
+
+
+def zipped(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(f"{name}.npy", data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npz", "compressed npz", "npy", "safetensors"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_comes_back(tmp_path: Path, kind: str, dtype: str) -> None:
+    array = np.array([[1, 0, 1], [0, 0, 1]], dtype)
+    if kind == "npy":
+        np.save(tmp_path / "a.b.npy", array)
+        (found,) = read_folder(tmp_path)
+    elif kind == "safetensors":
+        path = tmp_path / "x.safetensors"
+        codes = {
+            "a.b": {"bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16"}.get(dtype, "")
+        }
+        path.write_bytes(serialize({"a.b": array}, codes={k: v for k, v in codes.items() if v}))
+        (found,), metadata = read_safetensors(path)
+        assert metadata == {}
+    else:
+        save: Any = np.savez if kind == "npz" else np.savez_compressed
+        save(tmp_path / "x.npz", **{"a.b": array})
+        (found,) = read_npz(tmp_path / "x.npz")
+    assert (found.name, found.dtype, found.shape) == ("a.b", dtype, (2, 3))
+    assert found.load().dtype == dtype
+    assert np.array_equal(found.load(), array)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", ["<f4", ">f4", ">i8", "<f2"])
+def test_orders_of_bytes_and_axes(tmp_path: Path, order: Any, kind: str) -> None:
+    array = np.asarray(A.astype(kind), order=order)
+    np.save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "a.npz", a=array)
+    for (found,) in (read_folder(tmp_path), read_npz(tmp_path / "a.npz")):
+        assert found.load().dtype.isnative
+        assert np.array_equal(found.load(), A)
+
+
+def test_bfloat16_as_jax_saves_it_and_as_torch_does(tmp_path: Path) -> None:
+    bits = np.array([0x3F80, 0xC000], np.uint16)
+    (tmp_path / "a.npy").write_bytes(header(described("(2,)", "'<V2'"), bits.tobytes()))
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(serialize({"a": bits}, codes={"a": "BF16"}))
+    for found in (read_folder(tmp_path)[0], read_safetensors(path)[0][0]):
+        assert found.dtype == "bfloat16"
+        assert np.array_equal(found.load(), [1.0, -2.0])
+
+
+def test_a_scalar_and_an_empty_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", scalar=np.float32(2), empty=np.zeros((0, 3), np.float32))
+    one, none = read_npz(tmp_path / "a.npz")
+    assert (one.shape, float(one.load()), none.shape, none.size) == ((), 2.0, (0, 3), 0)
+
+
+BAD_NPY: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is no npy file"),
+    "garbage": (b"\x00" * 200, "is no npy file"),
+    "a pickle": (b"\x80\x04N.", "is no npy file"),
+    "objects": (npy(np.array([{}]), pickled=True), "Python objects, which are pickles"),
+    "strings": (npy(np.array(["a"])), "plain numbers were expected"),
+    "complex": (npy(np.zeros(2, complex)), "plain numbers were expected"),
+    "fields": (npy(np.zeros(2, [("a", "f4")])), "plain numbers were expected|is no npy file"),
+    "long double": (npy(np.zeros(2, np.longdouble)), "float16 to float64 are read"),
+    "truncated": (npy(A)[:-1], r"has 23 bytes of data; float32 of shape \(2, 3\) takes 24"),
+    "too long": (npy(A) + b"x", "has 25 bytes of data"),
+    "a header that claims 400 GB": (
+        header(described("(100000000000,)"), b"1234"),
+        r"has 4 bytes of data; float32 of shape \(100000000000,\) takes 400,000,000,000",
+    ),
+    "negative": (header(described("(-1, -6)"), b"0" * 24), "which no array can have"),
+    "axes without end": (header(described(str((1,) * 99))), "which no array can have"),
+    "code": (header("__import__('os').system('x')"), "is no npy file"),
+    "deep": (header("(" * 5000), "is no npy file"),
+    "version 9": (header(described("(2,)"), b"0" * 8, (9, 0)), "is no npy file|version"),
+    "version 3": (header(described("(2,)"), b"0" * 8, (3, 0)), r"version \(3, 0\)"),
+    "a header longer than any": (header(" " * 70_000, version=(2, 0)), "is no npy file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NPY)
+def test_bad_npy(tmp_path: Path, name: str) -> None:
+    data, message = BAD_NPY[name]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.npy").write_bytes(data)
+    path = zipped(tmp_path / "a.npz", a=data)
+    with allocating_at_most(1 << 24):
+        for place in (folder, path):
+            with pytest.raises(TraceError, match=message) as caught:
+                open_trace(place)
+            assert str(place) in str(caught.value)
+
+
+def bomb(path: Path) -> None:
+    zipped(path, a=npy(np.zeros(200 << 20, np.uint8)))
+
+
+def twice(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", npy(A))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a.npy", npy(A))
+
+
+def cut(path: Path) -> None:
+    data = zipped(path, a=npy(A), b=npy(A)).read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def other(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data.pkl", b"\x80\x04N.")
+
+
+def encrypted(path: Path) -> None:
+    data = bytearray(zipped(path, a=npy(A)).read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+
+
+def text(path: Path) -> None:
+    path.write_bytes(b"PK but no zip")
+
+
+BAD_NPZ: dict[str, tuple[Callable[[Path], None], str]] = {
+    "bomb": (bomb, "which no computed numbers do"),
+    "one name twice": (twice, "a.npy stands twice"),
+    "cut": (cut, "is no npz file"),
+    "no npy": (other, "is no .npy file"),
+    "encrypted": (encrypted, "is encrypted"),
+    "a text": (text, "is no npz file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NPZ)
+def test_bad_npz(tmp_path: Path, name: str) -> None:
+    make, message = BAD_NPZ[name]
+    path = tmp_path / "a.npz"
+    make(path)
+    with allocating_at_most(1 << 24), pytest.raises(TraceError, match=message):
+        open_trace(path)
+
+
+def test_a_flipped_bit_in_a_member_is_found_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.arange(100_000, dtype=np.float32))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    (found,) = read_npz(path)
+    with pytest.raises(TraceError, match="Bad CRC-32"):
+        found.load()
+
+
+def test_zeros_of_a_large_batch_are_no_bomb(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", token_type_ids=np.zeros((1024, 512), np.int64))
+    (found,) = read_npz(tmp_path / "a.npz")
+    assert not found.load().any()
+
+
+BAD_SAFETENSORS: dict[str, tuple[bytes, str]] = {
+    "a header that claims 400 GB": (struct.pack("<Q", 400 << 30) + b"{}", "claims 429,496,729,600"),
+    "an unknown dtype": (
+        pack(b'{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}', b"0"),
+        "F8_E4M3",
+    ),
+    "lying offsets": (
+        pack(b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,4]}}', b"0000"),
+        "has 4 bytes; F32 of shape",
+    ),
+    "a hole": (
+        pack(b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}', b"00"),
+        "starts at byte",
+    ),
+    "one name twice": (
+        pack(
+            b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
+            b'"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+            b"0",
+        ),
+        "stands twice",
+    ),
+    "truncated": (serialize({"a": A})[:-1], "incomplete"),
+    "a pickle": (b"\x80\x04\x95" + b"0" * 60, "pickle"),
+    "empty": (b"", "has 0 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SAFETENSORS)
+def test_bad_safetensors(tmp_path: Path, name: str) -> None:
+    data, message = BAD_SAFETENSORS[name]
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(data)
+    with allocating_at_most(1 << 24), pytest.raises(TraceError, match=message):
+        open_trace(path)
+
+
+def test_booleans_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(serialize({"a": np.array([0, 1, 2], np.uint8)}, codes={"a": "BOOL"}))
+    (found,), _ = read_safetensors(path)
+    with pytest.raises(TraceError, match="numbers other than 0 and 1"):
+        found.load()
+
+
+def test_places_that_are_no_traces(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="does not exist"):
+        open_trace(tmp_path / "none")
+    with pytest.raises(TraceError, match=r"holds no \.npy file"):
+        open_trace(tmp_path)
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(TraceError, match="is not a regular file"):
+        open_trace(tmp_path)
+    np.save(tmp_path / "b.npy", A)
+    with pytest.raises(TraceError, match="name the folder that it is in"):
+        open_trace(tmp_path / "b.npy")
+
+
+def test_an_npy_that_changes_under_us(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", A)
+    (found,) = read_folder(tmp_path)
+    (tmp_path / "a.npy").write_bytes(npy(A)[:-4])
+    with pytest.raises(TraceError, match="changed while it was read"):
+        found.load()
+    (tmp_path / "a.npy").unlink()
+    with pytest.raises(TraceError, match="cannot be read"):
+        found.load()

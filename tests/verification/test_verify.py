@@ -1,0 +1,482 @@
+"""A trace against the model: what is verified, what is inherited, what cannot be told."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertModel, BertTokenizer, InputError, TraceError
+from numpy_bert.comparison.report import Report
+from numpy_bert.parameters import arrays_of
+from numpy_bert.traces.names import NameMap, step_names
+from numpy_bert.traces.reading import as_trace
+from numpy_bert.traces.recording import Recorder, inputs_of
+from numpy_bert.verification.verify import verify
+from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like
+
+STEP = "encoder.layer.1.intermediate"
+MASK = IDS["attention_mask"] == 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_like(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> BertModel:
+    return exact(folder)
+
+
+@pytest.fixture
+def trace(folder: Path) -> Arrays:
+    return trace_of(folder)
+
+
+def run(arrays: Arrays, model: BertModel, **options: Any) -> Report:
+    names = options.pop("names", None)
+    options.setdefault("look_for_hidden", False)
+    return verify(as_trace(arrays, names), model, **options)
+
+
+def row_of(report: Report, name: str) -> Any:
+    return next(row for row in report.steps if row.name == name)
+
+
+def touched(trace: Arrays, name: str, at: Any, by: float) -> Arrays:
+    array = trace[name].copy()
+    array[at] += by
+    return {**trace, name: array}
+
+
+def test_every_step_is_verified_and_passes(trace: Arrays, model: BertModel) -> None:
+    report = run(trace, model)
+    assert report.verdict == "pass"
+    assert [row.name for row in report.steps] == step_names(2, pools=True)
+    for row in report.as_dict()["steps"]:
+        assert row["own"] <= row["budget"]
+        assert row["max_abs"] <= row["own"] + row["inherited"] + 1e-12
+
+
+def test_the_models_own_kernels_pass(folder: Path, model: BertModel) -> None:
+    given: Any = IDS
+    output: Any = BertModel.from_pretrained(folder)(**given, output_hidden_states=True)
+    states = {f"hidden_states.{n}": state for n, state in enumerate(output.hidden_states)}
+    report = run({**IDS, **states, "pooler_output": output.pooler_output}, model)
+    assert report.verdict == "pass"
+    assert [row.name for row in report.steps] == [
+        "embeddings",
+        "encoder.layer.0",
+        "encoder.layer.1",
+        "pooler",
+    ]
+
+
+def test_the_guilty_step_stands_out_and_what_follows_only_inherits(
+    folder: Path, model: BertModel
+) -> None:
+    parts = {name: a for name, a in trace_of(folder).items() if name not in IDS}
+    wrong = dict(parts)
+    wrong[STEP] = parts[STEP] + np.float32(1e-3)
+    dense = model.parameters.encoder.layer[1].output.dense  # type: ignore[union-attr]
+    wrong["encoder.layer.1.output.dense"] = wrong[STEP] @ dense.weight.T.astype(
+        "f4"
+    ) + dense.bias.astype("f4")
+    report = run({**IDS, **wrong}, model)
+    assert report.first == STEP
+    guilty, after = row_of(report, STEP), row_of(report, "encoder.layer.1.output.dense")
+    assert guilty.own == pytest.approx(1e-3, rel=1e-3)
+    assert guilty.inherited < 1e-6
+    assert (after.verdict, after.own < 1e-5, after.inherited > 1e-4) == ("pass", True, True)
+    assert guilty.text == "no known mistake gives these numbers"
+    assert report.cause is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_has_a_budget_of_its_own(
+    trace: Arrays, model: BertModel, dtype: str
+) -> None:
+    from numpy_bert.verification.dense_mistakes import to_bfloat16
+
+    def narrow(array: Any) -> Any:
+        if array.dtype.kind != "f":
+            return array
+        clipped = np.clip(array, -6e4, 6e4)
+        return clipped.astype("f2") if dtype == "float16" else to_bfloat16(clipped)
+
+    halves = {name: narrow(array) for name, array in trace.items()}
+    if dtype == "float16":
+        report = run(halves, model, look_for_hidden=True)
+        assert report.verdict == "pass"
+        assert any("tanh form" in text for text in report.hidden)
+        return
+    # Numbers of bfloat16 in float32: a port that computed in half, and says that it did not.
+    report = run(halves, model)
+    assert report.first == "embeddings.word_embeddings"
+    assert report.cause in ("weights_bfloat16", "computed_in_bfloat16")
+    assert {row.cause for row in report.steps if row.verdict == "differs"} >= {
+        "computed_in_bfloat16"
+    }
+
+
+def test_float64_is_held_to_float64(folder: Path, model: BertModel) -> None:
+    wide = trace_of(folder, "float64")
+    assert run(wide, model).verdict == "pass"
+    assert run(touched(wide, STEP, (0, 0, 0), 1e-12), model).first == STEP
+    single = {n: a.astype("f8") if a.dtype == "f4" else a for n, a in trace_of(folder).items()}
+    assert run(single, model).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        ["encoder"],
+        ["pooler"],
+        ["embeddings", "encoder.layer.0", "encoder.layer.1"],
+        ["encoder.layer.1.attention.self.query"],
+        ["encoder.layer.0.attention.self.probs", "encoder.layer.0.attention.self"],
+    ],
+)
+def test_a_trace_need_not_hold_every_step(trace: Arrays, model: BertModel, kept: list[str]) -> None:
+    few = {name: array for name, array in trace.items() if name in (*kept, *IDS)}
+    report = run(few, model)
+    assert (report.verdict, [row.name for row in report.steps]) == ("pass", kept)
+    last = kept[-1]
+    assert run(touched(few, last, (0,), 0.5), model).first == last
+
+
+def test_padding_does_not_count(trace: Arrays, model: BertModel) -> None:
+    for value in (9.0, np.nan):
+        garbage = dict(trace)
+        for name, array in trace.items():
+            if array.ndim == 3 and array.shape[0] == 3 and array.dtype.kind == "f":
+                garbage[name] = np.where(MASK[:, :, None], array, array.dtype.type(value))
+        assert run(garbage, model).verdict == "pass"
+    wrong = touched(trace, "encoder.layer.1", (1, 0), 9.0)
+    assert run(wrong, model).verdict == "pass"
+    assert run(wrong, model, all_positions=True).first == "encoder.layer.1"
+    assert run(trace, model, all_positions=True).verdict == "pass"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["embeddings.sum", "encoder.layer.0.attention.self.probs", STEP])
+def test_what_is_not_finite_never_passes(
+    trace: Arrays, model: BertModel, name: str, value: float
+) -> None:
+    array = trace[name].copy()
+    array[0, 1] = value
+    report = run({**trace, name: array}, model)
+    assert (report.first, report.cause) == (name, None)
+    assert "not finite" in row_of(report, name).text
+
+
+def test_a_row_without_a_token_says_how_it_is_masked(folder: Path, model: BertModel) -> None:
+    mask = IDS["attention_mask"].copy()
+    mask[1] = 0
+    ids = {**IDS, "attention_mask": mask}
+    trace = trace_of(folder, ids=ids)
+    assert run(trace, model, all_positions=True).verdict == "pass"
+    scores = "encoder.layer.0.attention.self.scores"
+    raw = BertModel.from_pretrained(folder).steps(IDS["input_ids"], None, IDS["token_type_ids"])
+    plain = raw.encoder.layer[0].attention.self.scores
+    subtracted = np.where(mask[:, None, None, :] == 1, plain, plain - np.float32(1e4))
+    report = run({**trace, scores: subtracted}, model, all_positions=True)
+    assert (report.first, report.cause) == (scores, "mask_10000")
+    assert run({**trace, scores: subtracted}, model).verdict == "pass"
+
+
+def test_what_cannot_be_used_is_named(trace: Arrays, model: BertModel) -> None:
+    for array, text in (
+        (trace[STEP][:, :, :-1], "shape (3, 7, 36); (3, 7, 37) was expected"),
+        (trace[STEP].swapaxes(0, 1), "shape (7, 3, 37); (3, 7, 37) was expected"),
+        (trace[STEP][:0], "shape (0, 7, 37): it is empty"),
+        (trace[STEP].astype(np.int64), "dtype int64; a float one was expected"),
+    ):
+        report = run({**trace, STEP: array}, model)
+        assert report.first == STEP
+        assert row_of(report, STEP).text == text
+        # The steps behind it are computed from what stands before it.
+        assert row_of(report, "encoder.layer.1.output.dense").verdict == "pass"
+
+
+def test_allowed_and_stopped_at(trace: Arrays, model: BertModel) -> None:
+    mean = "embeddings.LayerNorm.mean"
+    wrong = touched(touched(trace, mean, 0, 1.0), "pooler", 0, 1.0)
+    allowed = run(wrong, model, allow=["*.mean"])
+    assert allowed.first == "pooler"
+    assert row_of(allowed, mean).verdict == "allowed"
+    stopped = run(wrong, model, fail_fast=True)
+    assert stopped.steps[-1].name == mean
+
+
+def test_a_second_array_of_a_step(trace: Arrays, model: BertModel) -> None:
+    inner = f"{STEP}.intermediate_act_fn"
+    same = run({**trace, inner: trace[STEP]}, model)
+    assert same.verdict == "pass"
+    assert row_of(same, inner).own == 0.0
+    other = run({**trace, inner: trace[STEP] + 1}, model)
+    assert other.first == inner
+    assert "another name of" in row_of(other, inner).text
+    short = run({**trace, inner: trace[STEP][:1]}, model)
+    assert "was expected" in row_of(short, inner).text
+
+
+def test_a_reference_and_who_is_nearer(folder: Path, trace: Arrays, model: BertModel) -> None:
+    exactly = trace_of(folder, "float64")
+    report = run(trace, model, reference=as_trace(exactly))
+    assert "the reference is the nearer to float64" in report.notes[-1]
+    assert row_of(report, STEP).reference == 0.0
+    report = run(trace, model, reference=as_trace(touched(trace, STEP, 0, 1e-3)))
+    assert row_of(report, STEP).reference == pytest.approx(1e-3, rel=1e-2)
+    assert "the candidate is the nearer to float64" in report.notes[-1]
+
+
+def test_other_names_and_axes(trace: Arrays, model: BertModel) -> None:
+    heads = {
+        f"blocks.1.attn.hook_{short}": trace[f"encoder.layer.1.attention.self.{long}"].reshape(
+            3, 7, 4, 6
+        )
+        for short, long in {"q": "query", "k": "key", "v": "value"}.items()
+    }
+    scores = {"blocks.1.attn.hook_pattern": trace["encoder.layer.1.attention.self.probs"]}
+    given = {**IDS, "hook_full_embed": trace["embeddings"], **heads, **scores}
+    report = run({**given, "encoder.layer.0": trace["encoder.layer.0"]}, model)
+    assert report.verdict == "pass"
+    assert len(report.steps) == 6
+    names = NameMap({"mine.q": ("encoder.layer.0.attention.self.query", "BATD")})
+    query = trace["encoder.layer.0.attention.self.query"].reshape(3, 7, 4, 6).swapaxes(1, 2)
+    few = {**IDS, "embeddings": trace["embeddings"], "mine.q": query}
+    assert run(few, model, names=names).verdict == "pass"
+    assert run({**few, "mine.q": query[:, ::-1]}, model, names=names).verdict == "differs"
+    wrong = run({**few, "mine.q": query[0]}, model, names=names)
+    assert wrong.guilty is not None
+    assert "has not the axes BATD" in wrong.guilty.text
+
+
+def test_positions_may_stand_in_every_row(trace: Arrays, model: BertModel) -> None:
+    name = "embeddings.position_embeddings"
+    rows = np.repeat(trace[name], 3, axis=0)
+    assert run({**trace, name: rows}, model).verdict == "pass"
+    moved = np.roll(rows, 1, axis=1)
+    assert run({**trace, name: moved}, model).first == name
+
+
+def test_what_it_was_not_told_is_noted(folder: Path, model: BertModel) -> None:
+    ids = {"input_ids": IDS["input_ids"]}
+    trace = trace_of(folder, ids=ids)
+    report = run({**trace, "embeddings.summ": np.ones(2), "loss": np.ones(1)}, model)
+    assert report.verdict == "pass"
+    assert report.notes == [
+        "the candidate holds no attention_mask; it was taken as all 1.",
+        "the candidate holds no token_type_ids; it was taken as all 0.",
+        "not a step of this model, and not compared: embeddings.summ, loss (did you mean "
+        "embeddings.sum?).",
+    ]
+
+
+def test_what_the_trace_could_not_have_shown(folder: Path, model: BertModel) -> None:
+    ids = {"input_ids": IDS["input_ids"][:1]}
+    report = verify(as_trace(trace_of(folder, ids=ids)), model)
+    hidden = "\n".join(report.hidden)
+    assert "the mask is left out (no row is padded: give a batch of texts of several" in hidden
+    assert "positions count tokens only, not padding (no token stands behind padding" in hidden
+    assert "every token is taken for segment 0 (all token_type_ids are 0: give a pair" in hidden
+    assert "the scores are not scaled" not in hidden
+    full = "\n".join(verify(as_trace(trace_of(folder)), model).hidden)
+    for text in ("the mask is left out", "positions count tokens only", "segment 0"):
+        assert text not in full
+
+
+@pytest.mark.parametrize(
+    ("ids", "error", "message"),
+    [
+        ({}, TraceError, "holds no input_ids"),
+        ({"input_ids": np.array([1, 2])}, TraceError, r"has shape \(2,\); \(B, T\) was expected"),
+        ({"input_ids": np.zeros((0, 3), int)}, TraceError, "with a token"),
+        ({"input_ids": np.array([[99]])}, InputError, r"input_ids\[0, 0\] = 99 is outside"),
+        ({"input_ids": np.array([[1.0]])}, InputError, "an array of integers was expected"),
+        (
+            {"input_ids": np.array([[1]]), "attention_mask": np.array([[0]])},
+            InputError,
+            "attention_mask is 0 everywhere",
+        ),
+    ],
+)
+def test_ids_that_cannot_be_run(
+    model: BertModel, ids: Arrays, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run({**ids, "pooler": np.zeros((1, 24), "f4")}, model)
+
+
+def test_nothing_to_verify_and_a_model_of_the_wrong_kind(
+    folder: Path, model: BertModel, trace: Arrays
+) -> None:
+    with pytest.raises(TraceError, match="holds no step of a BERT under a name that is known"):
+        run({**IDS, "output": np.ones(3)}, model)
+    with pytest.raises(TraceError, match="load it with dtype='float64'"):
+        run(trace, BertModel.from_pretrained(folder))
+
+
+@pytest.mark.parametrize(
+    ("positions", "cause", "text"),
+    [
+        (np.arange(7) + 1, "positions_shifted", "shifted by 1"),
+        (np.arange(7) + 2, "positions_shifted", "shifted by 2"),
+        (np.cumsum(MASK, axis=1) - 1, "positions_restart", "count tokens only, not padding"),
+        (np.cumsum(MASK, axis=1) + 1, "positions_restart", "not padding, from 2"),
+        (np.arange(7)[::-1], None, "they are not 0, 1, 2"),
+        (np.arange(6), None, r"shape (6,); (1, 7) was expected"),
+    ],
+)
+def test_positions_that_the_trace_states(
+    trace: Arrays, model: BertModel, positions: Any, cause: str | None, text: str
+) -> None:
+    report = run({**trace, "position_ids": positions}, model)
+    assert (report.first, report.cause) == ("position_ids", cause)
+    assert text in row_of(report, "position_ids").text
+    right = run({**trace, "position_ids": np.arange(7)[None]}, model)
+    assert row_of(right, "position_ids").verdict == "pass"
+
+
+def test_positions_that_are_meant(folder: Path, model: BertModel) -> None:
+    ids = {**IDS, "position_ids": np.arange(7)[None, ::-1]}
+    trace = trace_of(folder, ids=ids)
+    assert run(trace, model).first == "position_ids"
+    assert run(trace, model, allow=["position_ids"]).verdict == "pass"
+
+
+TEXTS = ["Alice saw a Rabbit", "IT RAN"]
+
+
+def demo_trace(texts: Any, tokenizer: BertTokenizer) -> Arrays:
+    ids = tokenizer(texts, padding=True, return_tensors="np")
+    return {**ids, **dict(BertModel.from_pretrained("demo").trace(**ids))}
+
+
+def test_the_tokenizer_is_verified_where_the_texts_are_known() -> None:
+    model = BertModel.from_pretrained("demo", dtype="float64")
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    trace = demo_trace(TEXTS, tokenizer)
+    known: Any = {"tokenizer": tokenizer, "texts": TEXTS}
+    assert row_of(run(trace, model, **known), "input_ids").verdict == "pass"
+    other = run(trace, model, tokenizer=tokenizer, texts=["Alice saw a cat", "IT RAN"])
+    assert (other.first, other.cause) == ("input_ids", None)
+    assert "no known mistake gives these ids; input_ids[0, 4] is 2331 (rabbit), not" in (
+        row_of(other, "input_ids").text
+    )
+    short = run(trace, model, tokenizer=tokenizer, texts=TEXTS[:1])
+    assert row_of(short, "input_ids").text == "2 rows; there are 1 texts"
+    bare = tokenizer(TEXTS, padding=True, add_special_tokens=False, return_tensors="np")
+    steps = dict(BertModel.from_pretrained("demo").trace(**bare))
+    missing = run({**bare, **steps}, model, **known)
+    assert (missing.first, missing.cause) == ("input_ids", "special_tokens_missing")
+
+
+def test_a_cased_tokenizer_and_others() -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.normalizers import BertNormalizer
+
+    model = BertModel.from_pretrained("demo", dtype="float64")
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    texts = ["Alice saw a Caf\u00e9 \u6771\u4eac", "IT RAN"]
+    for cause, settings in {
+        "tokenizer_cased": {"lowercase": False},
+        "tokenizer_chinese": {"handle_chinese_chars": False},
+    }.items():
+        changed = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        changed.normalizer = BertNormalizer(**settings)
+        rows = [encoding.ids for encoding in changed.encode_batch(texts)]
+        width = max(map(len, rows))
+        ids = np.array([row + [0] * (width - len(row)) for row in rows])
+        mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        given = {"input_ids": ids, "attention_mask": mask}
+        steps = dict(BertModel.from_pretrained("demo").trace(ids, mask))
+        report = run({**given, **steps}, model, tokenizer=tokenizer, texts=texts)
+        expected = (
+            "input_ids" if rows != tokenizer(texts)["input_ids"] else None,
+            cause if rows != tokenizer(texts)["input_ids"] else None,
+        )
+        assert (report.first, report.cause) == expected
+        if cause == "tokenizer_cased":
+            assert expected[0] == "input_ids"
+
+
+def test_texts_in_the_metadata_are_verified_too(tmp_path: Path) -> None:
+    from numpy_bert.traces.reading import open_trace
+
+    model = BertModel.from_pretrained("demo", dtype="float64")
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    path = tmp_path / "t.safetensors"
+    encoded = tokenizer("a test", "it ran", return_tensors="np")
+    recorder = Recorder(model, "demo")
+    recorder.record(path, inputs_of(encoded, model), texts=["a test", "it ran"], pair=True)
+    report = verify(open_trace(path), model, tokenizer=tokenizer, look_for_hidden=False)
+    assert report.verdict == "pass"
+    assert report.steps[0].name == "input_ids"
+    recorder.record(path, inputs_of(encoded, model), texts=["a test", "it sat"], pair=True)
+    report = verify(open_trace(path), model, tokenizer=tokenizer, look_for_hidden=False)
+    assert report.first == "input_ids"
+
+
+WEIGHT = "encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize(
+    ("make", "cause", "text"),
+    [
+        (lambda w, _: w.T, "weight_not_transposed", "it is transposed"),
+        (lambda w, _: w.astype("f2").astype("f4"), "weights_float16", "it is rounded to float16"),
+        (lambda _, other: other, "qkv_swapped", "it is the key's"),
+        (lambda w, _: w * 0, "bias_missing", "it is 0"),
+        (lambda w, _: w + 1, None, "the weights are others"),
+        (lambda w, _: w[:3], None, "shape (3, 24): (24, 24) was expected"),
+        (lambda w, _: w.astype(int), None, "dtype int64; a float one was expected"),
+    ],
+)
+def test_weights_that_a_trace_carries(
+    trace: Arrays, model: BertModel, make: Any, cause: str | None, text: str
+) -> None:
+    weights: Any = dict(arrays_of(model.parameters))
+    right = {f"bert.{key}": array.astype("f4") for key, array in weights.items()}
+    assert run({**right, **trace}, model).verdict == "pass"
+    wrong = make(weights[WEIGHT].astype("f4"), weights[WEIGHT.replace("query", "key")].astype("f4"))
+    report = run({**right, f"bert.{WEIGHT}": wrong, **trace}, model)
+    assert (report.first, report.cause) == (WEIGHT, cause)
+    assert row_of(report, WEIGHT).text == text
+
+
+def test_two_mistakes_that_rounding_cannot_tell_apart_are_no_answer(
+    folder: Path, model: BertModel
+) -> None:
+    """In float16 a LayerNorm without weight and one with another have no name."""
+    trace = trace_of(folder)
+    norm = model.parameters.embeddings.LayerNorm
+    odd = trace["embeddings.LayerNorm.normalized"] * norm.bias.astype("f4") + 1
+    report = run({**trace, "embeddings.LayerNorm": odd.astype("f2")}, model)
+    assert (report.first, report.cause) == ("embeddings.LayerNorm", None)
+
+
+def test_memory_does_not_grow_with_the_layers(tmp_path: Path) -> None:
+    """The arrays of one layer, a few times over, whatever the number of layers."""
+    peaks = []
+    for layers in (2, 12):
+        folder = trained_like(
+            tmp_path / str(layers), num_hidden_layers=layers, max_position_embeddings=64
+        )
+        deep = exact(folder)
+        ids = np.ones((4, 64), np.int64)
+        path = tmp_path / f"{layers}.safetensors"
+        Recorder(deep, folder).record(path, inputs_of({"input_ids": ids}, deep))
+        from numpy_bert.traces.reading import open_trace
+
+        opened = open_trace(path)
+        tracemalloc.start()
+        assert verify(opened, deep, look_for_hidden=False).verdict == "pass"
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
