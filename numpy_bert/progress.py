@@ -23,7 +23,7 @@ def progress(
     `least` or more; reports to nobody otherwise. `least` suits a disk; a network is slower. With
     `delay` nothing is drawn in the first seconds. May be called by several threads.
     """
-    if total < least or not sys.stderr.isatty():
+    if total < least or sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]

@@ -34,6 +34,7 @@ def assert_matches_bert(
     *,
     model: str | Path | BertModel,
     texts: Sequence[str] | None = None,
+    pair: bool = False,
     names: Mapping[str, Rule | None] | None = None,
     allow: Sequence[str] = (),
     all_positions: bool = False,
@@ -50,6 +51,8 @@ def assert_matches_bert(
     texts : sequence of str, optional
         What the ids are made of, a text for each row: then the tokenizer is verified too. Needs a
         `model` that is a folder or a name.
+    pair : bool
+        Whether `texts` are the two of one row.
     names : mapping, optional
         What the port calls the steps; see `numpy_bert.traces.names.NameMap`.
     allow : sequence of str
@@ -79,6 +82,7 @@ def assert_matches_bert(
         trace,
         model=model,
         texts=texts,
+        pair=pair,
         names=names,
         allow=allow,
         all_positions=all_positions,
@@ -92,6 +96,7 @@ def verify_trace(
     *,
     model: str | Path | BertModel,
     texts: Sequence[str] | None = None,
+    pair: bool = False,
     names: Mapping[str, Rule | None] | None = None,
     reference: str | Path | Mapping[str, Any] | None = None,
     allow: Sequence[str] = (),
@@ -123,6 +128,7 @@ def verify_trace(
         loaded,
         tokenizer=tokenizer,
         texts=texts,
+        pair=pair,
         reference=None if reference is None else _opened(reference, None),
         allow=allow,
         all_positions=all_positions,

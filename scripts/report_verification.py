@@ -14,12 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # two processes share the work
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +36,6 @@ from tokenizers.normalizers import BertNormalizer
 
 from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.comparison.report import Report
-from numpy_bert.progress import progress
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.verification.verify import verify
 
@@ -185,51 +189,66 @@ def print_calibration(bench: Bench, half: Bench, graph: Path) -> None:
             print(f"{name:>15}  {what:<17} {report.verdict:<8} {share:5.2f}  {step}")
 
 
-def print_mistakes(bench: Bench, half: Bench) -> int:
+class Said(NamedTuple):
+    """What the table says of one mistake in one layer."""
+
+    name: str
+    is_right: bool
+    is_wrong: bool
+    in_a_word: str
+    gates: tuple[bool, bool, bool]
+
+
+def said_of_all(checkpoint: Path, dtype: str) -> list[Said]:
+    """Make all mistakes in torch in one dtype; run in a process of its own."""
+    _be_quiet()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(checkpoint, Path(folder), dtype)
+        return [
+            Said(o.mistake.name, o.is_right, o.is_wrong, _in_a_word(o), o.gates)
+            for o in outcomes(bench)
+        ]
+
+
+def print_mistakes(checkpoint: Path) -> int:
     """Print the table of mistakes; return how many were not named rightly."""
-    found: dict[str, list[Outcome]] = {}
-    halves: dict[str, list[Outcome]] = {}
-    total = sum(3 if mistake.in_layers else 1 for mistake in MISTAKES)
-    with progress(2 * total, "mistakes", least=2, unit="runs") as report:
-        for table, place in ((found, bench), (halves, half)):
-            for outcome in outcomes(place):
-                table.setdefault(outcome.mistake.name, []).append(outcome)
-                report(1)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        runs = [pool.submit(said_of_all, checkpoint, dtype) for dtype in ("float32", "float16")]
+        whole, halves = (run.result() for run in runs)
     print("\nMistakes, each in the first, a middle and the last layer where it can be\n")
     head = ("mistake", "first step named", "cause named", "float32", "float16", "gates that see it")
     rows = [head, tuple("-" * 3 for _ in head)]
-    for name, list_of in found.items():
-        first = list_of[0]
-        right = sum(outcome.is_right for outcome in list_of)
-        said = Counter(_in_half(outcome) for outcome in halves[name])
+    for mistake in MISTAKES:
+        made = [said for said in whole if said.name == mistake.name]
+        in_half = Counter(said.in_a_word for said in halves if said.name == mistake.name)
         gates = [
             gate
             for number, gate in enumerate(("cosine 0.999", "5 values 1e-3", "all 1e-4"))
-            if all(outcome.gates[number] for outcome in list_of)
+            if all(said.gates[number] for said in made)
         ]
+        cause = mistake.cause
         rows.append(
             (
-                name,
-                f"`{first.mistake.first.format('N')}`" if first.mistake.cause else "none",
-                f"`{first.mistake.cause}`" if first.mistake.cause else "none: it cannot be told",
-                f"{right} of {len(list_of)} right",
-                ", ".join(f"{count} {what}" for what, count in said.items()),
+                mistake.name,
+                f"`{mistake.first.format('N')}`" if cause else "none",
+                f"`{cause}`" if cause else "none: it cannot be told",
+                f"{sum(said.is_right for said in made)} of {len(made)} right",
+                ", ".join(f"{count} {word}" for word, count in in_half.items()),
                 ", ".join(gates) or "none",
             )
         )
     for row in rows:
         print("| " + " | ".join(row) + " |")
-    every = [outcome for list_of in found.values() for outcome in list_of]
-    every_half = [outcome for list_of in halves.values() for outcome in list_of]
+    right, wrong = sum(said.is_right for said in whole), sum(said.is_wrong for said in halves)
     print(
-        f"\nfloat32: {sum(o.is_right for o in every)} of {len(every)} right; float16: "
-        f"{sum(o.is_wrong for o in every_half)} of {len(every_half)} named wrongly"
+        f"\nfloat32: {right} of {len(whole)} right; float16: {wrong} of {len(halves)} named wrongly"
     )
-    return sum(not o.is_right for o in every) + sum(o.is_wrong for o in every_half)
+    return len(whole) - right + wrong
 
 
-def _in_half(outcome: Outcome) -> str:
-    """Say in a word what float16 gave."""
+def _in_a_word(outcome: Outcome) -> str:
+    """Say in a word what came of it."""
     if outcome.is_right:
         return "right"
     if outcome.report.verdict == "pass":
@@ -251,14 +270,19 @@ def print_graphs(bench: Bench, graph: Path, folder: Path) -> None:
         print(f"{name}: {bench.verify(trace, look_for_hidden=False).sentence}")
 
 
+def _be_quiet() -> None:
+    """Keep transformers from talking."""
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("checkpoint", type=Path, help="the folder of all-MiniLM-L6-v2")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    _be_quiet()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "a").mkdir()
@@ -267,7 +291,7 @@ def main() -> None:
         half = Bench(options.checkpoint, folder / "b", "float16")
         graph = export(options.checkpoint, folder / "model.onnx")
         print_calibration(bench, half, graph)
-        wrong = print_mistakes(bench, half)
+        wrong = print_mistakes(options.checkpoint)
         print_graphs(bench, graph, folder)
     raise SystemExit(1 if wrong else 0)
 

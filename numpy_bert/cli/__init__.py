@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 
@@ -53,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
         except BrokenPipeError:
             return 141
+        except Exception:  # whatever it was, nothing has been compared
+            if options.command not in _COMPARING:
+                raise
+            traceback.print_exc()
+            return 2
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

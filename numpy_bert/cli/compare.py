@@ -15,7 +15,7 @@ __all__ = ["run"]
 def run(options: argparse.Namespace) -> int:
     """Compare two files."""
     tolerances = Tolerances(options.atol, options.rtol, options.check)
-    check_page(options)
+    check_page(options, options.reference, options.candidate, options.map)
     report = compare(
         open_trace(options.reference),
         open_candidate(options),

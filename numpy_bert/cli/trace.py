@@ -7,8 +7,8 @@ from pathlib import Path
 
 from numpy_bert.cli.console import megabytes, note
 from numpy_bert.cli.source import source_options
-from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, quoted
+from numpy_bert.errors import InputError, TraceError
+from numpy_bert.files import check_output, file_size, quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.inputs import Inputs
@@ -28,7 +28,11 @@ def run(options: argparse.Namespace) -> int:
     if options.model is None:
         note("model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.")
     model = BertModel.from_pretrained(name, dtype=options.dtype, **source_options(options))
-    inputs = read_ids(Path(options.ids), model) if options.ids else _encoded(options, name, model)
+    inputs = (
+        _encoded(options, name, model)
+        if options.ids is None
+        else read_ids(Path(options.ids), model)
+    )
     size = Recorder(model, name, **source_options(options)).record(
         path,
         inputs,
@@ -47,7 +51,12 @@ def _output(options: argparse.Namespace) -> Path:
     if path.suffix != ".safetensors":
         raise InputError(f"-o {quoted(path)}: the name must end in .safetensors.")
     check_output(path, force=options.force)
-    if options.ids is not None and path.exists() and path.samefile(options.ids):
+    if options.ids is None:
+        return path
+    if options.padding_side is not None:
+        raise InputError("--padding-side: ids are run as they are; pad them yourself.")
+    file_size(Path(options.ids), error=TraceError)
+    if path.exists() and path.samefile(options.ids):
         raise InputError(f"-o {path}: is the file that --ids reads; name another.")
     return path
 

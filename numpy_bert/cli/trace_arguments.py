@@ -63,8 +63,8 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
             metavar="NUMBER",
             nargs="+",
             default=[],
-            help="a number, or GLOB:NUMBER for the tensors whose name the glob fits; by default "
-            "32 epsilon of the largest number of each tensor",
+            help="a number, or GLOB:NUMBER for the tensors whose name the glob fits, * for "
+            "anything; by default 32 epsilon of the largest number of each tensor",
         )
     parser.add_argument(
         "--check",
@@ -94,6 +94,9 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=text,
         help="what the ids are made of, a text for each row: then the tokenizer is verified too",
+    )
+    parser.add_argument(
+        "--pair", action="store_true", help="the two texts of --text are one row, of two segments"
     )
     parser.add_argument(
         "--reference", metavar="FILE", help="a second trace: tell which is nearer to float64"

@@ -7,7 +7,7 @@ import argparse
 from numpy_bert.cli.console import note
 from numpy_bert.cli.reports import check_page, deliver, open_candidate
 from numpy_bert.cli.source import source_options
-from numpy_bert.errors import TokenizerError
+from numpy_bert.errors import InputError, TokenizerError
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.reading import open_trace
@@ -18,7 +18,9 @@ __all__ = ["run"]
 
 def run(options: argparse.Namespace) -> int:
     """Verify a file."""
-    check_page(options)
+    check_page(options, options.candidate, options.reference, options.map)
+    if options.pair and len(options.text or ()) != 2:
+        raise InputError("--pair: --text with two texts was expected.")
     candidate = open_candidate(options)
     reference = open_trace(options.reference) if options.reference is not None else None
     model = BertModel.from_pretrained(options.model, dtype="float64", **source_options(options))
@@ -27,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
         model,
         tokenizer=_tokenizer(options, needed=options.text is not None),
         texts=options.text,
+        pair=options.pair,
         reference=reference,
         allow=options.allow,
         all_positions=options.all_positions,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import BoolArray
+from numpy_bert.arrays import BoolArray, as_mask
 from numpy_bert.comparison.differences import (
     EPSILONS,
     comparable,
@@ -21,6 +21,8 @@ from numpy_bert.comparison.differences import (
 from numpy_bert.comparison.pairs import Pairs
 from numpy_bert.comparison.report import Report, StepReport, measured
 from numpy_bert.comparison.tolerances import Tolerances
+from numpy_bert.errors import InputError, TraceError
+from numpy_bert.files import quoted
 from numpy_bert.progress import progress
 from numpy_bert.traces.layout import arranged
 from numpy_bert.traces.names import INPUTS, axes_of, is_weight, matches
@@ -73,6 +75,12 @@ def compare(
     """
     pairs = Pairs(reference, candidate)
     given = _Comparison(pairs, tolerances or Tolerances(), all_positions, equal_nan)
+    unused = given.tolerances.unused(pairs.names)
+    if unused:
+        raise InputError(
+            f"atol, rtol: {quoted(unused[0])} fits no tensor of {reference.label}; * stands for "
+            "anything, and the whole name counts."
+        )
     rows: list[StepReport] = []
     with progress(len(pairs.names), "comparing", least=2, unit="steps", delay=2.0) as report:
         for name in pairs.names:
@@ -82,6 +90,8 @@ def compare(
             report(1)
             if fail_fast and rows[-1].verdict == "differs":
                 break
+    if not any(row.verdict != "allowed" for row in rows if row.name not in INPUTS):
+        raise TraceError("nothing was compared: all that the two have is allowed to differ.")
     return Report(
         candidate=candidate.label,
         against=reference.label,
@@ -98,23 +108,20 @@ class _Comparison:
     ) -> None:
         self.notes: list[str] = []
         self._pairs = pairs
-        self._tolerances = tolerances
+        self.tolerances = tolerances
         self._equal_nan = equal_nan
         self._usual = [_usual_dtype(trace) for trace in (pairs.reference, pairs.candidate)]
-        mask = pairs.reference.get("attention_mask")
-        is_mask = mask is not None and mask.ndim == 2 and mask.dtype.kind in "iub"
-        self._mask = None if all_positions or not is_mask or mask is None else mask == 1
+        self._stored_mask = _mask_of(pairs.reference)
+        self._mask = None if all_positions else self._stored_mask
 
     def rows(self, name: str) -> Iterator[StepReport]:
         """Compare one tensor, with whatever the candidate has for it."""
-        theirs = self._pairs.of(name)
-        if theirs is None:
+        found = self._pairs.of(name)
+        if not found:
             yield StepReport(name=name, verdict="differs", text="missing in the candidate")
-            return
-        yield self._row(name, theirs)
-        for twin in self._pairs.candidate.twins:
-            if twin.step == theirs.step == name:
-                yield replace(self._row(name, twin), name=twin.stored.name)
+        for number, array in enumerate(found):
+            row = self._row(name, array)
+            yield row if number == 0 else replace(row, name=array.stored.name)
 
     def _row(self, name: str, theirs: TraceArray) -> StepReport:
         """Compare one tensor with one of the candidate's."""
@@ -126,7 +133,7 @@ class _Comparison:
         if fault is not None:
             return replace(row, text=fault)
         wanted, found = self._load(name, ours), self._load(name, theirs)
-        if name in INPUTS:
+        if theirs.dtype not in EPSILONS:
             return self._ids_row(row, found, wanted)
         if name == "embeddings.position_embeddings" and found.shape != wanted.shape:
             wanted = np.broadcast_to(wanted, found.shape)
@@ -134,7 +141,10 @@ class _Comparison:
 
     def _fault(self, name: str, ours: TraceArray, theirs: TraceArray) -> str | None:
         """Return why two arrays cannot be compared, from their headers alone."""
-        shapes = [self._shape(name, array) for array in (ours, theirs)]
+        try:
+            shapes = [self._shape(name, array) for array in (ours, theirs)]
+        except (TraceError, ValueError) as failure:
+            return str(failure)
         rows = shapes[0][1:] == shapes[1][1:] and shapes[0][:1] == (1,)
         if shapes[0] != shapes[1] and not (rows and name == "embeddings.position_embeddings"):
             return f"shape {shapes[1]}; {shapes[0]} was expected"
@@ -178,7 +188,7 @@ class _Comparison:
     def _ids_row(
         self, row: StepReport, found: npt.NDArray[Any], wanted: npt.NDArray[Any]
     ) -> StepReport:
-        """Compare ids, which must be equal."""
+        """Compare integers, which must be equal."""
         places = np.argwhere(found != wanted)
         if not len(places):
             return replace(row, verdict="pass")
@@ -192,18 +202,19 @@ class _Comparison:
     ) -> StepReport:
         """Compare numbers."""
         places = self._places(row.name, found.shape)
-        if not np.broadcast_to(places, found.shape).any():
-            return replace(row, text="no place of it counts: all is padding")
         a, b = found.astype(np.float64), wanted.astype(np.float64)
         if self._equal_nan:
             both = np.isnan(a) & np.isnan(b)
             a, b = np.where(both, 0.0, a), np.where(both, 0.0, b)
-        if self._mask is not None and row.name.endswith(".attention.self.scores"):
-            a, b = (comparable(array, self._mask).astype(np.float64) for array in (a, b))
+        if row.name.endswith(".attention.self.scores") and a.ndim == 4:
+            mask = self._stored_mask
+            mask = np.ones((a.shape[0], a.shape[-1]), np.bool_) if mask is None else mask
+            a, b = (comparable(array, mask).astype(np.float64) for array in (a, b))
         apart = difference(a, b, places, dtype)
-        judged = self._tolerances.judge(row.name, apart, (a, b), places, dtype)
+        scale = self._scale(row.name, apart.largest)
+        judged = self.tolerances.judge(row.name, apart, (a, b), places, dtype, scale)
         text = "" if judged.passes else self._text(a, b, places)
-        if apart.largest == 0.0 and not is_weight(row.name):
+        if not b.any() and not is_weight(row.name):
             self.notes.append(f"{row.name}: the reference is all 0 and carries no information.")
         numbers = {
             **measured(apart),
@@ -214,6 +225,17 @@ class _Comparison:
         row = replace(row, budget=judged.budget, text=text, **numbers)
         return replace(row, verdict="pass") if judged.passes else row
 
+    def _scale(self, name: str, own: float) -> float:
+        """Return the largest number that a tensor is made of: of a mean, what was averaged."""
+        path = name.removesuffix(".mean")
+        if path == name:
+            return own
+        total = self._pairs.reference.get(f"{path.removesuffix('.LayerNorm')}.sum")
+        variance = self._pairs.reference.get(f"{path}.variance")
+        if total is None and variance is not None:
+            total = np.sqrt(np.abs(variance))
+        return own if total is None else max(own, float(np.nan_to_num(np.abs(total)).max()))
+
     def _text(self, a: npt.NDArray[Any], b: npt.NDArray[Any], places: BoolArray) -> str:
         """Say what a difference is beside large."""
         counts = np.broadcast_to(places, a.shape)
@@ -222,6 +244,15 @@ class _Comparison:
             return f"not finite: {faults[0]} values of the candidate, {faults[1]} of the reference"
         return ""
 
+    def _check_mask(self, name: str, axes: str, shape: tuple[int, ...], mask: BoolArray) -> None:
+        """Raise TraceError unless a mask is of the rows and tokens of a step."""
+        sizes = dict(zip(axes, shape, strict=True))
+        if (sizes.get("B", len(mask)), sizes.get("T", mask.shape[1])) != mask.shape:
+            raise TraceError(
+                f"{self._pairs.reference.label}: attention_mask has shape {mask.shape}, {name} "
+                f"has {shape}; they are not of one run."
+            )
+
     def _places(self, name: str, shape: tuple[int, ...]) -> BoolArray:
         """Return what counts of a tensor."""
         mask, axes = self._mask, axes_of(name)
@@ -229,12 +260,29 @@ class _Comparison:
             return _ALL
         if axes is not None and len(axes) == len(shape):
             chosen = "BTH" if axes[0] == "1" and shape[0] != 1 else axes
+            self._check_mask(name, chosen, shape, mask)
             return counted(chosen, mask)
         if shape[:2] != mask.shape:
             return _ALL
         # A name of the user's own, with a row for each token.
         rows: BoolArray = mask.reshape(*mask.shape, *(1,) * (len(shape) - 2))
         return rows
+
+
+def _mask_of(reference: Trace) -> BoolArray | None:
+    """Return the reference's mask, None where it has none; raise TraceError if it is no mask."""
+    mask = reference.get("attention_mask")
+    if mask is None:
+        return None
+    name = f"{reference.label}: attention_mask"
+    ids = reference.get("input_ids")
+    shape = mask.shape if ids is None else ids.shape
+    if len(shape) != 2:
+        raise TraceError(f"{name}: has shape {mask.shape}; (B, T) was expected.")
+    checked = as_mask(mask, (shape[0], shape[1]), name=name)
+    if not checked.any():
+        raise TraceError(f"{name}: is 0 everywhere; there is no token.")
+    return checked
 
 
 def _usual_dtype(trace: Trace) -> str:

@@ -53,7 +53,7 @@ class Difference:
     value, expected : float
         What stands there, and what should.
     largest : float
-        Largest absolute value of the reference.
+        Largest finite absolute value of the reference.
     faults : int
         How many values of the array are NaN or infinite.
     """
@@ -108,7 +108,7 @@ def difference(
         worst=tuple(int(i) for i in worst),
         value=float(a[worst]),
         expected=float(b[worst]),
-        largest=float(size.max()),
+        largest=float(np.where(np.isfinite(size), size, 0.0).max()),
         faults=int((~np.isfinite(a[counts])).sum()),
     )
 
@@ -168,7 +168,7 @@ def counted(axes: str, mask: BoolArray) -> BoolArray:
     if axes == "BATT":
         return mask[:, np.newaxis, :, np.newaxis]  # of queries: (B, 1, T, 1)
     if axes == "BH":
-        return mask[:, :1]
+        return np.logical_or.reduce(mask, axis=1, keepdims=True)
     rows = np.logical_or.reduce(mask, axis=0, keepdims=True) if axes[0] == "1" else mask
     return rows[:, :, np.newaxis]
 
@@ -181,8 +181,11 @@ def effective_dtype(array: npt.NDArray[Any], dtype: str) -> str:
     >>> effective_dtype(np.array([0.5, 0.25]), "float64")
     'float32'
     """
-    with np.errstate(over="ignore"):
-        if dtype == "float64" and bool((array == array.astype("f4")).all()):
+    with np.errstate(all="ignore"):
+        narrow = array.astype(np.float32)
+        # What float32 does not hold, a mask's least number or a NaN, says nothing.
+        held = np.isfinite(narrow)
+        if dtype == "float64" and held.any() and bool((array == narrow)[held].all()):
             return "float32"
     return dtype if dtype in EPSILONS else "float32"
 
@@ -201,6 +204,8 @@ def nmse(a: Array, b: Array) -> float:
     0.5
     """
     above, below = float(np.square(a - b).sum()), float(np.square(b).sum())
+    if not (math.isfinite(above) and math.isfinite(below)):
+        return 0.0 if np.array_equal(a, b) else math.inf
     return above / below if below else (0.0 if above == 0.0 else math.inf)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from numpy_bert.errors import TraceError
 from numpy_bert.files import quoted
 from numpy_bert.traces.names import INPUTS, is_weight, layers_in, place_of, same_step
@@ -19,29 +21,45 @@ _MOST_LISTED = 5
 
 
 class Pairs:
-    """Which arrays of two traces belong together."""
+    """Which arrays of two traces belong together.
+
+    Attributes
+    ----------
+    reference, candidate : Trace
+        The two.
+    names : list of str
+        The reference's, in the order of comparison: inputs, weights, steps.
+    """
 
     def __init__(self, reference: Trace, candidate: Trace) -> None:
         self.reference = reference
         self.candidate = candidate
         self._layers = layers_in([*reference.arrays, *candidate.arrays])
-        self._theirs = {
-            same_step(name, self._layers): array for name, array in candidate.arrays.items()
-        }
         found = list(reference.arrays)
         inputs = [name for name in INPUTS if name in found]
         weights = [name for name in found if is_weight(name)]
         steps = [name for name in found if name not in inputs and not is_weight(name)]
         self.names = [*inputs, *weights, *sorted(steps, key=place_of)]
-        if not any(self.of(name) is not None for name in self.names if name not in INPUTS):
+        self._check_twins()
+        self._theirs: dict[str, list[TraceArray]] = {}
+        for array in (*candidate.arrays.values(), *candidate.twins):
+            self._theirs.setdefault(same_step(array.step, self._layers), []).append(array)
+        if not any(self.of(name) for name in self.names if name not in INPUTS):
             raise TraceError(
                 f"{reference.label} and {candidate.label} have no tensor in common; name the "
                 "candidate's as the reference's are, or give a name map (--map)."
             )
 
-    def of(self, name: str) -> TraceArray | None:
-        """Return the candidate's array of a reference's name; another name of it will do."""
-        return self.candidate.arrays.get(name) or self._theirs.get(same_step(name, self._layers))
+    def of(self, name: str) -> list[TraceArray]:
+        """Return the candidate's arrays of a reference's name, the one that bears it first.
+
+        Another name of the same step will do where the reference has no array of that name. One
+        array may so stand for several names, but each is in at least one list.
+        """
+        group = self._theirs.get(same_step(name, self._layers), [])
+        own = [array for array in group if array.step == name]
+        others = [array for array in group if array.step not in self.reference.arrays]
+        return own + others if own or others else group[:1]
 
     def notes(self) -> list[str]:
         """Say what the traces claim to be made of, where it differs, and what is left over."""
@@ -51,13 +69,19 @@ class Pairs:
             if ours is not None and theirs is not None and ours != theirs:
                 notes.append(f"the two are said to be of different {what}.")
         known = {same_step(name, self._layers) for name in self.reference.arrays}
-        names = [
-            array.stored.name
-            for name, array in self.candidate.arrays.items()
-            if same_step(name, self._layers) not in known
-        ]
-        if names:
-            listed = ", ".join(quoted(name) for name in names[:_MOST_LISTED])
-            more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+        left = [a for step, group in self._theirs.items() if step not in known for a in group]
+        if left:
+            listed = ", ".join(quoted(array.stored.name) for array in left[:_MOST_LISTED])
+            more = f" and {len(left) - _MOST_LISTED} more" if len(left) > _MOST_LISTED else ""
             notes.append(f"in the candidate only, and not compared: {listed}{more}.")
         return notes
+
+    def _check_twins(self) -> None:
+        """Raise TraceError if the reference has two arrays for one step that differ."""
+        for twin in self.reference.twins:
+            first = self.reference.arrays[twin.step]
+            if not np.array_equal(twin.stored.load(), first.stored.load(), equal_nan=True):
+                raise TraceError(
+                    f"{self.reference.label}: {quoted(twin.stored.name)} and "
+                    f"{quoted(first.stored.name)} are both {quoted(twin.step)}, but differ."
+                )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from numpy_bert.comparison.differences import Difference
+from numpy_bert.files import quoted
 
 __all__ = ["Report", "StepReport", "Verdict", "measured"]
 
@@ -134,7 +135,7 @@ class Report:
             kind = "differs by" if guilty.own is None else "makes an error of"
             size = f" {kind} {error:.2g}, its budget is {guilty.budget:.2g}"
         reason = f": {guilty.text}" if guilty.text else ""
-        return f"The first to differ is {guilty.name}{size}{reason}{more}."
+        return f"The first to differ is {quoted(guilty.name)}{size}{reason}{more}."
 
 
 def measured(found: Difference) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from numpy_bert.arrays import place
 from numpy_bert.comparison.report import Report, StepReport
+from numpy_bert.files import quoted
 
 __all__ = ["as_text"]
 
@@ -47,7 +48,7 @@ def as_text(report: Report, *, verbose: bool = False) -> str:
     <BLANKLINE>
     The same: all 1 are within their budgets.
     """
-    lines = [f"{report.candidate} against {report.against}", ""]
+    lines = [f"{quoted(report.candidate)} against {quoted(report.against)}", ""]
     lines += _table(report.steps, verbose=verbose)
     lines += ["", *(line for note in report.notes for line in _wrapped(f"note: {note}"))]
     lines += _hidden(report.hidden, verbose=verbose)
@@ -97,6 +98,7 @@ def _block_of(name: str) -> str:
 
 def _shown(name: str) -> str:
     """Return a step's name under its block's heading; that of the block itself whole."""
+    name = quoted(name)
     block = _block_of(name)
     return f"  {name[len(block) + 1 :] or name}" if block else name
 

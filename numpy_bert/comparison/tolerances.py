@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -19,8 +20,10 @@ __all__ = ["CHECKS", "Judgement", "Tolerances"]
 
 Check = Literal["max", "mean", "ulp", "nmse", "cosine"]
 CHECKS: tuple[Check, ...] = ("max", "mean", "ulp", "nmse", "cosine")
-# Times epsilon times the largest number: what two right float32 ports of a BERT stay within.
-FACTOR = 32.0
+# Times epsilon times the largest number: what two right ports of a BERT stay within. Half
+# precision is added up in float32, so that its own epsilon counts a few times only.
+_FACTORS = {"float64": 32.0, "float32": 32.0, "float16": 8.0, "bfloat16": 8.0}
+_NUMBER = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 # What the other checks allow where nothing is said. The last two are loose: a LayerNorm with the
 # wrong epsilon passes them.
 _DEFAULTS = {"ulp": 4096.0, "nmse": 1e-11, "cosine": 1e-11}
@@ -45,8 +48,8 @@ class Tolerances:
     atol, rtol : sequence of str
         Numbers, each for every tensor or, as ``"embeddings.*:2e-6"``, for those whose name a glob
         fits; the last that fits counts. Of the two, the one that is not given is 0. With neither,
-        ``atol`` is 32 times the epsilon of the coarser dtype times the largest number of the
-        reference.
+        ``atol`` is 32 times the epsilon of the coarser dtype (8 times, if it is a half) times the
+        largest finite number of the reference.
     check : {"max", "mean", "ulp", "nmse", "cosine"}
         What is measured: every element's distance, their mean, the largest distance in units of
         the last place, squared distances over squared reference, one minus the cosine. `atol` is
@@ -82,6 +85,11 @@ class Tolerances:
             return None
         return atol or 0.0, rtol or 0.0
 
+    def unused(self, names: Sequence[str]) -> list[str]:
+        """Return the globs that fit none of these names."""
+        globs = dict.fromkeys(glob for glob, _ in (*self._atol, *self._rtol))
+        return [glob for glob in globs if not any(matches(name, [glob]) for name in names)]
+
     @np.errstate(all="ignore")
     def judge(
         self,
@@ -90,6 +98,7 @@ class Tolerances:
         arrays: tuple[npt.NDArray[Any], npt.NDArray[Any]],
         places: BoolArray,
         dtype: str,
+        scale: float,
     ) -> Judgement:
         """Say whether a difference is allowed.
 
@@ -105,6 +114,9 @@ class Tolerances:
             What counts, broadcastable to their shape.
         dtype : str
             The coarser of their dtypes.
+        scale : float
+            The largest finite number that the tensor is made of: the reference's own, but of a
+            mean that of what was averaged.
         """
         limits = self.limits(name)
         counts = np.broadcast_to(places, arrays[1].shape)
@@ -113,10 +125,10 @@ class Tolerances:
             limit = _DEFAULTS[self.check] if limits is None else limits[0]
             value = found.ulp if self.check == "ulp" else _WHOLE[self.check](a, b)
             return Judgement(value <= limit, limit, found.worst)
-        atol, rtol = limits or (FACTOR * EPSILONS[dtype] * found.largest, 0.0)
-        size = np.abs(arrays[1])
+        size = np.where(np.isfinite(arrays[1]), np.abs(arrays[1]), 0.0)
+        atol, rtol = limits or (_FACTORS[dtype] * EPSILONS[dtype] * scale, 0.0)
         if self.check == "mean":
-            budget = atol + rtol * float(np.abs(b).mean())
+            budget = atol + rtol * float(size[counts].mean())
             mean = float(np.where(a == b, 0.0, np.abs(a - b)).mean())
             return Judgement(mean <= budget, budget, found.worst)
         over = np.abs(arrays[0] - arrays[1]) - (atol + rtol * size)
@@ -130,12 +142,9 @@ class Tolerances:
 
 def _rule(text: str, name: str) -> tuple[str, float]:
     """Read a number, with the glob that it is for."""
-    glob, _, digits = text.rpartition(":")
-    try:
-        value = float(digits)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0.0) or "_" in digits:
+    glob, colon, digits = text.rpartition(":")
+    value = float(digits) if _NUMBER.fullmatch(digits) else math.nan
+    if not math.isfinite(value) or (colon and not glob):
         raise InputError(
             f"{name}: {quoted(text)}; a number from 0 was expected, as 1e-5, or a glob and a "
             "number, as embeddings.*:2e-6."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_bert import __version__
-from numpy_bert.errors import OutputError
+from numpy_bert.errors import NumpyBertError, OutputError
 from numpy_bert.files import write_atomically
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.model.bert import BertModel
@@ -68,54 +70,71 @@ def write_golden(
     Raises
     ------
     OutputError
-        If the folder holds something.
+        If the folder holds something, or the disk is full; nothing has changed then.
     """
-    _make(folder)
+    _check_free(folder)
     chosen = ["--names", *names] if names else []
     command = shlex.join(["numpy-bert", "golden", name, *chosen, "-o", folder.name])
-    entries, written = [], []
-    for case in _cases(model, tokenizer):
-        path = folder / f"{case.name}.safetensors"
-        recorder.record(
-            path,
-            case.inputs,
-            names=names,
-            texts=case.texts or None,
-            pair=case.pair,
-            more={"command": command},
-        )
-        entries.append(
-            {
-                "file": path.name,
-                "what": case.what,
-                "texts": list(case.texts),
-                "shape": list(case.inputs.input_ids.shape),
-                "sha256": sha256(path),
-            }
-        )
-        written.append(path)
-    manifest = {
-        "command": command,
-        "model": name,
-        "numpy_bert": __version__,
-        "verify": f"numpy-bert verify YOUR_TRACE --model {shlex.quote(name)}",
-        "compare": f"numpy-bert compare {written[0].name} YOUR_TRACE",
-        "cases": entries,
-    }
-    path = folder / MANIFEST
-    write_atomically(path, (json.dumps(manifest, indent=2) + "\n").encode("utf-8"))
-    return [*written, path]
-
-
-def _make(folder: Path) -> None:
-    """Make the folder; raise OutputError unless it is empty then."""
+    cases = _cases(model, tokenizer)
+    recorder.tensors(cases[0].inputs, names)  # a name that fits nothing is told before
+    temporary = folder.with_name(f".{folder.name[:40]}.{os.urandom(8).hex()}.tmp")
     try:
-        folder.mkdir(exist_ok=True)
-        filled = any(folder.iterdir())
+        temporary.mkdir()
+        entries = [_write(temporary, case, recorder, names, command) for case in cases]
+        manifest = {
+            "command": command,
+            "model": name,
+            "numpy_bert": __version__,
+            "verify": f"numpy-bert verify YOUR_TRACE --model {shlex.quote(name)}",
+            "compare": f"numpy-bert compare {entries[0]['file']} YOUR_TRACE",
+            "cases": entries,
+        }
+        data = (json.dumps(manifest, indent=2) + "\n").encode("utf-8")
+        write_atomically(temporary / MANIFEST, data)
+        temporary.replace(folder)  # an empty folder of that name goes
+    except NumpyBertError:  # some are an OSError too
+        raise
     except OSError as failure:
-        raise OutputError(f"{folder}: cannot be made ({failure.strerror}).") from None
-    if filled:
-        raise OutputError(f"{folder}: holds files already; name a new folder.")
+        raise OutputError(
+            f"{folder}: could not be written ({failure.strerror}); nothing changed."
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return [*(folder / str(entry["file"]) for entry in entries), folder / MANIFEST]
+
+
+def _check_free(folder: Path) -> None:
+    """Raise OutputError unless the folder is not there, or empty."""
+    try:
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+        stands = folder.exists() or folder.is_symlink()
+    except OSError as failure:
+        raise OutputError(f"{folder}: cannot be looked at ({failure.strerror}).") from None
+    if stands:
+        raise OutputError(f"{folder}: holds files already, or is none; name a new folder.")
+
+
+def _write(
+    folder: Path, case: _Case, recorder: Recorder, names: Sequence[str] | None, command: str
+) -> dict[str, Any]:
+    """Write the trace of one case, and return what the manifest says of it."""
+    path = folder / f"{case.name}.safetensors"
+    recorder.record(
+        path,
+        case.inputs,
+        names=names,
+        texts=case.texts or None,
+        pair=case.pair,
+        more={"command": command},
+    )
+    return {
+        "file": path.name,
+        "what": case.what,
+        "texts": list(case.texts),
+        "shape": list(case.inputs.input_ids.shape),
+        "sha256": sha256(path),
+    }
 
 
 def _cases(model: BertModel, tokenizer: BertTokenizer) -> list[_Case]:

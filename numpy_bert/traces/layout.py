@@ -84,7 +84,8 @@ def arranged(array: npt.NDArray[Any], axes: str, wanted: str, name: str) -> npt.
     if apart == wanted:
         return array
     heads = apart.index("A")
-    return array.reshape(*array.shape[:heads], -1, *array.shape[heads + 2 :])
+    merged = array.shape[heads] * array.shape[heads + 1]
+    return array.reshape(*array.shape[:heads], merged, *array.shape[heads + 2 :])
 
 
 def _place(axes: str, letter: str, number: int) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "NameMap",
     "Named",
     "axes_of",
+    "checked_rule",
     "is_weight",
     "layers_in",
     "matches",
@@ -106,7 +107,7 @@ class NameMap:
     """
 
     def __init__(self, rules: Mapping[str, Rule | None] | None = None) -> None:
-        self._own = [_compiled(name, rule) for name, rule in (rules or {}).items()]
+        self._own = [_compiled(*checked_rule(name, rule)) for name, rule in (rules or {}).items()]
 
     def __call__(self, name: str) -> Named:
         """Return what a name stands for; a name that no rule fits stands for itself."""
@@ -129,24 +130,32 @@ def read_map(path: Path) -> dict[str, Rule | None]:
     TraceError
         Naming the file and the rule.
     """
-    rules: dict[str, Rule | None] = {}
-    for name, rule in read_json(path, error=TraceError).items():
-        if rule is None:
-            rules[name] = None
-            continue
-        step, axes = rule if isinstance(rule, list) and len(rule) == 2 else (rule, None)
-        if not isinstance(step, str) or (axes is not None and not _is_axes(axes)):
-            raise TraceError(
-                f"{path}: {quoted(name)} is {quoted(rule)}; the name of a step was expected, or "
-                '["name of a step", "BTAD"] with the letters of the array\'s axes, or null.'
-            )
-        if step.count("*") > name.count("*"):
-            raise TraceError(
-                f"{path}: {quoted(step)} has more * than {quoted(name)}; each stands for what the "
-                "one of its place stood for."
-            )
-        rules[name] = step if axes is None else (step, axes)
-    return rules
+    try:
+        return dict(checked_rule(*item) for item in read_json(path, error=TraceError).items())
+    except TraceError as failure:
+        where = str(path)
+        message = str(failure)
+        raise TraceError(message if message.startswith(where) else f"{where}: {message}") from None
+
+
+def checked_rule(name: str, rule: object) -> tuple[str, Rule | None]:
+    """Return a rule of a name map; raise TraceError if it is none."""
+    if rule is None:
+        return name, None
+    step, axes = rule if isinstance(rule, (list, tuple)) and len(rule) == 2 else (rule, None)
+    if not isinstance(step, str) or not step or not (axes is None or _is_axes(axes)):
+        raise TraceError(
+            f"{quoted(name)} is {quoted(rule)}; the name of a step was expected, or "
+            '["name of a step", "BTAD"] with the letters of the array\'s axes, or null.'
+        )
+    if step.count("*") > name.count("*"):
+        raise TraceError(
+            f"{quoted(step)} has more * than {quoted(name)}; each stands for what the one of its "
+            "place stood for."
+        )
+    if step in INPUTS and axes is not None:
+        raise TraceError(f"{quoted(name)}: {step} is (B, T) and has no other axes.")
+    return name, step if axes is None else (step, str(axes))
 
 
 def same_step(name: str, layers: int) -> str:

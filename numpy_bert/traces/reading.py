@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import as_array
-from numpy_bert.errors import IntegrityError, TraceError
+from numpy_bert.errors import IntegrityError, NumpyBertError, TraceError
 from numpy_bert.files import file_size, permissions, quoted
 from numpy_bert.traces.names import INPUTS, Named, NameMap
 from numpy_bert.traces.stored_arrays import (
@@ -24,6 +24,9 @@ from numpy_bert.traces.stored_arrays import (
 from numpy_bert.traces.writing import CHECKSUM, CONTRACT, checksum_of
 
 __all__ = ["Trace", "TraceArray", "as_trace", "open_trace"]
+
+# A module's path has some 60; rules of names take time that grows with the length.
+_LONGEST_NAME = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,17 @@ class Trace:
         found = self.arrays.get(name)
         return None if found is None else found.stored.load()
 
-    def listed(self, member: str) -> list[str]:
-        """Return a member of the metadata that is a list of strings; empty where it is none."""
+    def listed(self, member: str) -> list[str] | None:
+        """Return a member of the metadata that is a list of strings; None where it is none.
+
+        A trace that does not have it has an empty one.
+        """
         try:
             value = json.loads(self.metadata.get(member, "[]"))
         except (ValueError, RecursionError):
-            return []
+            return None
         good = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        return value if good else []
+        return value if good else None
 
 
 @permissions(TraceError)
@@ -105,23 +111,30 @@ def open_trace(path: str | Path, names: NameMap | None = None) -> Trace:
     """
     path = Path(path)
     metadata: dict[str, str] = {}
-    if path.is_dir():
-        stored = read_folder(path)
-    else:
-        file_size(path, error=TraceError)
-        with path.open("rb") as file:
-            start = file.read(8)
-        if start.startswith(b"PK"):
-            stored = read_npz(path)
-        elif start.startswith(b"\x93NUMPY"):
-            raise TraceError(f"{path}: is a single npy file; name the folder that it is in.")
+    try:
+        if path.is_dir():
+            stored = read_folder(path)
         else:
-            stored, metadata = read_safetensors(path)
-            _check_sum(path, metadata)
+            file_size(path, error=TraceError)
+            with path.open("rb") as file:
+                start = file.read(8)
+            if start.startswith(b"PK"):
+                stored = read_npz(path)
+            elif start.startswith(b"\x93NUMPY"):
+                raise TraceError(f"{path}: is a single npy file; name the folder that it is in.")
+            else:
+                stored, metadata = read_safetensors(path)
+                _check_sum(path, metadata)
+    except NumpyBertError:
+        raise
+    except OSError as failure:
+        raise TraceError(f"{quoted(path)}: cannot be read ({failure.strerror}).") from None
     return _named(str(path), stored, metadata, names or NameMap())
 
 
-def as_trace(arrays: Mapping[str, Any], names: NameMap | None = None) -> Trace:
+def as_trace(
+    arrays: Mapping[str, Any], names: NameMap | None = None, *, label: str = "the candidate"
+) -> Trace:
     """Return arrays that are in memory as a trace.
 
     Anything that NumPy takes for an array will do: torch's and JAX's arrays too.
@@ -131,17 +144,24 @@ def as_trace(arrays: Mapping[str, Any], names: NameMap | None = None) -> Trace:
     >>> as_trace({"bert.embeddings": np.zeros((1, 3, 4))}).arrays["embeddings"].stored.shape
     (1, 3, 4)
     """
-    stored = []
-    for name, value in arrays.items():
-        array = as_array(value, str(name))
-        if array.dtype.name == "bfloat16":  # of ml_dtypes, which JAX uses
-            array = array.astype(np.float32)
-            stored.append(StoredArray(str(name), "bfloat16", array.shape, lambda a=array: a))  # type: ignore[misc]
-            continue
-        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-            raise TraceError(f"{quoted(name)}: dtype {array.dtype}; plain numbers were expected.")
-        stored.append(StoredArray(str(name), array.dtype.name, array.shape, lambda a=array: a))  # type: ignore[misc]
-    return _named("the candidate", stored, {}, names or NameMap())
+    stored = [_in_memory(str(name), value, label) for name, value in arrays.items()]
+    return _named(label, stored, {}, names or NameMap())
+
+
+def _in_memory(name: str, value: Any, label: str) -> StoredArray:
+    """Return a value as an array, bfloat16 as float32."""
+    where = f"{label}: {quoted(name)}"
+    is_bfloat16 = str(getattr(value, "dtype", "")).endswith("bfloat16")
+    if hasattr(value, "detach"):  # a tensor of torch
+        value = value.detach().cpu()
+        value = value.float() if is_bfloat16 else value
+    array = as_array(value, where)
+    if is_bfloat16:
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise TraceError(f"{where}: dtype {array.dtype}; plain numbers were expected.")
+    dtype = "bfloat16" if is_bfloat16 else array.dtype.name
+    return StoredArray(name, dtype, array.shape, lambda: array)
 
 
 def _named(
@@ -151,11 +171,21 @@ def _named(
     arrays: dict[str, TraceArray] = {}
     twins = []
     for array in stored:
+        if len(array.name) > _LONGEST_NAME:
+            raise TraceError(
+                f"{label}: a name has {len(array.name):,} characters; at most "
+                f"{_LONGEST_NAME} are read."
+            )
         named = Named(array.name) if array.name in INPUTS else names(array.name)
         if not named.step:
             continue
         found = TraceArray(array, named.step, named.axes)
         other = arrays.get(named.step)
+        if other is not None and named.step in INPUTS:
+            raise TraceError(
+                f"{label}: {quoted(other.stored.name)} and {quoted(array.name)} are both "
+                f"{named.step}; keep one of them."
+            )
         if other is not None and array.name == named.step:
             twins.append(other)
             arrays[named.step] = found
@@ -168,8 +198,8 @@ def _named(
 
 def _check_sum(path: Path, metadata: Mapping[str, str]) -> None:
     """Raise IntegrityError if a trace is no longer what its own checksum was made of."""
-    contract, stated = metadata.get("contract", ""), metadata.get(CHECKSUM)
-    if not contract.startswith(CONTRACT.partition("/")[0]) or stated is None:
+    contract, stated = metadata.get("contract", ""), metadata.get(CHECKSUM, "")
+    if not contract.startswith(CONTRACT.partition("/")[0]):
         return  # made elsewhere
     if contract != CONTRACT:
         raise TraceError(f"{path}: its contract is {quoted(contract)}; {CONTRACT} is read.")

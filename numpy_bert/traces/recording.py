@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import widen
 from numpy_bert.errors import TraceError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import file_size, quoted, read_json
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import open_checkpoint
 from numpy_bert.loading.hub import find
@@ -157,10 +158,23 @@ def read_ids(path: Path, model: BertModel) -> Inputs:
     TraceError, InputError
         Naming the file and what is wrong with it.
     """
-    if path.suffix != ".json":
+    with _reading(path), path.open("rb") as file:
+        is_json = file.read(64).lstrip()[:1] in (b"{", b"[", b"")
+    if not is_json:
         return read_inputs(open_trace(path), model.parameters, positions_given=True)
     members = read_json(path, error=TraceError, limit=_LARGEST_IDS)
-    given = {name: members[name] for name in INPUTS if name in members}
-    if "input_ids" not in given:
-        raise TraceError(f'{path}: has no member "input_ids"; a list of rows of ids was expected.')
-    return inputs_of(given, model)
+    other = sorted(members.keys() - set(INPUTS))
+    if other or "input_ids" not in members:
+        what = f"a member {quoted(other[0])}" if other else "no input_ids"
+        raise TraceError(f"{path}: has {what}; there are {', '.join(INPUTS)}.")
+    return read_inputs(as_trace(members, label=str(path)), model.parameters, positions_given=True)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn a file that cannot be read into a TraceError."""
+    file_size(path, error=TraceError)
+    try:
+        yield
+    except OSError as failure:
+        raise TraceError(f"{path}: cannot be read ({failure.strerror}).") from None

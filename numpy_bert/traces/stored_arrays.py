@@ -31,6 +31,26 @@ __all__ = ["StoredArray", "read_folder", "read_npz", "read_safetensors"]
 _LONGEST_HEADER = 1 << 16
 _MOST_ARRAYS = 100_000
 _MOST_AXES = 64
+_LARGEST = 1 << 59
+# What zipfile, and NumPy's reader of headers, raise at damaged bytes.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,  # names that are no UTF-8
+)
+_NO_HEADER = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    TokenError,
+)
 # Zeros shrink to a thousandth; numbers that were computed do not.
 _LARGEST_RATIO = 200
 _SMALL = 1 << 26
@@ -111,7 +131,9 @@ def read_npz(path: Path) -> list[StoredArray]:
             if len(set(names)) != len(names):
                 raise TraceError(f"{path}: {quoted(min(twice, default='a name'))} stands twice.")
             return [_of_member(path, archive, member, size) for member in members]
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as failure:
+    except _BROKEN as failure:
+        if isinstance(failure, TraceError):
+            raise
         raise TraceError(f"{path}: is no npz file that can be read ({quoted(failure)}).") from None
 
 
@@ -160,6 +182,8 @@ def _of_member(
         raise TraceError(f"{where}: is no .npy file; an npz holds nothing else.")
     if member.flag_bits & 1:
         raise TraceError(f"{where}: is encrypted.")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise TraceError(f"{where}: is compressed in a way that NumPy does not write.")
     if member.compress_size > size:
         raise TraceError(f"{where}: claims {member.compress_size:,} bytes, the file has {size:,}.")
     expands = member.file_size > _LARGEST_RATIO * max(member.compress_size, 1)
@@ -176,7 +200,7 @@ def _of_member(
         try:
             with zipfile.ZipFile(path) as again, again.open(member) as file:
                 data = file.read(member.file_size + 1)[start:]
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as failure:
+        except _BROKEN as failure:
             raise TraceError(f"{where}: cannot be read ({quoted(failure)}).") from None
         return _numbers(data, dtype, shape, order, where)
 
@@ -216,18 +240,20 @@ def _read_header(file: BinaryIO, where: str) -> tuple[np.dtype[Any], tuple[int, 
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(start)
         else:
             raise TraceError(f"{where}: is an npy file of version {version}; 1.0 and 2.0 are read.")
-    except (ValueError, TypeError, SyntaxError, RecursionError, TokenError) as failure:
+    except _NO_HEADER as failure:
         if isinstance(failure, TraceError):
             raise
         raise TraceError(f"{where}: is no npy file ({quoted(failure)}).") from None
     if dtype.hasobject:
         raise TraceError(f"{where}: holds Python objects, which are pickles; they are refused.")
-    if dtype.kind not in "fiub" and dtype.str[1:] != "V2":
+    is_bfloat16 = dtype.str[1:] == "V2" and dtype.fields is None and dtype.subdtype is None
+    if dtype.kind not in "fiub" and not is_bfloat16:
         raise TraceError(f"{where}: has dtype {quoted(dtype)}; plain numbers were expected.")
     if dtype.kind == "f" and dtype.itemsize not in (2, 4, 8):
         raise TraceError(f"{where}: has dtype {quoted(dtype)}; float16 to float64 are read.")
-    if len(shape) > _MOST_AXES or any(n < 0 for n in shape):
-        raise TraceError(f"{where}: has shape {quoted(shape)}, which no array can have.")
+    good = len(shape) <= _MOST_AXES and all(type(n) is int and 0 <= n <= _LARGEST for n in shape)
+    if not good or math.prod(n or 1 for n in shape) > _LARGEST:
+        raise TraceError(f"{where}: has a shape that no array can have.")
     return dtype, shape, "F" if fortran else "C", start.tell()
 
 
@@ -251,6 +277,8 @@ def _numbers(
         array = widen(np.frombuffer(data, "<u2"), np.float32)
     else:
         flat = np.frombuffer(data, dtype)
+        if dtype.kind == "b" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
+            raise TraceError(f"{where}: its booleans hold numbers other than 0 and 1.")
         array = flat.astype(dtype.newbyteorder("="), copy=False)
     return array.reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
 

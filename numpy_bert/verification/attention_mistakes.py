@@ -65,7 +65,8 @@ def _in_mask(step: Step) -> Iterator[Mistake]:
     """Yield what is done to the scores of padding in place of masking them."""
     mask = step.arguments["mask"]
     yield changed(step, Cause("mask_missing", "the mask is left out"), mask=np.ones_like(mask))
-    yield changed(step, Cause("mask_inverted", "the mask is inverted"), mask=~mask)
+    if not mask.all():  # inverted it would hide every key, which is not told from no scores
+        yield changed(step, Cause("mask_inverted", "the mask is inverted"), mask=~mask)
     keys = mask[:, np.newaxis, np.newaxis, :]
     later = np.tril(np.ones((mask.shape[1],) * 2, np.bool_)) & keys
     ways: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (

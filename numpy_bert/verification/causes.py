@@ -3,68 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.arrays import Array
 from numpy_bert.comparison.differences import rms
 from numpy_bert.progress import progress
-from numpy_bert.verification.budgets import budget
+from numpy_bert.verification.case import Case
 from numpy_bert.verification.dense_mistakes import to_bfloat16
+from numpy_bert.verification.dropout_mistakes import dropout_in
 from numpy_bert.verification.functions import same
 from numpy_bert.verification.mistake import Cause, Setting
 from numpy_bert.verification.mistakes import mistakes_in
 from numpy_bert.verification.segments import Segment
 from numpy_bert.verification.steps import Step
 
-__all__ = ["Case", "Diagnosis", "Variant", "diagnose", "refined", "variants"]
+__all__ = ["Diagnosis", "Variant", "diagnose", "refined", "variants"]
 
 # A mistake must leave so much less of the error than no mistake, and than any other one does.
 _BETTER = 2.0
+# In half precision many activations look like one another.
+_MUCH_BETTER = 8.0
 _LAYER = re.compile(r"layer\.\d+")
 # What is left of the error is rounding, be it in numbers that the mistake has made huge.
 _NOTHING = 1e-4
-
-
-class Case(NamedTuple):
-    """A step that differs: the candidate's array, and what it should be made of.
-
-    Attributes
-    ----------
-    segment : Segment
-        From the nearest steps that the candidate holds.
-    arrays : mapping of str to ndarray
-        The candidate's own, of those steps.
-    found, expected : ndarray
-        The candidate's result, and the float64 one of its own inputs.
-    places : ndarray of bool
-        What counts.
-    dtype : str
-        What the candidate computes in.
-    view : callable
-        What was done to both results before they were compared.
-    """
-
-    segment: Segment
-    arrays: Mapping[str, npt.NDArray[Any]]
-    found: Array
-    expected: Array
-    places: BoolArray
-    dtype: str
-    view: Callable[[Array], Array] = lambda array: array
-
-    def run(self, others: Mapping[str, Step]) -> Array:
-        """Run the segment with other steps in it."""
-        result = self.view(self.segment.run(self.arrays, np.float64, others))
-        return np.broadcast_to(result, self.found.shape)  # the same positions for every row
-
-    def budget(self, result: Array, others: Mapping[str, Step]) -> float:
-        """Return what rounding explains of such a result."""
-        return budget(self.segment, self.arrays, result, self.places, self.dtype, others, self.view)
 
 
 class Variant(NamedTuple):
@@ -120,7 +85,10 @@ def diagnose(case: Case, setting: Setting, named: Collection[Cause] = ()) -> Dia
             fits = _fits(case, tried, found)
             if fits:
                 return _best(fits)
-        fits = _dropout_fits(case, found) or _rounding_fits(case, found)
+        dropped = dropout_in(case)
+        if dropped is not None:
+            return Diagnosis(*dropped)
+        fits = _rounding_fits(case, found)
     return _best(fits) if fits else Diagnosis(None, "no known mistake gives these numbers")
 
 
@@ -198,10 +166,15 @@ def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit
         return None
     rest = found - _counts(case, result)
     error, left = float(np.abs(rest).max()), rms(rest)
-    if not left * _BETTER <= unexplained:  # nor is it NaN
+    better = _BETTER if case.dtype in ("float32", "float64") else _MUCH_BETTER
+    if not left * better <= unexplained:  # nor is it NaN
         return None
     # The mistake may make larger numbers, so it has a budget of its own.
     if left > _NOTHING * unexplained and error > case.budget(result, variant.steps):
+        return None
+    # What rounding hides cannot have been what was seen.
+    effect = float(np.abs(_counts(case, result) - _counts(case, case.expected)).max())
+    if effect <= _budget_of(case):
         return None
     return _Fit(variant.cause, variant.where, error, left, _counts(case, result))
 
@@ -232,32 +205,6 @@ def _of_faults(case: Case) -> Diagnosis:
     return Diagnosis(None, "not finite: an overflow, or a NaN in its input")
 
 
-def _dropout_fits(case: Case, found: Array) -> list[_Fit]:
-    """Try whether dropout was left on: the mask is read off the candidate, element by element."""
-    fits = []
-    for number, step in enumerate(case.segment.steps):
-        after = case.segment.steps[number + 1 :]
-        p = step.arguments.get("p", 0.0)
-        if step.kind != "dropout" or not p or any(s.kind not in _PER_ELEMENT for s in after):
-            continue
-        low = _counts(case, _with(case, step, lambda x: x * 0.0))
-        for cause, scale in (
-            (Cause("dropout_on", f"dropout is on (p = {p:g})"), 1.0 / (1.0 - p)),
-            (Cause("dropout_unscaled", f"dropout is on (p = {p:g}), without its scale"), 1.0),
-        ):
-            high = _counts(case, _with(case, step, lambda x, scale=scale: x * scale))
-            dropped = np.abs(found - low) < np.abs(found - high)
-            result = np.where(dropped, low, high)
-            telling = low != high
-            share = float(dropped[telling].mean()) if telling.any() else 0.0
-            rest = found - result
-            error = float(np.abs(rest).max())
-            allowed = _budget_of(case)
-            if 0.3 * p < share < min(3.0 * p, 0.9) and error <= scale * allowed:
-                fits.append(_Fit(cause, "", error, rms(rest), result))
-    return fits
-
-
 def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
     """Try whether the right result was computed in half precision and widened."""
     if case.dtype not in ("float32", "float64"):
@@ -276,13 +223,5 @@ def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
     return fits[:1]
 
 
-def _with(case: Case, step: Step, function: Any) -> Array:
-    """Run a case with another function in one step."""
-    return case.run({step.name: replace(step, function=lambda x, **_: function(x))})
-
-
 def _budget_of(case: Case) -> float:
     return case.budget(case.expected, {})
-
-
-_PER_ELEMENT = ("same", "residual")

@@ -16,7 +16,7 @@ from numpy_bert.verification.steps import Step
 __all__ = ["in_norm", "in_residual"]
 
 # What other models and libraries use.
-_EPSILONS = (1e-5, 1e-12, 1e-6, 1e-3, 1e-7, 1e-8, 0.0)
+_EPSILONS = (1e-5, 1e-12, 1e-6, 1e-3, 1e-7, 1e-8, 2e-5, 2e-6, 0.0)
 _PRE = "pre_layer_norm"
 _BESSEL = "the variance is Bessel-corrected, divided by H - 1"
 

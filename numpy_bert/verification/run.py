@@ -20,7 +20,8 @@ from numpy_bert.errors import TraceError
 from numpy_bert.model.bert import BertModel
 from numpy_bert.traces.layout import sizes_of
 from numpy_bert.traces.reading import Trace, TraceArray
-from numpy_bert.verification.causes import Case, diagnose, refined
+from numpy_bert.verification.case import Case
+from numpy_bert.verification.causes import diagnose, refined
 from numpy_bert.verification.held import Held
 from numpy_bert.verification.mistake import Cause, Setting
 from numpy_bert.verification.segments import segment_of
@@ -48,10 +49,13 @@ class Run:
         self._setting = setting
         self._held = Held(candidate, setting.steps, sizes)
         self._reference = None if reference is None else Held(reference, setting.steps, sizes)
+        if reference is not None:
+            _check_reference(reference, setting)
         self._mask = np.ones_like(inputs.attention_mask) if all_positions else inputs.attention_mask
         self.visibility = Visibility(setting)
         self.looks_for_hidden = True
         self._nearer = [0, 0]
+        self._shared = 0
         self._named: list[Cause] = []
         if not len(self._held) and not self._held.faults:
             raise TraceError(
@@ -86,7 +90,8 @@ class Run:
         """Say which of candidate and reference is nearer to float64."""
         ours, theirs = self._nearer
         if not ours + theirs:
-            return []
+            why = "are as near" if self._shared else "have no step in common"
+            return [] if self._reference is None else [f"candidate and reference {why}."]
         who = "the candidate" if ours >= theirs else "the reference"
         return [
             f"{who} is the nearer to float64: the candidate at {ours} steps, the reference at "
@@ -145,7 +150,7 @@ class Run:
             view(raw),
             np.broadcast_to(expected, raw.shape),
             self._places(step, raw),
-            effective_dtype(raw, dtype),
+            effective_dtype(raw[np.broadcast_to(self._places(step, raw), raw.shape)], dtype),
             view,
         )
 
@@ -166,7 +171,11 @@ class Run:
         """Measure the reference, and count who is nearer."""
         if self._reference is None or step.name not in self._reference:
             return None
-        other = np.broadcast_to(case.view(self._reference[step.name]), truth.shape)
+        other = case.view(self._reference[step.name])
+        if other.shape != truth.shape and len(other) != 1:
+            other = other[:1]  # positions in every row, where the candidate has them once
+        other = np.broadcast_to(other, truth.shape)
+        self._shared += 1
         distance = difference(other, truth, case.places, "float32").max_abs
         if distance != own:
             self._nearer[own > distance] += 1
@@ -204,3 +213,14 @@ class Run:
             inherited=row.max_abs,
             text=text,
         )
+
+
+def _check_reference(reference: Trace, setting: Setting) -> None:
+    """Raise TraceError unless a reference is of the candidate's own ids."""
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        found = reference.get(name)
+        expected = getattr(setting.inputs, name)
+        if name == "input_ids" and found is None:
+            raise TraceError(f"{reference.label}: holds no input_ids, so it may be of others.")
+        if found is not None and not np.array_equal(found, expected):
+            raise TraceError(f"{reference.label}: its {name} are not the candidate's.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,16 +41,21 @@ class Segment(NamedTuple):
         arrays: Mapping[str, npt.NDArray[Any]],
         dtype: npt.DTypeLike = np.float64,
         others: Mapping[str, Step] = _NONE,
+        after: Callable[[Step, list[Array], Array], Array] | None = None,
     ) -> Array:
         """Compute the last step from `arrays`, those of `inputs`.
 
-        `others` are steps that stand in the place of the segment's own, by name.
+        `others` are steps that stand in the place of the segment's own, by name; `after` gets each
+        step, its inputs and its output, and returns what is to stand for the output.
         """
         values = dict(arrays)
         chosen = [others.get(step.name, step) for step in self.steps]
         uses = Counter(name for step in chosen for name in step.inputs)
         for step in chosen:
-            values[step.name] = step.run(values, dtype)
+            output = step.run(values, dtype)
+            if after is not None:
+                output = after(step, [values[name] for name in step.inputs], output)
+            values[step.name] = output
             for name in step.inputs:
                 uses[name] -= 1
                 if not uses[name]:

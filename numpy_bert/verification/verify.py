@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy_bert.errors import TraceError
 from numpy_bert.files import quoted
 from numpy_bert.loading.keys import near_miss
 from numpy_bert.model.bert import BertModel
+from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import progress
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.inputs import read_inputs
-from numpy_bert.traces.names import INPUTS, is_weight, matches
+from numpy_bert.traces.names import INPUTS, matches
 from numpy_bert.traces.reading import Trace
 from numpy_bert.verification.ids import compare_positions, compare_texts
 from numpy_bert.verification.mistake import Setting
@@ -34,6 +35,7 @@ def verify(
     *,
     tokenizer: BertTokenizer | None = None,
     texts: Sequence[str] | None = None,
+    pair: bool = False,
     reference: Trace | None = None,
     allow: Sequence[str] = (),
     all_positions: bool = False,
@@ -56,6 +58,8 @@ def verify(
     tokenizer, texts : optional
         The model's tokenizer, and what the ids were made of, by default as the trace says: then
         the ids are verified too.
+    pair : bool
+        Whether `texts` are the two of one row.
     reference : Trace, optional
         A second trace of the same ids, of which is told how far it is from float64.
     allow : sequence of str
@@ -101,7 +105,7 @@ def verify(
     run = Run(candidate, model, setting, reference, all_positions=all_positions)
     run.looks_for_hidden = look_for_hidden
     rows = [
-        *_input_rows(candidate, setting, tokenizer, texts),
+        *_input_rows(candidate, setting, tokenizer, texts, pair=pair),
         *compare_with_model(candidate, model.parameters),
     ]
     with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as report:
@@ -116,11 +120,13 @@ def verify(
         else row
         for row in rows
     ]
+    if not any(row.verdict != "allowed" for row in allowed if row.name in setting.steps):
+        raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
     return Report(
         candidate=candidate.label,
         against=", ".join(model.loading_info.files),
         steps=allowed,
-        notes=[*_notes(candidate, setting), *run.notes()],
+        notes=[*_notes(candidate, setting, dict(arrays_of(model.parameters))), *run.notes()],
         hidden=run.visibility.hidden(),
     )
 
@@ -130,30 +136,32 @@ def _input_rows(
     setting: Setting,
     tokenizer: BertTokenizer | None,
     texts: Sequence[str] | None,
+    *,
+    pair: bool,
 ) -> Iterator[StepReport]:
     """Yield what is to be said of the ids."""
-    inputs = setting.inputs
-    stated = candidate.listed("text")
-    chosen = list(texts) if texts is not None else stated
-    if tokenizer is not None and chosen:
-        pair = candidate.metadata.get("pair") == "true" and texts is None
-        yield compare_texts(inputs, chosen, tokenizer, pair=pair)
-    positions = compare_positions(candidate, inputs)
+    if texts is None:
+        texts, pair = candidate.listed("text"), candidate.metadata.get("pair") == "true"
+    if tokenizer is not None and texts:
+        yield compare_texts(setting.inputs, texts, tokenizer, pair=pair)
+    positions = compare_positions(candidate, setting.inputs)
     if positions is not None:
         yield positions
 
 
-def _notes(candidate: Trace, setting: Setting) -> list[str]:
+def _notes(candidate: Trace, setting: Setting, weights: Iterable[str]) -> list[str]:
     """Say what was assumed, and what of the trace was passed over."""
     notes = []
     for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
         if name not in candidate.arrays:
             notes.append(f"the candidate holds no {name}; it was taken as all {value}.")
-    known = {*INPUTS, *setting.steps}
-    other = [a.stored.name for a in candidate.arrays.values() if a.step not in known]
-    other = [name for name in other if not is_weight(name) and not name.endswith(".keep")]
+    if candidate.listed("text") is None:
+        notes.append("the metadata's text is no list of strings; the ids were not held to it.")
+    known = {*INPUTS, *setting.steps, *weights}
+    arrays = (*candidate.arrays.values(), *candidate.twins)
+    other = [array.stored.name for array in arrays if array.step not in known]
     if other:
-        twin = near_miss(other[0], list(setting.steps))
+        twin = near_miss(other[0], [*setting.steps, *weights])
         hint = f" (did you mean {twin}?)" if twin else ""
         names = ", ".join(quoted(name) for name in other[:_MOST_LISTED])
         more = f" and {len(other) - _MOST_LISTED} more" if len(other) > _MOST_LISTED else ""

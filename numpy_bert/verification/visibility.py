@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_bert.verification.causes import Case, variants
+from numpy_bert.verification.case import Case
+from numpy_bert.verification.causes import variants
 from numpy_bert.verification.mistake import Cause, Setting
 
 __all__ = ["Visibility"]

@@ -25,9 +25,9 @@ _PROJECTIONS = ("query", "key", "value")
 def compare_with_model(trace: Trace, parameters: BertParameters) -> Iterator[StepReport]:
     """Yield a row for each weight that a trace carries and a model has; they must be equal."""
     own = dict(arrays_of(parameters))
-    for name, array in trace.arrays.items():
-        if name in own:
-            yield _row(name, array, own)
+    for array in (*trace.arrays.values(), *trace.twins):
+        if array.step in own:
+            yield _row(array.step, array, own)
 
 
 def _row(name: str, array: TraceArray, own: Mapping[str, StoredArray]) -> StepReport:

@@ -77,7 +77,7 @@ def test_ids_from_json_and_from_another_trace(trace: Path, tmp_path: Path) -> No
     [
         (["-o", "t.npz", "a"], 2, "must end in .safetensors"),
         (["-o", "t.safetensors"], 2, "give TEXT, or --ids FILE"),
-        (["-o", "t.safetensors", "a", "--ids", "x"], 2, "one of the two"),
+        (["-o", "t.safetensors", "a", "--ids", "x"], 2, "x: does not exist"),
         (["-o", "t.safetensors", "a", "--pair"], 2, "--pair: two texts were expected, 1 came"),
         (["-o", "t.safetensors", "a", "--names", "x"], 2, "--names x: fits no step"),
         (["-o", "no/t.safetensors", "a"], 1, "the folder no does not exist"),
@@ -165,6 +165,9 @@ def test_what_cannot_be_compared_is_2_and_no_traceback(
         [str(trace), "--map", str(tmp_path / "map.json")],
         [str(trace), "--map", str(tmp_path / "none.json")],
         [str(trace), "--html", str(tmp_path / "no" / "page.html")],
+        [str(trace), "--html", str(trace), "--force"],
+        ["a" * 300],
+        ["/proc/self/mem"],
     ):
         assert main([command, *first, *arguments, *rest]) == 2, arguments
         captured = capsys.readouterr()
@@ -223,7 +226,32 @@ def test_golden_packs_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for name in ("pair", "padded_left"):
         assert main(["verify", str(pack / f"{name}.safetensors"), "--model", "demo"]) == 0
     assert main(["golden", "demo", "-o", str(pack)]) == 1
-    assert "holds files already; name a new folder" in capsys.readouterr().err
+    assert "holds files already, or is none; name a new folder" in capsys.readouterr().err
+
+
+def test_closed_streams_do_not_change_the_exit(trace: Path) -> None:
+    command = f"{sys.executable} -m numpy_bert compare {trace} {trace} >/dev/null 2>&-"
+    assert subprocess.run(command, shell=True).returncode == 0
+
+
+def test_whatever_goes_wrong_nothing_was_compared(
+    trace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("numpy_bert.cli.compare.compare", broken)
+    assert main(["compare", str(trace), str(trace)]) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_pair_of_texts(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    assert main(["trace", "a rabbit", "it ran", "--pair", "-o", str(path)]) == 0
+    verify = ["verify", str(path), "--model", "demo", "--text", "a rabbit", "it ran"]
+    assert main([*verify, "--pair"]) == 0
+    assert main(verify) == 1
+    assert main(["verify", str(path), "--model", "demo", "--text", "a", "--pair"]) == 2
 
 
 def test_a_reader_that_goes_away_is_no_traceback(trace: Path) -> None:

@@ -199,6 +199,94 @@ def test_what_the_two_claim_to_be_made_of(right: Arrays) -> None:
     ]
 
 
+def test_an_infinite_reference_allows_nothing(right: Arrays) -> None:
+    a = {"loss": np.array([np.inf, 1.0, 2.0, 3.0])}
+    b = {"loss": np.array([np.inf, 100.0, -200.0, 3.0])}
+    checks: list[Any] = [(), ([], [], "nmse"), ([], [], "mean"), (["0"], ["1e-3"])]
+    for options in checks:
+        assert run(a, b, *options).first == "loss"
+        assert run(a, a, *options).verdict == "pass"
+    name = "encoder.layer.0.attention.self.scores"
+    noisy = right[name] + 1000 * np.random.default_rng(0).normal(size=right[name].shape)
+    bare = {n: x for n, x in right.items() if n != "attention_mask"}
+    assert run(right, {**right, name: noisy}, all_positions=True).first == name
+    assert run(bare, {**bare, name: noisy}).first == name
+    assert run(bare, bare).verdict == run(right, right, all_positions=True).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.ones((3, 6), int), "has shape"),
+        (np.ones((2, 7), int), "has shape"),
+        (np.full((3, 7), 2), "1 for a token, 0 for padding"),
+        (np.zeros((3, 7), int), "is 0 everywhere"),
+        (np.ones(7, int), "has shape"),
+    ],
+)
+def test_a_mask_that_is_none(right: Arrays, mask: Any, message: str) -> None:
+    wrong = {**right, "attention_mask": mask}
+    with pytest.raises((TraceError, InputError), match=message):
+        run(wrong, wrong)
+    if mask.ndim == 2 and mask.any() and mask.max() == 1:
+        bare = {n: a for n, a in wrong.items() if n in ("attention_mask", STEP)}
+        with pytest.raises(TraceError, match="they are not of one run"):
+            run(bare, bare)
+
+
+def test_half_precision_is_judged_by_a_few_of_its_own_units(right: Arrays) -> None:
+    rng = np.random.default_rng(0)
+    half = {n: a.astype("f2") if a.dtype.kind == "f" and n == STEP else a for n, a in right.items()}
+    assert run(right, half).verdict == "pass"
+    noise = 0.02 * np.abs(right[STEP]).max() * rng.uniform(-1, 1, right[STEP].shape)
+    assert run(right, {**right, STEP: (right[STEP] + noise).astype("f2")}).first == STEP
+
+
+def test_globs_that_fit_nothing_are_told(right: Arrays) -> None:
+    for atol in ("Pooler:1e-9", "pool?r:1e-9", "pool:1e-9"):
+        with pytest.raises(InputError, match="fits no tensor"):
+            run(right, right, ["1e-2", atol])
+
+
+def test_integers_are_equal_or_not() -> None:
+    for a, b in ((10**7, 10**7 + 20), (2**60, 2**60 + 1)):
+        one, two = {"x": np.array([a, 1])}, {"x": np.array([b, 1])}
+        assert run(one, two).first == "x"
+        assert run(one, two, ["0"]).first == "x"
+        assert run(one, one).verdict == "pass"
+
+
+def test_every_array_of_the_candidate_is_compared(right: Arrays) -> None:
+    path = "encoder.layer.0"
+    few = {n: a for n, a in right.items() if n not in (path, f"{path}.output")}
+    assert run(few, right).verdict == "pass"
+    assert run(few, {**right, path: right[path] * 7}).first == path
+    twin = {f"bert.{path}.attention": right[f"{path}.attention"] * 5}
+    assert run(few, {**right, **twin}).first == f"bert.{path}.attention"
+
+
+def test_a_reference_that_contradicts_itself(right: Arrays) -> None:
+    twice = {**right, "bert.pooler": right["pooler"] * 7}
+    with pytest.raises(TraceError, match=r"bert\.pooler and pooler are both pooler, but differ"):
+        run(twice, right)
+    assert run({**right, "bert.pooler": right["pooler"]}, right).verdict == "pass"
+
+
+def test_nothing_is_compared_where_all_is_allowed(right: Arrays) -> None:
+    broken = {n: a * np.nan if a.dtype.kind == "f" else a for n, a in right.items()}
+    with pytest.raises(TraceError, match="nothing was compared"):
+        run(right, broken, allow=["*"])
+
+
+def test_a_mean_is_judged_by_what_was_averaged(right: Arrays, narrow: Arrays) -> None:
+    mean = "encoder.layer.0.output.LayerNorm.mean"
+    for kept in ((mean, "encoder.layer.0.output.sum"), (mean, mean.replace("mean", "variance"))):
+        few = {name: right[name].astype("f4") for name in kept}
+        centred = {**few, mean: few[mean] * np.float32(1e-9)}
+        assert run(centred, {**centred, mean: centred[mean] + np.float32(1e-7)}).verdict == "pass"
+        assert run(centred, {**centred, mean: centred[mean] + np.float32(1e-3)}).first == mean
+
+
 def test_names_of_the_users_own_are_compared_in_their_order() -> None:
     mask = {"attention_mask": np.array([[1, 1, 0]])}
     a = {**mask, "zeta": np.ones((1, 3, 2)), "alpha": np.ones(5)}
@@ -244,7 +332,11 @@ def test_checks_and_tolerances(right: Arrays, options: tuple[Any, ...], passes: 
 
 
 @pytest.mark.parametrize(
-    "text", ["-1", "nan", "inf", "1e999", "1e-5x", "", "embeddings:", "a:b", "1_0", ":", "0x1"]
+    "text",
+    [
+        *("-1", "nan", "inf", "1e999", "1e-5x", "", "embeddings:", "a:b", "1_0", ":", "0x1"),
+        *(":1e-5", " 1e-5", "1e-5 ", "\uff11e-5", "-0x1", "1e", "."),
+    ],
 )
 def test_numbers_that_are_no_tolerance(text: str) -> None:
     for place in ({"atol": [text]}, {"rtol": [text]}):

@@ -72,7 +72,7 @@ def test_only_what_counts_counts() -> None:
         ("BT1", (2, 3, 1), 4),
         ("1TH", (1, 3, 4), 12),
         ("BATT", (2, 5, 3, 3), 60),
-        ("BH", (2, 4), 4),
+        ("BH", (2, 4), 8),
     ],
 )
 def test_places_of_every_shape(axes: str, shape: tuple[int, ...], count: int) -> None:

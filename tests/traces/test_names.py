@@ -109,6 +109,19 @@ def test_a_users_rule_comes_first() -> None:
     assert names("h.7") == ("h.7", None)
 
 
+@pytest.mark.parametrize("rule", [3, "", ("x",), "step.*.*", ("a", "Q")])
+def test_rules_in_memory_are_checked_too(rule: Any) -> None:
+    with pytest.raises(TraceError, match=r"expected|more"):
+        NameMap({"their.*": rule})
+
+
+def test_a_name_without_end_is_refused() -> None:
+    from numpy_bert.traces.reading import as_trace
+
+    with pytest.raises(TraceError, match="a name has 100,000 characters; at most 500 are read"):
+        as_trace({"/a" * 50_000: np.ones(1)})
+
+
 def test_a_glob_is_for_the_whole_name() -> None:
     assert matches("encoder.layer.1.output", ["pooler", "encoder.*.output"])
     assert not matches("encoder.layer.1.output.dense", ["encoder.*.output"])
@@ -131,6 +144,8 @@ def test_a_map_is_read(tmp_path: Path) -> None:
         (["a", "BXQ"], "with the letters of the array's axes, or null"),
         (["a", "B", "c"], "the name of a step was expected"),
         ("a.*.*", r"a\.\*\.\* has more \* than"),
+        ("", "the name of a step was expected"),
+        (["input_ids", "BT"], r"input_ids is \(B, T\) and has no other axes"),
     ],
 )
 def test_a_map_that_is_none(tmp_path: Path, rule: Any, message: str) -> None:

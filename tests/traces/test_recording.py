@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert import BertModel, BertTokenizer, InputError, TraceError
+from numpy_bert import BertModel, BertTokenizer, InputError, OutputError, TraceError
 from numpy_bert.traces.golden import MANIFEST, write_golden
 from numpy_bert.traces.layout import arranged
 from numpy_bert.traces.names import INPUTS, step_names
@@ -90,7 +90,7 @@ def test_positions_that_were_given(tmp_path: Path) -> None:
     ("text", "error", "message"),
     [
         ("[[1]]", TraceError, "a JSON object was expected"),
-        ("{}", TraceError, 'has no member "input_ids"'),
+        ("{}", TraceError, "has no input_ids; there are input_ids, attention_mask"),
         ('{"input_ids": 3}', TraceError, r"\(B, T\) was expected"),
         ('{"input_ids": [1, 2]}', TraceError, r"has shape \(2,\); \(B, T\) was expected"),
         ('{"input_ids": []}', TraceError, "with a token"),
@@ -100,6 +100,7 @@ def test_positions_that_were_given(tmp_path: Path) -> None:
         ('{"input_ids": [[61]]}', InputError, "outside the vocabulary of 61"),
         ('{"input_ids": [[1]], "attention_mask": [[0]]}', InputError, "0 everywhere"),
         ('{"input_ids": [[1]], "attention_mask": [[2]]}', InputError, "1 for a token"),
+        ('{"input_ids": [[1]], "attention_maks": [[0]]}', TraceError, "a member attention_maks"),
         ('{"input_ids": [[NaN]]}', TraceError, "NaN is not JSON"),
         ('{"input_ids": [["a"]]}', TraceError, "plain numbers were expected"),
         ('{"input_ids": [[1e99]]}', InputError, "an array of integers was expected"),
@@ -168,6 +169,30 @@ def test_a_golden_pack(tmp_path: Path) -> None:
     types = open_trace(folder / "pair.safetensors").get("token_type_ids")
     assert types is not None
     assert set(types[0]) == {0, 1}
+
+
+def test_a_pack_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = BertModel.from_pretrained("demo", dtype="float64")
+    tokenizer, recorder = BertTokenizer.from_pretrained("demo"), Recorder(model, "demo")
+    folder = tmp_path / "pack"
+    with pytest.raises(TraceError, match="fits no step"):
+        write_golden(folder, model, tokenizer, recorder, name="demo", names=["nothing"])
+    assert not list(tmp_path.iterdir())
+    written = Recorder.record
+
+    def full(self: Recorder, path: Path, inputs: Any, **given: Any) -> int:
+        if path.name == "padded.safetensors":
+            raise OutputError("the disk is full")
+        return written(self, path, inputs, **given)
+
+    monkeypatch.setattr(Recorder, "record", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        write_golden(folder, model, tokenizer, recorder, name="demo", names=["pooler"])
+    assert not list(tmp_path.iterdir())
+    folder.mkdir()
+    (folder / "mine").write_text("x")
+    with pytest.raises(OutputError, match="holds files already"):
+        write_golden(folder, model, tokenizer, recorder, name="demo", names=["pooler"])
 
 
 @pytest.mark.parametrize(

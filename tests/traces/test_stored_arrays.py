@@ -115,10 +115,23 @@ BAD_NPY: dict[str, tuple[bytes, str]] = {
         header(described("(100000000000,)"), b"1234"),
         r"has 4 bytes of data; float32 of shape \(100000000000,\) takes 400,000,000,000",
     ),
-    "negative": (header(described("(-1, -6)"), b"0" * 24), "which no array can have"),
-    "axes without end": (header(described(str((1,) * 99))), "which no array can have"),
+    "negative": (header(described("(-1, -6)"), b"0" * 24), "a shape that no array can have"),
+    "axes without end": (header(described(str((1,) * 99))), "a shape that no array can have"),
     "code": (header("__import__('os').system('x')"), "is no npy file"),
     "deep": (header("(" * 5000), "is no npy file"),
+    "a shape that is not closed": (header(described("(3")), "is no npy file"),
+    "a shape of 5000 digits": (header(described(f"(0x{'f' * 5000},)")), "is no npy file|no array"),
+    "a shape of booleans": (header(described("(True, 6)"), b"0" * 24), "no array can have"),
+    "a shape of nothing and all": (header(described(f"(0, {10**30})")), "no array can have"),
+    "no dtype": (header(described("(2,)", "()"), b"0" * 8), "is no npy file"),
+    "two bytes with a name": (
+        header(described("(2,)", "[('a', '<f2')]"), b"0" * 4),
+        "plain numbers",
+    ),
+    "pairs of bytes": (
+        header(described("(2,)", "('|u1', (2,))"), b"0" * 4),
+        "plain numbers|bytes of",
+    ),
     "version 9": (header(described("(2,)"), b"0" * 8, (9, 0)), "is no npy file|version"),
     "version 3": (header(described("(2,)"), b"0" * 8, (3, 0)), r"version \(3, 0\)"),
     "a header longer than any": (header(" " * 70_000, version=(2, 0)), "is no npy file"),
@@ -170,6 +183,25 @@ def text(path: Path) -> None:
     path.write_bytes(b"PK but no zip")
 
 
+def damaged(path: Path) -> None:
+    np.savez_compressed(path, a=np.random.default_rng(0).normal(size=1000))
+    data = bytearray(path.read_bytes())
+    data[44:60] = b"\xff" * 16
+    path.write_bytes(data)
+
+
+def squeezed(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.npy", npy(A))
+
+
+def not_utf8(path: Path) -> None:
+    data = zipped(path, abcdef=npy(A)).read_bytes()
+    data = data.replace(b"abcdef.npy", b"\xff\xfe\xfdbcd.npy"[:10])
+    at = data.index(b"PK\x01\x02") + 8
+    path.write_bytes(data[:at] + struct.pack("<H", 0x800) + data[at + 2 :])
+
+
 BAD_NPZ: dict[str, tuple[Callable[[Path], None], str]] = {
     "bomb": (bomb, "which no computed numbers do"),
     "one name twice": (twice, "a.npy stands twice"),
@@ -177,6 +209,9 @@ BAD_NPZ: dict[str, tuple[Callable[[Path], None], str]] = {
     "no npy": (other, "is no .npy file"),
     "encrypted": (encrypted, "is encrypted"),
     "a text": (text, "is no npz file"),
+    "damaged": (damaged, "is no npz file|CRC|cannot be read"),
+    "LZMA": (squeezed, "is compressed in a way that NumPy does not write"),
+    "names that are no text": (not_utf8, "is no npz file"),
 }
 
 

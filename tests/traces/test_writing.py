@@ -73,6 +73,10 @@ def test_a_newer_contract_is_refused_and_a_foreign_checksum_is_not_ours(tmp_path
     write_trace(path, TENSORS, ARRAYS.items(), {"contract": "numpy_bert.trace/2"})
     with pytest.raises(TraceError, match=r"its contract is numpy_bert\.trace/2; numpy_bert"):
         open_trace(path)
+    write_trace(path, TENSORS, ARRAYS.items(), METADATA)
+    path.write_bytes(path.read_bytes().replace(b', "sha256": ', b', "sha257": '))
+    with pytest.raises(IntegrityError, match="its own sha256 is"):
+        open_trace(path)
     write_trace(path, TENSORS, ARRAYS.items(), {})
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert list(open_trace(path).arrays) == ["b", "a"]

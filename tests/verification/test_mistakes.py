@@ -29,6 +29,8 @@ HIDDEN = {
     "masked scores have 10000 subtracted",
     "LayerNorm's epsilon is 1e-06, not 1e-12",
     "epsilon 1e-06 stands outside the root",
+    "LayerNorm's epsilon is 2e-06, not 1e-12",
+    "epsilon 2e-06 stands outside the root",
 }
 # At the last layer, the first, and around them; a tiny model's layers are alike.
 PLACES = ("embeddings", "encoder.layer.1", "pooler")
@@ -73,7 +75,7 @@ def is_same(report: Report, mistake: Mistake) -> bool:
 
 def check(report: Report, mistake: Mistake) -> str:
     """Return how a report is wrong, "" if it is right."""
-    if mistake.cause.text in HIDDEN and report.verdict == "pass":
+    if mistake.cause.text in HIDDEN and report.cause is None:
         return ""
     if not is_same(report, mistake):
         return report.sentence

@@ -155,7 +155,9 @@ def test_padding_does_not_count(trace: Arrays, model: BertModel) -> None:
         for name, array in trace.items():
             if array.ndim == 3 and array.shape[0] == 3 and array.dtype.kind == "f":
                 garbage[name] = np.where(MASK[:, :, None], array, array.dtype.type(value))
-        assert run(garbage, model).verdict == "pass"
+        # The pooler reads the first token of a row, padding or not; it has to be said to be left.
+        assert run(garbage, model).first == "pooler.dense"
+        assert run(garbage, model, allow=["pooler*"]).verdict == "pass"
     wrong = touched(trace, "encoder.layer.1", (1, 0), 9.0)
     assert run(wrong, model).verdict == "pass"
     assert run(wrong, model, all_positions=True).first == "encoder.layer.1"
@@ -172,6 +174,19 @@ def test_what_is_not_finite_never_passes(
     report = run({**trace, name: array}, model)
     assert (report.first, report.cause) == (name, None)
     assert "not finite" in row_of(report, name).text
+
+
+def test_rows_that_begin_with_padding_are_verified_with_their_pooler(
+    folder: Path, model: BertModel
+) -> None:
+    ids: Arrays = {
+        "input_ids": np.array([[0, 2, 5, 3]]),
+        "attention_mask": np.array([[0, 1, 1, 1]]),
+    }
+    trace = trace_of(folder, ids=ids)
+    assert verify(as_trace(trace), model).verdict == "pass"
+    for name in ("pooler", "pooler.dense"):
+        assert run(touched(trace, name, 0, 1.0), model).first == name
 
 
 def test_a_row_without_a_token_says_how_it_is_masked(folder: Path, model: BertModel) -> None:
@@ -235,6 +250,36 @@ def test_a_reference_and_who_is_nearer(folder: Path, trace: Arrays, model: BertM
     assert "the candidate is the nearer to float64" in report.notes[-1]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_ids": IDS["input_ids"][::-1]}, "its input_ids are not the candidate's"),
+        ({"input_ids": IDS["input_ids"][:, :3]}, "its input_ids are not the candidate's"),
+        ({"attention_mask": np.ones((3, 7), int)}, "its attention_mask are not the candidate's"),
+        ({"input_ids": None}, "holds no input_ids, so it may be of others"),
+    ],
+)
+def test_a_reference_of_other_ids(
+    trace: Arrays, model: BertModel, changes: dict[str, Any], message: str
+) -> None:
+    other = {name: array for name, array in (trace | changes).items() if array is not None}
+    with pytest.raises(TraceError, match=message):
+        run(trace, model, reference=as_trace(other))
+
+
+def test_a_reference_that_says_nothing(trace: Arrays, model: BertModel) -> None:
+    few = {**IDS, "loss": np.ones(1)}
+    assert run(trace, model, reference=as_trace(few)).notes[-1] == (
+        "candidate and reference have no step in common."
+    )
+    assert run(trace, model, reference=as_trace(trace)).notes[-1] == (
+        "candidate and reference are as near."
+    )
+    rows = np.repeat(trace["embeddings.position_embeddings"], 3, axis=0)
+    other = {**trace, "embeddings.position_embeddings": rows}
+    assert run(trace, model, reference=as_trace(other)).verdict == "pass"
+
+
 def test_other_names_and_axes(trace: Arrays, model: BertModel) -> None:
     heads = {
         f"blocks.1.attn.hook_{short}": trace[f"encoder.layer.1.attention.self.{long}"].reshape(
@@ -276,6 +321,76 @@ def test_what_it_was_not_told_is_noted(folder: Path, model: BertModel) -> None:
         "not a step of this model, and not compared: embeddings.summ, loss (did you mean "
         "embeddings.sum?).",
     ]
+
+
+def test_what_is_misnamed_or_stands_twice_is_noted(trace: Arrays, model: BertModel) -> None:
+    wrong = {"encoder.layer.0.attention.self.qeury.weight": np.zeros((24, 24), "f4")}
+    notes = run({**trace, **wrong}, model).notes
+    assert "did you mean encoder.layer.0.attention.self.query.weight?" in notes[0]
+    for name in ("model.input_ids", "bert.attention_mask"):
+        with pytest.raises(TraceError, match="keep one of them"):
+            run({**trace, name: IDS["input_ids"]}, model)
+
+
+def test_nothing_is_verified_where_all_is_allowed(trace: Arrays, model: BertModel) -> None:
+    broken = {name: a * np.nan if a.dtype.kind == "f" else a for name, a in trace.items()}
+    with pytest.raises(TraceError, match="nothing was verified"):
+        run(broken, model, allow=["*"])
+
+
+def test_float32_in_float64_with_nan_in_padding(trace: Arrays, model: BertModel) -> None:
+    wide = {n: a.astype("f8") if a.dtype.kind == "f" else a for n, a in trace.items()}
+    wide["encoder.layer.0.output.dense"][~MASK] = np.nan
+    name = "encoder.layer.0.attention.self.scores"
+    wide[name] = np.where(wide[name] < -1e30, np.finfo("f8").min, wide[name])
+    assert run(wide, model).verdict == "pass"
+
+
+def test_a_float_mask_of_0_and_1(trace: Arrays, model: BertModel) -> None:
+    assert run({**trace, "attention_mask": MASK.astype("f4")}, model).verdict == "pass"
+    with pytest.raises(InputError, match="attention_mask"):
+        run({**trace, "attention_mask": np.where(MASK, 0.0, -1e9)}, model)
+
+
+def drop(array: Any, keep: Any, scale: float = 1.0) -> Any:
+    return np.where(keep, array * np.float32(scale), np.float32(0.0))
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_dropout_is_told_by_a_mask_of_chance(tmp_path: Path, scaled: bool) -> None:
+    folder = trained_like(tmp_path, hidden_size=96, hidden_dropout_prob=0.1)
+    model, trace = exact(folder), trace_of(folder)
+    keep = np.random.default_rng(0).random((3, 7, 96)) >= 0.1
+    for name in ("embeddings.dropout", "encoder.layer.1.output.dropout"):
+        dropped = drop(trace[name], keep, 1 / 0.9 if scaled else 1.0)
+        report = run({**trace, name: dropped}, model, fail_fast=True)
+        cause = "dropout_on" if scaled else "dropout_unscaled"
+        assert (report.first, report.cause) == (name, cause)
+    # Behind it, the sum of what is left and the residual says the same.
+    name = "encoder.layer.1.output.sum"
+    residual = trace["encoder.layer.1.attention"]
+    kept = drop(trace["encoder.layer.1.output.dense"], keep, 1 / 0.9 if scaled else 1.0)
+    few = {n: a for n, a in trace.items() if n != "encoder.layer.1.output.dropout"}
+    report = run({**few, name: kept + residual}, model, fail_fast=True)
+    assert (report.first, report.cause) == (name, cause)
+
+
+def test_zeros_with_a_pattern_are_no_dropout(tmp_path: Path) -> None:
+    folder = trained_like(tmp_path, hidden_size=96)
+    model, trace = exact(folder), trace_of(folder)
+    name, probs = "encoder.layer.1.output.dropout", "encoder.layer.1.attention.self.dropout"
+    tail = np.arange(96) < 86
+    small = np.abs(trace[name]) > np.quantile(np.abs(trace[name]), 0.1)
+    few = np.ones((3, 7, 96), bool)
+    few[0, 0, :3] = False
+    for keep in (tail, small, few):
+        report = run({**trace, name: drop(trace[name], keep)}, model, fail_fast=True)
+        assert (report.first, report.cause) == (name, None)
+    heads = np.arange(4)[:, None, None] != 2
+    columns = np.arange(7) != 3
+    for keep in (heads, columns, ~np.eye(7, dtype=bool)):
+        report = run({**trace, probs: drop(trace[probs], keep)}, model, fail_fast=True)
+        assert (report.first, report.cause) == (probs, None)
 
 
 def test_what_the_trace_could_not_have_shown(folder: Path, model: BertModel) -> None:

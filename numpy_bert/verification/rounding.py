@@ -1,0 +1,124 @@
+"""What rounding does to a segment: runs in which every step's rounding is drawn at random.
+
+A single float32 run may be exact by luck, at the one number that decides or everywhere. So beside
+numpy_bert's own plain run stand some of Monte Carlo arithmetic [1]_: float64, with an error added
+to every number of every step, normal, cut off at two standard deviations, of the size that a plain
+float32 implementation makes there. A sum of K terms goes wrong like a random walk [2]_; the terms
+of a mean that cancel, and of a GELU below 0, leave errors of their own size, not of the result's.
+
+References
+----------
+.. [1] Parker, "Monte Carlo Arithmetic", UCLA CSD-970002, 1997.
+.. [2] Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM Journal on
+   Scientific Computing 41, 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array
+from numpy_bert.comparison.differences import EPSILONS
+from numpy_bert.ops.attention import merge_heads, split_heads
+from numpy_bert.verification.segments import Segment
+from numpy_bert.verification.steps import Step
+
+__all__ = ["rounded_runs"]
+
+_DRAWS = 2
+# Errors of half a unit are two standard deviations.
+_SPREAD = 0.5 * EPSILONS["float32"]
+_NONE: Mapping[str, Step] = {}
+# Below it float32's erf is -1, so that nothing is left of a GELU.
+_NOTHING_LEFT = -6.0
+
+
+def rounded_runs(
+    segment: Segment,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    others: Mapping[str, Step] = _NONE,
+) -> list[Array]:
+    """Return the results of the segment in runs whose rounding is drawn at random.
+
+    Parameters
+    ----------
+    segment, arrays, others
+        As in `Segment.run`.
+    """
+    return [
+        segment.run(arrays, np.float64, others, after=_Rounding(np.random.default_rng(seed)))
+        for seed in range(_DRAWS)
+    ]
+
+
+class _Rounding:
+    """Adds an error to what a step has computed."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def __call__(self, step: Step, inputs: list[Array], output: Array) -> Array:
+        """Return the output of a step, rounded."""
+        size = _size(step, inputs, output)
+        if size.shape != output.shape:  # of a step in which something else is done
+            size = np.broadcast_to(np.abs(output), output.shape)
+        size = np.where(np.isfinite(size), np.minimum(size, 1e30), 0.0)
+        error = np.clip(self._rng.standard_normal(output.shape, np.float32), -2.0, 2.0)
+        return output + _SPREAD * error * size
+
+
+def _size(step: Step, inputs: list[Array], output: Array) -> Array:
+    """Return the size of what is rounded, element by element."""
+    kind, given = step.kind, step.arguments
+    if kind in ("linear", "pooler.dense"):
+        x, weight = inputs[0], given["weight"].astype(np.float64, copy=False)
+        return _walk(_squares(x[:, 0] if x.ndim > output.ndim else x, weight.T), weight.shape[1])
+    if kind == "scores":
+        query, key = (split_heads(x, given["heads"]) for x in inputs)
+        scale = float(given["scale"])
+        return _walk(scale * _squares(query, key.swapaxes(-1, -2)), query.shape[-1])
+    if kind == "context":
+        probs, value = inputs
+        means = _squares(probs, split_heads(np.nan_to_num(value), given["heads"]))
+        return _walk(merge_heads(means), probs.shape[-1])
+    if kind == "layer_norm":
+        return _size_in_norm(step, inputs[0], output)
+    if kind == "activation":
+        x = inputs[0]
+        left: Array = np.where((x < 0.0) & (x > _NOTHING_LEFT), -x, 0.0)
+        return np.abs(output) + left
+    plain: Array = np.abs(output)
+    return plain
+
+
+def _squares(a: Array, b: Array) -> Array:
+    """Return the root of the sum of the squares of a product's terms."""
+    found: Array = np.sqrt(np.square(a) @ np.square(b))
+    return found
+
+
+def _walk(size: Array, terms: int) -> Array:
+    return size * max(1.0, math.sqrt(terms) / 4.0)
+
+
+def _size_in_norm(step: Step, x: Array, output: Array) -> Array:
+    """Return the size of what is rounded in LayerNorm's steps."""
+    features, part = x.shape[-1], step.arguments["part"]
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = np.square(x - mean).mean(axis=-1, keepdims=True)
+    size: Array = _walk(np.abs(mean) + np.sqrt(variance / features), features)
+    if part == "mean":
+        return size
+    if part in ("variance", "rstd"):
+        return _walk(np.abs(output), features)
+    rstd = 1.0 / np.sqrt(variance + step.arguments["eps"])
+    size = size * rstd + np.abs((x - mean) * rstd)
+    if part == "normalized":
+        return size
+    scaled: Array = size * np.abs(step.arguments["weight"]) + np.abs(output)
+    return scaled
