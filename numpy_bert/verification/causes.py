@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +28,11 @@ __all__ = ["Diagnosis", "Variant", "diagnose", "refined", "variants"]
 _BETTER = 2.0
 # In half precision many activations look like one another.
 _MUCH_BETTER = 8.0
+# Fewer numbers may be short by chance.
+_MANY = 16
 _LAYER = re.compile(r"layer\.\d+")
+# One chance in so many powers of ten is taken.
+_DIGITS = 4.0
 # What is left of the error is rounding, be it in numbers that the mistake has made huge.
 _NOTHING = 1e-4
 
@@ -146,6 +151,8 @@ def _counts(case: Case, array: Array) -> Array:
 
 def _fits(case: Case, tried: Sequence[Variant], found: Array) -> list[_Fit]:
     """Return the variants that explain a case."""
+    if not _is_telling(case, found):
+        return []
     unexplained = rms(found - _counts(case, case.expected))
     label = f"why {case.segment.target.name}"
     fits = []
@@ -156,6 +163,16 @@ def _fits(case: Case, tried: Sequence[Variant], found: Array) -> list[_Fit]:
                 fits.append(fit)
             report(1)
     return fits
+
+
+def _is_telling(case: Case, found: Array) -> bool:
+    """Tell whether the numbers are too many, and too far off, for chance to explain them.
+
+    Another result comes within the budget of one number in (error / budget) cases, of all by chance
+    in that to the power of their count.
+    """
+    error = float(np.abs(found - _counts(case, case.expected)).max())
+    return found.size * math.log10(error / _budget_of(case)) >= _DIGITS
 
 
 def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit | None:
@@ -215,7 +232,7 @@ def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
         ("float16", lambda x: x.astype(np.float16).astype(np.float64)),
         ("bfloat16", to_bfloat16),
     ):
-        narrowed = np.array_equal(found, narrow(found))
+        narrowed = found.size >= _MANY and np.array_equal(found, narrow(found))
         error = float(np.abs(found - expected).max())
         if narrowed and error <= _budget_of(case._replace(dtype=dtype)):
             cause = Cause(f"computed_in_{dtype}", f"the step is computed in {dtype}")

@@ -30,7 +30,7 @@ from numpy_bert.verification.steps import Step
 
 __all__ = ["rounded_runs"]
 
-_DRAWS = 2
+_DRAWS = 3
 # Errors of half a unit are two standard deviations.
 _SPREAD = 0.5 * EPSILONS["float32"]
 _NONE: Mapping[str, Step] = {}
@@ -77,7 +77,9 @@ def _size(step: Step, inputs: list[Array], output: Array) -> Array:
     kind, given = step.kind, step.arguments
     if kind in ("linear", "pooler.dense"):
         x, weight = inputs[0], given["weight"].astype(np.float64, copy=False)
-        return _walk(_squares(x[:, 0] if x.ndim > output.ndim else x, weight.T), weight.shape[1])
+        terms = _squares(x[:, 0] if x.ndim > output.ndim else x, weight.T)
+        # A result that is larger than its terms was passed on the way, in sums as large.
+        return _walk(1.5 * terms + 0.5 * np.abs(output), weight.shape[1])
     if kind == "scores":
         query, key = (split_heads(x, given["heads"]) for x in inputs)
         scale = float(given["scale"])
