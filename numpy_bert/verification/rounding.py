@@ -16,7 +16,7 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,26 +50,33 @@ def rounded_runs(
     segment, arrays, others
         As in `Segment.run`.
     """
-    return [
-        segment.run(arrays, np.float64, others, after=_Rounding(np.random.default_rng(seed)))
-        for seed in range(_DRAWS)
-    ]
+    draws = [np.random.default_rng(seed) for seed in range(_DRAWS)]
+    if len(segment.steps) == 1:  # nothing that is rounded goes in, so it is computed once
+        step = others.get(segment.target.name, segment.target)
+        output = step.run(arrays, np.float64)
+        size = _finite_size(step, [arrays[name] for name in step.inputs], output)
+        return [_rounded(output, size, rng) for rng in draws]
+
+    def after(rng: np.random.Generator) -> Callable[[Step, list[Array], Array], Array]:
+        return lambda step, inputs, output: _rounded(
+            output, _finite_size(step, inputs, output), rng
+        )
+
+    return [segment.run(arrays, np.float64, others, after=after(rng)) for rng in draws]
 
 
-class _Rounding:
-    """Adds an error to what a step has computed."""
+def _rounded(output: Array, size: Array, rng: np.random.Generator) -> Array:
+    """Return what a step has computed, with an error of this size."""
+    error = np.clip(rng.standard_normal(output.shape, np.float32), -2.0, 2.0)
+    return output + _SPREAD * error * size
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
 
-    def __call__(self, step: Step, inputs: list[Array], output: Array) -> Array:
-        """Return the output of a step, rounded."""
-        size = _size(step, inputs, output)
-        if size.shape != output.shape:  # of a step in which something else is done
-            size = np.broadcast_to(np.abs(output), output.shape)
-        size = np.where(np.isfinite(size), np.minimum(size, 1e30), 0.0)
-        error = np.clip(self._rng.standard_normal(output.shape, np.float32), -2.0, 2.0)
-        return output + _SPREAD * error * size
+def _finite_size(step: Step, inputs: list[Array], output: Array) -> Array:
+    """Return the size of what is rounded, without infinities."""
+    size = _size(step, inputs, output)
+    if size.shape != output.shape:  # of a step in which something else is done
+        size = np.broadcast_to(np.abs(output), output.shape)
+    return np.where(np.isfinite(size), np.minimum(size, 1e30), 0.0)
 
 
 def _size(step: Step, inputs: list[Array], output: Array) -> Array:
