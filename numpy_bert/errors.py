@@ -11,7 +11,7 @@
     ├── HubError (OSError)              the hub answered, but not with what was asked
     │   └── OfflineError                the hub was not asked, or could not be reached
     ├── OutputError (OSError)           a file that could not be written
-    └── TraceError (ValueError)         the name of a step that does not exist
+    └── TraceError (ValueError)         traces: their files, the names in them, what is compared
 
 Each also derives from the built-in that it refines, so ``except ValueError`` goes on working.
 A message says where, what must hold, what came, and what to do.
@@ -70,4 +70,4 @@ class OutputError(NumpyBertError, OSError):
 
 
 class TraceError(NumpyBertError, ValueError):
-    """The name of a step that does not exist."""
+    """A trace that is malformed or cannot be compared, or a name that is no step's."""

@@ -9,13 +9,12 @@ somebody would have to make for this very purpose.
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
+from port_onnx import export
 
 from numpy_bert import BertModel
 
@@ -104,31 +103,4 @@ def _write_graphs(checkpoint: Path, folder: Path) -> None:
     data = fused_graph(ours.embeddings.parameters, ours.config.layer_norm_eps)
     (folder / "embeddings.onnx").write_bytes(data)
     shutil.copy(checkpoint / "tokenizer.json", folder)
-    code = [sys.executable, "-W", "ignore", "-c", _EXPORT, str(checkpoint), str(folder)]
-    subprocess.run(code, check=True, capture_output=True)
-
-
-_EXPORT = """
-import sys
-import torch, transformers
-names = ["input_ids", "attention_mask", "token_type_ids"]
-outputs = ["embeddings", "last_hidden_state"]
-
-class Whole(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.model = transformers.BertModel.from_pretrained(
-            sys.argv[1], attn_implementation="eager"
-        ).eval()
-
-    def forward(self, *inputs):
-        found = self.model(**dict(zip(names, inputs)), output_hidden_states=True)
-        return found.hidden_states[0], found.last_hidden_state
-
-ids = torch.tensor([[1, 2, 3]])
-torch.onnx.export(
-    Whole(), (ids, torch.ones_like(ids), torch.zeros_like(ids)), sys.argv[2] + "/model.onnx",
-    input_names=names, output_names=outputs, opset_version=17, dynamo=False,
-    dynamic_axes={name: {0: "B", 1: "T"} for name in names + outputs},
-)
-"""
+    export(checkpoint, folder / "model.onnx", "embeddings", "last_hidden_state")

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from port_onnx import export
 
 from numpy_bert import SentenceEncoder, set_num_threads
 
@@ -72,7 +73,7 @@ def rivals(checkpoint: Path, folder: Path, threads: int) -> list[Encoder]:
     """Return the others; ONNX Runtime's graph is written into `folder` once."""
     graph = folder / f"{checkpoint.name}.onnx"
     if not graph.exists():
-        run_quietly(_EXPORT, str(checkpoint), str(graph))
+        export(checkpoint, graph, "last_hidden_state")
     return [
         SentenceTransformers(checkpoint, threads),
         Torch(checkpoint, threads),
@@ -225,27 +226,3 @@ def run_quietly(code: str, *arguments: str) -> None:
     """Run Python code in a process of its own."""
     command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
     subprocess.run(command, check=True, capture_output=True)
-
-
-_EXPORT = """
-import sys
-import torch, transformers
-names = ["input_ids", "attention_mask", "token_type_ids"]
-
-class Whole(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.model = transformers.BertModel.from_pretrained(
-            sys.argv[1], attn_implementation="eager"
-        ).eval()
-
-    def forward(self, *inputs):
-        return self.model(**dict(zip(names, inputs))).last_hidden_state
-
-ids = torch.tensor([[1, 2, 3]])
-torch.onnx.export(
-    Whole(), (ids, torch.ones_like(ids), torch.zeros_like(ids)), sys.argv[2],
-    input_names=names, output_names=["last_hidden_state"], opset_version=17, dynamo=False,
-    dynamic_axes={name: {0: "B", 1: "T"} for name in (*names, "last_hidden_state")},
-)
-"""

@@ -19,9 +19,14 @@ Arrays = dict[str, npt.NDArray[Any]]
 _STATES = re.compile(r".*/(embeddings|layer\.\d+/output)/LayerNorm/LayerNormalization_output_0")
 
 
-def export(checkpoint: Path, path: Path) -> Path:
-    """Export a checkpoint by torch, in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-c", _EXPORT, str(checkpoint), str(path)]
+def export(checkpoint: Path, path: Path, *outputs: str) -> Path:
+    """Export a checkpoint by torch, in a process of its own.
+
+    The graph's outputs are ``embeddings``, ``last_hidden_state``, ``pooler_output``, or those of
+    them that are named.
+    """
+    given = (str(checkpoint), str(path), *outputs)
+    command = [sys.executable, "-W", "ignore", "-c", _EXPORT, *given]
     subprocess.run(command, check=True, capture_output=True)
     return path
 
@@ -74,6 +79,7 @@ _EXPORT = """
 import sys
 import torch, transformers
 names = ["input_ids", "attention_mask", "token_type_ids"]
+outputs = sys.argv[3:] or ["embeddings", "last_hidden_state", "pooler_output"]
 
 class Whole(torch.nn.Module):
     def __init__(self):
@@ -83,13 +89,16 @@ class Whole(torch.nn.Module):
         ).eval()
 
     def forward(self, *inputs):
-        found = self.model(**dict(zip(names, inputs)))
-        return found.last_hidden_state, found.pooler_output
+        every = "embeddings" in outputs
+        found = self.model(**dict(zip(names, inputs)), output_hidden_states=every)
+        embeddings = found.hidden_states[0] if every else None
+        given = {"embeddings": embeddings, **found}
+        return tuple(given[name] for name in outputs)
 
 ids = torch.tensor([[1, 2, 3]])
+axes = {name: {0: "B", 1: "T"} for name in (*names, *outputs) if name != "pooler_output"}
 torch.onnx.export(
     Whole(), (ids, torch.ones_like(ids), torch.zeros_like(ids)), sys.argv[2],
-    input_names=names, output_names=["last_hidden_state", "pooler_output"], opset_version=17,
-    dynamo=False, dynamic_axes={name: {0: "B", 1: "T"} for name in (*names, "last_hidden_state")},
+    input_names=names, output_names=outputs, opset_version=17, dynamo=False, dynamic_axes=axes,
 )
 """

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import widen
 from numpy_bert.errors import CheckpointError, TraceError
 from numpy_bert.files import file_size, quoted
+from numpy_bert.loading.header import DTYPES
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 
 __all__ = ["StoredArray", "read_folder", "read_npz", "read_safetensors"]
@@ -64,21 +65,8 @@ _MORE_DTYPES: dict[str, np.dtype[Any]] = {
     "U32": np.dtype("<u4"),
     "U64": np.dtype("<u8"),
 }
-_NAMES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "BOOL": "bool",
-    "U8": "uint8",
-    "I8": "int8",
-    "I16": "int16",
-    "U16": "uint16",
-    "U32": "uint32",
-    "U64": "uint64",
-}
+_NAMES = {code: dtype.name for code, dtype in {**DTYPES, **_MORE_DTYPES}.items()}
+_NAMES |= {"BF16": "bfloat16", "BOOL": "bool"}
 
 
 @dataclass(frozen=True, slots=True)
