@@ -48,7 +48,7 @@ def as_text(report: Report, *, verbose: bool = False) -> str:
     <BLANKLINE>
     The same: all 1 are within their budgets.
     """
-    lines = [f"{quoted(report.candidate)} against {quoted(report.against)}", ""]
+    lines = [*_wrapped(f"{quoted(report.candidate)} against {quoted(report.against)}"), ""]
     lines += _table(report.steps, verbose=verbose)
     lines += ["", *(line for note in report.notes for line in _wrapped(f"note: {note}"))]
     lines += _hidden(report.hidden, verbose=verbose)

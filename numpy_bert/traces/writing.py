@@ -31,8 +31,6 @@ CONTRACT = "numpy_bert.trace/1"
 CHECKSUM = "sha256"
 _BLANK = "0" * 64
 _BLOCK = 1 << 20
-# From this many bytes a person waits for the disk.
-_SLOW = 1 << 28
 _CODES = {"float64": "F64", "float32": "F32", "int64": "I64", "bool": "BOOL"}
 
 
@@ -83,10 +81,7 @@ def write_trace(
     ]
     header = make_header(entries, {**metadata, "order": order, CHECKSUM: _BLANK})
     state = hashlib.sha256(header)
-    with (
-        writing(path) as file,
-        progress(total, path.name, least=_SLOW) as report,
-    ):
+    with writing(path) as file:
         file.write(header)
         left = iter(wanted)
         tensor = next(left, None)
@@ -96,7 +91,6 @@ def write_trace(
             data = _bytes(array, tensor)
             file.write(data)
             state.update(data)
-            report(len(data))
             tensor = next(left, None)
         assert tensor is None, f"{tensor} was not computed"
         _put_checksum(file, header, state.hexdigest())

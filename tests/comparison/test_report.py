@@ -46,7 +46,7 @@ REPORT = Report(
 @pytest.mark.parametrize("split", [False, True])
 def test_no_line_is_longer_than_100_columns(verbose: bool, split: bool) -> None:
     steps = REPORT.steps if split else [row(own=None, inherited=None, text="t " * 90), row()]
-    report = Report(candidate="a", against="b", steps=steps, notes=REPORT.notes)
+    report = Report(candidate="x" * 150, against="y", steps=steps, notes=REPORT.notes)
     lines = as_text(report, verbose=verbose).splitlines()
     assert max(map(len, lines)) <= 100
     assert lines[-1].endswith(".")
