@@ -33,6 +33,8 @@ class Case(NamedTuple):
         What the candidate computes in.
     view : callable
         What was done to both results before they were compared.
+    allowed : float
+        What rounding explains of the expected result.
     """
 
     segment: Segment
@@ -42,6 +44,7 @@ class Case(NamedTuple):
     places: BoolArray
     dtype: str
     view: Callable[[Array], Array] = lambda array: array
+    allowed: float = 0.0
 
     def run(self, others: Mapping[str, Step]) -> Array:
         """Run the segment with other steps in it."""

@@ -33,6 +33,8 @@ _MANY = 16
 _LAYER = re.compile(r"layer\.\d+")
 # One chance in so many powers of ten is taken.
 _DIGITS = 4.0
+# Where all that is expected is 0, nothing is allowed.
+_TINY = 1e-300
 # What is left of the error is rounding, be it in numbers that the mistake has made huge.
 _NOTHING = 1e-4
 
@@ -111,7 +113,7 @@ def refined(why: Diagnosis, case: Case, after: Array | None) -> Diagnosis:
         others[case.segment.target.name] = replace(case.segment.target, function=same)
     residual = case.run(others)
     rest = _counts(case, after) - _counts(case, case.found + residual)
-    return Diagnosis(_LATER, _LATER.text) if np.abs(rest).max() <= _budget_of(case) else why
+    return Diagnosis(_LATER, _LATER.text) if np.abs(rest).max() <= case.allowed else why
 
 
 def variants(segment: Segment, setting: Setting) -> Iterator[Variant]:
@@ -172,7 +174,7 @@ def _is_telling(case: Case, found: Array) -> bool:
     in that to the power of their count.
     """
     error = float(np.abs(found - _counts(case, case.expected)).max())
-    return found.size * math.log10(error / _budget_of(case)) >= _DIGITS
+    return found.size * math.log10(error / max(case.allowed, _TINY)) >= _DIGITS
 
 
 def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit | None:
@@ -191,7 +193,7 @@ def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit
         return None
     # What rounding hides cannot have been what was seen.
     effect = float(np.abs(_counts(case, result) - _counts(case, case.expected)).max())
-    if effect <= _budget_of(case):
+    if effect <= case.allowed:
         return None
     return _Fit(variant.cause, variant.where, error, left, _counts(case, result))
 
@@ -234,11 +236,7 @@ def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
     ):
         narrowed = found.size >= _MANY and np.array_equal(found, narrow(found))
         error = float(np.abs(found - expected).max())
-        if narrowed and error <= _budget_of(case._replace(dtype=dtype)):
+        if narrowed and error <= case._replace(dtype=dtype).budget(case.expected, {}):
             cause = Cause(f"computed_in_{dtype}", f"the step is computed in {dtype}")
             fits.append(_Fit(cause, "", error, rms(found - expected), narrow(expected)))
     return fits[:1]
-
-
-def _budget_of(case: Case) -> float:
-    return case.budget(case.expected, {})

@@ -43,7 +43,7 @@ def dropout_in(case: Case) -> tuple[Cause, str] | None:
             dropped = np.abs(case.found - low) < np.abs(case.found - high)
             error = float(np.abs(case.counts(case.found - np.where(dropped, low, high))).max())
             telling = np.broadcast_to(case.places, dropped.shape) & (low != high)
-            fits = error <= scale * case.budget(case.expected, {})
+            fits = error <= scale * case.allowed
             if fits and _is_random(dropped, telling, np.abs(case.expected), p):
                 return cause, f"{cause.text}; it leaves {error:.1e}"
     return None

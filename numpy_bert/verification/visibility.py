@@ -29,7 +29,7 @@ class Visibility:
         self._seen: dict[Cause, list[bool]] = {}
 
     @np.errstate(all="ignore")
-    def look(self, case: Case, budget: float) -> None:
+    def look(self, case: Case) -> None:
         """Make each mistake in a segment, and note whether the result leaves its budget."""
         counts = np.broadcast_to(case.places, case.expected.shape)
         is_long = len(case.segment.steps) > _LONG
@@ -44,7 +44,7 @@ class Visibility:
                 effect = np.abs(case.run(variant.steps) - case.expected)[counts].max()
             except ValueError:  # of another shape
                 effect = np.inf
-            seen = bool(effect > budget or not np.isfinite(effect))
+            seen = bool(effect > case.allowed or not np.isfinite(effect))
             self._seen.setdefault(variant.cause, []).append(seen)
 
     def hidden(self) -> list[str]:

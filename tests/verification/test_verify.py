@@ -16,6 +16,7 @@ from numpy_bert.traces.names import NameMap, step_names
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.traces.recording import Recorder, inputs_of
 from numpy_bert.verification.verify import verify
+from tests.support.checkpoints import random_tensors, write_checkpoint
 from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like
 
 STEP = "encoder.layer.1.intermediate"
@@ -350,6 +351,22 @@ def test_a_float_mask_of_0_and_1(trace: Arrays, model: BertModel) -> None:
     assert run({**trace, "attention_mask": MASK.astype("f4")}, model).verdict == "pass"
     with pytest.raises(InputError, match="attention_mask"):
         run({**trace, "attention_mask": np.where(MASK, 0.0, -1e9)}, model)
+
+
+def test_where_zeros_are_expected_nothing_is_allowed(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    tensors["embeddings.token_type_embeddings.weight"][:] = 0.0
+    folder = write_checkpoint(tmp_path, tensors)
+    trace, name = trace_of(folder), "embeddings.token_type_embeddings"
+    assert row_of(run(trace, exact(folder)), name).verdict == "pass"
+    report = run(touched(trace, name, (0, 0, 0), 1e-30), exact(folder))
+    assert (report.first, row_of(report, name).budget) == (name, 0.0)
+
+
+def test_what_comes_of_an_infinity_does_not_pass(trace: Arrays, model: BertModel) -> None:
+    broken = touched(trace, "encoder.layer.0.output.dense", (0, 0, 0), np.inf)
+    report = run(broken, model, allow=["encoder.layer.0.output.dense"])
+    assert report.first == "encoder.layer.0.output.dropout"
 
 
 def drop(array: Any, keep: Any, scale: float = 1.0) -> Any:
