@@ -132,8 +132,8 @@ class Report:
         size = ""
         if guilty.budget is not None and guilty.max_abs is not None:
             error = guilty.max_abs if guilty.own is None else guilty.own
-            kind = "differs by" if guilty.own is None else "makes an error of"
-            size = f" {kind} {error:.2g}, its budget is {guilty.budget:.2g}"
+            whose = "" if guilty.own is None else " of its own"
+            size = f", by {error:.2g}{whose} (its budget is {guilty.budget:.2g})"
         reason = f": {guilty.text}" if guilty.text else ""
         return f"The first to differ is {quoted(guilty.name)}{size}{reason}{more}."
 

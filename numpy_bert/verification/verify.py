@@ -95,7 +95,7 @@ def verify(
     'pass'
     >>> steps["encoder.layer.0.intermediate"] = steps["encoder.layer.0.intermediate.dense"]
     >>> verify(as_trace({"input_ids": ids, **steps}), model).sentence  # doctest: +ELLIPSIS
-    'The first to differ is encoder.layer.0.intermediate ...: the activation is left out; it ...'
+    'The first to differ is encoder.layer.0.intermediate, ...: the activation is left out; it ...'
     """
     if model.dtype != np.float64:
         raise TraceError("verify: the model computes in float32; load it with dtype='float64'.")

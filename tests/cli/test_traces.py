@@ -119,7 +119,7 @@ def test_compare_exits_as_diff_does(trace: Path, capsys: pytest.CaptureFixture[s
     other = tampered(trace)
     assert main(["compare", str(trace), str(other)]) == 1
     out = capsys.readouterr().out
-    assert "The first to differ is encoder.layer.0.intermediate differs by 1" in out
+    assert "The first to differ is encoder.layer.0.intermediate, by 1 (its budget is" in out
     assert "worst at [" in out
     assert main(["compare", str(trace), str(other), "--atol", "2"]) == 0
     assert main(["compare", str(trace), str(other), "--allow", "*.intermediate"]) == 0
