@@ -7,7 +7,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +18,7 @@ __all__ = [
     "check_output",
     "decode_json",
     "file_size",
+    "listed",
     "permissions",
     "quoted",
     "read_bytes",
@@ -43,6 +44,18 @@ def quoted(text: object) -> str:
     plain = str(text)
     shown = plain if plain.isprintable() and plain.strip() == plain and plain else repr(plain)
     return shown if len(shown) <= _QUOTE_LIMIT else shown[:_QUOTE_LIMIT] + "..."
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first of some foreign names, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(quoted(name) for name in names[:most]) + more
 
 
 def file_size(path: Path, *, error: type[NumpyBertError]) -> int:

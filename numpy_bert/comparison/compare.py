@@ -24,7 +24,6 @@ from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.errors import InputError, TraceError
 from numpy_bert.files import quoted
 from numpy_bert.progress import progress
-from numpy_bert.traces.layout import arranged
 from numpy_bert.traces.names import INPUTS, axes_of, is_weight, matches
 from numpy_bert.traces.reading import Trace, TraceArray
 
@@ -132,7 +131,7 @@ class _Comparison:
         fault = self._fault(name, ours, theirs)
         if fault is not None:
             return replace(row, text=fault)
-        wanted, found = self._load(name, ours), self._load(name, theirs)
+        wanted, found = _load(name, ours), _load(name, theirs)
         if theirs.dtype not in EPSILONS:
             return self._ids_row(row, found, wanted)
         if name == "embeddings.position_embeddings" and found.shape != wanted.shape:
@@ -142,7 +141,7 @@ class _Comparison:
     def _fault(self, name: str, ours: TraceArray, theirs: TraceArray) -> str | None:
         """Return why two arrays cannot be compared, from their headers alone."""
         try:
-            shapes = [self._shape(name, array) for array in (ours, theirs)]
+            shapes = [_shape_of(name, array) for array in (ours, theirs)]
         except (TraceError, ValueError) as failure:
             return str(failure)
         rows = shapes[0][1:] == shapes[1][1:] and shapes[0][:1] == (1,)
@@ -163,20 +162,6 @@ class _Comparison:
         ):
             return f"dtype {theirs.dtype}; the candidate claims to be {claimed}"
         return None
-
-    def _shape(self, name: str, array: TraceArray) -> tuple[int, ...]:
-        axes = axes_of(name)
-        if array.axes is None or axes is None:
-            return array.stored.shape
-        stand_in = np.broadcast_to(np.float32(0), array.stored.shape)
-        return arranged(stand_in, array.axes, axes, name).shape
-
-    def _load(self, name: str, array: TraceArray) -> npt.NDArray[Any]:
-        axes = axes_of(name)
-        found = array.stored.load()
-        if array.axes is not None and axes is not None:
-            found = arranged(found, array.axes, axes, name)
-        return found
 
     def _coarser(self, ours: TraceArray, theirs: TraceArray, wanted: npt.NDArray[Any]) -> str:
         """Return the dtype by which a difference is judged."""
@@ -267,6 +252,16 @@ class _Comparison:
         # A name of the user's own, with a row for each token.
         rows: BoolArray = mask.reshape(*mask.shape, *(1,) * (len(shape) - 2))
         return rows
+
+
+def _shape_of(name: str, array: TraceArray) -> tuple[int, ...]:
+    axes = axes_of(name)
+    return array.stored.shape if axes is None else array.shape_in(axes)
+
+
+def _load(name: str, array: TraceArray) -> npt.NDArray[Any]:
+    axes = axes_of(name)
+    return array.stored.load() if axes is None else array.load_in(axes)
 
 
 def _mask_of(reference: Trace) -> BoolArray | None:

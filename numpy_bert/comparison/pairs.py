@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_bert.errors import TraceError
-from numpy_bert.files import quoted
+from numpy_bert.files import listed, quoted
 from numpy_bert.traces.names import INPUTS, is_weight, layers_in, place_of, same_step
 from numpy_bert.traces.reading import Trace, TraceArray
 
@@ -17,7 +17,6 @@ _MANIFEST = {
     "config": "configs",
     "text": "texts",
 }
-_MOST_LISTED = 5
 
 
 class Pairs:
@@ -71,9 +70,8 @@ class Pairs:
         known = {same_step(name, self._layers) for name in self.reference.arrays}
         left = [a for step, group in self._theirs.items() if step not in known for a in group]
         if left:
-            listed = ", ".join(quoted(array.stored.name) for array in left[:_MOST_LISTED])
-            more = f" and {len(left) - _MOST_LISTED} more" if len(left) > _MOST_LISTED else ""
-            notes.append(f"in the candidate only, and not compared: {listed}{more}.")
+            names = listed([array.stored.name for array in left])
+            notes.append(f"in the candidate only, and not compared: {names}.")
         return notes
 
     def _check_twins(self) -> None:

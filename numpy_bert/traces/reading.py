@@ -14,6 +14,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import as_array
 from numpy_bert.errors import IntegrityError, NumpyBertError, TraceError
 from numpy_bert.files import file_size, permissions, quoted
+from numpy_bert.traces.layout import arranged
 from numpy_bert.traces.names import INPUTS, Named, NameMap
 from numpy_bert.traces.stored_arrays import (
     StoredArray,
@@ -44,6 +45,24 @@ class TraceArray:
     def dtype(self) -> str:
         """As NumPy calls it; ``"bfloat16"`` too."""
         return self.stored.dtype
+
+    def shape_in(self, wanted: str) -> tuple[int, ...]:
+        """Return the shape that the array has in the order of the step's axes.
+
+        Raises
+        ------
+        TraceError, ValueError
+            If its own axes do not fit it, or are not the step's.
+        """
+        if self.axes is None:
+            return self.stored.shape
+        stand_in = np.broadcast_to(np.float32(0), self.stored.shape)  # takes no memory
+        return arranged(stand_in, self.axes, wanted, self.step).shape
+
+    def load_in(self, wanted: str) -> npt.NDArray[Any]:
+        """Read the array, and bring it into the order of the step's axes."""
+        found = self.stored.load()
+        return found if self.axes is None else arranged(found, self.axes, wanted, self.step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def diagnose(case: Case, setting: Setting, named: Collection[Cause] = ()) -> Dia
     Causes that were `named` for an earlier step are tried first, then mistakes that are made
     everywhere in the segment, then those made in one place.
     """
-    found = _counts(case, case.found)
+    found = case.counts(case.found)
     with np.errstate(all="ignore"):
         if not np.isfinite(found).all():
             return _of_faults(case)
@@ -112,7 +112,7 @@ def refined(why: Diagnosis, case: Case, after: Array | None) -> Diagnosis:
     if case.segment.target.kind == "layer_norm":
         others[case.segment.target.name] = replace(case.segment.target, function=same)
     residual = case.run(others)
-    rest = _counts(case, after) - _counts(case, case.found + residual)
+    rest = case.counts(after) - case.counts(case.found + residual)
     return Diagnosis(_LATER, _LATER.text) if np.abs(rest).max() <= case.allowed else why
 
 
@@ -146,16 +146,11 @@ def _merged(parts: Iterable[Mapping[str, Step]]) -> dict[str, Step]:
     return {name: other for steps in parts for name, other in steps.items()}
 
 
-def _counts(case: Case, array: Array) -> Array:
-    """Return the values at the places that count, (N,)."""
-    return array[np.broadcast_to(case.places, array.shape)]
-
-
 def _fits(case: Case, tried: Sequence[Variant], found: Array) -> list[_Fit]:
     """Return the variants that explain a case."""
     if not _is_telling(case, found):
         return []
-    unexplained = rms(found - _counts(case, case.expected))
+    unexplained = rms(found - case.counts(case.expected))
     label = f"why {case.segment.target.name}"
     fits = []
     with progress(len(tried), label, least=2, unit="mistakes", delay=2.0) as report:
@@ -173,7 +168,7 @@ def _is_telling(case: Case, found: Array) -> bool:
     Another result comes within the budget of one number in (error / budget) cases, of all by chance
     in that to the power of their count.
     """
-    error = float(np.abs(found - _counts(case, case.expected)).max())
+    error = float(np.abs(found - case.counts(case.expected)).max())
     return found.size * math.log10(error / max(case.allowed, _TINY)) >= _DIGITS
 
 
@@ -183,7 +178,7 @@ def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit
         result = case.run(variant.steps)
     except ValueError:  # of another shape
         return None
-    rest = found - _counts(case, result)
+    rest = found - case.counts(result)
     error, left = float(np.abs(rest).max()), rms(rest)
     better = _BETTER if case.dtype in ("float32", "float64") else _MUCH_BETTER
     if not left * better <= unexplained:  # nor is it NaN
@@ -192,10 +187,10 @@ def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit
     if left > _NOTHING * unexplained and error > case.budget(result, variant.steps):
         return None
     # What rounding hides cannot have been what was seen.
-    effect = float(np.abs(_counts(case, result) - _counts(case, case.expected)).max())
+    effect = float(np.abs(case.counts(result) - case.counts(case.expected)).max())
     if effect <= case.allowed:
         return None
-    return _Fit(variant.cause, variant.where, error, left, _counts(case, result))
+    return _Fit(variant.cause, variant.where, error, left, case.counts(result))
 
 
 def _best(fits: list[_Fit]) -> Diagnosis:
@@ -228,7 +223,7 @@ def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
     """Try whether the right result was computed in half precision and widened."""
     if case.dtype not in ("float32", "float64"):
         return []
-    expected = _counts(case, case.expected)
+    expected = case.counts(case.expected)
     fits = []
     for dtype, narrow in (
         ("float16", lambda x: x.astype(np.float16).astype(np.float64)),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy_bert.arrays import Array
 from numpy_bert.comparison.differences import EPSILONS
 from numpy_bert.errors import TraceError
-from numpy_bert.traces.layout import arranged, shape_of
+from numpy_bert.traces.layout import shape_of
 from numpy_bert.traces.reading import Trace, TraceArray
 from numpy_bert.verification.steps import Step
 
@@ -37,7 +37,8 @@ class Held(Collection[str]):
         self.faults: dict[str, str] = {}
         self._sizes = sizes
         self._cache: OrderedDict[str, Array] = OrderedDict()
-        self._names = [name for name in steps if name in trace.arrays and self._fits(name)]
+        held = (name for name in steps if name in trace.arrays and self._fits(name))
+        self._names = dict.fromkeys(held)  # a set in the order of execution
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -59,10 +60,7 @@ class Held(Collection[str]):
 
     def load(self, array: TraceArray) -> Array:
         """Return an array of the trace in float64, in its step's axes."""
-        found = array.stored.load()
-        if array.axes is not None:
-            found = arranged(found, array.axes, self.steps[array.step].axes, array.step)
-        return found.astype(np.float64)
+        return array.load_in(self.steps[array.step].axes).astype(np.float64)
 
     def _fits(self, name: str) -> bool:
         """Tell whether an array can be used for its step; say why not in `faults`."""
@@ -80,12 +78,10 @@ class Held(Collection[str]):
             return f"dtype {array.dtype}; a float one was expected"
         if not array.stored.size:
             return f"shape {shape}: it is empty"
-        if array.axes is not None:
-            try:  # on an array that takes no memory
-                stand_in = np.broadcast_to(np.float32(0), shape)
-                shape = arranged(stand_in, array.axes, step.axes, step.name).shape
-            except (TraceError, ValueError) as failure:
-                return str(failure)
+        try:
+            shape = array.shape_in(step.axes)
+        except (TraceError, ValueError) as failure:
+            return str(failure)
         rows = (self._sizes["B"], *expected[1:])
         if shape == expected or (step.kind == "position_embeddings" and shape == rows):
             return None

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer
 
-from numpy_bert.arrays import as_ids, place
+from numpy_bert.arrays import IntArray, as_ids, place
 from numpy_bert.comparison.report import StepReport
 from numpy_bert.text.encode import encode
 from numpy_bert.text.inputs import Pair, as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.inputs import Inputs
 from numpy_bert.traces.reading import Trace
+from numpy_bert.verification.mistakes import wrong_positions
 
 __all__ = ["compare_positions", "compare_texts"]
 
@@ -27,37 +29,21 @@ def compare_positions(trace: Trace, inputs: Inputs) -> StepReport | None:
         return None
     ids, mask = as_ids(found, name="position_ids"), inputs.attention_mask
     width = mask.shape[1]
+    row = StepReport(name="position_ids", verdict="differs", shape=ids.shape, dtype=ids.dtype.name)
     if ids.shape not in ((width,), (1, width), mask.shape):
-        return StepReport(
-            name="position_ids",
-            verdict="differs",
-            shape=ids.shape,
-            dtype=ids.dtype.name,
-            text=f"shape {ids.shape}; (1, {width}) was expected",
-        )
-    expected = np.broadcast_to(inputs.position_ids, mask.shape)
-    wide = np.broadcast_to(ids.astype(np.int64), mask.shape)
-    if np.array_equal(wide[mask], expected[mask]):
-        return StepReport(
-            name="position_ids", verdict="pass", shape=ids.shape, dtype=ids.dtype.name
-        )
-    cause, text = None, "they are not 0, 1, 2, ...; allowed by name, they are taken as they are"
-    running = np.cumsum(mask, axis=1) - 1
-    for shift in (1, 2, -1):
-        if np.array_equal(wide[mask], expected[mask] + shift):
-            cause, text = "positions_shifted", f"positions are shifted by {shift}"
-    for start in (0, 1, 2):
-        if cause is None and np.array_equal(wide[mask], running[mask] + start):
-            more = f", from {start}" if start else ""
-            cause, text = "positions_restart", f"positions count tokens only, not padding{more}"
-    return StepReport(
-        name="position_ids",
-        verdict="differs",
-        shape=ids.shape,
-        dtype=ids.dtype.name,
-        cause=cause,
-        text=text,
-    )
+        return replace(row, text=f"shape {ids.shape}; (1, {width}) was expected")
+    wide = np.broadcast_to(ids.astype(np.int64), mask.shape)[mask]
+
+    def is_found(positions: IntArray) -> bool:
+        return np.array_equal(wide, np.broadcast_to(positions, mask.shape)[mask])
+
+    if is_found(inputs.position_ids):
+        return replace(row, verdict="pass")
+    for cause, positions in wrong_positions(inputs):
+        if is_found(positions):
+            return replace(row, cause=cause.name, text=cause.text)
+    text = "they are not 0, 1, 2, ...; allowed by name, they are taken as they are"
+    return replace(row, text=text)
 
 
 def compare_texts(

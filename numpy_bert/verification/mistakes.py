@@ -10,6 +10,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.ops.activation import gelu, gelu_tanh, relu, silu
+from numpy_bert.traces.inputs import Inputs
 from numpy_bert.verification.attention_mistakes import in_context, in_probs, in_scores
 from numpy_bert.verification.dense_mistakes import in_dense, in_pooler, rounded_rows
 from numpy_bert.verification.functions import look_up, same
@@ -17,7 +18,7 @@ from numpy_bert.verification.mistake import Cause, Mistake, Mistakes, Setting, c
 from numpy_bert.verification.norm_mistakes import in_norm, in_residual
 from numpy_bert.verification.steps import Step
 
-__all__ = ["mistakes_in"]
+__all__ = ["mistakes_in", "wrong_positions"]
 
 _ACTIVATIONS: tuple[tuple[Cause, Callable[[Array], Array]], ...] = (
     (Cause("gelu_tanh", "GELU is the tanh form, not the erf form"), gelu_tanh),
@@ -75,19 +76,24 @@ def _in_segments(step: Step, setting: Setting) -> Iterator[Mistake]:
     yield from rounded_rows(step)
 
 
-def _in_positions(step: Step, setting: Setting) -> Iterator[Mistake]:
-    ids, limit = setting.inputs.position_ids, len(step.arguments["table"])
+def wrong_positions(inputs: Inputs) -> Iterator[tuple[Cause, IntArray]]:
+    """Yield the positions that ports are known to use in place of 0, 1, 2, ..., as (*, T)."""
     for shift in (1, 2, -1):
         cause = Cause("positions_shifted", f"positions are shifted by {shift}")
-        yield changed(step, cause, ids=_within(ids + shift, limit))
-    yield changed(step, _NO_POSITIONS, lambda **given: look_up(**given) * 0.0)
-    running = np.cumsum(setting.inputs.attention_mask, axis=1)
+        yield cause, inputs.position_ids + shift
+    running = np.cumsum(inputs.attention_mask, axis=1) - 1
     for start in (0, 1, 2):
         more = f", from {start}" if start else ""
         cause = Cause("positions_restart", f"positions count tokens only, not padding{more}")
-        mistake = changed(step, cause, ids=_within(running - 1 + start, limit))
-        (other,) = mistake.steps.values()
-        yield Mistake(cause, {step.name: replace(other, axes="BTH")})
+        yield cause, running + start
+
+
+def _in_positions(step: Step, setting: Setting) -> Iterator[Mistake]:
+    last = len(step.arguments["table"]) - 1
+    for cause, ids in wrong_positions(setting.inputs):
+        # Those outside the table are of padding, or of nothing.
+        yield changed(step, cause, ids=np.clip(ids, 0, last))
+    yield changed(step, _NO_POSITIONS, lambda **given: look_up(**given) * 0.0)
     yield from rounded_rows(step)
 
 
@@ -109,12 +115,6 @@ def _in_activation(step: Step, _: Setting) -> Iterator[Mistake]:
 
 def _in_tanh(step: Step, _: Setting) -> Iterator[Mistake]:
     yield changed(step, Cause("pooler_without_tanh", "the pooler is without its tanh"), same)
-
-
-def _within(ids: IntArray, limit: int) -> IntArray:
-    """Keep positions in their table: those outside are of padding, or of nothing."""
-    kept: IntArray = np.clip(ids, 0, limit - 1)
-    return kept
 
 
 _KNOWN: Mapping[str, Mistakes] = {

@@ -42,6 +42,7 @@ class Run:
         reference: Trace | None,
         *,
         all_positions: bool,
+        look_for_hidden: bool,
     ) -> None:
         inputs = setting.inputs
         sizes = sizes_of(model.config, *inputs.input_ids.shape)
@@ -53,7 +54,7 @@ class Run:
             _check_reference(reference, setting)
         self._mask = np.ones_like(inputs.attention_mask) if all_positions else inputs.attention_mask
         self.visibility = Visibility(setting)
-        self.looks_for_hidden = True
+        self._looks_for_hidden = look_for_hidden
         self._nearer = [0, 0]
         self._shared = 0
         self._named: list[Cause] = []
@@ -107,7 +108,7 @@ class Run:
         total = difference(case.found, truth, case.places, case.dtype)
         own = difference(case.found, case.expected, case.places, case.dtype)
         inherited = difference(case.expected, truth, case.places, case.dtype)
-        if self.looks_for_hidden:
+        if self._looks_for_hidden:
             self.visibility.look(case)
         row = StepReport(
             name=step.name,
@@ -144,13 +145,14 @@ class Run:
         segment = segment_of(step.name, self._setting.steps, self._held)
         arrays = {name: self._held[name] for name in segment.inputs}
         expected = view(segment.run(arrays))
+        places = self._places(step, raw)
         case = Case(
             segment,
             arrays,
             view(raw),
             np.broadcast_to(expected, raw.shape),
-            self._places(step, raw),
-            effective_dtype(raw[np.broadcast_to(self._places(step, raw), raw.shape)], dtype),
+            places,
+            effective_dtype(raw[np.broadcast_to(places, raw.shape)], dtype),
             view,
         )
         return case._replace(allowed=case.budget(case.expected, {}))

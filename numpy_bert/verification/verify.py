@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_bert.comparison.report import Report, StepReport
 from numpy_bert.errors import TraceError
-from numpy_bert.files import quoted
+from numpy_bert.files import listed
 from numpy_bert.loading.keys import near_miss
 from numpy_bert.model.bert import BertModel
 from numpy_bert.parameters import arrays_of
@@ -25,8 +25,6 @@ from numpy_bert.verification.steps import steps_of
 from numpy_bert.verification.weights import compare_with_model
 
 __all__ = ["verify"]
-
-_MOST_LISTED = 5
 
 
 def verify(
@@ -102,8 +100,14 @@ def verify(
     given = matches("position_ids", allow)
     inputs = read_inputs(candidate, model.parameters, positions_given=given)
     setting = Setting(model.config, steps_of(model.config, model.parameters, inputs), inputs)
-    run = Run(candidate, model, setting, reference, all_positions=all_positions)
-    run.looks_for_hidden = look_for_hidden
+    run = Run(
+        candidate,
+        model,
+        setting,
+        reference,
+        all_positions=all_positions,
+        look_for_hidden=look_for_hidden,
+    )
     rows = [
         *_input_rows(candidate, setting, tokenizer, texts, pair=pair),
         *compare_with_model(candidate, model.parameters),
@@ -163,7 +167,5 @@ def _notes(candidate: Trace, setting: Setting, weights: Iterable[str]) -> list[s
     if other:
         twin = near_miss(other[0], [*setting.steps, *weights])
         hint = f" (did you mean {twin}?)" if twin else ""
-        names = ", ".join(quoted(name) for name in other[:_MOST_LISTED])
-        more = f" and {len(other) - _MOST_LISTED} more" if len(other) > _MOST_LISTED else ""
-        notes.append(f"not a step of this model, and not compared: {names}{more}{hint}.")
+        notes.append(f"not a step of this model, and not compared: {listed(other)}{hint}.")
     return notes
