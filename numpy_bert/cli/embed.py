@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.cli.console import note, show, table
-from numpy_bert.cli.source import source_options
+from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.errors import InputError
 from numpy_bert.files import check_output, write_atomically
 from numpy_bert.loading.hub import cached_part
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.batch import BatchEncoding
+from numpy_bert.text.lost import limit_of, lost
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.trace import named_steps, select
 
@@ -45,27 +46,28 @@ _CAPTIONS = {
 def run(options: argparse.Namespace) -> int:
     """Embed the text, print every step, and save the steps where a file is named."""
     output = _output(options)
-    name = options.model if options.model is not None else "demo"
-    if options.model is None:
-        note("model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.")
+    name = model_name(options)
     only = cached_part(name, revision=options.revision, cache_dir=options.cache_dir)
     model = BertModel.from_pretrained(
         name, dtype=options.dtype, only=only, **source_options(options)
     )
     tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
+    limit = model.config.max_position_embeddings
     inputs = tokenizer(
         options.text,
         options.text_pair,
         truncation=options.truncate,
-        max_length=_limit(tokenizer, model) if options.truncate else None,
+        max_length=limit_of(tokenizer, limit) if options.truncate else None,
         return_tensors="np",
     )
-    length, limit = inputs["input_ids"].shape[1], model.config.max_position_embeddings
+    length = inputs["input_ids"].shape[1]
     if length > limit:
         raise InputError(
             f"the text has {length} tokens, the model takes {limit}; --truncate cuts it."
         )
-    _say_what_was_lost(options, tokenizer, inputs)
+    texts = [options.text] + ([] if options.text_pair is None else [options.text_pair])
+    for sentence in lost(tokenizer, texts, inputs):
+        note(sentence)
     rng = None if options.dropout_seed is None else np.random.default_rng(options.dropout_seed)
     steps = model.embeddings.steps(inputs["input_ids"], inputs["token_type_ids"], rng=rng)
     named = select(dict(named_steps(steps, "embeddings")), options.step)
@@ -88,27 +90,6 @@ def _output(options: argparse.Namespace) -> Path | None:
         raise InputError(f"-o {path}: the name must end in one of {', '.join(_FORMATS)}.")
     check_output(path, force=options.force)
     return path
-
-
-def _limit(tokenizer: BertTokenizer, model: BertModel) -> int:
-    """Return how many tokens both the tokenizer and the model take."""
-    positions = model.config.max_position_embeddings
-    return min(tokenizer.model_max_length or positions, positions)
-
-
-def _say_what_was_lost(
-    options: argparse.Namespace, tokenizer: BertTokenizer, inputs: BatchEncoding
-) -> None:
-    """Tell of characters and tokens of the text that the result does not stand for."""
-    for before, after in inputs.truncated.values():
-        note(f"the text has {before} tokens; it was cut to {after}.")
-    dropped = tokenizer.dropped_characters(options.text + (options.text_pair or ""))
-    if dropped:
-        codes = ", ".join(sorted({f"U+{ord(character):04X}" for character in dropped}))
-        note(f"{len(dropped)} characters dropped by the tokenizer: {codes}.")
-    frame = 2 if options.text_pair is None else 3
-    if inputs["input_ids"].shape[1] <= frame:
-        note("the text has no content tokens, only the special ones.")
 
 
 def _as_page(

@@ -10,7 +10,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.cli.console import note, show, table
-from numpy_bert.cli.source import source_options
+from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.cli.texts import read_lines
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.errors import InputError
@@ -55,9 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 def load(options: argparse.Namespace) -> tuple[str, SentenceEncoder]:
     """Load the model that is named, or the built-in one with a word about what it is."""
-    name = options.model if options.model is not None else "demo"
-    if options.model is None:
-        note("model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.")
+    name = model_name(options)
     encoder = SentenceEncoder.from_pretrained(name, dtype=options.dtype, **source_options(options))
     for line in encoder.notes:
         note(line)

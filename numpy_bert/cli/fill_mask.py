@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from numpy_bert.cli.console import note, show
+from numpy_bert.cli.console import show
 from numpy_bert.cli.results import percent, show_json, show_table
-from numpy_bert.cli.source import source_options
+from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.model.pretraining import BertForMaskedLM
 
 __all__ = ["run"]
@@ -14,12 +14,7 @@ __all__ = ["run"]
 
 def run(options: argparse.Namespace) -> int:
     """Fill the masks of the text, and print the words mask by mask."""
-    name = options.model if options.model is not None else "demo"
-    if options.model is None:
-        note(
-            "model 'demo' (built in, not trained: its words mean nothing); name another with "
-            "--model NAME_OR_PATH."
-        )
+    name = model_name(options)
     model = BertForMaskedLM.from_pretrained(name, dtype=options.dtype, **source_options(options))
     found = model.fill_mask(options.text, top_k=options.top_k)
     masks = found if isinstance(found[0], list) else [found]

@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-__all__ = ["source_options"]
+from numpy_bert.cli.console import note
+
+__all__ = ["model_name", "source_options"]
+
+
+def model_name(options: argparse.Namespace) -> str:
+    """Return the model that is named, or the built-in one with a word about what it is."""
+    if options.model is not None:
+        return str(options.model)
+    note("model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.")
+    return "demo"
 
 
 def source_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from numpy_bert.cli.console import megabytes, note
-from numpy_bert.cli.source import source_options
+from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.errors import InputError, TraceError
 from numpy_bert.files import check_output, file_size, quoted
 from numpy_bert.model.bert import BertModel
@@ -24,9 +24,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("give TEXT, or --ids FILE; one of the two.")
     if options.pair and len(options.texts) != 2:
         raise InputError(f"--pair: two texts were expected, {len(options.texts)} came.")
-    name = options.model if options.model is not None else "demo"
-    if options.model is None:
-        note("model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.")
+    name = model_name(options)
     model = BertModel.from_pretrained(name, dtype=options.dtype, **source_options(options))
     inputs = (
         _encoded(options, name, model)

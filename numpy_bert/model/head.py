@@ -19,6 +19,7 @@ from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load_head
 from numpy_bert.model.outputs import BertSteps, ModelOutput
 from numpy_bert.parameters_heads import HeadParameters
+from numpy_bert.text.lost import limit_of
 from numpy_bert.trace import named_steps
 
 if TYPE_CHECKING:
@@ -198,8 +199,7 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
     @property
     def _limit(self) -> int:
         """How many tokens both the tokenizer and the model take."""
-        positions = self.config.max_position_embeddings
-        return min(self.tokenizer.model_max_length or positions, positions)
+        return limit_of(self.tokenizer, self.config.max_position_embeddings)
 
     @abstractmethod
     def _head(self, read: HeadInput) -> HeadSteps:
