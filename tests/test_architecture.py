@@ -33,6 +33,7 @@ FLOORS = {
     "encoding": 7,
     "traces": 7,
     "comparison": 8,
+    "explain": 8,
     "verification": 9,
     "cli": 10,
     "testing": 10,
@@ -52,6 +53,7 @@ DOORS = {"__init__", "__main__"}
 RUNTIME = {"numpy", "safetensors", "huggingface_hub", "tokenizers"}
 # Optional packages, each in the one file that may import it.
 EXTRAS = {
+    "explain/drawing.py": {"resvg_py"},
     "kernels/threads.py": {"threadpoolctl"},
     "pytest_plugin.py": {"pytest"},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-__all__ = ["add_model", "add_source", "count", "seed", "text"]
+__all__ = ["add_model", "add_source", "count", "natural", "text"]
 
 
 def add_model(parser: argparse.ArgumentParser, *, dtype: str = "float32") -> None:
@@ -20,13 +20,15 @@ def add_model(parser: argparse.ArgumentParser, *, dtype: str = "float32") -> Non
     )
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add what says where a model comes from."""
+def add_source(parser: argparse.ArgumentParser, *, flag: str = "--token") -> None:
+    """Add what says where a model comes from; `flag` sends the hub's token."""
     group = parser.add_argument_group("where the model comes from")
     group.add_argument("--revision", metavar="REV", help="branch, tag or commit; main by default")
     group.add_argument("--cache-dir", metavar="DIR", help="the cache, in huggingface_hub's layout")
     group.add_argument("--offline", action="store_true", help="make no request")
-    group.add_argument("--token", action="store_true", help="send the saved token (HF_TOKEN)")
+    group.add_argument(
+        flag, dest="token", action="store_true", help="send the saved token (HF_TOKEN)"
+    )
 
 
 def text(argument: str) -> str:
@@ -44,8 +46,8 @@ def count(argument: str) -> int:
     return int(argument)
 
 
-def seed(argument: str) -> int:
-    """Read a seed: a whole number from 0."""
+def natural(argument: str) -> int:
+    """Read a whole number from 0: a seed, a position."""
     if not argument.isascii() or not argument.isdigit() or len(argument) > 100:
         raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not a whole number from 0")
     return int(argument)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 from numpy_bert.errors import OutputError
 
-__all__ = ["complain", "megabytes", "note", "show", "table"]
+__all__ = ["complain", "has_colours", "megabytes", "note", "show", "table"]
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
-def show(text: str) -> None:
+def show(text: str, *, styled: bool = False) -> None:
     """Print a result; control characters in it are shown, not obeyed.
+
+    Of a `styled` one the colours alone are obeyed; whoever made it has shown those in its parts.
 
     Raises
     ------
@@ -25,7 +30,7 @@ def show(text: str) -> None:
     if sys.stdout is None:
         raise OutputError("standard output: is closed.")
     try:
-        print(_safe(text), flush=True)
+        print(_safe_between_colours(text) if styled else _safe(text), flush=True)
     except OSError as failure:
         # Nothing more can be written; keep the interpreter from trying again at its end.
         with contextlib.suppress(OSError, ValueError):
@@ -33,6 +38,16 @@ def show(text: str) -> None:
         if isinstance(failure, BrokenPipeError):
             raise
         raise OutputError(f"standard output: could not be written ({failure.strerror}).") from None
+
+
+def has_colours() -> bool:
+    """Tell whether standard output is a terminal with colours that are wanted (NO_COLOR)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal and os.environ.get("TERM") not in (None, "", "dumb")
 
 
 def note(text: str) -> None:
@@ -77,6 +92,11 @@ def _tell(line: str) -> None:
     """Print to standard error; where that cannot be written, the result still counts."""
     with contextlib.suppress(OSError, AttributeError):
         print(_safe(line), file=sys.stderr, flush=True)
+
+
+def _safe_between_colours(text: str) -> str:
+    """Escape what could steer a terminal, line ends and colours excepted."""
+    return "".join(part if _COLOUR.fullmatch(part) else _safe(part) for part in _COLOUR.split(text))
 
 
 def _safe(text: str) -> str:

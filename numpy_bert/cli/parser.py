@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from numpy_bert import __version__
-from numpy_bert.cli.arguments import add_model, add_source, count, seed, text
+from numpy_bert.cli.arguments import add_model, add_source, count, natural, text
 from numpy_bert.cli.trace_arguments import TRACE_COMMANDS
 
 __all__ = ["make_parser"]
@@ -28,6 +28,11 @@ _ENCODE = (
     "them to a file."
 )
 _SIMILARITY = "Print how alike two texts are, as the model compares its vectors."
+_EXPLAIN = (
+    "Show how BERT reads a text, or a pair: the rows that its tokens pick from three tables, their "
+    "sum, LayerNorm, and a token's way through the layers; in the terminal, or with -o page.html "
+    "as one page with every map and strip, or with -o picture.svg as a drawing."
+)
 _POOLING = ("cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")
 _FILL_MASK = "Print the words that fit best at each [MASK] of a text, with their probabilities."
 _CLASSIFY = (
@@ -44,6 +49,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"numpy-bert {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_embed(commands.add_parser("embed", help="a text's input embedding", description=_EMBED))
+    _add_explain(
+        commands.add_parser(
+            "explain", help="a text's way through BERT, drawn", description=_EXPLAIN
+        )
+    )
     _add_encode(commands.add_parser("encode", help="texts into vectors", description=_ENCODE))
     _add_similarity(
         commands.add_parser("similarity", help="how alike texts are", description=_SIMILARITY)
@@ -68,7 +78,7 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
         "--truncate", action="store_true", help="cut a text that is longer than the model reads"
     )
     parser.add_argument(
-        "--dropout-seed", metavar="N", type=seed, help="apply dropout, its mask drawn from N"
+        "--dropout-seed", metavar="N", type=natural, help="apply dropout, its mask drawn from N"
     )
     parser.add_argument(
         "-o",
@@ -79,6 +89,32 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     add_source(parser)
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", type=text, help="a text")
+    parser.add_argument(
+        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text: segment 1"
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--token",
+        dest="walked",
+        metavar="N",
+        type=natural,
+        help="the position of the token to follow through the layers; the middle one by default",
+    )
+    parser.add_argument(
+        "--truncate", action="store_true", help="cut a text that is longer than the model reads"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write .html, the page; .svg, the drawing of the embedding; or .png, the same",
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    add_source(parser, flag="--hub-token")
 
 
 def _add_encode(parser: argparse.ArgumentParser) -> None:

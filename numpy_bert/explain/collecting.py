@@ -1,0 +1,231 @@
+"""A model is run over a text, and of each step as it comes by what can be drawn is kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import InputError
+from numpy_bert.explain.lessons import EMBEDDING_STEPS, WALK_STEPS
+from numpy_bert.explain.reading import LayerReading, Prediction, Reading, Token
+from numpy_bert.model.bert import BertModel
+from numpy_bert.model.pretraining import BertForMaskedLM
+from numpy_bert.ops.softmax import softmax
+from numpy_bert.progress import progress
+from numpy_bert.tasks.fill import fills
+from numpy_bert.text.batch import BatchEncoding
+from numpy_bert.text.lost import limit_of, lost
+from numpy_bert.text.tokenizer import BertTokenizer
+
+__all__ = ["read"]
+
+# Tokens that are drawn of a long text: what a person can tell apart, and a page can hold.
+_MOST_DRAWN = 48
+# Of these, special tokens and masks at most: each is a landmark, many are none.
+_MOST_LANDMARKS = 12
+_TOP_K = 10
+_IN_LAYER = re.compile(r"encoder\.layer\.\d+\.?(.*)")
+
+
+def read(
+    text: str,
+    text_pair: str | None = None,
+    *,
+    model: BertModel | BertForMaskedLM,
+    tokenizer: BertTokenizer,
+    token: int | None = None,
+    truncation: bool = False,
+    name: str = "BERT",
+) -> Reading:
+    """Run a model over a text, and keep what a picture of it needs.
+
+    Parameters
+    ----------
+    text, text_pair : str
+        A text, or the two of a pair.
+    model : BertModel or BertForMaskedLM
+        A BertForMaskedLM also says which words fit at each mask of the text.
+    tokenizer : BertTokenizer
+        The model's.
+    token : int, optional
+        The position of the token that is followed through the layers; the middle one by default.
+    truncation : bool
+        Whether a text that is longer than the model reads is cut; otherwise it is an error.
+    name : str
+        What the pictures call the model.
+
+    Returns
+    -------
+    Reading
+        For `figure`, `page` and `terminal`.
+
+    Raises
+    ------
+    InputError
+        If the text has more tokens than the model takes, or none, or none at `token`.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel, BertTokenizer
+    >>> model, tokenizer = BertModel.from_pretrained("demo"), BertTokenizer.from_pretrained("demo")
+    >>> reading = read("this is a test", model=model, tokenizer=tokenizer)
+    >>> reading.walked_token.text, reading.layers[1].probs.shape
+    ('a', (2, 6, 6))
+    """
+    texts = (text,) if text_pair is None else (text, text_pair)
+    limit = model.config.max_position_embeddings
+    inputs = tokenizer(
+        text,
+        text_pair,
+        truncation=truncation,
+        max_length=limit_of(tokenizer, limit) if truncation else None,
+        return_special_tokens_mask=True,
+        return_tensors="np",
+    )
+    frame = np.flatnonzero(inputs.pop("special_tokens_mask")[0]).tolist()
+    masks = np.flatnonzero(inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()
+    length = inputs["input_ids"].shape[1]
+    if length > limit:
+        raise InputError(
+            f"the text has {length} tokens, the model takes {limit}; truncation=True (--truncate) "
+            "cuts it."
+        )
+    tokens = _tokens(tokenizer, inputs)
+    walked = _walked(token, tokens)
+    drawn = _drawn(len(tokens), walked, [*frame[:1], *frame[-1:], *frame, *masks])
+    notes = lost(tokenizer, texts, inputs)
+    if len(drawn) < length:
+        notes.append(
+            f"{len(drawn)} of {length} tokens are drawn: those around position {walked} and the "
+            "special ones. Another --token shows others."
+        )
+    bert = model.bert if isinstance(model, BertForMaskedLM) else model
+    embeddings, layers, similarity = _collect(bert, inputs, list(drawn), walked)
+    return Reading(
+        name=name,
+        texts=texts,
+        config=model.config,
+        tokens=tokens,
+        drawn=drawn,
+        walked=walked,
+        embeddings=embeddings,
+        layers=layers,
+        similarity=similarity,
+        predictions=_predictions(model, tokenizer, inputs),
+        notes=tuple(notes),
+    )
+
+
+def _tokens(tokenizer: BertTokenizer, inputs: BatchEncoding) -> tuple[Token, ...]:
+    """Return the tokens of the one row."""
+    ids = inputs["input_ids"][0].tolist()
+    segments = inputs["token_type_ids"][0].tolist()
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    return tuple(
+        Token(text=piece, id=number, segment=segment, position=position)
+        for position, (piece, number, segment) in enumerate(zip(pieces, ids, segments, strict=True))
+    )
+
+
+def _walked(token: int | None, tokens: Sequence[Token]) -> int:
+    """Return the position of the token that is followed."""
+    if not tokens:
+        raise InputError("the text has no token, and this tokenizer adds none.")
+    if token is None:
+        return len(tokens) // 2
+    if not 0 <= token < len(tokens):
+        raise InputError(
+            f"token {token}: the text has {len(tokens)} tokens, at positions 0 to "
+            f"{len(tokens) - 1}."
+        )
+    return token
+
+
+def _drawn(length: int, walked: int, landmarks: Sequence[int]) -> tuple[int, ...]:
+    """Return which positions are drawn: all, or the first landmarks and what is by the walked."""
+    if length <= _MOST_DRAWN:
+        return tuple(range(length))
+    chosen = {*list(dict.fromkeys(landmarks))[:_MOST_LANDMARKS], walked}
+    for place in sorted(range(length), key=lambda place: (abs(place - walked), place)):
+        if len(chosen) == _MOST_DRAWN:
+            break
+        chosen.add(place)
+    return tuple(sorted(chosen))
+
+
+def _collect(
+    model: BertModel, inputs: BatchEncoding, drawn: list[int], walked: int
+) -> tuple[dict[str, Array], tuple[LayerReading, ...], npt.NDArray[np.float64]]:
+    """Run the model and keep, of each step as it comes by, what is drawn."""
+    embeddings: dict[str, Array] = {}
+    layers: list[LayerReading] = []
+    states: list[Array] = []
+    steps: dict[str, Array] = {}
+    with progress(
+        model.config.num_hidden_layers, "layers", least=1, unit="layers", delay=1
+    ) as tick:
+        for name, array in model.trace(**inputs):
+            found = _IN_LAYER.fullmatch(name)
+            if name in EMBEDDING_STEPS:
+                embeddings[name] = array[0, drawn].copy()
+            elif found is not None and found[1] in WALK_STEPS:
+                steps[found[1]] = array[0]
+            if name == "embeddings" or (found is not None and not found[1]):
+                states.append(array[0, drawn].copy())
+            if found is not None and not found[1]:
+                layers.append(_layer(steps, drawn, walked))
+                steps.clear()
+                tick(1)
+    return embeddings, tuple(layers), np.stack([_cosines(state) for state in states])
+
+
+def _layer(steps: Mapping[str, Array], drawn: list[int], walked: int) -> LayerReading:
+    """Keep what is drawn of a layer whose steps are (T, n) and, of its attention, (A, T, T)."""
+    probs = steps["attention.self.probs"]
+    others = np.setdiff1d(np.arange(probs.shape[2]), drawn)
+    walk = {
+        name: (array[:, walked, drawn] if array.ndim == 3 else array[walked]).copy()
+        for name, array in steps.items()
+    }
+    return LayerReading(
+        probs=probs[:, drawn][:, :, drawn],
+        rest=probs[:, drawn][:, :, others].sum(axis=2),
+        taken=probs[:, walked].copy(),
+        walk=walk,
+    )
+
+
+def _cosines(state: Array) -> npt.NDArray[np.float64]:
+    """Return the cosine between each two rows, (K, K)."""
+    rows = state.astype(np.float64)
+    lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+    rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    cosines: npt.NDArray[np.float64] = np.clip(rows @ rows.T, -1.0, 1.0)
+    return cosines
+
+
+def _predictions(
+    model: BertModel | BertForMaskedLM, tokenizer: BertTokenizer, inputs: BatchEncoding
+) -> tuple[Prediction, ...] | None:
+    """Return the words that fit at each mask."""
+    if not isinstance(model, BertForMaskedLM):
+        return None
+    ids = inputs["input_ids"][0].tolist()
+    places = [place for place, number in enumerate(ids) if number == tokenizer.mask_token_id]
+    if not places:
+        return ()
+    logits = model(**inputs).logits
+    assert logits is not None
+    return tuple(_best(tokenizer, ids, place, logits[0, place]) for place in places)
+
+
+def _best(tokenizer: BertTokenizer, ids: list[int], place: int, scores: Array) -> Prediction:
+    """Return the best words at one mask, by their scores (V,)."""
+    words = fills(
+        tokenizer, ids, place, softmax(scores), top_k=_TOP_K, only=None, keep_special=False
+    )
+    return Prediction(position=place, words=tuple(words))

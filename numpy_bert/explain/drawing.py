@@ -1,0 +1,286 @@
+"""The picture of the input embedding, as SVG: three tables, the rows picked from them, their sum.
+
+A value's colour is its sign's, its opacity its size: nothing is drawn where a value is zero, so a
+picture suits a light ground and a dark one.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import InputError
+from numpy_bert.explain.measures import PARTS, scale_of
+from numpy_bert.explain.reading import Reading, Token
+from numpy_bert.files import check_output, quoted, write_atomically
+
+__all__ = ["MINUS", "PLUS", "Figure", "figure"]
+
+PLUS, MINUS = "#d9541e", "#2f7fd6"
+_INK = "#1b1f24"
+_LEVELS = 20  # of opacity
+_ROW, _GAP, _CELL = 15, 2, 5
+_LABELS, _TABLE, _FAN, _SIGN = 176, 22, 40, 26
+_HEAD, _FOOT, _MARGIN = 64, 44, 12
+_LEAST_TABLE = 110  # a table's height, in which few rows would be no table
+_LONGEST_TOKEN = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A drawing; a notebook shows it.
+
+    Attributes
+    ----------
+    svg : str
+        The drawing, an SVG 1.1 document without any reference to another file.
+    """
+
+    svg: str
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def png(self, *, zoom: float = 2.0) -> bytes:
+        """Return the drawing as PNG, on white.
+
+        Parameters
+        ----------
+        zoom : float
+            Pixels for each of the drawing's units.
+
+        Raises
+        ------
+        InputError
+            If the extra ``png`` is not installed, or `zoom` is not above 0 and at most 20.
+        """
+        if not 0.0 < zoom <= 20.0:
+            raise InputError(f"png: zoom = {zoom!r}; a number above 0 and at most 20 was expected.")
+        try:
+            import resvg_py
+        except ImportError:
+            raise InputError(
+                "png: needs the package resvg-py; pip install 'numpy_bert[png]' brings it. The "
+                "drawing as .svg needs nothing."
+            ) from None
+        return bytes(resvg_py.svg_to_bytes(svg_string=self.svg, zoom=zoom, background="#ffffff"))
+
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Write the drawing to a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            Its name ends in ``.svg`` or ``.png``.
+        force : bool
+            Whether a file that is there is replaced.
+
+        Raises
+        ------
+        InputError, OutputError
+            As `png`; if the name has another end; if the file is there or cannot be written.
+        """
+        path = Path(path)
+        if path.suffix not in (".svg", ".png"):
+            raise InputError(f"{quoted(path)}: the name must end in .svg or .png.")
+        check_output(path, force=force)
+        data = self.png() if path.suffix == ".png" else self.svg.encode("utf-8")
+        write_atomically(path, data)
+
+
+def figure(reading: Reading, *, features: int | Sequence[int] = 24) -> Figure:
+    """Draw the input embedding of a text: which rows its tokens pick, their sum, its LayerNorm.
+
+    Parameters
+    ----------
+    reading : Reading
+        From `read`.
+    features : int or sequence of int
+        How many of the H features are drawn, the first ones; or which.
+
+    Returns
+    -------
+    Figure
+        For a notebook, or to be saved as SVG, or as PNG with the extra ``png``.
+
+    Raises
+    ------
+    InputError
+        If there is no such feature, or none is asked for.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel, BertTokenizer, explain
+    >>> model, tokenizer = BertModel.from_pretrained("demo"), BertTokenizer.from_pretrained("demo")
+    >>> reading = explain.read("this is a test", model=model, tokenizer=tokenizer)
+    >>> explain.figure(reading, features=[0, 1, 127]).svg.count("word_embeddings")
+    1
+    """
+    return Figure(svg=draw(reading, chosen_features(reading, features), background=True))
+
+
+def chosen_features(reading: Reading, features: int | Sequence[int]) -> list[int]:
+    """Return the features to draw; raise InputError if there are no such."""
+    size = reading.config.hidden_size
+    if isinstance(features, (int, np.integer)):
+        if features < 1:
+            raise InputError(f"figure: features = {features}; at least 1 was expected.")
+        return list(range(min(int(features), size)))
+    chosen = [int(feature) for feature in features]
+    wrong = [feature for feature in chosen if not 0 <= feature < size]
+    if wrong or not chosen:
+        what = f"feature {wrong[0]} is" if wrong else "none is given; they are"
+        raise InputError(f"figure: features: {what} not among 0 to {size - 1}.")
+    return chosen
+
+
+def draw(reading: Reading, features: Sequence[int], *, background: bool) -> str:
+    """Return the drawing; without a background its ink is the page's."""
+    tokens, count = reading.shown, len(reading.drawn)
+    block = len(features) * _CELL
+    rows_height = count * (_ROW + _GAP) - _GAP
+    height = max(rows_height, _LEAST_TABLE)
+    first = _HEAD + (height - rows_height) / 2  # of the rows' tops
+    tops = [first + number * (_ROW + _GAP) for number in range(count)]
+    parts = [reading.embeddings[name][:, features] for name in PARTS]
+    total = reading.embeddings["embeddings.sum"][:, features]
+    normed = reading.embeddings["embeddings.LayerNorm"][:, features]
+    scale = scale_of(*(reading.embeddings[name] for name in (*PARTS, "embeddings.sum")))
+    norm_scale = scale_of(reading.embeddings["embeddings.LayerNorm"])
+
+    marks = [_labels(tokens, tops)]
+    x: float = _LABELS
+    for number, (name, rows, part) in enumerate(zip(PARTS, _tables(reading), parts, strict=True)):
+        size, picked = rows
+        marks.append(_table(x, height, size, picked, tops))
+        x += _TABLE + _FAN
+        marks.append(_heading(x - _TABLE - _FAN, name.partition(".")[2], f"{size:,} rows"))
+        marks.append(_block(x, tops, part, scale))
+        x += block
+        marks.append(_sign(x, _HEAD + height / 2, "+" if number < 2 else "="))
+        x += _SIGN
+    shape = f"{count} x {reading.config.hidden_size}"
+    marks += [_heading(x, "sum", shape)]
+    marks += [_block(x, tops, total, scale), _sign(x + block, _HEAD + height / 2, "→")]
+    x += block + _SIGN
+    marks += [_heading(x, "LayerNorm", shape), _block(x, tops, normed, norm_scale)]
+    width = x + block + _MARGIN
+    bottom = _HEAD + height + _FOOT
+    marks.append(_legend(bottom - 16, scale, norm_scale, features, reading.config.hidden_size))
+    ground = f'<rect width="{width:g}" height="{bottom:g}" fill="#ffffff"/>' if background else ""
+    text = " ".join(token.text for token in tokens)
+    title = f"The input embedding of {quoted(text)}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {bottom:g}" '
+        f'width="{width:g}" height="{bottom:g}" role="img" color="{_INK}" '
+        'font-family="DejaVu Sans, Noto Sans, Arial, sans-serif" font-size="11" '
+        f'fill="currentColor"><title>{html.escape(title)}</title>'
+        f"{ground}{''.join(marks)}</svg>"
+    )
+
+
+def _tables(reading: Reading) -> list[tuple[int, list[int]]]:
+    """Return, of each table, how many rows it has and which of them the drawn tokens pick."""
+    config, tokens = reading.config, reading.shown
+    return [
+        (config.vocab_size, [token.id for token in tokens]),
+        (config.type_vocab_size, [token.segment for token in tokens]),
+        (config.max_position_embeddings, [token.position for token in tokens]),
+    ]
+
+
+def _labels(tokens: Sequence[Token], tops: Sequence[float]) -> str:
+    """Write each token with its position, and the ids that pick its rows."""
+    marks = []
+    for token, top in zip(tokens, tops, strict=True):
+        y = top + _ROW - 4
+        text = token.text
+        if len(text) > _LONGEST_TOKEN:
+            text = text[: _LONGEST_TOKEN - 1] + "…"
+        marks.append(
+            f'<text x="{_MARGIN + 16}" y="{y:g}" text-anchor="end" opacity=".55">'
+            f"{token.position}</text>"
+            f'<text x="{_MARGIN + 24}" y="{y:g}" direction="ltr">{xml_text(text)}</text>'
+            f'<text x="{_LABELS - 10}" y="{y:g}" text-anchor="end" opacity=".55">{token.id}</text>'
+        )
+    return "".join(marks)
+
+
+def _table(x: float, height: float, size: int, picked: Sequence[int], tops: Sequence[float]) -> str:
+    """Draw a table, the rows that are picked in it, and a line from each to where it is laid."""
+    lines = []
+    for row, top in zip(picked, tops, strict=True):
+        y = _HEAD + height * (row + 0.5) / size
+        end = top + _ROW / 2
+        lines.append(
+            f"M{x:g} {y:.1f}h{_TABLE}c{_FAN / 2:g} 0 {_FAN / 2:g} {end - y:.1f} {_FAN - 2} "
+            f"{end - y:.1f}"
+        )
+    return (
+        f'<rect x="{x:g}" y="{_HEAD}" width="{_TABLE}" height="{height:g}" fill="currentColor" '
+        'fill-opacity=".08" stroke="currentColor" stroke-opacity=".4"/>'
+        f'<path d="{"".join(lines)}" fill="none" stroke="currentColor" stroke-opacity=".45"/>'
+    )
+
+
+def _block(x: float, tops: Sequence[float], values: Array, scale: float) -> str:
+    """Draw the rows' values as cells."""
+    cells: dict[tuple[bool, int], list[str]] = defaultdict(list)
+    levels = np.rint(np.clip(values / scale, -1.0, 1.0) * _LEVELS).astype(int)
+    for row, top in zip(levels.tolist(), tops, strict=True):
+        for number, level in enumerate(row):
+            if level:
+                left = x + number * _CELL
+                cells[level > 0, abs(level)].append(f"M{left:g} {top:g}h{_CELL}v{_ROW}h-{_CELL}z")
+    drawn = "".join(
+        f'<path fill="{PLUS if positive else MINUS}" fill-opacity="{level / _LEVELS:g}" '
+        f'd="{"".join(paths)}"/>'
+        for (positive, level), paths in sorted(cells.items())
+    )
+    frames = "".join(
+        f"M{x:g} {top:g}h{values.shape[1] * _CELL}v{_ROW}h-{values.shape[1] * _CELL}z"
+        for top in tops
+    )
+    outline = f'<path d="{frames}" fill="none" stroke="currentColor" stroke-opacity=".18"/>'
+    return f'<g shape-rendering="crispEdges">{drawn}{outline}</g>'
+
+
+def _heading(x: float, name: str, size: str) -> str:
+    return (
+        f'<text x="{x:g}" y="26" font-weight="bold">{html.escape(name)}</text>'
+        f'<text x="{x:g}" y="42" opacity=".6">{html.escape(size)}</text>'
+    )
+
+
+def _sign(x: float, y: float, sign: str) -> str:
+    place = f'x="{x + _SIGN / 2:g}" y="{y + 6:g}"'
+    return f'<text {place} text-anchor="middle" font-size="17">{sign}</text>'
+
+
+def _legend(y: float, scale: float, norm_scale: float, features: Sequence[int], size: int) -> str:
+    """Say what the colours and the columns are."""
+    many = len(features)
+    first = list(features) == list(range(many))
+    which = f"features 0 to {many - 1} of {size}" if first else f"{many} features of {size}"
+    if many == 1:
+        which = f"feature {features[0]} of {size}"
+    words = f"{which}; full colour at {scale:.2g} and beyond, behind the arrow at {norm_scale:.2g}"
+    return (
+        f'<rect x="{_LABELS}" y="{y - 9:g}" width="10" height="10" fill="{MINUS}"/>'
+        f'<text x="{_LABELS + 15}" y="{y:g}">negative</text>'
+        f'<rect x="{_LABELS + 76}" y="{y - 9:g}" width="10" height="10" fill="{PLUS}"/>'
+        f'<text x="{_LABELS + 91}" y="{y:g}">positive</text>'
+        f'<text x="{_LABELS + 152}" y="{y:g}" opacity=".75">{words}</text>'
+    )
+
+
+def xml_text(text: str) -> str:
+    """Escape text for SVG and HTML; what XML cannot hold is shown, not written."""
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return html.escape(plain)

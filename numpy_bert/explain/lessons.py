@@ -1,0 +1,242 @@
+"""What each step computes: one sentence, the formula, and the function to read.
+
+In a formula x is what comes into the step; the capitals are those of `numpy_bert.arrays`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from numpy_bert.config import BertConfig
+from numpy_bert.ops.activation import ACTIVATIONS
+
+__all__ = ["EMBEDDING_STEPS", "LESSONS", "WALK_STEPS", "Lesson", "lesson_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What a step, or a panel of the page, is about.
+
+    Attributes
+    ----------
+    sentence : str
+        What is computed.
+    formula : str
+        How.
+    function : str
+        The path of the function that computes it.
+    axes : str
+        The letters of the result's shape (see `numpy_bert.arrays`).
+    """
+
+    sentence: str
+    formula: str
+    function: str
+    axes: str
+
+
+def _look_up(table: str, ids: str, axes: str) -> Lesson:
+    return Lesson(
+        sentence=f"Each of the {ids} picks its row of the table {table}.",
+        formula=f"{table}.weight[{ids}]",
+        function="numpy_bert.ops.embedding.embedding",
+        axes=axes,
+    )
+
+
+def _linear(sentence: str, weight: str, axes: str = "TH", x: str = "x") -> Lesson:
+    return Lesson(
+        sentence=sentence,
+        formula=f"{x} · {weight}.weightᵀ + {weight}.bias",
+        function="numpy_bert.ops.linear.linear",
+        axes=axes,
+    )
+
+
+def _norm(sentence: str, formula: str, axes: str = "TH") -> Lesson:
+    return Lesson(
+        sentence=sentence,
+        formula=formula,
+        function="numpy_bert.ops.layer_norm.layer_norm",
+        axes=axes,
+    )
+
+
+def _sum(sentence: str, formula: str, function: str) -> Lesson:
+    return Lesson(sentence=sentence, formula=formula, function=function, axes="TH")
+
+
+_LAYER = "numpy_bert.blocks.encoder.encoder_layer"
+_WHOLE_NORM = "(x − mean) · rstd · weight + bias"
+
+# The steps of the input embedding, by their trace names, and of a layer, by what follows
+# encoder.layer.N. in theirs; in the order of execution.
+_EMBEDDING = {
+    "embeddings.word_embeddings": _look_up("word_embeddings", "input_ids", "TH"),
+    "embeddings.token_type_embeddings": _look_up("token_type_embeddings", "token_type_ids", "TH"),
+    "embeddings.position_embeddings": _look_up("position_embeddings", "position_ids", "TH"),
+    "embeddings.sum": _sum(
+        "The three rows of a token are added, feature by feature.",
+        "(word + segment) + position",
+        "numpy_bert.blocks.embeddings.embeddings",
+    ),
+    "embeddings.LayerNorm.mean": _norm("The mean of a row.", "mean = Σ x / H", "T1"),
+    "embeddings.LayerNorm.variance": _norm(
+        "The mean square about it, divided by H, not H − 1.", "variance = Σ (x − mean)² / H", "T1"
+    ),
+    "embeddings.LayerNorm.rstd": _norm(
+        "What a row is multiplied by; ε stands inside the root.", "rstd = 1 / √(variance + ε)", "T1"
+    ),
+    "embeddings.LayerNorm.normalized": _norm(
+        "The row with mean 0 and variance 1.", "(x − mean) · rstd"
+    ),
+    "embeddings.LayerNorm": _norm(
+        "Scaled and shifted, feature by feature, by what was learned.", _WHOLE_NORM
+    ),
+}
+_WALK = {
+    "attention.self.query": _linear("What the token asks for.", "query"),
+    "attention.self.key": _linear("What it answers to.", "key"),
+    "attention.self.value": _linear("What it has to give.", "value"),
+    "attention.self.scores": Lesson(
+        sentence="How well each token's key answers this token's query, head by head.",
+        formula="query · keyᵀ / √D",
+        function="numpy_bert.ops.attention.attention_scores",
+        axes="ATT",
+    ),
+    "attention.self.probs": Lesson(
+        sentence="The scores as shares of one: how much it takes from each token.",
+        formula="exp(score − max) / Σ exp(score − max)",
+        function="numpy_bert.ops.softmax.softmax",
+        axes="ATT",
+    ),
+    "attention.self": Lesson(
+        sentence="The context: the mean of all tokens' values, weighted by these shares.",
+        formula="probs · value",
+        function="numpy_bert.ops.attention.weighted_values",
+        axes="TH",
+    ),
+    "attention.output.dense": _linear("The heads' contexts are mixed.", "dense", x="context"),
+    "attention.output.sum": _sum(
+        "The residual sum: what came into the layer is added.", "dense + x", _LAYER
+    ),
+    "attention.output.LayerNorm": _norm("The first LayerNorm of the layer.", _WHOLE_NORM),
+    "intermediate.dense": _linear(
+        "Widened from H to I features: the activation's input.", "dense", "TI"
+    ),
+    "intermediate": Lesson(
+        sentence="The activation's output.",
+        formula="activation(x)",
+        function="numpy_bert.ops.activation",
+        axes="TI",
+    ),
+    "output.dense": _linear("Narrowed from I to H features.", "dense"),
+    "output.sum": _sum(
+        "The residual sum: the first LayerNorm's output is added.", "dense + x", _LAYER
+    ),
+    "output.LayerNorm": _norm("The second LayerNorm: what the next layer gets.", _WHOLE_NORM),
+}
+# The activations that a config can name, by their functions.
+_ACTIVATIONS = {
+    "gelu": (
+        "GELU's output: what is far below zero is shut off, smoothly.",
+        "x · (1 + erf(x / √2)) / 2",
+    ),
+    "gelu_tanh": (
+        "GELU's output, in its tanh form: what is far below zero is shut off, smoothly.",
+        "x · (1 + tanh(√(2/π) · (x + 0.044715 x³))) / 2",
+    ),
+    "relu": ("ReLU's output: what is below zero is shut off.", "max(x, 0)"),
+    "silu": ("SiLU's output: what is far below zero is shut off, smoothly.", "x / (1 + exp(−x))"),
+    "tanh": ("Squashed to between −1 and 1.", "tanh(x)"),
+}
+# The page's panels.
+_PANELS = {
+    "picture": Lesson(
+        sentence="Each token picks a row of each of three tables; the rows are added, and "
+        "LayerNorm makes all of one size.",
+        formula="LayerNorm(word + segment + position)",
+        function="numpy_bert.blocks.embeddings.embeddings",
+        axes="TH",
+    ),
+    "lookups": Lesson(
+        sentence="The same with every feature: the three rows of each token, the sum that they are "
+        "stacked into, and what LayerNorm makes of it.",
+        formula="table.weight[ids]",
+        function="numpy_bert.ops.embedding.embedding",
+        axes="TH",
+    ),
+    "shares": Lesson(
+        sentence="The length of each of a token's three rows, and how much of the sum it makes "
+        "up: the part of it that points where the sum points, so that the three shares make 100 %.",
+        formula="share(part) = part · sum / |sum|²",
+        function="numpy_bert.explain.measures.parts_of",
+        axes="T3",
+    ),
+    "layernorm": Lesson(
+        sentence="Each row is brought to mean 0 and variance 1 by itself, then scaled and shifted, "
+        "feature by feature, by what was learned.",
+        formula="(x − mean) / √(variance + ε) · weight + bias, variance = Σ (x − mean)² / H",
+        function="numpy_bert.ops.layer_norm.layer_norm",
+        axes="TH",
+    ),
+    "dropout": Lesson(
+        sentence="In training each feature is dropped with probability p and the kept ones are "
+        "scaled up, so that the expectation stays; when a model is used, dropout is off.",
+        formula="keep ? x / (1 − p) : 0",
+        function="numpy_bert.ops.dropout.dropout",
+        axes="TH",
+    ),
+    "attention": Lesson(
+        sentence="Each row is a token, and how much it takes from every token, [CLS] and [SEP] "
+        "among them; a row's shares make 1.",
+        formula="softmax(query · keyᵀ / √D)",
+        function="numpy_bert.ops.attention.attention",
+        axes="ATT",
+    ),
+    "walk": Lesson(
+        sentence="One token on its way through a layer: it looks around, is added to what came "
+        "in, and is worked over alone.",
+        formula="LayerNorm(h + FFN(h)), h = LayerNorm(x + attention(x))",
+        function=_LAYER,
+        axes="TH",
+    ),
+    "similarity": Lesson(
+        sentence="How alike the tokens' vectors are, from the embedding to the last layer: 1 for "
+        "the same direction, 0 for none in common.",
+        formula="cos(a, b) = a · b / (|a| |b|)",
+        function="numpy_bert.blocks.encoder.encoder",
+        axes="TH",
+    ),
+    "predictions": Lesson(
+        sentence="Which words fit at each mask, and how probable the model finds them.",
+        formula="softmax(transform(x) · word_embeddings.weightᵀ + bias)",
+        function="numpy_bert.blocks.heads.lm_prediction",
+        axes="TV",
+    ),
+}
+
+EMBEDDING_STEPS = tuple(_EMBEDDING)
+WALK_STEPS = tuple(_WALK)
+LESSONS = {**_EMBEDDING, **_WALK, **_PANELS}
+
+
+def lesson_of(name: str, config: BertConfig) -> Lesson:
+    """Return what a step or a panel is about, with the activation that a model has.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> lesson_of("embeddings.sum", BertModel.from_pretrained("demo").config).formula
+    '(word + segment) + position'
+    """
+    lesson = LESSONS[name]
+    if name != "intermediate":
+        return lesson
+    function = ACTIVATIONS[config.hidden_act]
+    sentence, formula = _ACTIVATIONS[function.__name__]
+    home = "numpy" if function is np.tanh else "numpy_bert.ops.activation"
+    path = f"{home}.{function.__name__}"
+    return replace(lesson, sentence=sentence, formula=formula, function=path)

@@ -1,0 +1,127 @@
+"""The page: one HTML file with the picture, every number it shows, and the script that draws them.
+
+The files beside this one are its parts: ``page.html`` the frame, ``page.css`` its looks,
+``strips.js``, ``maps.js`` and ``page.js`` what draws. Nothing is fetched when it is opened.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from numpy_bert import __version__
+from numpy_bert.arrays import Array
+from numpy_bert.explain.drawing import xml_text
+from numpy_bert.explain.packing import exact, quantized
+from numpy_bert.explain.panels import panels
+from numpy_bert.explain.reading import Reading
+
+__all__ = ["SEEDS", "dropout_draws", "page"]
+
+# Seeds whose masks the page can show.
+SEEDS = 20
+# Characters of a heading; the tokens below it say the rest.
+_LONGEST = 200
+_SCRIPTS = ("strips.js", "maps.js", "page.js")
+
+
+def page(reading: Reading) -> str:
+    """Return the page of a text's way through a model: one HTML file that opens from the disk.
+
+    It holds the input embedding exactly, and the layers' steps in 16 bits a value.
+
+    Parameters
+    ----------
+    reading : Reading
+        From `read`.
+
+    Returns
+    -------
+    str
+        The HTML, to be saved as UTF-8.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel, BertTokenizer, explain
+    >>> model, tokenizer = BertModel.from_pretrained("demo"), BertTokenizer.from_pretrained("demo")
+    >>> reading = explain.read("1 < 2", model=model, tokenizer=tokenizer)
+    >>> "<h1>1 &lt; 2</h1>" in explain.page(reading)
+    True
+    """
+    config = reading.config
+    found = panels(reading)
+    text = " / ".join(reading.texts) or "(an empty text)"
+    model = (
+        f"{reading.name}: {len(reading.tokens)} tokens, {config.num_hidden_layers} layers of "
+        f"{config.hidden_size} features, {config.num_attention_heads} heads"
+    )
+    return Template(_part("page.html")).substitute(
+        title=xml_text(text[:80]),
+        heading=xml_text(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"),
+        model=xml_text(model),
+        tokens=_token_list(reading),
+        notes="".join(f'<p class="note">{xml_text(note)}</p>' for note in reading.notes),
+        links="".join(f'<a href="#{panel.key}">{panel.title}</a>' for panel in found),
+        panels="\n".join(panel.html for panel in found),
+        version=__version__,
+        style=_part("page.css"),
+        data=json.dumps(_data(reading), allow_nan=False).replace("<", "\\u003c"),
+        script="\n".join(_part(name) for name in _SCRIPTS),
+    )
+
+
+def dropout_draws(features: int) -> Array:
+    """Return what `numpy_bert.ops.dropout.draw_keep` compares with p, for the seeds 0 to 19.
+
+    Examples
+    --------
+    >>> from numpy_bert.ops.dropout import draw_keep
+    >>> keep = draw_keep((8,), 0.5, np.random.default_rng(3))
+    >>> np.array_equal(dropout_draws(8)[3] >= 0.5, keep)
+    True
+    """
+    draws = [np.random.default_rng(seed).random(features, np.float32) for seed in range(SEEDS)]
+    return np.stack(draws)
+
+
+def _part(name: str) -> str:
+    return (files("numpy_bert.explain") / name).read_text("utf-8")
+
+
+def _token_list(reading: Reading) -> str:
+    """Return the drawn tokens, with a mark where some are left out."""
+    items, last = [], -1
+    for token in reading.shown:
+        if token.position != last + 1:
+            items.append("<li>…<small>not drawn</small></li>")
+        name = ' class="walked" aria-current="true"' if token.position == reading.walked else ""
+        items.append(f"<li{name}><bdi>{xml_text(token.text)}</bdi><small>{token.id}</small></li>")
+        last = token.position
+    return "".join(items)
+
+
+def _data(reading: Reading) -> dict[str, Any]:
+    """Return what the script draws."""
+    return {
+        "tokens": [
+            {"text": t.text, "id": t.id, "segment": t.segment, "position": t.position}
+            for t in reading.shown
+        ],
+        "walked": reading.drawn.index(reading.walked),
+        "isPartial": len(reading.drawn) < len(reading.tokens),
+        "embeddings": {name: exact(array) for name, array in reading.embeddings.items()},
+        "draws": exact(dropout_draws(reading.config.hidden_size)),
+        "layers": [
+            {
+                "probs": quantized(layer.probs),
+                "rest": quantized(layer.rest),
+                "walk": {name: quantized(array) for name, array in layer.walk.items()},
+            }
+            for layer in reading.layers
+        ],
+        "similarity": quantized(reading.similarity),
+    }

@@ -1,0 +1,109 @@
+"""A text as a model reads it: the numbers that every picture of it is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
+from numpy_bert.tasks.fill import Fill
+
+__all__ = ["LayerReading", "Prediction", "Reading", "Token"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token of the text, and which row of each table it picks."""
+
+    text: str
+    id: int
+    segment: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LayerReading:
+    """What is drawn of one layer, K tokens of A heads; arrays are the trace's own.
+
+    Attributes
+    ----------
+    probs : ndarray of shape (A, K, K)
+        How much of each drawn token (last axis) each drawn token (before it) takes.
+    rest : ndarray of shape (A, K)
+        How much it takes of all tokens that are not drawn, together.
+    taken : ndarray of shape (A, T)
+        How much the walked token takes of every token of the text.
+    walk : dict of str to ndarray
+        The steps of the walked token, by what follows ``encoder.layer.N.`` in their names: (H,) or
+        (I,); scores and probs (A, K).
+    """
+
+    probs: Array
+    rest: Array
+    taken: Array
+    walk: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The words that fit best at a mask, best first."""
+
+    position: int
+    words: tuple[Fill, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Reading:
+    """A text as a model reads it. Made by `read`; every array is the trace's, none is rounded.
+
+    Attributes
+    ----------
+    name : str
+        What the model is called.
+    texts : tuple of str
+        The text, or the two of a pair.
+    config : BertConfig
+        The model's.
+    tokens : tuple of Token
+        All T of them.
+    drawn : tuple of int
+        The positions of the K tokens that are drawn: all, unless there are too many to see.
+    walked : int
+        The position of the token that is followed through the layers; it is drawn.
+    embeddings : dict of str to ndarray
+        The steps of the input embedding by their trace names, (K, H) or (K, 1).
+    layers : tuple of LayerReading
+        First to last.
+    similarity : ndarray of shape (L + 1, K, K), float64
+        The cosine between the drawn tokens' rows of the embedding's output and each layer's.
+    predictions : tuple of Prediction, or None
+        For each mask in the text; None where the model has no head that predicts words.
+    notes : tuple of str
+        What the text lost on its way, and what is not drawn, as sentences.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    config: BertConfig
+    tokens: tuple[Token, ...]
+    drawn: tuple[int, ...]
+    walked: int
+    embeddings: Mapping[str, Array]
+    layers: tuple[LayerReading, ...]
+    similarity: npt.NDArray[np.float64]
+    predictions: tuple[Prediction, ...] | None
+    notes: tuple[str, ...]
+
+    @property
+    def shown(self) -> tuple[Token, ...]:
+        """The tokens that are drawn."""
+        return tuple(self.tokens[place] for place in self.drawn)
+
+    @property
+    def walked_token(self) -> Token:
+        """The token that is followed through the layers."""
+        return self.tokens[self.walked]
