@@ -44,7 +44,7 @@ def has_colours() -> bool:
     """Tell whether standard output is a terminal with colours that are wanted (NO_COLOR)."""
     if os.environ.get("NO_COLOR"):
         return False
-    if os.environ.get("FORCE_COLOR"):
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
         return True
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     return is_terminal and os.environ.get("TERM") not in (None, "", "dumb")

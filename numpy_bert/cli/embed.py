@@ -18,7 +18,7 @@ from numpy_bert.files import check_output, write_atomically
 from numpy_bert.loading.hub import cached_part
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.batch import BatchEncoding
-from numpy_bert.text.lost import limit_of, lost
+from numpy_bert.text.lost import encode_whole, lost
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.trace import named_steps, select
 
@@ -52,20 +52,10 @@ def run(options: argparse.Namespace) -> int:
         name, dtype=options.dtype, only=only, **source_options(options)
     )
     tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
-    limit = model.config.max_position_embeddings
-    inputs = tokenizer(
-        options.text,
-        options.text_pair,
-        truncation=options.truncate,
-        max_length=limit_of(tokenizer, limit) if options.truncate else None,
-        return_tensors="np",
-    )
-    length = inputs["input_ids"].shape[1]
-    if length > limit:
-        raise InputError(
-            f"the text has {length} tokens, the model takes {limit}; --truncate cuts it."
-        )
     texts = [options.text] + ([] if options.text_pair is None else [options.text_pair])
+    limit = model.config.max_position_embeddings
+    inputs = encode_whole(tokenizer, texts, limit, truncation=options.truncate)
+    del inputs["special_tokens_mask"]
     for sentence in lost(tokenizer, texts, inputs):
         note(sentence)
     rng = None if options.dropout_seed is None else np.random.default_rng(options.dropout_seed)

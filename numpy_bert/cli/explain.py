@@ -9,7 +9,8 @@ from pathlib import Path
 from numpy_bert.cli.console import has_colours, megabytes, note, show
 from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.errors import InputError
-from numpy_bert.explain import Figure, Reading, figure, page, read, terminal
+from numpy_bert.explain import Reading, figure, page, read, terminal
+from numpy_bert.explain.drawing import png_renderer
 from numpy_bert.files import check_output, quoted, write_atomically
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.pretraining import BertForMaskedLM
@@ -32,16 +33,16 @@ def run(options: argparse.Namespace) -> int:
         tokenizer=tokenizer,
         token=options.walked,
         truncation=options.truncate,
-        name=name,
+        name=Path(name).resolve().name if Path(name).is_dir() else name,
     )
     if path is None:
         width = shutil.get_terminal_size().columns
         colour = has_colours()
         show(terminal(reading, width=width, colour=colour), styled=colour)
         return 0
-    for sentence in reading.notes:
+    for sentence in (*reading.notes, *reading.left_out):
         note(sentence)
-    data = _drawn(reading, path.suffix)
+    data = _file(reading, path.suffix)
     write_atomically(path, data)
     note(f"wrote {path} ({megabytes(len(data))})")
     return 0
@@ -56,7 +57,7 @@ def _output(options: argparse.Namespace) -> Path | None:
         raise InputError(f"-o {quoted(path)}: the name must end in one of {', '.join(_ENDS)}.")
     check_output(path, force=options.force)
     if path.suffix == ".png":
-        Figure(svg='<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>').png()
+        png_renderer()
     return path
 
 
@@ -70,12 +71,13 @@ def _model(
     if mask_token is None or not any(mask_token in text for text in texts):
         return model
     if any("cls.predictions" in key for key in model.loading_info.unexpected_keys):
+        del model  # it is loaded anew, with its head
         return BertForMaskedLM.from_pretrained(name, **keywords)
     note(f"{name} has no head that predicts words, so none are shown for {mask_token}.")
     return model
 
 
-def _drawn(reading: Reading, end: str) -> bytes:
+def _file(reading: Reading, end: str) -> bytes:
     """Return the file that a name with this end stands for."""
     if end == ".html":
         return page(reading).encode("utf-8")

@@ -9,9 +9,9 @@
 
 from numpy_bert.explain.collecting import read
 from numpy_bert.explain.drawing import Figure, figure
-from numpy_bert.explain.page import page
 from numpy_bert.explain.reading import LayerReading, Prediction, Reading, Token
 from numpy_bert.explain.terminal import terminal
+from numpy_bert.explain.web.document import page
 
 __all__ = [
     "Figure",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.explain.lessons import EMBEDDING_STEPS, WALK_STEPS
+from numpy_bert.explain.measures import cosines
 from numpy_bert.explain.reading import LayerReading, Prediction, Reading, Token
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.pretraining import BertForMaskedLM
@@ -18,7 +19,7 @@ from numpy_bert.ops.softmax import softmax
 from numpy_bert.progress import progress
 from numpy_bert.tasks.fill import fills
 from numpy_bert.text.batch import BatchEncoding
-from numpy_bert.text.lost import limit_of, lost
+from numpy_bert.text.lost import encode_whole, lost
 from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["read"]
@@ -77,32 +78,20 @@ def read(
     ('a', (2, 6, 6))
     """
     texts = (text,) if text_pair is None else (text, text_pair)
+    if not isinstance(model, (BertModel, BertForMaskedLM)):
+        raise InputError(
+            f"model: {type(model).__name__}; a BertModel or a BertForMaskedLM was expected."
+        )
     limit = model.config.max_position_embeddings
-    inputs = tokenizer(
-        text,
-        text_pair,
-        truncation=truncation,
-        max_length=limit_of(tokenizer, limit) if truncation else None,
-        return_special_tokens_mask=True,
-        return_tensors="np",
-    )
+    inputs = encode_whole(tokenizer, texts, limit, truncation=truncation)
     frame = np.flatnonzero(inputs.pop("special_tokens_mask")[0]).tolist()
     masks = np.flatnonzero(inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()
-    length = inputs["input_ids"].shape[1]
-    if length > limit:
-        raise InputError(
-            f"the text has {length} tokens, the model takes {limit}; truncation=True (--truncate) "
-            "cuts it."
-        )
     tokens = _tokens(tokenizer, inputs)
     walked = _walked(token, tokens)
     drawn = _drawn(len(tokens), walked, [*frame[:1], *frame[-1:], *frame, *masks])
     notes = lost(tokenizer, texts, inputs)
-    if len(drawn) < length:
-        notes.append(
-            f"{len(drawn)} of {length} tokens are drawn: those around position {walked} and the "
-            "special ones. Another --token shows others."
-        )
+    if not masks and tokenizer.mask_token and any(tokenizer.mask_token in text for text in texts):
+        notes.append(f"the part of the text with {tokenizer.mask_token} was cut off.")
     bert = model.bert if isinstance(model, BertForMaskedLM) else model
     embeddings, layers, similarity = _collect(bert, inputs, list(drawn), walked)
     return Reading(
@@ -115,7 +104,9 @@ def read(
         embeddings=embeddings,
         layers=layers,
         similarity=similarity,
-        predictions=_predictions(model, tokenizer, inputs),
+        predictions=_predictions(
+            model, tokenizer, inputs, [place for place in masks if place in drawn]
+        ),
         notes=tuple(notes),
     )
 
@@ -137,12 +128,16 @@ def _walked(token: int | None, tokens: Sequence[Token]) -> int:
         raise InputError("the text has no token, and this tokenizer adds none.")
     if token is None:
         return len(tokens) // 2
+    if not isinstance(token, (int, np.integer)) or isinstance(token, bool):
+        raise InputError(
+            f"token: {type(token).__name__}; a whole number, a position, was expected."
+        )
     if not 0 <= token < len(tokens):
         raise InputError(
             f"token {token}: the text has {len(tokens)} tokens, at positions 0 to "
             f"{len(tokens) - 1}."
         )
-    return token
+    return int(token)
 
 
 def _drawn(length: int, walked: int, landmarks: Sequence[int]) -> tuple[int, ...]:
@@ -180,7 +175,7 @@ def _collect(
                 layers.append(_layer(steps, drawn, walked))
                 steps.clear()
                 tick(1)
-    return embeddings, tuple(layers), np.stack([_cosines(state) for state in states])
+    return embeddings, tuple(layers), np.stack([cosines(state) for state in states])
 
 
 def _layer(steps: Mapping[str, Array], drawn: list[int], walked: int) -> LayerReading:
@@ -199,25 +194,18 @@ def _layer(steps: Mapping[str, Array], drawn: list[int], walked: int) -> LayerRe
     )
 
 
-def _cosines(state: Array) -> npt.NDArray[np.float64]:
-    """Return the cosine between each two rows, (K, K)."""
-    rows = state.astype(np.float64)
-    lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-    rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    cosines: npt.NDArray[np.float64] = np.clip(rows @ rows.T, -1.0, 1.0)
-    return cosines
-
-
 def _predictions(
-    model: BertModel | BertForMaskedLM, tokenizer: BertTokenizer, inputs: BatchEncoding
+    model: BertModel | BertForMaskedLM,
+    tokenizer: BertTokenizer,
+    inputs: BatchEncoding,
+    places: Sequence[int],
 ) -> tuple[Prediction, ...] | None:
-    """Return the words that fit at each mask."""
+    """Return the words that fit at the masks of these places."""
     if not isinstance(model, BertForMaskedLM):
         return None
-    ids = inputs["input_ids"][0].tolist()
-    places = [place for place, number in enumerate(ids) if number == tokenizer.mask_token_id]
     if not places:
         return ()
+    ids = inputs["input_ids"][0].tolist()
     logits = model(**inputs).logits
     assert logits is not None
     return tuple(_best(tokenizer, ids, place, logits[0, place]) for place in places)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ _ROW, _GAP, _CELL = 15, 2, 5
 _LABELS, _TABLE, _FAN, _SIGN = 176, 22, 40, 26
 _HEAD, _FOOT, _MARGIN = 64, 44, 12
 _LEAST_TABLE = 110  # a table's height, in which few rows would be no table
-_LONGEST_TOKEN = 14
+_LONGEST_TOKEN = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Figure:
         return self.svg
 
     def png(self, *, zoom: float = 2.0) -> bytes:
-        """Return the drawing as PNG, on white.
+        """Return the drawing as PNG, on white, its letters from the fonts of this machine.
 
         Parameters
         ----------
@@ -58,18 +58,11 @@ class Figure:
         Raises
         ------
         InputError
-            If the extra ``png`` is not installed, or `zoom` is not above 0 and at most 20.
+            If the extra ``png`` is not installed, or `zoom` is not from 0.1 to 20.
         """
-        if not 0.0 < zoom <= 20.0:
-            raise InputError(f"png: zoom = {zoom!r}; a number above 0 and at most 20 was expected.")
-        try:
-            import resvg_py
-        except ImportError:
-            raise InputError(
-                "png: needs the package resvg-py; pip install 'numpy_bert[png]' brings it. The "
-                "drawing as .svg needs nothing."
-            ) from None
-        return bytes(resvg_py.svg_to_bytes(svg_string=self.svg, zoom=zoom, background="#ffffff"))
+        if not (isinstance(zoom, (int, float)) and 0.1 <= zoom <= 20.0):
+            raise InputError(f"png: zoom = {zoom!r}; a number from 0.1 to 20 was expected.")
+        return png_renderer()(svg_string=self.svg, zoom=zoom, background="#ffffff")
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write the drawing to a file.
@@ -92,6 +85,18 @@ class Figure:
         check_output(path, force=force)
         data = self.png() if path.suffix == ".png" else self.svg.encode("utf-8")
         write_atomically(path, data)
+
+
+def png_renderer() -> Callable[..., bytes]:
+    """Return what turns SVG into PNG; raise InputError where the extra ``png`` is not installed."""
+    try:
+        from resvg_py import svg_to_bytes
+    except ImportError:
+        raise InputError(
+            "png: needs the package resvg-py; pip install 'numpy_bert[png]' brings it. The "
+            "drawing as .svg needs nothing."
+        ) from None
+    return svg_to_bytes
 
 
 def figure(reading: Reading, *, features: int | Sequence[int] = 24) -> Figure:
@@ -128,16 +133,16 @@ def figure(reading: Reading, *, features: int | Sequence[int] = 24) -> Figure:
 def chosen_features(reading: Reading, features: int | Sequence[int]) -> list[int]:
     """Return the features to draw; raise InputError if there are no such."""
     size = reading.config.hidden_size
-    if isinstance(features, (int, np.integer)):
-        if features < 1:
-            raise InputError(f"figure: features = {features}; at least 1 was expected.")
-        return list(range(min(int(features), size)))
-    chosen = [int(feature) for feature in features]
-    wrong = [feature for feature in chosen if not 0 <= feature < size]
-    if wrong or not chosen:
-        what = f"feature {wrong[0]} is" if wrong else "none is given; they are"
-        raise InputError(f"figure: features: {what} not among 0 to {size - 1}.")
-    return chosen
+    wanted = f"a number from 1, or a list of features from 0 to {size - 1}, was expected."
+    given = np.asarray(features)
+    if given.dtype.kind not in "iu" or given.ndim > 1 or not given.size:
+        raise InputError(f"figure: features = {quoted(features)}; {wanted}")
+    if given.ndim == 0 and given >= 1:
+        return list(range(min(int(given), size)))
+    wrong = given[(given < 0) | (given >= size)]
+    if given.ndim == 0 or wrong.size:
+        raise InputError(f"figure: features: {(*wrong.tolist(), 0)[0]} came; {wanted}")
+    return [int(feature) for feature in given]
 
 
 def draw(reading: Reading, features: Sequence[int], *, background: bool) -> str:
@@ -204,10 +209,10 @@ def _labels(tokens: Sequence[Token], tops: Sequence[float]) -> str:
         if len(text) > _LONGEST_TOKEN:
             text = text[: _LONGEST_TOKEN - 1] + "…"
         marks.append(
-            f'<text x="{_MARGIN + 16}" y="{y:g}" text-anchor="end" opacity=".55">'
+            f'<text x="{_MARGIN + 16}" y="{y:g}" text-anchor="end" opacity=".7">'
             f"{token.position}</text>"
             f'<text x="{_MARGIN + 24}" y="{y:g}" direction="ltr">{xml_text(text)}</text>'
-            f'<text x="{_LABELS - 10}" y="{y:g}" text-anchor="end" opacity=".55">{token.id}</text>'
+            f'<text x="{_LABELS - 10}" y="{y:g}" text-anchor="end" opacity=".7">{token.id}</text>'
         )
     return "".join(marks)
 
@@ -254,7 +259,7 @@ def _block(x: float, tops: Sequence[float], values: Array, scale: float) -> str:
 def _heading(x: float, name: str, size: str) -> str:
     return (
         f'<text x="{x:g}" y="26" font-weight="bold">{html.escape(name)}</text>'
-        f'<text x="{x:g}" y="42" opacity=".6">{html.escape(size)}</text>'
+        f'<text x="{x:g}" y="42" opacity=".7">{html.escape(size)}</text>'
     )
 
 

@@ -107,13 +107,13 @@ _WALK = {
         axes="ATT",
     ),
     "attention.self.probs": Lesson(
-        sentence="The scores as shares of one: how much it takes from each token.",
+        sentence="The attention weights: the scores as shares of one.",
         formula="exp(score − max) / Σ exp(score − max)",
         function="numpy_bert.ops.softmax.softmax",
         axes="ATT",
     ),
     "attention.self": Lesson(
-        sentence="The context: the mean of all tokens' values, weighted by these shares.",
+        sentence="The context: the mean of all tokens' values, weighted by these.",
         formula="probs · value",
         function="numpy_bert.ops.attention.weighted_values",
         axes="TH",
@@ -123,16 +123,14 @@ _WALK = {
         "The residual sum: what came into the layer is added.", "dense + x", _LAYER
     ),
     "attention.output.LayerNorm": _norm("The first LayerNorm of the layer.", _WHOLE_NORM),
-    "intermediate.dense": _linear(
-        "Widened from H to I features: the activation's input.", "dense", "TI"
-    ),
+    "intermediate.dense": _linear("From H to I features: the activation's input.", "dense", "TI"),
     "intermediate": Lesson(
         sentence="The activation's output.",
         formula="activation(x)",
         function="numpy_bert.ops.activation",
         axes="TI",
     ),
-    "output.dense": _linear("Narrowed from I to H features.", "dense"),
+    "output.dense": _linear("Back from I to H features.", "dense"),
     "output.sum": _sum(
         "The residual sum: the first LayerNorm's output is added.", "dense + x", _LAYER
     ),
@@ -156,14 +154,14 @@ _ACTIVATIONS = {
 _PANELS = {
     "picture": Lesson(
         sentence="Each token picks a row of each of three tables; the rows are added, and "
-        "LayerNorm makes all of one size.",
+        "LayerNorm brings each sum to mean 0 and variance 1, then scales and shifts its features.",
         formula="LayerNorm(word + segment + position)",
         function="numpy_bert.blocks.embeddings.embeddings",
         axes="TH",
     ),
     "lookups": Lesson(
-        sentence="The same with every feature: the three rows of each token, the sum that they are "
-        "stacked into, and what LayerNorm makes of it.",
+        sentence="The same with every feature: the three rows of each token, the sum of the three, "
+        "and what LayerNorm makes of it.",
         formula="table.weight[ids]",
         function="numpy_bert.ops.embedding.embedding",
         axes="TH",
@@ -187,28 +185,28 @@ _PANELS = {
         "scaled up, so that the expectation stays; when a model is used, dropout is off.",
         formula="keep ? x / (1 − p) : 0",
         function="numpy_bert.ops.dropout.dropout",
-        axes="TH",
+        axes="H",
     ),
     "attention": Lesson(
-        sentence="Each row is a token, and how much it takes from every token, [CLS] and [SEP] "
-        "among them; a row's shares make 1.",
+        sentence="Each row is a token, and how much it attends to every token, [CLS] and [SEP] "
+        "among them: what the values are weighted by; a row's weights make 1.",
         formula="softmax(query · keyᵀ / √D)",
         function="numpy_bert.ops.attention.attention",
         axes="ATT",
     ),
     "walk": Lesson(
-        sentence="One token on its way through a layer: it looks around, is added to what came "
-        "in, and is worked over alone.",
+        sentence="One token on its way through a layer: it attends to all, is added to what came "
+        "in, and passes the feed-forward network alone.",
         formula="LayerNorm(h + FFN(h)), h = LayerNorm(x + attention(x))",
         function=_LAYER,
         axes="TH",
     ),
     "similarity": Lesson(
         sentence="How alike the tokens' vectors are, from the embedding to the last layer: 1 for "
-        "the same direction, 0 for none in common.",
+        "the same direction, 0 at a right angle, -1 for opposite ones.",
         formula="cos(a, b) = a · b / (|a| |b|)",
-        function="numpy_bert.blocks.encoder.encoder",
-        axes="TH",
+        function="numpy_bert.explain.measures.cosines",
+        axes="TT",
     ),
     "predictions": Lesson(
         sentence="Which words fit at each mask, and how probable the model finds them.",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array
 from numpy_bert.explain.reading import Reading
 
-__all__ = ["PARTS", "Parts", "parts_of", "scale_of"]
+__all__ = ["PARTS", "Floats", "Parts", "cosines", "parts_of", "scale_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,7 +35,8 @@ def parts_of(reading: Reading) -> Parts:
     """Measure the word's, the segment's and the position's part of each drawn token's sum.
 
     A share is part · sum / |sum|², the part's extent in the direction of the sum: the three make
-    1, and one of them is negative where a part points away. In float64.
+    1, and one of them is negative where a part points away. Of a sum of zeros all are 0. In
+    float64.
 
     Examples
     --------
@@ -46,12 +47,33 @@ def parts_of(reading: Reading) -> Parts:
     ((4, 3), array([1., 1., 1., 1.]))
     """
     rows = np.stack([reading.embeddings[name] for name in PARTS], axis=1).astype(np.float64)
+    largest = float(np.abs(rows).max(initial=0.0)) or 1.0  # so that no square overflows
+    rows /= largest
     total = rows.sum(axis=1)  # (K, H)
     squares = np.square(total).sum(axis=1)  # (K,)
     inner = (rows * total[:, np.newaxis]).sum(axis=2)  # (K, 3)
-    even = np.full_like(inner, 1 / len(PARTS))
-    shares = np.divide(inner, squares[:, np.newaxis], out=even, where=squares[:, np.newaxis] > 0)
-    return Parts(norms=np.sqrt(np.square(rows).sum(axis=2)), shares=shares, total=np.sqrt(squares))
+    shares = np.divide(
+        inner, squares[:, np.newaxis], out=np.zeros_like(inner), where=squares[:, np.newaxis] > 0
+    )
+    norms = np.sqrt(np.square(rows).sum(axis=2))
+    return Parts(norms=norms * largest, shares=shares, total=np.sqrt(squares) * largest)
+
+
+def cosines(rows: Array) -> Floats:
+    """Return the cosine between each two rows, (K, K), in float64; 0 where a row is all zeros.
+
+    Examples
+    --------
+    >>> cosines(np.array([[1.0, 0.0], [2.0, 2.0], [0.0, 0.0]])).round(3)
+    array([[1.   , 0.707, 0.   ],
+           [0.707, 1.   , 0.   ],
+           [0.   , 0.   , 0.   ]])
+    """
+    wide = rows.astype(np.float64)
+    lengths = np.sqrt(np.square(wide).sum(axis=1, keepdims=True))
+    units = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+    found: Floats = np.clip(units @ units.T, -1.0, 1.0)
+    return found
 
 
 def scale_of(*arrays: Array) -> float:
@@ -63,5 +85,7 @@ def scale_of(*arrays: Array) -> float:
     (3.0, 1.0)
     """
     sizes = np.concatenate([np.abs(array).ravel() for array in arrays])
-    scale = float(np.quantile(sizes, 0.99, method="higher")) if sizes.size else 0.0
-    return scale if scale > 0 else 1.0
+    if not sizes.size:
+        return 1.0
+    scale = float(np.quantile(sizes, 0.99, method="higher"))
+    return scale or float(sizes.max()) or 1.0

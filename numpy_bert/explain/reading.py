@@ -81,9 +81,9 @@ class Reading:
     similarity : ndarray of shape (L + 1, K, K), float64
         The cosine between the drawn tokens' rows of the embedding's output and each layer's.
     predictions : tuple of Prediction, or None
-        For each mask in the text; None where the model has no head that predicts words.
+        For each mask that is drawn; None where the model has no head that predicts words.
     notes : tuple of str
-        What the text lost on its way, and what is not drawn, as sentences.
+        What the text lost on its way, as sentences.
     """
 
     name: str
@@ -102,6 +102,16 @@ class Reading:
     def shown(self) -> tuple[Token, ...]:
         """The tokens that are drawn."""
         return tuple(self.tokens[place] for place in self.drawn)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What is not drawn, as a sentence; none where all is."""
+        if len(self.drawn) == len(self.tokens):
+            return ()
+        return (
+            f"{len(self.drawn)} of {len(self.tokens)} tokens are drawn: those around position "
+            f"{self.walked}, the first, the last, and some of the special ones between.",
+        )
 
     @property
     def walked_token(self) -> Token:

@@ -7,9 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from numpy_bert.explain.measures import PARTS, Parts, parts_of
+from numpy_bert.explain.measures import PARTS, Floats, Parts, parts_of
 from numpy_bert.explain.reading import LayerReading, Reading
 from numpy_bert.files import quoted
 
@@ -47,16 +46,16 @@ def terminal(reading: Reading, *, width: int = 80, colour: bool = False) -> str:
     >>> model, tokenizer = BertModel.from_pretrained("demo"), BertTokenizer.from_pretrained("demo")
     >>> reading = explain.read("this is a test", model=model, tokenizer=tokenizer)
     >>> print(explain.terminal(reading).splitlines()[0])
-    BERT: 6 tokens, 2 layers of 128 features, 2 heads
+    BERT: 6 tokens, 2 layers of 128 features, 2 heads each
     """
     width = min(max(width, _NARROW), _WIDE)
     page = _Page(width, colour=colour)
     config = reading.config
     size = f"{config.num_hidden_layers} layers of {config.hidden_size} features"
     count = f"{len(reading.tokens)} token{'s' * (len(reading.tokens) != 1)}"
-    heads = f"{config.num_attention_heads} heads"
+    title = f"{quoted(reading.name)}: {count}, {size}, {config.num_attention_heads} heads each"
     blocks = [
-        [page.paint(f"{quoted(reading.name)}: {count}, {size}, {heads}", _BOLD)],
+        [page.heading(title)],
         _embedding(reading, page),
         _walk(reading, page),
         _predictions(reading, page),
@@ -77,15 +76,21 @@ class _Page:
         """Return text in a style, plain where there are no colours."""
         return f"\x1b[{style}m{text}\x1b[0m" if self._colour else text
 
-    def bar(self, shares: Sequence[float], columns: int) -> str:
-        """Draw shares as a bar; one below nothing takes no room."""
-        sizes = np.maximum(np.array(shares, np.float64), 0.0)
-        ends = np.rint(np.cumsum(sizes) / max(float(sizes.sum()), 1e-300) * columns).astype(int)
+    def heading(self, text: str) -> str:
+        """Return a heading, no wider than the page."""
+        return self.paint(_fit(text, self.width).rstrip(), _BOLD)
+
+    def bar(self, shares: Floats, columns: int) -> str:
+        """Draw shares, each as long as its size; in capitals one that is below zero."""
+        sizes = np.abs(shares)
+        if not sizes.any():
+            return " " * columns
+        ends = np.rint(np.cumsum(sizes) / sizes.sum() * columns).astype(int)
         lengths = np.diff(ends, prepend=0).tolist()
-        letters = _LETTERS.values()
+        parts = zip(_LETTERS.values(), shares.tolist(), lengths, strict=True)
         return "".join(
-            self.paint(letter * length, _COLOURS[letter])
-            for letter, length in zip(letters, lengths, strict=True)
+            self.paint((letter.upper() if share < 0 else letter) * length, _COLOURS[letter])
+            for letter, share, length in parts
             if length
         )
 
@@ -94,22 +99,26 @@ def _embedding(reading: Reading, page: _Page) -> list[str]:
     """Return the table of the tokens: ids, the three parts of their sums, LayerNorm's figures."""
     parts = parts_of(reading)
     name, bar = (17, 16) if page.is_wide else (12, 11)
-    head = f"pos {'token':{name}} {'id':>6} seg   word  segm   posn"
-    head += f"    sum {'shares':{bar}}" if page.is_wide else f" {'shares':{bar}}"
-    head += "  word  segm  posn" if page.is_wide else ""
+    head = f"pos {'token':{name}} {'id':>6} seg    |w|   |s|   |p|"
+    head += f"  |sum| {'shares':{bar}}" if page.is_wide else f" {'shares':{bar}}"
+    head += "     w     s     p" if page.is_wide else ""
     head += "     mean   rstd" + ("  variance" if page.is_wide else "")
     lines = [
-        page.paint("Input embedding: LayerNorm(word + segment + position)", _BOLD),
-        "How long the three rows are, their shares of the sum, and LayerNorm's figures",
+        page.heading("Input embedding: LayerNorm(word + segment + position)"),
+        "Lengths of the word, segment and position row, shares of the sum, LayerNorm",
         page.paint(head, _FAINT),
     ]
     numbers = _nearest(reading, _MOST_TOKENS)
     lines += [_token(reading, parts, number, page, name, bar) for number in numbers]
     if len(numbers) < len(reading.tokens):
         lines.append(f"... {len(reading.tokens) - len(numbers)} more tokens")
+    if (parts.shares[numbers] < 0).any():
+        lines.append("Capitals: a row that points away from the sum, whose share is below zero.")
     p = reading.config.hidden_dropout_prob
     lines.append(
-        f"In training, dropout then makes a feature 0 (p = {p:g}) or divides it by {1 - p:g}."
+        f"In training, dropout then makes a feature 0 (p = {p:.4g}) or divides it by {1 - p:.4g}."
+        if p
+        else "This model has no dropout here (hidden_dropout_prob is 0)."
     )
     return lines
 
@@ -127,28 +136,27 @@ def _token(reading: Reading, parts: Parts, number: int, page: _Page, name: int, 
     line = f"{token.position:>3} {page.paint(text, _BOLD) if is_walked else text} {token.id:>6}"
     line += f" {token.segment:>3} " + "".join(f" {_short(norm):>5}" for norm in norms)
     line += f"  {_short(parts.total[number]):>5}" if page.is_wide else ""
-    line += f" {page.bar(shares.tolist(), bar)}"
+    line += f" {page.bar(shares, bar)}"
     if page.is_wide:
-        line += "".join(f" {100 * share:>4.0f}%" for share in shares)
-    line += f"  {mean:>7.4f} {_short(rstd):>6}" + (f"  {variance:>8.1e}" if page.is_wide else "")
-    return line
+        line += "".join(f" {_whole_percent(share):>5}" for share in shares)
+    line += f"  {_fixed(mean):>7} {_short(rstd):>6}"
+    return f"{line}  {variance:>8.1e}" if page.is_wide else line
 
 
 def _walk(reading: Reading, page: _Page) -> list[str]:
     """Return, layer by layer, where the walked token looks, and what it is most like."""
-    if not reading.layers:
-        return []
     token = reading.walked_token
     left = page.width - 26
     alike = (
         "most like" if len(reading.drawn) == len(reading.tokens) else "most like, of those drawn"
     )
     lines = [
-        page.paint(f"Layer by layer: {quoted(token.text)}, position {token.position}", _BOLD),
-        page.paint(f"layer  {'takes most from (mean of the heads)':{left - 8}} {alike}", _FAINT),
+        page.heading(f"Layer by layer: position {token.position}, {quoted(token.text)}"),
+        page.paint(f"layer  {'attends most to (mean of the heads)':{left - 8}} {alike}", _FAINT),
     ]
+    last = len(reading.layers) - 1
     step = -(-len(reading.layers) // _MOST_LAYERS)
-    for number in range(step - 1, len(reading.layers), step):
+    for number in range(last % step, last + 1, step):
         takes = _listed(_takes(reading, reading.layers[number]), left - 8)
         lines.append(f"{number:>5}  {takes} {_alike(reading, reading.similarity[number + 1])}")
     return lines
@@ -161,7 +169,7 @@ def _takes(reading: Reading, layer: LayerReading) -> list[str]:
     return [f"{_named(reading, int(place))} {_percent(probs[place])}" for place in best]
 
 
-def _alike(reading: Reading, similarity: npt.NDArray[np.float64]) -> str:
+def _alike(reading: Reading, similarity: Floats) -> str:
     """Write which other token the walked one is most like after a layer."""
     where = reading.drawn.index(reading.walked)
     row = similarity[where].copy()
@@ -175,11 +183,14 @@ def _alike(reading: Reading, similarity: npt.NDArray[np.float64]) -> str:
 def _predictions(reading: Reading, page: _Page) -> list[str]:
     """Return the words that fit at the masks."""
     lines = []
-    for found in (reading.predictions or ())[:_MOST_MASKS]:
+    predictions = reading.predictions or ()
+    for found in predictions[:_MOST_MASKS]:
         words = [f"{quoted(word.token_str)} {_percent(word.score)}" for word in found.words]
         head = f"position {found.position}: "
         lines.append(head + _listed(words, page.width - len(head)).rstrip())
-    return [page.paint("Words that fit at the mask", _BOLD), *lines] if lines else []
+    if len(predictions) > _MOST_MASKS:
+        lines.append(f"... {len(predictions) - _MOST_MASKS} more masks")
+    return [page.heading("Words that fit at the mask"), *lines] if lines else []
 
 
 def _nearest(reading: Reading, most: int) -> list[int]:
@@ -217,10 +228,27 @@ def _short(value: float) -> str:
     return f"{value:.3f}" if value < 9.9995 else f"{value:.1f}" if value < 999.5 else f"{value:.0e}"
 
 
+def _fixed(value: float) -> str:
+    """Write a number in at most seven characters, with four decimals if it can be."""
+    return f"{value:.4f}" if abs(value) < 9.99995 else f"{value:.0e}"
+
+
+def _whole_percent(share: float) -> str:
+    """Write a share in at most five characters; what is beyond has no meaning but its sign."""
+    return f"{100 * share:.0f}%" if abs(share) < 9.995 else ">999%" if share > 0 else "<-9e2"
+
+
 def _columns(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+    return sum(map(_column, text))
+
+
+def _column(character: str) -> int:
+    """Return the columns of a character: none of a mark on another, or a Korean vowel or final."""
+    is_mark = unicodedata.category(character) in ("Mn", "Me", "Cf")
+    if is_mark or "\u1160" <= character <= "\u11ff":
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _fit(text: str, columns: int) -> str:

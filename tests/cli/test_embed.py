@@ -167,7 +167,7 @@ def test_a_long_text_is_an_error_unless_it_may_be_cut(capsys: pytest.CaptureFixt
     text = "word " * 600  # E9
     assert main(["embed", text, "--model", "demo"]) == 2
     assert (
-        "the text has 602 tokens, the model takes 512; --truncate cuts it."
+        "the text has 602 tokens, the model takes 512; --truncate (truncation=True) cuts it."
         in capsys.readouterr().err
     )
     assert main(["embed", text, "--model", "demo", "--truncate"]) == 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from numpy_bert import BertModel, BertTokenizer, InputError, explain
+from numpy_bert import BertForPreTraining, BertModel, BertTokenizer, InputError, explain
 from numpy_bert.explain.lessons import EMBEDDING_STEPS, WALK_STEPS
 from tests.support.pages import SENTENCE, load, masked, random_model, read, trace_of
 
@@ -79,7 +80,7 @@ def test_a_long_text_is_drawn_around_the_walked_token_and_its_landmarks(minilm: 
     assert window == list(range(window[0], window[0] + 45))
     assert abs(np.mean(window) - 200) < 1
     assert any("it was cut to 512" in note for note in reading.notes)
-    assert any("48 of 512 tokens are drawn" in note for note in reading.notes)
+    assert reading.left_out[0].startswith("48 of 512 tokens are drawn: those around position 200")
     # What is not drawn is not forgotten: a row's shares still make one.
     model, tokenizer = load(minilm)
     inputs = tokenizer(text, text, truncation=True, max_length=512, return_tensors="np")
@@ -101,7 +102,7 @@ def test_many_masks_do_not_crowd_out_the_window() -> None:
     assert {0, 1, 10, 150, 134, 166, 201} <= set(reading.drawn)
     assert reading.tokens[201].text == "[SEP]"
     assert reading.predictions is not None
-    assert len(reading.predictions) == 100
+    assert [found.position for found in reading.predictions] == list(range(1, 11))
 
 
 @pytest.mark.parametrize(("token", "walked"), [(None, 3), (0, 0), (6, 6)])
@@ -117,7 +118,7 @@ def test_a_token_that_is_not_there_is_refused(token: int) -> None:
 
 def test_a_text_that_is_too_long_is_refused_unless_it_may_be_cut(tmp_path: Path) -> None:
     folder = random_model(tmp_path, max_position_embeddings=19)
-    with pytest.raises(InputError, match=r"has 32 tokens, the model takes 19; truncation=True"):
+    with pytest.raises(InputError, match=r"has 32 tokens, the model takes 19; --truncate"):
         read(folder, "word " * 30)
     assert len(read(folder, "word " * 30, truncation=True).tokens) == 19
 
@@ -140,16 +141,34 @@ def test_a_model_without_that_head_predicts_nothing() -> None:
     assert masked("The sun is up.").predictions == ()
 
 
+def test_a_mask_that_was_cut_off_is_said() -> None:
+    reading = masked("word " * 600 + "[MASK]", truncation=True)
+    assert reading.predictions == ()
+    assert "the part of the text with [MASK] was cut off." in reading.notes
+
+
+@pytest.mark.parametrize("wrong", [["a", "b"], 5, None, b"a"])
+def test_what_is_no_text_is_refused(wrong: Any) -> None:
+    with pytest.raises(InputError, match="a str was expected"):
+        read("demo", wrong)
+
+
+@pytest.mark.parametrize("wrong", [1.5, "1", True])
+def test_what_is_no_position_is_refused(wrong: Any) -> None:
+    with pytest.raises(InputError, match="a whole number, a position, was expected"):
+        read("demo", "a", token=wrong)
+
+
+def test_what_is_no_such_model_is_refused() -> None:
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    model: Any = BertForPreTraining.from_pretrained("demo")
+    with pytest.raises(InputError, match="BertForPreTraining; a BertModel or a BertForMaskedLM"):
+        explain.read("a", model=model, tokenizer=tokenizer)
+
+
 def test_what_the_text_lost_is_said() -> None:
     assert any("U+200B" in note for note in read("demo", "te\u200bst").notes)
     assert read("demo", "").notes == ("the text has no content tokens, only the special ones.",)
-
-
-def test_a_row_of_zeros_is_like_nothing(tmp_path: Path) -> None:
-    from numpy_bert.explain.collecting import _cosines
-
-    found = _cosines(np.array([[0.0, 0.0], [1.0, 1.0], [-2.0, -2.0]], np.float32))
-    assert np.allclose(found, [[0, 0, 0], [0, 1, -1], [0, -1, 1]])
 
 
 def test_the_models_own_call_is_not_disturbed() -> None:

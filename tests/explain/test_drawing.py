@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -104,9 +105,20 @@ def test_more_features_than_there_are_is_all_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("features", "message"),
-    [(0, "at least 1"), ([], "none is given"), ([128], "feature 128 is not among 0 to 127")],
+    [
+        (0, "0 came; a number from 1, or a list of features from 0 to 127"),
+        (-3, "came; a number from 1"),
+        ([], r"features = \[\]; a number from 1"),
+        ([3, 128, 5], "128 came"),
+        ([-1], "-1 came"),
+        (2.5, r"features = 2\.5"),
+        ("abc", "features = abc"),
+        (None, "features = None"),
+        (True, "features = True"),
+        ([[1, 2]], r"features = \[\[1, 2\]\]"),
+    ],
 )
-def test_wrong_features_are_refused(features: int | list[int], message: str) -> None:
+def test_wrong_features_are_refused(features: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         explain.figure(read("demo", "a"), features=features)
 

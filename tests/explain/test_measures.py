@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpy_bert.explain.measures import PARTS, parts_of, scale_of
+from numpy_bert.explain.measures import PARTS, cosines, parts_of, scale_of
 from tests.support.pages import SENTENCE, read
 
 
@@ -34,16 +34,30 @@ def test_a_part_that_points_away_has_a_share_below_nothing() -> None:
     assert np.allclose(parts.shares, [[1.5, -0.5, 0.0]] * shape[0])
 
 
-def test_a_sum_of_nothing_is_shared_evenly() -> None:
+def test_a_sum_of_nothing_has_no_shares() -> None:
     reading = read("demo", "")
     zero = np.zeros_like(reading.embeddings["embeddings.sum"])
     parts = parts_of(replace(reading, embeddings=dict.fromkeys(PARTS, zero)))
-    assert np.allclose(parts.shares, 1 / 3)
+    assert not parts.shares.any()
     assert not parts.norms.any()
+
+
+def test_enormous_rows_are_measured() -> None:
+    reading = read("demo", "")
+    shape = reading.embeddings["embeddings.sum"].shape
+    parts = parts_of(replace(reading, embeddings=dict.fromkeys(PARTS, np.full(shape, 1e200))))
+    assert np.allclose(parts.shares, 1 / 3)
+    assert np.allclose(parts.norms, 1e200 * np.sqrt(shape[1]))
 
 
 def test_one_value_in_a_hundred_may_be_beyond_the_scale() -> None:
     values = np.linspace(0.01, 1.0, 100)
     assert scale_of(values) == pytest.approx(1.0)
     assert scale_of(np.append(np.full(500, -2.0), 1e9)) == 2.0
+    assert scale_of(np.append(np.zeros(999), 0.05)) == 0.05
     assert scale_of(np.zeros(0)) == scale_of(np.zeros(3)) == 1.0
+
+
+def test_a_row_of_zeros_is_like_nothing() -> None:
+    found = cosines(np.array([[0.0, 0.0], [1.0, 1.0], [-2.0, -2.0]], np.float32))
+    assert np.allclose(found, [[0, 0, 0], [0, 1, -1], [0, -1, 1]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_a_figure_becomes_pixels(tmp_path: Path) -> None:
     assert width > 4 * height > 0
 
 
-@pytest.mark.parametrize("zoom", [0.0, -1.0, 21.0, float("nan")])
-def test_a_senseless_zoom_is_refused(zoom: float) -> None:
+@pytest.mark.parametrize("zoom", [0.0, -1.0, 21.0, float("nan"), "a"])
+def test_a_senseless_zoom_is_refused(zoom: Any) -> None:
     with pytest.raises(InputError, match="zoom"):
         explain.figure(read("demo", "a")).png(zoom=zoom)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,15 @@ from tests.support.pages import HOSTILE, SENTENCE, masked, random_model, read
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+def layers_in(lines: list[str]) -> list[int]:
+    """Return the numbers of the layers that have a line."""
+    return [int(line.split()[0]) for line in lines if re.match(r" +\d+  \S+ [\d.]+%", line)]
+
+
 def columns(line: str) -> int:
-    marks = sum(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in line)
+    marks = sum(
+        unicodedata.category(c) in ("Mn", "Me", "Cf") or 0x1160 <= ord(c) <= 0x11FF for c in line
+    )
     return len(line) - marks + sum(unicodedata.east_asian_width(c) in "WF" for c in line)
 
 
@@ -39,9 +47,58 @@ def test_two_screens_hold_a_large_model(tmp_path: Path) -> None:
     reading = read(random_model(tmp_path, num_hidden_layers=24), "word " * 60, truncation=True)
     lines = explain.terminal(reading).splitlines()
     assert len(lines) <= 48
-    layers = [int(line.split()[0]) for line in lines if re.match(r" +\d+  \S+ [\d.]+%", line)]
-    assert layers == list(range(1, 24, 2))  # every second, up to the last
+    assert layers_in(lines) == list(range(1, 24, 2))  # every second, up to the last
     assert sum("more tokens" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("count", [1, 12, 13, 25])
+def test_the_last_layer_is_always_there(count: int) -> None:
+    reading = read("demo", SENTENCE)
+    many = replace(
+        reading,
+        layers=reading.layers[:1] * count,
+        similarity=np.repeat(reading.similarity[:1], count + 1, axis=0),
+    )
+    layers = layers_in(explain.terminal(many).splitlines())
+    assert layers[-1] == count - 1
+    assert len(layers) == min(count, -(-count // -(-count // 12)))
+    assert len(set(np.diff(layers).tolist())) <= 1
+
+
+def test_long_names_and_enormous_numbers_stay_within_the_page() -> None:
+    reading = read("demo", "a " + "\ud55c\uad6d\uc5b4 " * 3, SENTENCE)
+    tokens = tuple(replace(token, text="W\u4e16" * 60) for token in reading.tokens)
+    enormous = {name: rows * 1e18 for name, rows in reading.embeddings.items()}
+    words = enormous["embeddings.word_embeddings"]
+    words[:, :5] *= 1e3  # that the position takes away again
+    enormous["embeddings.position_embeddings"][:, :5] = -words[:, :5]
+    wild = replace(reading, name="n" * 300, tokens=tokens, embeddings=enormous)
+    for width in (80, 120):
+        page = explain.terminal(wild, width=width)
+        assert max(map(columns, page.split("\n"))) <= width
+        assert re.search(r"[WSP]{3}", page)
+        assert "Capitals: a row that points away from the sum" in page
+
+
+def test_korean_letters_are_counted_as_they_are_shown() -> None:
+    from numpy_bert.explain.terminal import _columns
+
+    assert _columns("\u1112\u1161\u11ab") == 2  # one syllable in three letters
+    assert _columns("e\u0301\u200d") == 1
+    assert _columns("\u0e17\u0e34") == 1  # Thai, with a vowel above
+
+
+def test_a_sum_of_zeros_has_no_bar() -> None:
+    reading = read("demo", "")
+    zero = {name: np.zeros_like(rows) for name, rows in reading.embeddings.items()}
+    lines = explain.terminal(replace(reading, embeddings=zero)).splitlines()
+    assert re.search(r"0\.000 0\.000 0\.000 {12} +0\.0000", lines[5])
+
+
+def test_a_model_without_dropout_says_so() -> None:
+    reading = read("demo", "")
+    config = replace(reading.config, hidden_dropout_prob=0.0)
+    assert "no dropout here" in explain.terminal(replace(reading, config=config))
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -75,7 +132,7 @@ def test_the_table_says_what_was_measured(minilm: Path, width: int) -> None:
 def test_the_layers_say_where_the_token_looks(minilm: Path) -> None:
     reading = read(minilm, SENTENCE, token=5)
     page = explain.terminal(reading, width=120)
-    assert "Layer by layer: sentence, position 5" in page
+    assert "Layer by layer: position 5, sentence" in page
     for number, layer in enumerate(reading.layers):
         line = next(li for li in page.splitlines() if re.match(rf" {{4}}{number}  \S", li))
         taken = layer.taken.mean(axis=0)
@@ -100,11 +157,10 @@ def test_masks_are_filled() -> None:
     for found in reading.predictions[:2]:
         assert f"position {found.position}: {found.words[0].token_str} " in page
     assert f"position {reading.predictions[2].position}:" not in page
+    assert "... 1 more masks" in page
 
 
 def test_a_lonely_token_is_like_no_other() -> None:
-    from dataclasses import replace
-
     reading = read("demo", "")
     layers = tuple(replace(layer, taken=layer.taken[:, 1:]) for layer in reading.layers)
     alone = replace(

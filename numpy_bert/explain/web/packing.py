@@ -37,7 +37,7 @@ def quantized(array: Array) -> dict[str, Any]:
     ('int16', 1.0)
     """
     largest = float(np.abs(array).max(initial=0.0))
-    scale = largest / _LEVELS if largest > 0 else 1.0
+    scale = largest / _LEVELS or 1.0
     levels = np.rint(array.astype(np.float64) / scale).astype(np.int16)
     return _packed(levels, "int16") | {"scale": scale}
 

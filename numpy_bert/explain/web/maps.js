@@ -1,14 +1,24 @@
 // Token-by-token maps: a wall of small ones to choose from, and the chosen one as a table.
 
+/** Text that runs its own way, whatever stands around it. */
+const isolated = (text) => `\u2066${text}\u2069`;
+
 /** A token as its label, with its position where there is more than one like it. */
 function labelOf(token, tokens) {
   const same = tokens.filter((other) => other.text === token.text).length;
-  return same > 1 ? `${token.text} @${token.position}` : token.text;
+  return isolated(token.text) + (same > 1 ? ` @${token.position}` : "");
 }
 
-/** The colour of a value on whatever the ground is. */
-function tint(value, alpha) {
-  return `rgb(${(value >= 0 ? PLUS : MINUS).join(" ")} / ${alpha.toFixed(3)})`;
+/** A token within a sentence. */
+const quotedLabel = (label) => `“${label}”`;
+
+/** Say which cell of a row of numbers keys lead to; undefined for any other key. */
+function stepsTo(key, row, column, last) {
+  return {
+    ArrowUp: [row - 1, column], ArrowDown: [row + 1, column],
+    ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1],
+    Home: [row, 0], End: [row, last],
+  }[key];
 }
 
 /** A map as a table, in which arrow keys move from cell to cell. */
@@ -18,11 +28,13 @@ class Grid {
     this.cells = [];
     const head = document.createElement("tr");
     head.append(document.createElement("td"));
-    columns.forEach((label, number) => head.append(this.header(label, "col", number === walked)));
+    this.columns = columns.map((label, number) => this.header(label, "col", number === walked));
+    head.append(...this.columns);
     const body = document.createElement("tbody");
-    rows.forEach((label, number) => {
+    this.rows = rows.map((label, number) => this.header(label, "row", number === walked));
+    this.rows.forEach((header) => {
       const line = document.createElement("tr");
-      line.append(this.header(label, "row", number === walked));
+      line.append(header);
       this.cells.push(columns.map(() => line.appendChild(document.createElement("td"))));
       body.append(line);
     });
@@ -31,7 +43,7 @@ class Grid {
     table.replaceChildren(top, body);
     this.cells.forEach((line, row) => line.forEach((cell, column) => {
       cell.tabIndex = row || column ? -1 : 0;
-      cell.addEventListener("pointerenter", () => this.read(row, column));
+      cell.addEventListener("pointermove", () => this.read(row, column));
       cell.addEventListener("focus", () => this.read(row, column));
       cell.addEventListener("keydown", (event) => this.key(event, row, column));
     }));
@@ -41,41 +53,42 @@ class Grid {
     const cell = document.createElement("th");
     cell.scope = scope;
     cell.title = label;
-    const text = document.createElement("bdi");
+    const text = document.createElement("span");
     text.textContent = label;
-    const span = document.createElement("span");
-    span.append(text);
-    cell.append(span);
+    cell.append(text);
     cell.classList.toggle("walked", isWalked);
     return cell;
   }
 
   /** Fill in the values; `describe(row, column)` says what a cell is. */
-  show(value, alpha, describe) {
+  show(value, strength, describe) {
     this.describe = describe;
     const isSmall = this.cells[0].length <= 14;
     this.cells.forEach((line, row) => line.forEach((cell, column) => {
       const number = value(row, column);
-      cell.style.backgroundColor = tint(number, alpha(number));
+      const colour = (number >= 0 ? PLUS : MINUS).join(" ");
+      const alpha = strength(number);
+      cell.style.backgroundColor = `rgb(${colour} / ${alpha.toFixed(3)})`;
+      cell.classList.toggle("strong", alpha > 0.9);
       cell.textContent = isSmall ? number.toFixed(2).replace(/^(-?)0\./, "$1.") : "";
       cell.setAttribute("aria-label", number.toPrecision(3));
     }));
+    if (this.at) this.read(...this.at);
   }
 
   read(row, column) {
+    this.at = [row, column];
+    this.rows.forEach((header, number) => header.classList.toggle("read", number === row));
+    this.columns.forEach((header, number) => header.classList.toggle("read", number === column));
     say(this.readout, this.describe(row, column));
   }
 
   key(event, row, column) {
-    const steps = {
-      ArrowUp: [row - 1, column], ArrowDown: [row + 1, column],
-      ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1],
-      Home: [row, 0], End: [row, this.cells[row].length - 1],
-    };
-    const to = steps[event.key];
-    const next = to && this.cells[to[0]] && this.cells[to[0]][to[1]];
-    if (!next) return;
+    const to = stepsTo(event.key, row, column, this.cells[row].length - 1);
+    if (!to) return;
     event.preventDefault();
+    const next = this.cells[to[0]] && this.cells[to[0]][to[1]];
+    if (!next) return;
     event.currentTarget.tabIndex = -1;
     next.tabIndex = 0;
     next.focus();
@@ -84,11 +97,12 @@ class Grid {
 
 /** A wall of small maps; one is chosen, by a click or the arrow keys. */
 class Wall {
-  constructor(place, { count, columns, rowName, columnName, label, values, alpha, choose }) {
+  constructor(place, { count, columns, rowName, columnName, caption, label, values, strength, choose }) {
     this.choose = choose;
     this.columns = columns;
     this.buttons = [];
-    place.style.gridTemplateColumns = `${rowName ? "auto " : ""}repeat(${columns}, minmax(0, 1fr))`;
+    const names = rowName ? "max-content " : "";
+    place.style.gridTemplateColumns = `${names}repeat(${columns}, minmax(1.5rem, 6rem))`;
     if (rowName) {
       place.append(this.text("", ""));
       for (let column = 0; column < columns; column += 1) {
@@ -97,7 +111,9 @@ class Wall {
     }
     for (let number = 0; number < count; number += 1) {
       if (rowName && number % columns === 0) place.append(this.text(rowName(number / columns), ""));
-      place.append(this.button(number, label(number), values(number), alpha));
+      const button = this.button(number, label(number), values(number), strength);
+      if (caption) button.append(this.text(caption(number), "head"));
+      place.append(button);
     }
     this.pick(0, false);
   }
@@ -110,14 +126,14 @@ class Wall {
     return span;
   }
 
-  button(number, label, rows, alpha) {
+  button(number, label, rows, strength) {
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("role", "radio");
     button.setAttribute("aria-label", label);
     button.title = label;
     const canvas = document.createElement("canvas");
-    const faded = rows.map((values) => Float64Array.from(values, (x) => Math.sign(x) * alpha(x)));
+    const faded = rows.map((row) => Float64Array.from(row, (x) => Math.sign(x) * strength(x)));
     paint(canvas, faded, rows.map(() => 1), { wide: 1, high: 1, gap: 0 });
     button.append(canvas);
     button.addEventListener("click", () => this.pick(number, true));
@@ -136,10 +152,12 @@ class Wall {
   }
 
   key(event, number) {
-    const steps = { ArrowUp: -this.columns, ArrowDown: this.columns, ArrowLeft: -1, ArrowRight: 1 };
-    const next = number + steps[event.key];
-    if (!this.buttons[next]) return;
+    const row = Math.floor(number / this.columns);
+    const last = Math.min(this.columns, this.buttons.length - row * this.columns) - 1;
+    const to = stepsTo(event.key, row, number % this.columns, last);
+    if (!to) return;
     event.preventDefault();
-    this.pick(next, true);
+    const next = to[0] * this.columns + to[1];
+    if (to[1] >= 0 && to[1] < this.columns && this.buttons[next]) this.pick(next, true);
   }
 }

@@ -13,9 +13,10 @@ const layers = data.layers.map((layer) => ({
 }));
 const similarity = unpack(data.similarity);
 const byId = (id) => document.getElementById(id);
+const OTHERS = "(all others)";
 
-/** Opacity of a share: its square root, so that small ones are seen. */
-const shareAlpha = (share) => Math.sqrt(Math.max(share, 0));
+/** Strength of a share's colour: its square root, so that small ones are seen. */
+const shareStrength = (share) => Math.sqrt(Math.max(share, 0));
 
 function showEmbeddings() {
   const parts = [
@@ -25,20 +26,24 @@ function showEmbeddings() {
     ["sum", "embeddings.sum"],
     ["LayerNorm", "embeddings.LayerNorm"],
   ];
-  const sums = scaleOf(...parts.slice(0, 4).map(([, name]) => embeddings[name].values));
-  const scales = [sums, sums, sums, sums, scaleOf(embeddings["embeddings.LayerNorm"].values)];
-  document.querySelectorAll("#lookups .strips").forEach((place, number) => {
+  const { sum: sums, LayerNorm: norms } = data.scales;
+  byId("lookups-scale").textContent =
+    `Full colour at ${sums.toPrecision(2)} and beyond, of LayerNorm at ${norms.toPrecision(2)}.`;
+  const places = [...document.querySelectorAll("#lookups .strips")];
+  chain(places.map((place, number) => {
     const token = tokens[number];
-    const strips = new Strips(place, byId("lookups-readout"), `The rows of ${token.text}`);
+    const title = `The rows of ${quotedLabel(token.text)}, position ${token.position}`;
+    const strips = new Strips(place, byId("lookups-readout"), title);
     const rows = parts.map(([, name]) => rowOf(embeddings[name], number));
-    strips.draw(rows, scales, (row, column) => {
+    strips.draw(rows, [sums, sums, sums, sums, norms], (row, column) => {
       const [, name, pick] = parts[row];
-      const value = written(rows[row][column], embeddings[name].dtype);
+      const value = written(rows[row][column], embeddings[name]);
       const where = pick ? `, row ${pick(token)} of its table` : "";
-      return `${token.text} (position ${token.position}, id ${token.id}): ${name}${where}, `
-        + `feature ${column}: ${value}`;
+      return `${quotedLabel(isolated(token.text))} (position ${token.position}, id ${token.id}): `
+        + `${name}${where}, feature ${column}: ${value}`;
     });
-  });
+    return strips;
+  }));
 }
 
 /** Return x after dropout by numpy_bert.ops.dropout.dropout, in the model's own dtype. */
@@ -56,13 +61,14 @@ function showDropout() {
   const strips = new Strips(
     document.querySelector("#dropout .strips"), byId("dropout-readout"), "Dropout on one vector");
   const mean = (row) => row.reduce((sum, value) => sum + value, 0) / row.length;
+  const names = ["LayerNorm's output", "the mask", "after dropout", `mean over ${seeds} seeds`];
+  const seedOf = () => Math.min(Math.max(Math.round(Number(byId("seed").value)) || 0, 0), seeds - 1);
   const update = () => {
-    const p = Math.min(Math.max(Number(byId("p").value), 0), 0.95);
-    const seed = Math.min(Math.max(Math.round(Number(byId("seed").value)) || 0, 0), seeds - 1);
-    const row = rowOf(draws, seed);
+    const p = Number(byId("p").value);
+    const row = rowOf(draws, seedOf());
     const keep = Float64Array.from(row, (draw) => Number(draw >= Math.fround(p)));
     const after = dropped(x, row, p, round);
-    const every = Array.from({ length: seeds }, (_, other) => dropped(x, rowOf(draws, other), p, round));
+    const every = Array.from({ length: seeds }, (_, seed) => dropped(x, rowOf(draws, seed), p, round));
     const average = Float64Array.from(x, (_, feature) => mean(every.map((one) => one[feature])));
     const kept = keep.reduce((sum, value) => sum + value, 0);
     byId("p-value").textContent = p.toFixed(2);
@@ -73,19 +79,20 @@ function showDropout() {
       + `over the masks of all ${seeds} seeds ${mean(average).toPrecision(3)}.`;
     const scale = scaleOf(x);
     const rows = [x, keep, after, average];
-    const names = ["LayerNorm's output", "keep", "after dropout", `mean over ${seeds} seeds`];
     strips.draw(rows, [scale, 2, scale, scale], (which, column) => {
-      const number = written(rows[which][column], which % 2 ? "float16" : dtype);
-      return `${tokens[data.walked].text}: ${names[which]}, feature ${column}: ${number}`;
+      const number = which % 2 ? rows[which][column].toPrecision(4)
+        : written(rows[which][column], { dtype });
+      return `${quotedLabel(labels[data.walked])}: ${names[which]}, feature ${column}: ${number}`;
     });
   };
   byId("p").addEventListener("input", update);
   byId("seed").addEventListener("input", update);
+  byId("seed").addEventListener("change", () => { byId("seed").value = seedOf(); });
   update();
 }
 
 function showAttention() {
-  const columns = data.isPartial ? [...labels, "(all others)"] : labels;
+  const columns = data.isPartial ? [...labels, OTHERS] : labels;
   const grid = new Grid(byId("attention-map"), byId("attention-readout"), labels, columns, data.walked);
   const heads = layers[0].probs.shape[0];
   new Wall(byId("attention-wall"), {
@@ -96,7 +103,7 @@ function showAttention() {
     label: (number) => `layer ${Math.floor(number / heads)}, head ${number % heads}`,
     values: (number) => tokens.map(
       (_, row) => rowOf(layers[Math.floor(number / heads)].probs, number % heads, row)),
-    alpha: shareAlpha,
+    strength: shareStrength,
     choose: (number) => {
       const head = number % heads;
       const layer = Math.floor(number / heads);
@@ -104,31 +111,46 @@ function showAttention() {
       const value = (row, column) => (column < tokens.length
         ? rowOf(probs, head, row)[column] : rowOf(rest, head)[row]);
       byId("attention-which").textContent = `Layer ${layer}, head ${head}`;
-      grid.show(value, shareAlpha, (row, column) => `Layer ${layer}, head ${head}: `
-        + `${labels[row]} takes ${(100 * value(row, column)).toPrecision(4)} % from ${columns[column]}`);
+      grid.show(value, shareStrength, (row, column) => `Layer ${layer}, head ${head}: `
+        + `${quotedLabel(labels[row])} attends by ${(100 * value(row, column)).toFixed(2)} % to `
+        + `${quotedLabel(columns[column])}`);
     },
+  });
+}
+
+/** The rows of a step of the walked token: one, or of scores and shares one a head. */
+function walkRows(layer, name) {
+  const array = layer.walk[name];
+  if (array.shape.length === 1) return [array.values];
+  return Array.from({ length: array.shape[0] }, (_, head) => {
+    const row = rowOf(array, head);
+    const isWhole = name !== "attention.self.probs" || !data.isPartial;
+    return isWhole ? row : Float64Array.of(...row, rowOf(layer.rest, head)[data.walked]);
   });
 }
 
 function showWalk() {
   const places = [...document.querySelectorAll("#walk .strips")];
-  const token = labels[data.walked];
+  const heads = layers[0].probs.shape[0];
+  const size = data.features / heads;
   const strips = places.map((place) => new Strips(place, byId("walk-readout"), place.dataset.step));
   const update = () => {
     const number = Number(byId("layer").value);
     byId("layer-value").textContent = number;
     places.forEach((place, index) => {
       const name = place.dataset.step;
-      const array = layers[number].walk[name];
-      const isByHead = array.shape.length === 2;
-      const rows = isByHead ? Array.from({ length: array.shape[0] }, (_, head) => rowOf(array, head))
-        : [array.values];
-      const scale = name === "attention.self.probs" ? 1 : scaleOf(...rows);
-      const drawn = name === "attention.self.probs" ? rows.map((row) => row.map(shareAlpha)) : rows;
+      const rows = walkRows(layers[number], name);
+      const isShare = name === "attention.self.probs";
+      const isByHead = rows.length > 1 || layers[number].walk[name].shape.length > 1;
+      const scale = isShare ? 1 : scaleOf(...rows);
+      byId(`scale-${name}`).textContent = `full colour at ${scale.toPrecision(2)}`;
+      const drawn = isShare ? rows.map((row) => row.map(shareStrength)) : rows;
       strips[index].draw(drawn, rows.map(() => scale), (row, column) => {
-        const where = isByHead ? `head ${row}, from ${labels[column]}` : `feature ${column}`;
-        return `${token}: encoder.layer.${number}.${name}, ${where}: `
-          + written(rows[row][column], array.dtype);
+        let where = `feature ${column}`;
+        if (isByHead) where = `head ${row}, to ${quotedLabel(labels[column] || OTHERS)}`;
+        else if (/^attention\.self/.test(name)) where += ` (of head ${Math.floor(column / size)})`;
+        return `${quotedLabel(labels[data.walked])}: encoder.layer.${number}.${name}, ${where}: `
+          + written(rows[row][column], layers[number].walk[name]);
       });
     });
   };
@@ -144,23 +166,26 @@ function showSimilarity() {
   new Wall(byId("similarity-wall"), {
     count: states,
     columns: Math.min(states, 5),
+    caption: (state) => (state ? String(state - 1) : "emb."),
     label: name,
     values: (state) => tokens.map((_, one) => rowOf(similarity, state, one)),
-    alpha: Math.abs,
+    strength: Math.abs,
     choose: (state) => {
       byId("similarity-which").textContent = `After ${name(state)}`;
       const value = (one, other) => rowOf(similarity, state, one)[other];
       grid.show(value, Math.abs, (one, other) => `After ${name(state)}: the cosine between `
-        + `${labels[one]} and ${labels[other]} is ${value(one, other).toPrecision(4)}`);
+        + `${quotedLabel(labels[one])} and ${quotedLabel(labels[other])} is `
+        + `${value(one, other).toFixed(4)}`);
     },
   });
 }
 
+document.querySelectorAll(".maps").forEach((maps) => {
+  maps.classList.toggle("stacked", tokens.length > 20);
+});
 showEmbeddings();
 showDropout();
-if (layers.length) {
-  showAttention();
-  showWalk();
-}
+showAttention();
+showWalk();
 showSimilarity();
 document.documentElement.dataset.drawn = "true";
