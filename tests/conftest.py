@@ -44,6 +44,20 @@ def minilm() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "model"
 
 
+@pytest.fixture
+def cached_minilm(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """MiniLM under its published name, in a cache, with no request allowed."""
+    name, commit = "sentence-transformers/all-MiniLM-L6-v2", "c" * 40
+    repository = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "snapshots" / commit).symlink_to(minilm, target_is_directory=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return name
+
+
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request: pytest.FixtureRequest) -> str:
     """Each of the two dtypes that numpy_bert computes in."""

@@ -15,8 +15,7 @@ from numpy_bert.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-NAME = "sentence-transformers/all-MiniLM-L6-v2"
-COMMIT = "c" * 40
+pytestmark = pytest.mark.usefixtures("cached_minilm")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -29,18 +28,6 @@ def _threads() -> Iterator[None]:
     before = get_num_threads()
     yield
     set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def _cache(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache in which MiniLM has its published name, and no request."""
-    repository = tmp_path / f"models--{NAME.replace('/', '--')}"
-    (repository / "snapshots").mkdir(parents=True)
-    (repository / "snapshots" / COMMIT).symlink_to(minilm, target_is_directory=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(COMMIT)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 def test_the_python_examples() -> None:

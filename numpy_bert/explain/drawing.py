@@ -32,7 +32,7 @@ _LEAST_TABLE = 110  # a table's height, in which few rows would be no table
 _LONGEST_TOKEN = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Figure:
     """A drawing; a notebook shows it.
 
@@ -43,6 +43,9 @@ class Figure:
     """
 
     svg: str
+
+    def __repr__(self) -> str:
+        return f"<Figure: {len(self.svg):,} characters of SVG>"
 
     def _repr_svg_(self) -> str:
         return self.svg

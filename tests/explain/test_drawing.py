@@ -135,6 +135,7 @@ def test_a_long_text_says_which_tokens_it_shows() -> None:
 
 def test_a_figure_is_saved(tmp_path: Path) -> None:
     figure = explain.figure(read("demo", SENTENCE))
+    assert repr(figure).endswith(" characters of SVG>")
     figure.save(tmp_path / "a.svg")
     assert (tmp_path / "a.svg").read_text("utf-8") == figure.svg == figure._repr_svg_()
     with pytest.raises(OutputError, match="exists"):
