@@ -30,7 +30,8 @@ def _threads() -> Iterator[None]:
     set_num_threads(before)
 
 
-def test_the_python_examples() -> None:
+def test_the_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     source = "\n".join(fences("python"))
     test = doctest.DocTestParser().get_doctest(source, {}, "README.md", "README.md", 0)
     assert len(test.examples) > 15
@@ -71,7 +72,7 @@ def test_the_console_sessions(
 
 def test_nothing_is_left_to_fill_in() -> None:
     assert "@@" not in README
-    assert len(SESSIONS) == 8
+    assert len(SESSIONS) == 9
 
 
 def test_there_are_two_set_up_commands_of_one_line() -> None:
@@ -81,6 +82,9 @@ def test_there_are_two_set_up_commands_of_one_line() -> None:
 
 
 def test_every_file_that_it_names_exists() -> None:
-    for name in re.findall(r"`((?:numpy_bert|scripts|tests|ops|blocks)/[\w./]+)`", README):
+    ticked = re.findall(r"`((?:numpy_bert|scripts|tests|ops|blocks|model)/[\w./]+)`", README)
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert len(pictures) == 2
+    for name in (*ticked, *pictures):
         paths = (ROOT / name, ROOT / "numpy_bert" / name)
         assert any(path.exists() for path in paths), name

@@ -53,9 +53,14 @@ def terminal(reading: Reading, *, width: int = 80, colour: bool = False) -> str:
     config = reading.config
     size = f"{config.num_hidden_layers} layers of {config.hidden_size} features"
     count = f"{len(reading.tokens)} token{'s' * (len(reading.tokens) != 1)}"
-    title = f"{quoted(reading.name)}: {count}, {size}, {config.num_attention_heads} heads each"
+    rest = f": {count}, {size}, {config.num_attention_heads} heads each"
+    name = quoted(reading.name)
+    if _columns(name + rest) > width:
+        name = name.rpartition("/")[2]
+    if _columns(name + rest) > width:
+        name = _fit(name, width - len(rest))
     blocks = [
-        [page.heading(title)],
+        [page.heading(name + rest)],
         _embedding(reading, page),
         _walk(reading, page),
         _predictions(reading, page),
