@@ -36,6 +36,10 @@ HEADS_AGAINST_TORCH = 1e-10
 SHIPPED_GOLDEN = 1e-5
 # Probabilities at the end of a pipeline in float32, of models whose logits are of some tens.
 PIPELINE_SCORE = 2e-5
+# Gradients in float64 against torch's, of the largest of the same parameter.
+GRADIENT_FLOAT64 = 1e-9
+# In float32, of the length of all gradients of a small random model, whose numbers run wild.
+GRADIENT_WILD = 1e-4
 # The notebook's parts are printed to four decimals, so sums of them are off by up to 8.8e-5.
 NOTEBOOK_SUM = 1.1e-4
 
@@ -72,3 +76,9 @@ def activation_budget(expected: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any
     epsilon = float(np.finfo(dtype).eps)
     budget: npt.NDArray[Any] = 4.0 * epsilon * np.maximum(np.abs(expected), 1.0)
     return budget
+
+
+def gradient_loss_budget(dtype: str, exact: float, torch_loss: float) -> float:
+    """Return the error that a loss may have; torch computes it in the model's dtype."""
+    floor = 1e-12 if dtype == "float64" else 5 * FLOAT32_FLOOR
+    return max(floor * max(1.0, abs(exact)), 2.0 * abs(torch_loss - exact))

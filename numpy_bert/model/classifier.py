@@ -7,7 +7,10 @@ from typing import TypeVar
 
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.heads import ClassifierSteps, classifier
-from numpy_bert.model.head import BertWithHead, HeadInput, Output
+from numpy_bert.blocks.heads_backward import classifier_backward
+from numpy_bert.model.differentiable import HeadInput, HeadRun
+from numpy_bert.model.gradients import HeadGradients
+from numpy_bert.model.head import BertWithHead, Output
 from numpy_bert.model.outputs import BertSteps
 from numpy_bert.ops.dropout import DropoutSteps
 from numpy_bert.parameters_heads import ClassifierParameters, MultipleChoiceParameters
@@ -29,12 +32,24 @@ class ClassificationSteps:
 class BertWithClassifier(BertWithHead[Parameters, ClassifierSteps, ClassificationSteps, Output]):
     """Base of the classifiers: of sequences where it pools, else of tokens."""
 
-    def _head(self, read: HeadInput) -> ClassifierSteps:
+    @property
+    def _p(self) -> float:
+        """The probability of the head's dropout."""
         own, other = self.config.classifier_dropout, self.config.hidden_dropout_prob
+        return other if own is None else own
+
+    def _head(self, read: HeadInput) -> ClassifierSteps:
         x = read.pooled if self._pools else read.hidden
         assert x is not None
-        p = other if own is None else own
-        return classifier(self.head.classifier, x, p=p, rng=read.rng)
+        return classifier(self.head.classifier, x, p=self._p, rng=read.rng)
+
+    def _head_backward(self, run: HeadRun[ClassifierSteps]) -> HeadGradients[Parameters]:
+        back = classifier_backward(run.scores[0], self.head.classifier, run.steps, p=self._p)
+        return HeadGradients(
+            parameters=type(self.head)(classifier=back.parameters),
+            hidden=None if self._pools else back.x,
+            pooled=back.x if self._pools else None,
+        )
 
     def _steps(self, bert: BertSteps, head: ClassifierSteps) -> ClassificationSteps:
         return ClassificationSteps(bert=bert, dropout=head.dropout, classifier=head.classifier)

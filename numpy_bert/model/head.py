@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +17,10 @@ from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.loading.weights import LoadingInfo
 from numpy_bert.model.bert import BertModel
+from numpy_bert.model.differentiable import Differentiable, HeadInput
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load_head
-from numpy_bert.model.outputs import BertSteps, ModelOutput
+from numpy_bert.model.outputs import BertSteps, HeadOutput
 from numpy_bert.parameters_heads import HeadParameters
 from numpy_bert.text.lost import limit_of
 from numpy_bert.trace import named_steps
@@ -26,25 +29,19 @@ if TYPE_CHECKING:
     # Not when a model is loaded: it can be called with ids, without the tokenizers library.
     from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["BertWithHead", "HeadInput"]
+__all__ = ["BertWithHead"]
 
 Parameters = TypeVar("Parameters", bound=HeadParameters)
 HeadSteps = TypeVar("HeadSteps")
 Steps = TypeVar("Steps")
-Output = TypeVar("Output", bound=ModelOutput)
+Output = TypeVar("Output", bound=HeadOutput)
 Self = TypeVar("Self", bound="BertWithHead[Any, Any, Any, Any]")
 States = tuple[Array, ...] | None
 
 
-class HeadInput(NamedTuple):
-    """What a head reads: hidden (B, T, H), pooled (B, H); and the source of its dropout."""
-
-    hidden: Array
-    pooled: Array | None = None
-    rng: np.random.Generator | None = None
-
-
-class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
+class BertWithHead(
+    Differentiable[Parameters, HeadSteps, Output], Generic[Parameters, HeadSteps, Steps, Output]
+):
     """Base of all tasks' models; it can be called, a subclass says what its head is.
 
     A call changes nothing that another one could see, so threads can share a model.
@@ -121,6 +118,7 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         rng: np.random.Generator | None = None,
+        **targets: npt.ArrayLike | None,
     ) -> Output:
         """Run the model and its head.
 
@@ -132,6 +130,11 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
             Whether to return every layer's output, and the probabilities of its attention.
         rng : numpy.random.Generator, optional
             Turns dropout on, the head's too, and draws its masks.
+        labels : array_like, optional
+            What the scores should be, as `numpy_bert.tasks.objectives` has it for each task; the
+            output then has a loss. A plain float32 call computes no padding, so give a token that
+            is masked the label -100. Of a BertForPreTraining next_sentence_label too; of a
+            BertForQuestionAnswering start_positions and end_positions instead.
 
         Returns
         -------
@@ -145,6 +148,7 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
+        labels = self._labels(targets)
         output = self.bert(
             input_ids,
             attention_mask,
@@ -158,7 +162,9 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
         steps = self._run_head(HeadInput(output.last_hidden_state, output.pooler_output, rng))
         found = self._output(steps, output.hidden_states, output.attentions)
         self._check(steps, found.to_tuple()[0], output.last_hidden_state)
-        return found
+        if len(labels) < len(self._targets):
+            return found
+        return replace(found, loss=self._objective(steps, labels).loss)
 
     def steps(
         self,
@@ -209,9 +215,15 @@ class BertWithHead(Generic[Parameters, HeadSteps, Steps, Output]):
     def _steps(self, bert: BertSteps, head: HeadSteps) -> Steps:
         """Put the steps of both parts together."""
 
-    @abstractmethod
-    def _output(self, head: HeadSteps, states: States, attentions: States) -> Output:
-        """Return what a call returns, the head's scores first."""
+    def _labels(self, targets: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the labels that were given; raise TypeError for any other argument."""
+        for name in targets:
+            if name not in self._targets:
+                raise TypeError(
+                    f"{type(self).__name__}() got an unexpected keyword argument {name!r}; its "
+                    f"labels are {', '.join(self._targets)}."
+                )
+        return {name: value for name, value in targets.items() if value is not None}
 
     def _weights(self) -> dict[str, object]:
         """Return the head's parameter trees by the prefixes of their keys."""

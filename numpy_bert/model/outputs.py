@@ -14,6 +14,7 @@ __all__ = [
     "BertForPreTrainingOutput",
     "BertModelOutput",
     "BertSteps",
+    "HeadOutput",
     "MaskedLMOutput",
     "ModelOutput",
     "MultipleChoiceModelOutput",
@@ -93,7 +94,20 @@ class BertSteps:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class BertForPreTrainingOutput(ModelOutput):
+class HeadOutput(ModelOutput):
+    """Base of what a model with a head returns.
+
+    Attributes
+    ----------
+    loss : float, or None
+        What the scores are worth against the labels, if those were given; then the first field.
+    """
+
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertForPreTrainingOutput(HeadOutput):
     """What a BertForPreTraining returns.
 
     Attributes
@@ -113,7 +127,7 @@ class BertForPreTrainingOutput(ModelOutput):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class MaskedLMOutput(ModelOutput):
+class MaskedLMOutput(HeadOutput):
     """What a BertForMaskedLM returns.
 
     Attributes
@@ -130,7 +144,7 @@ class MaskedLMOutput(ModelOutput):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class NextSentencePredictorOutput(ModelOutput):
+class NextSentencePredictorOutput(HeadOutput):
     """What a BertForNextSentencePrediction returns.
 
     Attributes
@@ -147,7 +161,7 @@ class NextSentencePredictorOutput(ModelOutput):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SequenceClassifierOutput(ModelOutput):
+class SequenceClassifierOutput(HeadOutput):
     """What a BertForSequenceClassification returns.
 
     Attributes
@@ -164,7 +178,7 @@ class SequenceClassifierOutput(ModelOutput):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class TokenClassifierOutput(ModelOutput):
+class TokenClassifierOutput(HeadOutput):
     """What a BertForTokenClassification returns.
 
     Attributes
@@ -181,7 +195,7 @@ class TokenClassifierOutput(ModelOutput):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class QuestionAnsweringModelOutput(ModelOutput):
+class QuestionAnsweringModelOutput(HeadOutput):
     """What a BertForQuestionAnswering returns.
 
     Attributes
@@ -201,7 +215,7 @@ class QuestionAnsweringModelOutput(ModelOutput):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class MultipleChoiceModelOutput(ModelOutput):
+class MultipleChoiceModelOutput(HeadOutput):
     """What a BertForMultipleChoice returns.
 
     Attributes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,22 +13,32 @@ from numpy_bert.arrays import as_array
 from numpy_bert.blocks.heads import ClassifierSteps, OnlyNSPSteps
 from numpy_bert.errors import InputError
 from numpy_bert.model.classifier import BertWithClassifier, ClassificationSteps
-from numpy_bert.model.head import BertWithHead, HeadInput, States
+from numpy_bert.model.differentiable import HeadInput, HeadRun
+from numpy_bert.model.gradients import INPUTS, HeadGradients
+from numpy_bert.model.head import BertWithHead, States
 from numpy_bert.model.outputs import (
     BertSteps,
     MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
     SequenceClassifierOutput,
 )
-from numpy_bert.ops.linear import linear
+from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.ops.softmax import softmax
+from numpy_bert.parameters import LinearParameters
 from numpy_bert.parameters_heads import (
+    BertOnlyNSPHeadParameters,
     ClassifierParameters,
     MultipleChoiceParameters,
     NextSentenceParameters,
 )
 from numpy_bert.tasks.batches import Cuts, text_batches
 from numpy_bert.tasks.labels import as_top_k, function_for, ranked, scores_of
+from numpy_bert.tasks.objectives import (
+    Objective,
+    choice_objective,
+    next_sentence_objective,
+    sequence_objective,
+)
 from numpy_bert.text.inputs import as_items, as_pairs
 
 __all__ = [
@@ -38,8 +48,6 @@ __all__ = [
     "NextSentence",
     "NextSentenceSteps",
 ]
-
-_ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -124,6 +132,10 @@ class BertForSequenceClassification(
         cuts.warn(len(items))
         return found[0] if single else found
 
+    def _objective(self, head: ClassifierSteps, labels: Mapping[str, Any]) -> Objective:
+        kind = self.config.problem_type
+        return sequence_objective(head.classifier, labels["labels"], problem_type=kind)
+
     def _output(
         self, head: ClassifierSteps, states: States, attentions: States
     ) -> SequenceClassifierOutput:
@@ -179,6 +191,21 @@ class BertForNextSentencePrediction(
         relation = self.head.cls.seq_relationship
         return OnlyNSPSteps(seq_relationship=linear(read.pooled, relation.weight, relation.bias))
 
+    def _objective(self, head: OnlyNSPSteps, labels: Mapping[str, Any]) -> Objective:
+        return next_sentence_objective(head.seq_relationship, labels["labels"], name="labels")
+
+    def _head_backward(self, run: HeadRun[OnlyNSPSteps]) -> HeadGradients[NextSentenceParameters]:
+        assert run.read.pooled is not None
+        weight = self.head.cls.seq_relationship.weight
+        back = linear_backward(run.scores[0], run.read.pooled, weight)
+        relation = LinearParameters(weight=back.weight, bias=back.bias)
+        return HeadGradients(
+            parameters=NextSentenceParameters(
+                cls=BertOnlyNSPHeadParameters(seq_relationship=relation)
+            ),
+            pooled=back.x,
+        )
+
     def _steps(self, bert: BertSteps, head: OnlyNSPSteps) -> NextSentenceSteps:
         return NextSentenceSteps(bert=bert, cls=head)
 
@@ -220,11 +247,7 @@ class BertForMultipleChoice(
         """
         given, choices = _flattened(arguments, options)
         output = super().__call__(**given, rng=rng)
-        return MultipleChoiceModelOutput(
-            logits=output.logits.reshape(choices),
-            hidden_states=output.hidden_states,
-            attentions=output.attentions,
-        )
+        return replace(output, logits=output.logits.reshape(choices))
 
     def steps(
         self, *arguments: Any, rng: np.random.Generator | None = None, **options: Any
@@ -232,6 +255,12 @@ class BertForMultipleChoice(
         """Return every intermediate, of B * C sequences; parameters and errors as of a call."""
         given, _ = _flattened(arguments, options)
         return super().steps(**given, rng=rng)
+
+    def _rows(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return _flattened((), inputs)[0]
+
+    def _objective(self, head: ClassifierSteps, labels: Mapping[str, Any]) -> Objective:
+        return choice_objective(head.classifier, labels["labels"])
 
     def _output(
         self, head: ClassifierSteps, states: States, attentions: States
@@ -245,11 +274,11 @@ def _flattened(
     arguments: Sequence[npt.ArrayLike | None], options: dict[str, Any]
 ) -> tuple[dict[str, Any], tuple[int, int]]:
     """Take the axes of batch and choices together; return what they were, too."""
-    if len(arguments) > len(_ARGUMENTS):
+    if len(arguments) > len(INPUTS):
         raise InputError(f"BertForMultipleChoice: {len(arguments)} arguments; at most 5 are taken.")
-    given: dict[str, Any] = dict(zip(_ARGUMENTS, arguments, strict=False)) | options
+    given: dict[str, Any] = dict(zip(INPUTS, arguments, strict=False)) | options
     choices = None
-    for name in _ARGUMENTS:
+    for name in INPUTS:
         if given.get(name) is None:
             continue
         array = as_array(given[name], name)

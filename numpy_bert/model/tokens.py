@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +12,19 @@ from numpy_bert.arrays import Array
 from numpy_bert.blocks.heads import ClassifierSteps
 from numpy_bert.errors import InputError
 from numpy_bert.model.classifier import BertWithClassifier
-from numpy_bert.model.head import BertWithHead, HeadInput, States
+from numpy_bert.model.differentiable import HeadInput, HeadRun
+from numpy_bert.model.gradients import HeadGradients
+from numpy_bert.model.head import BertWithHead, States
 from numpy_bert.model.outputs import BertSteps, QuestionAnsweringModelOutput, TokenClassifierOutput
-from numpy_bert.ops.linear import linear
+from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.ops.softmax import softmax
+from numpy_bert.parameters import LinearParameters
 from numpy_bert.parameters_heads import ClassifierParameters, QuestionAnsweringParameters
 from numpy_bert.tasks.answers import Window, best_answers, windows, word_spans
 from numpy_bert.tasks.batches import Cuts, Row, batches_of, text_batches
 from numpy_bert.tasks.entities import Token, check_aggregation, find_entities
 from numpy_bert.tasks.labels import as_top_k
+from numpy_bert.tasks.objectives import Objective, label_objective, span_objective
 from numpy_bert.text.inputs import as_pairs, as_texts
 
 __all__ = [
@@ -117,6 +121,9 @@ class BertForTokenClassification(BertWithClassifier[ClassifierParameters, TokenC
             if not row.special[index]
         ]
 
+    def _objective(self, head: ClassifierSteps, labels: Mapping[str, Any]) -> Objective:
+        return label_objective(head.classifier, labels["labels"])
+
     def _output(
         self, head: ClassifierSteps, states: States, attentions: States
     ) -> TokenClassifierOutput:
@@ -141,6 +148,7 @@ class BertForQuestionAnswering(
     """
 
     _tree = QuestionAnsweringParameters
+    _targets = ("start_positions", "end_positions")
 
     def answer(
         self,
@@ -232,6 +240,16 @@ class BertForQuestionAnswering(
     def _head(self, read: HeadInput) -> Array:
         outputs = self.head.qa_outputs
         return linear(read.hidden, outputs.weight, outputs.bias)  # (B, T, 2)
+
+    def _objective(self, head: Array, labels: Mapping[str, Any]) -> Objective:
+        return span_objective(head, labels["start_positions"], labels["end_positions"])
+
+    def _head_backward(self, run: HeadRun[Array]) -> HeadGradients[QuestionAnsweringParameters]:
+        back = linear_backward(run.scores[0], run.read.hidden, self.head.qa_outputs.weight)
+        outputs = LinearParameters(weight=back.weight, bias=back.bias)
+        return HeadGradients(
+            parameters=QuestionAnsweringParameters(qa_outputs=outputs), hidden=back.x
+        )
 
     def _steps(self, bert: BertSteps, head: Array) -> QuestionAnsweringSteps:
         return QuestionAnsweringSteps(bert=bert, qa_outputs=head)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
-from numpy_bert.ops.dropout import DropoutSteps, dropout
-from numpy_bert.ops.softmax import softmax
+from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
+from numpy_bert.ops.softmax import softmax, softmax_backward
 
 __all__ = [
+    "AttentionGradients",
     "AttentionSteps",
     "attention",
+    "attention_backward",
     "attention_scores",
     "merge_heads",
     "split_heads",
@@ -33,6 +35,15 @@ class AttentionSteps:
     probs: Array
     dropout: DropoutSteps
     output: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class AttentionGradients:
+    """Of what `attention` takes: each (B, A, T, D)."""
+
+    query: Array
+    key: Array
+    value: Array
 
 
 def attention(
@@ -86,6 +97,63 @@ def attention(
     return AttentionSteps(scores=scores, probs=probs, dropout=dropped, output=output)
 
 
+def attention_backward(
+    grad: Array,
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: BoolArray | None = None,
+    *,
+    probs: Array,
+    dropped: DropoutSteps,
+    p: float = 0.0,
+) -> AttentionGradients:
+    """Return the gradients of what `attention` was called with.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (B, A, T, D), dtype of `query`
+        Of its output.
+    query, key, value, mask, p
+        As it was called with.
+    probs, dropped : ndarray of shape (B, A, T, T), DropoutSteps
+        Of its steps.
+
+    Returns
+    -------
+    AttentionGradients
+        query, key and value, computed in float64 and rounded once.
+
+    Notes
+    -----
+    With S = Q K^T / sqrt(D), P = softmax(S), R = dropout(P) and O = R V, and G the gradient of O:
+    dV = R^T G and dR = G V^T; back through dropout and softmax to dS; dQ = dS K / sqrt(D) and
+    dK = dS^T Q / sqrt(D). A masked score is a constant, so it hands nothing on.
+
+    Examples
+    --------
+    >>> x = np.ones((1, 1, 2, 4))
+    >>> steps = attention(x, x, x)
+    >>> attention_backward(x, x, x, x, probs=steps.probs, dropped=steps.dropout).value[0, 0, 0]
+    array([1., 1., 1., 1.])
+    """
+    wide, q, k, v = (a.astype(np.float64, copy=False) for a in (grad, query, key, value))
+    used: Array = v if mask is None else _used_values(v, mask)
+    weights = dropped.output.astype(np.float64, copy=False)
+    d_value: Array = weights.swapaxes(-1, -2) @ wide  # (B, A, T, D)
+    d_probs = dropout_backward(wide @ used.swapaxes(-1, -2), dropped.keep, p)  # (B, A, T, T)
+    d_scores = softmax_backward(d_probs, probs.astype(np.float64, copy=False))
+    if mask is not None:
+        d_scores = np.where(mask[:, np.newaxis, np.newaxis, :], d_scores, 0.0)
+        d_value = _used_values(d_value, mask)
+    d_scores *= 1.0 / math.sqrt(query.shape[-1])
+    return AttentionGradients(
+        query=(d_scores @ k).astype(query.dtype, copy=False),
+        key=(d_scores.swapaxes(-1, -2) @ q).astype(query.dtype, copy=False),
+        value=d_value.astype(query.dtype, copy=False),
+    )
+
+
 def attention_scores(
     query: Array, key: Array, mask: BoolArray | None = None, *, scale: float
 ) -> Array:
@@ -114,9 +182,14 @@ def weighted_values(probs: Array, value: Array, mask: BoolArray | None = None) -
     array([[[[3.]]]])
     """
     if mask is not None:
-        used = mask | ~mask.any(axis=1, keepdims=True)
-        value = np.where(used[:, np.newaxis, :, np.newaxis], value, value.dtype.type(0.0))
+        value = _used_values(value, mask)
     return probs @ value
+
+
+def _used_values(value: Array, mask: BoolArray) -> Array:
+    """Put 0 where a token is masked, unless all of its sequence are."""
+    used = mask | ~mask.any(axis=1, keepdims=True)
+    return np.where(used[:, np.newaxis, :, np.newaxis], value, value.dtype.type(0.0))
 
 
 def split_heads(x: Array, heads: int) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, BoolArray, as_array
 from numpy_bert.errors import InputError
 
-__all__ = ["DropoutSteps", "draw_keep", "dropout"]
+__all__ = ["DropoutSteps", "draw_keep", "dropout", "dropout_backward"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -115,9 +116,37 @@ def dropout(
             )
     else:
         return DropoutSteps(keep=None, output=x)
-    one = np.ones((), dtype=x.dtype)
-    noise = np.where(mask, one / x.dtype.type(1.0 - p), x.dtype.type(0.0))
-    return DropoutSteps(keep=mask, output=x * noise)
+    return DropoutSteps(keep=mask, output=x * _noise(mask, p, x.dtype))
+
+
+def dropout_backward(grad: Array, keep: BoolArray | None, p: float) -> Array:
+    """Return the gradient of what `dropout` was called with.
+
+    Parameters
+    ----------
+    grad : ndarray
+        Of its output.
+    keep : ndarray of bool, or None
+        Its mask, as its steps have it; None where it was off.
+    p : float
+        As it was called with.
+
+    Notes
+    -----
+    The mask is a constant: y = x m / (1 - p), so dx = g m / (1 - p), dropout of the gradient.
+
+    Examples
+    --------
+    >>> dropout_backward(np.array([1.0, 2.0]), np.array([True, False]), 0.5)
+    array([2., 0.])
+    """
+    return grad if keep is None else grad * _noise(keep, p, grad.dtype)
+
+
+def _noise(keep: BoolArray, p: float, dtype: np.dtype[Any]) -> Array:
+    """Return what elements are multiplied by: the scale where they are kept, else 0."""
+    scale: Array = np.ones((), dtype=dtype) / dtype.type(1.0 - p)
+    return np.where(keep, scale, dtype.type(0.0))
 
 
 def _check_probability(p: float) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, StoredArray, as_ids, check_ids, widen
+from numpy_bert.arrays import Array, IntArray, StoredArray, as_ids, check_ids, widen
 
-__all__ = ["embedding"]
+__all__ = ["embedding", "embedding_backward"]
 
 
 def embedding(
@@ -58,3 +58,51 @@ def embedding(
     rows = check_ids(as_ids(ids, name=ids_name), len(table), name=ids_name, table=table_name)
     found: Any = np.take(table, rows, axis=0)  # (*ids.shape, H)
     return widen(found, found.dtype if dtype is None else dtype)
+
+
+def embedding_backward(
+    grad: Array, ids: IntArray, rows: int, *, padding_idx: int | None = None
+) -> Array:
+    """Return the gradient of the table that `embedding` read.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (*ids.shape, H), float32 or float64
+        Of its output.
+    ids : ndarray of int
+        As it was called with, checked.
+    rows : int
+        Of the table.
+    padding_idx : int, optional
+        A row that is to have no gradient, as torch.nn.Embedding calls it.
+
+    Returns
+    -------
+    ndarray of shape (rows, H), dtype of `grad`
+        0 in every row that no id named; summed in float64 and rounded once.
+
+    Notes
+    -----
+    y_t = W[id_t], so dW[r] is the sum of g_t over the places t whose id is r. The places are
+    sorted by id and each run of one id is summed; `numpy.add.at` does the same, but takes longer
+    and rounds at every addition.
+
+    Examples
+    --------
+    >>> embedding_backward(np.array([[1.0], [2.0], [4.0]]), np.array([2, 0, 2]), 3)
+    array([[2.],
+           [0.],
+           [5.]])
+    """
+    flat = ids.ravel()
+    out = np.zeros((rows, grad.shape[-1]), dtype=grad.dtype)
+    if not flat.size:
+        return out
+    order = np.argsort(flat, kind="stable")
+    ordered = flat[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    terms = grad.reshape(-1, grad.shape[-1])[order].astype(np.float64, copy=False)
+    out[ordered[starts]] = np.add.reduceat(terms, starts, axis=0)
+    if padding_idx is not None:
+        out[padding_idx] = 0.0
+    return out

@@ -9,7 +9,7 @@ import numpy as np
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 
-__all__ = ["LayerNormSteps", "layer_norm"]
+__all__ = ["LayerNormGradients", "LayerNormSteps", "layer_norm", "layer_norm_backward"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -24,6 +24,15 @@ class LayerNormSteps:
     rstd: Array
     normalized: Array
     output: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LayerNormGradients:
+    """Of what `layer_norm` takes: each of its shape and dtype."""
+
+    x: Array
+    weight: Array
+    bias: Array
 
 
 def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> LayerNormSteps:
@@ -88,4 +97,54 @@ def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> LayerNorm
         rstd=rstd,
         normalized=normalized.astype(x.dtype, copy=False),
         output=output.astype(x.dtype, copy=False),
+    )
+
+
+def layer_norm_backward(grad: Array, steps: LayerNormSteps, weight: Array) -> LayerNormGradients:
+    """Return the gradients of what `layer_norm` was called with.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (..., H), dtype of the output
+        Of its output.
+    steps : LayerNormSteps
+        What it returned.
+    weight : ndarray of shape (H,)
+        As it was called with.
+
+    Returns
+    -------
+    LayerNormGradients
+        x (..., H), weight and bias (H,), computed in float64 and rounded once.
+
+    Notes
+    -----
+    Let c = x - mean, r = rstd = (variance + eps)^(-1/2), n = c r, y = n w + b and g the gradient
+    of y. Then db is the sum of g over the rows, and dw that of g n. u = g w is the gradient of n,
+    which depends on c and on r, where dr / dc_i = -r^3 c_i / H. So dc = u r - c r^3 mean(u c) =
+    r (u - n mean(u n)). The mean is a part of every c: dx = dc - mean(dc) =
+    r (u - mean(u) - n mean(u n)), for mean(n) = 0.
+
+    References
+    ----------
+    .. [1] Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167, section 3, with the axes
+       exchanged; karpathy/llm.c, doc/layernorm.
+
+    Examples
+    --------
+    >>> weight, bias = np.ones(2), np.zeros(2)
+    >>> steps = layer_norm(np.array([[1.0, 3.0]]), weight, bias, eps=1.0)
+    >>> layer_norm_backward(np.array([[1.0, 0.0]]), steps, weight).x.round(6)
+    array([[ 0.176777, -0.176777]])
+    """
+    wide = grad.astype(np.float64, copy=False)
+    normalized = steps.normalized.astype(np.float64, copy=False)
+    scaled = wide * weight  # (..., H)
+    along = (scaled * normalized).mean(axis=-1, keepdims=True)  # (..., 1)
+    x = steps.rstd * (scaled - scaled.mean(axis=-1, keepdims=True) - normalized * along)
+    rows = (-1, weight.shape[0])
+    return LayerNormGradients(
+        x=x.astype(grad.dtype, copy=False),
+        weight=(wide * normalized).reshape(rows).sum(axis=0).astype(grad.dtype, copy=False),
+        bias=wide.reshape(rows).sum(axis=0).astype(grad.dtype, copy=False),
     )

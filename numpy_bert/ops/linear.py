@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 
-__all__ = ["linear"]
+__all__ = ["LinearGradients", "linear", "linear_backward"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LinearGradients:
+    """Of what `linear` takes: each of its shape and dtype."""
+
+    x: Array
+    weight: Array
+    bias: Array
 
 
 def linear(x: Array, weight: Array, bias: Array) -> Array:
@@ -58,3 +69,40 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
         )
     wide = x.astype(np.float64, copy=False) @ weight.astype(np.float64, copy=False).T + bias
     return wide.astype(x.dtype, copy=False)
+
+
+def linear_backward(grad: Array, x: Array, weight: Array) -> LinearGradients:
+    """Return the gradients of what `linear` was called with.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (..., out), dtype of `x`
+        Of its output.
+    x, weight
+        As it was called with.
+
+    Returns
+    -------
+    LinearGradients
+        x, weight and bias, computed in float64 and rounded once.
+
+    Notes
+    -----
+    With y = x W^T + b and g the gradient of y, each y_o = sum_i x_i W_oi + b_o, so that
+    dx_i = sum_o g_o W_oi, which is g W; dW_oi = sum over the rows of g_o x_i, which is g^T x; and
+    db_o the sum of g_o over the rows.
+
+    Examples
+    --------
+    >>> found = linear_backward(np.array([[1.0]]), np.array([[2.0, 3.0]]), np.array([[4.0, 5.0]]))
+    >>> found.x, found.weight, found.bias
+    (array([[4., 5.]]), array([[2., 3.]]), array([1.]))
+    """
+    wide = grad.astype(np.float64, copy=False)
+    rows = wide.reshape(-1, wide.shape[-1])  # (rows, out)
+    inputs = x.astype(np.float64, copy=False).reshape(-1, x.shape[-1])  # (rows, in)
+    return LinearGradients(
+        x=(wide @ weight.astype(np.float64, copy=False)).astype(x.dtype, copy=False),
+        weight=(rows.T @ inputs).astype(x.dtype, copy=False),
+        bias=rows.sum(axis=0).astype(x.dtype, copy=False),
+    )

@@ -1,0 +1,131 @@
+"""The heads' gradients: `numpy_bert.blocks.heads`, step by step backwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from numpy_bert.arrays import Array
+from numpy_bert.blocks.heads import ClassifierSteps, LMPredictionSteps
+from numpy_bert.config import BertConfig
+from numpy_bert.ops.activation import ACTIVATIONS_BACKWARD
+from numpy_bert.ops.dropout import dropout_backward
+from numpy_bert.ops.layer_norm import layer_norm_backward
+from numpy_bert.ops.linear import linear_backward
+from numpy_bert.parameters import (
+    BertLMPredictionHeadParameters,
+    BertPredictionHeadTransformParameters,
+    LayerNormParameters,
+    LinearParameters,
+)
+
+__all__ = [
+    "ClassifierGradients",
+    "LMPredictionGradients",
+    "classifier_backward",
+    "lm_prediction_backward",
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LMPredictionGradients:
+    """Of the head's parameters, of the decoder (V, H), and of the hidden states (..., H)."""
+
+    parameters: BertLMPredictionHeadParameters
+    decoder: Array
+    hidden: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ClassifierGradients:
+    """Of the dense layer, and of what it was called with, (..., H)."""
+
+    parameters: LinearParameters
+    x: Array
+
+
+def lm_prediction_backward(
+    grad: Array,
+    parameters: BertLMPredictionHeadParameters,
+    decoder: Array,
+    hidden: Array,
+    steps: LMPredictionSteps,
+    *,
+    config: BertConfig,
+) -> LMPredictionGradients:
+    """Return the gradients of what `lm_prediction` was called with.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (..., V), dtype of `hidden`
+        Of its output.
+    parameters, decoder, hidden, config
+        As it was called with.
+    steps : LMPredictionSteps
+        What it returned.
+
+    Returns
+    -------
+    LMPredictionGradients
+        The decoder is the word table, so its gradient is a part of that table's, to which the
+        look-up adds the other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_bert import BertForMaskedLM
+    >>> from numpy_bert.blocks.heads import lm_prediction
+    >>> model = BertForMaskedLM.from_pretrained("demo")
+    >>> weights, hidden = model.head.cls.predictions, np.zeros((1, 3, 128), np.float32)
+    >>> steps = lm_prediction(weights, model.decoder, hidden, config=model.config)
+    >>> found = lm_prediction_backward(np.ones_like(steps.output), weights, model.decoder, hidden,
+    ...                                steps, config=model.config)
+    >>> found.decoder.shape, found.parameters.bias.shape
+    ((8000, 128), (8000,))
+    """
+    transform = parameters.transform
+    decoded = linear_backward(grad, steps.transform.output, decoder)
+    norm = layer_norm_backward(decoded.x, steps.transform.LayerNorm, transform.LayerNorm.weight)
+    activated = ACTIVATIONS_BACKWARD[config.hidden_act](norm.x, steps.transform.dense)
+    dense = linear_backward(activated, hidden, transform.dense.weight)
+    return LMPredictionGradients(
+        parameters=BertLMPredictionHeadParameters(
+            transform=BertPredictionHeadTransformParameters(
+                dense=LinearParameters(weight=dense.weight, bias=dense.bias),
+                LayerNorm=LayerNormParameters(weight=norm.weight, bias=norm.bias),
+            ),
+            bias=decoded.bias,
+        ),
+        decoder=decoded.weight,
+        hidden=dense.x,
+    )
+
+
+def classifier_backward(
+    grad: Array, parameters: LinearParameters, steps: ClassifierSteps, *, p: float
+) -> ClassifierGradients:
+    """Return the gradients of what `classifier` was called with.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (..., K), dtype of the parameters
+        Of its scores.
+    parameters, p
+        As it was called with.
+    steps : ClassifierSteps
+        What it returned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_bert.blocks.heads import classifier
+    >>> weights = LinearParameters(weight=np.ones((2, 3)), bias=np.array([0.0, 1.0]))
+    >>> steps = classifier(weights, np.array([[1.0, 2.0, 3.0]]), p=0.1)
+    >>> classifier_backward(np.array([[1.0, -1.0]]), weights, steps, p=0.1).parameters.weight
+    array([[ 1.,  2.,  3.],
+           [-1., -2., -3.]])
+    """
+    dense = linear_backward(grad, steps.dropout.output, parameters.weight)
+    return ClassifierGradients(
+        parameters=LinearParameters(weight=dense.weight, bias=dense.bias),
+        x=dropout_backward(dense.x, steps.dropout.keep, p),
+    )

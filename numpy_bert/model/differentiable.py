@@ -1,0 +1,146 @@
+"""What gives a model with a head a loss, and the gradients of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array
+from numpy_bert.model.gradients import (
+    HeadGradients,
+    LossAndGradients,
+    bert_gradients,
+    split_batch,
+)
+from numpy_bert.model.outputs import HeadOutput
+from numpy_bert.parameters_heads import HeadParameters
+from numpy_bert.tasks.objectives import Objective
+
+if TYPE_CHECKING:
+    from numpy_bert.model.bert import BertModel
+
+__all__ = ["Differentiable", "HeadInput", "HeadRun"]
+
+Parameters = TypeVar("Parameters", bound=HeadParameters)
+HeadSteps = TypeVar("HeadSteps")
+Output = TypeVar("Output", bound=HeadOutput)
+States = tuple[Array, ...] | None
+Index = tuple[npt.NDArray[Any], ...]
+
+
+class HeadInput(NamedTuple):
+    """What a head reads: hidden (B, T, H), pooled (B, H); and the source of its dropout."""
+
+    hidden: Array
+    pooled: Array | None = None
+    rng: np.random.Generator | None = None
+
+
+class HeadRun(NamedTuple, Generic[HeadSteps]):
+    """A run of a head to go back through: what it read, its steps, the gradients of its scores."""
+
+    read: HeadInput
+    steps: HeadSteps
+    scores: tuple[Array, ...]
+
+
+class Differentiable(Generic[Parameters, HeadSteps, Output]):
+    """Base of `BertWithHead`: a subclass says what its loss is, and goes back through its head."""
+
+    bert: BertModel
+    _targets: ClassVar[tuple[str, ...]] = ("labels",)
+
+    @np.errstate(all="ignore")
+    def loss_and_gradients(
+        self, batch: Mapping[str, Any], *, rng: np.random.Generator | None = None
+    ) -> LossAndGradients[Parameters]:
+        """Return the loss of a batch and the gradients of all parameters.
+
+        Parameters
+        ----------
+        batch : mapping
+            What the model is called with, by name, the labels among it.
+        rng : numpy.random.Generator, optional
+            Turns dropout on, and draws its masks; the gradients are those under these masks.
+
+        Returns
+        -------
+        LossAndGradients
+            loss, bert and head, the gradients in the parameters' own classes.
+
+        Raises
+        ------
+        InputError
+            Naming the argument, the place, the value and the limit; also where no label counts.
+        CheckpointError
+            If the loss is not finite because a weight is not; the weight is named.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertForMaskedLM
+        >>> model = BertForMaskedLM.from_pretrained("demo")
+        >>> batch = {"input_ids": [[2, 4, 3]], "labels": [[-100, 7, -100]]}
+        >>> found = model.loss_and_gradients(batch)
+        >>> round(found.loss, 1), found.bert.encoder.layer[0].output.dense.weight.shape
+        (9.1, (128, 512))
+        """
+        inputs, labels = split_batch(batch, self._targets)
+        inputs = self._rows(inputs)
+        steps = self.bert.steps(**inputs, rng=rng)
+        hidden = steps.encoder.output
+        read = HeadInput(hidden, None if steps.pooler is None else steps.pooler.output, rng)
+        places = self._labelled(labels.get("labels"), hidden.shape[:2])
+        if places is not None:
+            read = read._replace(hidden=hidden[places])
+            labels = {**labels, "labels": np.asarray(labels["labels"])[places]}
+        head = self._run_head(read)
+        objective = self._objective(head, labels)
+        if not np.isfinite(objective.loss):
+            self._check(head, self._output(head, None, None).to_tuple()[0], hidden)
+        back = self._head_backward(HeadRun(read, head, objective.scores))
+        grad = back.hidden
+        if places is not None and grad is not None:
+            grad = np.zeros_like(hidden)
+            grad[places] = back.hidden
+        bert = bert_gradients(
+            self.bert,
+            inputs,
+            steps,
+            last_hidden_state=grad,
+            pooler_output=back.pooled,
+            decoder=back.decoder,
+        )
+        return LossAndGradients(loss=objective.loss, bert=bert, head=back.parameters)
+
+    @abstractmethod
+    def _objective(self, head: HeadSteps, labels: Mapping[str, Any]) -> Objective:
+        """Judge the head's scores by the labels."""
+
+    @abstractmethod
+    def _head_backward(self, run: HeadRun[HeadSteps]) -> HeadGradients[Parameters]:
+        """Go back through the head, from the gradients of its scores."""
+
+    def _rows(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return the inputs as the model under the head takes them."""
+        return inputs
+
+    def _labelled(self, labels: npt.ArrayLike | None, shape: tuple[int, ...]) -> Index | None:
+        """Return which of the tokens (B, T) alone the head has to read; None for all."""
+        del labels, shape
+        return None
+
+    @abstractmethod
+    def _output(self, head: HeadSteps, states: States, attentions: States) -> Output:
+        """Return what a call returns, the head's scores first."""
+
+    @abstractmethod
+    def _run_head(self, read: HeadInput) -> HeadSteps:
+        """Run the head over what the model returned."""
+
+    @abstractmethod
+    def _check(self, steps: HeadSteps, scores: Array, hidden: Array) -> None:
+        """Name what in the head is to blame for scores that are not finite."""

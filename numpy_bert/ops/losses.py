@@ -1,0 +1,164 @@
+"""Losses: what a model's scores are worth against labels, one number to be made small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpy_bert.arrays import Array, IntArray
+from numpy_bert.errors import InputError
+
+__all__ = [
+    "IGNORED",
+    "LossSteps",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "mse_loss",
+]
+
+# The label that counts for nothing, as in torch and transformers.
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LossSteps:
+    """A loss: `output`, a number; and the gradient of the scores, of their shape and dtype."""
+
+    scores_gradient: Array
+    output: float
+
+
+def cross_entropy(
+    scores: Array, labels: IntArray, *, ignore_index: int = IGNORED, name: str = "labels"
+) -> LossSteps:
+    """Take the mean of -log(softmax(scores)[label]) over the rows that have a label.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (N, K), float32 or float64
+        Not normalized. Never modified.
+    labels : ndarray of shape (N,), int
+        From 0 to K - 1, or `ignore_index`.
+    ignore_index : int
+        The label of a row that does not count.
+    name : str
+        What an error calls the labels.
+
+    Returns
+    -------
+    LossSteps
+        Computed in float64.
+
+    Raises
+    ------
+    InputError
+        If a label is out of range, naming its place; or if no row counts, where torch returns NaN.
+
+    Notes
+    -----
+    With p = softmax(s) and a row's loss l = -log p_label = log(sum_j exp(s_j)) - s_label,
+    dl / ds_i = p_i - [i = label]; a mean over n rows divides by n. The largest score is taken away
+    before exp, so none overflows.
+
+    References
+    ----------
+    .. [1] Goodfellow, Bengio and Courville, "Deep Learning", section 6.2.2.3;
+       torch.nn.functional.cross_entropy.
+
+    Examples
+    --------
+    >>> steps = cross_entropy(np.array([[0.0, 0.0], [9.0, 0.0]]), np.array([1, -100]))
+    >>> round(steps.output, 6), steps.scores_gradient
+    (0.693147, array([[ 0.5, -0.5],
+           [ 0. ,  0. ]]))
+    """
+    counts = labels != ignore_index
+    wrong = counts & ((labels < 0) | (labels >= scores.shape[-1]))
+    if wrong.any():
+        where = int(np.flatnonzero(wrong)[0])
+        raise InputError(
+            f"{name}: label {int(labels[where])}, number {where} of {labels.size}, is not among 0 "
+            f"to {scores.shape[-1] - 1} (nor {ignore_index}, which does not count)."
+        )
+    if not counts.any():
+        raise InputError(
+            f"{name}: none counts (all are {ignore_index}), so there is no loss; leave this batch "
+            "out."
+        )
+    rows, targets = np.flatnonzero(counts), labels[counts]
+    wide = scores[rows].astype(np.float64, copy=False)  # (n, K)
+    shifted = wide - wide.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    totals = exponentials.sum(axis=-1)  # (n,)
+    order = np.arange(len(rows))
+    losses = np.log(totals) - shifted[order, targets]
+    each = exponentials / totals[:, np.newaxis]
+    each[order, targets] -= 1.0
+    gradient = np.zeros(scores.shape, scores.dtype)
+    gradient[rows] = each / len(rows)
+    return LossSteps(scores_gradient=gradient, output=float(losses.mean()))
+
+
+def mse_loss(scores: Array, labels: Array) -> LossSteps:
+    """Take the mean of (score - label)^2, the loss of a regression.
+
+    Parameters
+    ----------
+    scores, labels : ndarray of one shape, float32 or float64
+        Never modified.
+
+    Notes
+    -----
+    l = sum_i (s_i - y_i)^2 / n, so dl / ds_i = 2 (s_i - y_i) / n. Computed in float64.
+
+    References
+    ----------
+    .. [1] torch.nn.functional.mse_loss.
+
+    Examples
+    --------
+    >>> steps = mse_loss(np.array([1.0, 4.0]), np.array([1.0, 2.0]))
+    >>> steps.output, steps.scores_gradient
+    (2.0, array([0., 2.]))
+    """
+    apart = scores.astype(np.float64, copy=False) - labels
+    gradient = (2.0 / apart.size) * apart
+    return LossSteps(
+        scores_gradient=gradient.astype(scores.dtype, copy=False),
+        output=float(np.square(apart).mean()),
+    )
+
+
+def binary_cross_entropy_with_logits(scores: Array, labels: Array) -> LossSteps:
+    """Take the mean of -y log(sigmoid(s)) - (1 - y) log(1 - sigmoid(s)), for labels by themselves.
+
+    Parameters
+    ----------
+    scores, labels : ndarray of one shape, float32 or float64
+        Scores that are not normalized, and how far each label is right, from 0 to 1. Never
+        modified.
+
+    Notes
+    -----
+    -y log(sigmoid(s)) - (1 - y) log(sigmoid(-s)) = max(s, 0) - s y + log(1 + exp(-|s|)), in which
+    nothing overflows; its derivative is sigmoid(s) - y. Computed in float64.
+
+    References
+    ----------
+    .. [1] torch.nn.functional.binary_cross_entropy_with_logits.
+
+    Examples
+    --------
+    >>> steps = binary_cross_entropy_with_logits(np.array([0.0]), np.array([1.0]))
+    >>> round(steps.output, 6), steps.scores_gradient
+    (0.693147, array([-0.5]))
+    """
+    wide = scores.astype(np.float64, copy=False)
+    rest = np.exp(-np.abs(wide))
+    losses = np.maximum(wide, 0.0) - wide * labels + np.log1p(rest)
+    sigmoid = np.where(wide >= 0.0, 1.0, rest) / (1.0 + rest)
+    gradient = (sigmoid - labels) / wide.size
+    return LossSteps(
+        scores_gradient=gradient.astype(scores.dtype, copy=False), output=float(losses.mean())
+    )

@@ -1,0 +1,211 @@
+"""loss_and_gradients of every head: slopes of the loss itself, classes, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numpy_bert
+from numpy_bert import BertForMaskedLM, BertModel, CheckpointError, InputError
+from numpy_bert.model.gradients import bert_gradients
+from numpy_bert.parameters import arrays_of
+from tests.support.checkpoints import write_checkpoint
+from tests.support.differences import slope
+from tests.support.heads import CONFIG, TREES, head_tensors
+from tests.support.traces import IDS, trained_like
+
+CALM = {**CONFIG, "hidden_act": "gelu"}
+TOKENS = np.array([[1, -100, 3, 0, -100, 2, 4], [-100] * 7, [0, 1, -100, -100, 2, -100, -100]])
+LABELS: Mapping[str, dict[str, Any]] = {
+    "BertForPreTraining": {"labels": TOKENS, "next_sentence_label": np.array([0, 1, 1])},
+    "BertForMaskedLM": {"labels": TOKENS},
+    "BertForNextSentencePrediction": {"labels": np.array([1, 0, 1])},
+    "BertForSequenceClassification": {"labels": np.array([4, 0, 2])},
+    "BertForTokenClassification": {"labels": TOKENS},
+    "BertForQuestionAnswering": {
+        "start_positions": np.array([0, 2, 1]),
+        "end_positions": np.array([3, 6, 1]),
+    },
+    "BertForMultipleChoice": {"labels": np.array([2])},
+}
+
+
+def batch_of(name: str) -> dict[str, Any]:
+    ids = {key: value % 5 if key == "input_ids" else value for key, value in IDS.items()}
+    if name == "BertForMultipleChoice":
+        ids = {key: value[np.newaxis] for key, value in ids.items()}
+    return {**ids, **LABELS[name]}
+
+
+def written(folder: Path, name: str, shifts: Mapping[str, Any] | None = None) -> Path:
+    """Write a model; some of its tensors moved by so much."""
+    tensors = {
+        key: (array * 0.3 + key.endswith("LayerNorm.weight")).astype(np.float64)
+        for key, array in head_tensors(name, CALM).items()
+    }
+    for key, shift in (shifts or {}).items():
+        tensors[key] = tensors[key] + shift
+    return write_checkpoint(folder, tensors, CALM)
+
+
+def load(folder: Path, name: str, dtype: str = "float64") -> Any:
+    return getattr(numpy_bert, name).from_pretrained(folder, dtype=dtype)
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("name", TREES)
+def test_the_gradient_is_the_slope_of_the_loss(name: str, drops: bool, tmp_path: Path) -> None:
+    def rng() -> np.random.Generator | None:
+        return np.random.default_rng(5) if drops else None
+
+    batch = batch_of(name)
+    found = load(written(tmp_path / "0", name), name).loss_and_gradients(batch, rng=rng())
+    gradients = {**dict(arrays_of(found.bert)), **dict(arrays_of(found.head))}
+    assert set(gradients) == set(head_tensors(name, CALM)) - (
+        set() if found.bert.pooler is not None else {"pooler.dense.weight", "pooler.dense.bias"}
+    )
+    # Along one random direction through all parameters at once, [PAD]'s row apart.
+    random = np.random.default_rng(1)
+    along = {key: random.standard_normal(array.shape) for key, array in gradients.items()}
+    along["embeddings.word_embeddings.weight"][0] = 0.0
+    expected = sum(float((gradients[key] * along[key]).sum()) for key in gradients)
+
+    def loss(step: float) -> float:
+        shifts = {key: step * direction for key, direction in along.items()}
+        model = load(written(tmp_path / str(step), name, shifts), name)
+        return float(model.loss_and_gradients(batch, rng=rng()).loss)
+
+    assert slope(lambda step: loss(step * 0.01)) / 0.01 == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_call_with_labels_has_the_same_loss_first(name: str, dtype: str, tmp_path: Path) -> None:
+    model, batch = load(written(tmp_path, name), name, dtype), batch_of(name)
+    if dtype == "float32":  # a plain call leaves padding out: let it have no label, nor come first
+        batch["attention_mask"] = np.ones_like(batch["attention_mask"])
+    output = model(**batch)
+    found = model.loss_and_gradients(batch)
+    assert output.loss == pytest.approx(found.loss, rel=1e-5 if dtype == "float32" else 1e-12)
+    assert output[0] == output.loss
+    assert next(iter(output)) == "loss"
+    without = model(**{key: value for key, value in batch.items() if key in IDS})
+    assert without.loss is None
+    assert "loss" not in without
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_gradients_are_parameters_classes_in_the_models_dtype(
+    name: str, dtype: str, tmp_path: Path
+) -> None:
+    model = load(written(tmp_path, name), name, dtype)
+    found = model.loss_and_gradients(batch_of(name))
+    for tree, own in ((found.bert, model.bert.parameters), (found.head, model.head)):
+        assert type(tree) is type(own)
+        theirs = dict(arrays_of(own))
+        for key, array in arrays_of(tree):
+            assert array.shape == theirs[key].shape, key
+            assert array.dtype == dtype
+            assert np.isfinite(array).all()
+    assert {field.name for field in fields(found)} == {"loss", "bert", "head"}
+
+
+def test_only_labelled_tokens_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = BertForMaskedLM.from_pretrained("demo")
+    seen: list[tuple[int, ...]] = []
+    run = type(model)._run_head
+
+    def spy(self: Any, read: Any) -> Any:
+        seen.append(read.hidden.shape)
+        return run(self, read)
+
+    monkeypatch.setattr(type(model), "_run_head", spy)
+    labels = np.full((2, 5), -100)
+    labels[0, 1] = labels[1, 4] = 7
+    model.loss_and_gradients({"input_ids": [[2, 4, 8, 9, 3]] * 2, "labels": labels})
+    assert seen == [(2, 128)]
+
+
+def test_half_precision_tables_have_gradients_in_the_models_dtype() -> None:
+    batch = {"input_ids": [[2, 4, 8, 3]], "labels": [[-100, 7, -100, -100]]}
+    found = BertForMaskedLM.from_pretrained("demo").loss_and_gradients(batch)  # stored in F16
+    words = np.asarray(found.bert.embeddings.word_embeddings.weight)
+    assert words.dtype == np.float32
+    assert words[9].any()  # through the decoder every word has one
+    assert found.bert.pooler is not None
+    assert not found.bert.pooler.dense.weight.any()  # this head does not read it
+
+
+def test_a_model_with_a_pooler_that_is_not_read_gives_it_nothing(tmp_path: Path) -> None:
+    model = BertModel.from_pretrained(trained_like(tmp_path), dtype="float64")
+    steps = model.steps(**dict(IDS))  # type: ignore[arg-type]
+    ones = np.ones_like(steps.encoder.output)
+    found = bert_gradients(model, IDS, steps, last_hidden_state=ones)
+    assert found.pooler is not None
+    assert not found.pooler.dense.weight.any()
+    pooled = bert_gradients(model, IDS, steps, pooler_output=np.ones((3, 24)))
+    assert pooled.pooler is not None
+    assert pooled.pooler.dense.weight.any()
+
+
+def test_rows_in_place_of_ids_leave_the_word_table_alone(tmp_path: Path) -> None:
+    model = BertModel.from_pretrained(trained_like(tmp_path), dtype="float64")
+    rows = np.random.default_rng(0).standard_normal((2, 5, 24))
+    steps = model.steps(inputs_embeds=rows)
+    ones = np.ones_like(steps.encoder.output) * np.arange(24)
+    found = bert_gradients(model, {"inputs_embeds": rows}, steps, last_hidden_state=ones)
+    assert not np.asarray(found.embeddings.word_embeddings.weight).any()
+    assert np.asarray(found.embeddings.position_embeddings.weight)[:5].any()
+
+
+def test_positions_by_row_have_their_own_gradients(tmp_path: Path) -> None:
+    model = BertModel.from_pretrained(trained_like(tmp_path), dtype="float64")
+    same = {**IDS, "position_ids": np.tile(np.arange(7), (3, 1))}
+    results = []
+    for inputs in (IDS, same):
+        steps = model.steps(**dict(inputs))  # type: ignore[arg-type]
+        weights = np.random.default_rng(0).standard_normal(steps.encoder.output.shape)
+        found = bert_gradients(model, inputs, steps, last_hidden_state=weights)
+        results.append(np.asarray(found.embeddings.position_embeddings.weight))
+    assert np.abs(results[0] - results[1]).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": None}, "batch: has no labels; input_ids, attention_mask, token_type_ids, lab"),
+        ({"label": 1}, "batch: has label; "),
+        ({"labels": [[1, 2]]}, r"labels: has shape \(1, 2\); \(3, 7\) was expected"),
+        ({"labels": np.full((3, 7), -100)}, "labels: none counts"),
+        ({"labels": np.full((3, 7), 99)}, "label 99, number 0 of 21, is not among"),
+        ({"input_ids": None}, "give input_ids or inputs_embeds"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_named(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    name = "BertForMaskedLM"
+    model = load(written(tmp_path, name), name)
+    with pytest.raises(InputError, match=message):
+        model.loss_and_gradients({**batch_of(name), **changes})
+
+
+def test_labels_of_another_head_are_an_unexpected_argument(tmp_path: Path) -> None:
+    name = "BertForQuestionAnswering"
+    model = load(written(tmp_path, name), name)
+    ids = {key: value for key, value in batch_of(name).items() if key in IDS}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'labels'; its labels are sta"):
+        model(**ids, labels=[1, 2, 3])
+    assert model(**ids, start_positions=[1, 2, 3]).loss is None  # as in transformers
+
+
+def test_a_weight_that_is_not_finite_is_blamed(tmp_path: Path) -> None:
+    name = "BertForTokenClassification"
+    shifts = {"classifier.bias": np.array([0.0, np.nan, 0.0, 0.0, 0.0])}
+    model = load(written(tmp_path, name, shifts), name)
+    with pytest.raises(CheckpointError, match=r"classifier\.bias"):
+        model.loss_and_gradients(batch_of(name))

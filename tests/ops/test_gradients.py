@@ -1,0 +1,253 @@
+"""Every backward against central differences in float64, and its dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import InputError
+from numpy_bert.ops.activation import ACTIVATIONS, ACTIVATIONS_BACKWARD
+from numpy_bert.ops.attention import attention, attention_backward
+from numpy_bert.ops.dropout import draw_keep, dropout, dropout_backward
+from numpy_bert.ops.embedding import embedding, embedding_backward
+from numpy_bert.ops.layer_norm import layer_norm, layer_norm_backward
+from numpy_bert.ops.linear import linear, linear_backward
+from numpy_bert.ops.losses import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+from numpy_bert.ops.softmax import softmax, softmax_backward
+from tests.support.differences import differences, relative_error
+
+BUDGET = 1e-7
+
+
+def drawn(*shape: int, seed: int = 0) -> Array:
+    array = np.random.default_rng(seed).standard_normal(shape)
+    array.flags.writeable = False
+    return array
+
+
+def weights_for(arguments: Mapping[str, Array], forward: Callable[..., Array]) -> Array:
+    """Return random numbers for each of the output's: the gradient that comes back to it."""
+    return drawn(*forward(**arguments).shape, seed=9)
+
+
+def hold(
+    forward: Callable[..., Array], backward: Mapping[str, Array], arguments: Mapping[str, Array]
+) -> None:
+    """Compare gradients of the output's sum, each number weighted, with differences."""
+    weights = weights_for(arguments, forward)
+    for name, found in backward.items():
+
+        def value(moved: Array, name: str = name) -> float:
+            return float((forward(**{**arguments, name: moved}) * weights).sum())
+
+        expected = differences(value, arguments[name])
+        assert found.shape == arguments[name].shape
+        assert relative_error(found, expected) < BUDGET, name
+
+
+def test_linear() -> None:
+    given = {"x": drawn(2, 3, 5), "weight": drawn(4, 5, seed=1), "bias": drawn(4, seed=2)}
+    grad = weights_for(given, linear)
+    found = linear_backward(grad, given["x"], given["weight"])
+    hold(linear, {"x": found.x, "weight": found.weight, "bias": found.bias}, given)
+
+
+@pytest.mark.parametrize("eps", [1e-12, 0.3])
+def test_layer_norm(eps: float) -> None:
+    def forward(**given: Array) -> Array:
+        return layer_norm(given["x"], given["weight"], given["bias"], eps=eps).output
+
+    given = {"x": drawn(2, 3, 7), "weight": drawn(7, seed=1), "bias": drawn(7, seed=2)}
+    steps = layer_norm(given["x"], given["weight"], given["bias"], eps=eps)
+    found = layer_norm_backward(weights_for(given, forward), steps, given["weight"])
+    hold(forward, {"x": found.x, "weight": found.weight, "bias": found.bias}, given)
+
+
+def test_softmax() -> None:
+    x = drawn(3, 5)
+    found = softmax_backward(drawn(3, 5, seed=9), softmax(x))
+    hold(softmax, {"x": found}, {"x": x})
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str) -> None:
+    def forward(x: Array) -> Array:
+        return ACTIVATIONS[name](x)
+
+    x = np.concatenate([drawn(40), np.linspace(-8, 8, 33) + 0.11])  # no kink of relu
+    found = ACTIVATIONS_BACKWARD[name](drawn(73, seed=9), x)
+    hold(forward, {"x": found}, {"x": x})
+    assert list(ACTIVATIONS) == list(ACTIVATIONS_BACKWARD)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_far_out(name: str, dtype: str) -> None:
+    x = np.array([-np.inf, -1e30, -100.0, 0.0, 100.0, 1e30, np.inf], dtype)
+    with np.errstate(over="ignore"):
+        found = ACTIVATIONS_BACKWARD[name](np.ones(7, dtype), x)
+    assert found.dtype == dtype
+    kind = ACTIVATIONS[name].__name__
+    ends = (0.0, 0.0) if kind == "tanh" else (0.0, 1.0)
+    expected = [ends[0]] * 3 + [0.0 if kind == "relu" else 1.0 if kind == "tanh" else 0.5]
+    assert found.tolist() == pytest.approx([*expected, *[ends[1]] * 3])
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.7])
+def test_dropout(p: float) -> None:
+    keep = draw_keep((4, 5), p, np.random.default_rng(1))
+
+    def forward(x: Array) -> Array:
+        return dropout(x, p, keep=keep).output
+
+    found = dropout_backward(drawn(4, 5, seed=9), keep, p)
+    hold(forward, {"x": found}, {"x": drawn(4, 5)})
+    grad = drawn(2, 3)
+    assert dropout_backward(grad, None, p) is grad
+
+
+@pytest.mark.parametrize("padding_idx", [None, 2])
+def test_embedding(padding_idx: int | None) -> None:
+    ids = np.array([[2, 0, 2, 5], [5, 5, 1, 0]])
+
+    def forward(table: Array) -> Array:
+        return embedding(ids, table)
+
+    given = {"table": drawn(6, 3)}
+    grad = weights_for(given, forward)
+    found = embedding_backward(grad, ids, 6, padding_idx=padding_idx)
+    expected = np.zeros((6, 3))
+    np.add.at(expected, ids, grad)
+    if padding_idx is None:
+        hold(forward, {"table": found}, given)
+    else:
+        expected[padding_idx] = 0.0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
+    assert not found[[3, 4]].any()
+    empty = embedding_backward(np.zeros((0, 3), np.float32), np.zeros(0, np.intp), 6)
+    assert empty.shape == (6, 3)
+    assert empty.dtype == np.float32
+
+
+def test_many_terms_of_one_row_are_summed_wide() -> None:
+    grad = np.full((1_000_000, 1), np.float32(0.1))
+    found = embedding_backward(grad, np.zeros(1_000_000, np.intp), 2)
+    assert found[0, 0] == np.float32(1e6 * float(np.float32(0.1)))
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention(masked: bool, drops: bool) -> None:
+    mask = np.array([[True, True, False], [True, True, True]]) if masked else None
+    p = 0.4
+
+    def run(**given: Array) -> Any:
+        rng = np.random.default_rng(3) if drops else None
+        return attention(given["query"], given["key"], given["value"], mask, p=p, rng=rng)
+
+    given = {name: drawn(2, 2, 3, 4, seed=n) for n, name in enumerate(("query", "key", "value"))}
+    steps = run(**given)
+    found = attention_backward(
+        drawn(2, 2, 3, 4, seed=9),
+        given["query"],
+        given["key"],
+        given["value"],
+        mask,
+        probs=steps.probs,
+        dropped=steps.dropout,
+        p=p,
+    )
+    gradients = {"query": found.query, "key": found.key, "value": found.value}
+    hold(lambda **arrays: run(**arrays).output, gradients, given)
+    if masked:
+        assert not found.key[0, :, 2].any()
+        assert not found.value[0, :, 2].any()
+
+
+def test_a_sequence_in_which_all_is_masked_hands_nothing_to_its_scores() -> None:
+    x, mask = drawn(1, 1, 3, 2), np.zeros((1, 3), np.bool_)
+    steps = attention(x, x, x, mask)
+    found = attention_backward(x, x, x, x, mask, probs=steps.probs, dropped=steps.dropout)
+    assert not found.query.any()
+    assert not found.key.any()
+    assert found.value.any()
+
+
+def test_what_stands_at_a_masked_place_is_of_no_account() -> None:
+    mask = np.array([[True, True, False]])
+    x = drawn(1, 1, 3, 2).copy()
+    dirty = x.copy()
+    dirty[0, 0, 2] = np.nan
+    results = []
+    for value in (x, dirty):
+        steps = attention(x, x, value, mask)
+        grad = drawn(1, 1, 3, 2, seed=9)
+        found = attention_backward(
+            grad, x, x, value, mask, probs=steps.probs, dropped=steps.dropout
+        )
+        results.append((found.query, found.key, found.value))
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_cross_entropy() -> None:
+    scores, labels = drawn(4, 5), np.array([0, 4, -100, 2])
+    steps = cross_entropy(scores, labels)
+    expected = differences(lambda s: cross_entropy(s, labels).output, scores)
+    assert relative_error(steps.scores_gradient, expected) < BUDGET
+    assert not steps.scores_gradient[2].any()
+    shifted = cross_entropy(scores + 1000.0, labels)
+    assert shifted.output == pytest.approx(steps.output, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [mse_loss, binary_cross_entropy_with_logits])
+def test_losses_of_numbers(loss: Callable[[Array, Array], Any]) -> None:
+    scores, labels = 3 * drawn(4, 5), np.random.default_rng(1).random((4, 5))
+    expected = differences(lambda s: float(loss(s, labels).output), scores)
+    assert relative_error(loss(scores, labels).scores_gradient, expected) < BUDGET
+
+
+def test_binary_cross_entropy_far_out() -> None:
+    scores, labels = np.array([-1e4, 1e4, 1e4]), np.array([0.0, 1.0, 0.0])
+    steps = binary_cross_entropy_with_logits(scores, labels)
+    assert steps.output == pytest.approx(1e4 / 3)
+    assert steps.scores_gradient.tolist() == pytest.approx([0.0, 0.0, 1 / 3])
+
+
+@pytest.mark.parametrize("label", [-1, 5, 99])
+def test_a_label_out_of_range_is_named(label: int) -> None:
+    with pytest.raises(InputError, match=rf"labels: label {label}, number 1 of 2, .* 0 to 4"):
+        cross_entropy(drawn(2, 5), np.array([0, label]))
+
+
+def test_a_loss_of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="none counts"):
+        cross_entropy(drawn(2, 5), np.array([-100, -100]))
+
+
+def test_gradients_keep_their_dtype(dtype: str) -> None:
+    x = drawn(2, 3, 4).astype(dtype)
+    weight, bias = drawn(4, 4, seed=1).astype(dtype), drawn(4, seed=2).astype(dtype)
+    norm = layer_norm(x, bias, bias, eps=1e-12)
+    heads = x[np.newaxis]
+    steps = attention(heads, heads, heads)
+    found: list[Any] = [
+        *vars_of(linear_backward(x, x, weight)),
+        *vars_of(layer_norm_backward(x, norm, bias)),
+        *vars_of(
+            attention_backward(heads, heads, heads, heads, probs=steps.probs, dropped=steps.dropout)
+        ),
+        softmax_backward(x, softmax(x)),
+        embedding_backward(x, np.zeros((2, 3), np.intp), 2),
+        dropout_backward(x, x > 0, 0.1),
+        cross_entropy(x[0], np.array([0, 1, 2])).scores_gradient,
+        mse_loss(x, x).scores_gradient,
+        binary_cross_entropy_with_logits(x, np.zeros_like(x)).scores_gradient,
+    ]
+    assert {array.dtype for array in found} == {np.dtype(dtype)}
+
+
+def vars_of(gradients: Any) -> list[Array]:
+    return [getattr(gradients, name) for name in gradients.__dataclass_fields__]

@@ -1,0 +1,127 @@
+"""The tasks' losses: their values by hand, and labels that do not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import InputError
+from numpy_bert.tasks.objectives import (
+    choice_objective,
+    label_objective,
+    next_sentence_objective,
+    places_that_count,
+    sequence_objective,
+    span_objective,
+)
+from tests.support.differences import differences, relative_error
+
+RNG = np.random.default_rng(0)
+TOKENS = RNG.standard_normal((2, 3, 4))
+ROWS = RNG.standard_normal((3, 5))
+
+
+def test_labels_of_tokens() -> None:
+    labels = np.array([[0, -100, 3], [-100, 2, 1]])
+    found = label_objective(TOKENS, labels)
+    log = TOKENS - np.log(np.exp(TOKENS).sum(-1, keepdims=True))
+    counted = [log[0, 0, 0], log[0, 2, 3], log[1, 1, 2], log[1, 2, 1]]
+    assert found.loss == pytest.approx(-np.mean(counted), rel=1e-12)
+    assert found.scores[0].shape == TOKENS.shape
+    assert not found.scores[0][0, 1].any()
+    assert [axis.tolist() for axis in places_that_count(labels, (2, 3))] == [
+        [0, 0, 1, 1],
+        [0, 2, 1, 2],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "expected"),
+    [
+        (np.array([4, 0, 2]), None, "single"),
+        (np.array([[4], [0], [2]]), None, "single"),
+        (np.array([4, 0, 2]), "single_label_classification", "single"),
+        (np.eye(3, 5), None, "several"),
+        (np.eye(3, 5, dtype=np.int64), "multi_label_classification", "several"),
+        (ROWS + 1.0, "regression", "regression"),
+    ],
+)
+def test_the_kinds_of_classifiers(labels: Any, kind: str | None, expected: str) -> None:
+    found = sequence_objective(ROWS, labels, problem_type=kind)
+    sigmoid = 1 / (1 + np.exp(-ROWS))
+    losses = {
+        "single": label_objective(ROWS, np.array([4, 0, 2])).loss,
+        "several": -np.where(np.eye(3, 5) > 0, np.log(sigmoid), np.log1p(-sigmoid)).mean(),
+        "regression": 1.0,
+    }
+    assert found.loss == pytest.approx(float(losses[expected]), rel=1e-12)
+
+    def value(scores: Any) -> float:
+        return sequence_objective(scores, labels, problem_type=kind).loss
+
+    assert relative_error(found.scores[0], differences(value, ROWS)) < 1e-7
+
+
+def test_one_score_is_a_regression() -> None:
+    scores = np.array([[1.0], [2.0], [4.0]])
+    for labels in ([1.0, 1.0, 1.0], [[1], [1], [1]]):
+        found = sequence_objective(scores, labels, problem_type=None)
+        assert found.loss == pytest.approx(10 / 3)
+        assert found.scores[0].shape == (3, 1)
+
+
+def test_spans_that_were_cut_off_do_not_count() -> None:
+    scores = RNG.standard_normal((2, 6, 2))
+    both = span_objective(scores, [1, 6], [2, 99])
+    alone = span_objective(scores[:1], [1], [2])
+    assert both.loss == pytest.approx(alone.loss)
+    assert not both.scores[0][1].any()
+    value = differences(lambda s: span_objective(s, [1, 5], [2, 0]).loss, scores)
+    assert relative_error(span_objective(scores, [1, 5], [2, 0]).scores[0], value) < 1e-7
+
+
+def test_choices_and_next_sentences() -> None:
+    scores = RNG.standard_normal((6, 1))
+    found = choice_objective(scores, [2, 0])
+    assert found.loss == pytest.approx(label_objective(scores.reshape(2, 3), [2, 0]).loss)
+    assert found.scores[0].shape == (6, 1)
+    pairs = RNG.standard_normal((2, 2))
+    same = next_sentence_objective(pairs, [[1], [0]], name="labels")
+    assert same.loss == label_objective(pairs, [1, 0]).loss
+    total = found + same
+    assert total.loss == found.loss + same.loss
+    assert len(total.scores) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: label_objective(TOKENS, [[0, 1, 2]]), r"labels: has shape \(1, 3\); \(2, 3\)"),
+        (lambda: label_objective(ROWS, [0.0, 1.0, 2.0]), "labels: dtype float64; an array of int"),
+        (lambda: label_objective(ROWS, [0, 5, 2]), "label 5, number 1 of 3, is not among 0 to 4"),
+        (lambda: label_objective(ROWS, [-1, 0, 2]), "label -1, number 0 of 3"),
+        (lambda: label_objective(ROWS, [-100] * 3), "none counts"),
+        (lambda: choice_objective(np.zeros((6, 1)), [0] * 4), "4 came, for 6 choices"),
+        (lambda: choice_objective(np.zeros((6, 1)), []), "0 came, for 6 choices"),
+        (
+            lambda: sequence_objective(ROWS, np.zeros((3, 4)), problem_type=None),
+            r"float64 of shape \(3, 4\); numbers of shape \(3, 5\)",
+        ),
+        (
+            lambda: sequence_objective(ROWS, 2 * np.eye(3, 5), problem_type=None),
+            "from 0 to 1",
+        ),
+        (
+            lambda: sequence_objective(ROWS[:, :1], ["a", "b", "c"], problem_type=None),
+            "were expected",
+        ),
+        (lambda: span_objective(np.zeros((1, 5, 2)), [-1], [2]), "start_positions: label -1"),
+        (lambda: span_objective(np.zeros((1, 5, 2)), [1], [9]), "end_positions: none counts"),
+        (lambda: span_objective(np.zeros((1, 5, 2)), [1, 2], [2]), r"start_positions: has shape"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(call: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call()
