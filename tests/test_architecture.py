@@ -34,6 +34,7 @@ FLOORS = {
     "traces": 7,
     "comparison": 8,
     "explain": 8,
+    "training": 8,
     "verification": 9,
     "cli": 10,
     "testing": 10,

@@ -1,0 +1,132 @@
+"""What a masked language model is trained on: tokens hidden, replaced or left, to be guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import BoolArray, IntArray
+from numpy_bert.errors import InputError
+from numpy_bert.ops.losses import IGNORED
+
+__all__ = ["Masked", "mask_tokens", "words_of"]
+
+# Of the tokens that are to be guessed: how many become [MASK], how many any token.
+_HIDDEN, _REPLACED = 0.8, 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Masked:
+    """What a model reads, and what it is to guess there: both (B, T); -100 where nothing."""
+
+    input_ids: IntArray
+    labels: IntArray
+
+
+def mask_tokens(
+    input_ids: IntArray,
+    special: BoolArray,
+    *,
+    mask_token_id: int,
+    vocab_size: int,
+    rng: np.random.Generator,
+    probability: float = 0.15,
+    words: IntArray | None = None,
+) -> Masked:
+    """Choose tokens to be guessed: 80 % become [MASK], 10 % any token, 10 % stay.
+
+    Parameters
+    ----------
+    input_ids : ndarray of shape (B, T), int
+        Never modified.
+    special : ndarray of shape (B, T), bool
+        True where no token is to be guessed: [CLS], [SEP], padding.
+    mask_token_id, vocab_size : int
+        Of the tokenizer.
+    rng : numpy.random.Generator
+        Draws, for each token, whether it is chosen and what becomes of it; and a token.
+    probability : float
+        With which a token is chosen, or a word, in (0, 1).
+    words : ndarray of shape (B, T), int, optional
+        The number of the word that each token belongs to (see `words_of`): then whole words are
+        chosen, all of whose tokens are to be guessed. What becomes of each is drawn for itself.
+
+    Returns
+    -------
+    Masked
+        input_ids and labels, int64.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, or `probability` is outside (0, 1).
+
+    References
+    ----------
+    .. [1] Devlin et al., "BERT", arXiv:1810.04805, section 3.1, task 1 and appendix A.1.
+    .. [2] transformers, DataCollatorForLanguageModeling.
+
+    Examples
+    --------
+    >>> ids, special = np.arange(5, 25)[np.newaxis], np.zeros((1, 20), np.bool_)
+    >>> masked = mask_tokens(ids, special, mask_token_id=4, vocab_size=99,
+    ...                      rng=np.random.default_rng(1), probability=0.3)
+    >>> np.flatnonzero(masked.labels != -100), np.flatnonzero(masked.input_ids == 4)
+    (array([ 2,  9, 16, 18, 19]), array([ 2, 16, 18, 19]))
+    """
+    if not 0.0 < probability < 1.0:
+        raise InputError(f"mask_tokens: probability = {probability!r}; one in (0, 1) was expected.")
+    shapes = {special.shape, input_ids.shape if words is None else words.shape}
+    if input_ids.ndim != 2 or shapes != {input_ids.shape}:
+        raise InputError(
+            f"mask_tokens: input_ids has shape {input_ids.shape}; special and words must have the "
+            "same, (B, T)."
+        )
+    chosen, kind = rng.random(input_ids.shape), rng.random(input_ids.shape)
+    any_token = rng.integers(0, vocab_size, input_ids.shape)
+    if words is not None:
+        chosen = _by_word(chosen, words)
+    is_chosen = (chosen < probability) & ~special
+    hidden = is_chosen & (kind < _HIDDEN)
+    replaced = is_chosen & (kind >= _HIDDEN) & (kind < _HIDDEN + _REPLACED)
+    read = np.where(hidden, mask_token_id, np.where(replaced, any_token, input_ids))
+    return Masked(
+        input_ids=read.astype(np.int64, copy=False),
+        labels=np.where(is_chosen, input_ids, IGNORED).astype(np.int64, copy=False),
+    )
+
+
+def words_of(tokens: list[list[str]]) -> npt.NDArray[np.int64]:
+    """Return the number of the word that each token belongs to: ``##`` continues one.
+
+    Parameters
+    ----------
+    tokens : list of list of str
+        B rows of T tokens.
+
+    Returns
+    -------
+    ndarray of shape (B, T), int64
+        From 0 in each row.
+
+    References
+    ----------
+    .. [1] google-research/bert, create_pretraining_data.py, do_whole_word_mask.
+
+    Examples
+    --------
+    >>> words_of([["[CLS]", "em", "##bed", "##ding", "[SEP]"]])
+    array([[0, 1, 1, 1, 2]])
+    """
+    starts = np.array([[not token.startswith("##") for token in row] for row in tokens], np.int64)
+    return np.cumsum(starts, axis=1) - starts[:, :1]
+
+
+def _by_word(drawn: npt.NDArray[np.float64], words: IntArray) -> npt.NDArray[np.float64]:
+    """Give every token what was drawn for the first of its word."""
+    first = np.ones(words.shape, np.bool_)
+    first[:, 1:] = words[:, 1:] != words[:, :-1]
+    places = np.maximum.accumulate(np.where(first, np.arange(words.shape[1]), 0), axis=1)
+    return np.take_along_axis(drawn, places, axis=1)

@@ -1,0 +1,96 @@
+"""Masking: how many, which, and that whole words go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertTokenizer, InputError
+from numpy_bert.training.masking import mask_tokens, words_of
+
+IDS = np.random.default_rng(0).integers(5, 8000, (200, 100))
+SPECIAL = np.zeros(IDS.shape, np.bool_)
+SPECIAL[:, [0, -1]] = True
+SPECIAL[:50, 80:] = True
+
+
+def masked(seed: int = 0, **options: Any) -> Any:
+    settings = {"mask_token_id": 4, "vocab_size": 8000, **options}
+    return mask_tokens(IDS, SPECIAL, rng=np.random.default_rng(seed), **settings)
+
+
+def test_shares_are_bert_s() -> None:
+    found = masked()
+    chosen = found.labels != -100
+    assert not (chosen & SPECIAL).any()
+    assert chosen.sum() / (~SPECIAL).sum() == pytest.approx(0.15, abs=0.01)
+    assert np.array_equal(found.labels[chosen], IDS[chosen])
+    hidden = (found.input_ids == 4)[chosen].mean()
+    same = (found.input_ids == IDS)[chosen].mean()
+    assert hidden == pytest.approx(0.8, abs=0.02)
+    assert same == pytest.approx(0.1, abs=0.02)
+    assert np.array_equal(found.input_ids[~chosen], IDS[~chosen])
+    replaced = found.input_ids[chosen & (found.input_ids != 4) & (found.input_ids != IDS)]
+    assert len(np.unique(replaced)) > 0.9 * len(replaced)  # any token of the vocabulary
+
+
+def test_a_seed_gives_the_same_and_another_gives_another() -> None:
+    one, same, other = masked(1), masked(1), masked(2)
+    assert np.array_equal(one.labels, same.labels)
+    assert np.array_equal(one.input_ids, same.input_ids)
+    assert not np.array_equal(one.labels, other.labels)
+
+
+def test_whole_words_go_together() -> None:
+    words = np.repeat(np.arange(50), 2)[np.newaxis].repeat(200, axis=0)
+    special = np.zeros(IDS.shape, np.bool_)
+    found = mask_tokens(
+        IDS,
+        special,
+        mask_token_id=4,
+        vocab_size=8000,
+        rng=np.random.default_rng(0),
+        words=words,
+        probability=0.3,
+    )
+    chosen = found.labels != -100
+    assert np.array_equal(chosen[:, ::2], chosen[:, 1::2])
+    assert chosen.mean() == pytest.approx(0.3, abs=0.01)
+    pairs = found.input_ids[:, ::2] == 4, found.input_ids[:, 1::2] == 4
+    assert (pairs[0] != pairs[1]).any()  # what becomes of each token is drawn for itself
+
+
+def test_words_are_read_off_the_tokens() -> None:
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    ids = tokenizer("unbelievable embeddings", return_tensors="np")["input_ids"]
+    tokens = tokenizer.convert_ids_to_tokens(ids[0])
+    assert isinstance(tokens, list)
+    numbers = words_of([tokens])[0]
+    assert numbers[0] == 0
+    assert (
+        numbers[-1]
+        == numbers.max()
+        == 1 + sum(not token.startswith("##") for token in tokens[1:-1])
+    )
+    for token, number, before in zip(tokens[1:], numbers[1:], numbers[:-1], strict=True):
+        assert (number == before) == token.startswith("##")
+    assert words_of([["##a", "##b", "c"]]).tolist() == [[0, 0, 1]]
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0, -0.1, float("nan")])
+def test_a_senseless_probability_is_refused(probability: float) -> None:
+    with pytest.raises(InputError, match="probability"):
+        masked(probability=probability)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    options: Any = {"mask_token_id": 4, "vocab_size": 9, "rng": np.random.default_rng(0)}
+    for ids, special, words in (
+        (IDS, SPECIAL[:1], None),
+        (IDS[0], SPECIAL[0], None),
+        (IDS, SPECIAL, np.zeros((1, 100), np.int64)),
+    ):
+        with pytest.raises(InputError, match="special and words must have the same"):
+            mask_tokens(ids, special, words=words, **options)
