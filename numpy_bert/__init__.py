@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy_bert.errors import OutputError as OutputError
     from numpy_bert.errors import TokenizerError as TokenizerError
     from numpy_bert.errors import TraceError as TraceError
+    from numpy_bert.errors import TrainingError as TrainingError
     from numpy_bert.kernels.threads import get_num_threads as get_num_threads
     from numpy_bert.kernels.threads import set_num_threads as set_num_threads
     from numpy_bert.loading.hub import fetch as fetch
@@ -71,6 +72,7 @@ _HOMES = {
     "SentenceEncoder": "encoding.encoder",
     "TokenizerError": "errors",
     "TraceError": "errors",
+    "TrainingError": "errors",
     "fetch": "loading.hub",
     "get_num_threads": "kernels.threads",
     "search": "encoding.similarity",
@@ -100,6 +102,7 @@ __all__ = [
     "SentenceEncoder",
     "TokenizerError",
     "TraceError",
+    "TrainingError",
     "fetch",
     "get_num_threads",
     "search",

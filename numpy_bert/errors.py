@@ -11,7 +11,8 @@
     ├── HubError (OSError)              the hub answered, but not with what was asked
     │   └── OfflineError                the hub was not asked, or could not be reached
     ├── OutputError (OSError)           a file that could not be written
-    └── TraceError (ValueError)         traces: their files, the names in them, what is compared
+    ├── TraceError (ValueError)         traces: their files, the names in them, what is compared
+    └── TrainingError (RuntimeError)    a loss that is not finite, a checkpoint of another run
 
 Each also derives from the built-in that it refines, so ``except ValueError`` goes on working.
 A message says where, what must hold, what came, and what to do.
@@ -30,6 +31,7 @@ __all__ = [
     "OutputError",
     "TokenizerError",
     "TraceError",
+    "TrainingError",
 ]
 
 
@@ -71,3 +73,7 @@ class OutputError(NumpyBertError, OSError):
 
 class TraceError(NumpyBertError, ValueError):
     """A trace that is malformed or cannot be compared, or a name that is no step's."""
+
+
+class TrainingError(NumpyBertError, RuntimeError):
+    """A run that cannot go on: its loss is not finite, or its checkpoint is another run's."""

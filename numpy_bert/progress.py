@@ -16,15 +16,17 @@ _SLOW = 1 << 29
 @contextmanager
 def progress(
     total: int, label: str, *, least: int = _SLOW, unit: str = "B", delay: float = 0.0
-) -> Iterator[Callable[[int], object]]:
+) -> Iterator[Callable[..., object]]:
     """Yield a function that reports how many more of `total` bytes, or other units, are done.
+
+    It takes a number, and what is to stand behind the bar, if anything.
 
     Draws on stderr, with the rate and the time that is left, if that is a terminal and `total` is
     `least` or more; reports to nobody otherwise. `least` suits a disk; a network is slower. With
     `delay` nothing is drawn in the first seconds. May be called by several threads.
     """
     if total < least or sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda _more, _note="": None
         return
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
@@ -38,8 +40,10 @@ def progress(
     ) as bar:
         lock = threading.Lock()
 
-        def report(more: int) -> None:
+        def report(more: int, note: str = "") -> None:
             with lock:
+                if note:
+                    bar.set_postfix_str(note, refresh=False)
                 bar.update(more)
 
         yield report

@@ -19,12 +19,13 @@ from numpy_bert.model.loaded import load
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
 from numpy_bert.model.packed import PackedModel, used_mask
 from numpy_bert.model.readable import Arguments, ReadableModel
+from numpy_bert.model.saving import Saveable
 from numpy_bert.parameters import BertParameters
 
 __all__ = ["BertModel"]
 
 
-class BertModel:
+class BertModel(Saveable):
     """BERT, loaded: embedding, encoder and pooler.
 
     A call changes nothing that another one could see, so threads can share a model.
@@ -81,7 +82,7 @@ class BertModel:
         Parameters
         ----------
         name_or_path, revision, cache_dir, local_files_only, token
-            As in `numpy_bert.fetch`. A cached revision is used without any request.
+            As in `numpy_bert.fetch`.
         only : {"embeddings"}, optional
             Load, and where the cache has nothing fetch, the input embedding alone; that the rest is
             absent is no error. To be asked for, since a part of a file cannot be checked against
@@ -206,8 +207,7 @@ class BertModel:
     ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the name and the array of every intermediate, in execution order.
 
-        What `steps` returns, as a stream: one layer is alive at a time. Parameters and errors as
-        of a call.
+        What `steps` returns, one layer alive at a time. Parameters and errors as of a call.
 
         Examples
         --------
@@ -262,10 +262,7 @@ class BertModel:
         return self.steps(ids, mask, types).encoder.output[mask]
 
     def release(self) -> None:
-        """Give back the memory of the weights that the kernels have rearranged for themselves.
-
-        The next call makes them anew.
-        """
+        """Give back the memory of the kernels' own weights, which the next call makes anew."""
         if self._packed is not None:
             self._packed.release()
 
@@ -277,6 +274,9 @@ class BertModel:
     def eval(self) -> BertModel:
         """Return the model itself: dropout is off in every call without `rng` or `keep`."""
         return self
+
+    def _trees(self) -> dict[str, object]:
+        return {"": self.parameters}
 
     @np.errstate(all="ignore")
     def _fast(

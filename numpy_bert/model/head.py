@@ -21,6 +21,7 @@ from numpy_bert.model.differentiable import Differentiable, HeadInput
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load_head
 from numpy_bert.model.outputs import BertSteps, HeadOutput
+from numpy_bert.model.saving import Saveable
 from numpy_bert.parameters_heads import HeadParameters
 from numpy_bert.text.lost import limit_of
 from numpy_bert.trace import named_steps
@@ -40,7 +41,9 @@ States = tuple[Array, ...] | None
 
 
 class BertWithHead(
-    Differentiable[Parameters, HeadSteps, Output], Generic[Parameters, HeadSteps, Steps, Output]
+    Saveable,
+    Differentiable[Parameters, HeadSteps, Output],
+    Generic[Parameters, HeadSteps, Steps, Output],
 ):
     """Base of all tasks' models; it can be called, a subclass says what its head is.
 
@@ -224,6 +227,10 @@ class BertWithHead(
                     f"labels are {', '.join(self._targets)}."
                 )
         return {name: value for name, value in targets.items() if value is not None}
+
+    def _trees(self) -> dict[str, object]:
+        pooler = self.bert.parameters.pooler if self._pools else None  # as transformers saves it
+        return {"bert.": replace(self.bert.parameters, pooler=pooler), "": self.head}
 
     def _weights(self) -> dict[str, object]:
         """Return the head's parameter trees by the prefixes of their keys."""

@@ -1,0 +1,126 @@
+"""A run's checkpoint: one file, from which it goes on to the same bits.
+
+There is no generator's state in it: the order of an epoch and the draws of a batch come from
+generators that are seeded by the run's seed and by the number of the epoch or batch, so that the
+number of the step says all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import CheckpointError, NumpyBertError, TrainingError
+from numpy_bert.loading.stored import SafetensorsFile
+from numpy_bert.model.saving import write_tensors
+from numpy_bert.training.optimizer import AdamW
+
+__all__ = ["Progress", "read_state", "write_state"]
+
+_CONTRACT = "numpy_bert.training/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is: steps taken, the best evaluation and how many were no better since."""
+
+    step: int = 0
+    best: float | None = None
+    worse: int = 0
+
+
+def write_state(
+    path: Path, optimizer: AdamW, progress: Progress, identity: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint; the one before it stays until this one is whole.
+
+    Parameters
+    ----------
+    path : Path
+        A safetensors file: each parameter, and both of its running means.
+    optimizer : AdamW
+        Of the parameters.
+    progress : Progress
+        How far the run is.
+    identity : mapping
+        What a run that goes on must have in common with this one; JSON values.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; nothing has changed then.
+    """
+    tensors: dict[str, Array] = {}
+    for name, array in optimizer.parameters.items():
+        tensors[name] = array
+        tensors[f"exp_avg.{name}"] = optimizer.exp_avg[name]
+        tensors[f"exp_avg_sq.{name}"] = optimizer.exp_avg_sq[name]
+    # One entry: safetensors writes several in an order of chance, and a checkpoint's bytes are to
+    # say whether two runs are the same.
+    run = {"contract": _CONTRACT, "progress": asdict(progress), "identity": dict(identity)}
+    write_tensors(path, tensors, {"run": json.dumps(run, sort_keys=True)})
+
+
+def read_state(path: Path, optimizer: AdamW, identity: Mapping[str, Any]) -> Progress:
+    """Read a checkpoint into the parameters and the optimizer; return how far the run was.
+
+    Raises
+    ------
+    TrainingError
+        If it is of another run: other settings, data or sizes. Nothing has changed then.
+    CheckpointError
+        If it is no checkpoint.
+    """
+    file = SafetensorsFile(path)
+    try:
+        run = json.loads(file.metadata["run"])
+        is_ours, theirs = run["contract"] == _CONTRACT, dict(run["identity"])
+        progress = Progress(**run["progress"])
+    except (KeyError, TypeError, ValueError):
+        is_ours = False
+    if not is_ours:
+        raise CheckpointError(f"{path}: is no checkpoint of a training run.")
+    for name in sorted({*theirs, *identity}):
+        if theirs.get(name) != identity.get(name):
+            raise TrainingError(
+                f"{path}: is another run's checkpoint ({name} was {theirs.get(name)!r}, now "
+                f"{identity.get(name)!r}); go on with the same settings and data, or train into "
+                "another folder."
+            )
+    pairs = [
+        (array, prefix + name)
+        for prefix, arrays in (
+            ("", optimizer.parameters),
+            ("exp_avg.", optimizer.exp_avg),
+            ("exp_avg_sq.", optimizer.exp_avg_sq),
+        )
+        for name, array in arrays.items()
+    ]
+    found = [(array, _tensor(file, key, array)) for array, key in pairs]
+    for array, stored in found:
+        np.copyto(array, stored)
+    optimizer.steps = progress.step
+    return progress
+
+
+def _tensor(file: SafetensorsFile, key: str, array: Array) -> Array:
+    """Return a tensor of the file; raise CheckpointError if it is not there, or another."""
+    stored = file.tensors.get(key)
+    if stored is None:
+        raise CheckpointError(f"{file.path}: has no {key}.")
+    try:
+        read: Array = stored.read(mapped=False)
+    except NumpyBertError as failure:
+        raise CheckpointError(str(failure)) from None
+    if read.shape != array.shape or read.dtype != array.dtype:
+        raise CheckpointError(
+            f"{file.path}: {key} is {read.dtype} of shape {read.shape}; {array.dtype} of shape "
+            f"{array.shape} was expected."
+        )
+    return read

@@ -1,0 +1,339 @@
+"""A run: it learns, it says what it did, and a stopped one ends in the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertTokenizer,
+    CheckpointError,
+    InputError,
+    OutputError,
+    TrainingError,
+)
+from numpy_bert.model import saving
+from numpy_bert.training import state
+from numpy_bert.training.arguments import TrainingArguments
+from numpy_bert.training.data import LabelledTexts, MaskedTexts
+from numpy_bert.training.fit import CHECKPOINT, LOG, Trainer
+from tests.support.heads import CONFIG, head_tensors, write_head
+
+TEXTS = ["hello world", "the world", "hello the un", "un hello world", "world the"]
+SETTINGS: dict[str, Any] = {
+    "max_steps": 7,
+    "train_batch_size": 2,
+    "learning_rate": 1e-3,
+    "logging_steps": 1,
+    "save_steps": 2,
+    "seed": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("model"), "BertForMaskedLM")
+
+
+def written(place: Path, name: str) -> Path:
+    calm = {
+        key: (array * 0.1 + key.endswith("LayerNorm.weight")).astype("f4")
+        for key, array in head_tensors(name).items()
+    }
+    return write_head(place, name, calm, CONFIG)
+
+
+def trainer(folder: Path, run: Path, **changes: Any) -> Trainer[BertForMaskedLM]:
+    evaluate = changes.pop("evaluate", None)
+    model = BertForMaskedLM.from_pretrained(folder)
+    data = MaskedTexts(TEXTS, BertTokenizer.from_pretrained(folder), probability=0.4)
+    arguments = TrainingArguments(**{**SETTINGS, **changes})
+    return Trainer(model, data, arguments, run, evaluate=evaluate)
+
+
+def log_of(run: Path) -> list[dict[str, Any]]:
+    """Return the log without what the clock says."""
+    lines = [json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()]
+    return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in lines]
+
+
+def test_it_learns(folder: Path, tmp_path: Path) -> None:
+    trained = trainer(folder, tmp_path, max_steps=60, learning_rate=3e-3).train()
+    losses = [line["loss"] for line in log_of(tmp_path)]
+    assert len(losses) == 60
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+    before = dict(BertForMaskedLM.from_pretrained(folder).named_parameters())
+    after = dict(trained.named_parameters())
+    assert set(before) == set(after)
+    assert all(not np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_the_model_that_a_run_starts_from_stays(folder: Path, tmp_path: Path) -> None:
+    model = BertForMaskedLM.from_pretrained(folder)
+    before = {name: array.copy() for name, array in model.named_parameters()}
+    data = MaskedTexts(TEXTS, BertTokenizer.from_pretrained(folder))
+    trained = Trainer(model, data, TrainingArguments(max_steps=2), tmp_path).train()
+    for name, array in model.named_parameters():
+        assert np.array_equal(array, before[name])
+    ids = [[2, 5, 3]]
+    assert not np.array_equal(trained(ids).logits, model(ids).logits)
+    readable = trained.steps(ids).cls.predictions.output
+    np.testing.assert_allclose(trained(ids).logits, readable, atol=1e-5)  # no kernel is stale
+
+
+def test_the_log_says_what_was_done(folder: Path, tmp_path: Path) -> None:
+    trainer(folder, tmp_path, max_steps=5, warmup_ratio=0.4, logging_steps=2).train()
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    assert [line["learning_rate"] for line in lines] == pytest.approx([5e-4, 2e-3 / 3, 1e-3 / 3])
+    assert all(line["tokens_per_second"] > 0 for line in lines)
+
+
+class _Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+def test_a_stopped_run_ends_in_the_same_bits(
+    folder: Path, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer(folder, tmp_path / "whole").train()
+    run = tmp_path / "stopped"
+    take = Trainer._take
+
+    def stopping(self: Any, step: int) -> Any:
+        if step == stop:
+            raise _Stop
+        return take(self, step)
+
+    monkeypatch.setattr(Trainer, "_take", stopping)
+    with pytest.raises(_Stop):
+        trainer(folder, run).train()
+    monkeypatch.undo()
+    with (run / LOG).open("a", encoding="utf-8") as file:
+        file.write('{"step": 1, "lo')  # a line that was being written
+    trainer(folder, run).train()
+    assert (run / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert log_of(run) == log_of(tmp_path / "whole")
+
+
+SCRIPT = """
+import sys
+from tests.training.test_fit import trainer
+from pathlib import Path
+trainer(Path(sys.argv[1]), Path(sys.argv[2]), max_steps=40, save_steps=3).train()
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(
+    folder: Path, tmp_path: Path
+) -> None:
+    root = Path(__file__).parent.parent.parent
+
+    def start(run: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", SCRIPT, str(folder), str(run)]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        return subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE)
+
+    whole = start(tmp_path / "whole")
+    assert whole.communicate()[1] == b""
+    moments, killed = np.random.default_rng(0).uniform(0.0, 0.1, 6), 0
+    run = tmp_path / "killed"
+    for moment in moments:
+        process = start(run)
+        while process.poll() is None and not (run / LOG).exists():
+            time.sleep(0.005)  # until it is at work
+        time.sleep(float(moment))
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert killed
+    assert start(run).communicate()[1] == b""
+    assert (run / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert log_of(run) == log_of(tmp_path / "whole")
+
+
+def test_a_finished_run_is_not_run_again(folder: Path, tmp_path: Path) -> None:
+    first = trainer(folder, tmp_path).train()
+    log = (tmp_path / LOG).read_bytes()
+    again = trainer(folder, tmp_path).train()
+    assert (tmp_path / LOG).read_bytes() == log
+    for (name, one), (_, other) in zip(
+        first.named_parameters(), again.named_parameters(), strict=True
+    ):
+        assert np.array_equal(one, other), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"learning_rate": 2e-3}, "learning_rate was 0.001, now 0.002"),
+        ({"seed": 4}, "seed was 3, now 4"),
+        ({"max_steps": 8}, "max_steps was 7, now 8"),
+    ],
+)
+def test_another_runs_checkpoint_is_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], what: str
+) -> None:
+    trainer(folder, tmp_path).train()
+    kept = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(TrainingError, match=what):
+        trainer(folder, tmp_path, **changes).train()
+    assert (tmp_path / CHECKPOINT).read_bytes() == kept
+
+
+def test_other_data_are_another_run(folder: Path, tmp_path: Path) -> None:
+    trainer(folder, tmp_path).train()
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    prints = {
+        MaskedTexts(TEXTS, tokenizer, probability=0.4).fingerprint,
+        MaskedTexts(TEXTS[:-1], tokenizer, probability=0.4).fingerprint,
+        MaskedTexts(TEXTS, tokenizer, probability=0.3).fingerprint,
+        MaskedTexts(TEXTS, tokenizer, probability=0.4, whole_words=True).fingerprint,
+        MaskedTexts(TEXTS, tokenizer, probability=0.4, max_length=3).fingerprint,
+        LabelledTexts(TEXTS, [0, 1, 0, 1, 0], tokenizer).fingerprint,
+        LabelledTexts(TEXTS, [0, 1, 0, 1, 1], tokenizer).fingerprint,
+    }
+    assert len(prints) == 7
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="is no checkpoint of a training run"):
+        trainer(folder, tmp_path).train()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_examples(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(folder, tmp_path, save_steps=1, seed=5)
+    real = BertForMaskedLM.loss_and_gradients
+
+    def wild(self: Any, batch: Any, **options: Any) -> Any:
+        found = real(self, batch, **options)
+        if (tmp_path / CHECKPOINT).exists():
+            object.__setattr__(found, "loss", float("nan"))
+        return found
+
+    monkeypatch.setattr(BertForMaskedLM, "loss_and_gradients", wild)
+    with pytest.raises(TrainingError, match=r"step 2: the loss is nan, on the examples \[\d, \d\]"):
+        run.train()
+    monkeypatch.undo()
+    assert trainer(folder, tmp_path, save_steps=1, seed=5).train() is not None
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = []
+    real = saving.write_tensors
+
+    def full(path: Path, *rest: Any) -> None:
+        writes.append(path)
+        if len(writes) == 2:
+            raise OutputError(f"{path}: could not be written (No space left on device).")
+        real(path, *rest)
+
+    monkeypatch.setattr(state, "write_tensors", full)
+    with pytest.raises(OutputError, match="No space left"):
+        trainer(folder, tmp_path).train()
+    monkeypatch.undo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT, LOG]
+    trainer(folder, tmp_path).train()
+    trainer(folder, tmp_path / "whole").train()
+    assert (tmp_path / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+
+
+def test_accumulated_batches_are_one_larger_batch(tmp_path: Path) -> None:
+    folder = written(tmp_path / "model", "BertForSequenceClassification")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    model = BertForSequenceClassification.from_pretrained(folder, dtype="float64")
+    texts, labels = ["hello world", "the un", "un the", "world hello"], [0, 1, 2, 3]
+    data = LabelledTexts(texts, labels, BertTokenizer.from_pretrained(folder))
+    results = []
+    for size, count in ((4, 1), (2, 2)):
+        settings = TrainingArguments(
+            train_batch_size=size, gradient_accumulation_steps=count, max_steps=3, warmup_ratio=0.0
+        )
+        trained = Trainer(model, data, settings, tmp_path / str(size)).train()
+        results.append(dict(trained.named_parameters()))
+    for name, array in results[0].items():
+        np.testing.assert_allclose(array, results[1][name], rtol=0, atol=1e-9, err_msg=name)
+
+
+def test_the_best_weights_are_kept_and_a_run_that_is_no_better_ends(
+    folder: Path, tmp_path: Path
+) -> None:
+    scores, seen = [0.5, 0.9, 0.7, 0.9, 0.1], []
+
+    def evaluate(model: BertForMaskedLM) -> float:
+        seen.append(np.array(model.head.cls.predictions.bias))
+        return scores[len(seen) - 1]
+
+    run = trainer(
+        folder, tmp_path, eval_steps=1, early_stopping_patience=2, max_steps=9, evaluate=evaluate
+    )
+    trained = run.train()
+    assert len(seen) == 4
+    assert np.array_equal(trained.head.cls.predictions.bias, seen[1])
+    evaluations = [line["evaluation"] for line in log_of(tmp_path) if "evaluation" in line]
+    assert evaluations == scores[:4]
+    with pytest.raises(InputError, match="need something to evaluate on"):
+        trainer(folder, tmp_path / "other", eval_steps=1)
+
+
+def test_each_example_comes_once_a_pass_in_another_order(folder: Path, tmp_path: Path) -> None:
+    run = trainer(folder, tmp_path)
+    passes = [np.concatenate([run._examples(3 * epoch + k) for k in range(3)]) for epoch in (0, 1)]
+    assert all(sorted(order.tolist()) == [0, 1, 2, 3, 4] for order in passes)
+    assert passes[0].tolist() != passes[1].tolist()
+    assert [len(run._examples(number)) for number in range(4)] == [2, 2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"train_batch_size": 0},
+        {"max_steps": 2.5},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"warmup_ratio": 1.5},
+        {"seed": -1},
+        {"num_train_epochs": 0},
+        {"save_steps": 0},
+    ],
+)
+def test_senseless_settings_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        TrainingArguments(**wrong)
+
+
+def test_data_that_hold_nothing_are_refused(folder: Path) -> None:
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    with pytest.raises(InputError, match="holds no text"):
+        MaskedTexts([], tokenizer)
+    with pytest.raises(InputError, match="1 texts and labels of shape"):
+        LabelledTexts(["a"], [1, 2], tokenizer)
+    empty = MaskedTexts(["", ""], tokenizer)
+    with pytest.raises(InputError, match=r"the texts \[1\] have no token to be guessed"):
+        empty.batch(np.array([1]), np.random.default_rng(0))
+
+
+def test_a_short_batch_always_has_something_to_guess(folder: Path) -> None:
+    data = MaskedTexts(["hello"], BertTokenizer.from_pretrained(folder), probability=0.05)
+    for seed in range(30):
+        batch = data.batch(np.array([0]), np.random.default_rng(seed))
+        assert (batch["labels"] >= 0).sum() == 1
