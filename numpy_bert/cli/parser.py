@@ -7,6 +7,7 @@ import argparse
 from numpy_bert import __version__
 from numpy_bert.cli.arguments import add_model, add_source, count, natural, text
 from numpy_bert.cli.trace_arguments import TRACE_COMMANDS
+from numpy_bert.cli.train_arguments import TRAIN, add_train
 
 __all__ = ["make_parser"]
 
@@ -233,4 +234,5 @@ _TASKS = {
     "classify": (_add_classify, "the labels of a text or of a pair", _CLASSIFY),
     "tag": (_add_tag, "the names in a text, or other labels of words", _TAG),
     "answer": (_add_answer, "the answer to a question, in a text", _ANSWER),
+    "train": (add_train, "train a model further", TRAIN),
 }

@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.errors import InputError, OutputError, TrainingError
+from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
 from numpy_bert.files import write_atomically
 from numpy_bert.progress import progress
 from numpy_bert.training.arguments import TrainingArguments
@@ -166,9 +166,12 @@ class Trainer(Generic[Model]):
         for number in range(step * count, (step + 1) * count):
             examples, rng = self._examples(number), self._rng(_BATCH, number)
             batch = self._data.batch(examples, rng)
-            found = self._model.loss_and_gradients(batch, rng=rng)
+            try:
+                found = self._model.loss_and_gradients(batch, rng=rng)
+            except CheckpointError as failure:  # weights that have grown until a step overflows
+                raise self._end(step, str(failure).rstrip("."), examples) from None
             if not math.isfinite(found.loss):
-                self._give_up(step, f"the loss is {found.loss}", examples)
+                raise self._end(step, f"the loss is {found.loss}", examples)
             total += found.loss / count
             tokens += int(np.asarray(batch["attention_mask"]).sum())
             for name, array in named_gradients(self._model, found).items():
@@ -176,14 +179,15 @@ class Trainer(Generic[Model]):
                 gradients[name] = gradients[name] + share if name in gradients else share
         norm = global_norm(gradients)
         if not math.isfinite(norm):
-            self._give_up(step, "a gradient is not finite", self._examples(step * count))
+            raise self._end(step, "a gradient is not finite", self._examples(step * count))
         if arguments.max_grad_norm > 0:
             clip_grad_norm(gradients, arguments.max_grad_norm)
         self._optimizer.step(gradients, lr=self._rate(step))
         return _Step(total, gradients, tokens)
 
-    def _give_up(self, step: int, what: str, examples: Array) -> None:
-        raise TrainingError(
+    def _end(self, step: int, what: str, examples: Array) -> TrainingError:
+        """Return the error that ends a run which has gone astray."""
+        return TrainingError(
             f"step {step + 1}: {what}, on the examples {examples.tolist()}; the last checkpoint "
             f"stays. A lower learning_rate (now {self._rate(step):g}) may help."
         )

@@ -1,0 +1,63 @@
+"""The arguments of ``numpy-bert train``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from numpy_bert.cli.arguments import add_model, add_source, count, natural
+
+__all__ = ["TRAIN", "add_train"]
+
+TRAIN = (
+    "Train a model further: 'mlm' on texts, a text a line, of which it has to guess masked words; "
+    "'classify' on a table with the columns text, label (and text_pair), from which it learns the "
+    "labels. A run that was stopped goes on when the same command is given again. What it saves "
+    "loads in transformers, too."
+)
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """Add what both tasks take."""
+    parser.add_argument("task", choices=("mlm", "classify"), help="what is to be learned")
+    parser.add_argument("--data", metavar="FILE", required=True, help="texts, or .csv or .tsv")
+    parser.add_argument(
+        "--eval-data", metavar="FILE", help="the same kind, to judge by; the best is kept"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", required=True, help="gets the model, its log, checkpoints"
+    )
+    add_model(parser)
+    group = parser.add_argument_group("how it is trained")
+    group.add_argument("--epochs", metavar="X", type=_number, default=3.0, help="passes; 3")
+    group.add_argument("--max-steps", metavar="N", type=count, help="steps, in place of passes")
+    group.add_argument("--batch-size", metavar="N", type=count, default=8, help="texts a batch; 8")
+    group.add_argument("--accumulate", metavar="N", type=count, default=1, help="batches a step; 1")
+    group.add_argument(
+        "--learning-rate", metavar="X", type=_number, default=5e-5, help="at its highest; 5e-5"
+    )
+    group.add_argument("--warmup", metavar="X", type=_number, default=0.1, help="share; 0.1")
+    group.add_argument("--weight-decay", metavar="X", type=_number, default=0.01, help="0.01")
+    group.add_argument("--max-grad-norm", metavar="X", type=_number, default=1.0, help="1")
+    group.add_argument("--max-length", metavar="N", type=count, default=128, help="tokens; 128")
+    group.add_argument("--whole-words", action="store_true", help="mlm: mask words, not pieces")
+    group.add_argument("--seed", metavar="N", type=natural, default=0, help="0")
+    group.add_argument(
+        "--save-steps", metavar="N", type=count, default=500, help="steps a checkpoint; 500"
+    )
+    group.add_argument("--eval-steps", metavar="N", type=count, help="at the end, by default")
+    group.add_argument(
+        "--patience", metavar="N", type=count, help="end after N evaluations without a better one"
+    )
+    add_source(parser)
+
+
+def _number(argument: str) -> float:
+    """Read a number from 0."""
+    try:
+        value = float(argument)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0.0):
+        raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not a number from 0")
+    return value

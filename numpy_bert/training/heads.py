@@ -1,0 +1,63 @@
+"""A new head over a trained model, to be fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array
+from numpy_bert.model.bert import BertModel
+from numpy_bert.model.sequences import BertForSequenceClassification
+from numpy_bert.parameters import BertPoolerParameters, LinearParameters
+from numpy_bert.parameters_heads import ClassifierParameters
+
+__all__ = ["new_classifier"]
+
+
+def new_classifier(
+    model: BertModel, labels: Sequence[str], folder: Path, *, seed: int = 0
+) -> BertForSequenceClassification:
+    """Put a classifier that knows nothing over a model.
+
+    Parameters
+    ----------
+    model : BertModel
+        The trained model; a pooler that it lacks is made new, too.
+    labels : sequence of str
+        The names of the labels.
+    folder : Path
+        Of the checkpoint, for its tokenizer.
+    seed : int
+        Of the new weights: normal, of the config's initializer_range; biases are 0.
+
+    References
+    ----------
+    .. [1] transformers, BertPreTrainedModel._init_weights.
+
+    Examples
+    --------
+    >>> model = BertModel.from_pretrained("demo")
+    >>> new = new_classifier(model, ["no", "yes"], Path("demo"))
+    >>> new([[2, 5, 3]]).logits.shape, new.config.id2label
+    ((1, 2), {0: 'no', 1: 'yes'})
+    """
+    config = replace(model.config, labels=tuple(labels), problem_type=None)
+    rng, size = np.random.default_rng(seed), config.hidden_size
+
+    def dense(rows: int) -> LinearParameters:
+        spread = config.initializer_range
+        weight: npt.NDArray[Any] = rng.normal(0.0, spread, (rows, size)).astype(model.dtype)
+        bias: Array = np.zeros(rows, model.dtype)
+        return LinearParameters(weight=weight, bias=bias)
+
+    parameters = model.parameters
+    head = ClassifierParameters(classifier=dense(len(labels)))
+    if parameters.pooler is None:
+        parameters = replace(parameters, pooler=BertPoolerParameters(dense=dense(size)))
+    bert = BertModel(config, parameters, model.loading_info)
+    return BertForSequenceClassification(bert, head, folder)

@@ -1,0 +1,115 @@
+"""``numpy-bert train``: from a file to a model that loads, and what is said of mistakes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertForMaskedLM, BertForSequenceClassification
+from numpy_bert.cli import main
+from tests.support.pages import random_model
+
+TEXTS = "the cat sat on the mat\na dog ran to the house\nthe sun is up\nalice saw a rabbit\n"
+TABLE = (
+    "text,label\n" + "the cat sat,animal\na dog ran,animal\nthe sun is up,sky\nthe moon,sky\n" * 4
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text(TEXTS)
+    (tmp_path / "table.csv").write_text(TABLE)
+    return tmp_path
+
+
+def test_masked_words(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "mlm", "--data", "texts.txt", "--eval-data", "texts.txt", "-o", "run"]
+    command += ["--max-steps", "3", "--batch-size", "2", "--whole-words"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("loss on texts.txt: ")
+    assert "4 texts, 3 steps" in err
+    assert "saved run" in err
+    assert {path.name for path in (data / "run").iterdir()} >= {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "checkpoint.safetensors",
+        "log.jsonl",
+    }
+    model = BertForMaskedLM.from_pretrained(data / "run")
+    assert len(model.fill_mask("the [MASK] is up")) == 5
+    assert main(command) == 0  # finished already
+    assert capsys.readouterr().out == out
+    again = BertForMaskedLM.from_pretrained(data / "run")
+    for (name, one), (_, other) in zip(
+        model.named_parameters(), again.named_parameters(), strict=True
+    ):
+        assert np.array_equal(one, other), name
+
+
+def test_labels_are_learned(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = random_model(
+        data / "model", hidden_size=36, num_attention_heads=4, num_hidden_layers=2
+    )
+    command = ["train", "classify", "--data", "table.csv", "--eval-data", "table.csv"]
+    command += ["--model", str(folder), "-o", "run", "--max-steps", "60", "--learning-rate", "3e-3"]
+    assert main(command) == 0
+    assert capsys.readouterr().out == "right of table.csv: 100.0 %\n"
+    model = BertForSequenceClassification.from_pretrained(data / "run")
+    assert model.config.labels == ("animal", "sky")
+    assert model.classify("the sun is up")[0].label == "sky"
+    assert main(["classify", "a dog ran", "--model", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["label"] == "animal"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["mlm", "--data", "nothing.txt"], 2, "nothing.txt: does not exist"),
+        (["classify", "--data", "texts.txt"], 2, "line 1: the columns are"),
+        (["classify", "--data", "one.csv"], 2, "has one label, x; two were expected"),
+        (["classify", "--data", "table.csv", "--whole-words"], 2, "--whole-words: is for mlm"),
+        (["mlm", "--data", "texts.txt", "--patience", "2"], 2, "need --eval-data"),
+        (
+            ["mlm", "--data", "texts.txt", "--learning-rate", "1e30"],
+            1,
+            r"step \d: .*; the last checkpoint stays\. A lower learning_rate",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    arguments: list[str],
+    status: int,
+    message: str,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (data / "one.csv").write_text("text,label\na,x\nb,x\n")
+    assert main(["train", *arguments, "-o", "run", "--max-steps", "5", "--warmup", "0"]) == status
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert re.search(f"numpy-bert train: error: .*({message})", err)
+    assert not (data / "run" / "model.safetensors").exists()
+
+
+def test_a_folder_with_another_model_is_left_alone(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = random_model(data / "model")
+    before = (folder / "model.safetensors").read_bytes()
+    assert main(["train", "mlm", "--data", "texts.txt", "-o", str(folder)]) == 1
+    assert "holds a model that this command did not make" in capsys.readouterr().err
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_another_runs_folder_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "mlm", "--data", "texts.txt", "-o", "run", "--max-steps", "1"]
+    assert main(command) == 0
+    assert main([*command, "--seed", "1"]) == 1
+    assert "seed was 0, now 1" in capsys.readouterr().err
