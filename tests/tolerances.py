@@ -40,6 +40,8 @@ PIPELINE_SCORE = 2e-5
 GRADIENT_FLOAT64 = 1e-9
 # In float32, of the length of all gradients of a small random model, whose numbers run wild.
 GRADIENT_WILD = 1e-4
+# The training kernels in float32, two layers of wild weights, of the largest of the same array.
+TRAINING_KERNEL = 3e-5
 # The notebook's parts are printed to four decimals, so sums of them are off by up to 8.8e-5.
 NOTEBOOK_SUM = 1.1e-4
 

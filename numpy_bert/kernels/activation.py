@@ -18,7 +18,7 @@ from numpy import absolute, add, multiply, tanh
 
 from numpy_bert.arrays import Array
 
-__all__ = ["ActivationKernel", "block_rows"]
+__all__ = ["POLYNOMIALS", "ActivationKernel", "block_rows"]
 
 # q for gelu: the minimax fit of x / 2 * (tanh(x * q(x**2)) - erf(x / sqrt(2))), 7.7e-8 at most
 # before rounding, over all x: the last term is positive, so that tanh stays at 1 beyond 6.
@@ -32,7 +32,7 @@ _GELU = (
     1.8741988573423927e-09,
 )
 _GELU_TANH = (math.sqrt(2.0 / math.pi), math.sqrt(2.0 / math.pi) * 0.044715)
-_POLYNOMIALS = {
+POLYNOMIALS = {
     "gelu": _GELU,
     "gelu_new": _GELU_TANH,
     "gelu_pytorch_tanh": _GELU_TANH,
@@ -56,7 +56,7 @@ class ActivationKernel:
         self._name = name
         self._one = np.array(1.0, np.float32)
         # Arrays of no axis, which ufuncs take faster than scalars.
-        self._terms = [np.array(term, np.float32) for term in _POLYNOMIALS.get(name, ())]
+        self._terms = [np.array(term, np.float32) for term in POLYNOMIALS.get(name, ())]
         self.factor = 1.0 if name == "tanh" else 0.5
 
     def __call__(self, x: Array, bias: Array, scratch: Array) -> None:

@@ -13,7 +13,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.model.gradients import (
     HeadGradients,
     LossAndGradients,
-    bert_gradients,
+    bert_run,
     split_batch,
 )
 from numpy_bert.model.outputs import HeadOutput
@@ -90,9 +90,9 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         """
         inputs, labels = split_batch(batch, self._targets)
         inputs = self._rows(inputs)
-        steps = self.bert.steps(**inputs, rng=rng)
-        hidden = steps.encoder.output
-        read = HeadInput(hidden, None if steps.pooler is None else steps.pooler.output, rng)
+        run = bert_run(self.bert, inputs, rng)
+        hidden = run.hidden
+        read = HeadInput(hidden, run.pooled, rng)
         places = self._labelled(labels.get("labels"), hidden.shape[:2])
         if places is not None:
             read = read._replace(hidden=hidden[places])
@@ -106,14 +106,7 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         if places is not None and grad is not None:
             grad = np.zeros_like(hidden)
             grad[places] = back.hidden
-        bert = bert_gradients(
-            self.bert,
-            inputs,
-            steps,
-            last_hidden_state=grad,
-            pooler_output=back.pooled,
-            decoder=back.decoder,
-        )
+        bert = run.gradients(hidden=grad, pooled=back.pooled, decoder=back.decoder)
         return LossAndGradients(loss=objective.loss, bert=bert, head=back.parameters)
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -11,18 +12,28 @@ import numpy as np
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.embeddings import check_inputs
 from numpy_bert.blocks.embeddings_backward import embeddings_backward
+from numpy_bert.blocks.encoder import encoder, pooler
 from numpy_bert.blocks.encoder_backward import encoder_backward, pooler_backward
 from numpy_bert.errors import InputError
 from numpy_bert.files import listed
-from numpy_bert.model.outputs import BertSteps
+from numpy_bert.kernels.training import EncoderTraining
 from numpy_bert.model.packed import used_mask
-from numpy_bert.parameters import BertParameters, EmbeddingParameters
+from numpy_bert.parameters import BertEncoderParameters, BertParameters, EmbeddingParameters
 from numpy_bert.parameters_heads import HeadParameters
 
 if TYPE_CHECKING:
     from numpy_bert.model.bert import BertModel
 
-__all__ = ["INPUTS", "HeadGradients", "LossAndGradients", "bert_gradients", "split_batch"]
+__all__ = [
+    "INPUTS",
+    "BertRun",
+    "HeadGradients",
+    "KernelRun",
+    "LossAndGradients",
+    "ReadableRun",
+    "bert_run",
+    "split_batch",
+]
 
 Parameters = TypeVar("Parameters", bound=HeadParameters)
 
@@ -63,79 +74,159 @@ class HeadGradients(Generic[Parameters]):
     decoder: Array | None = None
 
 
-@np.errstate(all="ignore")
-def bert_gradients(
-    model: BertModel,
-    inputs: Mapping[str, Any],
-    steps: BertSteps,
-    *,
-    last_hidden_state: Array | None = None,
-    pooler_output: Array | None = None,
-    decoder: Array | None = None,
-) -> BertParameters:
-    """Return the gradients of a BertModel's parameters, from those of what it returned.
+class BertRun(ABC):
+    """A run of a BertModel that its gradients can be had of.
 
     Parameters
     ----------
     model : BertModel
         Loaded whole.
     inputs : mapping
-        What it was called with, by name.
-    steps : BertSteps
-        What its `steps` returned for them; with dropout's masks, if there were any.
-    last_hidden_state : ndarray of shape (B, T, H), optional
-        The gradient of the encoder's output; 0 by default.
-    pooler_output : ndarray of shape (B, H), optional
-        That of the pooler's output; 0 by default.
-    decoder : ndarray of shape (V, H), optional
-        That of the word table where it is used as a decoder, to be added to the look-up's.
+        What it is called with, by name.
+    rng : numpy.random.Generator, optional
+        Turns dropout on, and draws its masks, in the order of execution.
 
-    Returns
-    -------
-    BertParameters
-        In the model's dtype. As in torch, the look-up gives the row of pad_token_id no gradient.
+    Attributes
+    ----------
+    hidden : ndarray of shape (B, T, H)
+        The last hidden state.
+    pooled : ndarray of shape (B, H), or None
+        The pooler's output, if the model has one.
+    """
+
+    hidden: Array
+
+    @np.errstate(all="ignore")
+    def __init__(
+        self, model: BertModel, inputs: Mapping[str, Any], rng: np.random.Generator | None
+    ) -> None:
+        self._model = model
+        ids, mask, types, positions, rows = (inputs.get(name) for name in INPUTS)
+        given = (ids, types, positions, rows)
+        self._checked = check_inputs(model.parameters.embeddings, *given)
+        self._mask = used_mask(mask, self._checked.words.shape[:2])
+        self._embedded = model.embeddings.steps(*given, rng=rng)
+        self.hidden = self._forward(self._embedded.output, rng)
+        if not np.isfinite(self.hidden).all():
+            model.steps(**inputs)  # raises where it is a weight's fault
+        head, has_tokens = model.parameters.pooler, self.hidden.shape[1] > 0
+        self._pooler = pooler(head, self.hidden) if head is not None and has_tokens else None
+        self.pooled = None if self._pooler is None else self._pooler.output
+
+    @abstractmethod
+    def _forward(self, embedded: Array, rng: np.random.Generator | None) -> Array:
+        """Run the encoder, and keep what its backward needs."""
+
+    @abstractmethod
+    def _backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
+        """Return the gradients of the encoder's parameters and of what it was called with."""
+
+    @np.errstate(all="ignore")
+    def gradients(
+        self,
+        *,
+        hidden: Array | None = None,
+        pooled: Array | None = None,
+        decoder: Array | None = None,
+    ) -> BertParameters:
+        """Return the gradients of all parameters, from those of what the run returned; once.
+
+        Parameters
+        ----------
+        hidden : ndarray of shape (B, T, H), optional
+            The gradient of the last hidden state; 0 by default.
+        pooled : ndarray of shape (B, H), optional
+            That of the pooler's output; 0 by default.
+        decoder : ndarray of shape (V, H), optional
+            That of the word table where it is used as a decoder, to be added to the look-up's.
+
+        Returns
+        -------
+        BertParameters
+            In the model's dtype. As in torch, the look-up gives the row of pad_token_id none.
+        """
+        parameters, config = self._model.parameters, self._model.config
+        grad, own = np.zeros_like(self.hidden) if hidden is None else hidden, None
+        if parameters.pooler is not None and self._pooler is not None:
+            wanted = np.zeros_like(self._pooler.output) if pooled is None else pooled
+            back = pooler_backward(wanted, parameters.pooler, self.hidden, self._pooler)
+            grad, own = grad + back.hidden, back.parameters
+        encoder, before = self._backward(grad)
+        embeddings = embeddings_backward(
+            before,
+            parameters.embeddings,
+            self._embedded,
+            self._checked,
+            p=config.hidden_dropout_prob,
+            padding_idx=config.pad_token_id,
+        )
+        if decoder is not None:
+            words: Array = np.add(embeddings.word_embeddings.weight, decoder)
+            embeddings = replace(embeddings, word_embeddings=EmbeddingParameters(weight=words))
+        return BertParameters(embeddings=embeddings, encoder=encoder, pooler=own)
+
+
+class ReadableRun(BertRun):
+    """A run by the readable code: the specification, and what float64 takes.
 
     Examples
     --------
     >>> from numpy_bert import BertModel
-    >>> model, inputs = BertModel.from_pretrained("demo"), {"input_ids": [[2, 5, 3]]}
-    >>> steps = model.steps(**inputs)
-    >>> ones = np.ones_like(steps.encoder.output)
-    >>> found = bert_gradients(model, inputs, steps, last_hidden_state=ones)
+    >>> run = ReadableRun(BertModel.from_pretrained("demo"), {"input_ids": [[2, 5, 3]]}, None)
+    >>> found = run.gradients(hidden=np.ones_like(run.hidden))
     >>> found.encoder.layer[0].output.dense.weight.shape, found.pooler.dense.bias.any()
     ((128, 512), np.False_)
     """
-    parameters, config = model.parameters, model.config
-    ids, mask, types, positions, rows = (inputs.get(name) for name in INPUTS)
-    checked = check_inputs(parameters.embeddings, ids, types, positions, rows)
-    hidden = steps.encoder.output
-    grad = np.zeros_like(hidden) if last_hidden_state is None else last_hidden_state
-    pooler = None
-    if parameters.pooler is not None and steps.pooler is not None:
-        pooled = np.zeros_like(steps.pooler.output) if pooler_output is None else pooler_output
-        back = pooler_backward(pooled, parameters.pooler, hidden, steps.pooler)
-        grad, pooler = grad + back.hidden, back.parameters
-    assert parameters.encoder is not None  # or there were no steps
-    encoder = encoder_backward(
-        grad,
-        parameters.encoder,
-        steps.embeddings.output,
-        steps.encoder,
-        used_mask(mask, checked.words.shape[:2]),
-        config=config,
-    )
-    embeddings = embeddings_backward(
-        encoder.hidden,
-        parameters.embeddings,
-        steps.embeddings,
-        checked,
-        p=config.hidden_dropout_prob,
-        padding_idx=config.pad_token_id,
-    )
-    if decoder is not None:
-        words: Array = np.add(embeddings.word_embeddings.weight, decoder)
-        embeddings = replace(embeddings, word_embeddings=EmbeddingParameters(weight=words))
-    return BertParameters(embeddings=embeddings, encoder=encoder.parameters, pooler=pooler)
+
+    def _forward(self, embedded: Array, rng: np.random.Generator | None) -> Array:
+        weights, config = self._weights, self._model.config
+        self._steps = encoder(weights, embedded, self._mask, config=config, rng=rng)
+        return self._steps.output
+
+    def _backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
+        before, config = self._embedded.output, self._model.config
+        found = encoder_backward(
+            grad, self._weights, before, self._steps, self._mask, config=config
+        )
+        return found.parameters, found.hidden
+
+    @property
+    def _weights(self) -> BertEncoderParameters:
+        return encoder_of(self._model)
+
+
+class KernelRun(BertRun):
+    """A run by the kernels, float32; its encoder has the readable one's masks and gradients.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> run = KernelRun(BertModel.from_pretrained("demo"), {"input_ids": [[2, 5, 3]]}, None)
+    >>> run.gradients(hidden=np.ones_like(run.hidden)).encoder.layer[0].output.dense.bias.shape
+    (128,)
+    """
+
+    def _forward(self, embedded: Array, rng: np.random.Generator | None) -> Array:
+        self._encoder = EncoderTraining(encoder_of(self._model), self._model.config)
+        return self._encoder.forward(embedded, self._mask, rng)
+
+    def _backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
+        return self._encoder.backward(grad)
+
+
+def bert_run(
+    model: BertModel, inputs: Mapping[str, Any], rng: np.random.Generator | None = None
+) -> BertRun:
+    """Run a model so that its gradients can be had: in float32 by the kernels."""
+    kind = KernelRun if model.dtype == np.float32 else ReadableRun
+    return kind(model, inputs, rng)
+
+
+def encoder_of(model: BertModel) -> BertEncoderParameters:
+    """Return the encoder's parameters; raise InputError where only a part was loaded."""
+    if model.parameters.encoder is None:
+        raise InputError("model: loaded with only='embeddings'; load the whole to train it.")
+    return model.parameters.encoder
 
 
 def split_batch(

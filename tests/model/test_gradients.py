@@ -12,7 +12,7 @@ import pytest
 
 import numpy_bert
 from numpy_bert import BertForMaskedLM, BertModel, CheckpointError, InputError
-from numpy_bert.model.gradients import bert_gradients
+from numpy_bert.model.gradients import KernelRun, ReadableRun
 from numpy_bert.parameters import arrays_of
 from tests.support.checkpoints import write_checkpoint
 from tests.support.differences import slope
@@ -142,12 +142,10 @@ def test_half_precision_tables_have_gradients_in_the_models_dtype() -> None:
 
 def test_a_model_with_a_pooler_that_is_not_read_gives_it_nothing(tmp_path: Path) -> None:
     model = BertModel.from_pretrained(trained_like(tmp_path), dtype="float64")
-    steps = model.steps(**dict(IDS))  # type: ignore[arg-type]
-    ones = np.ones_like(steps.encoder.output)
-    found = bert_gradients(model, IDS, steps, last_hidden_state=ones)
+    found = ReadableRun(model, IDS, None).gradients(hidden=np.ones((3, 7, 24)))
     assert found.pooler is not None
     assert not found.pooler.dense.weight.any()
-    pooled = bert_gradients(model, IDS, steps, pooler_output=np.ones((3, 24)))
+    pooled = ReadableRun(model, IDS, None).gradients(pooled=np.ones((3, 24)))
     assert pooled.pooler is not None
     assert pooled.pooler.dense.weight.any()
 
@@ -155,9 +153,8 @@ def test_a_model_with_a_pooler_that_is_not_read_gives_it_nothing(tmp_path: Path)
 def test_rows_in_place_of_ids_leave_the_word_table_alone(tmp_path: Path) -> None:
     model = BertModel.from_pretrained(trained_like(tmp_path), dtype="float64")
     rows = np.random.default_rng(0).standard_normal((2, 5, 24))
-    steps = model.steps(inputs_embeds=rows)
-    ones = np.ones_like(steps.encoder.output) * np.arange(24)
-    found = bert_gradients(model, {"inputs_embeds": rows}, steps, last_hidden_state=ones)
+    run = ReadableRun(model, {"inputs_embeds": rows}, None)
+    found = run.gradients(hidden=np.ones_like(run.hidden) * np.arange(24))
     assert not np.asarray(found.embeddings.word_embeddings.weight).any()
     assert np.asarray(found.embeddings.position_embeddings.weight)[:5].any()
 
@@ -167,11 +164,33 @@ def test_positions_by_row_have_their_own_gradients(tmp_path: Path) -> None:
     same = {**IDS, "position_ids": np.tile(np.arange(7), (3, 1))}
     results = []
     for inputs in (IDS, same):
-        steps = model.steps(**dict(inputs))  # type: ignore[arg-type]
-        weights = np.random.default_rng(0).standard_normal(steps.encoder.output.shape)
-        found = bert_gradients(model, inputs, steps, last_hidden_state=weights)
+        run = ReadableRun(model, inputs, None)
+        weights = np.random.default_rng(0).standard_normal(run.hidden.shape)
+        found = run.gradients(hidden=weights)
         results.append(np.asarray(found.embeddings.position_embeddings.weight))
     assert np.abs(results[0] - results[1]).max() < 1e-12
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_the_kernels_run_is_the_readable_one(tmp_path: Path, drops: bool) -> None:
+    model = BertModel.from_pretrained(trained_like(tmp_path))
+    runs = [
+        kind(model, IDS, np.random.default_rng(2) if drops else None)
+        for kind in (KernelRun, ReadableRun)
+    ]
+    assert np.abs(runs[0].hidden - runs[1].hidden).max() < 2e-5
+    weights = np.random.default_rng(0).standard_normal(runs[0].hidden.shape).astype("f4")
+    fast, slow = (dict(arrays_of(run.gradients(hidden=weights))) for run in runs)
+    for key, array in slow.items():
+        largest = max(float(np.abs(np.asarray(array)).max()), 0.1)  # key.bias has a gradient of 0
+        assert np.abs(np.asarray(fast[key]) - array).max() < 1e-4 * largest, key
+
+
+def test_a_part_of_a_model_cannot_be_trained(tmp_path: Path) -> None:
+    part = BertModel.from_pretrained(trained_like(tmp_path), only="embeddings")
+    for kind in (KernelRun, ReadableRun):
+        with pytest.raises(InputError, match="load the whole to train it"):
+            kind(part, IDS, None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""The training kernels against the readable code, over what can differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import get_num_threads, set_num_threads
+from numpy_bert.blocks.encoder import encoder
+from numpy_bert.blocks.encoder_backward import encoder_backward
+from numpy_bert.config import BertConfig
+from numpy_bert.kernels.slopes import activate
+from numpy_bert.kernels.training import EncoderTraining
+from numpy_bert.ops.activation import ACTIVATIONS, ACTIVATIONS_BACKWARD
+from numpy_bert.parameters import BertEncoderParameters, arrays_of, build
+from tests.support.checkpoints import TINY
+from tests.tolerances import TRAINING_KERNEL
+
+CONFIG = BertConfig.from_dict(
+    {**TINY, "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3}
+)
+MASK = np.array(
+    [[1, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0]],
+    np.bool_,
+)
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = get_num_threads()
+    set_num_threads(request.param)
+    yield request.param
+    set_num_threads(before)
+
+
+def weights(dtype: str, seed: int = 0) -> BertEncoderParameters:
+    rng = np.random.default_rng(seed)
+
+    def get(key: str) -> Any:
+        from numpy_bert.parameters import shapes
+
+        shape = shapes(BertEncoderParameters, CONFIG, "encoder.")[key]
+        norm = key.endswith("LayerNorm.weight")
+        return (norm + rng.normal(0, 0.3, shape)).astype("f4").astype(dtype)
+
+    return build(BertEncoderParameters, CONFIG, get, "encoder.")
+
+
+def relative(found: Any, expected: Any) -> float:
+    return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-3))
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("batch", [1, 3, 4])
+def test_both_ways_are_the_readable_ones(act: str, drops: bool, batch: int, threads: int) -> None:
+    config = replace(CONFIG, hidden_act=act)
+    rng = np.random.default_rng(1)
+    hidden, grad = rng.standard_normal((2, batch, 7, 24)).astype("f4")
+    mask = None if batch == 3 else MASK[:batch]
+    draws = [np.random.default_rng(4) if drops else None for _ in range(2)]
+    training = EncoderTraining(weights("float32"), config)
+    output = training.forward(hidden, mask, draws[0])
+    gradients, back = training.backward(grad)
+    exact, wide = weights("float64"), hidden.astype("f8")
+    steps = encoder(exact, wide, mask, config=config, rng=draws[1])
+    expected = encoder_backward(grad.astype("f8"), exact, wide, steps, mask, config=config)
+    assert output.dtype == back.dtype == np.float32
+    assert relative(output, steps.output) < TRAINING_KERNEL
+    assert relative(back, expected.hidden) < TRAINING_KERNEL
+    theirs = dict(arrays_of(expected.parameters))
+    for key, array in arrays_of(gradients):
+        assert array.dtype == np.float32
+        assert array.shape == theirs[key].shape
+        if key.endswith("key.bias"):  # whose true gradient is 0
+            assert np.abs(array).max() < 1e-4
+        else:
+            assert relative(array, theirs[key]) < TRAINING_KERNEL, key
+    if drops:  # both have drawn as much
+        assert draws[0] is not None
+        assert draws[1] is not None
+        assert draws[0].random() == draws[1].random()
+
+
+def test_what_went_in_is_not_changed(threads: int) -> None:
+    hidden = np.random.default_rng(1).standard_normal((3, 7, 24)).astype("f4")
+    hidden.flags.writeable = False
+    grad = np.ones_like(hidden)
+    grad.flags.writeable = False
+    training = EncoderTraining(weights("float32"), CONFIG)
+    first = training.forward(hidden, MASK[:3], np.random.default_rng(0))
+    training.backward(grad)
+    again = EncoderTraining(weights("float32"), CONFIG)
+    assert np.array_equal(again.forward(hidden, MASK[:3], np.random.default_rng(0)), first)
+
+
+def test_a_row_in_which_all_is_masked_hands_nothing_to_its_scores(threads: int) -> None:
+    hidden = np.random.default_rng(1).standard_normal((2, 7, 24)).astype("f4")
+    mask = np.array([[False] * 7, [True] * 7])
+    training = EncoderTraining(weights("float32"), CONFIG)
+    output = training.forward(hidden, mask, None)
+    assert np.isfinite(output).all()
+    gradients, _ = training.backward(np.ones_like(output))
+    exact = weights("float64")
+    steps = encoder(exact, hidden.astype("f8"), mask, config=CONFIG)
+    ones = np.ones(hidden.shape)
+    expected = encoder_backward(ones, exact, hidden.astype("f8"), steps, mask, config=CONFIG)
+    for (key, found), (_, theirs) in zip(
+        arrays_of(gradients), arrays_of(expected.parameters), strict=True
+    ):
+        assert np.abs(found - theirs).max() < 1e-4 * max(np.abs(np.asarray(theirs)).max(), 1.0), key
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("size", [1, 7, 70_000])
+def test_slopes(name: str, size: int) -> None:
+    x = np.random.default_rng(0).normal(0, 3, size).astype("f4")
+    wide = x.astype("f8")
+    value, slope = activate(name, x.copy())
+    np.testing.assert_allclose(value, ACTIVATIONS[name](wide), rtol=0, atol=2e-6)
+    expected = ACTIVATIONS_BACKWARD[name](np.ones(size), wide)
+    np.testing.assert_allclose(slope, expected, rtol=0, atol=2e-6)
