@@ -55,9 +55,9 @@ def run(options: argparse.Namespace) -> int:
     texts = [options.text] + ([] if options.text_pair is None else [options.text_pair])
     limit = model.config.max_position_embeddings
     inputs = encode_whole(tokenizer, texts, limit, truncation=options.truncate)
-    del inputs["special_tokens_mask"]
     for sentence in lost(tokenizer, texts, inputs):
         note(sentence)
+    del inputs["special_tokens_mask"]
     rng = None if options.dropout_seed is None else np.random.default_rng(options.dropout_seed)
     steps = model.embeddings.steps(inputs["input_ids"], inputs["token_type_ids"], rng=rng)
     named = select(dict(named_steps(steps, "embeddings")), options.step)

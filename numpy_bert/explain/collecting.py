@@ -84,12 +84,12 @@ def read(
         )
     limit = model.config.max_position_embeddings
     inputs = encode_whole(tokenizer, texts, limit, truncation=truncation)
+    notes = lost(tokenizer, texts, inputs)
     frame = np.flatnonzero(inputs.pop("special_tokens_mask")[0]).tolist()
     masks = np.flatnonzero(inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()
     tokens = _tokens(tokenizer, inputs)
     walked = _walked(token, tokens)
     drawn = _drawn(len(tokens), walked, [*frame[:1], *frame[-1:], *frame, *masks])
-    notes = lost(tokenizer, texts, inputs)
     if not masks and tokenizer.mask_token and any(tokenizer.mask_token in text for text in texts):
         notes.append(f"the part of the text with {tokenizer.mask_token} was cut off.")
     bert = model.bert if isinstance(model, BertForMaskedLM) else model
@@ -189,7 +189,7 @@ def _layer(steps: Mapping[str, Array], drawn: list[int], walked: int) -> LayerRe
     return LayerReading(
         probs=probs[:, drawn][:, :, drawn],
         rest=probs[:, drawn][:, :, others].sum(axis=2),
-        taken=probs[:, walked].copy(),
+        walked_probs=probs[:, walked].copy(),
         walk=walk,
     )
 

@@ -28,7 +28,7 @@ _LEVELS = 20  # of opacity
 _ROW, _GAP, _CELL = 15, 2, 5
 _LABELS, _TABLE, _FAN, _SIGN = 176, 22, 40, 26
 _HEAD, _FOOT, _MARGIN = 64, 44, 12
-_LEAST_TABLE = 110  # a table's height, in which few rows would be no table
+_LEAST_TABLE = 110  # the least height of a table, so that it still looks like one
 _LONGEST_TOKEN = 12
 
 
@@ -180,7 +180,7 @@ def draw(reading: Reading, features: Sequence[int], *, background: bool) -> str:
     marks += [_heading(x, "LayerNorm", shape), _block(x, tops, normed, norm_scale)]
     width = x + block + _MARGIN
     bottom = _HEAD + height + _FOOT
-    marks.append(_legend(bottom - 16, scale, norm_scale, features, reading.config.hidden_size))
+    marks.append(_legend(bottom - 16, scale, norm_scale, features, reading))
     ground = f'<rect width="{width:g}" height="{bottom:g}" fill="#ffffff"/>' if background else ""
     text = " ".join(token.text for token in tokens)
     title = f"The input embedding of {quoted(text)}"
@@ -271,14 +271,18 @@ def _sign(x: float, y: float, sign: str) -> str:
     return f'<text {place} text-anchor="middle" font-size="17">{sign}</text>'
 
 
-def _legend(y: float, scale: float, norm_scale: float, features: Sequence[int], size: int) -> str:
-    """Say what the colours and the columns are."""
-    many = len(features)
+def _legend(
+    y: float, scale: float, norm_scale: float, features: Sequence[int], reading: Reading
+) -> str:
+    """Say what the colours and the columns are, and whether rows are left out."""
+    many, size = len(features), reading.config.hidden_size
     first = list(features) == list(range(many))
     which = f"features 0 to {many - 1} of {size}" if first else f"{many} features of {size}"
     if many == 1:
         which = f"feature {features[0]} of {size}"
-    words = f"{which}; full colour at {scale:.2g} and beyond, behind the arrow at {norm_scale:.2g}"
+    words = f"{which}; full colour at {scale:.2g} and beyond, LayerNorm at {norm_scale:.2g}"
+    if reading.left_out:
+        words += f"; {len(reading.drawn)} of {len(reading.tokens)} tokens"
     return (
         f'<rect x="{_LABELS}" y="{y - 9:g}" width="10" height="10" fill="{MINUS}"/>'
         f'<text x="{_LABELS + 15}" y="{y:g}">negative</text>'

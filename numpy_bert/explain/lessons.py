@@ -37,15 +37,6 @@ class Lesson:
     axes: str
 
 
-def _look_up(table: str, ids: str, axes: str) -> Lesson:
-    return Lesson(
-        sentence=f"Each of the {ids} picks its row of the table {table}.",
-        formula=f"{table}.weight[{ids}]",
-        function="numpy_bert.ops.embedding.embedding",
-        axes=axes,
-    )
-
-
 def _linear(sentence: str, weight: str, axes: str = "TH", x: str = "x") -> Lesson:
     return Lesson(
         sentence=sentence,
@@ -71,31 +62,19 @@ def _sum(sentence: str, formula: str, function: str) -> Lesson:
 _LAYER = "numpy_bert.blocks.encoder.encoder_layer"
 _WHOLE_NORM = "(x − mean) · rstd · weight + bias"
 
-# The steps of the input embedding, by their trace names, and of a layer, by what follows
-# encoder.layer.N. in theirs; in the order of execution.
-_EMBEDDING = {
-    "embeddings.word_embeddings": _look_up("word_embeddings", "input_ids", "TH"),
-    "embeddings.token_type_embeddings": _look_up("token_type_embeddings", "token_type_ids", "TH"),
-    "embeddings.position_embeddings": _look_up("position_embeddings", "position_ids", "TH"),
-    "embeddings.sum": _sum(
-        "The three rows of a token are added, feature by feature.",
-        "(word + segment) + position",
-        "numpy_bert.blocks.embeddings.embeddings",
-    ),
-    "embeddings.LayerNorm.mean": _norm("The mean of a row.", "mean = Σ x / H", "T1"),
-    "embeddings.LayerNorm.variance": _norm(
-        "The mean square about it, divided by H, not H − 1.", "variance = Σ (x − mean)² / H", "T1"
-    ),
-    "embeddings.LayerNorm.rstd": _norm(
-        "What a row is multiplied by; ε stands inside the root.", "rstd = 1 / √(variance + ε)", "T1"
-    ),
-    "embeddings.LayerNorm.normalized": _norm(
-        "The row with mean 0 and variance 1.", "(x − mean) · rstd"
-    ),
-    "embeddings.LayerNorm": _norm(
-        "Scaled and shifted, feature by feature, by what was learned.", _WHOLE_NORM
-    ),
-}
+# The steps of the input embedding that are drawn, by their trace names.
+EMBEDDING_STEPS = (
+    "embeddings.word_embeddings",
+    "embeddings.token_type_embeddings",
+    "embeddings.position_embeddings",
+    "embeddings.sum",
+    "embeddings.LayerNorm.mean",
+    "embeddings.LayerNorm.variance",
+    "embeddings.LayerNorm.rstd",
+    "embeddings.LayerNorm.normalized",
+    "embeddings.LayerNorm",
+)
+# The steps of a layer, by what follows encoder.layer.N. in their names, in the order of execution.
 _WALK = {
     "attention.self.query": _linear("What the token asks for.", "query"),
     "attention.self.key": _linear("What it answers to.", "key"),
@@ -167,8 +146,8 @@ _PANELS = {
         axes="TH",
     ),
     "shares": Lesson(
-        sentence="The length of each of a token's three rows, and how much of the sum it makes "
-        "up: the part of it that points where the sum points, so that the three shares make 100 %.",
+        sentence="The length of each of a token's three rows, and its share of the sum: the part "
+        "of it that points where the sum points, so that the three shares sum to 100 %.",
         formula="share(part) = part · sum / |sum|²",
         function="numpy_bert.explain.measures.parts_of",
         axes="T3",
@@ -188,8 +167,8 @@ _PANELS = {
         axes="H",
     ),
     "attention": Lesson(
-        sentence="Each row is a token, and how much it attends to every token, [CLS] and [SEP] "
-        "among them: what the values are weighted by; a row's weights make 1.",
+        sentence="Row i holds token i's attention weights over all tokens, [CLS] and [SEP] "
+        "included; they sum to 1 and weight the values.",
         formula="softmax(query · keyᵀ / √D)",
         function="numpy_bert.ops.attention.attention",
         axes="ATT",
@@ -216,9 +195,8 @@ _PANELS = {
     ),
 }
 
-EMBEDDING_STEPS = tuple(_EMBEDDING)
 WALK_STEPS = tuple(_WALK)
-LESSONS = {**_EMBEDDING, **_WALK, **_PANELS}
+LESSONS = {**_WALK, **_PANELS}
 
 
 def lesson_of(name: str, config: BertConfig) -> Lesson:
@@ -227,8 +205,8 @@ def lesson_of(name: str, config: BertConfig) -> Lesson:
     Examples
     --------
     >>> from numpy_bert import BertModel
-    >>> lesson_of("embeddings.sum", BertModel.from_pretrained("demo").config).formula
-    '(word + segment) + position'
+    >>> lesson_of("output.sum", BertModel.from_pretrained("demo").config).formula
+    'dense + x'
     """
     lesson = LESSONS[name]
     if name != "intermediate":

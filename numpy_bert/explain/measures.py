@@ -34,8 +34,8 @@ class Parts:
 def parts_of(reading: Reading) -> Parts:
     """Measure the word's, the segment's and the position's part of each drawn token's sum.
 
-    A share is part · sum / |sum|², the part's extent in the direction of the sum: the three make
-    1, and one of them is negative where a part points away. Of a sum of zeros all are 0. In
+    A share is part · sum / |sum|², the part's extent in the direction of the sum: the three sum
+    to 1, and one of them is negative where a part points away. Of a sum of zeros all are 0. In
     float64.
 
     Examples

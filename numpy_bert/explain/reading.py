@@ -32,11 +32,11 @@ class LayerReading:
     Attributes
     ----------
     probs : ndarray of shape (A, K, K)
-        How much of each drawn token (last axis) each drawn token (before it) takes.
+        The attention weights of each drawn token (first K) over each drawn token.
     rest : ndarray of shape (A, K)
-        How much it takes of all tokens that are not drawn, together.
-    taken : ndarray of shape (A, T)
-        How much the walked token takes of every token of the text.
+        Its weights over all tokens that are not drawn, summed.
+    walked_probs : ndarray of shape (A, T)
+        The walked token's attention weights over every token of the text.
     walk : dict of str to ndarray
         The steps of the walked token, by what follows ``encoder.layer.N.`` in their names: (H,) or
         (I,); scores and probs (A, K).
@@ -44,7 +44,7 @@ class LayerReading:
 
     probs: Array
     rest: Array
-    taken: Array
+    walked_probs: Array
     walk: Mapping[str, Array]
 
 

@@ -64,7 +64,11 @@ def terminal(reading: Reading, *, width: int = 80, colour: bool = False) -> str:
         _embedding(reading, page),
         _walk(reading, page),
         _predictions(reading, page),
-        [line for note in reading.notes for line in textwrap.wrap(note, width)],
+        [
+            line
+            for note in reading.notes
+            for line in textwrap.wrap(note[0].upper() + note[1:], width)
+        ],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -110,7 +114,7 @@ def _embedding(reading: Reading, page: _Page) -> list[str]:
     head += "     mean   rstd" + ("  variance" if page.is_wide else "")
     lines = [
         page.heading("Input embedding: LayerNorm(word + segment + position)"),
-        "Lengths of the word, segment and position row, shares of the sum, LayerNorm",
+        "Lengths of the word, segment and position rows, shares of the sum, LayerNorm",
         page.paint(head, _FAINT),
     ]
     numbers = _nearest(reading, _MOST_TOKENS)
@@ -162,14 +166,14 @@ def _walk(reading: Reading, page: _Page) -> list[str]:
     last = len(reading.layers) - 1
     step = -(-len(reading.layers) // _MOST_LAYERS)
     for number in range(last % step, last + 1, step):
-        takes = _listed(_takes(reading, reading.layers[number]), left - 8)
-        lines.append(f"{number:>5}  {takes} {_alike(reading, reading.similarity[number + 1])}")
+        attended = _listed(_attended(reading, reading.layers[number]), left - 8)
+        lines.append(f"{number:>5}  {attended} {_alike(reading, reading.similarity[number + 1])}")
     return lines
 
 
-def _takes(reading: Reading, layer: LayerReading) -> list[str]:
+def _attended(reading: Reading, layer: LayerReading) -> list[str]:
     """Write which tokens the walked one takes most from in a layer, most first."""
-    probs = layer.taken.mean(axis=0)  # (T,)
+    probs = layer.walked_probs.mean(axis=0)  # (T,)
     best = np.argsort(-probs, kind="stable")[:_MOST_WORDS]
     return [f"{_named(reading, int(place))} {_percent(probs[place])}" for place in best]
 
@@ -194,7 +198,8 @@ def _predictions(reading: Reading, page: _Page) -> list[str]:
         head = f"position {found.position}: "
         lines.append(head + _listed(words, page.width - len(head)).rstrip())
     if len(predictions) > _MOST_MASKS:
-        lines.append(f"... {len(predictions) - _MOST_MASKS} more masks")
+        left = len(predictions) - _MOST_MASKS
+        lines.append(f"... {left} more mask{'s' * (left > 1)}")
     return [page.heading("Words that fit at the mask"), *lines] if lines else []
 
 

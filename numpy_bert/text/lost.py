@@ -71,13 +71,13 @@ def lost(tokenizer: BertTokenizer, texts: Sequence[str], inputs: BatchEncoding) 
     texts : sequence of str
         A text, or the two of a pair.
     inputs : BatchEncoding
-        Of the one row that they became.
+        Of the one row that they became, from `encode_whole`.
 
     Examples
     --------
     >>> from numpy_bert import BertTokenizer
     >>> tokenizer = BertTokenizer.from_pretrained("demo")
-    >>> lost(tokenizer, [""], tokenizer("", return_tensors="np"))
+    >>> lost(tokenizer, [""], encode_whole(tokenizer, [""], 512, truncation=False))
     ['the text has no content tokens, only the special ones.']
     """
     found = [
@@ -91,6 +91,6 @@ def lost(tokenizer: BertTokenizer, texts: Sequence[str], inputs: BatchEncoding) 
         found.append(
             f"{len(dropped)} character{plural} dropped by the tokenizer: {listed(codes, 8)}."
         )
-    if inputs["input_ids"].shape[1] <= 1 + len(texts):
+    if inputs["special_tokens_mask"].all():
         found.append("the text has no content tokens, only the special ones.")
     return found

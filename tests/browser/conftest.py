@@ -39,7 +39,8 @@ class Browser:
         ]
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-        self.requests()  # forget those of the page before
+        self.requests()  # forget those of the page before, and what a test's own questions caused
+        self.log()
         self.driver.get(path.as_uri())
         assert self.ask("document.documentElement.dataset.drawn") == "true", self.log()
         assert self.log() == []

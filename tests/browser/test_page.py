@@ -14,9 +14,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from numpy_bert import explain
-from numpy_bert.explain.measures import scale_of
+from numpy_bert.explain.measures import PARTS, scale_of
 from numpy_bert.ops.dropout import draw_keep, dropout
 from tests.browser.conftest import Browser
+from tests.explain.test_page import MARKUP, hostile
 from tests.support.pages import (
     HOSTILE,
     LONG_SENTENCE,
@@ -172,6 +173,152 @@ def test_keys_move_through_a_strip(
     assert said(browser, "lookups").startswith("“is” (position 2, id 135): embeddings.LayerNorm")
     stops = "[...document.querySelectorAll('#lookups canvas')].map(c => c.tabIndex)"
     assert sorted(browser.ask(stops)) == [-1] * 6 + [0]
+
+
+@pytest.mark.parametrize("p", [0.1, 0.37])
+def test_dropout_is_the_same_where_p_is_no_float32(
+    browser: Browser, folders: dict[str, Path], p: float, tmp_path: Path
+) -> None:
+    reading = read(folders["demo"], SENTENCE)
+    browser.open(written(tmp_path / "page.html", reading))
+    x = reading.embeddings["embeddings.LayerNorm"][reading.walked]
+    seeds = [dropout(x, p, rng=np.random.default_rng(seed)).output for seed in range(20)]
+    for seed in (0, 19):
+        row = "rowOf(embeddings['embeddings.LayerNorm'], data.walked)"
+        found = browser.ask(
+            f"Array.from(dropped({row}, rowOf(unpack(data.draws), a), b, Math.fround))", seed, p
+        )
+        assert np.array_equal(found, seeds[seed])
+    script = "document.getElementById('p').value = a; "
+    browser.driver.execute_script(
+        script.replace("a;", "arguments[0];")
+        + "document.getElementById('p').dispatchEvent(new Event('input'))",
+        str(p),
+    )
+    strip = canvas(browser, "#dropout .strips")
+    strip.click()
+    strip.send_keys(*[Keys.ARROW_DOWN] * 3, Keys.HOME)
+    text = re.fullmatch(r"“a”: mean of 20 seeds, feature 0: (\S+)", said(browser, "dropout"))
+    assert text
+    mean = np.mean([row[0] for row in seeds], dtype=np.float64)
+    assert float(text[1]) == pytest.approx(mean, abs=2e-6)
+    strip.send_keys(Keys.ARROW_UP, Keys.ARROW_UP)
+    kept = "kept" if seeds[0][0] else "dropped"
+    assert said(browser, "dropout") == f"“a”: the mask, feature 0: {kept}"
+
+
+def pixel(browser: Browser, element: Any, x: float, y: float) -> list[int]:
+    """Return the red, green, blue and alpha of a canvas at a share of its width and height."""
+    script = (
+        "a.getContext('2d').getImageData(Math.floor(a.width * b[0]), Math.floor(a.height * b[1]),"
+        " 1, 1).data"
+    )
+    return list(browser.ask(f"Array.from({script})", element, [x, y]))
+
+
+def test_colours_are_the_values(browser: Browser, folders: dict[str, Path], tmp_path: Path) -> None:
+    reading = read(folders["MiniLM"], SENTENCE)
+    browser.open(written(tmp_path / "page.html", reading))
+    plus, minus = [217, 84, 30], [47, 127, 214]
+
+    def holds(found: list[int], value: float, scale: float) -> None:
+        alpha = 255 * min(abs(value) / scale, 1.0)
+        assert abs(found[3] - alpha) <= 1.5
+        if alpha > 40:  # a faint pixel keeps little of its colour
+            assert np.abs(np.array(found[:3]) - (plus if value >= 0 else minus)).max() <= 4
+
+    rows = reading.embeddings
+    names = [*PARTS, "embeddings.sum", "embeddings.LayerNorm"]
+    sums = scale_of(*(rows[name] for name in names[:4]))
+    scales = [sums] * 4 + [scale_of(rows[names[4]])]
+    for token, feature in ((0, 3), (4, 200), (6, 383)):
+        strip = canvas(browser, "#lookups .strips", token)
+        for number, (name, scale) in enumerate(zip(names, scales, strict=True)):
+            at = (feature + 0.5) / 384, (number + 0.4) / 5
+            holds(pixel(browser, strip, *at), float(rows[name][token, feature]), scale)
+    for layer, head in ((0, 0), (3, 7), (5, 11)):
+        thumb = canvas(browser, "#attention-wall", 12 * layer + head)
+        value = np.sqrt(reading.layers[layer].probs[head, 2, 5])
+        holds(pixel(browser, thumb, 5.5 / 7, 2.5 / 7), float(value), 1.0)
+    for state in (0, 4, 6):
+        thumb = canvas(browser, "#similarity-wall", state)
+        holds(pixel(browser, thumb, 5.5 / 7, 2.5 / 7), float(reading.similarity[state, 2, 5]), 1.0)
+    cell = browser.driver.find_elements(By.CSS_SELECTOR, "#similarity-map tbody td")[2 * 7 + 5]
+    shown = [
+        float(x) for x in re.findall(r"[\d.]+", cell.value_of_css_property("background-color"))
+    ]
+    value = float(reading.similarity[0, 2, 5])
+    assert shown[:3] == (plus if value >= 0 else minus)
+    assert shown[3] == pytest.approx(abs(value), abs=0.003)
+
+
+def test_the_walls_and_the_map_are_labelled(
+    browser: Browser, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    reading = read(folders["MiniLM"], SENTENCE, token=4)
+    browser.open(written(tmp_path / "page.html", reading))
+    texts = "[...document.querySelectorAll(a)].map(x => x.textContent)"
+    spans = browser.ask(texts, "#attention-wall > span")
+    assert spans == ["", *map(str, range(12)), *(f"layer {number}" for number in range(6))]
+    assert browser.ask(texts, "#similarity-wall span") == ["emb.", *map(str, range(6))]
+    walked = browser.ask(texts, "#attention-map .walked")
+    assert [text.strip("\u2066\u2069") for text in walked] == ["test", "test"]
+    assert browser.ask(texts, "#similarity-which") == ["After the embedding"]
+    heads = browser.ask(texts, '[data-of="attention.self.probs"] bdi')
+    assert [text.strip("\u2066\u2069") for text in heads] == [t.text for t in reading.tokens]
+    assert browser.ask(texts, "#walk .byhead .names")[0] == "".join(map(str, range(12)))
+    buttons = browser.driver.find_elements(By.CSS_SELECTOR, "#similarity-wall button")
+    buttons[4].click()
+    buttons[4].send_keys(Keys.ARROW_RIGHT)  # the wall goes on in the next line
+    assert browser.ask(texts, "#similarity-which") == ["After encoder.layer.4"]
+    strip = canvas(browser, '[data-step="attention.self.value"]')
+    strip.click()
+    strip.send_keys(Keys.HOME, *[Keys.ARROW_RIGHT] * 33)
+    assert "feature 33 (of head 1):" in said(browser, "walk")
+
+
+def test_the_cursor_is_where_the_value_is_and_in_sight(
+    browser: Browser, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    reading = read(folders["MiniLM"], SENTENCE)
+    browser.open(written(tmp_path / "page.html", reading), 390)
+    strip = canvas(browser, "#lookups .strips", 1)
+    strip.click()
+    strip.send_keys(Keys.END, *[Keys.ARROW_UP] * 4, *[Keys.ARROW_DOWN] * 2)
+    place = browser.ask(
+        "(c => [c.left, c.right, c.top])(a.nextSibling.getBoundingClientRect())", strip
+    )
+    box = browser.ask(
+        "(c => [c.left, c.right])(a.closest('.strips').getBoundingClientRect())", strip
+    )
+    assert place[0] >= box[0] - 1
+    assert place[1] <= box[1] + 4
+    row = re.search(r"embeddings\.(\w+)", said(browser, "lookups"))
+    assert row
+    names = ["word_embeddings", "token_type_embeddings", "position_embeddings", "sum", "LayerNorm"]
+    top = browser.ask("a.getBoundingClientRect().top", strip)
+    assert place[2] - top == pytest.approx(14 * names.index(row[1]) - 1, abs=1.5)
+
+
+def test_named_markup_stays_text_in_the_page(browser: Browser, tmp_path: Path) -> None:
+    browser.open(written(tmp_path / "page.html", hostile()))
+    assert browser.ask("document.images.length") == 0
+    assert browser.ask("document.querySelectorAll('b').length") == 0
+    browser.driver.find_elements(By.CSS_SELECTOR, "#attention-map tbody td")[3].click()
+    assert MARKUP in said(browser, "attention")
+
+
+def test_paper_holds_the_whole_page(
+    browser: Browser, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    browser.open(written(tmp_path / "page.html", read(folders["MiniLM"], SENTENCE)), 760)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    beyond = browser.ask(
+        "[...document.querySelectorAll('main *')]"
+        ".filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
+    )
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert beyond == 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -188,3 +188,13 @@ def test_a_checkpoint_without_a_tokenizer(
 ) -> None:
     assert main(["explain", "a", "--model", str(write_checkpoint(tmp_path))]) == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_was_lost_and_left_out_is_told_beside_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "page.html"
+    assert main(["explain", "te\u200bst " + "word " * 80, "-o", str(path)]) == 0
+    err = capsys.readouterr().err
+    assert "numpy-bert: 1 character dropped by the tokenizer: U+200B." in err
+    assert "numpy-bert: 48 of 83 tokens are drawn" in err

@@ -43,7 +43,7 @@ def test_the_numbers_are_the_traces(
             assert np.array_equal(found, whole[:, 1] if whole.ndim == 3 else whole[1]), step
         probs = trace[f"{prefix}attention.self.probs"][0]
         assert np.array_equal(layer.probs, probs)
-        assert np.array_equal(layer.taken, probs[:, 1])
+        assert np.array_equal(layer.walked_probs, probs[:, 1])
         assert not layer.rest.any()
     states = [trace["embeddings"], *(trace[f"encoder.layer.{n}"] for n in range(number + 1))]
     for found, state in zip(reading.similarity, states, strict=True):
@@ -91,7 +91,7 @@ def test_a_long_text_is_drawn_around_the_walked_token_and_its_landmarks(minilm: 
         assert np.array_equal(layer.probs, probs[:, drawn][:, :, drawn])
         assert np.abs(layer.probs.sum(axis=2) + layer.rest - 1).max() < 1e-5
         assert layer.rest.min() >= 0.0
-        assert np.array_equal(layer.taken, probs[:, 200])
+        assert np.array_equal(layer.walked_probs, probs[:, 200])
     sums = reading.embeddings["embeddings.sum"]
     assert np.array_equal(sums, whole["embeddings.sum"][0, drawn])
 

@@ -150,3 +150,20 @@ def test_png_needs_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"pip install 'numpy_bert\[png\]'"):
         Figure(svg="<svg/>").save(tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_each_segment_picks_its_own_row_and_the_legend_is_right() -> None:
+    reading = read("demo", "a", "b")
+    svg = explain.figure(reading).svg
+    fan = re.findall(r'd="((?:M[\d.]+ [\d.]+h22c20[^"]*)+)"', svg)[1]
+    starts = [float(y) for y in re.findall(r"M[\d.]+ ([\d.]+)h22", fan)]
+    assert len(set(starts)) == 2
+    assert [y == starts[0] for y in starts] == [token.segment == 0 for token in reading.tokens]
+    from numpy_bert.explain.measures import PARTS, scale_of
+
+    sums = scale_of(*(reading.embeddings[name] for name in (*PARTS, "embeddings.sum")))
+    norms = scale_of(reading.embeddings["embeddings.LayerNorm"])
+    assert f"full colour at {sums:.2g} and beyond, LayerNorm at {norms:.2g}</text>" in svg
+    assert re.search(rf'fill="{MINUS}"/><text[^>]*>negative', svg)
+    assert re.search(rf'fill="{PLUS}"/><text[^>]*>positive', svg)
+    assert "48 of 202 tokens" in explain.figure(masked("word " * 200)).svg

@@ -38,6 +38,37 @@ def test_the_steps_are_the_traces_in_its_order_and_shape() -> None:
     walk = [f"encoder.layer.0.{step}" for step in WALK_STEPS]
     found = [name for name in names if name in (*EMBEDDING_STEPS, *walk)]
     assert found == [*EMBEDDING_STEPS, *walk]
-    for name, key in zip(found, (*EMBEDDING_STEPS, *WALK_STEPS), strict=True):
+    for name, key in zip(walk, WALK_STEPS, strict=True):
         axes = (axes_of(name) or "").removeprefix("B").replace("1TH", "TH")
         assert LESSONS[key].axes == axes, name
+
+
+def test_each_is_about_its_own_function() -> None:
+    ops, blocks = "numpy_bert.ops.", "numpy_bert.blocks."
+    assert {key: (lesson.function, lesson.axes) for key, lesson in LESSONS.items()} == {
+        "attention.self.query": (f"{ops}linear.linear", "TH"),
+        "attention.self.key": (f"{ops}linear.linear", "TH"),
+        "attention.self.value": (f"{ops}linear.linear", "TH"),
+        "attention.self.scores": (f"{ops}attention.attention_scores", "ATT"),
+        "attention.self.probs": (f"{ops}softmax.softmax", "ATT"),
+        "attention.self": (f"{ops}attention.weighted_values", "TH"),
+        "attention.output.dense": (f"{ops}linear.linear", "TH"),
+        "attention.output.sum": (f"{blocks}encoder.encoder_layer", "TH"),
+        "attention.output.LayerNorm": (f"{ops}layer_norm.layer_norm", "TH"),
+        "intermediate.dense": (f"{ops}linear.linear", "TI"),
+        "intermediate": (f"{ops}activation", "TI"),
+        "output.dense": (f"{ops}linear.linear", "TH"),
+        "output.sum": (f"{blocks}encoder.encoder_layer", "TH"),
+        "output.LayerNorm": (f"{ops}layer_norm.layer_norm", "TH"),
+        "picture": (f"{blocks}embeddings.embeddings", "TH"),
+        "lookups": (f"{ops}embedding.embedding", "TH"),
+        "shares": ("numpy_bert.explain.measures.parts_of", "T3"),
+        "layernorm": (f"{ops}layer_norm.layer_norm", "TH"),
+        "dropout": (f"{ops}dropout.dropout", "H"),
+        "attention": (f"{ops}attention.attention", "ATT"),
+        "walk": (f"{blocks}encoder.encoder_layer", "TH"),
+        "similarity": ("numpy_bert.explain.measures.cosines", "TT"),
+        "predictions": (f"{blocks}heads.lm_prediction", "TV"),
+    }
+    assert "/ √D" in LESSONS["attention"].formula
+    assert "/ √D" in LESSONS["attention.self.scores"].formula

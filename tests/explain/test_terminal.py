@@ -127,6 +127,10 @@ def test_the_table_says_what_was_measured(minilm: Path, width: int) -> None:
             tail = tail[3:]
         assert float(tail[0]) == pytest.approx(mean, abs=1e-4)
         assert float(tail[1]) == pytest.approx(rstd, rel=0.01)
+        if width == 120:
+            assert float(line[7]) == pytest.approx(parts.total[number], abs=1e-3)
+            variance = reading.embeddings["embeddings.LayerNorm.variance"][number, 0]
+            assert float(tail[2]) == pytest.approx(variance, rel=0.06)
 
 
 def test_the_layers_say_where_the_token_looks(minilm: Path) -> None:
@@ -135,7 +139,7 @@ def test_the_layers_say_where_the_token_looks(minilm: Path) -> None:
     assert "Layer by layer: position 5, sentence" in page
     for number, layer in enumerate(reading.layers):
         line = next(li for li in page.splitlines() if re.match(rf" {{4}}{number}  \S", li))
-        taken = layer.taken.mean(axis=0)
+        taken = layer.walked_probs.mean(axis=0)
         best = reading.tokens[int(taken.argmax())]
         assert line.split()[1:3] == [best.text, f"{100 * taken.max():.0f}%,"]
         alike = reading.similarity[number + 1][5].copy()
@@ -157,12 +161,14 @@ def test_masks_are_filled() -> None:
     for found in reading.predictions[:2]:
         assert f"position {found.position}: {found.words[0].token_str} " in page
     assert f"position {reading.predictions[2].position}:" not in page
-    assert "... 1 more masks" in page
+    assert "... 1 more mask" in page
 
 
 def test_a_lonely_token_is_like_no_other() -> None:
     reading = read("demo", "")
-    layers = tuple(replace(layer, taken=layer.taken[:, 1:]) for layer in reading.layers)
+    layers = tuple(
+        replace(layer, walked_probs=layer.walked_probs[:, 1:]) for layer in reading.layers
+    )
     alone = replace(
         reading,
         tokens=reading.tokens[1:],
@@ -174,3 +180,18 @@ def test_a_lonely_token_is_like_no_other() -> None:
     )
     assert "(no other token)" in explain.terminal(alone)
     assert explain.terminal(alone).startswith("BERT: 1 token,")
+
+
+def test_what_dropout_does_and_which_token_is_walked(minilm: Path) -> None:
+    reading = read(minilm, SENTENCE, token=4)
+    page = explain.terminal(reading, colour=True)
+    assert "makes a feature 0 (p = 0.1) or divides it by 0.9." in page
+    bold = [line for line in page.splitlines() if re.match(r" +\d+ \x1b\[1m", line)]
+    assert [COLOUR.sub("", line).split()[1] for line in bold] == ["test"]
+
+
+def test_small_shares_are_written_as_they_are() -> None:
+    from numpy_bert.explain.terminal import _percent
+
+    written = [_percent(x) for x in (0.456, 0.1, 0.0456, 0.001, 0.00012)]
+    assert written == ["46%", "10%", "4.6%", "0.1%", "0.01%"]

@@ -12,20 +12,17 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-import numpy as np
-
 from numpy_bert import __version__
 from numpy_bert.arrays import Array
 from numpy_bert.explain.drawing import xml_text
 from numpy_bert.explain.measures import PARTS, scale_of
 from numpy_bert.explain.reading import Reading
+from numpy_bert.explain.web.draws import dropout_draws
 from numpy_bert.explain.web.packing import exact, quantized
 from numpy_bert.explain.web.panels import panels
 
-__all__ = ["SEEDS", "dropout_draws", "page"]
+__all__ = ["page"]
 
-# Seeds whose masks the page can show.
-SEEDS = 20
 # Characters of a heading; the tokens below it say the rest.
 _LONGEST = 200
 _SCRIPTS = ("strips.js", "maps.js", "page.js")
@@ -59,7 +56,7 @@ def page(reading: Reading) -> str:
     text = " / ".join(text.strip() or "(an empty text)" for text in reading.texts)
     model = (
         f"{reading.name}: {len(reading.tokens)} tokens, {config.num_hidden_layers} layers of "
-        f"{config.hidden_size} features; heads a layer: {config.num_attention_heads}"
+        f"{config.hidden_size} features, {config.num_attention_heads} heads each"
     )
     return Template(_part("page.html")).substitute(
         title=xml_text(text[:80]),
@@ -67,7 +64,8 @@ def page(reading: Reading) -> str:
         model=xml_text(model),
         tokens=_token_list(reading),
         notes="".join(
-            f'<p class="note">{xml_text(note)}</p>' for note in (*reading.notes, *reading.left_out)
+            f'<p class="note">{xml_text(note[0].upper() + note[1:])}</p>'
+            for note in (*reading.notes, *reading.left_out)
         ),
         links="".join(f'<a href="#{panel.key}">{panel.title}</a>' for panel in found),
         panels="\n".join(panel.html for panel in found),
@@ -76,20 +74,6 @@ def page(reading: Reading) -> str:
         data=json.dumps(_data(reading), allow_nan=False).replace("<", "\\u003c"),
         script="\n".join(_part(name) for name in _SCRIPTS),
     )
-
-
-def dropout_draws(features: int) -> Array:
-    """Return what `numpy_bert.ops.dropout.draw_keep` compares with p, for the seeds 0 to 19.
-
-    Examples
-    --------
-    >>> from numpy_bert.ops.dropout import draw_keep
-    >>> keep = draw_keep((8,), 0.5, np.random.default_rng(3))
-    >>> np.array_equal(dropout_draws(8)[3] >= 0.5, keep)
-    True
-    """
-    draws = [np.random.default_rng(seed).random(features, np.float32) for seed in range(SEEDS)]
-    return np.stack(draws)
 
 
 def _part(name: str) -> str:

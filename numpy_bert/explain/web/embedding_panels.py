@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.explain.drawing import chosen_features, draw, xml_text
+from numpy_bert.explain.drawing import chosen_features, draw
 from numpy_bert.explain.measures import PARTS, parts_of, scale_of
 from numpy_bert.explain.reading import Reading
+from numpy_bert.explain.web.draws import SEEDS
 from numpy_bert.explain.web.fragments import bdi, colour_key, readout, row_header, table
 
 __all__ = ["dropout", "layer_norm", "look_ups", "picture", "shares"]
@@ -83,12 +84,12 @@ def layer_norm(reading: Reading) -> str:
     ]
     rows = [
         f"<tr>{row_header(token)}"
-        + "".join(f"<td>{values[k]:.6g}</td>" for values in statistics)
+        + "".join(f"<td>{values[k]:#.6g}</td>" for values in statistics)
         + "".join(f"<td>{_histogram(rows[k], rows)}</td>" for rows in (before, middle, after))
         + "</tr>"
         for k, token in enumerate(reading.shown)
     ]
-    names = ["<before: the sum", "<normalized", "<after: · weight + bias"]
+    names = ["<before: the sum", "<normalized", "<after: weight and bias"]
     columns = ["<token", "mean", "variance", "rstd", *names]
     limits = ", ".join(
         f"{name} ±{_EDGE * scale_of(array):.3g}"
@@ -119,16 +120,18 @@ def _histogram(row: Array, rows: Array) -> str:
 def dropout(reading: Reading) -> str:
     """Return the controls and the place of dropout on the walked token's vector."""
     p = reading.config.hidden_dropout_prob
-    rows = ("LayerNorm", "mask", "after it", "mean of 20")
+    rows = ("LayerNorm", "mask", "after dropout", f"mean of {SEEDS}")
     names = "".join(f"<li>{name}</li>" for name in rows)
     return (
-        f"<p class='faint'>On the vector of “{xml_text(reading.walked_token.text)}”, position "
-        f"{reading.walked}. The mask of a seed is <code>numpy_bert.ops.dropout.draw_keep((H,), p, "
+        f"<p class='faint'>{colour_key()} On the vector of “{bdi(reading.walked_token.text)}”, "
+        f"position {reading.walked}; full colour as of LayerNorm above. The model's own p is "
+        f"{p:g}. The mask of a seed is <code>numpy_bert.ops.dropout.draw_keep((H,), p, "
         "numpy.random.default_rng(seed))</code>; the mean over many comes near to the vector.</p>"
         '<div class="controls"><label for="p">p <input type="range" id="p" min="0" max="0.95" '
         f'step="0.01" value="{min(p, 0.95):.2f}"><span id="p-value" aria-hidden="true"></span>'
         "</label>"
-        '<label for="seed">seed <input type="number" id="seed" min="0" max="19" value="0"></label>'
+        '<label for="seed">seed <input type="number" id="seed" min="0" value="0" '
+        f'max="{SEEDS - 1}"></label>'
         f'</div><div class="stack"><span></span><ul class="names" aria-hidden="true">{names}</ul>'
         '<div class="strips"></div></div><p id="dropout-figures" aria-live="polite"></p>'
         f"{readout('dropout')}"

@@ -35,10 +35,10 @@ def shape_text(lesson: Lesson, reading: Reading) -> str:
         "I": config.intermediate_size,
         "V": config.vocab_size,
         "3": 3,
-        "1": 1,
     }
-    numbers = ", ".join(str(sizes[letter]) for letter in lesson.axes)
-    return f"({', '.join(lesson.axes)}) = ({numbers})"
+    numbers = tuple(sizes[letter] for letter in lesson.axes)
+    letters = ", ".join(lesson.axes) + "," * (len(numbers) == 1)
+    return f"({letters}) = {numbers}"
 
 
 def colour_key() -> str:

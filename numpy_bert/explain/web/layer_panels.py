@@ -9,9 +9,6 @@ from numpy_bert.explain.web.fragments import bdi, colour_key, readout, shape_tex
 
 __all__ = ["attention", "predictions", "similarity", "walk"]
 
-# Columns whose names lie; those of more stand.
-_MOST_LYING = 12
-
 
 def attention(_: Reading) -> str:
     """Return the places of the wall of maps and of the chosen one."""
@@ -45,15 +42,9 @@ def _step_strips(name: str, reading: Reading) -> str:
     if "TT" not in lesson_of(name, reading.config).axes:
         return f"<div>{strips}</div>"
     heads = "".join(f"<li>{head}</li>" for head in range(reading.config.num_attention_heads))
-    names = [token.text for token in reading.shown]
-    if name == "attention.self.probs" and len(reading.drawn) < len(reading.tokens):
-        names.append("(all others)")
-    columns = "".join(bdi(text) for text in names)
-    kind = "columns many" if len(names) > _MOST_LYING else "columns"
-    grid = f"grid-template-columns: repeat({len(names)}, minmax(0, 1fr))"
     return (
         f'<div class="byhead"><ul class="names" aria-hidden="true">{heads}</ul>{strips}'
-        f'<div class="{kind}" aria-hidden="true" style="{grid}">{columns}</div></div>'
+        f'<div class="columns" aria-hidden="true" data-of="{name}"></div></div>'
     )
 
 
@@ -69,7 +60,10 @@ def _step(name: str, reading: Reading) -> str:
 
 def similarity(_: Reading) -> str:
     """Return the places of the wall of maps and of the chosen one."""
-    return _maps("similarity", "The embedding, then each layer", " narrow")
+    return (
+        f"<p class='faint'>{colour_key()} Full colour at 1 and at -1.</p>"
+        f"{_maps('similarity', 'The embedding, then each layer', ' narrow')}"
+    )
 
 
 def _maps(key: str, label: str, kind: str) -> str:
@@ -91,10 +85,10 @@ def _prediction(found: Prediction) -> str:
     rows = [
         f"<tr><th scope='row' class='token'>{bdi(word.token_str)}</th>"
         f"<td>{word.token}</td>"
-        f"<td>{100 * word.score:.4g} %</td><td><span class='bar' aria-hidden='true'>"
+        f"<td>{100 * word.score:#.4g} %</td><td><span class='bar' aria-hidden='true'>"
         f"<i class='word' style='width:{100 * word.score / best:.2f}%'></i></span></td></tr>"
         for word in found.words
     ]
-    columns = ["<word", "id", "probability", "<of the best"]
+    columns = ["<word", "id", "probability", "<relative to the best"]
     title = f"At position {found.position}"
     return f"<h3>{title}</h3>{table(columns, rows, title)}"

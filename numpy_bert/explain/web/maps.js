@@ -100,6 +100,7 @@ class Wall {
   constructor(place, { count, columns, rowName, columnName, caption, label, values, strength, choose }) {
     this.choose = choose;
     this.columns = columns;
+    this.isWrapped = !rowName; // one row that goes on in the next line
     this.buttons = [];
     const names = rowName ? "max-content " : "";
     place.style.gridTemplateColumns = `${names}repeat(${columns}, minmax(1.5rem, 6rem))`;
@@ -147,7 +148,10 @@ class Wall {
       button.setAttribute("aria-checked", String(other === number));
       button.tabIndex = other === number ? 0 : -1;
     });
-    if (isFocused) this.buttons[number].focus();
+    if (isFocused) {
+      this.buttons[number].focus();
+      this.buttons[number].scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
     this.choose(number);
   }
 
@@ -158,6 +162,7 @@ class Wall {
     if (!to) return;
     event.preventDefault();
     const next = to[0] * this.columns + to[1];
-    if (to[1] >= 0 && to[1] < this.columns && this.buttons[next]) this.pick(next, true);
+    const isInRow = to[1] >= 0 && to[1] < this.columns;
+    if ((isInRow || this.isWrapped) && this.buttons[next]) this.pick(next, true);
   }
 }

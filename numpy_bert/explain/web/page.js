@@ -61,7 +61,6 @@ function showDropout() {
   const strips = new Strips(
     document.querySelector("#dropout .strips"), byId("dropout-readout"), "Dropout on one vector");
   const mean = (row) => row.reduce((sum, value) => sum + value, 0) / row.length;
-  const names = ["LayerNorm's output", "the mask", "after dropout", `mean over ${seeds} seeds`];
   const seedOf = () => Math.min(Math.max(Math.round(Number(byId("seed").value)) || 0, 0), seeds - 1);
   const update = () => {
     const p = Number(byId("p").value);
@@ -77,17 +76,26 @@ function showDropout() {
       + `1 − p is ${(100 * (1 - p)).toFixed(0)} %). Scale: ${(1 / (1 - p)).toPrecision(5)}. `
       + `Mean of the vector: ${mean(x).toPrecision(3)}; after this mask ${mean(after).toPrecision(3)}; `
       + `over the masks of all ${seeds} seeds ${mean(average).toPrecision(3)}.`;
-    const scale = scaleOf(x);
-    const rows = [x, keep, after, average];
-    strips.draw(rows, [scale, 2, scale, scale], (which, column) => {
-      const number = which % 2 ? rows[which][column].toPrecision(4)
-        : written(rows[which][column], { dtype });
-      return `${quotedLabel(labels[data.walked])}: ${names[which]}, feature ${column}: ${number}`;
+    const scale = data.scales.LayerNorm;
+    const exact = (value) => written(value, { dtype });
+    const rows = [
+      { name: "LayerNorm's output", values: x, scale, write: exact },
+      { name: "the mask", values: keep, scale: 2, write: (kept) => (kept ? "kept" : "dropped") },
+      { name: "after dropout", values: after, scale, write: exact },
+      { name: `mean of ${seeds} seeds`, values: average, scale, write: (value) => value.toFixed(6) },
+    ];
+    strips.draw(rows.map((row) => row.values), rows.map((row) => row.scale), (which, column) => {
+      const { name, values, write } = rows[which];
+      return `${quotedLabel(labels[data.walked])}: ${name}, feature ${column}: `
+        + write(values[column]);
     });
   };
   byId("p").addEventListener("input", update);
   byId("seed").addEventListener("input", update);
-  byId("seed").addEventListener("change", () => { byId("seed").value = seedOf(); });
+  byId("seed").addEventListener("change", () => {
+    byId("seed").value = seedOf();
+    update();
+  });
   update();
 }
 
@@ -134,6 +142,18 @@ function showWalk() {
   const heads = layers[0].probs.shape[0];
   const size = data.features / heads;
   const strips = places.map((place) => new Strips(place, byId("walk-readout"), place.dataset.step));
+  document.querySelectorAll("#walk .columns").forEach((columns) => {
+    const isWhole = columns.dataset.of !== "attention.self.probs" || !data.isPartial;
+    const names = isWhole ? labels : [...labels, OTHERS];
+    columns.style.gridTemplateColumns = `repeat(${names.length}, minmax(0, 1fr))`;
+    columns.classList.toggle("many", names.length > 12);
+    columns.classList.toggle("crowd", names.length > 24);
+    columns.append(...names.map((name) => {
+      const text = document.createElement("bdi");
+      text.textContent = name;
+      return text;
+    }));
+  });
   const update = () => {
     const number = Number(byId("layer").value);
     byId("layer-value").textContent = number;
@@ -171,7 +191,7 @@ function showSimilarity() {
     values: (state) => tokens.map((_, one) => rowOf(similarity, state, one)),
     strength: Math.abs,
     choose: (state) => {
-      byId("similarity-which").textContent = `After ${name(state)}`;
+      byId("similarity-which").textContent = `After ${state ? name(state) : "the embedding"}`;
       const value = (one, other) => rowOf(similarity, state, one)[other];
       grid.show(value, Math.abs, (one, other) => `After ${name(state)}: the cosine between `
         + `${quotedLabel(labels[one])} and ${quotedLabel(labels[other])} is `

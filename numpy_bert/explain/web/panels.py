@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from numpy_bert.explain.drawing import xml_text
 from numpy_bert.explain.lessons import lesson_of
 from numpy_bert.explain.reading import Reading
 from numpy_bert.explain.web import embedding_panels, layer_panels
-from numpy_bert.explain.web.fragments import lesson_box
+from numpy_bert.explain.web.fragments import bdi, lesson_box
 
 __all__ = ["Panel", "panels"]
 
@@ -31,11 +30,11 @@ def panels(reading: Reading) -> list[Panel]:
         ("layernorm", "LayerNorm", embedding_panels.layer_norm),
         ("dropout", "Dropout", embedding_panels.dropout),
         ("attention", "Attention: which token attends to which", layer_panels.attention),
-        ("walk", f"One token's walk: {xml_text(reading.walked_token.text)}", layer_panels.walk),
+        ("walk", f"One token's walk: {bdi(reading.walked_token.text)}", layer_panels.walk),
         ("similarity", "How alike the tokens are", layer_panels.similarity),
     ]
     if reading.predictions:
-        made.append(("predictions", "The masked word", layer_panels.predictions))
+        made.append(("predictions", "The masked words", layer_panels.predictions))
     return [
         Panel(
             key,

@@ -96,7 +96,7 @@ class Strips {
     });
     this.canvas.style.height = `${rows.length * this.high}px`;
     this.frame.style.minWidth = `${Math.min(columns, 1024)}px`;
-    if (this.readout.source === this) this.move(this.at);
+    if (this.readout.source === this) say(this.readout, this.describe(...this.at));
   }
 
   point(event) {
@@ -122,6 +122,7 @@ class Strips {
     if (next[0] < 0 && this.before) this.before.enter(this.before.size[0] - 1, column);
     else if (next[0] >= this.size[0] && this.after) this.after.enter(0, column);
     else this.move(next);
+    this.cursor.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   /** Take the focus from a neighbour; of all of them one can be reached by Tab. */
