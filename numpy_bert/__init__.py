@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from numpy_bert.kernels.threads import set_num_threads as set_num_threads
     from numpy_bert.loading.hub import fetch as fetch
     from numpy_bert.model.bert import BertModel as BertModel
+    from numpy_bert.model.choices import BertForMultipleChoice as BertForMultipleChoice
     from numpy_bert.model.masked_lm import BertForMaskedLM as BertForMaskedLM
     from numpy_bert.model.pretraining import BertForPreTraining as BertForPreTraining
-    from numpy_bert.model.sequences import BertForMultipleChoice as BertForMultipleChoice
     from numpy_bert.model.sequences import (
         BertForNextSentencePrediction as BertForNextSentencePrediction,
     )
@@ -53,7 +53,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "BertConfig": "config",
     "BertForMaskedLM": "model.masked_lm",
-    "BertForMultipleChoice": "model.sequences",
+    "BertForMultipleChoice": "model.choices",
     "BertForNextSentencePrediction": "model.sequences",
     "BertForPreTraining": "model.pretraining",
     "BertForQuestionAnswering": "model.tokens",

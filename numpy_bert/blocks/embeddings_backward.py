@@ -76,7 +76,7 @@ def embeddings_backward(
         positions = np.arange(shape[1], dtype=np.intp)[np.newaxis]  # (1, T)
     if segments is None:
         segments = np.zeros(shape, np.intp)
-    by_position = total if len(positions) == len(total) else total.sum(axis=0, keepdims=True)
+    by_position = total if len(positions) == len(total) else _summed(total)
     words, read = inputs.words, total
     if words.ndim == 3:
         words, read = np.zeros(0, np.intp), total[:0]
@@ -86,6 +86,12 @@ def embeddings_backward(
         token_type_embeddings=_table(total, segments, parameters.token_type_embeddings),
         LayerNorm=LayerNormParameters(weight=norm.weight, bias=norm.bias),
     )
+
+
+def _summed(grad: Array) -> Array:
+    """Sum over the sequences, in float64, and round once."""
+    total: Array = grad.sum(axis=0, keepdims=True, dtype=np.float64)
+    return total.astype(grad.dtype, copy=False)
 
 
 def _table(

@@ -44,7 +44,9 @@ class BertWithClassifier(BertWithHead[Parameters, ClassifierSteps, Classificatio
         return classifier(self.head.classifier, x, p=self._p, rng=read.rng)
 
     def _head_backward(self, run: HeadRun[ClassifierSteps]) -> HeadGradients[Parameters]:
-        back = classifier_backward(run.scores[0], self.head.classifier, run.steps, p=self._p)
+        back = classifier_backward(
+            run.score_gradients[0], self.head.classifier, run.steps, p=self._p
+        )
         return HeadGradients(
             parameters=type(self.head)(classifier=back.parameters),
             hidden=None if self._pools else back.x,

@@ -38,7 +38,7 @@ class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
         return self.bert.embeddings.word_embeddings.weight
 
     def _labelled(self, labels: npt.ArrayLike | None, shape: tuple[int, ...]) -> Index | None:
-        return None if labels is None else places_that_count(labels, shape)
+        return None if labels is None else places_that_count(labels, shape, self.config.vocab_size)
 
     def _words_backward(
         self,
@@ -48,7 +48,12 @@ class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
     ) -> LMPredictionGradients:
         """Go back through the head that predicts words."""
         return lm_prediction_backward(
-            run.scores[0], parameters, self.decoder, run.read.hidden, steps, config=self.config
+            run.score_gradients[0],
+            parameters,
+            self.decoder,
+            run.read.hidden,
+            steps,
+            config=self.config,
         )
 
     def _weights(self) -> dict[str, object]:

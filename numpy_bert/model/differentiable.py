@@ -45,7 +45,7 @@ class HeadRun(NamedTuple, Generic[HeadSteps]):
 
     read: HeadInput
     steps: HeadSteps
-    scores: tuple[Array, ...]
+    score_gradients: tuple[Array, ...]
 
 
 class Differentiable(Generic[Parameters, HeadSteps, Output]):
@@ -89,7 +89,7 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         (9.1, (128, 512))
         """
         inputs, labels = split_batch(batch, self._targets)
-        inputs = self._rows(inputs)
+        inputs = self._as_rows(inputs, labels)
         run = bert_run(self.bert, inputs, rng)
         hidden = run.hidden
         read = HeadInput(hidden, run.pooled, rng)
@@ -100,8 +100,8 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         head = self._run_head(read)
         objective = self._objective(head, labels)
         if not np.isfinite(objective.loss):
-            self._check(head, self._output(head, None, None).to_tuple()[0], hidden)
-        back = self._head_backward(HeadRun(read, head, objective.scores))
+            self._check(head, self._output(head, None, None).scores, hidden)
+        back = self._head_backward(HeadRun(read, head, objective.score_gradients))
         grad = back.hidden
         if places is not None and grad is not None:
             grad = np.zeros_like(hidden)
@@ -117,8 +117,9 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
     def _head_backward(self, run: HeadRun[HeadSteps]) -> HeadGradients[Parameters]:
         """Go back through the head, from the gradients of its scores."""
 
-    def _rows(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _as_rows(self, inputs: dict[str, Any], labels: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs as the model under the head takes them."""
+        del labels
         return inputs
 
     def _labelled(self, labels: npt.ArrayLike | None, shape: tuple[int, ...]) -> Index | None:
@@ -135,5 +136,5 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         """Run the head over what the model returned."""
 
     @abstractmethod
-    def _check(self, steps: HeadSteps, scores: Array, hidden: Array) -> None:
+    def _check(self, steps: HeadSteps, scores: tuple[Array, ...], hidden: Array) -> None:
         """Name what in the head is to blame for scores that are not finite."""

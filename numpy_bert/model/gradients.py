@@ -239,10 +239,16 @@ def split_batch(
     InputError
         If a label is missing, or something else is there.
     """
+    if not isinstance(batch, Mapping):
+        raise InputError(
+            f"batch: {type(batch).__name__}; a mapping of names to arrays was expected."
+        )
+    known = f"{', '.join((*INPUTS, *targets))} may be there"
+    other = [name for name in batch if name not in (*targets, *INPUTS)]
+    if other:
+        raise InputError(f"batch: has {listed(other)}, which is none of its members; {known}.")
     labels = {name: batch[name] for name in targets if batch.get(name) is not None}
     missing = [name for name in targets if name not in labels]
-    other = [name for name in batch if name not in (*targets, *INPUTS)]
-    if missing or other:
-        what = f"has no {listed(missing)}" if missing else f"has {listed(other)}"
-        raise InputError(f"batch: {what}; {', '.join((*INPUTS[:3], *targets))} were expected.")
+    if missing:
+        raise InputError(f"batch: has no {listed(missing)}; {known}, the labels must be.")
     return {name: batch[name] for name in INPUTS if batch.get(name) is not None}, labels

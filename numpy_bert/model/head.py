@@ -135,9 +135,9 @@ class BertWithHead(
             Turns dropout on, the head's too, and draws its masks.
         labels : array_like, optional
             What the scores should be, as `numpy_bert.tasks.objectives` has it for each task; the
-            output then has a loss. A plain float32 call computes no padding, so give a token that
-            is masked the label -100. Of a BertForPreTraining next_sentence_label too; of a
-            BertForQuestionAnswering start_positions and end_positions instead.
+            output then has a loss, and padding is computed as transformers does. Of a
+            BertForPreTraining next_sentence_label too; of a BertForQuestionAnswering
+            start_positions and end_positions instead. Without all of them there is no loss.
 
         Returns
         -------
@@ -152,6 +152,10 @@ class BertWithHead(
             If the result is not finite because a weight is not; the weight is named.
         """
         labels = self._labels(targets)
+        is_judged = len(labels) == len(self._targets)
+        # The kernels leave padding out, on which transformers' losses may depend: an answer's
+        # place is looked for there, too, and a first token may be padding.
+        has_padding = attention_mask is not None and not np.all(attention_mask)
         output = self.bert(
             input_ids,
             attention_mask,
@@ -159,15 +163,17 @@ class BertWithHead(
             position_ids,
             inputs_embeds,
             output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
+            output_attentions=output_attentions or (is_judged and has_padding),
             rng=rng,
         )
+        attentions = output.attentions if output_attentions else None
         steps = self._run_head(HeadInput(output.last_hidden_state, output.pooler_output, rng))
-        found = self._output(steps, output.hidden_states, output.attentions)
-        self._check(steps, found.to_tuple()[0], output.last_hidden_state)
-        if len(labels) < len(self._targets):
+        found = self._output(steps, output.hidden_states, attentions)
+        self._check(steps, found.scores, output.last_hidden_state)
+        if not is_judged:
             return found
-        return replace(found, loss=self._objective(steps, labels).loss)
+        with np.errstate(all="ignore"):
+            return replace(found, loss=self._objective(steps, labels).loss)
 
     def steps(
         self,
@@ -223,8 +229,8 @@ class BertWithHead(
         for name in targets:
             if name not in self._targets:
                 raise TypeError(
-                    f"{type(self).__name__}() got an unexpected keyword argument {name!r}; its "
-                    f"labels are {', '.join(self._targets)}."
+                    f"{type(self).__name__}() got an unexpected keyword argument {name!r}; it "
+                    f"takes {', '.join(self._targets)}."
                 )
         return {name: value for name, value in targets.items() if value is not None}
 
@@ -236,10 +242,10 @@ class BertWithHead(
         """Return the head's parameter trees by the prefixes of their keys."""
         return {"": self.head}
 
-    def _check(self, steps: HeadSteps, scores: Array, hidden: Array) -> None:
+    def _check(self, steps: HeadSteps, scores: tuple[Array, ...], hidden: Array) -> None:
         """Name what in the head is to blame for scores that are not finite."""
         check_finite(
-            (scores,),
+            scores,
             self._weights(),
             steps=named_steps(steps, ""),
             source=", ".join(self.loading_info.files),

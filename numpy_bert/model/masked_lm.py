@@ -136,7 +136,7 @@ class BertForMaskedLM(WithDecoder[MaskedLMParameters, OnlyMLMSteps, MaskedLMStep
             read = HeadInput(hidden[rows, columns])
             steps = self._head(read)
             scores = steps.predictions.output
-            self._check(steps, scores, read.hidden)
+            self._check(steps, (scores,), read.hidden)
             for (row, place), probabilities in zip(part, softmax(scores), strict=True):
                 found[row].append(
                     fills(

@@ -100,10 +100,17 @@ class HeadOutput(ModelOutput):
     Attributes
     ----------
     loss : float, or None
-        What the scores are worth against the labels, if those were given; then the first field.
+        What the scores are worth against the labels, if all of those were given; then the first
+        field. A Python number.
     """
 
     loss: float | None = None
+
+    @property
+    def scores(self) -> tuple[Array, ...]:
+        """The head's scores: all that is neither the loss nor the model's own states."""
+        others = ("loss", "hidden_states", "attentions")
+        return tuple(value for name, value in self.items() if name not in others)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

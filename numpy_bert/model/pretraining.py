@@ -81,7 +81,9 @@ class BertForPreTraining(
         assert run.read.pooled is not None
         cls = self.head.cls
         words = self._words_backward(cls.predictions, run, run.steps.predictions)
-        next_ = linear_backward(run.scores[1], run.read.pooled, cls.seq_relationship.weight)
+        next_ = linear_backward(
+            run.score_gradients[1], run.read.pooled, cls.seq_relationship.weight
+        )
         relation = LinearParameters(weight=next_.weight, bias=next_.bias)
         return HeadGradients(
             parameters=PreTrainingParameters(

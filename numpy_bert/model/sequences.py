@@ -1,24 +1,20 @@
-"""The models that read a sequence off the pooler: labels, next sentences, choices."""
+"""The models that read a sequence off the pooler: labels, next sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from numpy_bert.arrays import as_array
 from numpy_bert.blocks.heads import ClassifierSteps, OnlyNSPSteps
-from numpy_bert.errors import InputError
-from numpy_bert.model.classifier import BertWithClassifier, ClassificationSteps
+from numpy_bert.model.classifier import BertWithClassifier
 from numpy_bert.model.differentiable import HeadInput, HeadRun
-from numpy_bert.model.gradients import INPUTS, HeadGradients
+from numpy_bert.model.gradients import HeadGradients
 from numpy_bert.model.head import BertWithHead, States
 from numpy_bert.model.outputs import (
     BertSteps,
-    MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
     SequenceClassifierOutput,
 )
@@ -28,21 +24,18 @@ from numpy_bert.parameters import LinearParameters
 from numpy_bert.parameters_heads import (
     BertOnlyNSPHeadParameters,
     ClassifierParameters,
-    MultipleChoiceParameters,
     NextSentenceParameters,
 )
 from numpy_bert.tasks.batches import Cuts, text_batches
 from numpy_bert.tasks.labels import as_top_k, function_for, ranked, scores_of
 from numpy_bert.tasks.objectives import (
     Objective,
-    choice_objective,
     next_sentence_objective,
     sequence_objective,
 )
 from numpy_bert.text.inputs import as_items, as_pairs
 
 __all__ = [
-    "BertForMultipleChoice",
     "BertForNextSentencePrediction",
     "BertForSequenceClassification",
     "NextSentence",
@@ -197,7 +190,7 @@ class BertForNextSentencePrediction(
     def _head_backward(self, run: HeadRun[OnlyNSPSteps]) -> HeadGradients[NextSentenceParameters]:
         assert run.read.pooled is not None
         weight = self.head.cls.seq_relationship.weight
-        back = linear_backward(run.scores[0], run.read.pooled, weight)
+        back = linear_backward(run.score_gradients[0], run.read.pooled, weight)
         relation = LinearParameters(weight=back.weight, bias=back.bias)
         return HeadGradients(
             parameters=NextSentenceParameters(
@@ -215,83 +208,3 @@ class BertForNextSentencePrediction(
         return NextSentencePredictorOutput(
             logits=head.seq_relationship, hidden_states=states, attentions=attentions
         )
-
-
-class BertForMultipleChoice(
-    BertWithClassifier[MultipleChoiceParameters, MultipleChoiceModelOutput]
-):
-    """BERT as a chooser: each question comes with C texts, each of which gets a score.
-
-    The arguments of a call have an axis more than a BertModel's: ids and masks are (B, C, T).
-
-    Examples
-    --------
-    >>> from numpy_bert import BertForMultipleChoice
-    >>> BertForMultipleChoice.from_pretrained("demo")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
-    """
-
-    _tree = MultipleChoiceParameters
-    _pools = True
-
-    def __call__(
-        self, *arguments: Any, rng: np.random.Generator | None = None, **options: Any
-    ) -> MultipleChoiceModelOutput:
-        """Run the model over every choice; as `BertWithHead.__call__`, with an axis more.
-
-        Returns
-        -------
-        MultipleChoiceModelOutput
-            logits (B, C); the layers' outputs and attentions are those of B * C sequences.
-        """
-        given, choices = _flattened(arguments, options)
-        output = super().__call__(**given, rng=rng)
-        return replace(output, logits=output.logits.reshape(choices))
-
-    def steps(
-        self, *arguments: Any, rng: np.random.Generator | None = None, **options: Any
-    ) -> ClassificationSteps:
-        """Return every intermediate, of B * C sequences; parameters and errors as of a call."""
-        given, _ = _flattened(arguments, options)
-        return super().steps(**given, rng=rng)
-
-    def _rows(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return _flattened((), inputs)[0]
-
-    def _objective(self, head: ClassifierSteps, labels: Mapping[str, Any]) -> Objective:
-        return choice_objective(head.classifier, labels["labels"])
-
-    def _output(
-        self, head: ClassifierSteps, states: States, attentions: States
-    ) -> MultipleChoiceModelOutput:
-        return MultipleChoiceModelOutput(
-            logits=head.classifier, hidden_states=states, attentions=attentions
-        )
-
-
-def _flattened(
-    arguments: Sequence[npt.ArrayLike | None], options: dict[str, Any]
-) -> tuple[dict[str, Any], tuple[int, int]]:
-    """Take the axes of batch and choices together; return what they were, too."""
-    if len(arguments) > len(INPUTS):
-        raise InputError(f"BertForMultipleChoice: {len(arguments)} arguments; at most 5 are taken.")
-    given: dict[str, Any] = dict(zip(INPUTS, arguments, strict=False)) | options
-    choices = None
-    for name in INPUTS:
-        if given.get(name) is None:
-            continue
-        array = as_array(given[name], name)
-        axes = 4 if name == "inputs_embeds" else 3
-        if array.ndim != axes:
-            letters = "B, C, T, H" if axes == 4 else "B, C, T"
-            raise InputError(f"{name}: has shape {array.shape}; ({letters}) was expected.")
-        if choices is not None and array.shape[:2] != choices:
-            raise InputError(
-                f"{name}: has shape {array.shape}; it must begin by {choices}, as the others do."
-            )
-        choices = array.shape[:2]
-        given[name] = array.reshape(-1, *array.shape[2:]) if array.size else array[0]
-    if choices is None:
-        raise InputError("BertForMultipleChoice: give input_ids or inputs_embeds.")
-    return given, choices

@@ -245,7 +245,7 @@ class BertForQuestionAnswering(
         return span_objective(head, labels["start_positions"], labels["end_positions"])
 
     def _head_backward(self, run: HeadRun[Array]) -> HeadGradients[QuestionAnsweringParameters]:
-        back = linear_backward(run.scores[0], run.read.hidden, self.head.qa_outputs.weight)
+        back = linear_backward(run.score_gradients[0], run.read.hidden, self.head.qa_outputs.weight)
         outputs = LinearParameters(weight=back.weight, bias=back.bias)
         return HeadGradients(
             parameters=QuestionAnsweringParameters(qa_outputs=outputs), hidden=back.x

@@ -128,7 +128,8 @@ def attention_backward(
     -----
     With S = Q K^T / sqrt(D), P = softmax(S), R = dropout(P) and O = R V, and G the gradient of O:
     dV = R^T G and dR = G V^T; back through dropout and softmax to dS; dQ = dS K / sqrt(D) and
-    dK = dS^T Q / sqrt(D). A masked score is a constant, so it hands nothing on.
+    dK = dS^T Q / sqrt(D). A masked score is a constant, so it hands nothing on, nor does
+    any of a sequence in which all is masked; torch, which adds to such scores, lets theirs through.
 
     Examples
     --------
@@ -145,7 +146,6 @@ def attention_backward(
     d_scores = softmax_backward(d_probs, probs.astype(np.float64, copy=False))
     if mask is not None:
         d_scores = np.where(mask[:, np.newaxis, np.newaxis, :], d_scores, 0.0)
-        d_value = _used_values(d_value, mask)
     d_scores *= 1.0 / math.sqrt(query.shape[-1])
     return AttentionGradients(
         query=(d_scores @ k).astype(query.dtype, copy=False),

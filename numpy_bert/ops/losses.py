@@ -19,6 +19,8 @@ __all__ = [
 
 # The label that counts for nothing, as in torch and transformers.
 IGNORED = -100
+# Scores that are worked on at a time.
+_BLOCK = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -73,6 +75,8 @@ def cross_entropy(
     (0.693147, array([[ 0.5, -0.5],
            [ 0. ,  0. ]]))
     """
+    if not labels.size:
+        raise InputError(f"{name}: none came, so there is no loss; leave this batch out.")
     counts = labels != ignore_index
     wrong = counts & ((labels < 0) | (labels >= scores.shape[-1]))
     if wrong.any():
@@ -87,17 +91,22 @@ def cross_entropy(
             "out."
         )
     rows, targets = np.flatnonzero(counts), labels[counts]
-    wide = scores[rows].astype(np.float64, copy=False)  # (n, K)
-    shifted = wide - wide.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    totals = exponentials.sum(axis=-1)  # (n,)
-    order = np.arange(len(rows))
-    losses = np.log(totals) - shifted[order, targets]
-    each = exponentials / totals[:, np.newaxis]
-    each[order, targets] -= 1.0
-    gradient = np.zeros(scores.shape, scores.dtype)
-    gradient[rows] = each / len(rows)
-    return LossSteps(scores_gradient=gradient, output=float(losses.mean()))
+    gradient, total = np.zeros(scores.shape, scores.dtype), 0.0
+    step = max(1, _BLOCK // scores.shape[-1])
+    for start in range(0, len(rows), step):  # in float64 all of them would be large
+        block, picked = rows[start : start + step], targets[start : start + step]
+        wide = scores[block].astype(np.float64, copy=False)  # (n, K)
+        wide -= wide.max(axis=-1, keepdims=True)
+        order = np.arange(len(block))
+        total -= float(wide[order, picked].sum())
+        np.exp(wide, out=wide)
+        sums = wide.sum(axis=-1, keepdims=True)  # (n, 1)
+        total += float(np.log(sums).sum())
+        wide /= sums
+        wide[order, picked] -= 1.0
+        wide /= len(rows)
+        gradient[block] = wide
+    return LossSteps(scores_gradient=gradient, output=total / len(rows))
 
 
 def mse_loss(scores: Array, labels: Array) -> LossSteps:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray, as_array, as_ids
+from numpy_bert.arrays import Array, IntArray, as_array, as_ids, place
 from numpy_bert.errors import InputError
 from numpy_bert.ops.losses import (
     IGNORED,
@@ -19,6 +20,7 @@ from numpy_bert.ops.losses import (
 
 __all__ = [
     "Objective",
+    "check_labels",
     "choice_objective",
     "label_objective",
     "next_sentence_objective",
@@ -33,11 +35,14 @@ class Objective:
     """A loss, and the gradient of each array of scores that it was taken of, of its shape."""
 
     loss: float
-    scores: tuple[Array, ...]
+    score_gradients: tuple[Array, ...]
 
     def __add__(self, other: Objective) -> Objective:
         """Add two losses of scores of their own."""
-        return Objective(loss=self.loss + other.loss, scores=(*self.scores, *other.scores))
+        return Objective(
+            loss=self.loss + other.loss,
+            score_gradients=(*self.score_gradients, *other.score_gradients),
+        )
 
 
 def label_objective(scores: Array, labels: npt.ArrayLike, *, name: str = "labels") -> Objective:
@@ -66,20 +71,56 @@ def label_objective(scores: Array, labels: npt.ArrayLike, *, name: str = "labels
     >>> round(label_objective(np.zeros((1, 2, 4)), [[3, -100]]).loss, 6)
     1.386294
     """
-    checked = _integers(labels, scores.shape[:-1], name)
+    checked = check_labels(labels, scores.shape[:-1], scores.shape[-1], name=name)
     flat = cross_entropy(scores.reshape(-1, scores.shape[-1]), checked.ravel(), name=name)
     return _of(flat, scores.shape)
 
 
-def places_that_count(labels: npt.ArrayLike, shape: tuple[int, ...]) -> tuple[IntArray, ...]:
-    """Return where labels of tokens (B, T) are not -100, as an index.
+def check_labels(
+    labels: npt.ArrayLike, shape: tuple[int, ...], classes: int, *, name: str = "labels"
+) -> IntArray:
+    """Return labels of this shape, each from 0 to `classes` - 1, or -100, as int64.
+
+    Raises
+    ------
+    InputError
+        Naming the first that is neither, and its place.
 
     Examples
     --------
-    >>> [axis.tolist() for axis in places_that_count([[-100, 7, -100]], (1, 3))]
+    >>> check_labels([[1, 9]], (1, 2), 5)
+    Traceback (most recent call last):
+    numpy_bert.errors.InputError: labels[0, 1] = 9 is not among 0 to 4 (nor -100, for none).
+    """
+    found = as_ids(labels, name=name)
+    if found.shape != shape:
+        raise InputError(f"{name}: has shape {found.shape}; {shape} was expected.")
+    wrong = np.argwhere((found != IGNORED) & ((found < 0) | (found >= classes)))
+    if len(wrong):
+        first = tuple(int(i) for i in wrong[0])
+        raise InputError(
+            f"{name}{place(first)} = {found[first]} is not among 0 to {classes - 1} (nor "
+            f"{IGNORED}, for none)."
+        )
+    return found.astype(np.int64, copy=False)
+
+
+def places_that_count(
+    labels: npt.ArrayLike, shape: tuple[int, ...], classes: int
+) -> tuple[IntArray, ...]:
+    """Return where checked labels of tokens (B, T) are not -100, as an index.
+
+    Examples
+    --------
+    >>> [axis.tolist() for axis in places_that_count([[-100, 7, -100]], (1, 3), 9)]
     [[0], [1]]
     """
-    return np.nonzero(_integers(labels, shape, "labels") != IGNORED)
+    found = np.nonzero(check_labels(labels, shape, classes) != IGNORED)
+    if not len(found[0]):
+        raise InputError(
+            f"labels: none counts (all are {IGNORED}), so there is no loss; leave this batch out."
+        )
+    return found
 
 
 def next_sentence_objective(scores: Array, labels: npt.ArrayLike, *, name: str) -> Objective:
@@ -90,26 +131,22 @@ def next_sentence_objective(scores: Array, labels: npt.ArrayLike, *, name: str) 
     >>> round(next_sentence_objective(np.zeros((2, 2)), [0, 1], name="labels").loss, 6)
     0.693147
     """
-    given = as_array(labels, name)
-    return label_objective(scores, given.reshape(-1) if given.ndim == 2 else given, name=name)
+    return label_objective(scores, _row(as_array(labels, name)), name=name)
 
 
 def choice_objective(scores: Array, labels: npt.ArrayLike) -> Objective:
     """Judge the scores (B * C, 1) of choices by the right one's number, labels (B,).
+
+    How many choices C each question has, B says; so the labels must be known to be B.
 
     Examples
     --------
     >>> round(choice_objective(np.zeros((6, 1)), [2, 0]).loss, 6)
     1.098612
     """
-    questions = len(np.atleast_1d(as_array(labels, "labels")))
-    if not questions or scores.size % questions:
-        raise InputError(
-            f"labels: {questions} came, for {scores.size} choices; one for each question was "
-            "expected."
-        )
-    found = label_objective(scores.reshape(questions, -1), labels)
-    return Objective(loss=found.loss, scores=(found.scores[0].reshape(scores.shape),))
+    found = label_objective(scores.reshape(len(np.asarray(labels)), -1), labels)
+    score_gradient = found.score_gradients[0].reshape(scores.shape)
+    return Objective(loss=found.loss, score_gradients=(score_gradient,))
 
 
 def sequence_objective(
@@ -149,18 +186,17 @@ def sequence_objective(
         problem_type = "single_label_classification" if is_one else several
         problem_type = "regression" if scores.shape[-1] == 1 else problem_type
     if problem_type == "single_label_classification":
-        return label_objective(scores, given.reshape(-1) if given.ndim == 2 else given)
-    shapes = [scores.shape] + [scores.shape[:1]] * (scores.shape[-1] == 1)
-    if given.shape not in shapes or given.dtype.kind not in "fiu" or not given.size:
-        raise InputError(
-            f"labels: {given.dtype} of shape {given.shape}; numbers of shape {scores.shape} were "
-            f"expected ({problem_type})."
-        )
-    wanted = given.reshape(scores.shape).astype(np.float64, copy=False)
+        return label_objective(scores, _row(given))
+    wanted = _numbers(given, scores.shape)
     if problem_type == "regression":
         return _of(mse_loss(scores, wanted), scores.shape)
-    if (wanted < 0).any() or (wanted > 1).any():
-        raise InputError("labels: each is how far a label is right, from 0 to 1.")
+    wrong = np.argwhere((wanted < 0) | (wanted > 1))
+    if len(wrong):
+        first = tuple(int(i) for i in wrong[0])
+        raise InputError(
+            f"labels{place(first)} = {wanted[first]:g}; how far a label is right, from 0 to 1, was "
+            "expected."
+        )
     return _of(binary_cross_entropy_with_logits(scores, wanted), scores.shape)
 
 
@@ -195,22 +231,44 @@ def span_objective(
     gradients, total = np.zeros_like(scores), 0.0
     pairs = (("start_positions", start_positions), ("end_positions", end_positions))
     for number, (name, positions) in enumerate(pairs):
-        given = as_array(positions, name)
-        checked = _integers(given.reshape(-1) if given.ndim == 2 else given, scores.shape[:1], name)
-        places = np.minimum(checked, length)
+        given = as_ids(_row(as_array(positions, name)), name=name)
+        if given.shape != scores.shape[:1]:
+            raise InputError(f"{name}: has shape {given.shape}; {scores.shape[:1]} was expected.")
+        if (given < 0).any():
+            first = int(np.flatnonzero(given < 0)[0])
+            raise InputError(f"{name}[{first}] = {given[first]}; a token's place was expected.")
+        if not (given < length).any():
+            raise InputError(
+                f"{name}: no answer is within the {length} tokens, so there is no loss; leave this "
+                "batch out."
+            )
+        places = np.minimum(given, length).astype(np.int64)
         steps = cross_entropy(scores[..., number], places, ignore_index=length, name=name)
         gradients[..., number] = steps.scores_gradient / 2
         total += steps.output / 2
-    return Objective(loss=total, scores=(gradients,))
+    return Objective(loss=total, score_gradients=(gradients,))
 
 
-def _integers(labels: npt.ArrayLike, shape: tuple[int, ...], name: str) -> IntArray:
-    """Return checked labels of this shape, signed."""
-    found = as_ids(labels, name=name).astype(np.int64, copy=False)
-    if found.shape != shape:
-        raise InputError(f"{name}: has shape {found.shape}; {shape} was expected.")
+def _row(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return labels (B, 1) as (B,), all others as they are."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _numbers(labels: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Return checked labels that are numbers, in the shape of the scores."""
+    if labels.dtype.kind not in "fiu":
+        raise InputError(f"labels: dtype {labels.dtype}; numbers were expected.")
+    if labels.shape != shape and (shape[-1] != 1 or labels.shape != shape[:1]):
+        raise InputError(f"labels: has shape {labels.shape}; {shape} was expected.")
+    found = labels.reshape(shape).astype(np.float64, copy=False)
+    wrong = np.argwhere(~np.isfinite(found))
+    if len(wrong):
+        first = tuple(int(i) for i in wrong[0])
+        raise InputError(f"labels{place(first)} = {found[first]}; a finite number was expected.")
+    if not found.size:
+        raise InputError("labels: none came, so there is no loss; leave this batch out.")
     return found
 
 
 def _of(steps: LossSteps, shape: tuple[int, ...]) -> Objective:
-    return Objective(loss=steps.output, scores=(steps.scores_gradient.reshape(shape),))
+    return Objective(loss=steps.output, score_gradients=(steps.scores_gradient.reshape(shape),))

@@ -14,11 +14,12 @@ import numpy_bert
 from numpy_bert import BertForMaskedLM, BertModel, CheckpointError, InputError
 from numpy_bert.model.gradients import KernelRun, ReadableRun
 from numpy_bert.parameters import arrays_of
-from tests.support.checkpoints import write_checkpoint
+from tests.support.checkpoints import TINY, write_checkpoint
 from tests.support.differences import slope
 from tests.support.heads import CONFIG, TREES, head_tensors
 from tests.support.traces import IDS, trained_like
 
+TRAINED = {**TINY, "type_vocab_size": 2}
 CALM = {**CONFIG, "hidden_act": "gelu"}
 TOKENS = np.array([[1, -100, 3, 0, -100, 2, 4], [-100] * 7, [0, 1, -100, -100, 2, -100, -100]])
 LABELS: Mapping[str, dict[str, Any]] = {
@@ -86,8 +87,6 @@ def test_the_gradient_is_the_slope_of_the_loss(name: str, drops: bool, tmp_path:
 @pytest.mark.parametrize("name", TREES)
 def test_a_call_with_labels_has_the_same_loss_first(name: str, dtype: str, tmp_path: Path) -> None:
     model, batch = load(written(tmp_path, name), name, dtype), batch_of(name)
-    if dtype == "float32":  # a plain call leaves padding out: let it have no label, nor come first
-        batch["attention_mask"] = np.ones_like(batch["attention_mask"])
     output = model(**batch)
     found = model.loss_and_gradients(batch)
     assert output.loss == pytest.approx(found.loss, rel=1e-5 if dtype == "float32" else 1e-12)
@@ -196,11 +195,11 @@ def test_a_part_of_a_model_cannot_be_trained(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": None}, "batch: has no labels; input_ids, attention_mask, token_type_ids, lab"),
-        ({"label": 1}, "batch: has label; "),
+        ({"labels": None}, "batch: has no labels; input_ids, .* may be there, the labels must be"),
+        ({"label": 1}, "batch: has label, which is none of its members"),
         ({"labels": [[1, 2]]}, r"labels: has shape \(1, 2\); \(3, 7\) was expected"),
         ({"labels": np.full((3, 7), -100)}, "labels: none counts"),
-        ({"labels": np.full((3, 7), 99)}, "label 99, number 0 of 21, is not among"),
+        ({"labels": np.full((3, 7), 99)}, r"labels\[0, 0\] = 99 is not among"),
         ({"input_ids": None}, "give input_ids or inputs_embeds"),
     ],
 )
@@ -217,7 +216,9 @@ def test_labels_of_another_head_are_an_unexpected_argument(tmp_path: Path) -> No
     name = "BertForQuestionAnswering"
     model = load(written(tmp_path, name), name)
     ids = {key: value for key, value in batch_of(name).items() if key in IDS}
-    with pytest.raises(TypeError, match="unexpected keyword argument 'labels'; its labels are sta"):
+    with pytest.raises(
+        TypeError, match="unexpected keyword argument 'labels'; it takes start_positions"
+    ):
         model(**ids, labels=[1, 2, 3])
     assert model(**ids, start_positions=[1, 2, 3]).loss is None  # as in transformers
 
@@ -228,3 +229,74 @@ def test_a_weight_that_is_not_finite_is_blamed(tmp_path: Path) -> None:
     model = load(written(tmp_path, name, shifts), name)
     with pytest.raises(CheckpointError, match=r"classifier\.bias"):
         model.loss_and_gradients(batch_of(name))
+
+
+def test_a_second_score_that_is_not_finite_is_blamed_too(tmp_path: Path) -> None:
+    for name, key in (
+        ("BertForQuestionAnswering", "qa_outputs.bias"),
+        ("BertForPreTraining", "cls.seq_relationship.bias"),
+    ):
+        model = load(written(tmp_path / name, name, {key: np.array([0.0, np.nan])}), name)
+        with pytest.raises(CheckpointError, match=key):
+            model(**batch_of(name))
+        with pytest.raises(CheckpointError, match=key):
+            model.loss_and_gradients(batch_of(name))
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [], [[0]], 0, [9]])
+def test_a_choice_takes_a_label_a_question(labels: Any, tmp_path: Path) -> None:
+    name = "BertForMultipleChoice"
+    model, batch = load(written(tmp_path, name), name), {**batch_of(name), "labels": labels}
+    with pytest.raises(InputError, match="labels"):
+        model(**batch)
+    with pytest.raises(InputError, match="labels"):
+        model.loss_and_gradients(batch)
+
+
+def test_a_question_without_choices_is_refused(tmp_path: Path) -> None:
+    name = "BertForMultipleChoice"
+    model = load(written(tmp_path, name), name)
+    for shape in ((0, 3, 7), (2, 0, 7)):
+        with pytest.raises(InputError, match="a choice at least was expected"):
+            model(np.zeros(shape, np.int64))
+
+
+@pytest.mark.parametrize("batch", [None, [1], "abc", np.zeros(3), 5])
+def test_what_is_no_batch_is_refused(batch: Any) -> None:
+    with pytest.raises(InputError, match="a mapping of names to arrays was expected"):
+        BertForMaskedLM.from_pretrained("demo").loss_and_gradients(batch)
+
+
+def test_strict_numpy_settings_disturb_no_loss(tmp_path: Path) -> None:
+    name = "BertForTokenClassification"
+    model = load(written(tmp_path, name), name)
+    with np.errstate(all="raise"):
+        assert np.isfinite(model(**batch_of(name)).loss)
+        assert np.isfinite(model.loss_and_gradients(batch_of(name)).loss)
+
+
+def test_the_gradient_without_token_types_and_with_a_sequence_of_padding(tmp_path: Path) -> None:
+    model = BertModel.from_pretrained(trained_like(tmp_path), dtype="float64")
+    inputs = {
+        "input_ids": IDS["input_ids"],
+        "attention_mask": np.array([[1] * 7, [0] * 7, [1, 1, 0, 1, 1, 0, 0]]),
+    }
+    run = ReadableRun(model, inputs, None)
+    weights = np.random.default_rng(0).standard_normal(run.hidden.shape)
+    gradients = dict(arrays_of(run.gradients(hidden=weights)))
+    assert not np.asarray(gradients["embeddings.token_type_embeddings.weight"])[1].any()
+    for key in ("encoder.layer.0.attention.self.query.weight", "encoder.layer.1.output.dense.bias"):
+        array = dict(arrays_of(model.parameters))[key]
+        along = np.random.default_rng(1).standard_normal(array.shape)
+
+        def value(step: float, key: str = key, along: Any = along) -> float:
+            moved = {
+                name: np.asarray(a) + (step * 0.01 * along if name == key else 0.0)
+                for name, a in arrays_of(model.parameters)
+            }
+            folder = write_checkpoint(tmp_path / f"{key}{step}", moved, TRAINED)
+            other = BertModel.from_pretrained(folder, dtype="float64")
+            return float((ReadableRun(other, inputs, None).hidden * weights).sum())
+
+        expected = float((np.asarray(gradients[key]) * along).sum())
+        assert slope(value) / 0.01 == pytest.approx(expected, rel=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -251,3 +252,41 @@ def test_gradients_keep_their_dtype(dtype: str) -> None:
 
 def vars_of(gradients: Any) -> list[Array]:
     return [getattr(gradients, name) for name in gradients.__dataclass_fields__]
+
+
+def test_float32_is_computed_in_float64_and_rounded_once() -> None:
+    x, grad = drawn(30, 40).astype("f4"), drawn(30, 50, seed=1).astype("f4")
+    weight, norm = drawn(50, 40, seed=2).astype("f4"), drawn(40, seed=3).astype("f4")
+    heads = [drawn(1, 2, 9, 20, seed=n).astype("f4") for n in range(4)]
+    steps, wide = attention(*heads[:3]), [a.astype("f8") for a in heads]
+    probs = steps.probs.astype("f8")
+    pairs: list[tuple[Any, Any]] = [
+        (linear_backward(grad, x, weight), linear_backward(*map(up, (grad, x, weight)))),
+        (
+            attention_backward(
+                heads[3], *heads[:3], probs=steps.probs, dropped=dropout(steps.probs, 0.0)
+            ),
+            attention_backward(wide[3], *wide[:3], probs=probs, dropped=dropout(probs, 0.0)),
+        ),
+    ]
+    for found, expected in pairs:
+        for one, other in zip(vars_of(found), vars_of(expected), strict=True):
+            assert np.array_equal(one, other.astype("f4"))
+    rows = drawn(30, 40, seed=4).astype("f4")
+    found = softmax_backward(rows, softmax(x))
+    assert np.array_equal(found, softmax_backward(up(rows), up(softmax(x))).astype("f4"))
+    labels = np.arange(30)
+    loss, exact = cross_entropy(x, labels), cross_entropy(up(x), labels)
+    assert loss.output == exact.output
+    assert np.array_equal(loss.scores_gradient, exact.scores_gradient.astype("f4"))
+    made = layer_norm(x, norm, norm, eps=1e-12)
+    back = layer_norm_backward(rows, made, norm)
+    again = replace(made, normalized=up(made.normalized))
+    for one, other in zip(
+        vars_of(back), vars_of(layer_norm_backward(up(rows), again, up(norm))), strict=True
+    ):
+        assert np.array_equal(one, other.astype("f4"))
+
+
+def up(array: Array) -> Array:
+    return array.astype(np.float64)

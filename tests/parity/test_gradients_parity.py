@@ -23,6 +23,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 DROPOUT = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3}
 CASES: Mapping[str, tuple[str, dict[str, Any]]] = {
     **{case: (name, config) for case, (name, config, _) in HEADS.items()},
+    "another padding": ("BertForMaskedLM", {"pad_token_id": 3}),
+    "no padding": ("BertForTokenClassification", {"num_labels": 7, "pad_token_id": None}),
     "silu": ("BertForTokenClassification", {"num_labels": 7, "hidden_act": "silu"}),
     "several labels": (
         "BertForSequenceClassification",
@@ -124,8 +126,9 @@ def test_gradients_are_those_of_autograd(
     name, config = CASES[case]
     seeded(name, **config, **DROPOUT).save_pretrained(tmp_path)
     batch = {**inputs_of(name), **labels_of(name, config)}
-    batch["input_ids"][..., -1, 4:] = 0  # [PAD], which is masked; elsewhere it is a word, too
-    batch["input_ids"][..., 0, 3] = 0
+    pad = config.get("pad_token_id", 0) or 0
+    batch["input_ids"][..., -1, 4:] = pad  # which is masked; elsewhere it is a word, too
+    batch["input_ids"][..., 0, 3] = pad
     loss, ours, keep = ours_of(tmp_path, name, dtype, batch, drops=drops)
     masks.extend(keep)
     their_loss, theirs = theirs_of(tmp_path, name, dtype, batch, drops=drops)

@@ -29,9 +29,9 @@ def test_labels_of_tokens() -> None:
     log = TOKENS - np.log(np.exp(TOKENS).sum(-1, keepdims=True))
     counted = [log[0, 0, 0], log[0, 2, 3], log[1, 1, 2], log[1, 2, 1]]
     assert found.loss == pytest.approx(-np.mean(counted), rel=1e-12)
-    assert found.scores[0].shape == TOKENS.shape
-    assert not found.scores[0][0, 1].any()
-    assert [axis.tolist() for axis in places_that_count(labels, (2, 3))] == [
+    assert found.score_gradients[0].shape == TOKENS.shape
+    assert not found.score_gradients[0][0, 1].any()
+    assert [axis.tolist() for axis in places_that_count(labels, (2, 3), 4)] == [
         [0, 0, 1, 1],
         [0, 2, 1, 2],
     ]
@@ -61,7 +61,7 @@ def test_the_kinds_of_classifiers(labels: Any, kind: str | None, expected: str) 
     def value(scores: Any) -> float:
         return sequence_objective(scores, labels, problem_type=kind).loss
 
-    assert relative_error(found.scores[0], differences(value, ROWS)) < 1e-7
+    assert relative_error(found.score_gradients[0], differences(value, ROWS)) < 1e-7
 
 
 def test_one_score_is_a_regression() -> None:
@@ -69,7 +69,7 @@ def test_one_score_is_a_regression() -> None:
     for labels in ([1.0, 1.0, 1.0], [[1], [1], [1]]):
         found = sequence_objective(scores, labels, problem_type=None)
         assert found.loss == pytest.approx(10 / 3)
-        assert found.scores[0].shape == (3, 1)
+        assert found.score_gradients[0].shape == (3, 1)
 
 
 def test_spans_that_were_cut_off_do_not_count() -> None:
@@ -77,22 +77,22 @@ def test_spans_that_were_cut_off_do_not_count() -> None:
     both = span_objective(scores, [1, 6], [2, 99])
     alone = span_objective(scores[:1], [1], [2])
     assert both.loss == pytest.approx(alone.loss)
-    assert not both.scores[0][1].any()
+    assert not both.score_gradients[0][1].any()
     value = differences(lambda s: span_objective(s, [1, 5], [2, 0]).loss, scores)
-    assert relative_error(span_objective(scores, [1, 5], [2, 0]).scores[0], value) < 1e-7
+    assert relative_error(span_objective(scores, [1, 5], [2, 0]).score_gradients[0], value) < 1e-7
 
 
 def test_choices_and_next_sentences() -> None:
     scores = RNG.standard_normal((6, 1))
     found = choice_objective(scores, [2, 0])
     assert found.loss == pytest.approx(label_objective(scores.reshape(2, 3), [2, 0]).loss)
-    assert found.scores[0].shape == (6, 1)
+    assert found.score_gradients[0].shape == (6, 1)
     pairs = RNG.standard_normal((2, 2))
     same = next_sentence_objective(pairs, [[1], [0]], name="labels")
     assert same.loss == label_objective(pairs, [1, 0]).loss
     total = found + same
     assert total.loss == found.loss + same.loss
-    assert len(total.scores) == 2
+    assert len(total.score_gradients) == 2
 
 
 @pytest.mark.parametrize(
@@ -100,26 +100,50 @@ def test_choices_and_next_sentences() -> None:
     [
         (lambda: label_objective(TOKENS, [[0, 1, 2]]), r"labels: has shape \(1, 3\); \(2, 3\)"),
         (lambda: label_objective(ROWS, [0.0, 1.0, 2.0]), "labels: dtype float64; an array of int"),
-        (lambda: label_objective(ROWS, [0, 5, 2]), "label 5, number 1 of 3, is not among 0 to 4"),
-        (lambda: label_objective(ROWS, [-1, 0, 2]), "label -1, number 0 of 3"),
+        (
+            lambda: label_objective(ROWS, [0, 5, 2]),
+            r"labels\[1\] = 5 is not among 0 to 4 ",
+        ),
+        (lambda: label_objective(ROWS, [-1, 0, 2]), r"labels\[0\] = -1 is not"),
         (lambda: label_objective(ROWS, [-100] * 3), "none counts"),
-        (lambda: choice_objective(np.zeros((6, 1)), [0] * 4), "4 came, for 6 choices"),
-        (lambda: choice_objective(np.zeros((6, 1)), []), "0 came, for 6 choices"),
+        (
+            lambda: choice_objective(np.zeros((6, 1)), [0, 3]),
+            r"labels\[1\] = 3 is not among",
+        ),
         (
             lambda: sequence_objective(ROWS, np.zeros((3, 4)), problem_type=None),
-            r"float64 of shape \(3, 4\); numbers of shape \(3, 5\)",
+            r"labels: has shape \(3, 4\); \(3, 5\) was",
         ),
         (
             lambda: sequence_objective(ROWS, 2 * np.eye(3, 5), problem_type=None),
-            "from 0 to 1",
+            r"labels\[0, 0\] = 2; how far a label is right, from 0 to 1",
         ),
         (
             lambda: sequence_objective(ROWS[:, :1], ["a", "b", "c"], problem_type=None),
-            "were expected",
+            "numbers were expected",
         ),
-        (lambda: span_objective(np.zeros((1, 5, 2)), [-1], [2]), "start_positions: label -1"),
-        (lambda: span_objective(np.zeros((1, 5, 2)), [1], [9]), "end_positions: none counts"),
+        (
+            lambda: span_objective(np.zeros((1, 5, 2)), [-1], [2]),
+            r"start_positions\[0\] = -1; a",
+        ),
+        (
+            lambda: span_objective(np.zeros((1, 5, 2)), [1], [9]),
+            "no answer is within the 5 tok",
+        ),
         (lambda: span_objective(np.zeros((1, 5, 2)), [1, 2], [2]), r"start_positions: has shape"),
+        (lambda: span_objective(np.zeros((4, 5, 2)), [[1, 2], [1, 2]], [2] * 4), "has shape"),
+        (lambda: label_objective(np.zeros((4, 5)), [[1, 2], [1, 2]]), r"shape \(2, 2\); \(4,\)"),
+        (
+            lambda: sequence_objective(ROWS[:, :1], [1.0, np.nan, 2.0], problem_type=None),
+            r"labels\[1, 0\] = nan; a finite number",
+        ),
+        (
+            lambda: sequence_objective(ROWS, -np.eye(3, 5), problem_type=None),
+            r"labels\[0, 0\] = -1; how far",
+        ),
+        (lambda: label_objective(ROWS, np.array([2**64 - 100, 0, 1], np.uint64)), "is not among"),
+        (lambda: label_objective(np.zeros((0, 5)), np.zeros(0, np.int64)), "none came"),
+        (lambda: sequence_objective(np.zeros((0, 1)), [], problem_type=None), "none came"),
     ],
 )
 def test_labels_that_do_not_fit_are_named(call: Any, message: str) -> None:
