@@ -44,7 +44,10 @@ def test_the_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the sessions leave files for one another."""
-    return tmp_path_factory.mktemp("sessions")
+    folder = tmp_path_factory.mktemp("sessions")
+    (table,) = fences("csv")
+    (folder / "reviews.csv").write_text(table, "utf-8")
+    return folder
 
 
 SESSIONS = [
@@ -72,7 +75,7 @@ def test_the_console_sessions(
 
 def test_nothing_is_left_to_fill_in() -> None:
     assert "@@" not in README
-    assert len(SESSIONS) == 9
+    assert len(SESSIONS) == 12
 
 
 def test_there_are_two_set_up_commands_of_one_line() -> None:

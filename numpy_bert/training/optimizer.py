@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
+from numpy_bert.kernels.threads import free_threads, share
 
 __all__ = ["AdamW", "clip_grad_norm", "global_norm", "has_decay", "linear_schedule"]
 
 # Elements that are updated at a time, so that a pass over them stays in the cache.
-_BLOCK = 1 << 15
+_BLOCK = 1 << 16
+_WORTH_A_THREAD = 8  # blocks
 
 
 class AdamW:
@@ -112,12 +114,15 @@ class AdamW:
                     f"{array.dtype} of shape {array.shape} was expected."
                 )
         self.steps += 1
-        for name, array in self.parameters.items():
+        sources = (self.parameters, gradients, self.exp_avg, self.exp_avg_sq)
+        rows = [_flat(arrays) for arrays in sources]
+
+        def move(name: str, start: int) -> None:
             decay = self.weight_decay if has_decay(name) else 0.0
-            rows = (array, gradients[name], self.exp_avg[name], self.exp_avg_sq[name])
-            flat = [np.ascontiguousarray(row).reshape(-1) for row in rows]
-            for start in range(0, array.size, _BLOCK):
-                self._move([row[start : start + _BLOCK] for row in flat], rate, rate * decay)
+            blocks = [flat[name][start : start + _BLOCK] for flat in rows]
+            self._move(blocks, rate, rate * decay)
+
+        _for_blocks(self.parameters, move)
 
     def _move(self, rows: list[Array], lr: float, decay: float) -> None:
         """Take one step of a block of elements, in place: weights, gradients and their means."""
@@ -160,13 +165,14 @@ def global_norm(gradients: Mapping[str, Array]) -> float:
     >>> global_norm({"a": np.array([3.0]), "b": np.array([[4.0]])})
     5.0
     """
-    total = 0.0
-    for array in gradients.values():
-        flat = array.reshape(-1)
-        for start in range(0, flat.size, _BLOCK):
-            wide = flat[start : start + _BLOCK].astype(np.float64, copy=False)
-            total += float(np.einsum("i,i->", wide, wide))  # BLAS would wake its threads for it
-    return math.sqrt(total)
+    flat, sums = _flat(gradients), dict[tuple[str, int], float]()
+
+    def add(name: str, start: int) -> None:
+        wide = flat[name][start : start + _BLOCK].astype(np.float64, copy=False)
+        sums[name, start] = float(np.einsum("i,i->", wide, wide))  # BLAS would wake its threads
+
+    _for_blocks(gradients, add)
+    return math.sqrt(sum(sums[block] for block in sorted(sums)))  # in whatever order they came
 
 
 def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
@@ -204,8 +210,15 @@ def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
     norm = global_norm(gradients)
     scale = max_norm / (norm + 1e-6)
     if scale < 1.0:
-        for array in gradients.values():
-            np.multiply(array, scale, out=array)
+        flat = _flat(gradients)
+
+        def shorten(name: str, start: int) -> None:
+            flat[name][start : start + _BLOCK] *= scale
+
+        _for_blocks(gradients, shorten)
+        for name, array in gradients.items():
+            if not array.flags.c_contiguous:  # what was shortened is a copy
+                array[...] = flat[name].reshape(array.shape)
     return norm
 
 
@@ -233,3 +246,22 @@ def linear_schedule(step: int, *, warmup: int, total: int) -> float:
     if step < warmup:
         return step / max(1, warmup)
     return max(0.0, (total - step) / max(1, total - warmup))
+
+
+def _for_blocks(arrays: Mapping[str, Array], work: Callable[[str, int], None]) -> None:
+    """Call `work` on every block of every array: its name and its first element; in threads."""
+    blocks = [
+        (name, start) for name, array in arrays.items() for start in range(0, array.size, _BLOCK)
+    ]
+    threads = min(free_threads(), 1 + len(blocks) // _WORTH_A_THREAD)
+
+    def take(mine: Iterable[tuple[str, int]]) -> None:
+        for name, start in mine:
+            work(name, start)
+
+    share(take, [blocks[number::threads] for number in range(threads)])
+
+
+def _flat(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return all elements of each in one row: a view, or a copy of what is not C-contiguous."""
+    return {name: array.reshape(-1) for name, array in arrays.items()}

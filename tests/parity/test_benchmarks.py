@@ -68,6 +68,24 @@ def test_a_corpus_stays_within_its_memory(minilm: Path, data: Path) -> None:
     assert 0 < int(lines[1][-2]) <= 250
 
 
+@pytest.mark.parametrize(("dtype", "budget"), [("float32", 1e-3), ("float64", 1e-8)])
+def test_the_curve_of_a_training_against_torchs(
+    dtype: str, budget: float, minilm: Path, data: Path, tmp_path: Path
+) -> None:
+    few = ("--steps", "10", "--batch-size", "4", "--dtype", dtype, "--svg", str(tmp_path / "c.svg"))
+    lines = run("report_training.py", str(minilm), str(data / "sts" / "stsb-en-dev.csv"), *few)
+    assert lines[0][:2] == ["step", "1"]
+    assert lines[0][3] != lines[1][3]  # it moves
+    assert lines[-1][:2] == [f"{dtype}:", "10"]
+    assert float(lines[-1][-2]) <= budget
+    assert (tmp_path / "c.svg").read_text("utf-8").count("<polyline") == 2
+
+
+def test_a_training_step_takes_at_most_a_fifth_more_memory_than_torchs(minilm: Path) -> None:
+    (line,) = run("bench_training.py", str(minilm), "--memory")
+    assert 0 < float(line[-3]) <= 1.2
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -77,6 +95,7 @@ def test_a_corpus_stays_within_its_memory(minilm: Path, data: Path) -> None:
         "bench_latency.py",
         "bench_memory.py",
         "bench_startup.py",
+        "bench_training.py",
     ],
 )
 def test_help_says_what_is_measured(script: str) -> None:

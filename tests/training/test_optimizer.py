@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert import InputError
+from numpy_bert import InputError, get_num_threads, set_num_threads
 from numpy_bert.arrays import Array
 from numpy_bert.training.optimizer import (
     AdamW,
@@ -128,3 +128,30 @@ def test_the_schedule() -> None:
     assert course[11] == 0.0
     assert linear_schedule(0, warmup=0, total=4) == 1.0
     assert linear_schedule(5, warmup=9, total=3) == pytest.approx(5 / 9)
+
+
+def test_neither_threads_nor_the_order_in_memory_change_a_bit() -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"word_embeddings.weight": (5000, 300), "dense.weight": (300, 400), "dense.bias": (3,)}
+    start = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    pull = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    ended, before = [], get_num_threads()
+    for threads, laid_out in ((1, np.copy), (2, np.copy), (3, np.asfortranarray)):
+        set_num_threads(threads)
+        weights = {name: array.copy() for name, array in start.items()}
+        gradients = {name: laid_out(array.copy()) for name, array in pull.items()}
+        optimizer = AdamW(weights, lr=0.1)
+        norm = clip_grad_norm(gradients, 2.0)
+        optimizer.step(gradients)
+        ended.append((norm, weights, gradients))
+    set_num_threads(before)
+    norm = np.sqrt(sum((array**2).sum() for array in pull.values()))
+    assert ended[0][0] == pytest.approx(norm, rel=1e-14)
+    for name, array in pull.items():
+        np.testing.assert_allclose(ended[0][2][name], array * (2.0 / (norm + 1e-6)), rtol=1e-15)
+        assert (ended[0][1][name] != start[name]).all()
+    for other in ended[1:]:
+        assert other[0] == ended[0][0]
+        for name in shapes:
+            np.testing.assert_array_equal(other[1][name], ended[0][1][name])
+            np.testing.assert_array_equal(other[2][name], ended[0][2][name])
