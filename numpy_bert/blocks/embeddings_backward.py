@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.embeddings import EmbeddingsInputs, EmbeddingsSteps
+from numpy_bert.blocks.gradients import norm_backward
 from numpy_bert.ops.dropout import dropout_backward
 from numpy_bert.ops.embedding import embedding_backward
-from numpy_bert.ops.layer_norm import layer_norm_backward
 from numpy_bert.parameters import (
     BertEmbeddingsParameters,
     EmbeddingParameters,
-    LayerNormParameters,
 )
 
 __all__ = ["embeddings_backward"]
@@ -67,8 +66,8 @@ def embeddings_backward(
     >>> np.flatnonzero(found.word_embeddings.weight.any(axis=1))
     array([2, 5])
     """
-    norm = layer_norm_backward(
-        dropout_backward(grad, steps.dropout.keep, p), steps.LayerNorm, parameters.LayerNorm.weight
+    norm = norm_backward(
+        dropout_backward(grad, steps.dropout.keep, p), steps.LayerNorm, parameters.LayerNorm
     )
     total, shape = norm.x, norm.x.shape[:2]  # (B, T, H)
     positions, segments = inputs.position_ids, inputs.segment_ids
@@ -84,7 +83,7 @@ def embeddings_backward(
         word_embeddings=_table(read, words, parameters.word_embeddings, padding_idx=padding_idx),
         position_embeddings=_table(by_position, positions, parameters.position_embeddings),
         token_type_embeddings=_table(total, segments, parameters.token_type_embeddings),
-        LayerNorm=LayerNormParameters(weight=norm.weight, bias=norm.bias),
+        LayerNorm=norm.parameters,
     )
 
 

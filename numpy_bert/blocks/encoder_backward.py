@@ -9,12 +9,11 @@ import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.blocks.encoder import EncoderSteps, LayerSteps, OutputSteps, PoolerSteps
+from numpy_bert.blocks.gradients import dense_backward, norm_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS_BACKWARD
 from numpy_bert.ops.attention import attention_backward, merge_heads, split_heads
 from numpy_bert.ops.dropout import dropout_backward
-from numpy_bert.ops.layer_norm import layer_norm_backward
-from numpy_bert.ops.linear import LinearGradients, linear_backward
 from numpy_bert.parameters import (
     BertAttentionParameters,
     BertEncoderParameters,
@@ -142,10 +141,8 @@ def encoder_layer_backward(
         grad, parameters.output, steps.intermediate.output, steps.output, config
     )
     activation = ACTIVATIONS_BACKWARD[config.hidden_act]
-    widened = linear_backward(
-        activation(narrowed.x, steps.intermediate.dense),
-        attended,
-        parameters.intermediate.dense.weight,
+    widened = dense_backward(
+        activation(narrowed.x, steps.intermediate.dense), attended, parameters.intermediate.dense
     )
     mixed = _output_backward(
         narrowed.residual + widened.x,
@@ -163,7 +160,7 @@ def encoder_layer_backward(
                 self=looked,
                 output=BertSelfOutputParameters(dense=mixed.dense, LayerNorm=mixed.LayerNorm),
             ),
-            intermediate=BertIntermediateParameters(dense=_dense(widened)),
+            intermediate=BertIntermediateParameters(dense=widened.parameters),
             output=BertOutputParameters(dense=narrowed.dense, LayerNorm=narrowed.LayerNorm),
         ),
         hidden=mixed.residual + before,
@@ -199,10 +196,10 @@ def pooler_backward(
     """
     output = steps.output.astype(np.float64, copy=False)
     inner = (grad * ((1.0 - output) * (1.0 + output))).astype(grad.dtype, copy=False)
-    dense = linear_backward(inner, hidden[:, 0], parameters.dense.weight)
+    dense = dense_backward(inner, hidden[:, 0], parameters.dense)
     back = np.zeros_like(hidden)
     back[:, 0] = dense.x
-    return PoolerGradients(parameters=BertPoolerParameters(dense=_dense(dense)), hidden=back)
+    return PoolerGradients(parameters=BertPoolerParameters(dense=dense.parameters), hidden=back)
 
 
 class _OutputGradients(NamedTuple):
@@ -222,12 +219,10 @@ def _output_backward(
     config: BertConfig,
 ) -> _OutputGradients:
     """Go back through LayerNorm(dropout(dense(x)) + residual)."""
-    norm = layer_norm_backward(grad, steps.LayerNorm, parameters.LayerNorm.weight)
+    norm = norm_backward(grad, steps.LayerNorm, parameters.LayerNorm)
     dropped = dropout_backward(norm.x, steps.dropout.keep, config.hidden_dropout_prob)
-    dense = linear_backward(dropped, x, parameters.dense.weight)
-    return _OutputGradients(
-        _dense(dense), LayerNormParameters(weight=norm.weight, bias=norm.bias), dense.x, norm.x
-    )
+    dense = dense_backward(dropped, x, parameters.dense)
+    return _OutputGradients(dense.parameters, norm.parameters, dense.x, norm.x)
 
 
 def _self_attention_backward(
@@ -251,7 +246,7 @@ def _self_attention_backward(
         p=config.attention_probs_dropout_prob,
     )
     query, key, value = (
-        linear_backward(merge_heads(part), hidden, weights.weight)
+        dense_backward(merge_heads(part), hidden, weights)
         for part, weights in (
             (attended.query, parameters.query),
             (attended.key, parameters.key),
@@ -259,10 +254,6 @@ def _self_attention_backward(
         )
     )
     gradients = BertSelfAttentionParameters(
-        query=_dense(query), key=_dense(key), value=_dense(value)
+        query=query.parameters, key=key.parameters, value=value.parameters
     )
     return gradients, query.x + key.x + value.x
-
-
-def _dense(gradients: LinearGradients) -> LinearParameters:
-    return LinearParameters(weight=gradients.weight, bias=gradients.bias)

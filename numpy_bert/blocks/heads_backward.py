@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from numpy_bert.arrays import Array
+from numpy_bert.blocks.gradients import DenseGradients, dense_backward, norm_backward
 from numpy_bert.blocks.heads import ClassifierSteps, LMPredictionSteps
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS_BACKWARD
 from numpy_bert.ops.dropout import dropout_backward
-from numpy_bert.ops.layer_norm import layer_norm_backward
 from numpy_bert.ops.linear import linear_backward
 from numpy_bert.parameters import (
     BertLMPredictionHeadParameters,
     BertPredictionHeadTransformParameters,
-    LayerNormParameters,
     LinearParameters,
 )
 
 __all__ = [
-    "ClassifierGradients",
     "LMPredictionGradients",
     "classifier_backward",
     "lm_prediction_backward",
@@ -33,14 +31,6 @@ class LMPredictionGradients:
     parameters: BertLMPredictionHeadParameters
     decoder: Array
     hidden: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ClassifierGradients:
-    """Of the dense layer, and of what it was called with, (..., H)."""
-
-    parameters: LinearParameters
-    x: Array
 
 
 def lm_prediction_backward(
@@ -84,14 +74,13 @@ def lm_prediction_backward(
     """
     transform = parameters.transform
     decoded = linear_backward(grad, steps.transform.output, decoder)
-    norm = layer_norm_backward(decoded.x, steps.transform.LayerNorm, transform.LayerNorm.weight)
+    norm = norm_backward(decoded.x, steps.transform.LayerNorm, transform.LayerNorm)
     activated = ACTIVATIONS_BACKWARD[config.hidden_act](norm.x, steps.transform.dense)
-    dense = linear_backward(activated, hidden, transform.dense.weight)
+    dense = dense_backward(activated, hidden, transform.dense)
     return LMPredictionGradients(
         parameters=BertLMPredictionHeadParameters(
             transform=BertPredictionHeadTransformParameters(
-                dense=LinearParameters(weight=dense.weight, bias=dense.bias),
-                LayerNorm=LayerNormParameters(weight=norm.weight, bias=norm.bias),
+                dense=dense.parameters, LayerNorm=norm.parameters
             ),
             bias=decoded.bias,
         ),
@@ -102,7 +91,7 @@ def lm_prediction_backward(
 
 def classifier_backward(
     grad: Array, parameters: LinearParameters, steps: ClassifierSteps, *, p: float
-) -> ClassifierGradients:
+) -> DenseGradients:
     """Return the gradients of what `classifier` was called with.
 
     Parameters
@@ -124,8 +113,8 @@ def classifier_backward(
     array([[ 1.,  2.,  3.],
            [-1., -2., -3.]])
     """
-    dense = linear_backward(grad, steps.dropout.output, parameters.weight)
-    return ClassifierGradients(
-        parameters=LinearParameters(weight=dense.weight, bias=dense.bias),
+    dense = dense_backward(grad, steps.dropout.output, parameters)
+    return DenseGradients(
+        parameters=dense.parameters,
         x=dropout_backward(dense.x, steps.dropout.keep, p),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from numpy_bert.blocks.gradients import dense_backward
 from numpy_bert.blocks.heads import (
     PreTrainingHeadsSteps,
     pretraining_heads,
@@ -17,11 +18,7 @@ from numpy_bert.model.head import (
     States,
 )
 from numpy_bert.model.outputs import BertForPreTrainingOutput, BertSteps
-from numpy_bert.ops.linear import linear_backward
-from numpy_bert.parameters import (
-    BertPreTrainingHeadsParameters,
-    LinearParameters,
-)
+from numpy_bert.parameters import BertPreTrainingHeadsParameters
 from numpy_bert.parameters_heads import (
     PreTrainingParameters,
 )
@@ -81,14 +78,11 @@ class BertForPreTraining(
         assert run.read.pooled is not None
         cls = self.head.cls
         words = self._words_backward(cls.predictions, run, run.steps.predictions)
-        next_ = linear_backward(
-            run.score_gradients[1], run.read.pooled, cls.seq_relationship.weight
-        )
-        relation = LinearParameters(weight=next_.weight, bias=next_.bias)
+        next_ = dense_backward(run.score_gradients[1], run.read.pooled, cls.seq_relationship)
         return HeadGradients(
             parameters=PreTrainingParameters(
                 cls=BertPreTrainingHeadsParameters(
-                    predictions=words.parameters, seq_relationship=relation
+                    predictions=words.parameters, seq_relationship=next_.parameters
                 )
             ),
             hidden=words.hidden,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from numpy_bert.blocks.gradients import dense_backward
 from numpy_bert.blocks.heads import ClassifierSteps, OnlyNSPSteps
 from numpy_bert.model.classifier import BertWithClassifier
 from numpy_bert.model.differentiable import HeadInput, HeadRun
@@ -18,9 +19,8 @@ from numpy_bert.model.outputs import (
     NextSentencePredictorOutput,
     SequenceClassifierOutput,
 )
-from numpy_bert.ops.linear import linear, linear_backward
+from numpy_bert.ops.linear import linear
 from numpy_bert.ops.softmax import softmax
-from numpy_bert.parameters import LinearParameters
 from numpy_bert.parameters_heads import (
     BertOnlyNSPHeadParameters,
     ClassifierParameters,
@@ -189,12 +189,11 @@ class BertForNextSentencePrediction(
 
     def _head_backward(self, run: HeadRun[OnlyNSPSteps]) -> HeadGradients[NextSentenceParameters]:
         assert run.read.pooled is not None
-        weight = self.head.cls.seq_relationship.weight
-        back = linear_backward(run.score_gradients[0], run.read.pooled, weight)
-        relation = LinearParameters(weight=back.weight, bias=back.bias)
+        relation = self.head.cls.seq_relationship
+        back = dense_backward(run.score_gradients[0], run.read.pooled, relation)
         return HeadGradients(
             parameters=NextSentenceParameters(
-                cls=BertOnlyNSPHeadParameters(seq_relationship=relation)
+                cls=BertOnlyNSPHeadParameters(seq_relationship=back.parameters)
             ),
             pooled=back.x,
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.blocks.gradients import dense_backward
 from numpy_bert.blocks.heads import ClassifierSteps
 from numpy_bert.errors import InputError
 from numpy_bert.model.classifier import BertWithClassifier
@@ -16,9 +17,8 @@ from numpy_bert.model.differentiable import HeadInput, HeadRun
 from numpy_bert.model.gradients import HeadGradients
 from numpy_bert.model.head import BertWithHead, States
 from numpy_bert.model.outputs import BertSteps, QuestionAnsweringModelOutput, TokenClassifierOutput
-from numpy_bert.ops.linear import linear, linear_backward
+from numpy_bert.ops.linear import linear
 from numpy_bert.ops.softmax import softmax
-from numpy_bert.parameters import LinearParameters
 from numpy_bert.parameters_heads import ClassifierParameters, QuestionAnsweringParameters
 from numpy_bert.tasks.answers import Window, best_answers, windows, word_spans
 from numpy_bert.tasks.batches import Cuts, Row, batches_of, text_batches
@@ -245,10 +245,9 @@ class BertForQuestionAnswering(
         return span_objective(head, labels["start_positions"], labels["end_positions"])
 
     def _head_backward(self, run: HeadRun[Array]) -> HeadGradients[QuestionAnsweringParameters]:
-        back = linear_backward(run.score_gradients[0], run.read.hidden, self.head.qa_outputs.weight)
-        outputs = LinearParameters(weight=back.weight, bias=back.bias)
+        back = dense_backward(run.score_gradients[0], run.read.hidden, self.head.qa_outputs)
         return HeadGradients(
-            parameters=QuestionAnsweringParameters(qa_outputs=outputs), hidden=back.x
+            parameters=QuestionAnsweringParameters(qa_outputs=back.parameters), hidden=back.x
         )
 
     def _steps(self, bert: BertSteps, head: Array) -> QuestionAnsweringSteps:
