@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     model, data, evaluate = prepare(options, name, tokenizer, source)
     note(f"{len(data)} texts, {arguments.steps_of(len(data))} steps")
     trained = Trainer(model, data, arguments, folder, evaluate=evaluate).train()
-    _copy_tokenizer(find(name, needs=MODEL_FILES, **source), folder)
+    _copy_tokenizer(trained.folder, folder)
     trained.save_pretrained(folder, force=True)
     if evaluate is not None:
         what = "loss on" if options.task == "mlm" else "right of"
@@ -81,7 +81,7 @@ def _masked(
     options: argparse.Namespace, name: str, tokenizer: BertTokenizer, source: dict[str, Any]
 ) -> _Prepared:
     """Return a masked language model, its texts, and how it is judged: by less loss."""
-    settings = {"max_length": _limit(options, tokenizer), "whole_words": options.whole_words}
+    settings = {"max_length": options.max_length, "whole_words": options.whole_words}
     data = MaskedTexts(read_texts(Path(options.data)), tokenizer, **settings)
     evaluate = None
     if options.eval_data is not None:
@@ -109,14 +109,13 @@ def _labelled(
     names = tuple(sorted(set(rows.labels)))
     if len(names) < _LEAST_LABELS:
         raise InputError(f"{options.data}: has one label, {listed(names)}; two were expected.")
-    length = _limit(options, tokenizer)
     numbers = label_numbers(rows.labels, names, options.data)
-    data = LabelledTexts(rows.texts, numbers, tokenizer, max_length=length)
+    data = LabelledTexts(rows.texts, numbers, tokenizer, max_length=options.max_length)
     evaluate = None
     if options.eval_data is not None:
         held = read_labelled(Path(options.eval_data))
         wanted = np.array(label_numbers(held.labels, names, options.eval_data))
-        texts = LabelledTexts(held.texts, wanted.tolist(), tokenizer, max_length=length)
+        texts = LabelledTexts(held.texts, wanted.tolist(), tokenizer, max_length=options.max_length)
 
         def evaluate(model: Any) -> float:
             size, right = max(options.batch_size, 32), 0
@@ -129,11 +128,6 @@ def _labelled(
     bert = BertModel.from_pretrained(name, dtype=options.dtype, **source)
     model = new_classifier(bert, names, find(name, needs=MODEL_FILES, **source), seed=options.seed)
     return model, data, evaluate
-
-
-def _limit(options: argparse.Namespace, tokenizer: BertTokenizer) -> int:
-    """Return how many tokens of a text are read."""
-    return int(min(options.max_length, tokenizer.model_max_length or options.max_length))
 
 
 def _copy_tokenizer(source: Path, folder: Path) -> None:

@@ -47,7 +47,7 @@ class _Encoded:
         if not len(texts):
             raise InputError("data: holds no text.")
         self._tokenizer = tokenizer
-        limit = min(max_length, limit_of(tokenizer, max_length))
+        limit = limit_of(tokenizer, max_length)
         encoding = tokenizer(
             texts, truncation=True, max_length=limit, return_special_tokens_mask=True
         )
@@ -69,10 +69,10 @@ class _Encoded:
 
     def _inputs(self, numbers: IntArray) -> Batch:
         """Return ids, mask and token types of these texts, padded to the longest."""
-        pad = self._tokenizer.pad_token_id
+        lengths = np.array([len(self._ids[int(number)]) for number in numbers])
         return {
-            "input_ids": self._padded(self._ids, numbers, pad),
-            "attention_mask": self._padded([[1] * len(ids) for ids in self._ids], numbers, 0),
+            "input_ids": self._padded(self._ids, numbers, self._tokenizer.pad_token_id),
+            "attention_mask": (np.arange(lengths.max()) < lengths[:, np.newaxis]).astype(np.int64),
             "token_type_ids": self._padded(self._types, numbers, 0),
         }
 

@@ -18,7 +18,7 @@ from numpy_bert.files import write_atomically
 from numpy_bert.progress import progress
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.data import TrainingData
-from numpy_bert.training.optimizer import AdamW, clip_grad_norm, global_norm, linear_schedule
+from numpy_bert.training.optimizer import AdamW, clip_grads_with_norm, global_norm, linear_schedule
 from numpy_bert.training.state import Progress, read_state, write_state
 from numpy_bert.training.weights import Model, named_gradients, trainable, with_arrays
 
@@ -33,10 +33,9 @@ Evaluate = Callable[[Any], float]
 
 
 class _Step(NamedTuple):
-    """The mean loss of a step, the mean of its gradients, and how many tokens it read."""
+    """The mean loss of a step, and how many tokens it read."""
 
     loss: float
-    gradients: dict[str, Array]
     tokens: int
 
 
@@ -181,9 +180,9 @@ class Trainer(Generic[Model]):
         if not math.isfinite(norm):
             raise self._end(step, "a gradient is not finite", self._examples(step * count))
         if arguments.max_grad_norm > 0:
-            clip_grad_norm(gradients, arguments.max_grad_norm)
+            clip_grads_with_norm(gradients, arguments.max_grad_norm, norm)
         self._optimizer.step(gradients, lr=self._rate(step))
-        return _Step(total, gradients, tokens)
+        return _Step(total, tokens)
 
     def _end(self, step: int, what: str, examples: Array) -> TrainingError:
         """Return the error that ends a run which has gone astray."""

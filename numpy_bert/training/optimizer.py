@@ -11,7 +11,14 @@ from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.kernels.threads import free_threads, share
 
-__all__ = ["AdamW", "clip_grad_norm", "global_norm", "has_decay", "linear_schedule"]
+__all__ = [
+    "AdamW",
+    "clip_grad_norm",
+    "clip_grads_with_norm",
+    "global_norm",
+    "has_decay",
+    "linear_schedule",
+]
 
 # Elements that are updated at a time, so that a pass over them stays in the cache.
 _BLOCK = 1 << 16
@@ -205,10 +212,30 @@ def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
     >>> clip_grad_norm(gradients, 1.0), gradients["a"].round(6)
     (5.0, array([0.6, 0.8]))
     """
+    norm = global_norm(gradients)
+    clip_grads_with_norm(gradients, max_norm, norm)
+    return norm
+
+
+def clip_grads_with_norm(
+    gradients: Mapping[str, Array], max_norm: float, total_norm: float
+) -> None:
+    """Do what `clip_grad_norm` does to gradients whose length is known already.
+
+    References
+    ----------
+    .. [1] torch.nn.utils.clip_grads_with_norm_.
+
+    Examples
+    --------
+    >>> gradients = {"a": np.array([3.0, 4.0])}
+    >>> clip_grads_with_norm(gradients, 1.0, global_norm(gradients))
+    >>> gradients["a"].round(6)
+    array([0.6, 0.8])
+    """
     if not (math.isfinite(max_norm) and max_norm > 0.0):
         raise InputError(f"clip_grad_norm: max_norm = {max_norm!r}; a number above 0 was expected.")
-    norm = global_norm(gradients)
-    scale = max_norm / (norm + 1e-6)
+    scale = max_norm / (total_norm + 1e-6)
     if scale < 1.0:
         flat = _flat(gradients)
 
@@ -219,7 +246,6 @@ def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
         for name, array in gradients.items():
             if not array.flags.c_contiguous:  # what was shortened is a copy
                 array[...] = flat[name].reshape(array.shape)
-    return norm
 
 
 def linear_schedule(step: int, *, warmup: int, total: int) -> float:
