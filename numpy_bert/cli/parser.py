@@ -68,12 +68,16 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_embed(parser: argparse.ArgumentParser) -> None:
+def _add_one_text(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", type=text, help="a text")
     parser.add_argument(
         "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text: segment 1"
     )
     add_model(parser)
+
+
+def _add_embed(parser: argparse.ArgumentParser) -> None:
+    _add_one_text(parser)
     parser.add_argument("--step", metavar="NAME", help="only this step, as embeddings.sum")
     parser.add_argument(
         "--truncate", action="store_true", help="cut a text that is longer than the model reads"
@@ -93,11 +97,7 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", type=text, help="a text")
-    parser.add_argument(
-        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text: segment 1"
-    )
-    add_model(parser)
+    _add_one_text(parser)
     parser.add_argument(
         "--token",
         dest="walked",

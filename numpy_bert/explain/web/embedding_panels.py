@@ -75,9 +75,12 @@ def _bar(shares: Array) -> str:
 
 def layer_norm(reading: Reading) -> str:
     """Return the table of the statistics, and what the rows look like before and after."""
-    before = reading.embeddings["embeddings.sum"]
-    middle = reading.embeddings["embeddings.LayerNorm.normalized"]
-    after = reading.embeddings["embeddings.LayerNorm"]
+    arrays = {
+        "before": reading.embeddings["embeddings.sum"],
+        "normalized": reading.embeddings["embeddings.LayerNorm.normalized"],
+        "after": reading.embeddings["embeddings.LayerNorm"],
+    }
+    edges = {name: _EDGE * scale_of(array) for name, array in arrays.items()}
     statistics = [
         reading.embeddings[f"embeddings.LayerNorm.{name}"][:, 0]
         for name in ("mean", "variance", "rstd")
@@ -85,16 +88,13 @@ def layer_norm(reading: Reading) -> str:
     rows = [
         f"<tr>{row_header(token)}"
         + "".join(f"<td>{values[k]:#.6g}</td>" for values in statistics)
-        + "".join(f"<td>{_histogram(rows[k], rows)}</td>" for rows in (before, middle, after))
+        + "".join(f"<td>{_histogram(arrays[name][k], edges[name])}</td>" for name in arrays)
         + "</tr>"
         for k, token in enumerate(reading.shown)
     ]
     names = ["<before: the sum", "<normalized", "<after: weight and bias"]
     columns = ["<token", "mean", "variance", "rstd", *names]
-    limits = ", ".join(
-        f"{name} ±{_EDGE * scale_of(array):.3g}"
-        for name, array in (("before", before), ("normalized", middle), ("after", after))
-    )
+    limits = ", ".join(f"{name} ±{edge:.3g}" for name, edge in edges.items())
     return (
         f"{table(columns, rows, 'Statistics of the rows')}<p class='faint'>Histograms of a row's "
         f"{reading.config.hidden_size} features, zero in the middle; from edge to edge: "
@@ -103,9 +103,8 @@ def layer_norm(reading: Reading) -> str:
     )
 
 
-def _histogram(row: Array, rows: Array) -> str:
-    """Draw how many features of a row have which value, on the scale of all rows."""
-    edge = _EDGE * scale_of(rows)
+def _histogram(row: Array, edge: float) -> str:
+    """Draw how many features of a row have which value, from -edge to edge."""
     counts, _ = np.histogram(np.clip(row, -edge, edge), bins=_BINS, range=(-edge, edge))
     heights = 26 * counts / max(int(counts.max()), 1)
     bars = "".join(f"M{3 * k} 27v-{height:.1f}h3v{height:.1f}" for k, height in enumerate(heights))
