@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,6 @@ from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm
 from numpy_bert.ops.linear import linear
 from numpy_bert.parameters import (
     BertLMPredictionHeadParameters,
-    BertPreTrainingHeadsParameters,
     LinearParameters,
 )
 
@@ -27,7 +27,6 @@ __all__ = [
     "PredictionTransformSteps",
     "classifier",
     "lm_prediction",
-    "pretraining_heads",
 ]
 
 
@@ -85,6 +84,7 @@ def lm_prediction(
     hidden: Array,
     *,
     config: BertConfig,
+    product: Callable[[Array, Array, Array], Array] = linear,
 ) -> LMPredictionSteps:
     """Score every word of the vocabulary for each token.
 
@@ -98,6 +98,8 @@ def lm_prediction(
         Of the encoder: all its tokens, or only those whose words are asked for.
     config : BertConfig
         Activation and epsilon; the activation is the encoder's.
+    product : callable
+        What computes the scores; a kernel may take the place of `linear`, which is called alike.
 
     Returns
     -------
@@ -134,48 +136,7 @@ def lm_prediction(
             LayerNorm=normalized,
             output=normalized.output,
         ),
-        output=linear(normalized.output, decoder, parameters.bias),  # (..., V)
-    )
-
-
-def pretraining_heads(
-    parameters: BertPreTrainingHeadsParameters,
-    decoder: Array,
-    hidden: Array,
-    pooled: Array,
-    *,
-    config: BertConfig,
-) -> PreTrainingHeadsSteps:
-    """Run both heads that BERT was pre-trained with.
-
-    Parameters
-    ----------
-    parameters : BertPreTrainingHeadsParameters
-        Of both.
-    decoder, hidden, config
-        As in `lm_prediction`.
-    pooled : ndarray of shape (B, H)
-        The pooler's output.
-
-    Returns
-    -------
-    PreTrainingHeadsSteps
-        predictions (..., V); seq_relationship (B, 2): "is next" first.
-
-    Examples
-    --------
-    >>> from numpy_bert import BertForPreTraining
-    >>> model = BertForPreTraining.from_pretrained("demo")
-    >>> hidden, pooled = np.zeros((1, 3, 128), np.float32), np.zeros((1, 128), np.float32)
-    >>> steps = pretraining_heads(model.head.cls, model.decoder, hidden, pooled,
-    ...                           config=model.config)
-    >>> steps.seq_relationship.shape
-    (1, 2)
-    """
-    relation = parameters.seq_relationship
-    return PreTrainingHeadsSteps(
-        predictions=lm_prediction(parameters.predictions, decoder, hidden, config=config),
-        seq_relationship=linear(pooled, relation.weight, relation.bias),  # (B, 2)
+        output=product(normalized.output, decoder, parameters.bias),  # (..., V)
     )
 
 

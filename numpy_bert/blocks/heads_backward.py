@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.gradients import DenseGradients, dense_backward, norm_backward
@@ -24,6 +26,22 @@ __all__ = [
 ]
 
 
+class ProductGradients(Protocol):
+    """Of what a dense layer was called with, as `linear_backward` returns them."""
+
+    @property
+    def x(self) -> Array:
+        """Of the input."""
+
+    @property
+    def weight(self) -> Array:
+        """Of the weight."""
+
+    @property
+    def bias(self) -> Array:
+        """Of the bias."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LMPredictionGradients:
     """Of the head's parameters, of the decoder (V, H), and of the hidden states (..., H)."""
@@ -41,6 +59,7 @@ def lm_prediction_backward(
     steps: LMPredictionSteps,
     *,
     config: BertConfig,
+    product_backward: Callable[[Array, Array, Array], ProductGradients] = linear_backward,
 ) -> LMPredictionGradients:
     """Return the gradients of what `lm_prediction` was called with.
 
@@ -52,6 +71,8 @@ def lm_prediction_backward(
         As it was called with.
     steps : LMPredictionSteps
         What it returned.
+    product_backward : callable
+        The backward of its `product`.
 
     Returns
     -------
@@ -73,7 +94,7 @@ def lm_prediction_backward(
     ((8000, 128), (8000,))
     """
     transform = parameters.transform
-    decoded = linear_backward(grad, steps.transform.output, decoder)
+    decoded = product_backward(grad, steps.transform.output, decoder)
     norm = norm_backward(decoded.x, steps.transform.LayerNorm, transform.LayerNorm)
     activated = ACTIVATIONS_BACKWARD[config.hidden_act](norm.x, steps.transform.dense)
     dense = dense_backward(activated, hidden, transform.dense)

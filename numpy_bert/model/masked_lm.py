@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_bert.blocks.heads import (
-    OnlyMLMSteps,
-    lm_prediction,
-)
+from numpy_bert.blocks.heads import OnlyMLMSteps
 from numpy_bert.errors import InputError
 from numpy_bert.model.decoder import WithDecoder
 from numpy_bert.model.differentiable import HeadInput, HeadRun
@@ -152,10 +149,7 @@ class BertForMaskedLM(WithDecoder[MaskedLMParameters, OnlyMLMSteps, MaskedLMStep
         return found
 
     def _head(self, read: HeadInput) -> OnlyMLMSteps:
-        predictions = self.head.cls.predictions
-        return OnlyMLMSteps(
-            predictions=lm_prediction(predictions, self.decoder, read.hidden, config=self.config)
-        )
+        return OnlyMLMSteps(predictions=self._words(self.head.cls.predictions, read))
 
     def _objective(self, head: OnlyMLMSteps, labels: Mapping[str, Any]) -> Objective:
         return label_objective(head.predictions.output, labels["labels"])

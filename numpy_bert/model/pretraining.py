@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy_bert.blocks.gradients import dense_backward
-from numpy_bert.blocks.heads import (
-    PreTrainingHeadsSteps,
-    pretraining_heads,
-)
+from numpy_bert.blocks.heads import PreTrainingHeadsSteps
 from numpy_bert.model.decoder import WithDecoder
 from numpy_bert.model.differentiable import HeadInput, HeadRun
 from numpy_bert.model.gradients import HeadGradients
@@ -18,6 +15,7 @@ from numpy_bert.model.head import (
     States,
 )
 from numpy_bert.model.outputs import BertForPreTrainingOutput, BertSteps
+from numpy_bert.ops.linear import linear
 from numpy_bert.parameters import BertPreTrainingHeadsParameters
 from numpy_bert.parameters_heads import (
     PreTrainingParameters,
@@ -63,8 +61,12 @@ class BertForPreTraining(
 
     def _head(self, read: HeadInput) -> PreTrainingHeadsSteps:
         assert read.pooled is not None
-        return pretraining_heads(
-            self.head.cls, self.decoder, read.hidden, read.pooled, config=self.config
+        cls = self.head.cls
+        return PreTrainingHeadsSteps(
+            predictions=self._words(cls.predictions, read),
+            seq_relationship=linear(
+                read.pooled, cls.seq_relationship.weight, cls.seq_relationship.bias
+            ),  # (B, 2)
         )
 
     def _objective(self, head: PreTrainingHeadsSteps, labels: Mapping[str, Any]) -> Objective:

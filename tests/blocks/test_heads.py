@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from numpy_bert.arrays import Array
-from numpy_bert.blocks.heads import classifier, lm_prediction, pretraining_heads
+from numpy_bert.blocks.heads import PreTrainingHeadsSteps, classifier, lm_prediction
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
+from numpy_bert.ops.linear import linear
 from numpy_bert.parameters import BertPreTrainingHeadsParameters, LinearParameters, build, shapes
 from numpy_bert.trace import named_steps
 from tests.support.checkpoints import TINY
@@ -51,12 +52,12 @@ def test_prediction_is_its_definition(dtype: str) -> None:
 
 
 def test_names_of_the_pretraining_heads(dtype: str) -> None:
-    steps = pretraining_heads(
-        heads(dtype),
-        array(V, H, dtype=dtype),
-        array(3, 7, H, dtype=dtype),
-        array(3, H, dtype=dtype),
-        config=CONFIG,
+    hidden, relation = array(3, 7, H, dtype=dtype), heads(dtype).seq_relationship
+    steps = PreTrainingHeadsSteps(
+        predictions=lm_prediction(
+            heads(dtype).predictions, array(V, H, dtype=dtype), hidden, config=CONFIG
+        ),
+        seq_relationship=linear(array(3, H, dtype=dtype), relation.weight, relation.bias),
     )
     found = {name: a.shape for name, a in named_steps(steps, "cls")}
     transform = "cls.predictions.transform"

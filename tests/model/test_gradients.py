@@ -12,6 +12,7 @@ import pytest
 
 import numpy_bert
 from numpy_bert import BertForMaskedLM, BertModel, CheckpointError, InputError
+from numpy_bert.model import decoder
 from numpy_bert.model.gradients import KernelRun, ReadableRun
 from numpy_bert.parameters import arrays_of
 from tests.support.checkpoints import TINY, write_checkpoint
@@ -183,6 +184,26 @@ def test_the_kernels_run_is_the_readable_one(tmp_path: Path, drops: bool) -> Non
     for key, array in slow.items():
         largest = max(float(np.abs(np.asarray(array)).max()), 0.1)  # key.bias has a gradient of 0
         assert np.abs(np.asarray(fast[key]) - array).max() < 1e-4 * largest, key
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
+def test_words_are_scored_in_float32_where_they_are_trained_in_it(
+    name: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+    for kernel in ("decode", "decode_backward"):
+        real = getattr(decoder, kernel)
+
+        def spy(*arrays: Any, kernel: str = kernel, real: Any = real) -> Any:
+            used.append(kernel)
+            return real(*arrays)
+
+        monkeypatch.setattr(decoder, kernel, spy)
+    model = load(written(tmp_path, name), name, dtype)
+    model(**batch_of(name))
+    assert not used  # a call is judged by the specification
+    model.loss_and_gradients(batch_of(name))
+    assert used == (["decode", "decode_backward"] if dtype == "float32" else [])
 
 
 def test_a_part_of_a_model_cannot_be_trained(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy_bert
 from numpy_bert import BertModel
 from numpy_bert.blocks import heads
 from numpy_bert.errors import InputError
-from numpy_bert.model import masked_lm
+from numpy_bert.model import decoder
 from numpy_bert.tasks import batches
 from tests.support.heads import CONFIG, TREES, head_tensors, write_head
 from tests.support.tokenizer_files import TOKENS
@@ -124,7 +124,7 @@ def test_fill_mask_scores_no_other_place(
         seen.append(hidden.shape)
         return real(parameters, decoder, hidden, **options)
 
-    monkeypatch.setattr(masked_lm, "lm_prediction", spy)
+    monkeypatch.setattr(decoder, "lm_prediction", spy)
     model.fill_mask(["hello [MASK] world", "the [MASK] [MASK] un"])
     assert seen == [(3, 24)]
 

@@ -1,0 +1,63 @@
+"""The product with the word table, and back, in float32: most of what a masked word costs.
+
+The twin of `numpy_bert.ops.linear`, which takes the table to float64 for each product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from numpy_bert.arrays import Array
+
+__all__ = ["DecoderGradients", "decode", "decode_backward"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DecoderGradients:
+    """Of what `decode` was called with: x (N, H), weight (V, H), bias (V,)."""
+
+    x: Array
+    weight: Array
+    bias: Array
+
+
+def decode(x: Array, weight: Array, bias: Array) -> Array:
+    """Return the scores of all words, (N, V).
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, H), float32
+        Transformed hidden states.
+    weight : ndarray of shape (V, H), float32
+        The word table.
+    bias : ndarray of shape (V,), float32
+        Of each word.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> decode(np.ones((1, 2), "f4"), np.eye(2, dtype="f4"), np.zeros(2, "f4"))
+    array([[1., 1.]], dtype=float32)
+    """
+    found: Array = x @ weight.T
+    found += bias
+    return found
+
+
+def decode_backward(grad: Array, x: Array, weight: Array) -> DecoderGradients:
+    """Return the gradients of what `decode` was called with; see `linear_backward` for the formula.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (N, V), float32
+        Of its output.
+    x, weight
+        As it was called with.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> decode_backward(np.ones((1, 2), "f4"), np.ones((1, 2), "f4"), np.eye(2, dtype="f4")).x
+    array([[1., 1.]], dtype=float32)
+    """
+    return DecoderGradients(x=grad @ weight, weight=grad.T @ x, bias=grad.sum(axis=0))
