@@ -15,8 +15,9 @@ import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.config import BertConfig
+from numpy_bert.kernels.masks import Drawn, MaskStream
 from numpy_bert.kernels.threads import get_num_threads, one_blas_thread, share
-from numpy_bert.kernels.training_part import Keep, Part
+from numpy_bert.kernels.training_part import Part
 from numpy_bert.parameters import (
     BertAttentionParameters,
     BertEncoderParameters,
@@ -61,7 +62,7 @@ class EncoderTraining:
         self, hidden: Array, mask: BoolArray | None, rng: np.random.Generator | None
     ) -> Array:
         """Return the last layer's output, (B, T, H); arguments as of `blocks.encoder.encoder`."""
-        masks = [self._draw(hidden.shape, rng) for _ in self._parameters.layer]
+        masks = None if rng is None else MaskStream(rng, self._masks(hidden.shape))
         with one_blas_thread() as is_held:
             count = min(get_num_threads(), len(hidden)) if is_held else 1
             self._parts = self._cut(hidden, mask, masks, max(count, 1))
@@ -69,7 +70,7 @@ class EncoderTraining:
         return np.concatenate([part.output for part in self._parts])
 
     def _cut(
-        self, hidden: Array, mask: BoolArray | None, masks: Sequence[Keep], count: int
+        self, hidden: Array, mask: BoolArray | None, masks: MaskStream | None, count: int
     ) -> list[Part]:
         """Share the sequences out among so many threads."""
         edges = np.linspace(0, len(hidden), count + 1).astype(int).tolist()
@@ -79,7 +80,8 @@ class EncoderTraining:
                 self._config,
                 hidden[cut],
                 None if mask is None else mask[cut],
-                [Keep(*(None if k is None else k[cut] for k in keep)) for keep in masks],
+                masks,
+                cut,
             )
             for cut in (slice(*pair) for pair in itertools.pairwise(edges))
         ]
@@ -99,18 +101,13 @@ class EncoderTraining:
         self._parts = []
         return BertEncoderParameters(layer=tuple(map(_tree, layers))), hidden
 
-    def _draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Keep:
-        """Draw the masks of a layer, as the readable code does."""
-        if rng is None:
-            return Keep(None, None, None)
+    def _masks(self, shape: tuple[int, ...]) -> list[Drawn]:
+        """Return the masks of all layers in the order in which the readable code draws them."""
         batch, length, _ = shape
         heads = (batch, self._config.num_attention_heads, length, length)
-        p, q = self._config.attention_probs_dropout_prob, self._config.hidden_dropout_prob
-        return Keep(
-            rng.random(heads, np.float32) >= p,
-            rng.random(shape, np.float32) >= q,
-            rng.random(shape, np.float32) >= q,
-        )
+        attention = Drawn(heads, self._config.attention_probs_dropout_prob)
+        hidden = Drawn(shape, self._config.hidden_dropout_prob)
+        return [attention, hidden, hidden] * len(self._parameters.layer)
 
 
 def _sum(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:

@@ -7,13 +7,13 @@ LayerNorm the normalized rows and their scale.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.config import BertConfig
+from numpy_bert.kernels.masks import MaskStream
 from numpy_bert.kernels.slopes import activate
 from numpy_bert.parameters import (
     BertEncoderParameters,
@@ -66,12 +66,13 @@ class Part:
         config: BertConfig,
         hidden: Array,
         mask: BoolArray | None,
-        masks: Sequence[Keep],
+        masks: MaskStream | None,
+        rows: slice,
     ) -> None:
         self.batch, self._length, self._features = hidden.shape
         self._parameters, self._config, self._mask = parameters, config, mask
         self._hidden = np.ascontiguousarray(hidden).reshape(-1, self._features)
-        self._masks, self._tapes = masks, list[_Tape]()
+        self._masks, self._rows, self._tapes = masks, rows, list[_Tape]()
         self.output = self.grad = hidden
         self.gradients: list[dict[str, Array]] = []
 
@@ -79,8 +80,8 @@ class Part:
     def forward(self) -> None:
         """Compute the last layer's `output`."""
         x = self._hidden
-        for layer, keep in zip(self._parameters.layer, self._masks, strict=True):
-            self._tapes.append(self._layer(layer, x, keep))
+        for number, layer in enumerate(self._parameters.layer):
+            self._tapes.append(self._layer(layer, x, self._keep(number)))
             x = self._tapes[-1].narrowed.output
         self.output = x.reshape(self.batch, self._length, self._features)
 
@@ -94,6 +95,12 @@ class Part:
             found.append(gradients)
         self.gradients = found[::-1]
         self.grad = grad.reshape(self.batch, self._length, self._features)
+
+    def _keep(self, layer: int) -> Keep:
+        """Draw the masks of a layer, for these sequences."""
+        if self._masks is None:
+            return Keep(None, None, None)
+        return Keep(*(self._masks.rows(3 * layer + place, self._rows) for place in range(3)))
 
     def _layer(self, parameters: BertLayerParameters, x: Array, keep: Keep) -> _Tape:
         """Run one layer."""

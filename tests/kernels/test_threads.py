@@ -163,6 +163,7 @@ def test_the_number_can_be_changed_while_calls_run() -> None:
         while not stop.is_set():
             for n in (1, 3, 2):
                 set_num_threads(n)
+                stop.wait(1e-4)  # else it holds on to the interpreter, and the calls wait
 
     changer = threading.Thread(target=change)
     changer.start()
