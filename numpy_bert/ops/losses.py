@@ -117,6 +117,11 @@ def mse_loss(scores: Array, labels: Array) -> LossSteps:
     scores, labels : ndarray of one shape, float32 or float64
         Never modified.
 
+    Returns
+    -------
+    LossSteps
+        Computed in float64; the gradient has the dtype of `scores`.
+
     Notes
     -----
     l = sum_i (s_i - y_i)^2 / n, so dl / ds_i = 2 (s_i - y_i) / n. Computed in float64.
@@ -147,6 +152,11 @@ def binary_cross_entropy_with_logits(scores: Array, labels: Array) -> LossSteps:
     scores, labels : ndarray of one shape, float32 or float64
         Scores that are not normalized, and how far each label is right, from 0 to 1. Never
         modified.
+
+    Returns
+    -------
+    LossSteps
+        Computed in float64; the gradient has the dtype of `scores`.
 
     Notes
     -----

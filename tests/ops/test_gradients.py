@@ -13,11 +13,13 @@ from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.ops.activation import ACTIVATIONS, ACTIVATIONS_BACKWARD
 from numpy_bert.ops.attention import attention, attention_backward
+from numpy_bert.ops.distillation import cosine_embedding_loss, similarity_preserving_loss
 from numpy_bert.ops.dropout import draw_keep, dropout, dropout_backward
 from numpy_bert.ops.embedding import embedding, embedding_backward
 from numpy_bert.ops.layer_norm import layer_norm, layer_norm_backward
 from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.ops.losses import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+from numpy_bert.ops.pooling import mean_pooling, mean_pooling_backward
 from numpy_bert.ops.softmax import softmax, softmax_backward
 from tests.support.differences import differences, relative_error
 
@@ -217,6 +219,59 @@ def test_binary_cross_entropy_far_out() -> None:
     assert steps.scores_gradient.tolist() == pytest.approx([0.0, 0.0, 1 / 3])
 
 
+def test_mean_pooling() -> None:
+    hidden, mask = drawn(2, 3, 4), np.array([[True, True, False], [True, True, True]])
+    steps = mean_pooling(hidden, mask)
+    np.testing.assert_allclose(steps.output[0], hidden[0, :2].mean(axis=0), rtol=0, atol=1e-15)
+    grad = drawn(2, 4, seed=9)
+    found = mean_pooling_backward(grad, steps)
+    hold(lambda hidden: mean_pooling(hidden, mask).output, {"hidden": found}, {"hidden": hidden})
+    assert not found[0, 2].any()
+    with pytest.raises(InputError, match="text 1 has no token"):
+        mean_pooling(hidden, np.array([[True] * 3, [False] * 3]))
+    with pytest.raises(InputError, match="mask"):
+        mean_pooling(hidden, mask[:1])
+
+
+@pytest.mark.parametrize("loss", [cosine_embedding_loss, similarity_preserving_loss])
+def test_losses_of_vectors(loss: Callable[[Array, Array], Any]) -> None:
+    vectors, wanted = drawn(4, 5), drawn(4, 5, seed=1)
+    expected = differences(lambda v: float(loss(v, wanted).output), vectors)
+    found = loss(vectors, wanted)
+    assert relative_error(found.scores_gradient, expected) < BUDGET
+    # How long a vector is does not matter, so nothing pulls along it.
+    assert loss(3.0 * vectors, 0.1 * wanted).output == pytest.approx(found.output, rel=1e-12)
+    along = np.einsum("be,be->b", found.scores_gradient, vectors)
+    np.testing.assert_allclose(along, 0.0, rtol=0, atol=1e-15)
+    assert loss(2.0 * wanted, wanted).output == pytest.approx(0.0, abs=1e-15)
+    for wrong in (drawn(3, 5), drawn(5)):
+        with pytest.raises(InputError, match="a teacher's vector for each"):
+            loss(vectors, wrong)
+    with pytest.raises(InputError, match="at least one"):
+        loss(drawn(0, 5), drawn(0, 5))
+
+
+def test_losses_of_vectors_are_their_definitions() -> None:
+    vectors, wanted = drawn(4, 5), drawn(4, 3, seed=1)
+
+    def cosine(a: Array, b: Array) -> float:
+        return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+    apart = [
+        (cosine(vectors[i], vectors[j]) - cosine(wanted[i], wanted[j])) ** 2
+        for i in range(4)
+        for j in range(4)
+    ]
+    found = similarity_preserving_loss(vectors, wanted).output
+    assert found == pytest.approx(np.mean(apart), rel=1e-12)
+    each = [1.0 - cosine(vectors[i], vectors[3 - i]) for i in range(4)]
+    found = cosine_embedding_loss(vectors, vectors[::-1]).output
+    assert found == pytest.approx(np.mean(each), rel=1e-12)
+    zeros = cosine_embedding_loss(np.zeros((1, 3)), np.ones((1, 3)))
+    assert zeros.output == 1.0
+    assert np.isfinite(zeros.scores_gradient).all()
+
+
 @pytest.mark.parametrize("label", [-1, 5, 99])
 def test_a_label_out_of_range_is_named(label: int) -> None:
     with pytest.raises(InputError, match=rf"labels: label {label}, number 1 of 2, .* 0 to 4"):
@@ -244,6 +299,9 @@ def test_gradients_keep_their_dtype(dtype: str) -> None:
         embedding_backward(x, np.zeros((2, 3), np.intp), 2),
         dropout_backward(x, x > 0, 0.1),
         cross_entropy(x[0], np.array([0, 1, 2])).scores_gradient,
+        cosine_embedding_loss(x[0], x[1]).scores_gradient,
+        similarity_preserving_loss(x[0], x[1]).scores_gradient,
+        mean_pooling_backward(x[:, 0], mean_pooling(x, np.ones((2, 3), np.bool_))),
         mse_loss(x, x).scores_gradient,
         binary_cross_entropy_with_logits(x, np.zeros_like(x)).scores_gradient,
     ]

@@ -1,0 +1,143 @@
+"""Losses by which vectors follow a teacher's: where they point, and how they lie to each other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array
+from numpy_bert.errors import InputError
+from numpy_bert.ops.losses import LossSteps
+
+__all__ = ["cosine_embedding_loss", "similarity_preserving_loss"]
+
+# As torch.nn.functional.cosine_similarity: a shorter vector counts as this long.
+_LEAST_NORM = 1e-8
+_Wide = npt.NDArray[np.float64]
+
+
+class _Unit(NamedTuple):
+    """Vectors of length 1, and how long they were: (B, E) and (B, 1), float64."""
+
+    rows: _Wide
+    norms: _Wide
+
+
+def cosine_embedding_loss(vectors: Array, wanted: Array) -> LossSteps:
+    """Take the mean of 1 - cos(vector, wanted).
+
+    Parameters
+    ----------
+    vectors, wanted : ndarray of shape (B, E), float32 or float64
+        The vectors, and the teacher's. Never modified.
+
+    Returns
+    -------
+    LossSteps
+        Computed in float64; `scores_gradient` is that of `vectors`.
+
+    Raises
+    ------
+    InputError
+        If they are not of one shape (B, E), or there are none.
+
+    Notes
+    -----
+    With u = v / |v| and t the wanted direction, cos = u t and d cos / dv = (t - (u t) u) / |v|: the
+    part of t that is across v, since along v nothing turns.
+
+    References
+    ----------
+    .. [1] torch.nn.functional.cosine_embedding_loss, with target 1.
+
+    Examples
+    --------
+    >>> steps = cosine_embedding_loss(np.array([[2.0, 0.0]]), np.array([[0.0, 1.0]]))
+    >>> steps.output, steps.scores_gradient
+    (1.0, array([[-0. , -0.5]]))
+    """
+    _check("cosine_embedding_loss", vectors, wanted)
+    ours, theirs = _unit(vectors), _unit(wanted)
+    likeness = np.einsum("be,be->b", ours.rows, theirs.rows)
+    gradient = _unit_backward(theirs.rows / -len(vectors), ours)
+    return LossSteps(
+        scores_gradient=gradient.astype(vectors.dtype, copy=False),
+        output=float(1.0 - likeness.mean()),
+    )
+
+
+def similarity_preserving_loss(vectors: Array, wanted: Array) -> LossSteps:
+    """Take the mean of (cos(v_i, v_j) - cos(t_i, t_j))^2 over all pairs of a batch.
+
+    The vectors need not have the teacher's number of features: only how like each other they are
+    is compared.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (B, H), float32 or float64
+        The vectors. Never modified.
+    wanted : ndarray of shape (B, E)
+        The teacher's.
+
+    Returns
+    -------
+    LossSteps
+        Computed in float64; `scores_gradient` is that of `vectors`.
+
+    Raises
+    ------
+    InputError
+        If they are not as many, or there are none.
+
+    Notes
+    -----
+    With u_i = v_i / |v_i| and D = U U^T - T T^T, which is symmetric, l = sum_ij D_ij^2 / B^2; D_ij
+    holds u_i once in its row and once in its column, so dl / dU = 4 D U / B^2.
+
+    References
+    ----------
+    .. [1] Tung and Mori, "Similarity-Preserving Knowledge Distillation", arXiv:1907.09682, eq. 4,
+       of vectors of length 1.
+
+    Examples
+    --------
+    >>> steps = similarity_preserving_loss(np.eye(2), np.array([[1.0], [1.0]]))
+    >>> steps.output, steps.scores_gradient
+    (0.5, array([[ 0., -1.],
+           [-1.,  0.]]))
+    """
+    _check("similarity_preserving_loss", vectors, wanted, of_one_shape=False)
+    ours, theirs = _unit(vectors), _unit(wanted)
+    apart = ours.rows @ ours.rows.T - theirs.rows @ theirs.rows.T  # (B, B)
+    gradient = _unit_backward((4.0 / apart.size) * (apart @ ours.rows), ours)
+    return LossSteps(
+        scores_gradient=gradient.astype(vectors.dtype, copy=False),
+        output=float(np.square(apart).mean()),
+    )
+
+
+def _unit(vectors: Array) -> _Unit:
+    """Scale vectors to length 1, in float64."""
+    wide = vectors.astype(np.float64, copy=False)
+    norms = np.sqrt(np.einsum("be,be->b", wide, wide))[:, np.newaxis]
+    norms = np.maximum(norms, _LEAST_NORM)
+    return _Unit(wide / norms, norms)
+
+
+def _unit_backward(grad: _Wide, unit: _Unit) -> _Wide:
+    """Go back through the scaling to length 1: what is along a vector falls away."""
+    along = np.einsum("be,be->b", grad, unit.rows)[:, np.newaxis]
+    found: _Wide = (grad - along * unit.rows) / unit.norms
+    return found
+
+
+def _check(name: str, vectors: Array, wanted: Array, *, of_one_shape: bool = True) -> None:
+    """Hold both to (B, E)."""
+    fits = vectors.ndim == wanted.ndim == 2 and len(vectors) == len(wanted)
+    if not fits or not len(vectors) or (of_one_shape and vectors.shape != wanted.shape):
+        raise InputError(
+            f"{name}: vectors of shape {vectors.shape} and {wanted.shape}; a teacher's vector for "
+            f"each, at least one{', of as many features,' if of_one_shape else ''} was expected."
+        )
