@@ -25,6 +25,7 @@ __all__ = [
     "NextSentenceParameters",
     "PreTrainingParameters",
     "QuestionAnsweringParameters",
+    "SentenceStudentParameters",
 ]
 
 
@@ -82,6 +83,13 @@ class QuestionAnsweringParameters:
     """Of a BertForQuestionAnswering: where an answer starts, and where it ends."""
 
     qa_outputs: Annotated[LinearParameters, "2 H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SentenceStudentParameters:
+    """Of a sentence model that learns from another: the way to its teacher's E features."""
+
+    projection: Annotated[LinearParameters, "E H"]  # no config says E, so it has no `shapes`
 
 
 HeadParameters: TypeAlias = (

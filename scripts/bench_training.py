@@ -106,7 +106,7 @@ def ours(options: argparse.Namespace) -> Callable[[Any, Any], None]:
     from numpy_bert import BertModel, set_num_threads
     from numpy_bert.training.heads import new_classifier
     from numpy_bert.training.optimizer import AdamW, clip_grad_norm
-    from numpy_bert.training.weights import named_gradients, trainable
+    from numpy_bert.training.weights import trainable
 
     set_num_threads(options.threads)
     folder = Path(options.minilm)
@@ -116,7 +116,7 @@ def ours(options: argparse.Namespace) -> Callable[[Any, Any], None]:
 
     def step(ids: Any, labels: Any) -> None:
         found = model.loss_and_gradients({"input_ids": ids, "labels": labels}, rng=rng)
-        gradients = named_gradients(model, found)
+        gradients = {name: array for name, array in found.named() if name in arrays}
         clip_grad_norm(gradients, 1.0)
         optimizer.step(gradients)
 

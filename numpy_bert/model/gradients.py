@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,8 +18,13 @@ from numpy_bert.errors import InputError
 from numpy_bert.files import listed
 from numpy_bert.kernels.training import EncoderTraining
 from numpy_bert.model.packed import used_mask
-from numpy_bert.parameters import BertEncoderParameters, BertParameters, EmbeddingParameters
-from numpy_bert.parameters_heads import HeadParameters
+from numpy_bert.parameters import (
+    BertEncoderParameters,
+    BertParameters,
+    EmbeddingParameters,
+    arrays_of,
+)
+from numpy_bert.parameters_heads import HeadParameters, SentenceStudentParameters
 
 if TYPE_CHECKING:
     from numpy_bert.model.bert import BertModel
@@ -35,7 +40,7 @@ __all__ = [
     "split_batch",
 ]
 
-Parameters = TypeVar("Parameters", bound=HeadParameters)
+Parameters = TypeVar("Parameters", bound=HeadParameters | SentenceStudentParameters)
 
 # What a BertModel is called with.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
@@ -59,6 +64,15 @@ class LossAndGradients(Generic[Parameters]):
     loss: float
     bert: BertParameters
     head: Parameters
+
+    def named(self) -> Iterator[tuple[str, Array]]:
+        """Yield every gradient with its parameter's key in a checkpoint, as `named_parameters`.
+
+        A pooler that the head does not read is among them.
+        """
+        for prefix, tree in (("bert.", self.bert), ("", self.head)):
+            for key, array in arrays_of(tree):
+                yield f"{prefix}{key}", array  # type: ignore[misc]  # gradients are never halves
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

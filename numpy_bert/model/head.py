@@ -21,7 +21,8 @@ from numpy_bert.model.differentiable import Differentiable, HeadInput
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load_head
 from numpy_bert.model.outputs import BertSteps, HeadOutput
-from numpy_bert.model.saving import Saveable
+from numpy_bert.model.saving import Saveable, bert_parameters
+from numpy_bert.parameters import build
 from numpy_bert.parameters_heads import HeadParameters
 from numpy_bert.text.lost import limit_of
 from numpy_bert.trace import named_steps
@@ -194,6 +195,27 @@ class BertWithHead(
         )
         pooled = None if bert.pooler is None else bert.pooler.output
         return self._steps(bert, self._run_head(HeadInput(bert.encoder.output, pooled, rng)))
+
+    def with_parameters(self: Self, arrays: Mapping[str, Array]) -> Self:
+        """Return a model of the same kind with other arrays, not copied.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            By the keys of `named_parameters`; what else is there is passed over.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertForMaskedLM
+        >>> model = BertForMaskedLM.from_pretrained("demo")
+        >>> arrays = {name: 2 * array for name, array in model.named_parameters()}
+        >>> twice = model.with_parameters(arrays).bert.embeddings.word_embeddings
+        >>> bool((twice.weight == 2 * model.bert.embeddings.word_embeddings.weight).all())
+        True
+        """
+        config = self.config
+        bert = BertModel(config, bert_parameters(config, arrays), self.loading_info)
+        return type(self)(bert, build(type(self.head), config, arrays.__getitem__, ""), self.folder)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,24 +15,31 @@ from numpy_bert.arrays import Array, widen
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import OutputError
 from numpy_bert.files import check_output, write_atomically, writing
-from numpy_bert.parameters import arrays_of
+from numpy_bert.parameters import (
+    BertEmbeddingsParameters,
+    BertEncoderParameters,
+    BertParameters,
+    BertPoolerParameters,
+    arrays_of,
+    build,
+)
 
-__all__ = ["Saveable", "config_json", "write_tensors"]
+__all__ = ["Saveable", "bert_parameters", "config_json", "write_tensors"]
 
 
-class Saveable:
+class Saveable(ABC):
     """Base of the models: their parameters by name, and how they are saved."""
 
     config: BertConfig
 
     @property
+    @abstractmethod
     def dtype(self) -> np.dtype[Any]:
         """What the model computes in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trees(self) -> Mapping[str, object]:
         """Return the parameter trees by the prefixes of their keys."""
-        raise NotImplementedError
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Yield every parameter with its key in a checkpoint, in the model's dtype.
@@ -83,6 +91,29 @@ class Saveable:
             check_output(path, force=force)
         write_tensors(paths[0], dict(self.named_parameters()), {"format": "pt"})
         write_atomically(paths[1], config_json(self.config, type(self).__name__).encode())
+
+
+def bert_parameters(config: BertConfig, arrays: Mapping[str, Array]) -> BertParameters:
+    """Put the arrays of a BertModel under a head into the parameters' classes; none is copied.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForMaskedLM
+    >>> model = BertForMaskedLM.from_pretrained("demo")
+    >>> found = bert_parameters(model.config, dict(model.named_parameters()))
+    >>> found.encoder.layer[1].output.dense.weight.shape, found.pooler
+    ((128, 512), None)
+    """
+
+    def get(key: str) -> Array:
+        return arrays[key]
+
+    pools = "bert.pooler.dense.weight" in arrays
+    return BertParameters(
+        embeddings=build(BertEmbeddingsParameters, config, get, "bert.embeddings."),
+        encoder=build(BertEncoderParameters, config, get, "bert.encoder."),
+        pooler=build(BertPoolerParameters, config, get, "bert.pooler.") if pools else None,
+    )
 
 
 def config_json(config: BertConfig, architecture: str) -> str:

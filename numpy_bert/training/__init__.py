@@ -12,16 +12,28 @@
 """
 
 from numpy_bert.training.arguments import TrainingArguments
-from numpy_bert.training.data import LabelledTexts, MaskedTexts
+from numpy_bert.training.data import LabelledTexts, MaskedTexts, TaughtTexts
+from numpy_bert.training.evaluation import accuracy, masked_scores, sentence_correlation
 from numpy_bert.training.fit import Trainer
 from numpy_bert.training.heads import new_classifier
+from numpy_bert.training.joint import JointData, JointModel
+from numpy_bert.training.next_sentence import SentencePairs
 from numpy_bert.training.optimizer import AdamW
+from numpy_bert.training.student import SentenceStudent
 
 __all__ = [
     "AdamW",
+    "JointData",
+    "JointModel",
     "LabelledTexts",
     "MaskedTexts",
+    "SentencePairs",
+    "SentenceStudent",
+    "TaughtTexts",
     "Trainer",
     "TrainingArguments",
+    "accuracy",
+    "masked_scores",
     "new_classifier",
+    "sentence_correlation",
 ]

@@ -40,6 +40,9 @@ class TrainingArguments:
         How long all gradients together may be; 0 for any length.
     save_steps, eval_steps : int, optional
         After how many steps a checkpoint is written, the model is evaluated; at the end, always.
+    group_by_length : bool
+        Whether a batch holds examples of about one length, so that there is little padding: 50
+        batches at a time are sorted, and then taken in an order of chance.
     logging_steps : int
         After how many steps a line is logged.
     early_stopping_patience : int, optional
@@ -66,6 +69,7 @@ class TrainingArguments:
     max_grad_norm: float = 1.0
     save_steps: int | None = 500
     eval_steps: int | None = None
+    group_by_length: bool = False
     logging_steps: int = 10
     early_stopping_patience: int | None = None
     seed: int = 0

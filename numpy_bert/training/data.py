@@ -7,14 +7,23 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from numpy_bert.arrays import IntArray
+from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.training.masking import mask_tokens, words_of
+from numpy_bert.training.masking import mask_batch
 
-__all__ = ["LabelledTexts", "MaskedTexts", "TrainingData"]
+__all__ = [
+    "Batch",
+    "LabelledTexts",
+    "MaskedTexts",
+    "TaughtTexts",
+    "TrainingData",
+    "padded",
+    "tokens_of",
+]
 
 Batch = dict[str, Any]
 
@@ -25,6 +34,10 @@ class TrainingData(Protocol):
     @property
     def fingerprint(self) -> str:
         """What tells these examples from others."""
+
+    @property
+    def lengths(self) -> IntArray:
+        """About how many tokens each example has, so that like ones can be read together."""
 
     def __len__(self) -> int:
         """Return how many examples there are."""
@@ -54,6 +67,7 @@ class _Encoded:
         self._ids: list[list[int]] = encoding["input_ids"]
         self._types: list[list[int]] = encoding["token_type_ids"]
         self._special: list[list[int]] = encoding["special_tokens_mask"]
+        self._lengths = np.array([len(ids) for ids in self._ids])
         digest = hashlib.sha256(f"{limit} {also}".encode())
         for ids, types in zip(self._ids, self._types, strict=True):
             digest.update(np.array([*ids, -1, *types, -2], np.int64).tobytes())
@@ -64,12 +78,17 @@ class _Encoded:
         """A hash of all token ids, and of what else there is."""
         return self._fingerprint
 
+    @property
+    def lengths(self) -> IntArray:
+        """How many tokens each text has."""
+        return self._lengths
+
     def __len__(self) -> int:
         return len(self._ids)
 
     def _inputs(self, numbers: IntArray) -> Batch:
         """Return ids, mask and token types of these texts, padded to the longest."""
-        lengths = np.array([len(self._ids[int(number)]) for number in numbers])
+        lengths = self._lengths[numbers]
         return {
             "input_ids": self._padded(self._ids, numbers, self._tokenizer.pad_token_id),
             "attention_mask": (np.arange(lengths.max()) < lengths[:, np.newaxis]).astype(np.int64),
@@ -77,9 +96,33 @@ class _Encoded:
         }
 
     def _padded(self, rows: Sequence[Sequence[int]], numbers: IntArray, fill: int) -> IntArray:
-        chosen = [rows[int(number)] for number in numbers]
-        length = max(map(len, chosen))
-        return np.array([[*row, *[fill] * (length - len(row))] for row in chosen], np.int64)
+        return padded([rows[int(number)] for number in numbers], fill)
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int) -> npt.NDArray[np.int64]:
+    """Return rows as long as the longest, (B, T).
+
+    Examples
+    --------
+    >>> padded([[2, 5, 3], [2, 3]], 0)
+    array([[2, 5, 3],
+           [2, 3, 0]])
+    """
+    length = max(map(len, rows))
+    return np.array([[*row, *[fill] * (length - len(row))] for row in rows], np.int64)
+
+
+def tokens_of(batch: Batch) -> int:
+    """Return how many tokens a batch has, or the batches in it together; padding is none.
+
+    Examples
+    --------
+    >>> tokens_of({"one": {"attention_mask": [[1, 1, 0]]}, "other": {"attention_mask": [[1]]}})
+    3
+    """
+    if "attention_mask" in batch:
+        return int(np.sum(batch["attention_mask"]))
+    return sum(map(tokens_of, batch.values()))
 
 
 class MaskedTexts(_Encoded):
@@ -117,29 +160,25 @@ class MaskedTexts(_Encoded):
         also = f"{probability} {whole_words}"
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
         self._probability, self._whole_words = probability, whole_words
+        empty = [number for number, row in enumerate(self._special) if all(row)]
+        if empty:
+            raise InputError(
+                f"data: text {empty[0] + 1} of {len(texts)} has no token to be guessed."
+            )
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
         """Return these texts, masked; at least one token of them is to be guessed."""
         inputs = self._inputs(numbers)
         special = self._padded(self._special, numbers, 1).astype(np.bool_)
-        if special.all():
-            raise InputError(f"data: the texts {numbers.tolist()} have no token to be guessed.")
-        words = None
-        if self._whole_words:
-            names = self._tokenizer.convert_ids_to_tokens
-            words = words_of([list(names(row.tolist())) for row in inputs["input_ids"]])
-        while True:  # a short batch may have drawn nothing
-            masked = mask_tokens(
-                inputs["input_ids"],
-                special,
-                mask_token_id=self._tokenizer.mask_token_id,
-                vocab_size=self._tokenizer.vocab_size,
-                rng=rng,
-                probability=self._probability,
-                words=words,
-            )
-            if (masked.labels >= 0).any():
-                return {**inputs, "input_ids": masked.input_ids, "labels": masked.labels}
+        masked = mask_batch(
+            inputs["input_ids"],
+            special,
+            self._tokenizer,
+            rng=rng,
+            probability=self._probability,
+            whole_words=self._whole_words,
+        )
+        return {**inputs, "input_ids": masked.input_ids, "labels": masked.labels}
 
 
 class LabelledTexts(_Encoded):
@@ -180,3 +219,52 @@ class LabelledTexts(_Encoded):
         """Return these texts and their labels; nothing is drawn."""
         del rng
         return {**self._inputs(numbers), "labels": self._labels[numbers]}
+
+
+class TaughtTexts(_Encoded):
+    """Texts with a teacher's vector each, for a `SentenceStudent`.
+
+    Parameters
+    ----------
+    texts, tokenizer, max_length
+        As of `MaskedTexts`; the tokenizer is the student's.
+    vectors : array_like of shape (len(texts), E)
+        The teacher's, such as `SentenceEncoder.encode` returns.
+    teacher : str
+        What tells this teacher from others: a run does not go on with another's vectors.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertTokenizer
+    >>> data = TaughtTexts(["good", "bad"], np.eye(2), BertTokenizer.from_pretrained("demo"))
+    >>> data.batch(np.array([1]), np.random.default_rng(0))["labels"]
+    array([[0., 1.]])
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        vectors: npt.ArrayLike,
+        tokenizer: BertTokenizer,
+        *,
+        max_length: int = 128,
+        teacher: str = "",
+    ) -> None:
+        rows: Array = np.asarray(vectors)
+        if rows.ndim != 2 or len(rows) != len(texts):
+            raise InputError(
+                f"data: {len(texts)} texts and vectors of shape {rows.shape}; one each, "
+                f"({len(texts)}, E), was expected."
+            )
+        wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(wrong):
+            raise InputError(f"data: the vector of text {wrong[0] + 1} is not finite.")
+        # Not the vectors themselves: their last bits may differ with the number of threads.
+        also = f"{rows.shape[1]} features of {teacher}"
+        super().__init__(texts, tokenizer, max_length=max_length, also=also)
+        self._vectors = rows
+
+    def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
+        """Return these texts and the teacher's vectors; nothing is drawn."""
+        del rng
+        return {**self._inputs(numbers), "labels": self._vectors[numbers]}

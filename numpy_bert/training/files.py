@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import listed, quoted, read_bytes
 
-__all__ = ["LabelledRows", "label_numbers", "read_labelled", "read_texts"]
+__all__ = [
+    "LabelledRows",
+    "ScoredPairs",
+    "label_numbers",
+    "read_documents",
+    "read_labelled",
+    "read_scored",
+    "read_texts",
+]
 
 # Nobody trains on more with this package, and what is larger is somebody's mistake.
 _LARGEST = 2_000_000_000
+_LEAST_DOCUMENTS = _LEAST_SCORES = 2
 _COLUMNS = ("text", "text_pair", "label")
 
 
@@ -23,6 +33,14 @@ class LabelledRows:
 
     texts: list[str] | list[tuple[str, str]]
     labels: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredPairs:
+    """Pairs of texts, and a number for each of how alike they are."""
+
+    texts: list[tuple[str, str]]
+    scores: list[float]
 
 
 def read_texts(path: Path) -> list[str]:
@@ -37,6 +55,64 @@ def read_texts(path: Path) -> list[str]:
     if not found:
         raise InputError(f"{path}: holds no text; a text a line was expected.")
     return found
+
+
+def read_documents(path: Path) -> list[list[str]]:
+    """Read documents: a sentence a line, an empty line after each document but the last.
+
+    Raises
+    ------
+    InputError
+        Naming the file, and the line that is not UTF-8; or if there are not two documents.
+
+    References
+    ----------
+    .. [1] google-research/bert, README, "Pre-training with BERT".
+    """
+    found: list[list[str]] = [[]]
+    for line in map(str.strip, _text_of(path).splitlines()):
+        if line:
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    documents = [sentences for sentences in found if sentences]
+    if len(documents) < _LEAST_DOCUMENTS:
+        raise InputError(
+            f"{path}: has {len(documents)} document{'s' * (not documents)}; at least two were "
+            "expected, a sentence a line, with an empty line after each document."
+        )
+    return documents
+
+
+def read_scored(path: Path) -> ScoredPairs:
+    """Read pairs of texts and how alike they are: the columns text, text_pair, label, a number.
+
+    Raises
+    ------
+    InputError
+        As of `read_labelled`, and naming a row whose label is no number.
+    """
+    rows = read_labelled(path)
+    pairs = [texts for texts in rows.texts if not isinstance(texts, str)]
+    if len(pairs) < len(rows.texts):
+        raise InputError(f"{path}: line 1: has no column text_pair; pairs were expected.")
+    scores = []
+    for row, label in enumerate(rows.labels, 1):
+        try:
+            scores.append(float(label))
+        except ValueError:
+            scores.append(math.nan)
+        if not math.isfinite(scores[-1]):
+            raise InputError(
+                f"{path}: row {row}: label {quoted(label)} is no number; how alike the texts are "
+                "was expected."
+            )
+    if len(set(scores)) < _LEAST_SCORES:
+        raise InputError(
+            f"{path}: has one score, {scores[0]:g}; two different ones were expected at least, or "
+            "nothing is more alike than anything else."
+        )
+    return ScoredPairs(texts=pairs, scores=scores)
 
 
 def read_labelled(path: Path) -> LabelledRows:

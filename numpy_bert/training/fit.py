@@ -12,20 +12,21 @@ from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
 from numpy_bert.files import write_atomically
 from numpy_bert.progress import progress
 from numpy_bert.training.arguments import TrainingArguments
-from numpy_bert.training.data import TrainingData
+from numpy_bert.training.data import TrainingData, tokens_of
 from numpy_bert.training.optimizer import AdamW, clip_grads_with_norm, global_norm, linear_schedule
-from numpy_bert.training.state import Progress, read_state, write_state
-from numpy_bert.training.weights import Model, named_gradients, trainable, with_arrays
+from numpy_bert.training.order import batches
+from numpy_bert.training.state import Progress, read_best, read_state, write_best, write_state
+from numpy_bert.training.weights import Model, fingerprint, trainable
 
-__all__ = ["CHECKPOINT", "LOG", "Trainer"]
+__all__ = ["BEST", "CHECKPOINT", "LOG", "Trainer"]
 
 # In the folder of a run: what it goes on from, and what it said.
-CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
+CHECKPOINT, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
 # What the generators are seeded by, beside the run's seed and a number.
 _ORDER, _BATCH = 0, 1
 
@@ -44,17 +45,21 @@ class Trainer(Generic[Model]):
 
     Parameters
     ----------
-    model : a model with a head
+    model : a model with a head, a SentenceStudent, or a JointModel of several
         What the run starts from; it stays as it is.
     data : TrainingData
         The examples.
     arguments : TrainingArguments
         The settings.
     folder : str or Path
-        Gets ``checkpoint.safetensors`` and ``log.jsonl``; made if it is not there.
+        Gets ``checkpoint.safetensors``, ``log.jsonl`` and, with `evaluate`, ``best.safetensors``;
+        made if it is not there.
     evaluate : callable, optional
         Takes the model and returns a number of which more is better; the run keeps the weights of
         the best.
+    also : mapping, optional
+        What else a run that goes on must have in common with this one, such as what it is evaluated
+        on; JSON values.
 
     Examples
     --------
@@ -78,13 +83,16 @@ class Trainer(Generic[Model]):
         folder: str | Path,
         *,
         evaluate: Evaluate | None = None,
+        also: Mapping[str, Any] | None = None,
     ) -> None:
         if evaluate is None and (arguments.eval_steps or arguments.early_stopping_patience):
             raise InputError("eval_steps, early_stopping_patience: need something to evaluate on.")
         self._model, self._arrays = trainable(model)
         self._data, self._arguments, self._evaluate = data, arguments, evaluate
-        self._folder = Path(folder)
+        self._folder, self._also = Path(folder), dict(also or {})
+        self._start = fingerprint(model)
         self._total = arguments.steps_of(len(data))
+        self._order: tuple[int, list[IntArray]] = (-1, [])
         self._optimizer = AdamW(
             self._arrays,
             lr=arguments.learning_rate,
@@ -130,8 +138,8 @@ class Trainer(Generic[Model]):
     @property
     def _identity(self) -> dict[str, Any]:
         """What a run that goes on must have in common with this one."""
-        kind = type(self._model).__name__
-        return {**asdict(self._arguments), "data": self._data.fingerprint, "model": kind}
+        data = self._data.fingerprint
+        return {**asdict(self._arguments), "data": data, "model": self._start, **self._also}
 
     def _resume(self) -> Progress:
         """Go back to the checkpoint, and the log to where it was then."""
@@ -172,10 +180,11 @@ class Trainer(Generic[Model]):
             if not math.isfinite(found.loss):
                 raise self._end(step, f"the loss is {found.loss}", examples)
             total += found.loss / count
-            tokens += int(np.asarray(batch["attention_mask"]).sum())
-            for name, array in named_gradients(self._model, found).items():
-                share = array / count if count > 1 else array
-                gradients[name] = gradients[name] + share if name in gradients else share
+            tokens += tokens_of(batch)
+            for name, array in found.named():
+                if name in self._arrays:  # not a pooler that the head does not read
+                    share = array / count if count > 1 else array
+                    gradients[name] = gradients[name] + share if name in gradients else share
         norm = global_norm(gradients)
         if not math.isfinite(norm):
             raise self._end(step, "a gradient is not finite", self._examples(step * count))
@@ -202,10 +211,12 @@ class Trainer(Generic[Model]):
 
     def _examples(self, number: int) -> Any:
         """Return which examples the batch of this number has: each once a pass, in an own order."""
-        size, passes = self._arguments.train_batch_size, self._arguments.batches_of(len(self._data))
-        epoch, place = divmod(number, passes)
-        order = self._rng(_ORDER, epoch).permutation(len(self._data))
-        return order[place * size : (place + 1) * size]
+        epoch, place = divmod(number, self._arguments.batches_of(len(self._data)))
+        if self._order[0] != epoch:
+            rng, size = self._rng(_ORDER, epoch), self._arguments.train_batch_size
+            lengths = self._data.lengths if self._arguments.group_by_length else None
+            self._order = epoch, batches(len(self._data), size, rng, lengths)
+        return self._order[1][place]
 
     def _after(self, done: Progress, taken: _Step, seconds: float) -> Progress:
         """Log, evaluate and save, as often as the settings say."""
@@ -230,11 +241,11 @@ class Trainer(Generic[Model]):
     def _judge(self, done: Progress) -> Progress:
         """Evaluate the model as it is, and keep its weights if none was better."""
         assert self._evaluate is not None
-        score = float(self._evaluate(with_arrays(self._model, self._arrays)))
+        score = float(self._evaluate(self._model.with_parameters(self._arrays)))
         self._log({"step": done.step, "evaluation": score})
         if done.best is not None and not score > done.best:
             return replace(done, worse=done.worse + 1)
-        with_arrays(self._model, self._arrays).save_pretrained(self._folder / "best", force=True)
+        write_best(self._folder / BEST, self._arrays)
         return replace(done, best=score, worse=0)
 
     def _is_stopped(self, done: Progress) -> bool:
@@ -253,8 +264,6 @@ class Trainer(Generic[Model]):
 
     def _result(self, done: Progress) -> Model:
         """Return the model with the best weights, or the last."""
-        best = self._folder / "best"
-        if done.best is None or not best.exists():
-            return with_arrays(self._model, self._arrays)
-        loaded = type(self._model).from_pretrained(best, dtype=self._model.dtype, mmap=False)
-        return with_arrays(self._model, dict(loaded.named_parameters()))
+        if done.best is None:
+            return self._model.with_parameters(self._arrays)
+        return self._model.with_parameters(read_best(self._folder / BEST, self._arrays))

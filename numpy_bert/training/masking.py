@@ -10,8 +10,9 @@ import numpy.typing as npt
 from numpy_bert.arrays import BoolArray, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.ops.losses import IGNORED
+from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["Masked", "mask_tokens", "words_of"]
+__all__ = ["Masked", "mask_batch", "mask_tokens", "words_of"]
 
 # Of the tokens that are to be guessed: how many become [MASK], how many any token.
 _HIDDEN, _REPLACED = 0.8, 0.1
@@ -96,6 +97,59 @@ def mask_tokens(
         input_ids=read.astype(np.int64, copy=False),
         labels=np.where(is_chosen, input_ids, IGNORED).astype(np.int64, copy=False),
     )
+
+
+def mask_batch(
+    input_ids: IntArray,
+    special: BoolArray,
+    tokenizer: BertTokenizer,
+    *,
+    rng: np.random.Generator,
+    probability: float = 0.15,
+    whole_words: bool = False,
+) -> Masked:
+    """Mask a batch as `mask_tokens` does, at least one token of it.
+
+    Parameters
+    ----------
+    input_ids, special, rng, probability
+        As of `mask_tokens`.
+    tokenizer : BertTokenizer
+        The model's.
+    whole_words : bool
+        Whether words are masked whole.
+
+    Raises
+    ------
+    InputError
+        If all tokens are special.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertTokenizer
+    >>> ids, special = np.array([[2, 99, 3]]), np.array([[True, False, True]])
+    >>> tokenizer = BertTokenizer.from_pretrained("demo")
+    >>> mask_batch(ids, special, tokenizer, rng=np.random.default_rng(0)).labels
+    array([[-100,   99, -100]])
+    """
+    if special.all():
+        raise InputError("mask_batch: there is no token to be guessed; all are special.")
+    words = None
+    if whole_words:
+        names = tokenizer.convert_ids_to_tokens
+        words = words_of([list(names(row.tolist())) for row in input_ids])
+    while True:  # a short batch may have drawn nothing
+        masked = mask_tokens(
+            input_ids,
+            special,
+            mask_token_id=tokenizer.mask_token_id,
+            vocab_size=tokenizer.vocab_size,
+            rng=rng,
+            probability=probability,
+            words=words,
+        )
+        if (masked.labels != IGNORED).any():
+            return masked
 
 
 def words_of(tokens: list[list[str]]) -> npt.NDArray[np.int64]:

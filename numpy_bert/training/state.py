@@ -21,7 +21,7 @@ from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.model.saving import write_tensors
 from numpy_bert.training.optimizer import AdamW
 
-__all__ = ["Progress", "read_state", "write_state"]
+__all__ = ["Progress", "read_best", "read_state", "write_best", "write_state"]
 
 _CONTRACT = "numpy_bert.training/1"
 
@@ -107,6 +107,29 @@ def read_state(path: Path, optimizer: AdamW, identity: Mapping[str, Any]) -> Pro
         np.copyto(array, stored)
     optimizer.steps = progress.step
     return progress
+
+
+def write_best(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write the best parameters so far, by their names; those before stay until these are whole.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written; nothing has changed then.
+    """
+    write_tensors(path, arrays, {"format": "pt"})
+
+
+def read_best(path: Path, like: Mapping[str, Array]) -> dict[str, Array]:
+    """Read parameters of the names, shapes and dtypes of others.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the first that is not there, or is another.
+    """
+    file = SafetensorsFile(path)
+    return {name: _tensor(file, name, array) for name, array in like.items()}
 
 
 def _tensor(file: SafetensorsFile, key: str, array: Array) -> Array:

@@ -1,34 +1,89 @@
-"""A model whose weights can be changed: a copy with arrays of its own."""
+"""What can be trained: parameters by name, and the gradients of a loss by the same names."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.model.bert import BertModel
-from numpy_bert.model.gradients import LossAndGradients
-from numpy_bert.model.head import BertWithHead
-from numpy_bert.parameters import (
-    BertEmbeddingsParameters,
-    BertEncoderParameters,
-    BertParameters,
-    BertPoolerParameters,
-    arrays_of,
-    build,
-)
 
-__all__ = ["Model", "named_gradients", "trainable", "with_arrays"]
+__all__ = ["Found", "Model", "Trainable", "fingerprint", "trainable"]
 
-Model = TypeVar("Model", bound=BertWithHead[Any, Any, Any, Any])
+Self = TypeVar("Self")
+
+
+class Found(Protocol):
+    """A loss, and its gradients."""
+
+    @property
+    def loss(self) -> float:
+        """Of the batch."""
+
+    def named(self) -> Iterator[tuple[str, Array]]:
+        """Yield every gradient with its parameter's name."""
+
+
+class Trainable(Protocol):
+    """What a `Trainer` trains: a model with a head, a student, or several that share a BERT."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the checkpoint that it came from."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What it computes in."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yield every parameter with its name."""
+
+    def with_parameters(self: Self, arrays: Mapping[str, Array]) -> Self:
+        """Return another of the same kind with these arrays, not copied."""
+
+    def loss_and_gradients(
+        self, batch: Mapping[str, Any], *, rng: np.random.Generator | None = None
+    ) -> Found:
+        """Return the loss of a batch and its gradients, those of all parameters among them."""
+
+
+Model = TypeVar("Model", bound=Trainable)
+
+
+class HasParameters(Protocol):
+    """A model of any kind."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yield every parameter with its name."""
+
+
+def fingerprint(model: HasParameters) -> str:
+    """Return what tells a model from others: a hash of its kind, its names and its weights.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForMaskedLM, BertModel
+    >>> one, other = (BertForMaskedLM.from_pretrained("demo") for _ in range(2))
+    >>> fingerprint(one) == fingerprint(other), fingerprint(one) == fingerprint(one.bert)
+    (True, False)
+    """
+    labels = getattr(getattr(model, "config", None), "labels", None)
+    kind = getattr(model, "description", type(model).__name__)
+    digest = hashlib.sha256(f"{kind} {labels}".encode())
+    for name, array in model.named_parameters():
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def trainable(model: Model) -> tuple[Model, dict[str, Array]]:
     """Return a copy of a model that nothing else shares, and its arrays, which may be changed.
 
     What has changed counts for `loss_and_gradients` at once. A plain call may still use what a
-    kernel has made of the old weights: make the model anew by `with_arrays` for that.
+    kernel has made of the old weights: make the model anew by `with_parameters` for that.
 
     Examples
     --------
@@ -39,35 +94,4 @@ def trainable(model: Model) -> tuple[Model, dict[str, Array]]:
     100.0
     """
     arrays = {name: np.array(array, order="C") for name, array in model.named_parameters()}
-    return with_arrays(model, arrays), arrays
-
-
-def with_arrays(model: Model, arrays: dict[str, Array]) -> Model:
-    """Return a model of the same kind with these arrays, by their keys, not copied."""
-
-    def get(key: str) -> Array:
-        return arrays[key]
-
-    config = model.config
-    pools = "bert.pooler.dense.weight" in arrays
-    parameters = BertParameters(
-        embeddings=build(BertEmbeddingsParameters, config, get, "bert.embeddings."),
-        encoder=build(BertEncoderParameters, config, get, "bert.encoder."),
-        pooler=build(BertPoolerParameters, config, get, "bert.pooler.") if pools else None,
-    )
-    head = build(type(model.head), config, get, "")
-    bert = BertModel(config, parameters, model.loading_info)
-    return type(model)(bert, head, model.folder)
-
-
-def named_gradients(
-    model: BertWithHead[Any, Any, Any, Any], found: LossAndGradients[Any]
-) -> dict[str, Array]:
-    """Return gradients by the keys of `named_parameters`, writeable."""
-    trees = {**dict(_named("bert.", found.bert)), **dict(_named("", found.head))}
-    return {name: trees[name] for name, _ in model.named_parameters()}
-
-
-def _named(prefix: str, tree: object) -> dict[str, Array]:
-    found: dict[str, Any] = {f"{prefix}{key}": array for key, array in arrays_of(tree)}
-    return found
+    return model.with_parameters(arrays), arrays

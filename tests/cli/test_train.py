@@ -9,11 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpy_bert import BertForMaskedLM, BertForSequenceClassification
+from numpy_bert import (
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    SentenceEncoder,
+)
 from numpy_bert.cli import main
 from tests.support.pages import random_model
 
 TEXTS = "the cat sat on the mat\na dog ran to the house\nthe sun is up\nalice saw a rabbit\n"
+PAIRS = "text,text_pair,label\nthe cat,the cat,5\nthe cat,the sun,1\na dog,alice,2.5\n"
 TABLE = (
     "text,label\n" + "the cat sat,animal\na dog ran,animal\nthe sun is up,sky\nthe moon,sky\n" * 4
 )
@@ -24,6 +30,11 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text(TEXTS)
     (tmp_path / "table.csv").write_text(TABLE)
+    (tmp_path / "books.txt").write_text(f"{TEXTS}\n\nHe reads.\nShe sings to him.\n\n")
+    (tmp_path / "pairs.csv").write_text(PAIRS)
+    (tmp_path / "same.csv").write_text("text,text_pair,label\na,b,3\na,c,3\n")
+    (tmp_path / "blank.txt").write_text("a cat\n\n\u200b\na dog\n", "utf-8")
+    (tmp_path / "odd.csv").write_text("text,text_pair,label\na,b,1\na,c,much\n")
     return tmp_path
 
 
@@ -33,7 +44,7 @@ def test_masked_words(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 0
     out, err = capsys.readouterr()
     assert out.startswith("loss on texts.txt: ")
-    assert "4 texts, 3 steps" in err
+    assert "4 examples, 3 steps" in err
     assert "saved run" in err
     assert {path.name for path in (data / "run").iterdir()} >= {
         "config.json",
@@ -68,6 +79,44 @@ def test_labels_are_learned(data: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)["results"][0]["label"] == "animal"
 
 
+def test_next_sentences(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "mlm", "--next-sentence", "--data", "books.txt", "--max-steps", "2"]
+    assert main([*command, "--eval-data", "books.txt", "-o", "run"]) == 0
+    assert re.search(
+        r"loss on books.txt: \d+\.\d{4}; \d+\.\d % of \d+ masked tokens right \(always the most "
+        r"frequent: \d+\.\d %\); next sentence: \d+\.\d % right",
+        capsys.readouterr().out,
+    )
+    model = BertForPreTraining.from_pretrained(data / "run")
+    assert model([[2, 5, 3]]).seq_relationship_logits.shape == (1, 2)
+
+
+def test_a_student_follows_a_teacher(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = random_model(
+        data / "model", hidden_size=36, num_attention_heads=4, num_hidden_layers=2
+    )
+    command = ["train", "sentence", "--data", "texts.txt", "--eval-data", "pairs.csv"]
+    command += ["--teacher", "demo", "--model", str(folder), "-o", "run", "--group-by-length"]
+    command += ["--max-steps", "30", "--learning-rate", "3e-3"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(
+        r"Spearman on pairs.csv: -?\d\.\d{4} \(before: -?\d\.\d{4}, the teacher: -?\d\.\d{4}\)\n",
+        out,
+    )
+    assert "the vectors of demo for 4 texts" in err
+    encoder = SentenceEncoder.from_pretrained(data / "run")
+    assert encoder.notes == ()
+    assert (
+        encoder.encode("the cat").shape == SentenceEncoder.from_pretrained("demo").encode("a").shape
+    )
+    assert main(command) == 0  # finished already
+    assert capsys.readouterr().out == out
+    other = random_model(data / "other")
+    assert main([str(other) if word == "demo" else word for word in command]) == 1
+    assert "is another run's checkpoint (data was" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -75,6 +124,29 @@ def test_labels_are_learned(data: Path, capsys: pytest.CaptureFixture[str]) -> N
         (["classify", "--data", "texts.txt"], 2, "line 1: the columns are"),
         (["classify", "--data", "one.csv"], 2, "has one label, x; two were expected"),
         (["classify", "--data", "table.csv", "--whole-words"], 2, "--whole-words: is for mlm"),
+        (["classify", "--data", "table.csv", "--teacher", "demo"], 2, "--teacher: is for sentence"),
+        (["sentence", "--data", "texts.txt"], 2, "--teacher: name the model"),
+        (
+            ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "table.csv"],
+            2,
+            "table.csv: line 1: has no column text_pair",
+        ),
+        (
+            ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "odd.csv"],
+            2,
+            "odd.csv: row 2: label much is no number",
+        ),
+        (
+            ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "same.csv"],
+            2,
+            "same.csv: has one score, 3; two different ones were expected",
+        ),
+        (["mlm", "--data", "blank.txt"], 2, "data: text 2 of 3 has no token to be guessed"),
+        (
+            ["mlm", "--data", "texts.txt", "--next-sentence"],
+            2,
+            "texts.txt: has 1 document; at least two were expected",
+        ),
         (["mlm", "--data", "texts.txt", "--patience", "2"], 2, "need --eval-data"),
         (
             ["mlm", "--data", "texts.txt", "--learning-rate", "1e30"],
@@ -113,3 +185,8 @@ def test_another_runs_folder_is_refused(data: Path, capsys: pytest.CaptureFixtur
     assert main(command) == 0
     assert main([*command, "--seed", "1"]) == 1
     assert "seed was 0, now 1" in capsys.readouterr().err
+    assert main([*command, "--eval-data", "texts.txt"]) == 1
+    assert "evaluation was None, now" in capsys.readouterr().err
+    folder = random_model(data / "model", hidden_size=128, num_attention_heads=2)
+    assert main([*command, "--model", str(folder)]) == 1
+    assert "numpy-bert train: error:" in capsys.readouterr().err

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from numpy_bert import InputError
-from numpy_bert.training.files import label_numbers, read_labelled, read_texts
+from numpy_bert.training.files import (
+    label_numbers,
+    read_documents,
+    read_labelled,
+    read_scored,
+    read_texts,
+)
 
 
 def written(tmp_path: Path, data: bytes, name: str = "data.csv") -> Path:
@@ -54,3 +60,44 @@ def test_bad_texts_and_labels_are_named(tmp_path: Path) -> None:
         read_texts(tmp_path / "nothing.txt")
     with pytest.raises(InputError, match=r"e\.csv: row 2: label c is none of a, b"):
         label_numbers(["a", "c"], ("a", "b"), "e.csv")
+
+
+def test_documents_end_with_an_empty_line(tmp_path: Path) -> None:
+    path = tmp_path / "books.txt"
+    path.write_text("\n\nOne.\r\nTwo. \n\n \n\nThree.\n", "utf-8")
+    assert read_documents(path) == [["One.", "Two."], ["Three."]]
+    for content, count in (("", "0 documents"), ("One.\nTwo.\n\n", "1 document;")):
+        path.write_text(content)
+        with pytest.raises(InputError, match=f"has {count}.*an empty line after each"):
+            read_documents(path)
+
+
+def test_googles_own_sample_is_read(data: Path) -> None:
+    documents = read_documents(data / "text" / "google_bert_sample_text.txt")
+    assert len(documents) == 3
+    assert all(documents)
+
+
+def test_pairs_with_a_score_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text('text,text_pair,label\n"a, b",c,4.5\nd,e,-1e0\n')
+    rows = read_scored(path)
+    assert rows.texts == [("a, b", "c"), ("d", "e")]
+    assert rows.scores == [4.5, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text,label\na,1\n", "line 1: has no column text_pair"),
+        ("text,text_pair,label\na,b,1\nc,d,x\n", "row 2: label x is no number"),
+        ("text,text_pair,label\na,b,nan\n", "row 1: label nan is no number"),
+        ("text,text_pair,label\na,b,inf\n", "row 1: label inf is no number"),
+        ("text,text_pair,label\na,b\n", "line 2: has 2 fields; 3 were expected"),
+    ],
+)
+def test_pairs_that_have_no_score_are_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_scored(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from numpy_bert.model import saving
 from numpy_bert.training import state
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.data import LabelledTexts, MaskedTexts
-from numpy_bert.training.fit import CHECKPOINT, LOG, Trainer
+from numpy_bert.training.fit import BEST, CHECKPOINT, LOG, Trainer
 from tests.support.heads import CONFIG, head_tensors, write_head
 
 TEXTS = ["hello world", "the world", "hello the un", "un hello world", "world the"]
@@ -327,9 +328,8 @@ def test_data_that_hold_nothing_are_refused(folder: Path) -> None:
         MaskedTexts([], tokenizer)
     with pytest.raises(InputError, match="1 texts and labels of shape"):
         LabelledTexts(["a"], [1, 2], tokenizer)
-    empty = MaskedTexts(["", ""], tokenizer)
-    with pytest.raises(InputError, match=r"the texts \[1\] have no token to be guessed"):
-        empty.batch(np.array([1]), np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"text 2 of 3 has no token to be guessed"):
+        MaskedTexts(["hello", "\u200b", ""], tokenizer)
 
 
 def test_a_short_batch_always_has_something_to_guess(folder: Path) -> None:
@@ -337,3 +337,47 @@ def test_a_short_batch_always_has_something_to_guess(folder: Path) -> None:
     for seed in range(30):
         batch = data.batch(np.array([0]), np.random.default_rng(seed))
         assert (batch["labels"] >= 0).sum() == 1
+
+
+def test_batches_of_one_length_are_read_together(folder: Path, tmp_path: Path) -> None:
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    rng = np.random.default_rng(0)
+    texts = ["hello " * int(n) for n in rng.integers(1, 30, 64)]
+    data, spreads = LabelledTexts(texts, [0] * 64, tokenizer), {}
+    model = BertForMaskedLM.from_pretrained(folder)
+    for grouped in (False, True):
+        settings = TrainingArguments(train_batch_size=8, group_by_length=grouped)
+        run = Trainer(model, data, settings, tmp_path)
+        numbers = [run._examples(number) for number in range(8)]
+        assert sorted(np.concatenate(numbers).tolist()) == list(range(64))
+        spreads[grouped] = np.mean([np.ptp(data.lengths[batch]) for batch in numbers])
+    assert spreads[True] < spreads[False] / 4
+
+
+def test_a_run_goes_on_from_its_own_start_alone(folder: Path, tmp_path: Path) -> None:
+    trainer(folder, tmp_path / "run").train()
+    model = BertForMaskedLM.from_pretrained(folder)
+    arrays = {name: np.array(array) for name, array in model.named_parameters()}
+    arrays["cls.predictions.bias"][3] += 1.0
+    data = MaskedTexts(TEXTS, BertTokenizer.from_pretrained(folder), probability=0.4)
+    settings = TrainingArguments(**SETTINGS)
+    with pytest.raises(TrainingError, match=r"another run's checkpoint .model was"):
+        Trainer(model.with_parameters(arrays), data, settings, tmp_path / "run").train()
+    for also in ({"labels": "a b"}, {"labels": "c d"}):
+        place = tmp_path / "also"
+        run = Trainer(model, data, settings, place, also=also)
+        if also["labels"] == "a b":
+            run.train()
+        else:
+            with pytest.raises(TrainingError, match="labels was 'a b', now 'c d'"):
+                run.train()
+
+
+def test_the_best_weights_that_are_gone_are_missed(folder: Path, tmp_path: Path) -> None:
+    def run() -> Any:
+        return trainer(folder, tmp_path, evaluate=lambda _: 1.0, eval_steps=3).train()
+
+    run()
+    (tmp_path / BEST).unlink()
+    with pytest.raises(CheckpointError, match=re.escape(BEST)):
+        run()

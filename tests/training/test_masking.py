@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numpy_bert import BertTokenizer, InputError
-from numpy_bert.training.masking import mask_tokens, words_of
+from numpy_bert.training.masking import mask_batch, mask_tokens, words_of
 
 IDS = np.random.default_rng(0).integers(5, 8000, (200, 100))
 SPECIAL = np.zeros(IDS.shape, np.bool_)
@@ -94,3 +94,9 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(InputError, match="special and words must have the same"):
             mask_tokens(ids, special, words=words, **options)
+
+
+def test_a_batch_without_a_token_to_guess_is_refused() -> None:
+    tokenizer, ids = BertTokenizer.from_pretrained("demo"), np.array([[2, 3]])
+    with pytest.raises(InputError, match="no token to be guessed"):
+        mask_batch(ids, ids > 0, tokenizer, rng=np.random.default_rng(0))

@@ -1,0 +1,236 @@
+"""Several models over one BERT, trained together: the sum of their losses."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_bert.arrays import Array, IntArray
+from numpy_bert.errors import InputError
+from numpy_bert.files import listed
+from numpy_bert.training.data import Batch, TrainingData
+from numpy_bert.training.weights import Trainable
+
+__all__ = ["JointData", "JointModel"]
+
+
+class JointGradients(NamedTuple):
+    """The sum of some losses, and its gradients by the names of the parameters."""
+
+    loss: float
+    gradients: dict[str, Array]
+
+    def named(self) -> Iterator[tuple[str, Array]]:
+        """Yield every gradient with its parameter's name."""
+        yield from self.gradients.items()
+
+
+class JointModel:
+    """Models that share what has the same name, such as two heads over one BERT.
+
+    Parameters
+    ----------
+    models : mapping of str to a trainable model
+        By names of one's own; what several have is taken from the first. The first's folder and
+        dtype are those of all.
+    weights : mapping of str to float, optional
+        How much a model's loss counts, by the same names; 1 by default.
+
+    Raises
+    ------
+    InputError
+        If there is no model, dtypes differ, a weight is of none or is no number from 0, or models
+        differ in what bears one name, as two new classifiers would.
+
+    References
+    ----------
+    .. [1] Caruana, "Multitask Learning", Machine Learning 28 (1997), section 2.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForMaskedLM, BertForNextSentencePrediction
+    >>> joint = JointModel({
+    ...     "words": BertForMaskedLM.from_pretrained("demo"),
+    ...     "order": BertForNextSentencePrediction.from_pretrained("demo")})
+    >>> [name for name, _ in joint.named_parameters()][-4:-1]
+    ['bert.pooler.dense.weight', 'bert.pooler.dense.bias', 'cls.seq_relationship.weight']
+    >>> found = joint.loss_and_gradients({
+    ...     "words": {"input_ids": [[2, 4, 3]], "labels": [[-100, 7, -100]]},
+    ...     "order": {"input_ids": [[2, 5, 3, 7, 3]], "labels": [1]}})
+    >>> sorted({name for name, _ in found.named()}) == sorted(dict(joint.named_parameters()))
+    True
+    """
+
+    def __init__(
+        self, models: Mapping[str, Trainable], weights: Mapping[str, float] | None = None
+    ) -> None:
+        self.models, self.weights = dict(models), dict(weights or {})
+        if not self.models:
+            raise InputError("JointModel: has no model.")
+        if len({model.dtype for model in self.models.values()}) > 1:
+            raise InputError("JointModel: the models have different dtypes; one was expected.")
+        if unknown := sorted(set(self.weights) - set(self.models)):
+            raise InputError(f"JointModel: a weight is for {unknown[0]!r}, which is no model here.")
+        for name, weight in self.weights.items():
+            if not (math.isfinite(weight) and weight >= 0.0):
+                raise InputError(
+                    f"JointModel: the weight of {name!r} is {weight!r}; a number from 0 was "
+                    "expected."
+                )
+        self._check_shared()
+
+    def _check_shared(self) -> None:
+        """Hold what bears one name in several models to be one."""
+        seen: dict[str, tuple[str, Array]] = {}
+        for owner, model in self.models.items():
+            for name, array in model.named_parameters():
+                first, known = seen.setdefault(name, (owner, array))
+                if known is not array and not np.array_equal(known, array):
+                    raise InputError(
+                        f"JointModel: {first!r} and {owner!r} both have {name}, and not the same; "
+                        "what has one name is shared."
+                    )
+
+    @property
+    def description(self) -> str:
+        """The kinds of the models and their weights, as text."""
+        parts = (
+            f"{name}: {self.weights.get(name, 1.0):g} {type(model).__name__}"
+            for name, model in self.models.items()
+        )
+        return ", ".join(parts)
+
+    @property
+    def _first(self) -> Trainable:
+        return next(iter(self.models.values()))
+
+    @property
+    def folder(self) -> Path:
+        """Of the first model's checkpoint."""
+        return self._first.folder
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What all models compute in."""
+        return self._first.dtype
+
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yield every parameter of every model, what they share once."""
+        seen = set()
+        for model in self.models.values():
+            for name, array in model.named_parameters():
+                if name not in seen:
+                    seen.add(name)
+                    yield name, array
+
+    def with_parameters(self, arrays: Mapping[str, Array]) -> JointModel:
+        """Return the same models with these arrays, shared among them and not copied."""
+        models = {name: model.with_parameters(arrays) for name, model in self.models.items()}
+        return JointModel(models, self.weights)
+
+    def loss_and_gradients(
+        self, batch: Mapping[str, Any], *, rng: np.random.Generator | None = None
+    ) -> JointGradients:
+        """Return the weighted sum of the models' losses, each on the batch of its name.
+
+        Parameters
+        ----------
+        batch : mapping of str to mapping
+            A batch for each model.
+        rng : numpy.random.Generator, optional
+            Turns dropout on, and draws its masks, for one model after another.
+        """
+        if set(batch) != set(self.models):
+            raise InputError(
+                f"batch: is for {listed(sorted(batch))}; the models are "
+                f"{listed(sorted(self.models))}."
+            )
+        total, gradients = 0.0, dict[str, Array]()
+        for name, model in self.models.items():
+            weight = self.weights.get(name, 1.0)
+            found = model.loss_and_gradients(batch[name], rng=rng)
+            total += weight * found.loss
+            for key, array in found.named():
+                share = array if weight == 1.0 else weight * array
+                gradients[key] = np.add(gradients[key], share) if key in gradients else share
+        return JointGradients(total, gradients)
+
+
+class JointData:
+    """A batch for each of several models.
+
+    Parameters
+    ----------
+    sets : mapping of str to TrainingData
+        By the names of the models. A pass is one over the first, which must be the largest; in it
+        each example of a smaller one comes about as often as another.
+    shares : mapping of str to float, optional
+        How much of a batch a set is read for, above 0 and at most 1, by the same names; 1 by
+        default.
+
+    Raises
+    ------
+    InputError
+        If there is no data, a set is larger than the first, or a share is out of range.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertTokenizer
+    >>> from numpy_bert.training.data import LabelledTexts, MaskedTexts
+    >>> tokenizer, texts = BertTokenizer.from_pretrained("demo"), ["a cat", "the dog"]
+    >>> data = JointData({
+    ...     "words": MaskedTexts(texts, tokenizer),
+    ...     "right": LabelledTexts(texts, [0, 1], tokenizer)})
+    >>> batch = data.batch(np.array([1, 0]), np.random.default_rng(0))
+    >>> sorted(batch), batch["right"]["labels"]
+    (['right', 'words'], array([1, 0]))
+    """
+
+    def __init__(
+        self, sets: Mapping[str, TrainingData], shares: Mapping[str, float] | None = None
+    ) -> None:
+        self._sets, self._shares = dict(sets), dict(shares or {})
+        if not self._sets:
+            raise InputError("JointData: has no data.")
+        for name, share in self._shares.items():
+            if name not in self._sets or not 0.0 < share <= 1.0:
+                raise InputError(
+                    f"JointData: the share of {name!r} is {share!r}; one above 0 and at most 1, of "
+                    "data that are here, was expected."
+                )
+        for name, data in self._sets.items():
+            if len(data) > len(self):
+                raise InputError(
+                    f"JointData: {name!r} has {len(data)} examples, the first set {len(self)}; a "
+                    "pass is one over the first, so put the largest there."
+                )
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells these examples from others."""
+        parts = [f"{name} {self._share(name)} {s.fingerprint}" for name, s in self._sets.items()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def lengths(self) -> IntArray:
+        """How many tokens each of the first set's examples has."""
+        return next(iter(self._sets.values())).lengths
+
+    def __len__(self) -> int:
+        return len(next(iter(self._sets.values())))
+
+    def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
+        """Return a batch of each set, by its name."""
+        found = {}
+        for name, data in self._sets.items():
+            count = max(1, round(self._share(name) * len(numbers)))
+            found[name] = data.batch(numbers[:count] * len(data) // len(self), rng)
+        return found
+
+    def _share(self, name: str) -> float:
+        return self._shares.get(name, 1.0)

@@ -1,0 +1,250 @@
+"""A sentence model that learns from another one: knowledge distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.blocks.gradients import dense_backward
+from numpy_bert.encoding.dense import Dense, identity
+from numpy_bert.encoding.encoder import SentenceEncoder
+from numpy_bert.encoding.head import Head
+from numpy_bert.encoding.pooling import normalize
+from numpy_bert.encoding.recipe import Recipe
+from numpy_bert.encoding.settings import Settings
+from numpy_bert.errors import InputError, OutputError
+from numpy_bert.files import check_output, write_atomically
+from numpy_bert.model.bert import BertModel
+from numpy_bert.model.gradients import LossAndGradients, bert_run, split_batch
+from numpy_bert.model.saving import Saveable, bert_parameters
+from numpy_bert.ops.distillation import cosine_embedding_loss, similarity_preserving_loss
+from numpy_bert.ops.linear import linear
+from numpy_bert.ops.pooling import mean_pooling, mean_pooling_backward
+from numpy_bert.parameters import LinearParameters, build
+from numpy_bert.parameters_heads import SentenceStudentParameters
+from numpy_bert.text.tokenizer import BertTokenizer
+from numpy_bert.training.sentence_files import sentence_files
+
+__all__ = ["SentenceStudent"]
+
+# How much the second loss counts; it is the smaller one.
+_SIMILARITY = 10.0
+
+
+class SentenceStudent(Saveable):
+    """A BERT whose sentence vectors learn to follow a teacher's.
+
+    A vector is the mean of its tokens, taken to the teacher's number of features by a linear map,
+    and of length 1. So a student that has learnt can be put in the place of its teacher: the
+    vectors of both can be compared.
+
+    Parameters
+    ----------
+    bert : BertModel
+        The student; it is trained without a pooler.
+    head : SentenceStudentParameters
+        The map.
+    folder : Path
+        Of the student's checkpoint.
+
+    Notes
+    -----
+    The loss is the mean of 1 - cos(v, t), so that each vector follows its teacher's, plus 10 times
+    the mean of (cos(v_i, v_j) - cos(t_i, t_j))^2 over the pairs of a batch, so that vectors are as
+    like each other as the teacher's.
+
+    References
+    ----------
+    .. [1] Reimers and Gurevych, "Making Monolingual Sentence Embeddings Multilingual using
+       Knowledge Distillation", arXiv:2004.09813.
+    .. [2] Tung and Mori, "Similarity-Preserving Knowledge Distillation", arXiv:1907.09682.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> student = SentenceStudent.new(BertModel.from_pretrained("demo"), 3, Path("demo"))
+    >>> batch = {"input_ids": [[2, 5, 3]], "labels": [[1.0, 0.0, 0.0]]}
+    >>> found = student.loss_and_gradients(batch)
+    >>> 0.0 < found.loss < 2.0, found.head.projection.weight.shape
+    (True, (3, 128))
+    """
+
+    def __init__(self, bert: BertModel, head: SentenceStudentParameters, folder: Path) -> None:
+        parameters = replace(bert.parameters, pooler=None)  # the vectors do not come from it
+        self.bert = BertModel(bert.config, parameters, bert.loading_info)
+        self.head, self.folder, self.config = head, folder, bert.config
+
+    @classmethod
+    def new(cls, bert: BertModel, features: int, folder: Path, *, seed: int = 0) -> SentenceStudent:
+        """Put a new map over a model.
+
+        Parameters
+        ----------
+        bert : BertModel
+            The student.
+        features : int
+            Of the teacher's vectors.
+        folder : Path
+            Of the student's checkpoint.
+        seed : int
+            Of the map, which is drawn evenly within 1 / sqrt(H), as torch.nn.Linear is.
+
+        Raises
+        ------
+        InputError
+            If there is no feature.
+        """
+        if features < 1:
+            raise InputError(f"features = {features}; those of a teacher's vectors were expected.")
+        rng, size = np.random.default_rng(seed), bert.config.hidden_size
+        limit = size**-0.5
+        weight, bias = (rng.uniform(-limit, limit, s) for s in ((features, size), (features,)))
+        projection = LinearParameters(
+            weight=weight.astype(bert.dtype), bias=bias.astype(bert.dtype)
+        )
+        return cls(bert, SentenceStudentParameters(projection=projection), folder)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What it computes in."""
+        return self.bert.dtype
+
+    def with_parameters(self, arrays: Mapping[str, Array]) -> SentenceStudent:
+        """Return a student with other arrays, by the keys of `named_parameters`, not copied."""
+        bert = BertModel(self.config, bert_parameters(self.config, arrays), self.bert.loading_info)
+        head = build(type(self.head), self.config, arrays.__getitem__, "")
+        return SentenceStudent(bert, head, self.folder)
+
+    @np.errstate(all="ignore")
+    def loss_and_gradients(
+        self, batch: Mapping[str, Any], *, rng: np.random.Generator | None = None
+    ) -> LossAndGradients[SentenceStudentParameters]:
+        """Return the loss of a batch and the gradients of all parameters.
+
+        Parameters
+        ----------
+        batch : mapping
+            What a BertModel is called with, by name; and labels (B, E), the teacher's vectors.
+        rng : numpy.random.Generator, optional
+            Turns dropout on, and draws its masks.
+
+        Raises
+        ------
+        InputError
+            Naming the argument, the place, the value and the limit.
+        CheckpointError
+            If a hidden state is not finite because a weight is not; the weight is named.
+        """
+        inputs, labels = split_batch(batch, ("labels",))
+        run = bert_run(self.bert, inputs, rng)
+        wanted = self._wanted(labels["labels"], len(run.hidden))
+        pooled = mean_pooling(run.hidden, _mask_of(inputs, run.hidden))
+        projection = self.head.projection
+        mapped = linear(pooled.output, projection.weight, projection.bias)
+        follows = cosine_embedding_loss(mapped, wanted)
+        alike = similarity_preserving_loss(mapped, wanted)
+        grad = follows.scores_gradient + _SIMILARITY * alike.scores_gradient
+        back = dense_backward(grad, pooled.output, projection)
+        return LossAndGradients(
+            loss=follows.output + _SIMILARITY * alike.output,
+            bert=run.gradients(hidden=mean_pooling_backward(back.x, pooled)),
+            head=SentenceStudentParameters(projection=back.parameters),
+        )
+
+    def encoder(self, tokenizer: BertTokenizer) -> SentenceEncoder:
+        """Return what makes sentence vectors of texts, by the weights as they are now.
+
+        Parameters
+        ----------
+        tokenizer : BertTokenizer
+            The student's.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertModel, BertTokenizer
+        >>> student = SentenceStudent.new(BertModel.from_pretrained("demo"), 3, Path("demo"))
+        >>> student.encoder(BertTokenizer.from_pretrained("demo")).encode("a test").shape
+        (3,)
+        """
+        projection = self.head.projection
+        dense = Dense(weight=projection.weight, bias=projection.bias, activation=identity)
+        head = Head(pooled=self.config.hidden_size, steps=(dense, normalize))
+        recipe = Recipe(folder=self.folder)
+        return SentenceEncoder(self.bert, tokenizer, recipe, head, Settings())
+
+    def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
+        """Save a sentence model: the BERT, and what makes vectors of its tokens.
+
+        `SentenceEncoder` and sentence-transformers load it whole, transformers its BERT.
+
+        Parameters
+        ----------
+        save_directory, force
+            As of `BertModel.save_pretrained`.
+
+        Raises
+        ------
+        OutputError
+            If files are there and `force` is not given, or one cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from numpy_bert import BertModel
+        >>> student = SentenceStudent.new(BertModel.from_pretrained("demo"), 3, Path("demo"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     student.save_pretrained(folder)
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['1_Pooling', '2_Dense', 'config.json', 'model.safetensors', 'modules.json']
+        """
+        folder = Path(save_directory)
+        files = sentence_files(self.head.projection)
+        try:
+            for name in files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            place = failure.filename or folder
+            raise OutputError(f"{place}: cannot be made ({failure.strerror}).") from None
+        for name in files:
+            check_output(folder / name, force=force)
+        self.bert.save_pretrained(folder, force=force)
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+
+    def _wanted(self, labels: npt.ArrayLike, texts: int) -> Array:
+        """Return the teacher's vectors, held to (B, E), in the model's dtype."""
+        given = np.asarray(labels)
+        if given.dtype.kind not in "fiu":
+            raise InputError(f"labels: dtype {given.dtype}; a teacher's vectors were expected.")
+        wanted: Array = given.astype(self.dtype, copy=False)
+        features = len(self.head.projection.weight)
+        if wanted.shape != (texts, features):
+            raise InputError(
+                f"labels: has shape {wanted.shape}; a teacher's vector for each text, "
+                f"{(texts, features)}, was expected."
+            )
+        wrong = np.argwhere(~np.isfinite(wanted))
+        if len(wrong):
+            row, column = map(int, wrong[0])
+            raise InputError(
+                f"labels[{row}, {column}] = {wanted[row, column]}; a finite number was expected."
+            )
+        return wanted
+
+    def _trees(self) -> dict[str, object]:
+        return {"bert.": self.bert.parameters, "": self.head}
+
+
+def _mask_of(inputs: Mapping[str, Any], hidden: Array) -> BoolArray:
+    """Return where there are tokens, (B, T)."""
+    given = inputs.get("attention_mask")
+    if given is None:
+        return np.ones(hidden.shape[:2], np.bool_)
+    mask: BoolArray = np.asarray(given) != 0
+    return mask

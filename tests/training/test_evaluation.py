@@ -1,0 +1,119 @@
+"""How good a model is: against its definition, token by token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpy_bert import (
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertModel,
+    BertTokenizer,
+    InputError,
+    SentenceEncoder,
+)
+from numpy_bert.training import (
+    LabelledTexts,
+    MaskedTexts,
+    SentencePairs,
+    accuracy,
+    masked_scores,
+    new_classifier,
+    sentence_correlation,
+)
+from numpy_bert.training.evaluation import spearman
+from tests.training.test_fit import TEXTS, written
+from tests.training.test_joint import DOCUMENTS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("model"), "BertForPreTraining")
+
+
+def test_masked_words_are_counted(folder: Path) -> None:
+    model = BertForMaskedLM.from_pretrained(folder, dtype="float64")
+    data = MaskedTexts(TEXTS, BertTokenizer.from_pretrained(folder), probability=0.6)
+    found = masked_scores(model, data, batch_size=2, seed=3)
+    losses, right, labels = [], [], []
+    for start in (0, 2, 4):
+        numbers = np.arange(start, min(start + 2, 5))
+        batch = data.batch(numbers, np.random.default_rng([3, start]))
+        wanted = batch.pop("labels")
+        logits = model(**batch).logits
+        for place in np.argwhere(wanted >= 0):
+            row, label = logits[tuple(place)], wanted[tuple(place)]
+            losses.append(np.log(np.exp(row).sum()) - row[label])
+            right.append(row.argmax() == label)
+            labels.append(int(label))
+    assert found.tokens == len(losses)
+    assert found.loss == pytest.approx(np.mean(losses), rel=1e-10)
+    assert found.accuracy == pytest.approx(np.mean(right))
+    assert found.most_frequent == max(map(labels.count, labels)) / len(labels)
+    assert found.next_sentence is None
+
+
+def test_next_sentences_are_counted(folder: Path) -> None:
+    model = BertForPreTraining.from_pretrained(folder)
+    data = SentencePairs(DOCUMENTS, BertTokenizer.from_pretrained(folder))
+    found = masked_scores(model, data, batch_size=8)
+    batch = data.batch(np.arange(len(data)), np.random.default_rng([0, 0]))
+    wanted = batch["next_sentence_label"]
+    inputs = {n: batch[n] for n in ("input_ids", "attention_mask", "token_type_ids")}
+    said = model(**inputs).seq_relationship_logits.argmax(axis=1)
+    assert found.next_sentence == np.mean(said == wanted)
+
+
+def test_spearman_is_the_correlation_of_ranks() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 9, 50), rng.standard_normal(50)
+
+    def ranks(values: np.ndarray) -> list[float]:
+        return [(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values]
+
+    expected = np.corrcoef(ranks(a), ranks(b))[0, 1]
+    assert spearman(a, b) == pytest.approx(expected, abs=1e-11)
+    assert spearman(a, np.exp(3.0 * a)) == 1.0
+    assert spearman(a, -a) == -1.0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        ([1.0], [2.0], "at least two"),
+        ([1.0, 2.0], [1.0, 2.0, 3.0], "two rows of as many"),
+        ([1.0, np.nan], [1.0, 2.0], "not finite"),
+        ([1.0, 1.0], [1.0, 2.0], "all numbers of one row are equal"),
+    ],
+)
+def test_what_has_no_correlation_is_refused(a: list[float], b: list[float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        spearman(a, b)
+
+
+def test_right_labels_are_counted(folder: Path, tmp_path: Path) -> None:
+    model = new_classifier(BertModel.from_pretrained(folder), ["a", "b", "c"], folder)
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    inputs = dict(tokenizer(TEXTS, padding=True, return_tensors="np"))
+    said = model(**inputs).logits.argmax(axis=1)
+    assert accuracy(model, LabelledTexts(TEXTS, said.tolist(), tokenizer), batch_size=2) == 1.0
+    wrong = said.copy()
+    wrong[[0, 3]] = (said[[0, 3]] + 1) % 3
+    assert accuracy(model, LabelledTexts(TEXTS, wrong.tolist(), tokenizer), batch_size=2) == 0.6
+
+
+def test_cosines_are_compared_whatever_the_lengths_of_vectors(plain_demo: Path) -> None:
+    encoder = SentenceEncoder.from_pretrained(plain_demo)
+    pairs = [("a", "the sea"), ("the moon is up", "the sun"), ("go", "he went home"), ("x", "x")]
+    cosines = []
+    for pair in pairs:
+        a, b = encoder.encode(list(pair)).astype("f8")
+        cosines.append(float(a @ b / np.sqrt((a @ a) * (b @ b))))
+    lengths = np.linalg.norm(encoder.encode([a for a, _ in pairs]), axis=1)
+    assert np.ptp(lengths) > 0.01 * lengths.mean()
+    assert sentence_correlation(encoder, pairs, cosines) == 1.0
+    assert sentence_correlation(encoder, pairs, [-c for c in cosines]) == -1.0
+    assert sentence_correlation(encoder, [("a", "a"), ("a", "a")], [1.0, 2.0]) == 0.0

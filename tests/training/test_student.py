@@ -1,0 +1,119 @@
+"""A student: it learns, it is its parameters, and it says what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpy_bert import BertModel, BertTokenizer, InputError, OutputError
+from numpy_bert.training import SentenceStudent, TaughtTexts, Trainer, TrainingArguments
+from tests.support.pages import random_model
+
+TEXTS = ["the cat sat", "a dog ran to the house", "the sun is up", "alice saw a rabbit"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_model(
+        tmp_path_factory.mktemp("model"),
+        hidden_size=36,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+def new(folder: Path, features: int = 5) -> SentenceStudent:
+    return SentenceStudent.new(BertModel.from_pretrained(folder), features, folder)
+
+
+def test_it_follows_its_teacher(folder: Path, tmp_path: Path) -> None:
+    tokenizer, student = BertTokenizer.from_pretrained(folder), new(folder)
+    vectors = np.random.default_rng(0).standard_normal((4, 5)).astype("f4")
+    data = TaughtTexts(TEXTS, vectors, tokenizer)
+    settings = TrainingArguments(max_steps=80, train_batch_size=4, learning_rate=3e-3)
+
+    def likeness(student: SentenceStudent) -> np.ndarray:
+        found = student.encoder(tokenizer).encode(TEXTS)
+        return found @ found.T
+
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    wanted = unit @ unit.T
+    before = np.abs(likeness(student) - wanted).max()
+    trained = Trainer(student, data, settings, tmp_path).train()
+    assert np.abs(likeness(trained) - wanted).max() < 0.1 * before
+    batch = data.batch(np.arange(4), np.random.default_rng(0))
+    assert trained.loss_and_gradients(batch).loss < 0.05
+    assert np.array_equal(  # the one it began from stays as it was
+        dict(student.named_parameters())["projection.weight"], new(folder).head.projection.weight
+    )
+
+
+def test_the_best_students_are_kept_with_their_map(folder: Path, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((4, 5)).astype("f4")
+    data = TaughtTexts(TEXTS, vectors, BertTokenizer.from_pretrained(folder))
+    scores, seen = [0.9, 0.1], []
+
+    def evaluate(student: SentenceStudent) -> float:
+        seen.append(np.array(student.head.projection.weight))
+        return scores[len(seen) - 1]
+
+    settings = TrainingArguments(max_steps=2, eval_steps=1, learning_rate=1e-2, warmup_ratio=0)
+    trained = Trainer(new(folder), data, settings, tmp_path, evaluate=evaluate).train()
+    assert np.array_equal(trained.head.projection.weight, seen[0])
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_another_seed_is_another_map(folder: Path) -> None:
+    bert = BertModel.from_pretrained(folder)
+    maps = [SentenceStudent.new(bert, 5, folder, seed=seed) for seed in (0, 0, 1)]
+    weights = [student.head.projection.weight for student in maps]
+    assert np.array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
+    assert float(np.abs(weights[0]).max()) <= 1 / 6
+
+
+def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
+    new(folder).save_pretrained(tmp_path)
+    with pytest.raises(OutputError, match="exists"):
+        new(folder).save_pretrained(tmp_path)
+    new(folder).save_pretrained(tmp_path, force=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "modules.json").write_text("[]")
+    with pytest.raises(OutputError, match=r"modules\.json: already exists"):
+        new(folder).save_pretrained(tmp_path / "other")
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third" / "1_Pooling").touch()
+    with pytest.raises(OutputError, match="1_Pooling: cannot be made"):
+        new(folder).save_pretrained(tmp_path / "third", force=True)
+    assert [path.name for path in (tmp_path / "third").iterdir()] == ["1_Pooling"]
+
+
+def test_vectors_that_do_not_fit_are_named(folder: Path) -> None:
+    student = new(folder)
+    ids = [[2, 5, 3], [2, 6, 3]]
+    wrong = np.ones((2, 5))
+    wrong[1, 3] = np.inf
+    for labels, message in (
+        (np.ones((2, 4)), r"labels: has shape \(2, 4\); .* \(2, 5\), was expected"),
+        (wrong, r"labels\[1, 3\] = inf; a finite number was expected"),
+        ([["a"] * 5] * 2, "labels"),
+    ):
+        with pytest.raises(InputError, match=message):
+            student.loss_and_gradients({"input_ids": ids, "labels": labels})
+    with pytest.raises(InputError, match="batch: has no labels"):
+        student.loss_and_gradients({"input_ids": ids})
+    mask = [[1, 1, 1], [0, 0, 0]]
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": np.ones((2, 5))}
+    with pytest.raises(InputError, match="text 1 has no token"):
+        student.loss_and_gradients(batch)
+    with pytest.raises(InputError, match="features = 0"):
+        new(folder, 0)
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    with pytest.raises(InputError, match=r"4 texts and vectors of shape \(3, 5\)"):
+        TaughtTexts(TEXTS, np.ones((3, 5)), tokenizer)
+    with pytest.raises(InputError, match="the vector of text 2 is not finite"):
+        TaughtTexts(TEXTS[:2], [[1.0, 2.0], [np.nan, 1.0]], tokenizer)
