@@ -1,68 +1,87 @@
-"""Make the embedded checkpoint numpy_bert/demo from scripts/demo_vocab.txt.
+"""Train the embedded checkpoint numpy_bert/demo, from nothing, with this package alone.
 
-A small BertForPreTraining, initialized as BERT is and not trained, so that everything in the
-package can be run without a network. The same vocabulary and seed give the same bytes.
+First it learns to guess masked words and which sentence follows; then its sentence vectors learn
+to follow those of all-MiniLM-L6-v2, while it goes on with the first. On one machine the same seed
+gives the same bytes. A run that was stopped goes on when the same command is given again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import zlib
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from safetensors.numpy import save
+from demo_card import make_card
+from demo_files import CONFIG, make_files, make_weights, write_files
+from demo_texts import DemoTexts, read_texts
+from report_demo import Figures, measure
 
-from numpy_bert.config import BertConfig
-from numpy_bert.files import write_atomically
-from numpy_bert.parameters import pretraining_shapes
+from numpy_bert import BertForMaskedLM, BertForPreTraining, BertTokenizer, SentenceEncoder
+from numpy_bert.parameters import LinearParameters
+from numpy_bert.training import (
+    JointData,
+    JointModel,
+    MaskedTexts,
+    SentencePairs,
+    SentenceStudent,
+    TaughtTexts,
+    Trainer,
+    TrainingArguments,
+)
+from numpy_bert.training.sentence_files import sentence_files
+from numpy_bert.training.weights import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
-VOCAB_FILE = ROOT / "scripts" / "demo_vocab.txt"
 MAX_BYTES = 4 * 1000 * 1000
-CUT = 2  # standard deviations
 
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # ids 0 to 4
-CONFIG: dict[str, Any] = {
-    "architectures": ["BertForPreTraining"],
-    "model_type": "bert",
-    "vocab_size": 8000,
-    "hidden_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 512,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "layer_norm_eps": 1e-12,
-    "initializer_range": 0.02,
-    "pad_token_id": 0,
-    "position_embedding_type": "absolute",
-    "_numpy_bert_demo": "initialized, not trained",
-}
-TOKENIZER_CONFIG: dict[str, Any] = {
-    "tokenizer_class": "BertTokenizer",
-    "do_lower_case": True,
-    "strip_accents": None,
-    "tokenize_chinese_chars": True,
-    "model_max_length": CONFIG["max_position_embeddings"],
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
+MAX_LENGTH = 128
+FEATURES = 384  # of the teacher's vectors
+PASSES = {"words": 3, "vectors": 9}
+SETTINGS = TrainingArguments(
+    learning_rate=1e-3, train_batch_size=128, group_by_length=True, logging_steps=50, save_steps=200
+)
+# A model of this size has nothing to spare: with dropout it learnt less from the same text.
+TRAINED_AS = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+# Of a batch of sentences; a pair has ten times the tokens of one.
+SHARES = {"words": 0.5, "pairs": 1 / 16}
+WEIGHTS = {"words": 0.05, "pairs": 0.05}  # beside the sentence vectors
 
 
 def main() -> None:
-    """Make every file in memory, check their size, then write them."""
-    parser = argparse.ArgumentParser(description="Make the embedded demo checkpoint.")
+    """Train, measure, and write the files once all of them are there."""
+    arguments = parse()
+    started, texts = time.monotonic(), read_texts()
+    if arguments.steps is not None:
+        texts = texts.part(arguments.steps * SETTINGS.train_batch_size)
+    folder = initial(arguments.work, arguments.seed)
+    settings = replace(SETTINGS, seed=arguments.seed, max_steps=arguments.steps)
+    words = learn_words(folder, texts, settings, arguments.work)
+    trained = learn_vectors(words, arguments.teacher, texts, settings, arguments.work)
+    files = {
+        **make_files(dict(pretrained(trained).named_parameters()), CONFIG),
+        **sentence_files(halved(student_of(trained).head.projection)),
+    }
+    write_files(arguments.work / "trained", files)
+    figures = measure(arguments.work / "trained", arguments.teacher, untrained=folder)
+    minutes = (time.monotonic() - started) / 60
+    files["README.md"] = card(files, figures, texts, settings)
+    total = sum(map(len, files.values()))
+    if total > MAX_BYTES:
+        raise SystemExit(f"The demo takes {total} bytes, {MAX_BYTES} are allowed.")
+    write_files(arguments.output, files)
+    report(files, figures, minutes)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train the embedded demo checkpoint.",
+        epilog="The texts are found in NUMPY_BERT_TEST_DATA (default: ../shared/data).",
+    )
+    parser.add_argument("teacher", type=Path, help="the folder of all-MiniLM-L6-v2")
     parser.add_argument(
         "--output",
         metavar="DIR",
@@ -70,225 +89,135 @@ def main() -> None:
         default=ROOT / "numpy_bert" / "demo",
         help="folder to write to (default: numpy_bert/demo)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the weights (default: 0)")
+    parser.add_argument(
+        "--work",
+        metavar="DIR",
+        type=Path,
+        default=ROOT / "build" / "demo",
+        help="folder of the run's checkpoints and logs (default: build/demo)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        help="only so many in each stage, and no more texts than these need, to try it out",
+    )
     arguments = parser.parse_args()
     if arguments.seed < 0:
         parser.error("--seed must be 0 or more")
-    output: Path = arguments.output
-    files = make_files(arguments.seed)
-    total = sum(map(len, files.values()))
-    if total > MAX_BYTES:
-        raise SystemExit(f"The demo takes {total} bytes, {MAX_BYTES} are allowed.")
-    output.mkdir(parents=True, exist_ok=True)
+    if arguments.steps is not None and arguments.steps < 1:
+        parser.error("--steps must be 1 or more")
+    if not (arguments.teacher / "modules.json").is_file():
+        parser.error(f"{arguments.teacher} is no folder of a sentence model")
+    return arguments
+
+
+def initial(work: Path, seed: int) -> Path:
+    """Write the checkpoint that the training starts from."""
+    write_files(work / "initial", make_files(make_weights(seed), {**CONFIG, **TRAINED_AS}))
+    return work / "initial"
+
+
+def learn_words(
+    folder: Path, texts: DemoTexts, settings: TrainingArguments, work: Path
+) -> JointModel:
+    """Learn to guess masked words in all texts, and which sentence follows in the books."""
+    say("masked words and next sentences")
+    model = JointModel(
+        {
+            "words": BertForMaskedLM.from_pretrained(folder),
+            "pairs": BertForPreTraining.from_pretrained(folder),
+        }
+    )
+    data = JointData(words_of(folder, texts), {"pairs": SHARES["pairs"]})
+    settings = replace(settings, num_train_epochs=PASSES["words"])
+    return Trainer(model, data, settings, work / "words").train()
+
+
+def learn_vectors(
+    words: JointModel, teacher: Path, texts: DemoTexts, settings: TrainingArguments, work: Path
+) -> JointModel:
+    """Learn a teacher's sentence vectors, and do not forget the words meanwhile."""
+    say("the teacher's vectors")
+    encoder = SentenceEncoder.from_pretrained(teacher)
+    vectors = encoder.encode(texts.texts)
+    say("sentence vectors, beside masked words and next sentences")
+    bert = pretrained(words).bert
+    student = SentenceStudent.new(bert, FEATURES, words.folder, seed=settings.seed)
+    model = JointModel({"vectors": student, **words.models}, WEIGHTS)
+    tokenizer = BertTokenizer.from_pretrained(words.folder)
+    name = fingerprint(encoder.model)
+    taught = TaughtTexts(texts.texts, vectors, tokenizer, max_length=MAX_LENGTH, teacher=name)
+    data = JointData({"vectors": taught, **words_of(words.folder, texts)}, SHARES)
+    settings = replace(settings, num_train_epochs=PASSES["vectors"])
+    return Trainer(model, data, settings, work / "vectors").train()
+
+
+def pretrained(joint: JointModel) -> BertForPreTraining:
+    """Return the model with both pre-training heads out of several."""
+    found = joint.models["pairs"]
+    assert isinstance(found, BertForPreTraining)
+    return found
+
+
+def student_of(joint: JointModel) -> SentenceStudent:
+    """Return the model of the sentence vectors out of several."""
+    found = joint.models["vectors"]
+    assert isinstance(found, SentenceStudent)
+    return found
+
+
+def halved(parameters: LinearParameters) -> LinearParameters:
+    """Return them as float16, as all of the demo is stored."""
+    weight, bias = (array.astype(np.float16) for array in (parameters.weight, parameters.bias))
+    return LinearParameters(weight=weight, bias=bias)
+
+
+def words_of(folder: Path, texts: DemoTexts) -> dict[str, MaskedTexts | SentencePairs]:
+    """Return texts with masked words, and pairs from the books."""
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    return {
+        "words": MaskedTexts(texts.texts, tokenizer, max_length=MAX_LENGTH),
+        "pairs": SentencePairs(texts.documents, tokenizer, max_length=MAX_LENGTH),
+    }
+
+
+def card(
+    files: dict[str, bytes], figures: Figures, texts: DemoTexts, settings: TrainingArguments
+) -> bytes:
+    """Return the model card."""
+    steps = {
+        stage: replace(settings, num_train_epochs=passes).steps_of(len(texts.texts))
+        for stage, passes in PASSES.items()
+    }
+    stated = {
+        "rate": settings.learning_rate,
+        "decay": settings.weight_decay,
+        "norm": settings.max_grad_norm,
+        "batch": settings.train_batch_size,
+        "masked": round(SHARES["words"] * settings.train_batch_size),
+        "pairs": round(SHARES["pairs"] * settings.train_batch_size),
+        "length": MAX_LENGTH,
+        "beside": WEIGHTS["words"],
+        "features": FEATURES,
+    }
+    made = make_card(
+        files, figures, texts, seed=settings.seed, steps=steps, passes=PASSES, settings=stated
+    )
+    return made.encode()
+
+
+def say(what: str) -> None:
+    """Say on standard error what comes now."""
+    print(what, file=sys.stderr, flush=True)
+
+
+def report(files: dict[str, bytes], figures: Figures, minutes: float) -> None:
+    """Print sizes and figures."""
     for name, content in files.items():
-        write_atomically(output / name, content)
         print(f"{len(content):>9,} {name}")
-    print(f"{total:>9,} in all")
-
-
-def make_files(seed: int) -> dict[str, bytes]:
-    """Return the content of each file of the checkpoint."""
-    weights = make_weights(seed)
-    files = {
-        "config.json": as_json(CONFIG),
-        "tokenizer.json": as_json(make_tokenizer(read_vocab(VOCAB_FILE)), compact=True),
-        "tokenizer_config.json": as_json(TOKENIZER_CONFIG),
-        "model.safetensors": save(weights, metadata={"format": "pt"}),
-    }
-    parameters = sum(weight.size for weight in weights.values())
-    sizes = {name: len(content) for name, content in files.items()}
-    files["README.md"] = make_card(seed, len(weights), parameters, sizes).encode()
-    return files
-
-
-def read_vocab(path: Path) -> list[str]:
-    """Read the tokens in the order of their ids."""
-    tokens = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    if len(tokens) != CONFIG["vocab_size"] or len(set(tokens)) != len(tokens):
-        raise SystemExit(f"{path.name}: {CONFIG['vocab_size']} different tokens expected.")
-    if tokens[: len(SPECIAL_TOKENS)] != SPECIAL_TOKENS:
-        raise SystemExit(f"{path.name}: must begin with {' '.join(SPECIAL_TOKENS)}.")
-    return tokens
-
-
-def make_weights(seed: int) -> dict[str, npt.NDArray[np.float16]]:
-    """Initialize all tensors as Google's code does: the decoder is tied, so it is not stored."""
-    weights: dict[str, npt.NDArray[np.float16]] = {}
-    for name, shape in pretraining_shapes(BertConfig.from_dict(CONFIG)).items():
-        # As published: the model's tensors bear a prefix that the heads' do not.
-        key = name if name.startswith("cls.") else f"bert.{name}"
-        if key.endswith("bias"):
-            values = np.zeros(shape, np.float32)
-        elif key.endswith("LayerNorm.weight"):
-            values = np.ones(shape, np.float32)
-        else:
-            values = truncated_normal(seed, key, shape)
-        # safetensors 0.8 writes wrong values for an array that is not contiguous
-        weights[key] = np.ascontiguousarray(values.astype(np.float16))
-    return weights
-
-
-def truncated_normal(seed: int, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Draw a normal, cut at two standard deviations, from a stream of the tensor's own.
-
-    As `tf.truncated_normal_initializer(stddev=initializer_range)`, which Google's BERT uses:
-    what falls outside is drawn again, so the values' own deviation is 0.88 of the given one.
-    """
-    # PCG64 by name: default_rng may become another generator one day
-    generator = np.random.Generator(np.random.PCG64([seed, zlib.crc32(key.encode())]))
-    values = generator.standard_normal(math.prod(shape), dtype=np.float32)
-    while (outside := np.flatnonzero(np.abs(values) > CUT)).size:
-        values[outside] = generator.standard_normal(outside.size, dtype=np.float32)
-    return values.reshape(shape) * np.float32(CONFIG["initializer_range"])
-
-
-def make_tokenizer(tokens: list[str]) -> dict[str, Any]:
-    """Return tokenizer.json: BERT's uncased WordPiece, without padding and truncation."""
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": tokens.index(token), "content": token, **flags, "special": True}
-            for token in SPECIAL_TOKENS
-        ],
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": True,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": make_template(tokens),
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": {token: index for index, token in enumerate(tokens)},
-        },
-    }
-
-
-def make_template(tokens: list[str]) -> dict[str, Any]:
-    """Return the post-processor: [CLS] A [SEP], and for a pair B [SEP] with type 1."""
-    cls = {"SpecialToken": {"id": "[CLS]", "type_id": 0}}
-    first, second = (
-        [
-            {"Sequence": {"id": name, "type_id": type_id}},
-            {"SpecialToken": {"id": "[SEP]", "type_id": type_id}},
-        ]
-        for name, type_id in (("A", 0), ("B", 1))
-    )
-    return {
-        "type": "TemplateProcessing",
-        "single": [cls, *first],
-        "pair": [cls, *first, *second],
-        "special_tokens": {
-            token: {"id": token, "ids": [tokens.index(token)], "tokens": [token]}
-            for token in ("[CLS]", "[SEP]")
-        },
-    }
-
-
-CARD = """\
----
-license: apache-2.0
-language: en
-library_name: numpy_bert
-tags:
-  - bert
-  - numpy
-  - demo
-  - not-trained
----
-
-# The demo checkpoint of numpy_bert
-
-A small BERT that comes inside the package, so that everything in it runs with no network:
-
-```python
-from numpy_bert import BertModel, BertTokenizer
-
-tokenizer = BertTokenizer.from_pretrained("demo")
-model = BertModel.from_pretrained("demo")
-```
-
-**Its weights are initialized as BERT's are and NOT trained. Its vectors and its predictions mean
-nothing.** It shows shapes, names, files and speed; for meaning, load a trained checkpoint.
-
-## The model
-
-| | |
-|---|---|
-| architecture | BertForPreTraining: encoder, pooler, both pre-training heads |
-| layers, hidden size, heads, intermediate size | {layers}, {hidden}, {heads}, {inner} |
-| vocabulary, positions, token types | {vocab:,}, {positions}, {types} |
-| parameters | {parameters:,} in {tensors} tensors, stored as float16 |
-| decoder of the masked-word head | tied to the word embeddings, not stored again |
-| model.safetensors | {model_bytes:,} bytes |
-| tokenizer.json | {tokenizer_bytes:,} bytes |
-
-Weights are drawn from a normal with standard deviation {deviation}, truncated at two standard
-deviations (`truncated_normal_initializer` in Google's code); biases are zero, LayerNorm weights
-one. The row of [PAD] is drawn like any other. Seed: {seed}.
-
-## The vocabulary
-
-{vocab:,} lower-case WordPieces, learnt with the `tokenizers` library from
-
-- *Alice's Adventures in Wonderland* by Lewis Carroll and *Pride and Prejudice* by Jane Austen, in
-  the editions of Project Gutenberg: public domain;
-- the English sentences of [Tatoeba](https://tatoeba.org), by its contributors, under
-  [CC BY 2.0 FR](https://creativecommons.org/licenses/by/2.0/fr/), as published in
-  facebookresearch/LASER; changed: only their words and pieces of words are here.
-
-## Make it again
-
-From the root of the repository:
-
-```
-python scripts/make_demo.py --seed {seed}
-```
-
-It reads `scripts/demo_vocab.txt`, which `scripts/make_demo_vocab.py` wrote, and gives the same
-bytes each time. `tokenizer.json` holds the whole tokenizer; there is no `vocab.txt`.
-
-## Limits
-
-- Not trained: not for search, similarity, classification or any other real use.
-- English only; capitals and accents are dropped. A word with any other letter than a to z is
-  [UNK], and so is a symbol that is not in the vocabulary.
-- At most {positions} tokens, [CLS] and [SEP] included.
-"""
-
-
-def make_card(seed: int, tensors: int, parameters: int, sizes: dict[str, int]) -> str:
-    """Return the model card with the figures filled in."""
-    return CARD.format(
-        layers=CONFIG["num_hidden_layers"],
-        hidden=CONFIG["hidden_size"],
-        heads=CONFIG["num_attention_heads"],
-        inner=CONFIG["intermediate_size"],
-        vocab=CONFIG["vocab_size"],
-        positions=CONFIG["max_position_embeddings"],
-        types=CONFIG["type_vocab_size"],
-        deviation=CONFIG["initializer_range"],
-        parameters=parameters,
-        tensors=tensors,
-        model_bytes=sizes["model.safetensors"],
-        tokenizer_bytes=sizes["tokenizer.json"],
-        seed=seed,
-    )
-
-
-def as_json(value: dict[str, Any], *, compact: bool = False) -> bytes:
-    """Encode as UTF-8 JSON with a newline at the end."""
-    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
-    return (json.dumps(value, ensure_ascii=False, **layout) + "\n").encode()
+    print(f"{sum(map(len, files.values())):>9,} in all, after {minutes:.0f} minutes")
+    print(figures.text)
 
 
 if __name__ == "__main__":

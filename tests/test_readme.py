@@ -32,6 +32,7 @@ def _threads() -> Iterator[None]:
 
 def test_the_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text(fences("csv")[0], "utf-8")
     source = "\n".join(fences("python"))
     test = doctest.DocTestParser().get_doctest(source, {}, "README.md", "README.md", 0)
     assert len(test.examples) > 15
@@ -75,7 +76,7 @@ def test_the_console_sessions(
 
 def test_nothing_is_left_to_fill_in() -> None:
     assert "@@" not in README
-    assert len(SESSIONS) == 12
+    assert len(SESSIONS) == 15
 
 
 def test_there_are_two_set_up_commands_of_one_line() -> None:

@@ -178,7 +178,7 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
 
 def _add_fill_mask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", type=text, help="a text with [MASK] in it")
-    _add_task(parser, "; the built-in 'demo', which is not trained, by default", required=False)
+    _add_task(parser, "; the built-in 'demo', which is small, by default", required=False)
     parser.add_argument("--top-k", metavar="N", type=count, default=5, help="words for a mask; 5")
 
 

@@ -14,7 +14,7 @@ def model_name(options: argparse.Namespace) -> str:
     """Return the model that is named, or the built-in one with a word about what it is."""
     if options.model is not None:
         return str(options.model)
-    note("model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.")
+    note("model 'demo' (built in, small); name another with --model NAME_OR_PATH.")
     return "demo"
 
 

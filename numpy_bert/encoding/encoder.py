@@ -66,9 +66,9 @@ class SentenceEncoder:
     >>> from numpy_bert import SentenceEncoder
     >>> encoder = SentenceEncoder.from_pretrained("demo")
     >>> encoder.encode(["a test", "another one"]).shape
-    (2, 128)
-    >>> encoder.notes
-    ('there is no modules.json: vectors are the mean of the tokens, not normalized.',)
+    (2, 384)
+    >>> encoder.pooling, encoder.max_seq_length
+    (('mean',), 512)
     """
 
     def __init__(

@@ -29,8 +29,7 @@ def test_a_person_sees_the_tokens_and_every_step(capsys: pytest.CaptureFixture[s
     assert main(["embed", TEXT, "and another"]) == 0
     out, err = capsys.readouterr()
     assert err == (
-        "numpy-bert: model 'demo' (built in, not trained); name another with "
-        "--model NAME_OR_PATH.\n"
+        "numpy-bert: model 'demo' (built in, small); name another with --model NAME_OR_PATH.\n"
     )
     lines = out.splitlines()
     assert lines[0] == "demo: input embedding, 128 features, float32"

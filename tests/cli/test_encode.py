@@ -36,11 +36,10 @@ def test_a_person_sees_the_first_values(
     assert main(["encode", *TEXTS, "line\nend \x1b[31m"]) == 0
     out, err = capsys.readouterr()
     assert err.splitlines() == [
-        "numpy-bert: model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.",
-        "numpy-bert: there is no modules.json: vectors are the mean of the tokens, not normalized.",
+        "numpy-bert: model 'demo' (built in, small); name another with --model NAME_OR_PATH.",
     ]
     lines = out.splitlines()
-    assert lines[0] == "demo: vectors (4, 128), float32"
+    assert lines[0] == "demo: vectors (4, 384), float32"
     first = [f"{value:.4f}" for value in encoder.encode(TEXTS)[0, :4]]
     assert lines[3].split() == ["0", *first, *TEXTS[0].split()]
     assert lines[6].endswith(r"line\nend \x1b[31m")
@@ -60,7 +59,7 @@ def test_a_machine_gets_json(capsys: pytest.CaptureFixture[str], dtype: str) -> 
     assert main(["encode", *TEXTS, "--model", "demo", "--json", "--dtype", dtype]) == 0
     result = json.loads(capsys.readouterr().out)
     expected = SentenceEncoder.from_pretrained("demo", dtype=dtype).encode(TEXTS)
-    assert (result["model"], result["shape"], result["dtype"]) == ("demo", [3, 128], dtype)
+    assert (result["model"], result["shape"], result["dtype"]) == ("demo", [3, 384], dtype)
     assert np.array_equal(np.array(result["vectors"], dtype), expected)
 
 
@@ -130,7 +129,7 @@ def test_a_text_a_line(
     name = str(path) if source == "file" else "-"
     assert main(["encode", "--input", name, "-o", str(output)]) == 0
     saved = np.load(output)
-    assert saved.shape == (len(texts), 128)
+    assert saved.shape == (len(texts), 384)
     assert np.array_equal(saved, encoder.encode(texts))
 
 
@@ -155,7 +154,7 @@ def test_a_line_that_is_not_utf8_is_named(
         (["a", "-o", "x.txt"], 2, "the name must end in one of .npy, .npz, .safetensors"),
         (["a", "-o", "no/such/x.npy"], 1, "the folder no/such does not exist"),
         (["a", "--prompt-name", "query"], 2, "the model has no prompt query"),
-        (["a", "--truncate-dim", "129"], 2, "truncate_dim: 129; a whole number from 1 to 128"),
+        (["a", "--truncate-dim", "385"], 2, "truncate_dim: 385; a whole number from 1 to 384"),
         (["caf\udce9"], 2, "sentences[0]: character 3 is U+DCE9"),
         (["a", "--model", "./nowhere"], 2, "there is no folder ./nowhere"),
     ],

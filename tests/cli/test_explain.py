@@ -15,7 +15,7 @@ from numpy_bert.cli import main
 from tests.support.checkpoints import write_checkpoint
 from tests.support.pages import SENTENCE, data_of, random_model
 
-NOTE = "numpy-bert: model 'demo' (built in, not trained); name another with --model NAME_OR_PATH.\n"
+NOTE = "numpy-bert: model 'demo' (built in, small); name another with --model NAME_OR_PATH.\n"
 COMMAND = [sys.executable, "-m", "numpy_bert", "explain", SENTENCE]
 
 

@@ -33,7 +33,7 @@ def test_a_machine_gets_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_demo_is_not_trained_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["similarity", "a", "b"]) == 0
-    assert "model 'demo' (built in, not trained)" in capsys.readouterr().err
+    assert "model 'demo' (built in, small)" in capsys.readouterr().err
 
 
 def test_two_texts_are_needed(capsys: pytest.CaptureFixture[str]) -> None:

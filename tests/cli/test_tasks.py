@@ -13,7 +13,7 @@ import numpy_bert
 from numpy_bert.cli import main
 from tests.support.heads import TREES, write_head
 
-NOTE = "numpy-bert: model 'demo' (built in, not trained)"
+NOTE = "numpy-bert: model 'demo' (built in, small)"
 CONTEXT = "hello unaffable world"
 
 

@@ -35,7 +35,7 @@ def test_a_trace_of_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     trace = tmp_path / "t.safetensors"
     assert main(["trace", "Alice saw a rabbit", "it ran", "-o", str(trace)]) == 0
     err = capsys.readouterr().err
-    assert "model 'demo' (built in, not trained)" in err
+    assert "model 'demo' (built in, small)" in err
     assert f"wrote {trace} (" in err
     found = open_trace(trace)
     assert found.metadata["dtype"] == "float64"

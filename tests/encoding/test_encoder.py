@@ -34,12 +34,12 @@ def _threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def encoder() -> SentenceEncoder:
-    return SentenceEncoder.from_pretrained("demo")
+def encoder(plain_demo: Path) -> SentenceEncoder:
+    return SentenceEncoder.from_pretrained(plain_demo)
 
 
-def test_shapes_and_dtypes(dtype: str) -> None:
-    encoder = SentenceEncoder.from_pretrained("demo", dtype=dtype)
+def test_shapes_and_dtypes(plain_demo: Path, dtype: str) -> None:
+    encoder = SentenceEncoder.from_pretrained(plain_demo, dtype=dtype)
     for sentences, shape in (
         ("a test", (128,)),
         (["a test"], (1, 128)),
@@ -56,8 +56,8 @@ def test_shapes_and_dtypes(dtype: str) -> None:
     assert encoder.get_sentence_embedding_dimension() == 128
 
 
-def test_it_is_the_mean_of_the_models_tokens() -> None:
-    encoder = SentenceEncoder.from_pretrained("demo", dtype="float64")
+def test_it_is_the_mean_of_the_models_tokens(plain_demo: Path) -> None:
+    encoder = SentenceEncoder.from_pretrained(plain_demo, dtype="float64")
     for text in TEXTS:
         inputs = encoder.tokenizer(text, return_tensors="np")
         states = encoder.model(**inputs).last_hidden_state[0]
@@ -147,8 +147,8 @@ def test_texts_that_are_cut_are_counted(encoder: SentenceEncoder) -> None:
         encoder.encode("word " * 600)
 
 
-def test_max_seq_length_can_be_set() -> None:
-    encoder = SentenceEncoder.from_pretrained("demo")
+def test_max_seq_length_can_be_set(plain_demo: Path) -> None:
+    encoder = SentenceEncoder.from_pretrained(plain_demo)
     assert encoder.max_seq_length == 512
     encoder.max_seq_length = 4
     with pytest.warns(UserWarning, match="max_seq_length = 4"):
@@ -160,8 +160,8 @@ def test_max_seq_length_can_be_set() -> None:
     assert encoder.max_seq_length == 4
 
 
-def test_prompts(encoder: SentenceEncoder) -> None:
-    encoder = SentenceEncoder.from_pretrained("demo")
+def test_prompts(plain_demo: Path, encoder: SentenceEncoder) -> None:
+    encoder = SentenceEncoder.from_pretrained(plain_demo)
     encoder.prompts["query"] = "find: "
     expected = encoder.encode("find: the sea")
     assert np.array_equal(encoder.encode("the sea", prompt="find: "), expected)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import pytest
 from numpy_bert import CheckpointError, ConfigError, SentenceEncoder
 from numpy_bert.encoding.recipe import read_recipe
 from numpy_bert.encoding.settings import read_settings
-from numpy_bert.loading.cache import demo_folder
 from tests.support.checkpoints import serialize
+from tests.support.demo import write_plain
 
 OLD = "sentence_transformers.models."
 NEW = {
@@ -40,7 +39,7 @@ def modules(*kinds: str, new: bool = False) -> list[dict[str, Any]]:
 
 def write(folder: Path, files: dict[str, Any], *, model: bool = False) -> Path:
     if model:
-        shutil.copytree(demo_folder(), folder, dirs_exist_ok=True)
+        write_plain(folder)
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +72,7 @@ def test_both_spellings_of_the_modules(tmp_path: Path, new: bool) -> None:
 
 
 def test_a_bert_in_a_folder_of_its_own(tmp_path: Path) -> None:
-    shutil.copytree(demo_folder(), tmp_path / "0_Transformer")
+    write_plain(tmp_path / "0_Transformer")
     listed = modules("Transformer", "Pooling")
     listed[0]["path"] = "0_Transformer"
     files = {
@@ -210,7 +209,7 @@ def dense_files(**config: Any) -> dict[str, Any]:
     }
 
 
-def test_a_dense_layer(tmp_path: Path, dtype: str) -> None:
+def test_a_dense_layer(plain_demo: Path, tmp_path: Path, dtype: str) -> None:
     folder = write(tmp_path, dense_files(), model=True)
     for mmap in (True, False):
         encoder = SentenceEncoder.from_pretrained(folder, dtype=dtype, mmap=mmap)
@@ -218,7 +217,7 @@ def test_a_dense_layer(tmp_path: Path, dtype: str) -> None:
         assert vector.shape == (5,)
         assert vector.dtype == dtype
         assert encoder.get_embedding_dimension() == 5
-        plain = SentenceEncoder.from_pretrained("demo", dtype="float64").encode("a test")
+        plain = SentenceEncoder.from_pretrained(plain_demo, dtype="float64").encode("a test")
         rng = np.random.default_rng(0)
         weight = rng.standard_normal((5, 128)).astype(np.float32)
         bias = rng.standard_normal(5).astype(np.float32)

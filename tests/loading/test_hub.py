@@ -39,10 +39,11 @@ from tests.support.checkpoints import (
     write_checkpoint,
     write_shards,
 )
+from tests.support.demo import plain_files
 from tests.support.hub import StandInHub, hub_environment
 
 REPO = "someone/tiny-bert"
-DEMO = {path.name: path.read_bytes() for path in demo_folder().iterdir()}
+DEMO = plain_files()
 FILES: dict[str, bytes] = {
     **{name: DEMO[name] for name in ("config.json", "tokenizer.json", "tokenizer_config.json")},
     "model.safetensors": DEMO["model.safetensors"],

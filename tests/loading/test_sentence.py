@@ -11,14 +11,15 @@ import pytest
 
 from numpy_bert import CheckpointError, ConfigError, IntegrityError, fetch
 from numpy_bert.loading import client
-from numpy_bert.loading.cache import demo_folder, used_files
+from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.hub import verify_again
 from numpy_bert.loading.modules import ModuleEntry, read_modules
 from numpy_bert.loading.sentence import find_sentence_model
+from tests.support.demo import plain_files
 from tests.support.hub import StandInHub, hub_environment
 
 REPO = "someone/sentences"
-DEMO = {path.name: path.read_bytes() for path in demo_folder().iterdir()}
+DEMO = plain_files()
 PLAIN = {
     name: DEMO[name]
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
