@@ -15,6 +15,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.files import listed
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.hub import find
+from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.masked_lm import BertForMaskedLM
 from numpy_bert.model.pretraining import BertForPreTraining
@@ -132,17 +133,18 @@ def _taught(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
     if options.eval_data is not None:
         held = read_scored(Path(options.eval_data))
     source = source_options(options)
-    bert = BertModel.from_pretrained(name, dtype=options.dtype, **source)
+    folder = find_sentence_model(name, **source)
     # A revision is one of the student's.
     teacher = SentenceEncoder.from_pretrained(
         options.teacher, dtype=options.dtype, **{**source, "revision": None}
     )
     note(f"the vectors of {options.teacher} for {len(texts)} texts")
     vectors = teacher.encode(texts)
-    known, limit = fingerprint(teacher.model), _limit(options, bert)
+    model = SentenceStudent.from_folder(
+        folder, vectors.shape[1], dtype=options.dtype, seed=options.seed
+    )
+    known, limit = fingerprint(teacher.model), _limit(options, model)
     data = TaughtTexts(texts, vectors, tokenizer, max_length=limit, teacher=known)
-    folder = find(name, needs=MODEL_FILES, **source)
-    model = SentenceStudent.new(bert, vectors.shape[1], folder, seed=options.seed)
     if held is None:
         return Task(model=model, data=data)
     pairs, scores = held.texts, held.scores

@@ -16,7 +16,7 @@ from numpy_bert.encoding.dense import Dense, identity
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.head import Head
 from numpy_bert.encoding.pooling import normalize
-from numpy_bert.encoding.recipe import Recipe
+from numpy_bert.encoding.recipe import Recipe, read_recipe
 from numpy_bert.encoding.settings import Settings
 from numpy_bert.errors import InputError, OutputError
 from numpy_bert.files import check_output, write_atomically
@@ -26,9 +26,10 @@ from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.ops.distillation import cosine_embedding_loss, similarity_preserving_loss
 from numpy_bert.ops.linear import linear
 from numpy_bert.ops.pooling import mean_pooling, mean_pooling_backward
-from numpy_bert.parameters import LinearParameters, build
+from numpy_bert.parameters import build
 from numpy_bert.parameters_heads import SentenceStudentParameters
 from numpy_bert.text.tokenizer import BertTokenizer
+from numpy_bert.training.projection import new_projection, stored_projection
 from numpy_bert.training.sentence_files import sentence_files
 
 __all__ = ["SentenceStudent"]
@@ -93,22 +94,56 @@ class SentenceStudent(Saveable):
         folder : Path
             Of the student's checkpoint.
         seed : int
-            Of the map, which is drawn evenly within 1 / sqrt(H), as torch.nn.Linear is.
+            Of the map, as of `numpy_bert.training.projection.new_projection`.
 
         Raises
         ------
         InputError
             If there is no feature.
         """
-        if features < 1:
-            raise InputError(f"features = {features}; those of a teacher's vectors were expected.")
-        rng, size = np.random.default_rng(seed), bert.config.hidden_size
-        limit = size**-0.5
-        weight, bias = (rng.uniform(-limit, limit, s) for s in ((features, size), (features,)))
-        projection = LinearParameters(
-            weight=weight.astype(bert.dtype), bias=bias.astype(bert.dtype)
-        )
+        size = bert.config.hidden_size
+        projection = new_projection(size, features, bert.dtype, seed=seed)
         return cls(bert, SentenceStudentParameters(projection=projection), folder)
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, features: int, *, dtype: npt.DTypeLike = "float32", seed: int = 0
+    ) -> SentenceStudent:
+        """Make a student of a checkpoint: if it has a map to so many features, with that.
+
+        So a student that was trained, such as "demo", goes on from where it is.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the student, as `numpy_bert.fetch` returns it.
+        features, seed
+            As of `new`.
+        dtype
+            As of `BertModel.from_pretrained`.
+
+        Raises
+        ------
+        ConfigError, CheckpointError
+            As of `SentenceEncoder.from_pretrained`.
+
+        Examples
+        --------
+        >>> from numpy_bert import SentenceEncoder
+        >>> from numpy_bert.loading.cache import demo_folder
+        >>> student = SentenceStudent.from_folder(demo_folder(), 384)
+        >>> encoder = SentenceEncoder.from_pretrained("demo")
+        >>> ours = student.encoder(encoder.tokenizer).encode("a test")
+        >>> bool(np.array_equal(ours, encoder.encode("a test")))
+        True
+        """
+        recipe = read_recipe(folder)
+        bert = BertModel.from_pretrained(recipe.folder, dtype=dtype)
+        size = bert.config.hidden_size
+        projection = stored_projection(recipe, size, features, bert.dtype)
+        if projection is None:
+            return cls.new(bert, features, recipe.folder, seed=seed)
+        return cls(bert, SentenceStudentParameters(projection=projection), recipe.folder)
 
     @property
     def dtype(self) -> np.dtype[Any]:

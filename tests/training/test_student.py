@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,31 @@ def test_another_seed_is_another_map(folder: Path) -> None:
     assert np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
     assert float(np.abs(weights[0]).max()) <= 1 / 6
+
+
+def test_a_student_that_was_trained_goes_on_with_its_own_map(
+    folder: Path, tmp_path: Path, dtype: str
+) -> None:
+    student = SentenceStudent.new(BertModel.from_pretrained(folder, dtype=dtype), 5, folder, seed=3)
+    student.save_pretrained(tmp_path)
+    again = SentenceStudent.from_folder(tmp_path, 5, dtype=dtype)
+    before = dict(student.named_parameters())
+    for name, array in again.named_parameters():
+        assert array.dtype == dtype
+        assert np.array_equal(array, before[name]), name
+    other = SentenceStudent.from_folder(tmp_path, 7, dtype=dtype)  # of another teacher
+    assert other.head.projection.weight.shape == (7, 36)
+    equal = SentenceStudent.from_folder(tmp_path, 36, dtype=dtype)
+    assert np.array_equal(equal.head.projection.weight, np.eye(36))
+    for name, content in (
+        ("2_Dense/config.json", {"activation_function": "torch.nn.modules.activation.Tanh"}),
+        ("1_Pooling/config.json", {"pooling_mode_cls_token": True}),
+    ):
+        stated = json.loads((tmp_path / name).read_text())
+        (tmp_path / name).write_text(json.dumps(stated | content))
+        new = SentenceStudent.from_folder(tmp_path, 5, dtype=dtype)
+        assert not np.array_equal(new.head.projection.weight, student.head.projection.weight)
+        (tmp_path / name).write_text(json.dumps(stated))
 
 
 def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
