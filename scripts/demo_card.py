@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import struct
-from math import prod
-
 from demo_files import CONFIG
 from demo_texts import DemoTexts
 from report_demo import Figures
+from safetensors.numpy import load
 
 CARD = """\
 ---
@@ -123,7 +120,7 @@ def make_card(
     settings: dict[str, float],
 ) -> str:
     """Return the model card with the figures filled in."""
-    shapes = tensor_shapes(files["model.safetensors"])
+    weights = load(files["model.safetensors"])
     shares = {
         name: 100 * getattr(figures, name)
         for name in ("accuracy", "most_frequent", "next_sentence", "always_random")
@@ -141,8 +138,8 @@ def make_card(
         positions=CONFIG["max_position_embeddings"],
         types=CONFIG["type_vocab_size"],
         deviation=CONFIG["initializer_range"],
-        parameters=sum(map(prod, shapes)),
-        tensors=len(shapes),
+        parameters=sum(weight.size for weight in weights.values()),
+        tensors=len(weights),
         model_bytes=len(files["model.safetensors"]),
         tokenizer_bytes=len(files["tokenizer.json"]),
         texts=len(texts.texts),
@@ -154,10 +151,3 @@ def make_card(
         vector_steps=steps["vectors"],
         **settings,
     )
-
-
-def tensor_shapes(data: bytes) -> list[list[int]]:
-    """Return the shape of each tensor of a safetensors file."""
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
-    return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]

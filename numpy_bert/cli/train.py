@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 from numpy_bert.cli.console import note, show
@@ -11,6 +10,7 @@ from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.cli.train_tasks import TASKS
 from numpy_bert.errors import InputError, OutputError
 from numpy_bert.files import write_atomically
+from numpy_bert.loading.integrity import sha256
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.fit import CHECKPOINT, Trainer
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
     task = TASKS[options.task](options, name, tokenizer)
     note(f"{len(task.data)} examples, {arguments.steps_of(len(task.data))} steps")
-    also = {"evaluation": None if options.eval_data is None else _digest_of(options.eval_data)}
+    also = {"evaluation": None if options.eval_data is None else sha256(Path(options.eval_data))}
     trainer = Trainer(task.model, task.data, arguments, folder, evaluate=task.evaluate, also=also)
     trained = trainer.train()
     _copy_tokenizer(trained.folder, folder)
@@ -66,11 +66,6 @@ def _arguments(options: argparse.Namespace) -> TrainingArguments:
         early_stopping_patience=options.patience,
         seed=options.seed,
     )
-
-
-def _digest_of(path: str) -> str:
-    """Return what tells a file from others: a hash."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _copy_tokenizer(source: Path, folder: Path) -> None:

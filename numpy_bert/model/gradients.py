@@ -106,6 +106,8 @@ class BertRun(ABC):
         The last hidden state.
     pooled : ndarray of shape (B, H), or None
         The pooler's output, if the model has one.
+    mask : ndarray of shape (B, T), bool, or None
+        True where there is a token; None where there is no padding.
     """
 
     hidden: Array
@@ -118,7 +120,7 @@ class BertRun(ABC):
         ids, mask, types, positions, rows = (inputs.get(name) for name in INPUTS)
         given = (ids, types, positions, rows)
         self._checked = check_inputs(model.parameters.embeddings, *given)
-        self._mask = used_mask(mask, self._checked.words.shape[:2])
+        self.mask = used_mask(mask, self._checked.words.shape[:2])
         self._embedded = model.embeddings.steps(*given, rng=rng)
         self.hidden = self._forward(self._embedded.output, rng)
         if not np.isfinite(self.hidden).all():
@@ -194,14 +196,12 @@ class ReadableRun(BertRun):
 
     def _forward(self, embedded: Array, rng: np.random.Generator | None) -> Array:
         weights, config = self._weights, self._model.config
-        self._steps = encoder(weights, embedded, self._mask, config=config, rng=rng)
+        self._steps = encoder(weights, embedded, self.mask, config=config, rng=rng)
         return self._steps.output
 
     def _backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
         before, config = self._embedded.output, self._model.config
-        found = encoder_backward(
-            grad, self._weights, before, self._steps, self._mask, config=config
-        )
+        found = encoder_backward(grad, self._weights, before, self._steps, self.mask, config=config)
         return found.parameters, found.hidden
 
     @property
@@ -222,7 +222,7 @@ class KernelRun(BertRun):
 
     def _forward(self, embedded: Array, rng: np.random.Generator | None) -> Array:
         self._encoder = EncoderTraining(encoder_of(self._model), self._model.config)
-        return self._encoder.forward(embedded, self._mask, rng)
+        return self._encoder.forward(embedded, self.mask, rng)
 
     def _backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
         return self._encoder.backward(grad)

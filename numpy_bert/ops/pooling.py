@@ -20,15 +20,15 @@ class MeanPoolingSteps:
     output: Array
 
 
-def mean_pooling(hidden: Array, mask: BoolArray) -> MeanPoolingSteps:
+def mean_pooling(hidden: Array, mask: BoolArray | None = None) -> MeanPoolingSteps:
     """Take the mean of each text's hidden states, padding left out.
 
     Parameters
     ----------
     hidden : ndarray of shape (B, T, H), float32 or float64
         The last hidden state. Never modified.
-    mask : ndarray of shape (B, T), bool
-        True where there is a token; at least one in each row.
+    mask : ndarray of shape (B, T), bool, optional
+        True where there is a token, at least one in each row; without it everywhere.
 
     Returns
     -------
@@ -51,6 +51,8 @@ def mean_pooling(hidden: Array, mask: BoolArray) -> MeanPoolingSteps:
     >>> mean_pooling(hidden, np.array([[True, True, False]])).output
     array([[2., 3.]])
     """
+    if mask is None:
+        mask = np.ones(hidden.shape[:2], np.bool_)
     if hidden.ndim != 3 or mask.shape != hidden.shape[:2]:
         raise InputError(
             f"mean_pooling: hidden has shape {hidden.shape} and mask {mask.shape}; (B, T, H) and "

@@ -12,7 +12,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.errors import InputError
-from numpy_bert.model.gradients import INPUTS
+from numpy_bert.model.gradients import split_batch
 from numpy_bert.model.masked_lm import BertForMaskedLM
 from numpy_bert.model.pretraining import BertForPreTraining
 from numpy_bert.model.sequences import BertForSequenceClassification
@@ -119,8 +119,8 @@ def accuracy(
     right, rng = 0, np.random.default_rng(0)  # nothing is drawn from it
     for start in range(0, len(data), batch_size):
         batch = data.batch(np.arange(start, min(start + batch_size, len(data))), rng)
-        inputs = {name: batch[name] for name in INPUTS if name in batch}
-        right += int((model(**inputs).logits.argmax(axis=1) == batch["labels"]).sum())
+        inputs, wanted = split_batch(batch, ("labels",))
+        right += int((model(**inputs).logits.argmax(axis=1) == wanted["labels"]).sum())
     return right / len(data)
 
 

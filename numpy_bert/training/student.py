@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.arrays import Array
 from numpy_bert.blocks.gradients import dense_backward
 from numpy_bert.encoding.dense import Dense, identity
 from numpy_bert.encoding.encoder import SentenceEncoder
@@ -179,7 +179,7 @@ class SentenceStudent(Saveable):
         inputs, labels = split_batch(batch, ("labels",))
         run = bert_run(self.bert, inputs, rng)
         wanted = self._wanted(labels["labels"], len(run.hidden))
-        pooled = mean_pooling(run.hidden, _mask_of(inputs, run.hidden))
+        pooled = mean_pooling(run.hidden, run.mask)
         projection = self.head.projection
         mapped = linear(pooled.output, projection.weight, projection.bias)
         follows = cosine_embedding_loss(mapped, wanted)
@@ -274,12 +274,3 @@ class SentenceStudent(Saveable):
 
     def _trees(self) -> dict[str, object]:
         return {"bert.": self.bert.parameters, "": self.head}
-
-
-def _mask_of(inputs: Mapping[str, Any], hidden: Array) -> BoolArray:
-    """Return where there are tokens, (B, T)."""
-    given = inputs.get("attention_mask")
-    if given is None:
-        return np.ones(hidden.shape[:2], np.bool_)
-    mask: BoolArray = np.asarray(given) != 0
-    return mask
