@@ -131,8 +131,7 @@ def test_third_party_imports_are_the_four(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_are_about_one_thing(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= 300
+def test_a_function_can_be_held_in_the_head(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body

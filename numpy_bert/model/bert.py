@@ -28,7 +28,8 @@ __all__ = ["BertModel"]
 class BertModel(Saveable):
     """BERT, loaded: embedding, encoder and pooler.
 
-    A call changes nothing that another one could see, so threads can share a model.
+    A call changes nothing that another one could see, so threads can share a model. A copy or a
+    pickle of it carries the weights and the config alone, whatever it was used for.
 
     Attributes
     ----------
@@ -51,18 +52,16 @@ class BertModel(Saveable):
     'cls.predictions.bias'
     """
 
+    _fixed = frozenset({"config", "parameters", "loading_info", "embeddings"})
+    _prepared = frozenset({"embeddings", "_readable", "_packed"})
+
     def __init__(
         self, config: BertConfig, parameters: BertParameters, loading_info: LoadingInfo
     ) -> None:
         self.config = config
         self.parameters = parameters
         self.loading_info = loading_info
-        source = ", ".join(loading_info.files)
-        self.embeddings = BertEmbeddings(parameters.embeddings, config, source)
-        self._readable = ReadableModel(config, parameters, self.embeddings, source)
-        self._packed: PackedModel | None = None
-        if parameters.encoder is not None and self.dtype == np.float32:
-            self._packed = PackedModel(self.embeddings, parameters.encoder, config)
+        self._prepare()
 
     @classmethod
     def from_pretrained(
@@ -277,6 +276,15 @@ class BertModel(Saveable):
 
     def _trees(self) -> dict[str, object]:
         return {"": self.parameters}
+
+    def _prepare(self) -> None:
+        config, parameters = self.config, self.parameters
+        source = ", ".join(self.loading_info.files)
+        self.embeddings = BertEmbeddings(parameters.embeddings, config, source)
+        self._readable = ReadableModel(config, parameters, self.embeddings, source)
+        self._packed: PackedModel | None = None
+        if parameters.encoder is not None and self.dtype == np.float32:
+            self._packed = PackedModel(self.embeddings, parameters.encoder, config)
 
     @np.errstate(all="ignore")
     def _fast(

@@ -36,9 +36,15 @@ __all__ = ["WithDecoder"]
 class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
     """A head whose decoder is the word table."""
 
-    @cached_property
+    _prepared = frozenset({"_decoder"})
+
+    @property
     def decoder(self) -> Array:
         """The decoder's weight, (V, H): the word table, widened once where it is stored in half."""
+        return self._decoder
+
+    @cached_property
+    def _decoder(self) -> Array:
         return self.bert.embeddings.word_embeddings.weight
 
     def at_labels(self, batch: Mapping[str, Any]) -> Output:

@@ -17,13 +17,14 @@ from numpy_bert.errors import InputError
 from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.modules import Dropout, Embedding, LayerNorm
+from numpy_bert.model.state import Stateful
 from numpy_bert.parameters import BertEmbeddingsParameters
 from numpy_bert.trace import named_steps
 
 __all__ = ["BertEmbeddings"]
 
 
-class BertEmbeddings:
+class BertEmbeddings(Stateful):
     """The input embedding of a loaded model; its parts are called as transformers' are.
 
     Examples
@@ -36,25 +37,25 @@ class BertEmbeddings:
     dtype('float32')
     """
 
+    _parts = frozenset(
+        {
+            "word_embeddings",
+            "token_type_embeddings",
+            "position_embeddings",
+            "LayerNorm",
+            "dropout",
+        }
+    )
+    _fixed = _parts | {"parameters"}
+    _prepared = _parts | {"_kernel"}
+
     def __init__(
         self, parameters: BertEmbeddingsParameters, config: BertConfig, source: str = "embeddings"
     ) -> None:
         self.parameters = parameters
+        self._config = config
         self._source = source
-        dtype = parameters.LayerNorm.weight.dtype
-        self.word_embeddings = Embedding(
-            parameters.word_embeddings.weight, "word_embeddings", dtype
-        )
-        self.token_type_embeddings = Embedding(
-            parameters.token_type_embeddings.weight, "token_type_embeddings", dtype
-        )
-        self.position_embeddings = Embedding(
-            parameters.position_embeddings.weight, "position_embeddings", dtype
-        )
-        self.LayerNorm = LayerNorm(parameters.LayerNorm, config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
-        eps = config.layer_norm_eps
-        self._kernel = EmbeddingsKernel(parameters, eps=eps) if fits(parameters) else None
+        self._prepare()
 
     def __call__(
         self,
@@ -163,6 +164,21 @@ class BertEmbeddings:
             given = (input_ids, token_type_ids, position_ids, inputs_embeds)
             self._check_finite(steps, check_inputs(self.parameters, *given))
         return steps
+
+    def _trees(self) -> dict[str, object]:
+        return {"": self.parameters}
+
+    def _prepare(self) -> None:
+        parameters, eps = self.parameters, self._config.layer_norm_eps
+        words, segments = parameters.word_embeddings, parameters.token_type_embeddings
+        positions, norm = parameters.position_embeddings, parameters.LayerNorm
+        dtype = norm.weight.dtype
+        self.word_embeddings = Embedding(words.weight, "word_embeddings", dtype)
+        self.token_type_embeddings = Embedding(segments.weight, "token_type_embeddings", dtype)
+        self.position_embeddings = Embedding(positions.weight, "position_embeddings", dtype)
+        self.LayerNorm = LayerNorm(weight=norm.weight, bias=norm.bias, eps=eps)
+        self.dropout = Dropout(self._config.hidden_dropout_prob)
+        self._kernel = EmbeddingsKernel(parameters, eps=eps) if fits(parameters) else None
 
     def _check_finite(self, steps: EmbeddingsSteps, inputs: EmbeddingsInputs) -> None:
         """Blame the first weight in use that is not finite; a caller's own rows pass through."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import InputError
+from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.loading.weights import LoadingInfo
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.differentiable import Differentiable, HeadInput
@@ -48,7 +47,8 @@ class BertWithHead(
 ):
     """Base of all tasks' models; it can be called, a subclass says what its head is.
 
-    A call changes nothing that another one could see, so threads can share a model.
+    A call changes nothing that another one could see, so threads can share a model. A copy or a
+    pickle of it carries weights, config and tokenizer, so that it works where there is no folder.
 
     Attributes
     ----------
@@ -62,8 +62,11 @@ class BertWithHead(
         What the checkpoint held, lacked, and what was cast.
     folder : Path
         The checkpoint's folder.
+    tokenizer : BertTokenizer
+        The checkpoint's, loaded from its folder at its first use. It can be set to another.
     """
 
+    _fixed = frozenset({"bert", "head", "config", "loading_info", "folder"})
     _tree: ClassVar[type[HeadParameters]]
     _pools: ClassVar[bool] = False
 
@@ -73,6 +76,7 @@ class BertWithHead(
         self.config: BertConfig = bert.config
         self.loading_info: LoadingInfo = bert.loading_info
         self.folder = folder
+        self._tokenizer: BertTokenizer | None = None
 
     @classmethod
     def from_pretrained(
@@ -226,12 +230,37 @@ class BertWithHead(
         """Return the model itself: dropout is off in every call without `rng`."""
         return self
 
-    @cached_property
+    @property
     def tokenizer(self) -> BertTokenizer:
         """The checkpoint's tokenizer, loaded at its first use; set it to use another."""
         from numpy_bert.text.tokenizer import BertTokenizer
 
-        return BertTokenizer.from_pretrained(self.folder)
+        if self._tokenizer is None:
+            self._tokenizer = BertTokenizer.from_pretrained(self.folder)
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, value: BertTokenizer) -> None:
+        from numpy_bert.text.tokenizer import BertTokenizer
+
+        if not isinstance(value, BertTokenizer):
+            raise InputError(
+                f"{type(self).__name__}.tokenizer: is {type(value).__name__}; a BertTokenizer was "
+                "expected."
+            )
+        self._tokenizer = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_tokenizer": self._tokenizer_at_hand()}
+
+    def _tokenizer_at_hand(self) -> BertTokenizer | None:
+        """Return the tokenizer without a request to the hub; None where the folder has none."""
+        if self._tokenizer is None and not self.folder.is_dir():
+            return None
+        try:
+            return self.tokenizer
+        except NumpyBertError:  # as the model says itself when a text is given to it
+            return None
 
     @property
     def _limit(self) -> int:

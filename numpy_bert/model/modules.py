@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from numpy_bert.arrays import Array, StoredArray, as_floats, widen
 from numpy_bert.ops.dropout import dropout
 from numpy_bert.ops.embedding import embedding
 from numpy_bert.ops.layer_norm import layer_norm
-from numpy_bert.parameters import LayerNormParameters
 
 __all__ = ["Dropout", "Embedding", "LayerNorm"]
 
@@ -40,13 +40,21 @@ class Embedding:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerNorm:
-    """Layer normalization that is called with rows, as ``torch.nn.LayerNorm`` is."""
+    """Layer normalization that is called with rows, as ``torch.nn.LayerNorm`` is.
 
-    def __init__(self, parameters: LayerNormParameters, eps: float) -> None:
-        self.weight = parameters.weight
-        self.bias = parameters.bias
-        self.eps = eps
+    Attributes
+    ----------
+    weight, bias : ndarray of shape (H,)
+        Scale and shift per feature.
+    eps : float
+        Added to the variance under the root.
+    """
+
+    weight: Array
+    bias: Array
+    eps: float
 
     @np.errstate(all="ignore")  # also where the caller's own settings would raise
     def __call__(self, input: npt.ArrayLike) -> Array:
@@ -55,11 +63,17 @@ class LayerNorm:
         return layer_norm(rows, self.weight, self.bias, eps=self.eps).output
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Dropout:
-    """Inverted dropout: the identity, unless an `rng` or a `keep` mask is given."""
+    """Inverted dropout: the identity, unless an `rng` or a `keep` mask is given.
 
-    def __init__(self, p: float) -> None:
-        self.p = p
+    Attributes
+    ----------
+    p : float
+        How likely an element is dropped; the model's config says it.
+    """
+
+    p: float
 
     @np.errstate(all="ignore")
     def __call__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import cached_property
 
@@ -17,8 +18,11 @@ from numpy_bert.parameters import BertEncoderParameters
 
 __all__ = ["PackedModel", "used_mask"]
 
-# One for all models, since a lock cannot be pickled: a kernel is made once.
-_MAKING = threading.Lock()
+
+class _Making:
+    """One kernel is made at a time, and once for a model, however many threads call it first."""
+
+    lock = threading.Lock()
 
 
 class PackedModel:
@@ -86,7 +90,7 @@ class PackedModel:
         """Run the kernel, which is made at the first call."""
         kernel = self._kernel
         if kernel is None:
-            with _MAKING:
+            with _Making.lock:
                 kernel = self._kernel or EncoderKernel(self._parameters, self._config)
                 self._kernel = kernel
         return kernel(hidden, lengths, states)
@@ -145,3 +149,12 @@ def _put_back(rows: Array, tokens: IntArray | None, shape: tuple[int, int]) -> A
     batch = np.zeros((shape[0] * shape[1], rows.shape[1]), rows.dtype)
     batch[tokens] = rows
     return batch.reshape(*shape, rows.shape[1])
+
+
+def _forget() -> None:
+    """Start anew in a forked child: whoever held the lock in the parent is not there."""
+    _Making.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

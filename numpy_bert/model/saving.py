@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy_bert.arrays import Array, widen
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import OutputError
 from numpy_bert.files import check_output, write_atomically, writing
+from numpy_bert.model.state import Stateful
 from numpy_bert.parameters import (
     BertEmbeddingsParameters,
     BertEncoderParameters,
@@ -27,7 +28,7 @@ from numpy_bert.parameters import (
 __all__ = ["Saveable", "bert_parameters", "config_json", "write_tensors"]
 
 
-class Saveable(ABC):
+class Saveable(Stateful):
     """Base of the models: their parameters by name, and how they are saved."""
 
     config: BertConfig
@@ -36,10 +37,6 @@ class Saveable(ABC):
     @abstractmethod
     def dtype(self) -> np.dtype[Any]:
         """What the model computes in."""
-
-    @abstractmethod
-    def _trees(self) -> Mapping[str, object]:
-        """Return the parameter trees by the prefixes of their keys."""
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Yield every parameter with its key in a checkpoint, in the model's dtype.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,7 @@ class IdEncoder:
     """
 
     def __init__(self, tokenizer: BertTokenizer, *, lower_case: bool = False) -> None:
+        self._tokenizer, self._lower_case = tokenizer, lower_case
         backend = tokenizer._backend(None)
         if lower_case and not _lowers(backend.normalizer):
             backend = _lowered(backend)
@@ -101,6 +103,10 @@ class IdEncoder:
             )
         ids = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
         return Ids(ids, lengths, cut)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle what it was made of: a backend's own pickle loses some switches."""
+        return partial(IdEncoder, lower_case=self._lower_case), (self._tokenizer,)
 
     def _cut(self, encoding: object, limit: int) -> list[int]:
         """Return the ids of a text that is too long without those that must go."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -100,10 +99,19 @@ class SentencePairs:
                 "expected, for a second text that does not follow. An empty line ends a document."
             )
         self._chunks = list(_chunks(self._documents, self._room))
+        self._fingerprint, self._lengths = self._hashed(), self._counted()
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """A hash of all token ids, and of the settings."""
+        return self._fingerprint
+
+    @property
+    def lengths(self) -> IntArray:
+        """How many tokens each chunk has, at most those of a pair."""
+        return self._lengths
+
+    def _hashed(self) -> str:
         settings = f"pairs {self._room} {self._probability} {self._whole_words}"
         digest = hashlib.sha256(settings.encode())
         for document in self._documents:
@@ -112,9 +120,7 @@ class SentencePairs:
             digest.update(b"end of a document")
         return digest.hexdigest()
 
-    @cached_property
-    def lengths(self) -> IntArray:
-        """How many tokens each chunk has, at most those of a pair."""
+    def _counted(self) -> IntArray:
         counts = [
             sum(map(len, self._documents[chunk.document][chunk.start : chunk.stop]))
             for chunk in self._chunks
