@@ -22,7 +22,11 @@ def executed(path: Path) -> Any:
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
-        timeout=300,
+        timeout=1200,
+        startup_timeout=300,
+        iopub_timeout=300,  # of outputs that come later than the default nothing would be kept
+        raise_on_iopub_timeout=True,
+        coalesce_streams=True,  # in how many pieces a cell's words come is a matter of its time
         kernel_name="python3",
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},

@@ -12,17 +12,30 @@ import numpy as np
 import pytest
 
 from tests.support.demo import write_plain
+from tests.support.platforms import PLATFORM
 
 ROOT = Path(__file__).parent.parent
 
-# Reasons for which a test may be skipped in CI.
-ACCEPTED_SKIPS = ("only root can become nobody",)
+# Why a test may be skipped, by name. In CI only those are accepted that the variable
+# NUMPY_BERT_ACCEPT_SKIPS names, as "data,browser".
+SKIPS = {
+    "data": "wants the data of ../shared/data (NUMPY_BERT_TEST_DATA)",
+    "browser": "chromium or chromium-driver is not installed",
+    "root": "only root can become nobody",
+    "platform": PLATFORM,
+}
+ACCEPTED = [name for name in os.environ.get("NUMPY_BERT_ACCEPT_SKIPS", "").split(",") if name]
+assert set(ACCEPTED) <= set(SKIPS), f"NUMPY_BERT_ACCEPT_SKIPS: {ACCEPTED}; known: {list(SKIPS)}"
 
-
+# No example is late, and none was slow to make: how long either takes is the machine's matter.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 # In CI the same examples each time: a new one must not turn an unchanged tree red.
-hypothesis.settings.register_profile("ci", derandomize=True, database=None)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+hypothesis.settings.register_profile(
+    "ci", hypothesis.settings.get_profile("any machine"), derandomize=True, database=None
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "any machine")
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +43,7 @@ def data() -> Path:
     """The folder of third-party test data, which is not part of the repository."""
     folder = Path(os.environ.get("NUMPY_BERT_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip("the third-party test data is not here (NUMPY_BERT_TEST_DATA)")
+        pytest.skip(SKIPS["data"])
     return folder
 
 
@@ -103,11 +116,17 @@ def _doctest_names(doctest_namespace: dict[str, Any]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how many tests were skipped."""
-    skipped = _unexplained(terminalreporter)
-    if skipped:
-        terminalreporter.section("skips without an accepted reason")
-        for reason in skipped:
+    """Say how many tests were skipped, and in CI for which reasons none may be."""
+    reasons = _skips(terminalreporter)
+    count = sum(SKIPS["data"] in reason for reason in reasons)
+    if count:
+        terminalreporter.line(
+            f"{count} tests want the data of ../shared/data (NUMPY_BERT_TEST_DATA) and were skipped"
+        )
+    if os.environ.get("CI"):
+        refused = _refused(reasons)
+        terminalreporter.section(f"skips: {len(reasons)}, not accepted: {len(refused)}")
+        for reason in refused:
             terminalreporter.line(reason)
 
 
@@ -115,14 +134,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a CI run in which a test was skipped for a reason that nobody accepted."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter is not None and _unexplained(reporter):
+    if os.environ.get("CI") and reporter is not None and _refused(_skips(reporter)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _unexplained(reporter: Any) -> list[str]:
-    """Return the reasons of the skips that are not accepted."""
-    reasons = [str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])]
-    return [r for r in reasons if not any(accepted in r for accepted in ACCEPTED_SKIPS)]
+def _skips(reporter: Any) -> list[str]:
+    """Return the reason of every skip."""
+    return [str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])]
+
+
+def _refused(reasons: list[str]) -> list[str]:
+    """Return those that are not accepted."""
+    return [r for r in reasons if not any(SKIPS[name] in r for name in ACCEPTED)]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

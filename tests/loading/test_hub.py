@@ -40,7 +40,7 @@ from tests.support.checkpoints import (
     write_shards,
 )
 from tests.support.demo import plain_files
-from tests.support.hub import StandInHub, hub_environment
+from tests.support.hub import IMPATIENCE, PATIENCE, StandInHub, hub_environment
 
 REPO = "someone/tiny-bert"
 DEMO = plain_files()
@@ -77,9 +77,24 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]
 
         # Read once, when the client was imported, perhaps by an earlier test.
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 2)
-        monkeypatch.setattr(client, "_DEADLINE", 2.0)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", PATIENCE)
+        monkeypatch.setattr(client, "_DEADLINE", PATIENCE)
         yield stand_in
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, hub: StandInHub) -> None:
+    """Give up soon what never answers."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", IMPATIENCE)
+    monkeypatch.setattr(client, "_DEADLINE", IMPATIENCE)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Collect the seconds that are waited between tries, and wait none."""
+    seconds: list[float] = []
+    monkeypatch.setattr(time, "sleep", seconds.append)
+    return seconds
 
 
 @pytest.fixture
@@ -125,17 +140,20 @@ def test_a_model_is_fetched_when_it_is_first_used(hub: StandInHub, commit: str) 
 
 @pytest.mark.parametrize("how", ["argument", "variable"])
 def test_offline(
-    hub: StandInHub, commit: str, monkeypatch: pytest.MonkeyPatch, how: str
+    hub: StandInHub,
+    commit: str,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    slept: list[float],
 ) -> None:  # I1
     options: dict[str, Any] = {"local_files_only": True} if how == "argument" else {}
     if how == "variable":
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    started = time.process_time()  # a stalled machine is not our slowness
     for call in (fetch, BertModel.from_pretrained, BertTokenizer.from_pretrained):
         with pytest.raises(OfflineError, match=r"has no copy, and no request was allowed.*fetch"):
             call(REPO, **options)
-    assert time.process_time() - started < 1
     assert hub.requests == []
+    assert slept == []
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     folder = fetch(REPO)
     if how == "variable":
@@ -425,20 +443,20 @@ def test_a_warm_cache_survives_a_hub_that_is_gone(hub: StandInHub, commit: str) 
         assert fetch(REPO) == folder
 
 
-def test_a_hub_that_is_gone_is_given_up_soon(hub: StandInHub) -> None:  # I2
+def test_a_hub_that_is_gone_is_given_up_soon(hub: StandInHub, slept: list[float]) -> None:  # I2
     hub.close()
-    started = time.perf_counter()
     with pytest.raises(OfflineError, match=r"could not be reached"):
         fetch(REPO)
-    assert time.perf_counter() - started < 10  # the client alone takes 23 s
+    assert sum(slept) < 10  # the client alone waits 23 s
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_hub_that_never_answers_is_given_up_at_the_deadline(hub: StandInHub, commit: str) -> None:
-    hub.fault("hang", on="*", seconds=60)
+    hub.fault("hang", on="*", seconds=600)
     started = time.perf_counter()
     with pytest.raises(OfflineError, match=r"could not be reached"):
         fetch(REPO)
-    assert time.perf_counter() - started < 10  # the deadline is 2 s here
+    assert time.perf_counter() - started < 60  # the deadline is 3 s; a busy machine adds its own
 
 
 def test_a_connection_that_is_cut_leaves_nothing_partial(
@@ -466,7 +484,7 @@ def test_a_killed_download_is_completed_by_a_second_run(
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= hub_environment(hub, tmp_path / "home")
     child = subprocess.Popen([sys.executable, "-c", CHILD, REPO], env=environment)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not any(
         r.method == "GET" and r.part["file"] == "model.safetensors" for r in hub.requests
     ):

@@ -38,7 +38,7 @@ from numpy_bert.parameters import arrays_of
 from tests.loading.test_hub import FILES, REPO, TAKEN, cache_of, commit, contents, corrupt, hub
 from tests.loading.test_spellings import SPELLINGS
 from tests.support.checkpoints import TINY, pack, random_tensors, serialize, write_shards
-from tests.support.hub import StandInHub, hub_environment
+from tests.support.hub import PATIENCE, StandInHub, hub_environment
 
 __all__ = ["commit", "hub"]  # fixtures
 
@@ -572,7 +572,7 @@ def test_a_killed_download_leaves_nothing_that_is_found(
     environment |= hub_environment(hub, tmp_path / "home")
     child = subprocess.Popen([sys.executable, "-c", CHILD, REPO], env=environment)
     folder = part_of(tmp_path, commit)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not any(path.stat().st_size for path in folder.glob("*.tmp")):
         assert time.monotonic() < deadline
         time.sleep(0.02)

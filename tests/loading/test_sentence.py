@@ -16,7 +16,7 @@ from numpy_bert.loading.hub import verify_again
 from numpy_bert.loading.modules import ModuleEntry, read_modules
 from numpy_bert.loading.sentence import find_sentence_model
 from tests.support.demo import plain_files
-from tests.support.hub import StandInHub, hub_environment
+from tests.support.hub import PATIENCE, StandInHub, hub_environment
 
 REPO = "someone/sentences"
 DEMO = plain_files()
@@ -50,7 +50,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]
 
         # Read once, when the client was imported, perhaps by an earlier test.
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(client, "_DEADLINE", 2.0)
+        monkeypatch.setattr(client, "_DEADLINE", PATIENCE)
         yield stand_in
 
 

@@ -63,6 +63,17 @@ def test_it_runs_and_gives_what_is_stored(
     assert all(output["name"] == "stdout" for output in streams)
 
 
+def test_what_a_cell_prints_is_one_output_in_however_many_pieces_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    source = "import time\nprint('one', flush=True)\ntime.sleep(0.5)\nprint('two')"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbformat.write(notebook, tmp_path / "slow.ipynb")
+    (cell,) = run_notebooks.executed(tmp_path / "slow.ipynb").cells
+    assert [output["text"] for output in cell.outputs] == ["one\ntwo\n"]
+
+
 def test_the_worked_example_ends_with_its_picture() -> None:
     notebook = stored("input_embedding")
     assert "<svg" in notebook.cells[-1].outputs[0]["data"]["image/svg+xml"]

@@ -32,6 +32,10 @@ Files = dict[str, "File"]
 Names = Collection[str]
 On = Literal["GET", "HEAD", "API", "*"]
 
+# Seconds until an answer that comes is given up: a hub that shares its processors with much else
+# may take some. IMPATIENCE is for what never answers.
+PATIENCE, IMPATIENCE = 120, 3
+
 
 def hub_environment(hub: StandInHub, home: str | PathLike[str]) -> dict[str, str]:
     """Variables by which a child uses `hub`, with its cache below `home`.
@@ -39,7 +43,7 @@ def hub_environment(hub: StandInHub, home: str | PathLike[str]) -> dict[str, str
     Before adding them, drop HF_TOKEN and any other HF_*: HF_HUB_CACHE, say, wins over HF_HOME.
     """
     switches = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    seconds = {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "2"}
+    seconds = dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), str(PATIENCE))
     direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")  # the lower one wins
     return {"HF_ENDPOINT": hub.url, "HF_HOME": fspath(home), **switches, **seconds, **direct}
 

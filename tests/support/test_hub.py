@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi, errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-from tests.support.hub import StandInHub, hub_environment
+from tests.support.hub import PATIENCE, StandInHub, hub_environment
 
 Reply = tuple[int, dict[str, str], bytes]
 REPO = "org/name"
@@ -40,8 +40,8 @@ def api(hub: StandInHub) -> HfApi:
 
 
 def fetch(hub: StandInHub, cache: Path, name: str = WEIGHTS, **options: Any) -> Path:
-    """Download as a user would, without this machine's token and with little patience."""
-    options = {"repo_id": REPO, "token": False, "etag_timeout": 0.3, **options}
+    """Download as a user would, without this machine's token and with much patience."""
+    options = {"repo_id": REPO, "token": False, "etag_timeout": PATIENCE, **options}
     return Path(hf_hub_download(filename=name, endpoint=hub.url, cache_dir=cache, **options))
 
 
@@ -55,7 +55,7 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 def ask(hub: StandInHub, name: str = WEIGHTS, method: str = "GET", **headers: str) -> Reply:
     """Ask without huggingface_hub."""
-    connection = http.client.HTTPConnection(hub.url.removeprefix("http://"), timeout=9)
+    connection = http.client.HTTPConnection(hub.url.removeprefix("http://"), timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request(method, f"/{REPO}/resolve/main/{name}", headers=headers)
         answer = connection.getresponse()
@@ -176,8 +176,8 @@ def test_refusals(hub: StandInHub, api: HfApi, tmp_path: Path) -> None:
 
 
 BELIEVED: dict[str, Any] = {"flip": {}, "html": {"same_size": True}, "truncate": {"on": "*"}}
-HANG = {"kind": "hang", "seconds": 60}
-DRIP = {"kind": "slow", "chunk": 8, "delay": 1}
+HANG = {"kind": "hang", "seconds": 600}
+DRIP = {"kind": "slow", "chunk": 8, "delay": 10}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("truncate", {"drop": 3}, "should be of size 2304 but has size 2301"),
     ("html", {}, "should be of size 2304 but has size"),
@@ -309,9 +309,8 @@ def test_what_hangs_or_drips_ends_with_the_hub(how: dict[str, Any]) -> None:
         thread.start()
         while not hub.requests:
             time.sleep(0.01)
-        start = time.monotonic()
-    thread.join(5)
-    assert time.monotonic() - start < 5
+    thread.join(60)
+    assert not thread.is_alive()  # the hang, or the drip, would take ten minutes or more
     assert isinstance(results[0], http.client.HTTPException)
 
 
@@ -320,7 +319,7 @@ def test_slow_and_hang(hub: StandInHub, api: HfApi) -> None:
     start = time.monotonic()
     assert ask(hub)[2] == FILES[WEIGHTS]
     assert time.monotonic() - start >= 0.1
-    hub.fault("hang", on="API", seconds=60)
+    hub.fault("hang", on="API", seconds=600)
     assert "timed out" in str(outcome(lambda: api.model_info(REPO, timeout=0.2)))
 
 

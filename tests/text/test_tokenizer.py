@@ -140,9 +140,9 @@ def test_e6_words_beyond_a_hundred_characters_are_unknown(tokenizer: BertTokeniz
 @pytest.mark.parametrize("unit", ["word, ", "x", "[SEP]", "e\u0301", "\0"])
 def test_e6_e7_a_line_of_a_megabyte_takes_seconds(tokenizer: BertTokenizer, unit: str) -> None:
     text = unit * (1_000_000 // len(unit.encode()))
-    start = time.perf_counter()
+    start = time.process_time()  # what it takes, not what it waits for its turn
     encoding = tokenizer(text, truncation=True)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert len(encoding["input_ids"]) <= 512
 
 
