@@ -91,10 +91,11 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     if request.node.get_closest_marker("network"):
         return
     connect = socket.socket.connect
+    unix = getattr(socket, "AF_UNIX", None)
 
     def guarded(self: socket.socket, address: Any) -> None:
         host = address[0] if isinstance(address, tuple) else address
-        if host not in ("127.0.0.1", "::1", "localhost") and self.family != socket.AF_UNIX:
+        if host not in ("127.0.0.1", "::1", "localhost") and self.family != unix:
             raise AssertionError(f"a test tried to reach {address!r}")
         connect(self, address)
 
@@ -148,6 +149,20 @@ def _refused(reasons: list[str]) -> list[str]:
     return [r for r in reasons if not any(SKIPS[name] in r for name in ACCEPTED)]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs torch last, so that the rest fails fast."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option by which the lowest versions are tried."""
+    parser.addoption(
+        "--smoke", action="store_true", help="of every test only the first of its cases"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what needs torch last, so that the rest fails fast; with --smoke one case of each."""
     items.sort(key=lambda item: "parity" in item.path.parts)
+    if config.getoption("smoke"):
+        first: dict[str, pytest.Item] = {}
+        for item in items:
+            first.setdefault(item.nodeid.partition("[")[0], item)
+        kept = list(first.values())
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept

@@ -15,6 +15,7 @@ from numpy_bert.config import BertConfig
 from numpy_bert.errors import ConfigError
 from tests.support.checkpoints import TINY, write_checkpoint
 from tests.support.limits import allocating_at_most, within
+from tests.support.platforms import posix
 
 SIZES = (
     "vocab_size",
@@ -169,6 +170,7 @@ def test_a_file_that_is_no_config(data: bytes | None, words: str, tmp_path: Path
     assert words in str(raised.value)
 
 
+@posix
 def test_a_path_that_cannot_be_looked_at(tmp_path: Path) -> None:  # C1, J6
     path = tmp_path / ("x" * 300)
     with pytest.raises(ConfigError, match=r"cannot be looked at \(File name too long\)\.$"):

@@ -34,6 +34,7 @@ from numpy_bert.files import (
     writing,
 )
 from tests.support.limits import allocating_at_most, within
+from tests.support.platforms import posix
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ IRREGULAR = {
 
 @pytest.mark.parametrize(("kind", "words"), IRREGULAR.items())
 @pytest.mark.parametrize("error", [ConfigError, CheckpointError])
+@posix
 def test_only_regular_files_are_opened(
     kind: str, words: str, error: type[NumpyBertError], tmp_path: Path
 ) -> None:  # A20: a pipe or /dev/zero would block, or fill the memory, when it is opened
@@ -224,6 +226,7 @@ def test_a_key_twice_among_many_is_found_in_time() -> None:
         ("x" * 300, True, "cannot be looked at (File name too long)"),
     ],
 )
+@posix
 def test_outputs_that_cannot_be(name: str, force: bool, words: str, tmp_path: Path) -> None:  # H6
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"old")
@@ -278,6 +281,7 @@ def test_a_failed_write_changes_nothing(
     assert [entry.name for entry in tmp_path.iterdir()] == ["trace.npz"]
 
 
+@posix
 def test_a_write_is_flushed_and_takes_the_name_in_one_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +357,7 @@ def test_a_stream_that_ends_badly_changes_nothing(
         ("x" * 300, "File name too long"),
     ],
 )
+@posix
 def test_a_place_that_cannot_be_written_to(name: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match=rf"could not be written \({words}\); nothing changed"):

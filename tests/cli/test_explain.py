@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from numpy_bert.cli import main
 from tests.support.checkpoints import write_checkpoint
 from tests.support.pages import SENTENCE, data_of, random_model
+from tests.support.platforms import posix
 
 NOTE = "numpy-bert: model 'demo' (built in, small); name another with --model NAME_OR_PATH.\n"
 COMMAND = [sys.executable, "-m", "numpy_bert", "explain", SENTENCE]
@@ -26,6 +26,8 @@ def environment(**changes: str) -> dict[str, str]:
 
 def on_a_terminal(**changes: str) -> str:
     """Run the command with its output on a terminal, and return what came there."""
+    import pty  # POSIX has it
+
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         COMMAND, stdout=theirs, stderr=subprocess.DEVNULL, env=environment(**changes)
@@ -53,6 +55,7 @@ def test_it_tells_the_story(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
+@posix
 def test_a_terminal_has_colours_and_its_width(columns: int) -> None:
     shown = on_a_terminal(COLUMNS=str(columns))
     assert "\x1b[30;46mw" in shown
@@ -66,6 +69,7 @@ def test_a_terminal_has_colours_and_its_width(columns: int) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@posix
 def test_a_terminal_without_colours_has_none(changes: dict[str, str]) -> None:
     assert "\x1b" not in on_a_terminal(**changes)
 
@@ -77,6 +81,7 @@ def test_colours_can_be_forced_into_a_pipe() -> None:
     assert "\x1b[1m" in result.stdout
 
 
+@posix
 def test_a_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
     hostile = tmp_path / "\x1b[31mred"
     random_model(hostile)
@@ -90,6 +95,7 @@ def test_a_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
         assert "\x1b[2J" not in result.stdout + result.stderr
 
 
+@posix
 def test_the_reader_of_a_pipe_may_go_away() -> None:
     command = subprocess.Popen(
         COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()

@@ -13,6 +13,7 @@ import pytest
 
 from numpy_bert.cli import main
 from tests.support.checkpoints import random_tensors, write_checkpoint
+from tests.support.platforms import linux, posix
 
 PROGRAM = [sys.executable, "-m", "numpy_bert"]
 
@@ -29,6 +30,7 @@ def test_the_version() -> None:
     assert run("--version").stdout == f"numpy-bert {numpy_bert.__version__}\n"
 
 
+@posix
 def test_a_closed_pipe_is_quiet() -> None:  # H7
     command = " ".join([*PROGRAM, "embed", f"'{'a ' * 300}'", "--model", "demo", "--json"])
     script = f"{command} | head -c 10; exit ${{PIPESTATUS[0]}}"
@@ -39,6 +41,7 @@ def test_a_closed_pipe_is_quiet() -> None:  # H7
 
 @pytest.mark.parametrize("command", ["embed a --model demo", "inspect demo", "fetch demo"])
 @pytest.mark.parametrize("redirect", ["> /dev/full", ">&-"])
+@linux
 def test_an_output_that_is_full_or_closed_is_one_line(command: str, redirect: str) -> None:
     script = f"{' '.join(PROGRAM)} {command} {redirect}"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
@@ -48,6 +51,7 @@ def test_an_output_that_is_full_or_closed_is_one_line(command: str, redirect: st
     assert "Exception ignored" not in result.stderr
 
 
+@linux
 def test_a_note_that_cannot_be_written_is_dropped() -> None:
     script = f"{' '.join(PROGRAM)} embed a 2> /dev/full"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
@@ -79,6 +83,7 @@ def test_too_little_memory_is_one_line(
     assert capsys.readouterr().err == "numpy-bert embed: error: out of memory.\n"
 
 
+@posix
 def test_the_plain_c_locale_gives_the_same_ids() -> None:  # D9
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     plain = run("embed", "cafe \u2014 a test", "--model", "demo", "--json")

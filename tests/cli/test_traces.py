@@ -13,6 +13,7 @@ import pytest
 
 from numpy_bert.cli import main
 from numpy_bert.traces.reading import open_trace
+from tests.support.platforms import posix
 from tests.support.traces import IDS, trace_of, trained_like
 
 
@@ -229,6 +230,7 @@ def test_golden_packs_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "holds files already, or is none; name a new folder" in capsys.readouterr().err
 
 
+@posix
 def test_closed_streams_do_not_change_the_exit(trace: Path) -> None:
     command = f"{sys.executable} -m numpy_bert compare {trace} {trace} >/dev/null 2>&-"
     assert subprocess.run(command, shell=True).returncode == 0
@@ -254,6 +256,7 @@ def test_a_pair_of_texts(tmp_path: Path) -> None:
     assert main(["verify", str(path), "--model", "demo", "--text", "a", "--pair"]) == 2
 
 
+@posix
 def test_a_reader_that_goes_away_is_no_traceback(trace: Path) -> None:
     command = f"{sys.executable} -m numpy_bert compare {trace} {trace} | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)

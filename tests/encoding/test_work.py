@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from numpy_bert.encoding import work
 from numpy_bert.encoding.plan import Plan, distinct
 from numpy_bert.encoding.work import work_off
 from numpy_bert.text.ids import IdEncoder
+from tests.support.platforms import posix
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +153,9 @@ def test_an_error_of_the_plan_is_raised() -> None:
 
 
 INTERRUPTED = """
+import signal
 from numpy_bert import SentenceEncoder, set_num_threads
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 set_num_threads(2)
 encoder = SentenceEncoder.from_pretrained("demo")
 try:
@@ -164,7 +166,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
+@posix
 def test_ctrl_c_stops_promptly() -> None:  # H7
     child = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE

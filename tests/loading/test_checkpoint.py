@@ -21,6 +21,7 @@ from tests.support.checkpoints import (
     write_shards,
 )
 from tests.support.limits import within
+from tests.support.platforms import posix
 
 WORD = "embeddings.word_embeddings.weight"
 NORM = "embeddings.LayerNorm.weight"
@@ -254,6 +255,7 @@ def test_stored_token_types_are_zeros(tmp_path: Path) -> None:  # B12
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "broken link", "device"])
 @pytest.mark.parametrize("name", [SINGLE, INDEX])
+@posix
 def test_weights_are_a_regular_file(kind: str, name: str, tmp_path: Path) -> None:  # A20
     path = tmp_path / name
     if kind == "folder":
@@ -272,6 +274,7 @@ def test_weights_are_a_regular_file(kind: str, name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "\x1b[31m.bin"])
+@posix
 def test_a_pickle_is_named_and_never_opened(name: str, tmp_path: Path) -> None:  # A19
     os.mkfifo(tmp_path / name)  # whoever opens it hangs
     message = refusal(tmp_path)

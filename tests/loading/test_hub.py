@@ -41,6 +41,7 @@ from tests.support.checkpoints import (
 )
 from tests.support.demo import plain_files
 from tests.support.hub import IMPATIENCE, PATIENCE, StandInHub, hub_environment
+from tests.support.platforms import posix
 
 REPO = "someone/tiny-bert"
 DEMO = plain_files()
@@ -104,7 +105,7 @@ def commit(hub: StandInHub) -> str:
 
 def contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def cache_of(tmp_path: Path) -> Path:
@@ -477,6 +478,7 @@ CHILD = "import sys; from numpy_bert import fetch; fetch(sys.argv[1])"
 
 
 @pytest.mark.parametrize("wait", [0.9, 1.5])
+@posix
 def test_a_killed_download_is_completed_by_a_second_run(
     hub: StandInHub, commit: str, tmp_path: Path, wait: float
 ) -> None:  # I6, K6

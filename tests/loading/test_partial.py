@@ -39,6 +39,7 @@ from tests.loading.test_hub import FILES, REPO, TAKEN, cache_of, commit, content
 from tests.loading.test_spellings import SPELLINGS
 from tests.support.checkpoints import TINY, pack, random_tensors, serialize, write_shards
 from tests.support.hub import PATIENCE, StandInHub, hub_environment
+from tests.support.platforms import posix
 
 __all__ = ["commit", "hub"]  # fixtures
 
@@ -548,6 +549,7 @@ except HubError as failure:
 """
 
 
+@posix
 def test_a_disk_that_fills_up_in_the_middle(
     hub: StandInHub, commit: str, tmp_path: Path
 ) -> None:  # J2
@@ -564,6 +566,7 @@ def test_a_disk_that_fills_up_in_the_middle(
 CHILD = "import sys; from numpy_bert import fetch; fetch(sys.argv[1], only='embeddings')"
 
 
+@posix
 def test_a_killed_download_leaves_nothing_that_is_found(
     hub: StandInHub, commit: str, tmp_path: Path
 ) -> None:  # J5, K6

@@ -57,7 +57,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]
 def test_a_dense_layers_weights_are_fetched_and_hashed(hub: StandInHub) -> None:
     hub.add_commit(REPO, FILES)
     folder = find_sentence_model(REPO)
-    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert names == set(FILES) - {"2_Dense/pytorch_model.bin", "4_Dense/model.safetensors"}
     assert folder / "2_Dense" / "model.safetensors" in used_files(folder)
     hub.reset_log()

@@ -23,6 +23,7 @@ from numpy_bert.errors import CheckpointError
 from numpy_bert.loading import header, stored
 from numpy_bert.loading.stored import SafetensorsFile
 from tests.support.checkpoints import serialize
+from tests.support.platforms import posix
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = np.random.default_rng(5).normal(size=(11, 7)).astype(np.float32)
@@ -284,6 +285,7 @@ def test_a_file_system_without_mappings(tmp_path: Path, monkeypatch: pytest.Monk
     assert np.array_equal(file.tensors["w"].read(mapped=False), WEIGHTS)
 
 
+@posix
 def test_cutting_a_mapped_file_ends_the_process(tmp_path: Path) -> None:
     """A21: the documented price of mapping; nobody can catch it."""
     file = opened(tmp_path, np.ones(1 << 16, np.float32))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ import pytest
 
 from numpy_bert import BertModel
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of resident pages")
+from tests.support.platforms import linux
 
 
 def resident(path: Path) -> int:

@@ -135,13 +135,13 @@ def test_its_training_is_the_same_to_the_byte(
         monkeypatch.setattr(sys, "argv", ["make_demo.py", str(minilm), *options, *more])
         made.main()
         return {
-            str(path.relative_to(place / "out")): path.read_bytes()
+            path.relative_to(place / "out").as_posix(): path.read_bytes()
             for path in (place / "out").rglob("*")
             if path.is_file()
         }
 
     first, second = make(tmp_path / "a"), make(tmp_path / "b")
-    assert set(first) == {str(p.relative_to(DEMO)) for p in DEMO.rglob("*") if p.is_file()}
+    assert set(first) == {p.relative_to(DEMO).as_posix() for p in DEMO.rglob("*") if p.is_file()}
     assert first == second
     other = make(tmp_path / "c", "--seed", "1")
     for name in ("model.safetensors", "2_Dense/model.safetensors"):

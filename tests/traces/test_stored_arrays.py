@@ -19,6 +19,7 @@ from numpy_bert.traces.reading import open_trace
 from numpy_bert.traces.stored_arrays import read_folder, read_npz, read_safetensors
 from tests.support.checkpoints import pack, serialize
 from tests.support.limits import allocating_at_most
+from tests.support.platforms import posix
 
 A = np.arange(6, dtype=np.float32).reshape(2, 3)
 CODES = {"bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16"}
@@ -286,6 +287,7 @@ def test_booleans_that_are_none(tmp_path: Path) -> None:
         found.load()
 
 
+@posix
 def test_places_that_are_no_traces(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="does not exist"):
         open_trace(tmp_path / "none")

@@ -30,6 +30,7 @@ from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.data import LabelledTexts, MaskedTexts
 from numpy_bert.training.fit import BEST, CHECKPOINT, LOG, Trainer
 from tests.support.heads import CONFIG, head_tensors, write_head
+from tests.support.platforms import posix
 
 TEXTS = ["hello world", "the world", "hello the un", "un hello world", "world the"]
 SETTINGS: dict[str, Any] = {
@@ -137,6 +138,7 @@ trainer(Path(sys.argv[1]), Path(sys.argv[2]), max_steps=40, save_steps=3).train(
 """
 
 
+@posix
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(
     folder: Path, tmp_path: Path
 ) -> None:
