@@ -109,8 +109,14 @@ class Bench:
         return verify(as_trace(trace), self.ours[activation], **options)
 
 
-def outcomes(bench: Bench, mistakes: Sequence[PortMistake] = MISTAKES) -> Iterator[Outcome]:
-    """Make each mistake in each layer, and verify it."""
+def outcomes(
+    bench: Bench,
+    mistakes: Sequence[PortMistake] = MISTAKES,
+    *,
+    layers: Sequence[int] | None = None,
+) -> Iterator[Outcome]:
+    """Make each mistake in the first, a middle and the last layer, or in these, and verify it."""
+    places = (0, bench.layers // 2 - 1, bench.layers - 1) if layers is None else layers
     clean: dict[tuple[str, bool, bool], Arrays] = {}
     for mistake in mistakes:
         model, key = (
@@ -121,8 +127,7 @@ def outcomes(bench: Bench, mistakes: Sequence[PortMistake] = MISTAKES) -> Iterat
         batch = bench.batch(texts, left=mistake.left, cased=mistake.cased)
         if key not in clean:
             clean[key] = bench.trace(model, bench.batch(texts, left=mistake.left))
-        layers = (0, bench.layers // 2 - 1, bench.layers - 1) if mistake.in_layers else (0,)
-        for layer in layers:
+        for layer in places if mistake.in_layers else (0,):
             trace = bench.trace(mistake.port(model, layer), batch)
             known = {"tokenizer": bench.tokenizer, "texts": texts} if mistake.cased else {}
             report = bench.verify(

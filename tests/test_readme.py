@@ -58,7 +58,18 @@ SESSIONS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "expected"), SESSIONS, ids=[c for c, _ in SESSIONS])
+# Those of a fine-tuned MiniLM, which takes a while to learn.
+FINE_TUNING = [c for c, _ in SESSIONS if c.startswith("numpy-bert train") or "./reviews" in c]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        pytest.param(*session, marks=[pytest.mark.slow] if session[0] in FINE_TUNING else [])
+        for session in SESSIONS
+    ],
+    ids=[c for c, _ in SESSIONS],
+)
 def test_the_console_sessions(
     command: str,
     expected: str,
@@ -77,6 +88,7 @@ def test_the_console_sessions(
 def test_nothing_is_left_to_fill_in() -> None:
     assert "@@" not in README
     assert len(SESSIONS) == 15
+    assert len(FINE_TUNING) == 3
 
 
 def test_there_are_two_set_up_commands_of_one_line() -> None:

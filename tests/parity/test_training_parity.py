@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import transformers
 
+from numpy_bert import BertTokenizer
+from numpy_bert.training.data import LabelledTexts
 from numpy_bert.training.optimizer import AdamW, clip_grad_norm, has_decay, linear_schedule
 
 NAMES = {
@@ -42,3 +48,24 @@ def test_steps_clipped_and_scheduled_are_torchs(dtype: str) -> None:
     budget = 1e-13 if dtype == "float64" else 2e-6
     for name, parameter in theirs.items():
         np.testing.assert_allclose(ours[name], parameter.detach().numpy(), rtol=0, atol=budget)
+
+
+def test_the_losses_of_a_training_are_torchs(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a tiny model what scripts/report_training.py draws of MiniLM: dropout, clipping, rates."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent.parent / "scripts"))
+    monkeypatch.setattr(torch.nn.functional, "dropout", torch.nn.functional.dropout)  # it sets it
+    from report_training import curves
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 24, "num_attention_heads": 4, "intermediate_size": 37}
+    config = transformers.BertConfig(vocab_size=8000, num_hidden_layers=2, num_labels=1, **sizes)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
+    pairs = [("a cat sat", "a cat"), ("it ran", "the sun is up, and it is a fine day"), ("a", "b")]
+    data = LabelledTexts(pairs, [1.0, 0.2, 0.4], BertTokenizer.from_pretrained("demo"))
+    options = argparse.Namespace(steps=12, batch_size=2, dtype=dtype)
+    losses = np.array(list(curves(str(tmp_path), data, options)))
+    assert losses.shape == (12, 2)
+    assert len(set(losses[:, 0])) == 12  # it moves
+    assert np.abs(losses[:, 0] - losses[:, 1]).max() <= (1e-3 if dtype == "float32" else 1e-8)

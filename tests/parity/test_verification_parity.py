@@ -123,6 +123,24 @@ def test_arrays_of_torch_are_taken_as_they_are(minilm: Path, exact: BertModel) -
     assert np.isfinite([row.own or 0.0 for row in report.steps]).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_mistakes_in_a_middle_layer(
+    dtype: str, minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of the table below; test_mistakes.py has every mistake, made in NumPy."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from port_mistakes import MISTAKES
+    from report_verification import Bench, outcomes
+
+    made = MISTAKES[::3] if dtype == "float32" else MISTAKES[1::9]
+    found = list(outcomes(Bench(minilm, tmp_path, dtype), made, layers=(2,)))
+    assert len(found) == len(made)
+    if dtype == "float32":
+        assert [outcome.mistake.name for outcome in found if not outcome.is_right] == []
+    assert [outcome.mistake.name for outcome in found if outcome.is_wrong] == []
+
+
+@pytest.mark.slow
 def test_every_mistake_in_every_layer_and_the_graphs(minilm: Path) -> None:
     """The script whose table stands in the README; it exits with 1 where one is not named."""
     command = [sys.executable, str(ROOT / "scripts" / "report_verification.py"), str(minilm)]
