@@ -18,7 +18,9 @@ import numpy as np
 
 from numpy_bert.comparison.report import Report
 from numpy_bert.comparison.text_report import as_text
-from numpy_bert.errors import TokenizerError
+from numpy_bert.errors import InputError, TokenizerError
+from numpy_bert.loading.cache import MODEL_FILES, used_files
+from numpy_bert.loading.hub import find
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.names import NameMap
@@ -118,11 +120,12 @@ def verify_trace(
     >>> verify_trace(found, model="demo").verdict
     'pass'
     """
-    tokenizer = None
-    if isinstance(model, BertModel):
-        loaded = model
-    else:
-        loaded, tokenizer = _load(str(model))
+    loaded, tokenizer = (model, None) if isinstance(model, BertModel) else _load(model)
+    if texts is not None and tokenizer is None:
+        raise InputError(
+            "texts: the model came without a tokenizer, so that nothing can be verified of them. "
+            "Name a model's folder that has one."
+        )
     return verify(
         _opened(trace, names),
         loaded,
@@ -135,14 +138,34 @@ def verify_trace(
     )
 
 
+def _load(model: str | Path) -> tuple[BertModel, BertTokenizer | None]:
+    """Load a model, once for all tests as long as its files are the same."""
+    folder = find(model, needs=MODEL_FILES)
+    stamps = tuple(_stamp(path) for path in used_files(folder))
+    return _loaded(model, folder.resolve(), stamps)
+
+
 @lru_cache(maxsize=2)
-def _load(model: str) -> tuple[BertModel, BertTokenizer | None]:
-    """Load a model once for all tests; a checkpoint may have no tokenizer."""
+def _loaded(
+    model: str | Path, folder: Path, stamps: tuple[tuple[str, ...], ...]
+) -> tuple[BertModel, BertTokenizer | None]:
+    """Load a model that is told from others by what its files are, not by its name alone.
+
+    A checkpoint may have no tokenizer.
+    """
+    del stamps
     try:
         tokenizer = BertTokenizer.from_pretrained(model)
     except TokenizerError:
         tokenizer = None
-    return BertModel.from_pretrained(model, dtype=np.float64), tokenizer
+    return BertModel.from_pretrained(folder, dtype=np.float64), tokenizer
+
+
+def _stamp(path: Path) -> tuple[str, ...]:
+    """Return what changes when a file does, or a link to it leads elsewhere."""
+    status = path.stat()
+    numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return (path.name, str(path.resolve()), *map(str, numbers))
 
 
 def _opened(

@@ -1,8 +1,8 @@
-"""What `SentenceEncoder.encode` takes, checked before any work."""
+"""What `SentenceEncoder` takes, besides texts, checked before any work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.text.inputs import check_text
 
-__all__ = ["as_count", "as_mode", "as_output", "as_prompt", "as_texts", "check_flag"]
-
-
-def as_texts(sentences: object) -> tuple[bool, list[str]]:
-    """Return whether one text was given, and the checked texts."""
-    if isinstance(sentences, str):
-        return True, [check_text(sentences, "sentences")]
-    unordered = isinstance(sentences, (bytes, Mapping, set, frozenset))
-    if unordered or not isinstance(sentences, Iterable):
-        raise InputError(
-            f"sentences: is {type(sentences).__name__}; a str or a list of str was expected."
-        )
-    # Elements of an array of texts are str too, but their own kind of it.
-    items = sentences.tolist() if isinstance(sentences, np.ndarray) else list(sentences)
-    if not isinstance(items, list):
-        raise InputError("sentences: is an array of rank 0; give its text, or a list.")
-    return False, [check_text(text, f"sentences[{row}]") for row, text in enumerate(items)]
+__all__ = ["as_count", "as_modes", "as_output", "as_prompt", "check_flag"]
 
 
 def as_prompt(
@@ -49,19 +33,25 @@ def as_prompt(
         raise InputError(
             f"prompt_name: the model has no prompt {quoted(repr(name))}; there are: {known}."
         )
-    return check_text(prompts[name], f"prompts[{name!r}]")
+    return prompts[name]
 
 
-def as_mode(pooling: object, default: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the pooling's modes, the model's own by default."""
-    if pooling is None:
-        return default
-    mode = mode_named(pooling)
-    if mode is None:
+def as_modes(pooling: object) -> tuple[str, ...]:
+    """Return the modes of a pooling: of one by its name, or of several in a list.
+
+    Examples
+    --------
+    >>> as_modes("max"), as_modes(["cls", "mean_sqrt_len_tokens"])
+    (('max',), ('cls', 'mean_sqrt_len'))
+    """
+    named = pooling if isinstance(pooling, (list, tuple)) else [pooling]
+    modes = tuple(mode for mode in map(mode_named, named) if mode is not None)
+    if not modes or len(modes) < len(named):
         raise InputError(
-            f"pooling: {quoted(repr(pooling))}; one of {', '.join(MODES)} was expected."
+            f"pooling: {quoted(repr(pooling))}; one of {', '.join(MODES)}, or a list of them, was "
+            "expected."
         )
-    return (mode,)
+    return modes
 
 
 def as_count(value: object, name: str, *, most: int | None = None) -> int | None:

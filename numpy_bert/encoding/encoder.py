@@ -13,53 +13,34 @@ from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.encoding import similarity as likeness
 from numpy_bert.encoding.arguments import (
     as_count,
-    as_mode,
+    as_modes,
     as_output,
     as_prompt,
-    as_texts,
     check_flag,
 )
+from numpy_bert.encoding.attributes import EncoderAttributes
 from numpy_bert.encoding.fill import cut_message, fill
-from numpy_bert.encoding.head import Head, read_head
+from numpy_bert.encoding.head import read_head
 from numpy_bert.encoding.plan import Batch, Plan
 from numpy_bert.encoding.pooling import pool
-from numpy_bert.encoding.recipe import Recipe, read_recipe
-from numpy_bert.encoding.settings import Settings, read_settings
+from numpy_bert.encoding.recipe import read_recipe
+from numpy_bert.encoding.settings import read_settings
 from numpy_bert.encoding.similarity import Hits
-from numpy_bert.errors import InputError
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.model.bert import BertModel
-from numpy_bert.text.ids import IdEncoder
+from numpy_bert.text.inputs import are_texts, as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["SentenceEncoder"]
 
 
-class SentenceEncoder:
+class SentenceEncoder(EncoderAttributes):
     """A sentence model, loaded: a BERT, its tokenizer, and how a text becomes one vector.
 
     Made by `from_pretrained`. A call changes nothing that another one could see, so threads can
-    share an encoder.
-
-    Attributes
-    ----------
-    model : BertModel
-        The BERT.
-    tokenizer : BertTokenizer
-        Its tokenizer.
-    prompts : dict of str to str
-        Texts that may be put before a text, by their names.
-    default_prompt_name : str or None
-        Of the prompt that is used where none is named.
-    similarity_fn_name : str
-        How the model's vectors are compared.
-    truncate_dim : int or None
-        Features that are kept of a vector.
-    pooling : tuple of str
-        How the tokens' hidden states become one vector; several are joined.
-    notes : tuple of str
-        What was made of the files, as sentences.
+    share an encoder. What of it can be set is checked when it is set, and counts from the next call
+    on; the rest cannot be set, nor can an attribute that it does not have.
 
     Examples
     --------
@@ -71,29 +52,7 @@ class SentenceEncoder:
     (('mean',), 512)
     """
 
-    def __init__(
-        self,
-        model: BertModel,
-        tokenizer: BertTokenizer,
-        recipe: Recipe,
-        head: Head,
-        settings: Settings,
-    ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.prompts = dict(settings.prompts)
-        self.default_prompt_name = settings.default_prompt_name
-        self.similarity_fn_name = settings.similarity_fn_name
-        self.pooling = recipe.pooling
-        self.notes = recipe.notes
-        self._include_prompt = recipe.include_prompt
-        self._head = head
-        self._ids = IdEncoder(tokenizer, lower_case=recipe.lower_case)
-        kept = settings.truncate_dim
-        self.truncate_dim = None if kept is None else min(kept, head.width)
-        positions = model.config.max_position_embeddings
-        stated = recipe.max_seq_length or tokenizer.model_max_length or positions
-        self.max_seq_length = min(stated, positions)
+    __slots__ = ("__weakref__",)
 
     @classmethod
     def from_pretrained(
@@ -149,7 +108,7 @@ class SentenceEncoder:
         prompt_name: str | None = None,
         batch_size: int | None = None,
         normalize_embeddings: bool | None = None,
-        pooling: str | None = None,
+        pooling: str | Sequence[str] | None = None,
         truncate_dim: int | None = None,
         show_progress_bar: bool | None = None,
         out: npt.NDArray[Any] | None = None,
@@ -161,8 +120,8 @@ class SentenceEncoder:
 
         Parameters
         ----------
-        sentences : str or sequence of str
-            One text, or any number.
+        sentences : str, or sequence, array, Series or other column of str
+            One text, or any number in one dimension.
         prompt, prompt_name : str, optional
             What is put before each text, or its name in `prompts`; by default the prompt that
             `default_prompt_name` names. ``prompt=""`` is none.
@@ -172,7 +131,7 @@ class SentenceEncoder:
             Scale vectors to length 1. By default what the model's files say. False leaves out a
             last Normalize of theirs, which sentence-transformers does not.
         pooling : {"mean", "cls", "max", "mean_sqrt_len", "weightedmean", "lasttoken"}, optional
-            In place of the model's own.
+            In place of the model's own; the vectors of several, in a list, are joined.
         truncate_dim : int, optional
             Features that are kept. As in sentence-transformers they are cut off last, and only
             ``normalize_embeddings=True`` scales to length 1 after that.
@@ -204,14 +163,14 @@ class SentenceEncoder:
         >>> encoder.similarity(vectors[0], vectors[1]).round(4)
         array([[1.]], dtype=float32)
         """
-        single, texts = as_texts(sentences)
+        single, texts = as_texts(sentences, "sentences")
         before = as_prompt(prompt, prompt_name, self.prompts, self.default_prompt_name)
         for value, name in (
             (normalize_embeddings, "normalize_embeddings"),
             (show_progress_bar, "show_progress_bar"),
         ):
             check_flag(value, name)
-        modes = as_mode(pooling, self.pooling)
+        modes = self.pooling if pooling is None else as_modes(pooling)
         head = self._head.fitted(len(modes) * self.model.config.hidden_size, normalize_embeddings)
         kept = as_count(truncate_dim, "truncate_dim", most=head.width) or self.truncate_dim
         width = head.width if kept is None else min(kept, head.width)
@@ -248,7 +207,8 @@ class SentenceEncoder:
     ) -> Hits:
         """Return the `k` vectors of a corpus that are most like a query, a text or a vector.
 
-        As `numpy_bert.search` with the model's `similarity_fn_name`; texts are encoded first.
+        As `numpy_bert.search` with the model's `similarity_fn_name`; texts, in whatever `encode`
+        takes them, are encoded first.
 
         Examples
         --------
@@ -258,35 +218,10 @@ class SentenceEncoder:
         >>> encoder.search("the sea", corpus, k=1).indices
         array([1])
         """
-        is_text = isinstance(query, str) or (
-            isinstance(query, (list, tuple)) and any(isinstance(item, str) for item in query)
-        )
-        vectors = self.encode(query) if is_text else query  # type: ignore[arg-type]
-        return likeness.search(vectors, corpus_vectors, k, self.similarity_fn_name)
-
-    @property
-    def max_seq_length(self) -> int:
-        """Tokens of a text that are read, special ones included; the rest is cut off."""
-        return self._max_seq_length
-
-    @max_seq_length.setter
-    def max_seq_length(self, value: int) -> None:
-        least, most = self._ids.frame + 1, self.model.config.max_position_embeddings
-        number = as_count(value, "max_seq_length", most=most)
-        if number is None or number < least:
-            raise InputError(
-                f"max_seq_length: {value}; from {least}, the special tokens and one more, to "
-                f"{most}, the model's positions, were expected."
-            )
-        self._max_seq_length = number
-
-    def get_embedding_dimension(self) -> int:
-        """Return the features of a vector that `encode` makes."""
-        return self._head.width if self.truncate_dim is None else self.truncate_dim
-
-    def get_sentence_embedding_dimension(self) -> int:
-        """Return the features of a vector that `encode` makes, by sentence-transformers' name."""
-        return self.get_embedding_dimension()
+        if are_texts(query):
+            single, texts = as_texts(query, "query")
+            query = self.encode(texts[0] if single else texts)
+        return likeness.search(query, corpus_vectors, k, self.similarity_fn_name)  # type: ignore[arg-type]
 
     def _prompt_length(self, prompt: str) -> int:
         """Return how many tokens of a text are its prompt's, the first special one included."""

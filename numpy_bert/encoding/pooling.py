@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
+from numpy_bert.errors import InputError
+from numpy_bert.files import quoted
 
 __all__ = ["MODES", "normalize", "pool"]
 
@@ -37,6 +39,11 @@ def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 
     ndarray of shape (B, len(modes) * H)
         A text's vector does not depend on the others.
 
+    Raises
+    ------
+    InputError
+        If one of `modes` is none of `MODES`.
+
     References
     ----------
     .. [1] sentence-transformers, modules/pooling.py, Pooling.forward.
@@ -48,6 +55,11 @@ def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 
     array([[2., 3., 3., 4.],
            [5., 0., 5., 0.]])
     """
+    for mode in modes:
+        if mode not in MODES:
+            raise InputError(
+                f"modes: {quoted(repr(mode))}; some of {', '.join(MODES)} were expected."
+            )
     width = hidden.shape[1]
     pooled = np.zeros((len(lengths), len(modes) * width), hidden.dtype)
     start = first = 0

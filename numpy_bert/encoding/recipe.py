@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from numpy_bert.encoding.pooling import MODES
+from numpy_bert.encoding.transformer import read_transformer
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted, read_json
-from numpy_bert.loading.modules import MODULES, ModuleEntry, read_modules
+from numpy_bert.loading.modules import (
+    MODULES,
+    SETTINGS,
+    TRANSFORMER_CONFIGS,
+    ModuleEntry,
+    read_modules,
+)
 
 __all__ = ["Recipe", "mode_named", "read_recipe"]
 
@@ -69,6 +76,9 @@ class Recipe:
 def read_recipe(folder: Path) -> Recipe:
     """Read modules.json and the files of the folders that it names.
 
+    Without it nothing else is read, as in sentence-transformers: all that is said beside it is of
+    the modules that it lists.
+
     Raises
     ------
     ConfigError
@@ -76,9 +86,7 @@ def read_recipe(folder: Path) -> Recipe:
     """
     path = folder / MODULES
     if not path.exists():
-        limit, lowers = _read_transformer(folder)
-        note = f"there is no {MODULES}: vectors are the mean of the tokens, not normalized."
-        return Recipe(folder=folder, max_seq_length=limit, lower_case=lowers, notes=(note,))
+        return Recipe(folder=folder, notes=_notes_on_a_plain_model(folder))
     entries = read_modules(path, error=ConfigError)
     kinds = [_kind(path, entry) for entry in entries]
     if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= set(_BEHIND):
@@ -87,14 +95,15 @@ def read_recipe(folder: Path) -> Recipe:
             f"then any of {', '.join(_BEHIND)} were expected."
         )
     source = folder / entries[0].path
-    limit, lowers = _read_transformer(source)
+    transformer = read_transformer(source)
     pooling, width, includes = _read_pooling(folder / entries[1].path / "config.json")
     for kind, entry in zip(kinds[2:], entries[2:], strict=True):
         _check_place(folder / entry.path / "config.json", kind)
     return Recipe(
         folder=source,
-        max_seq_length=limit,
-        lower_case=lowers,
+        max_seq_length=transformer.max_seq_length,
+        lower_case=transformer.lower_case,
+        notes=transformer.notes,
         pooling=pooling,
         width=width,
         include_prompt=includes,
@@ -104,6 +113,17 @@ def read_recipe(folder: Path) -> Recipe:
             if kind != "Dropout"  # which does nothing but in training
         ),
     )
+
+
+def _notes_on_a_plain_model(folder: Path) -> tuple[str, ...]:
+    """Say what is made of a model without modules.json, and what of its files is not read."""
+    notes = [f"there is no {MODULES}: vectors are the mean of the tokens, not normalized."]
+    unread = [name for name in (*TRANSFORMER_CONFIGS, SETTINGS) if (folder / name).exists()]
+    if unread:
+        notes.append(
+            f"not read without {MODULES}, as in sentence-transformers: {', '.join(unread)}."
+        )
+    return tuple(notes)
 
 
 def mode_named(name: object) -> str | None:
@@ -129,31 +149,6 @@ def _kind(path: Path, entry: ModuleEntry) -> str:
             f"{', '.join(_BEHIND)} of sentence_transformers are."
         )
     return entry.kind
-
-
-def _read_transformer(folder: Path) -> tuple[int | None, bool]:
-    """Return max_seq_length and do_lower_case of sentence_bert_config.json."""
-    path = folder / "sentence_bert_config.json"
-    stated = read_json(path, error=ConfigError) if path.exists() else {}
-    limit = stated.get("max_seq_length")
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise _bad(path, "max_seq_length", limit, "a number of tokens or null")
-    lowers = stated.get("do_lower_case", False)
-    if type(lowers) is not bool:
-        raise _bad(path, "do_lower_case", lowers, "true or false")
-    # Version 6 can take other outputs of other models.
-    for name, only in (
-        ("transformer_task", "feature-extraction"),
-        ("module_output_name", "token_embeddings"),
-    ):
-        if stated.get(name, only) != only:
-            raise _bad(path, name, stated[name], repr(only))
-    modalities = stated.get("modality_config")
-    text = modalities.get("text") if isinstance(modalities, dict) else None
-    output = text.get("method_output_name") if isinstance(text, dict) else None
-    if modalities is not None and output != "last_hidden_state":
-        raise _bad(path, "modality_config", modalities, "text by its last_hidden_state")
-    return limit, lowers
 
 
 def _read_pooling(path: Path) -> tuple[tuple[str, ...], int | None, bool]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from numpy_bert.encoding.similarity import SIMILARITIES
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted, read_json
+from numpy_bert.loading.modules import MODULES, SETTINGS
 
 __all__ = ["Settings", "read_settings"]
-
-_FILE = "config_sentence_transformers.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +37,12 @@ class Settings:
 
 
 def read_settings(folder: Path) -> Settings:
-    """Read the file if it is there; raise ConfigError at what cannot be meant."""
-    path = folder / _FILE
-    if not path.exists():
+    """Read the file if it and modules.json are there; raise ConfigError at what cannot be meant.
+
+    Without modules.json it is not read, as in sentence-transformers.
+    """
+    path = folder / SETTINGS
+    if not path.exists() or not (folder / MODULES).exists():
         return Settings()
     stated = read_json(path, error=ConfigError)
     kind = stated.get("model_type")

@@ -14,6 +14,7 @@ from pathlib import Path
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
+from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
 
 __all__ = [
     "MODEL_FILES",
@@ -49,9 +50,9 @@ SMALL_FILES = (
     "tokenizer.json",
     "vocab.txt",
     "added_tokens.json",
-    "modules.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
+    MODULES,
+    *TRANSFORMER_CONFIGS,
+    SETTINGS,
     "config.json",
 )
 

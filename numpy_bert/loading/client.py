@@ -21,7 +21,12 @@ from numpy_bert.loading.cache import SMALL_FILES, CachedRepository
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.failures import endpoint, hub_errors
 from numpy_bert.loading.integrity import ETAG, check, plain_etag, remove, unverified, verify
-from numpy_bert.loading.modules import MODULES, read_modules
+from numpy_bert.loading.modules import (
+    MODULES,
+    SETTINGS,
+    TRANSFORMER_CONFIGS,
+    read_modules,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -168,13 +173,16 @@ def _weights(commit: Commit) -> str:
 def _take_modules(commit: Commit, *, weights: bool) -> None:
     """Take the files of the folders that sentence-transformers' modules.json names.
 
-    That there is no modules.json is remembered as the hub's own client does.
+    That there is no modules.json, or one of the files that are read beside it, is remembered as the
+    hub's own client does.
     """
+    marks = commit.repository.folder / ".no_exist" / commit.sha
+    with contextlib.suppress(OSError):  # a cache that may not be written is asked again
+        for name in (MODULES, *TRANSFORMER_CONFIGS, SETTINGS):
+            if name not in commit.names:
+                marks.mkdir(parents=True, exist_ok=True)
+                (marks / name).touch()
     if MODULES not in commit.names:
-        mark = commit.repository.folder / ".no_exist" / commit.sha / MODULES
-        with contextlib.suppress(OSError):  # a cache that may not be written is asked again
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
         return
     for entry in read_modules(commit.snapshot / MODULES, error=CheckpointError):
         for file in entry.files:

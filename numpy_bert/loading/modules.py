@@ -9,9 +9,22 @@ from numpy_bert.errors import NumpyBertError
 from numpy_bert.files import decode_json, read_bytes
 from numpy_bert.loading.checkpoint import SINGLE
 
-__all__ = ["MODULES", "ModuleEntry", "read_modules"]
+__all__ = ["MODULES", "SETTINGS", "TRANSFORMER_CONFIGS", "ModuleEntry", "read_modules"]
 
 MODULES = "modules.json"
+# What is said of the whole model.
+SETTINGS = "config_sentence_transformers.json"
+# What is said of the Transformer, by its name and the six older ones, in the order in which
+# sentence-transformers looks for them: the first that states anything is the one that counts.
+TRANSFORMER_CONFIGS = (
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+)
 
 
 class ModuleEntry(NamedTuple):

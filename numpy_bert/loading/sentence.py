@@ -7,7 +7,7 @@ from pathlib import Path
 from numpy_bert.errors import CheckpointError
 from numpy_bert.loading.cache import MODEL_FILES, TOKENIZER_FILES, is_offline, local_folder
 from numpy_bert.loading.hub import fetch, find
-from numpy_bert.loading.modules import MODULES, read_modules
+from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, read_modules
 
 __all__ = ["find_sentence_model"]
 
@@ -22,9 +22,10 @@ def find_sentence_model(
 ) -> Path:
     """Return the folder of a sentence model, without a request where the cache has all of it.
 
-    A snapshot that another program took may lack modules.json, though the hub has it: encoding
-    with the mean of the tokens would then be wrong without a word. So unless the cache knows that
-    there is none, the hub is asked once.
+    A snapshot that another program took, or an older version of this one, may lack modules.json or
+    a file that is read beside it, though the hub has it: encoding with the mean of the tokens, or
+    of all tokens, would then be wrong without a word. So unless the cache knows that there is none,
+    the hub is asked once.
 
     Raises
     ------
@@ -47,11 +48,19 @@ def find_sentence_model(
 
 
 def _is_settled(snapshot: Path) -> bool:
-    """Tell whether a snapshot holds what modules.json names, or the hub is known to have none."""
-    path = snapshot / MODULES
-    if not path.exists():
-        return (snapshot.parent.parent / ".no_exist" / snapshot.name / MODULES).exists()
-    entries = read_modules(path, error=CheckpointError)
+    """Tell whether a snapshot holds all that a sentence model is read from and the hub has."""
+    marks = snapshot.parent.parent / ".no_exist" / snapshot.name
+    if not (snapshot / MODULES).exists():
+        return (marks / MODULES).exists()
+    entries = read_modules(snapshot / MODULES, error=CheckpointError)
     # Normalize and Dropout may have no config.json; of the rest it is what they are read from.
     needed = [name for e in entries if e.kind in ("Pooling", "Dense") for name in e.files]
-    return all((snapshot / name).exists() for name in needed)
+    if not all((snapshot / name).exists() for name in needed):
+        return False
+    # Of the Transformer's files those before the first that is there; later ones are not read.
+    read = [SETTINGS]
+    for name in TRANSFORMER_CONFIGS:
+        read.append(name)
+        if (snapshot / name).exists():
+            break
+    return all((snapshot / name).exists() or (marks / name).exists() for name in read)

@@ -13,6 +13,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.tasks.labels import top
+from numpy_bert.text.inputs import as_texts
 
 if TYPE_CHECKING:
     # Not when a model is loaded: it can be called with ids, without the tokenizers library.
@@ -58,12 +59,10 @@ def target_ids(tokenizer: BertTokenizer, targets: str | Sequence[str]) -> npt.ND
     InputError
         If one of them is not a single token of the vocabulary; nothing is guessed.
     """
-    listed = [targets] if isinstance(targets, str) else list(targets)
+    single, listed = as_texts(targets, "targets")
     found = []
     for number, target in enumerate(listed):
-        where = "targets" if isinstance(targets, str) else f"targets[{number}]"
-        if not isinstance(target, str):
-            raise InputError(f"{where}: is {type(target).__name__}; a str was expected.")
+        where = "targets" if single else f"targets[{number}]"
         known = tokenizer.convert_tokens_to_ids(target) != tokenizer.unk_token_id
         pieces = [target] if known else tokenizer.tokenize(target)
         if len(pieces) != 1 or pieces == [tokenizer.unk_token]:

@@ -1,62 +1,166 @@
-"""What a tokenizer takes: texts, pairs and lists of them, checked before the Rust library."""
+"""What is taken for texts, pairs and lists of them, checked before the Rust library.
+
+One rule for all that takes texts: a str is one; of several there is a length and an order, in one
+dimension. So a list, tuple or other sequence, an array, a Series, Index or other column are taken;
+a table (whose items are its columns' names), a dict, a set, a generator or a file is not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from array import array
+from collections import UserString
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from numpy_bert.errors import InputError
+from numpy_bert.files import quoted
 
-__all__ = ["Pair", "as_items", "as_pairs", "as_texts", "check_text", "dropped"]
+__all__ = ["Pair", "are_texts", "as_items", "as_pairs", "as_texts", "check_text", "dropped"]
 
 # Some seconds of work in the Rust library; a larger text is somebody's mistake.
 _MOST_CHARACTERS = 5_000_000
+# By these names columns give their items as a list: numpy's and pandas', polars', pyarrow's.
+_AS_LIST = ("tolist", "to_list", "to_pylist")
+# These are sequences, but one text each at best: their items are characters or numbers.
+_ONE_TEXT = (bytes, bytearray, memoryview, array, UserString)
 
 Pair: TypeAlias = tuple[str, str]
 
 
-def as_items(text: object, text_pair: object) -> tuple[bool, list[str | Pair]]:
-    """Return whether one text was given, and the checked texts or pairs."""
-    if isinstance(text, str) or not isinstance(text, (list, tuple)):
-        first = check_text(text, "text")
+def as_texts(value: object, name: str = "text") -> tuple[bool, list[str]]:
+    """Return whether one text was given, and the checked texts, none of which may be a pair.
+
+    Parameters
+    ----------
+    value : str, or sequence, array, Series or other column of str
+        One text, or any number of them in one dimension.
+    name : str
+        The argument's, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is anything else, or one of the texts is no str or cannot be encoded.
+
+    Examples
+    --------
+    >>> as_texts("a")
+    (True, ['a'])
+    >>> as_texts(np.array(["a", "b"]))
+    (False, ['a', 'b'])
+    """
+    if isinstance(value, str):
+        return True, [check_text(value, name)]
+    items = _items(value, name)
+    return False, [check_text(text, f"{name}[{row}]") for row, text in enumerate(items)]
+
+
+def as_items(
+    text: object, text_pair: object, names: Pair = ("text", "text_pair")
+) -> tuple[bool, list[str | Pair]]:
+    """Return whether one text or pair was given, and the checked texts or pairs.
+
+    What several of them may stand in is as in `as_texts`; `names` are the arguments'.
+    """
+    if isinstance(text, str):
+        first = check_text(text, names[0])
         if text_pair is None:
             return True, [first]
-        return True, [(first, check_text(text_pair, "text_pair"))]
+        return True, [(first, check_text(text_pair, names[1]))]
+    rows = _items(text, names[0])
     if text_pair is None:
-        items = [_item(item, f"text[{row}]") for row, item in enumerate(text)]
+        items = [_item(item, f"{names[0]}[{row}]") for row, item in enumerate(rows)]
         if len({isinstance(item, str) for item in items}) > 1:
-            raise InputError("text: some items are texts, some pairs; give all of one kind.")
+            raise InputError(f"{names[0]}: some items are texts, some pairs; give all of one kind.")
         return False, items
-    if not isinstance(text_pair, (list, tuple)) or len(text_pair) != len(text):
-        raise InputError(f"text_pair: a list of {len(text)} texts was expected, as text has.")
+    seconds = [] if isinstance(text_pair, str) else _items(text_pair, names[1])
+    if isinstance(text_pair, str) or len(seconds) != len(rows):
+        raise InputError(
+            f"{names[1]}: a list of {len(rows)} texts was expected, as {names[0]} has."
+        )
     return False, [
-        (check_text(a, f"text[{row}]"), check_text(b, f"text_pair[{row}]"))
-        for row, (a, b) in enumerate(zip(text, text_pair, strict=True))
+        (check_text(a, f"{names[0]}[{row}]"), check_text(b, f"{names[1]}[{row}]"))
+        for row, (a, b) in enumerate(zip(rows, seconds, strict=True))
     ]
-
-
-def as_texts(text: object) -> tuple[bool, list[str]]:
-    """Return whether one text was given, and the checked texts, none of which may be a pair."""
-    single, items = as_items(text, None)
-    for row, item in enumerate(items):
-        if not isinstance(item, str):
-            raise InputError(f"text[{row}]: is a pair of texts; one text was expected.")
-    return single, [str(item) for item in items]
 
 
 def as_pairs(first: object, second: object, names: Pair) -> tuple[bool, list[Pair]]:
     """Return whether one pair was given, and the checked pairs; `names` are the arguments'."""
     if second is None:
         raise InputError(f"{names[1]}: is None; a text, or one for each {names[0]}, was expected.")
-    try:
-        single, items = as_items(first, second)
-    except InputError as failure:
-        message = str(failure)
-        for own, name in zip(("text_pair", "text"), reversed(names), strict=True):
-            if message.startswith(own):
-                raise InputError(name + message.removeprefix(own)) from None
-        raise
+    single, items = as_items(first, second, names)
     return single, [(item[0], item[1]) for item in items]
+
+
+def are_texts(value: object) -> bool:
+    """Tell texts from vectors, where both are taken: what holds numbers is vectors.
+
+    None at all, in one dimension, are no texts rather than a vector without features. What is
+    neither counts as texts, so that `as_texts` says what is wrong with it.
+
+    Examples
+    --------
+    >>> are_texts(["a", "b"]), are_texts([]), are_texts([0.5, 1.0]), are_texts(np.zeros((2, 3)))
+    (True, True, False, False)
+    """
+    if isinstance(value, str):
+        return True
+    if len(_shape(value) or ()) > 1:
+        try:
+            return np.asarray(value).dtype.kind in "OSTU"
+        except (TypeError, ValueError, RuntimeError):
+            return False  # as of a tensor of torch's that needs gradients
+    try:
+        items = _items(value, "")
+    except InputError:
+        return True
+    return not items or any(item is None or isinstance(item, str) for item in items)
+
+
+def _items(value: object, name: str) -> list[Any]:
+    """Return what several texts stand in as a list; raise InputError for what is taken for none."""
+    shape = _shape(value)
+    if shape is not None and len(shape) != 1:
+        raise _refused(value, name, f" of shape {shape}", _way_out(value, shape))
+    if isinstance(value, _ONE_TEXT):
+        raise _refused(value, name, "", " Make a str of it.")
+    if not isinstance(value, type):
+        for method in _AS_LIST:
+            if callable(getattr(value, method, None)):
+                return list(getattr(value, method)())
+        if isinstance(value, Sequence):
+            return list(value)
+    # Not taken although they can be iterated over: of a dict come the keys, of a set the texts in
+    # any order, of a file lines with their ends, and of a generator nothing a second time.
+    loose = isinstance(value, Iterable)
+    hint = " Put the texts into a list, which has a length and an order." if loose else ""
+    raise _refused(value, name, "", hint)
+
+
+def _shape(value: object) -> tuple[int, ...] | None:
+    """Return the shape of an array, a column or a table, None if it has none."""
+    shape = None if isinstance(value, type) else getattr(value, "shape", None)
+    return tuple(shape) if isinstance(shape, tuple) else None
+
+
+def _way_out(value: object, shape: tuple[int, ...]) -> str:
+    """Say what to give in place of what has no dimension, or more than one."""
+    if not shape:
+        return " Give the text in it: x.item()."
+    for attribute in ("columns", "column_names"):  # pandas' and polars', pyarrow's and datasets'
+        columns = getattr(value, attribute, None)
+        if columns is not None and len(columns):
+            return f" Give one of its columns, such as df[{quoted(repr(columns[0]))}]."
+    return " Give one of its rows or columns."
+
+
+def _refused(value: object, name: str, what: str, hint: str) -> InputError:
+    """Say that a value is taken for no texts."""
+    return InputError(
+        f"{name}: is {type(value).__name__}{what}; a str or a list of str was expected.{hint}"
+    )
 
 
 def _item(item: object, where: str) -> str | Pair:
@@ -71,7 +175,11 @@ def _item(item: object, where: str) -> str | Pair:
 def check_text(text: object, where: str) -> str:
     """Return a text that the Rust library can take; raise InputError otherwise."""
     if not isinstance(text, str):
-        raise InputError(f"{where}: is {type(text).__name__}; a str was expected.")
+        missing = " It is a missing value: leave it out, or fill it with a text."
+        raise InputError(
+            f"{where}: is {type(text).__name__}; a str was expected."
+            f"{missing if _is_missing(text) else ''}"
+        )
     if len(text) > _MOST_CHARACTERS:
         raise InputError(
             f"{where}: has {len(text):,} characters; at most {_MOST_CHARACTERS:,} are taken. "
@@ -84,7 +192,14 @@ def check_text(text: object, where: str) -> str:
             f"{where}: character {failure.start} is U+{ord(text[failure.start]):04X}, half of a "
             "surrogate pair; the text was decoded wrongly."
         ) from None
-    return text
+    return text if type(text) is str else str.__str__(text)  # numpy's str is one of its own
+
+
+def _is_missing(value: object) -> bool:
+    """Tell whether a value is what tables hold where there is none: None, NaN, pandas' NA, NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(value != value)
 
 
 def dropped(text: str, normalize: Callable[[str], str]) -> list[str]:

@@ -13,7 +13,7 @@ from tokenizers.normalizers import BertNormalizer
 from numpy_bert.arrays import IntArray, as_ids, place
 from numpy_bert.comparison.report import StepReport
 from numpy_bert.text.encode import encode
-from numpy_bert.text.inputs import Pair, as_texts
+from numpy_bert.text.inputs import Pair
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.inputs import Inputs
 from numpy_bert.traces.reading import Trace
@@ -56,13 +56,12 @@ def compare_texts(
     inputs : Inputs
         Of the trace.
     texts : sequence of str
-        A text for each row; of a pair, its two texts.
+        Checked; a text for each row; of a pair, its two texts.
     tokenizer : BertTokenizer
         The model's.
     pair : bool
         Whether `texts` are the two of a pair.
     """
-    as_texts(list(texts))
     rows = [ids[used].tolist() for ids, used in zip(*inputs[:2], strict=True)]
     items: list[str | Pair] = [(texts[0], texts[1])] if pair and len(texts) == 2 else [*texts]
     shape, name = inputs.input_ids.shape, "input_ids"

@@ -14,6 +14,7 @@ from numpy_bert.loading.keys import near_miss
 from numpy_bert.model.bert import BertModel
 from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import progress
+from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.inputs import read_inputs
 from numpy_bert.traces.names import INPUTS, matches
@@ -146,8 +147,10 @@ def _input_rows(
     """Yield what is to be said of the ids."""
     if texts is None:
         texts, pair = candidate.listed("text"), candidate.metadata.get("pair") == "true"
-    if tokenizer is not None and texts:
-        yield compare_texts(setting.inputs, texts, tokenizer, pair=pair)
+    if tokenizer is not None and texts is not None:
+        checked = as_texts(texts, "texts")[1]
+        if checked:
+            yield compare_texts(setting.inputs, checked, tokenizer, pair=pair)
     positions = compare_positions(candidate, setting.inputs)
     if positions is not None:
         yield positions

@@ -45,7 +45,8 @@ def test_shapes_and_dtypes(plain_demo: Path, dtype: str) -> None:
         (["a test"], (1, 128)),
         (tuple(TEXTS), (7, 128)),
         (np.array(TEXTS), (7, 128)),
-        ((text for text in TEXTS), (7, 128)),
+        (np.array(TEXTS, object), (7, 128)),
+        (np.array([]), (0, 128)),
         ([], (0, 128)),
     ):
         vectors = encoder.encode(sentences)  # type: ignore[arg-type]
@@ -200,6 +201,11 @@ def test_out(encoder: SentenceEncoder, kind: str, tmp_path: Path) -> None:
         ({"sentences": None}, "sentences: is NoneType"),
         ({"sentences": b"a"}, "sentences: is bytes"),
         ({"sentences": {"a": 1}}, "sentences: is dict"),
+        ({"sentences": (text for text in "ab")}, "sentences: is generator; .* Put the texts into"),
+        ({"sentences": {"a"}}, "sentences: is set"),
+        ({"sentences": np.array([["a"]])}, r"sentences: is ndarray of shape \(1, 1\)"),
+        ({"sentences": np.array("a")}, r"sentences: is ndarray of shape \(\)"),
+        ({"sentences": ["a", float("nan")]}, r"sentences\[1\]: is float; .* It is a missing"),
         ({"sentences": ["a", 5]}, r"sentences\[1\]: is int"),
         ({"sentences": ["a", ["b"]]}, r"sentences\[1\]: is list"),
         ({"sentences": ["a", "caf\udce9"]}, r"sentences\[1\]: character 3 is U\+DCE9"),
@@ -210,6 +216,8 @@ def test_out(encoder: SentenceEncoder, kind: str, tmp_path: Path) -> None:
         ({"batch_size": 2.0}, r"batch_size: 2.0; a whole"),
         ({"truncate_dim": 129}, "truncate_dim: 129; a whole number from 1 to 128"),
         ({"pooling": "sum"}, "pooling: 'sum'; one of cls, max, mean"),
+        ({"pooling": ["mean", "sum"]}, r"pooling: \['mean', 'sum'\]; one of cls, max, mean"),
+        ({"pooling": []}, r"pooling: \[\]; one of cls, max, mean"),
         ({"normalize_embeddings": "yes"}, "normalize_embeddings: 'yes'; True, False or None"),
         ({"show_progress_bar": 1}, "show_progress_bar: 1; True, False or None"),
         ({"out": [0.0]}, "out: is list; an ndarray"),
@@ -232,6 +240,16 @@ def test_search_takes_texts_and_vectors(encoder: SentenceEncoder) -> None:
     assert encoder.search("the moon", corpus, 1).indices.tolist() == [1]
     assert encoder.search(texts[::-1], corpus, 1).indices.tolist() == [[2], [1], [0]]
     assert encoder.search(corpus[2], corpus, 2).indices[0] == 2
+    for query in (np.array(["the moon"]), np.array(["the moon"], object), ("the moon",)):
+        assert encoder.search(query, corpus, 1).indices.tolist() == [[1]]
+    assert encoder.search(np.str_("the moon"), corpus, 1).indices.tolist() == [1]
+    for nothing in ([], np.array([])):
+        assert encoder.search(nothing, corpus, 2).indices.shape == (0, 2)
+    for wrong in ((text for text in texts), {"the moon"}, np.array([["the moon"]]), None, b"a"):
+        with pytest.raises(InputError, match=r"^query: is .*; a str or a list of str was expected"):
+            encoder.search(wrong, corpus)
+    with pytest.raises(InputError, match=r"^query\[1\]: is float"):
+        encoder.search(["the moon", float("nan")], corpus)
     assert encoder.similarity(corpus, corpus).shape == (3, 3)
 
 

@@ -135,6 +135,14 @@ def test_lists_that_are_refused(tmp_path: Path, listed: Any, words: str) -> None
         ("sentence_bert_config.json", {"max_seq_length": 0}, "max_seq_length = 0; a number"),
         ("sentence_bert_config.json", {"max_seq_length": "1"}, "max_seq_length = '1'"),
         ("sentence_bert_config.json", {"do_lower_case": 1}, "do_lower_case = 1; true or"),
+        ("sentence_bert_config.json", {"do_lowercase": True}, "do_lowercase is not supported for"),
+        ("sentence_bert_config.json", {"model_args": {"num_hidden_layers": 1}}, "model_args = {"),
+        ("sentence_bert_config.json", {"tokenizer_args": {"do_lower_case": 0}}, "of model_max_len"),
+        ("sentence_bert_config.json", {"tokenizer_args": []}, "tokenizer_args = "),
+        ("sentence_bert_config.json", {"config_kwargs": {"x": 1}}, "an object of nothing was"),
+        ("sentence_bert_config.json", {"processing_kwargs": {"text": {}}}, "processing_kwargs = {"),
+        ("sentence_bert_config.json", {"tokenizer_name_or_path": "x"}, "tokenizer_name_or_path"),
+        ("sentence_xlnet_config.json", {"max_seq_length": -1}, "max_seq_length = -1; a number"),
         ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "'feature-extraction'"),
         ("sentence_bert_config.json", {"module_output_name": "x"}, "'token_embeddings' was"),
         ("sentence_bert_config.json", {"modality_config": {"image": {}}}, "modality_config"),
@@ -170,7 +178,8 @@ def test_a_missing_pooling_config(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_are_refused(tmp_path: Path, content: Any, words: str) -> None:
-    folder = write(tmp_path, {"config_sentence_transformers.json": content})
+    files = {"config_sentence_transformers.json": content, "modules.json": []}
+    folder = write(tmp_path, files)
     with pytest.raises(ConfigError, match=words):
         read_settings(folder)
 
@@ -183,7 +192,9 @@ def test_settings(tmp_path: Path) -> None:
         "similarity_fn_name": None,
         "truncate_dim": 9,
     }
-    settings = read_settings(write(tmp_path, {"config_sentence_transformers.json": content}))
+    folder = write(tmp_path, {"config_sentence_transformers.json": content})
+    assert read_settings(folder).prompts == {}  # without modules.json it is not read
+    settings = read_settings(write(folder, {"modules.json": []}))
     assert settings.prompts == {"query": "q: ", "none": ""}
     assert settings.default_prompt_name == "query"
     assert settings.similarity_fn_name == "cosine"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import array
+import collections
+import io
 import re
 import unicodedata
 from collections.abc import Callable
@@ -12,7 +15,7 @@ import pytest
 from tokenizers.normalizers import BertNormalizer
 
 from numpy_bert.errors import InputError
-from numpy_bert.text.inputs import as_items, check_text, dropped
+from numpy_bert.text.inputs import are_texts, as_items, as_pairs, as_texts, check_text, dropped
 
 NAN = float("nan")
 
@@ -48,13 +51,13 @@ def test_what_is_taken(text: object, pair: object, single: bool, items: list[obj
         (3, "int"),
         (NAN, "float"),
         (True, "bool"),
-        (np.array(["a"]), "ndarray"),
         ({"a": 1}, "dict"),
     ],
 )
 def test_e2_what_is_no_text_is_named_with_its_place(value: Any, kind: str) -> None:
+    with pytest.raises(InputError, match=rf"^text: is {kind}; a str or a list of str was expected"):
+        as_items(value, None)
     for text, pair, where in (
-        (value, None, "text"),
         ("a", value if value is not None else 0, "text_pair"),
         (["a", "b", value], None, "text[2]"),
         ([("a", "b"), ("c", value)], None, "text[1][1]"),
@@ -66,9 +69,148 @@ def test_e2_what_is_no_text_is_named_with_its_place(value: Any, kind: str) -> No
             as_items(text, pair)
 
 
-def test_e2_a_generator_is_no_list() -> None:
-    with pytest.raises(InputError, match=r"^text: is generator; a str was expected"):
-        as_items((text for text in "ab"), None)
+def refusal(value: object, words: str) -> None:
+    """All that take texts refuse a value with the same words."""
+    for taken in (
+        lambda: as_texts(value, "name"),
+        lambda: as_items(value, None, ("name", "other")),
+        lambda: as_items(["a"], value, ("other", "name")),
+        lambda: as_pairs(value, "b", ("name", "other")),
+    ):
+        with pytest.raises(InputError) as caught:
+            taken()
+        assert str(caught.value).startswith(f"name: {words}")
+    assert are_texts(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ((text for text in "ab"), "is generator; a str or a list of str was expected. Put the"),
+        (iter(["a"]), "is list_iterator; a str or a list of str was expected. Put the texts into"),
+        (map(str, [1]), "is map; a str or a list of str was expected. Put the texts into a list"),
+        (io.StringIO("a\nb\n"), "is StringIO; a str or a list of str was expected. Put the texts"),
+        ({"a", "b"}, "is set; a str or a list of str was expected. Put the texts into a list"),
+        (frozenset("ab"), "is frozenset; a str or a list of str was expected. Put the texts"),
+        ({"a": "b"}, "is dict; a str or a list of str was expected. Put the texts into a list"),
+        ({"a": "b"}.values(), "is dict_values; a str or a list of str was expected. Put the"),
+        (b"ab", "is bytes; a str or a list of str was expected. Make a str of it."),
+        (bytearray(b"ab"), "is bytearray; a str or a list of str was expected. Make a str"),
+        (memoryview(b"ab"), "is memoryview; a str or a list of str was expected."),
+        (array.array("u", "ab"), "is array; a str or a list of str was expected. Make a str"),
+        (collections.UserString("ab"), "is UserString; a str or a list of str was expected."),
+        (np.array("ab"), "is ndarray of shape (); a str or a list of str was expected. Give the"),
+        (np.array([["a", "b"]]), "is ndarray of shape (1, 2); a str or a list of str was expected"),
+        (np.array([["a"]], object), "is ndarray of shape (1, 1); a str or a list of str was"),
+        (5, "is int; a str or a list of str was expected."),
+        (np.ndarray, "is type; a str or a list of str was expected."),
+        (object(), "is object; a str or a list of str was expected."),
+    ],
+)
+def test_what_has_no_order_no_length_or_another_dimension_is_refused(
+    value: object, words: str
+) -> None:
+    refusal(value, words)
+
+
+class Column:
+    """As columns of polars (to_list, shape) and of pyarrow (to_pylist, no shape), and pandas'."""
+
+    def __init__(self, items: list[Any], method: str, shape: tuple[int, ...] | None = None) -> None:
+        setattr(self, method, lambda: items)
+        if shape is not None:
+            self.shape = shape
+
+    def __iter__(self) -> Any:
+        raise AssertionError("items of a pyarrow array are no str, those of a table its columns")
+
+
+class Table(Column):
+    columns: Any = ("text", "label")
+
+
+class ArrowTable(Column):
+    column_names: Any = ("text", "label")
+
+
+@pytest.mark.parametrize("kind", [Table, ArrowTable])
+def test_a_table_is_refused_and_its_columns_named(kind: Any) -> None:
+    words = f"is {kind.__name__} of shape (3, 2); a str or a list of str was expected. Give one of"
+    refusal(kind([], "to_pylist", (3, 2)), f"{words} its columns, such as df['text'].")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["a", "b"],
+        ("a", "b"),
+        np.array(["a", "b"]),
+        np.array(["a", "b"], object),
+        np.array(["a", "b"], np.dtypes.StringDType()),
+        np.array(["a", "-", "b"])[::2],
+        np.ma.masked_array(["a", "b"]),
+        collections.deque(["a", "b"]),
+        collections.UserList(["a", "b"]),
+        Column(["a", "b"], "tolist", (2,)),
+        Column(["a", "b"], "to_list", (2,)),
+        Column(["a", "b"], "to_pylist"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_texts_in_one_dimension_are_taken_by_all(value: Any) -> None:
+    single, texts = as_texts(value)
+    assert (single, texts) == (False, ["a", "b"])
+    assert {type(text) for text in texts} == {str}
+    assert as_items(value, None) == (False, ["a", "b"])
+    assert as_items(["c", "d"], value) == (False, [("c", "a"), ("d", "b")])
+    assert as_pairs(value, value, ("a", "b")) == (False, [("a", "a"), ("b", "b")])
+    assert are_texts(value)
+
+
+@pytest.mark.parametrize(
+    "value", [[], (), np.array([]), np.array([], object), Column([], "to_list", (0,))]
+)
+def test_none_at_all_are_no_texts(value: Any) -> None:
+    assert as_texts(value) == as_items(value, None) == (False, [])
+    assert are_texts(value)
+
+
+def test_numpys_own_str_becomes_pythons() -> None:
+    for given in (np.str_("a"), type("Own", (str,), {"__str__": lambda self: "b"})("a")):
+        assert as_texts(given) == (True, ["a"])
+        assert type(as_texts(given)[1][0]) is type(as_texts([given])[1][0]) is str
+
+
+@pytest.mark.parametrize(
+    "missing", [None, NAN, np.float32("nan"), type("NAType", (), {})(), type("NaTType", (), {})()]
+)
+def test_a_missing_value_is_named_with_its_place(missing: Any) -> None:
+    for value in (["a", missing], np.array(["a", missing], object)):
+        with pytest.raises(InputError) as caught:
+            as_texts(value, "sentences")
+        assert str(caught.value) == (
+            f"sentences[1]: is {type(missing).__name__}; a str was expected. It is a missing "
+            "value: leave it out, or fill it with a text."
+        )
+        assert are_texts(value)
+    with pytest.raises(InputError, match=r"^text\[0\]: is float; a str was expected\.$"):
+        as_texts([1.5])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [0.5, 1.0],
+        [[0.5], [1.0]],
+        [np.zeros(2), np.ones(2)],
+        np.zeros(3),
+        np.zeros((2, 3), np.float16),
+        np.zeros((0, 3)),
+        Column([0.5, 1.0], "tolist", (2,)),
+    ],
+)
+def test_numbers_are_vectors(value: Any) -> None:
+    assert not are_texts(value)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "abc\udcff", "ab\ud83d\ude00", "\udfff" * 3])
@@ -97,7 +239,7 @@ def test_e7_a_text_beyond_all_reason_is_refused() -> None:
         ([("a", "b"), "c"], None, "text: some items are texts, some pairs"),
         (["a", "b"], ["c"], "text_pair: a list of 2 texts was expected, as text has."),
         (["a", "b"], "c", "text_pair: a list of 2 texts was expected"),
-        (["a"], 5, "text_pair: a list of 1 texts was expected"),
+        (["a"], 5, "text_pair: is int; a str or a list of str was expected."),
         ("a", ["b"], "text_pair: is list; a str was expected."),
         ([("a", "b")], ["c"], "text[0]: is tuple; a str was expected."),
         ([(("a", "b"), "c")], None, "text[0][0]: is tuple; a str was expected."),
