@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,9 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from numpy_bert import TraceError
+from numpy_bert import InputError, TraceError
+from numpy_bert.loading.cache import demo_folder
 from numpy_bert.testing import assert_matches_bert, verify_trace
+from tests.support.checkpoints import serialize
+from tests.support.demo import write_plain
 from tests.support.traces import IDS, exact, trace_of, trained_like
 
 
@@ -58,6 +63,116 @@ def test_texts_are_verified_with_the_models_tokenizer() -> None:
     assert_matches_bert(trace, model="demo", texts=["A Rabbit"])
     with pytest.raises(AssertionError, match="no known mistake gives these ids"):
         assert_matches_bert(trace, model="demo", texts=["A cat"])
+
+
+def _rewritten(folder: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Change a file in place: size and time of change stay, as where a clock is coarse."""
+    path = folder / name
+    before = path.stat()
+    path.write_bytes(change(path.read_bytes()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _moved(folder: Path) -> None:
+    """Negate a weight, so that a trace of before differs from then on."""
+    table = load_file(folder / "model.safetensors")
+    name = next(key for key in table if key.endswith("word_embeddings.weight"))
+    data = serialize({**table, name: -table[name]})
+    _rewritten(folder, "model.safetensors", lambda _: data)
+
+
+@pytest.mark.parametrize("kind", ["in place", "another folder", "a link", "the working folder"])
+def test_a_folder_that_changed_is_judged_by_what_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    first, second = (trained_like(tmp_path / place / "model") for place in ("a", "b"))
+    _moved(second)
+    trace = trace_of(first)
+    named: Any = first
+    if kind == "a link":  # as a snapshot of the hub's cache, or a run's last checkpoint
+        named = tmp_path / "link"
+        named.symlink_to(first, target_is_directory=True)
+    if kind == "the working folder":
+        named = "./model"
+        monkeypatch.chdir(tmp_path / "a")
+    assert_matches_bert(trace, model=named)
+    if kind == "in place":
+        _moved(first)
+    elif kind == "another folder":
+        shutil.rmtree(first)
+        second.rename(first)
+    elif kind == "a link":
+        named.unlink()
+        named.symlink_to(second, target_is_directory=True)
+    else:
+        monkeypatch.chdir(tmp_path / "b")
+    with pytest.raises(AssertionError, match="The first to differ is"):
+        assert_matches_bert(trace, model=named)
+
+
+def test_a_tokenizer_that_changed_is_read_again(tmp_path: Path) -> None:
+    from numpy_bert import BertModel, BertTokenizer
+
+    folder = write_plain(tmp_path)
+    ids = BertTokenizer.from_pretrained(folder)(["a rabbit"], return_tensors="np")
+    trace = {**ids, **dict(BertModel.from_pretrained(folder).trace(**ids))}
+    assert_matches_bert(trace, model=folder, texts=["A Rabbit"])
+    old, new = b'"lowercase": true', b'"lowercase":false'
+    data = (folder / "tokenizer.json").read_bytes()
+    if old not in data:
+        old, new = old.replace(b" ", b""), b'"lowercase":!'.replace(b"!", b"false")
+    assert old in data
+    _rewritten(folder, "tokenizer.json", lambda data: data.replace(old, new))
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(AssertionError, match="input_ids"):
+        assert_matches_bert(trace, model=folder, texts=["A Rabbit"])
+
+
+def test_a_branch_that_moved_is_judged_by_where_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--someone--bert"
+    folders = [trained_like(repository / "snapshots" / (digit * 40)) for digit in "ab"]
+    _moved(folders[1])
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    for folder in folders:
+        write_plain(tmp_path / "plain")
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(tmp_path / "plain" / name, folder / name)
+    trace = trace_of(folders[0])
+    assert_matches_bert(trace, model="someone/bert")
+    (repository / "refs" / "main").write_text("b" * 40)
+    with pytest.raises(AssertionError, match="The first to differ is"):
+        assert_matches_bert(trace, model="someone/bert")
+
+
+def test_files_that_are_the_same_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from numpy_bert import BertModel
+
+    folder = trained_like(tmp_path)
+    trace = trace_of(folder)
+    assert_matches_bert(trace, model=folder)
+    monkeypatch.setattr(BertModel, "from_pretrained", None)
+    assert_matches_bert(trace, model=folder)
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_texts_without_a_tokenizer_are_not_passed_over(tmp_path: Path, loaded: bool) -> None:
+    folder = trained_like(tmp_path)
+    model: Any = exact(folder) if loaded else folder
+    with pytest.raises(InputError, match=r"^texts: the model came without a tokenizer"):
+        assert_matches_bert(trace_of(folder), model=model, texts=["a"])
+
+
+@pytest.mark.parametrize("texts", [{"a rabbit": 1}, (t for t in "a"), np.array([["a rabbit"]])])
+def test_texts_that_are_none_are_refused(texts: Any) -> None:
+    with pytest.raises(InputError, match=r"^texts: is "):
+        assert_matches_bert(trace_of(demo_folder()), model="demo", texts=texts)
 
 
 def test_pytest_finds_the_fixture_and_no_framework_is_loaded(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ class SentenceEncoder(EncoderAttributes):
         if are_texts(query):
             single, texts = as_texts(query, "query")
             query = self.encode(texts[0] if single else texts)
-        return likeness.search(query, corpus_vectors, k, self.similarity_fn_name)  # type: ignore[arg-type]
+        return likeness.search(query, corpus_vectors, k, self.similarity_fn_name)
 
     def _prompt_length(self, prompt: str) -> int:
         """Return how many tokens of a text are its prompt's, the first special one included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import UserDict
 from collections.abc import Mapping
+from typing import Any, Self
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
@@ -34,6 +35,10 @@ class Prompts(UserDict[str, str]):
     def __setitem__(self, name: str, text: str) -> None:
         where = f"prompts[{quoted(repr(name))}]"
         super().__setitem__(check_text(name, f"the name of {where}"), check_text(text, where))
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+        self.update(other)  # UserDict's own does not check
+        return self
 
 
 def as_prompts(prompts: object) -> Prompts:

@@ -243,13 +243,15 @@ def test_search_takes_texts_and_vectors(encoder: SentenceEncoder) -> None:
     for query in (np.array(["the moon"]), np.array(["the moon"], object), ("the moon",)):
         assert encoder.search(query, corpus, 1).indices.tolist() == [[1]]
     assert encoder.search(np.str_("the moon"), corpus, 1).indices.tolist() == [1]
-    for nothing in ([], np.array([])):
+    nothings: tuple[Any, ...] = ([], np.array([]))
+    for nothing in nothings:
         assert encoder.search(nothing, corpus, 2).indices.shape == (0, 2)
-    for wrong in ((text for text in texts), {"the moon"}, np.array([["the moon"]]), None, b"a"):
+    none: list[Any] = [(text for text in texts), {"the moon"}, np.array([["the moon"]]), None, b"a"]
+    for wrong in none:
         with pytest.raises(InputError, match=r"^query: is .*; a str or a list of str was expected"):
             encoder.search(wrong, corpus)
     with pytest.raises(InputError, match=r"^query\[1\]: is float"):
-        encoder.search(["the moon", float("nan")], corpus)
+        encoder.search(["the moon", float("nan")], corpus)  # type: ignore[arg-type]
     assert encoder.similarity(corpus, corpus).shape == (3, 3)
 
 
