@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from numpy_bert.encoding.arguments import as_count, as_modes, as_prompt
 from numpy_bert.encoding.head import Head
@@ -30,6 +31,7 @@ class EncoderAttributes:
         "_head",
         "_ids",
         "_include_prompt",
+        "_lower_case",
         "_max_seq_length",
         "_model",
         "_notes",
@@ -50,6 +52,7 @@ class EncoderAttributes:
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
+        self._lower_case = recipe.lower_case
         self._ids = IdEncoder(tokenizer, lower_case=recipe.lower_case)
         self._notes = recipe.notes
         self._include_prompt = recipe.include_prompt
@@ -64,6 +67,15 @@ class EncoderAttributes:
         positions = model.config.max_position_embeddings
         stated = recipe.max_seq_length or tokenizer.model_max_length or positions
         self.max_seq_length = min(stated, positions)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made of the tokenizer; parts of that are lost when it is pickled."""
+        return {name: getattr(self, name) for name in EncoderAttributes.__slots__ if name != "_ids"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._ids = IdEncoder(self._tokenizer, lower_case=self._lower_case)
 
     @property
     def model(self) -> BertModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,20 @@ def test_what_was_set_is_copied_and_pickled(encoder: SentenceEncoder) -> None:
     deep.prompts["query"] = "other: "
     assert np.array_equal(encoder.encode(TEXTS), expected)
     assert not np.array_equal(deep.encode(TEXTS), expected)
+
+
+@pytest.mark.parametrize("lowers", [False, True])
+def test_a_copy_splits_and_lowers_as_its_original(tmp_path: Path, lowers: bool) -> None:
+    files = dense_files() | {"sentence_bert_config.json": {"do_lower_case": lowers}}
+    folder = write(tmp_path, files, model=True)
+    path = folder / "tokenizer_config.json"
+    stated = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**stated, "split_special_tokens": True}))
+    encoder = SentenceEncoder.from_pretrained(folder)
+    others = (copy.copy(encoder), copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder)))
+    expected = encoder.encode("a [MASK] Test")
+    for other in others:
+        assert np.array_equal(other.encode("a [MASK] Test"), expected)
 
 
 @pytest.mark.parametrize("modes", ["max", ("mean", "sum"), ("",), (None,)])

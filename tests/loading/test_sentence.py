@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,12 @@ from numpy_bert import CheckpointError, ConfigError, IntegrityError, fetch
 from numpy_bert.loading import client
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.hub import verify_again
-from numpy_bert.loading.modules import ModuleEntry, read_modules
+from numpy_bert.loading.modules import (
+    SETTINGS,
+    TRANSFORMER_CONFIGS,
+    ModuleEntry,
+    read_modules,
+)
 from numpy_bert.loading.sentence import find_sentence_model
 from tests.support.demo import plain_files
 from tests.support.hub import PATIENCE, StandInHub, hub_environment
@@ -102,6 +108,38 @@ def test_what_another_program_left_out_is_fetched(hub: StandInHub, gone: str) ->
     assert not (folder / gone).exists()
     assert find_sentence_model(REPO) == folder
     assert (folder / gone).read_bytes() == FILES[gone]
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMER_CONFIGS, SETTINGS])
+def test_what_is_read_beside_modules_json_is_fetched(hub: StandInHub, name: str) -> None:
+    hub.add_commit(REPO, {**FILES, name: b'{"max_seq_length": 7}'})
+    folder = fetch(REPO)
+    assert (folder / name).read_bytes() == b'{"max_seq_length": 7}'
+    assert folder / name in used_files(folder)
+    hub.reset_log()
+    assert find_sentence_model(REPO) == folder
+    assert hub.requests == []
+    # As another program leaves it, or an older version of this one, which knew one name only.
+    (folder / name).unlink()
+    assert find_sentence_model(REPO, local_files_only=True) == folder
+    assert not (folder / name).exists()
+    assert find_sentence_model(REPO) == folder
+    assert (folder / name).exists()
+
+
+def test_that_there_is_nothing_beside_modules_json_is_asked_once(hub: StandInHub) -> None:
+    hub.add_commit(REPO, {**FILES, TRANSFORMER_CONFIGS[2]: b"{}"})
+    folder = fetch(REPO)
+    marks = folder.parent.parent / ".no_exist"
+    shutil.rmtree(marks)
+    hub.reset_log()
+    assert find_sentence_model(REPO) == folder
+    assert hub.requests
+    hub.reset_log()
+    assert find_sentence_model(REPO) == folder
+    assert hub.requests == []
+    names = {path.name for path in (marks / folder.name).iterdir()}
+    assert names == {*TRANSFORMER_CONFIGS, SETTINGS} - {TRANSFORMER_CONFIGS[2]}
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc", "a/../..", "a\\b", "C:x", ".hidden", "a\nb"])

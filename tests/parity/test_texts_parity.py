@@ -107,6 +107,6 @@ def test_columns_of_numbers(encoder: SentenceEncoder) -> None:
 def test_other_kinds_of_tables_parts(encoder: SentenceEncoder) -> None:
     for wrong in (FRAME.groupby("text"), FRAME.itertuples(), FRAME.to_dict(), FRAME.items()):
         with pytest.raises(InputError, match=r"^sentences: is .*; a str or a list of str was"):
-            encoder.encode(wrong)  # type: ignore[arg-type]
+            encoder.encode(wrong)
     row = FRAME[["text", "more"]].iloc[0]
     assert encoder.encode(row).shape == (2, 384)
