@@ -76,7 +76,7 @@ def _rewritten(folder: Path, name: str, change: Callable[[bytes], bytes]) -> Non
 def _moved(folder: Path) -> None:
     """Negate a weight, so that a trace of before differs from then on."""
     table = load_file(folder / "model.safetensors")
-    name = next(key for key in table if key.endswith("word_embeddings.weight"))
+    name = next(key for key in table if key.endswith("layer.0.output.dense.weight"))
     data = serialize({**table, name: -table[name]})
     _rewritten(folder, "model.safetensors", lambda _: data)
 

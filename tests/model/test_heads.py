@@ -150,7 +150,7 @@ def test_a_text_without_a_mask_is_named(folders: dict[str, Path]) -> None:
         model.fill_mask("hello")
     with pytest.raises(InputError, match=r"^text\[1\]: has no \[MASK\]"):
         model.fill_mask(["[MASK]", "hello"])
-    with pytest.raises(InputError, match=r"^text\[0\]: is a pair"):
+    with pytest.raises(InputError, match=r"^text\[0\]: is tuple; a str was expected"):
         model.fill_mask([("[MASK]", "hello")])
     with pytest.raises(InputError, match="top_k=0"):
         model.fill_mask("[MASK]", top_k=0)
