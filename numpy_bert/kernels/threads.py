@@ -176,7 +176,8 @@ def one_blas_thread() -> Iterator[bool]:
 
     For whoever runs products in several threads: BLAS's own threads would only be in the way. It
     takes the optional package threadpoolctl (``pip install numpy_bert[threads]``). The limit is
-    the whole process's: the first to come sets it, the last to go restores what there was.
+    the whole process's: the first to come sets it, the last to go restores what there was. It is
+    not held where BLAS has a limit for each thread (OpenBLAS on OpenMP), or another has set one.
     """
     held = _hold()
     try:
@@ -198,7 +199,10 @@ def _hold() -> bool:
         if not len(_Blas.libraries):
             return False
         if not _Blas.users:
-            _Blas.limit = _Blas.libraries.limit(limits=1)
+            _Blas.limit = _in_a_short_thread(lambda: _Blas.libraries.limit(limits=1))
+            if any(library["num_threads"] != 1 for library in _Blas.libraries.info()):
+                _restore()
+                return False
         _Blas.users += 1
         return True
 
@@ -208,7 +212,26 @@ def _let_go() -> None:
     with _Blas.lock:
         _Blas.users -= 1
         if not _Blas.users:
-            _Blas.limit.restore_original_limits()
+            _restore()
+
+
+def _restore() -> None:
+    """Give BLAS the threads back that it had."""
+    if _Blas.limit is not None:
+        _in_a_short_thread(_Blas.limit.restore_original_limits)
+        _Blas.limit = None
+
+
+def _in_a_short_thread(work: Callable[[], Any]) -> Any:
+    """Return the result of `work` in a thread that then ends; None where there are no more threads.
+
+    Since version 3.8 threadpoolctl lets one thread at a time change OpenBLAS's limit, the first
+    that did, for as long as that lives, and passes over all others without a word.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with contextlib.suppress(RuntimeError), ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 @contextmanager
@@ -256,6 +279,9 @@ def _forget() -> None:
     _Pool.lock = threading.Lock()
     _Pool.helpers = None
     _Blas.lock = threading.Lock()
+    if _Blas.users:  # threads that are not here
+        _Blas.users = 0
+        _restore()
 
 
 if hasattr(os, "register_at_fork"):

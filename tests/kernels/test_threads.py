@@ -186,22 +186,62 @@ def blas_threads() -> list[int]:
 
 
 def test_blas_has_one_thread_until_the_last_user_goes() -> None:
+    before = blas_threads()
+    assert before
+    first, second = one_blas_thread(), one_blas_thread()
+    assert first.__enter__()
+    assert second.__enter__()
+    assert set(blas_threads()) == {1}
+    first.__exit__(None, None, None)
+    assert set(blas_threads()) == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == before
+    with pytest.raises(ZeroDivisionError), one_blas_thread():
+        raise ZeroDivisionError
+    assert blas_threads() == before
+
+
+def test_any_thread_may_hold_blas_and_any_other_let_go() -> None:
+    before, first = blas_threads(), one_blas_thread()
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        for taker, giver in ((one, other), (other, one)):  # both live on all the while
+            second = one_blas_thread()
+            assert taker.submit(first.__enter__).result()
+            assert set(blas_threads()) == {1}
+            assert giver.submit(second.__enter__).result()
+            taker.submit(first.__exit__, None, None, None).result()
+            assert set(blas_threads()) == {1}
+            giver.submit(second.__exit__, None, None, None).result()
+            assert blas_threads() == before
+            first = one_blas_thread()
+    with one_blas_thread() as held:
+        assert held
+
+
+def test_blas_is_held_only_where_it_is() -> None:
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=2, user_api="blas"):
+    with threadpool_limits(limits=2, user_api="blas"):  # from version 3.8 on nobody else may set it
         before = blas_threads()
-        assert before
-        first, second = one_blas_thread(), one_blas_thread()
-        assert first.__enter__()
-        assert second.__enter__()
-        assert set(blas_threads()) == {1}
-        first.__exit__(None, None, None)
-        assert set(blas_threads()) == {1}
-        second.__exit__(None, None, None)
+        with one_blas_thread() as held:
+            assert held is (set(blas_threads()) == {1})
         assert blas_threads() == before
-        with pytest.raises(ZeroDivisionError), one_blas_thread():
-            raise ZeroDivisionError
-        assert blas_threads() == before
+        assert threads._Blas.users == 0
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # Python 3.12's
+def test_a_child_that_is_forked_while_blas_is_held_has_all_of_it() -> None:
+    before = blas_threads()
+    with one_blas_thread():
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                status = int(blas_threads() != before or threads._Blas.users != 0)
+            finally:
+                os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
