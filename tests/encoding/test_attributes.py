@@ -1,4 +1,4 @@
-"""numpy_bert.encoding.attributes and .prompts: what can be set works, the rest cannot be set."""
+"""A SentenceEncoder's attributes and its prompts: what can be set works, the rest cannot be set."""
 
 from __future__ import annotations
 
