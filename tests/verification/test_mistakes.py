@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -95,11 +96,14 @@ def test_made_in_one_step_of_a_whole_trace(model: BertModel) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_made_in_one_step_of_a_trace_of_blocks(model: BertModel) -> None:
+@pytest.mark.parametrize(
+    "third", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))]
+)
+def test_made_in_one_step_of_a_trace_of_blocks(model: BertModel, third: int) -> None:
     """Where only the ends of blocks are held, no cause is named that gives other numbers."""
     kept = ("embeddings", "encoder.layer.0", "encoder.layer.1", "pooler", *IDS)
     wrong, named = [], 0
-    for name, mistake, setting in every(model):
+    for name, mistake, setting in itertools.islice(every(model), third, None, 3):
         arrays = port(setting, mistake)
         trace = as_trace({key: array for key, array in arrays.items() if key in kept})
         report = verify(trace, model, look_for_hidden=False, fail_fast=True)
@@ -107,7 +111,7 @@ def test_made_in_one_step_of_a_trace_of_blocks(model: BertModel) -> None:
         named += is_right
         if report.cause is not None and not is_right:
             wrong.append(f"{name}: {mistake.cause.text}: {report.sentence}")
-    assert named > 80
+    assert named > 25
     assert not wrong, "\n".join(wrong)
 
 
