@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
-from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import quoted, read_bytes
+from numpy_bert.text.library import backend_errors
+from numpy_bert.text.obeying import obey_class, with_special_tokens
 from numpy_bert.text.settings import SPECIAL_TOKENS, Settings, read_settings
 from numpy_bert.text.vocabulary import (
     LARGEST_FILE,
@@ -27,15 +22,10 @@ from numpy_bert.text.vocabulary import (
     read_vocabulary,
     require_tokens,
 )
+from numpy_bert.text.wordpiece import berts_frame, berts_tokenizer
 
-__all__ = ["Backend", "backend_errors", "load_backend"]
+__all__ = ["Backend", "load_backend"]
 
-# What tokenizer_config.json calls a switch of the normalizer, and what BertNormalizer does.
-_NORMALIZER = {
-    "do_lower_case": "lowercase",
-    "tokenize_chinese_chars": "handle_chinese_chars",
-    "strip_accents": "strip_accents",
-}
 _ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
 
 
@@ -62,30 +52,28 @@ class Backend:
     notes: tuple[str, ...]
 
 
-@contextmanager
-def backend_errors(where: str) -> Iterator[None]:
-    """Turn what the Rust library raises into TokenizerError.
-
-    It raises bare `Exception`, and its panics are a `BaseException` of their own.
-    """
-    try:
-        yield
-    except (TokenizerError, MemoryError):
-        raise
-    except Exception as failure:  # noqa: BLE001
-        raise TokenizerError(f"{where}: {quoted(failure)}") from None
-    except BaseException as failure:
-        if type(failure).__name__ != "PanicException":
-            raise
-        raise TokenizerError(f"{where}: the tokenizers library failed: {quoted(failure)}") from None
-
-
 def load_backend(folder: Path) -> Backend:
-    """Build the tokenizer of a folder.
+    """Build the tokenizer of a folder, whose own files decide which it is.
 
-    From ``tokenizer.json`` of any kind that the library reads; without one, from ``vocab.txt``
-    with ``tokenizer_config.json``. Where tokenizer_config.json states another lower-casing than
-    tokenizer.json, it wins, as in transformers, with a warning.
+    A ``tokenizer.json`` of any kind that the library reads is taken. A ``vocab.txt`` without one
+    is taken where the class that the files name is WordPiece as BERT's; any other class is refused
+    by name, and no code of a repository is ever run.
+
+    Where tokenizer_config.json and tokenizer.json disagree, the ids are those of AutoTokenizer in
+    transformers 5.24, and a warning says so. It goes by the class that the files name or, where
+    they name none, that config.json's ``model_type`` stands for:
+
+    - BertTokenizer and its kin take the vocabulary and the added tokens from a WordPiece
+      tokenizer.json, the latter only where tokenizer_config.json has no ``added_tokens_decoder``.
+      All else they make by themselves, by what tokenizer_config.json states and else by their own
+      defaults, as lower-casing.
+    - ConvBertTokenizer and DPR's fast ones keep tokenizer.json and make the special tokens around
+      texts.
+    - All others keep tokenizer.json as it is, whatever switches stand beside it. Special tokens
+      that are not stated are read from it.
+
+    There is one exception, where transformers 4 is followed: a tokenizer.json that is no WordPiece
+    is kept as it is by all classes, as transformers 5 would cut its words at random.
 
     Raises
     ------
@@ -93,28 +81,42 @@ def load_backend(folder: Path) -> Backend:
         Naming the file and what is wrong with it.
     """
     settings = read_settings(folder)
-    special = settings.special_tokens
     notes: list[str] = []
     path = folder / "tokenizer.json"
-    is_json = path.exists()
+    is_json, makes_frame = path.exists(), True
     if is_json:
         tokenizer = _from_json(path, notes)
-        tokenizer = _obey_switches(tokenizer, settings, folder)
-    elif (folder / "vocab.txt").exists():
-        path = folder / "vocab.txt"
-        tokenizer = _from_vocabulary(path, settings)
-        notes.append("there is no tokenizer.json; the tokenizer was built from vocab.txt.")
+        settings = with_special_tokens(path, tokenizer, settings)
+        tokenizer, makes_frame = obey_class(path, tokenizer, settings, notes)
     else:
-        raise TokenizerError(f"{folder}: has neither tokenizer.json nor vocab.txt.")
+        path = folder / "vocab.txt"
+        _check_vocabulary_is_read(path, settings)
+        tokenizer = berts_tokenizer(read_vocabulary(path), settings)
+        notes.append("there is no tokenizer.json; the tokenizer was built from vocab.txt.")
+        settings = replace(settings, tokenizer_class=replace(settings.tokenizer_class, makes="all"))
     _add_tokens(path, tokenizer, settings, notes)
-    if not is_json:
-        tokenizer.post_processor = _frame(path, tokenizer, settings)
+    if makes_frame:
+        with backend_errors(str(path)):
+            tokenizer.post_processor = berts_frame(tokenizer, settings)
     size, listing = check_ids_of(path, tokenizer, settings.vocab_size)
     if is_json and isinstance(tokenizer.model, WordPiece):
-        check_listing(path, listing, special)
+        check_listing(path, listing, settings.special_tokens)
     _check_unknown(path, tokenizer, settings)
     _check_frame(path, tokenizer, settings)
     return Backend(tokenizer, size, settings, tuple(notes))
+
+
+def _check_vocabulary_is_read(path: Path, settings: Settings) -> None:
+    """Raise TokenizerError unless a vocab.txt is there, and all that the class needs."""
+    named = settings.tokenizer_class
+    if not named.reads_vocabulary:
+        raise TokenizerError(
+            f"{named.stated}, which is not BERT's WordPiece tokenizer, and there is no "
+            "tokenizer.json. Save it as one (in transformers, save_pretrained of a fast tokenizer "
+            "does), or give the model ids that its own tokenizer made."
+        )
+    if not path.exists():
+        raise TokenizerError(f"{path.parent}: has neither tokenizer.json nor vocab.txt.")
 
 
 def _from_json(path: Path, notes: list[str]) -> Tokenizer:
@@ -154,61 +156,13 @@ def _check_added(path: Path, data: bytes, tokenizer: Tokenizer) -> None:
             )
 
 
-def _obey_switches(tokenizer: Tokenizer, settings: Settings, folder: Path) -> Tokenizer:
-    """Let what tokenizer_config.json states win over BERT's normalizer in tokenizer.json."""
-    normalizer = tokenizer.normalizer
-    if not isinstance(normalizer, BertNormalizer):
-        return tokenizer
-    state = {name: getattr(normalizer, name) for name in (*_NORMALIZER.values(), "clean_text")}
-    differing = {
-        name: value
-        for name, value in settings.switches.items()
-        if value is not state[_NORMALIZER[name]]
-    }
-    if not differing:
-        return tokenizer
-    values = ", ".join(
-        f"{name} is {value} in the one, {state[_NORMALIZER[name]]} in the other"
-        for name, value in differing.items()
-    )
-    winner = "tokenizer.json" if settings.is_generic else "tokenizer_config.json"
-    warnings.warn(
-        f"{folder}: tokenizer_config.json contradicts tokenizer.json ({values}); {winner} is "
-        "used, as in transformers.",
-        stacklevel=4,
-    )
-    if settings.is_generic:
-        return tokenizer
-    changed = {_NORMALIZER[name]: value for name, value in differing.items()}
-    tokenizer.normalizer = BertNormalizer(**state | changed)
-    # Read anew, because in tokenizers 0.22 added tokens keep the former normalizer's form.
-    return Tokenizer.from_str(tokenizer.to_str())
-
-
-def _from_vocabulary(path: Path, settings: Settings) -> Tokenizer:
-    """Build BERT's WordPiece tokenizer from vocab.txt, as yet without special tokens."""
-    tokenizer = Tokenizer(
-        WordPiece(
-            read_vocabulary(path),
-            unk_token=settings.special_tokens["unk_token"],
-            max_input_chars_per_word=100,
-        )
-    )
-    tokenizer.normalizer = BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=settings.switches.get("tokenize_chinese_chars") is not False,
-        strip_accents=settings.switches.get("strip_accents"),
-        lowercase=settings.switches.get("do_lower_case") is not False,
-    )
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.decoder = WordPieceDecoder(prefix="##")
-    return tokenizer
-
-
 def _add_tokens(path: Path, tokenizer: Tokenizer, settings: Settings, notes: list[str]) -> None:
     """Make all special and declared tokens known as tokens that are taken whole."""
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    declared = list(settings.declared_tokens.values())
+    named = {*settings.special_tokens.values()}
+    is_berts = settings.tokenizer_class.makes != "nothing"
+    special = named if is_berts else {t.content for t in settings.stated_tokens.values()}
+    declared = _declared(tokenizer, settings, special)
     tokenizer.add_tokens(declared)  # of those that are known, the flags change, as in transformers
     for index, token in settings.declared_tokens.items():
         given = tokenizer.token_to_id(token.content)
@@ -218,26 +172,35 @@ def _add_tokens(path: Path, tokenizer: Tokenizer, settings: Settings, notes: lis
                 f"or added_tokens.json says {index}."
             )
     require_tokens(path, tokenizer, settings.special_tokens)
-    special = settings.special_tokens.values()
-    five = [AddedToken(token, special=True, normalized=False) for token in special]
+    five = {
+        name: AddedToken(token, special=True, normalized=False)
+        for name, token in settings.special_tokens.items()
+        if is_berts
+    } | dict(settings.stated_tokens)
     whole = known.union(token.content for token in declared)
-    tokenizer.add_tokens([t for t in (*five, *settings.extra_tokens) if t.content not in whole])
+    further_tokens = (*five.values(), *settings.extra_tokens)
+    tokenizer.add_tokens([token for token in further_tokens if token.content not in whole])
     further = (token.content for token in (*declared, *settings.extra_tokens))
-    new = dict.fromkeys(token for token in further if token not in known.union(special))
+    new = dict.fromkeys(token for token in further if token not in known | named)
     if new:
         names = ", ".join(quoted(token) for token in list(new)[:5])
         notes.append(f"taken whole, as the files beside {path.name} say: {names}.")
 
 
-def _frame(path: Path, tokenizer: Tokenizer, settings: Settings) -> TemplateProcessing:
-    """Return BERT's frame: [CLS] first [SEP], or [CLS] first [SEP] second [SEP]."""
-    cls, sep = settings.special_tokens["cls_token"], settings.special_tokens["sep_token"]
-    with backend_errors(str(path)):
-        return TemplateProcessing(
-            single=[f"{cls}:0", "$A:0", f"{sep}:0"],
-            pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
-            special_tokens=[(name, tokenizer.token_to_id(name)) for name in (cls, sep)],
-        )
+def _declared(tokenizer: Tokenizer, settings: Settings, special: set[str]) -> list[AddedToken]:
+    """Return the tokens that other files declare, or of which they change the flags.
+
+    A list by ids in tokenizer_config.json wins over the flags in tokenizer.json, the older files do
+    not. Those that the files name, or the class has by default, are special in any case.
+    """
+    known = {token.content: token for token in tokenizer.get_added_tokens_decoder().values()}
+    declared = list(settings.declared_tokens.values())
+    if not settings.lists_tokens:
+        declared = [token for token in declared if token.content not in known]
+        declared += [t for t in known.values() if t.content in special and not t.special]
+    for token in declared:
+        token.special |= token.content in special
+    return declared
 
 
 def _check_unknown(path: Path, tokenizer: Tokenizer, settings: Settings) -> None:
@@ -246,8 +209,8 @@ def _check_unknown(path: Path, tokenizer: Tokenizer, settings: Settings) -> None
     Were that token absent, the library would fail only at the first such word.
     """
     stated = settings.special_tokens["unk_token"]
-    used = tokenizer.model.unk_token if isinstance(tokenizer.model, WordPiece) else stated
-    if used != stated:
+    used = getattr(tokenizer.model, "unk_token", None)  # a Unigram's is not to be had
+    if used is not None and used != stated:
         raise TokenizerError(
             f"{path}: unknown words become {quoted(used)}, but unk_token is {quoted(stated)}; "
             "tokenizer_config.json must say the same."

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
-from numpy_bert.text.backend import backend_errors
+from numpy_bert.text.library import backend_errors
 
 __all__ = ["checked_ids", "decode", "joined"]
 

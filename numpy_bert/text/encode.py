@@ -9,8 +9,8 @@ from tokenizers import Encoding, Tokenizer
 
 from numpy_bert.errors import InputError
 from numpy_bert.text.arguments import Lengths
-from numpy_bert.text.backend import backend_errors
 from numpy_bert.text.inputs import Pair
+from numpy_bert.text.library import backend_errors
 from numpy_bert.text.truncation import kept_lengths
 
 __all__ = ["MEMBERS", "encode", "excess", "rows_of"]

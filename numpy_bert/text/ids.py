@@ -14,8 +14,8 @@ from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as Normalizers
 
 from numpy_bert.errors import InputError, TokenizerError
-from numpy_bert.text.backend import backend_errors
 from numpy_bert.text.encode import excess
+from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["IdEncoder", "Ids"]
@@ -69,7 +69,6 @@ class IdEncoder:
         if lower_case and not _lowers(backend.normalizer):
             backend = _lowered(backend)
         self._backend = backend
-        self._side = tokenizer.truncation_side
         with backend_errors("tokenizer"):
             frame = backend.encode("")
             self.frame = len(frame)
@@ -111,7 +110,8 @@ class IdEncoder:
     def _cut(self, encoding: object, limit: int) -> list[int]:
         """Return the ids of a text that is too long without those that must go."""
         ids: list[int] = encoding.ids  # type: ignore[attr-defined]
-        for gone in excess(encoding, limit, "longest_first", side=self._side):  # type: ignore[arg-type]
+        side = self._tokenizer.truncation_side  # as it is now: it can be set
+        for gone in excess(encoding, limit, "longest_first", side=side):  # type: ignore[arg-type]
             del ids[gone]
         return ids
 

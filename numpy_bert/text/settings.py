@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from tokenizers import AddedToken
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import quoted, read_json
+from numpy_bert.text.classes import TokenizerClass, named_class
 
 __all__ = ["SPECIAL_TOKENS", "Settings", "read_settings"]
 
@@ -20,8 +22,6 @@ _DEFAULTS = dict(zip(SPECIAL_TOKENS, ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK
 _EXTRA = ("extra_special_tokens", "additional_special_tokens")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _SWITCHES = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
-# With these classes transformers takes tokenizer.json as it is.
-_GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 # transformers writes 1e30 for "no limit".
 _LARGEST_LENGTH = 1_000_000_000
 
@@ -32,16 +32,20 @@ class Settings:
 
     Attributes
     ----------
+    tokenizer_class : TokenizerClass
+        What the files name, or transformers takes by default.
     special_tokens : mapping of str to str
         ``cls_token`` and so on; BERT's by default.
+    stated_tokens : mapping of str to AddedToken
+        Those of the special tokens that the files state, with their flags.
+    lists_tokens : bool
+        Whether tokenizer_config.json has ``added_tokens_decoder``, which then lists all.
     declared_tokens : mapping of int to AddedToken
         Tokens that are taken whole, by the ids that they must have.
     extra_tokens : tuple of AddedToken
         Further special tokens, of which no id is stated.
     switches : mapping of str to bool or None
         Those of do_lower_case, tokenize_chinese_chars and strip_accents that are stated.
-    is_generic : bool
-        Whether the class that is named reads tokenizer.json alone, and no switches.
     split_special_tokens : bool
         Whether ``[SEP]`` in a text is plain characters unless a call says otherwise.
     cleans_up : bool
@@ -52,11 +56,13 @@ class Settings:
         ``"right"`` or ``"left"``.
     """
 
+    tokenizer_class: TokenizerClass
     special_tokens: Mapping[str, str]
+    stated_tokens: Mapping[str, AddedToken]
+    lists_tokens: bool
     declared_tokens: Mapping[int, AddedToken]
     extra_tokens: tuple[AddedToken, ...]
     switches: Mapping[str, bool | None]
-    is_generic: bool
     split_special_tokens: bool
     cleans_up: bool
     model_max_length: int | None
@@ -77,10 +83,12 @@ def read_settings(folder: Path) -> Settings:
     if listed is None:
         older = _read(folder / "special_tokens_map.json")
         stated |= {name: older[name] for name in (*SPECIAL_TOKENS, *_EXTRA) if older.get(name)}
-    special = {
-        name: _content(path, name, stated.get(name) or default)
-        for name, default in _DEFAULTS.items()
+    tokens = {
+        name: _token(path, name, stated[name], special=True)
+        for name in SPECIAL_TOKENS
+        if stated.get(name)
     }
+    special = _DEFAULTS | {name: token.content for name, token in tokens.items()}
     extra = tuple(_extra_tokens(path, stated))
     if listed is None:
         whole = {*special.values(), *(token.content for token in extra)}
@@ -88,12 +96,22 @@ def read_settings(folder: Path) -> Settings:
     else:
         declared = _declared_tokens(path, listed)
     sizes = _read(folder / "config.json")
+    named = named_class(folder, stated, sizes)
+    switches = {name: _switch(path, stated, name) for name in _SWITCHES if name in stated}
+    if named.lowers_always and switches.pop("do_lower_case", True) is False:
+        warnings.warn(
+            f"{path}: do_lower_case is False, and is not obeyed: {named.name} lower-cases, as in "
+            "transformers 5; in transformers 4 it obeyed.",
+            stacklevel=4,
+        )
     return Settings(
+        tokenizer_class=named,
         special_tokens=special,
+        stated_tokens=tokens,
+        lists_tokens=listed is not None,
         declared_tokens=declared,
         extra_tokens=extra,
-        switches={name: _switch(path, stated, name) for name in _SWITCHES if name in stated},
-        is_generic=stated.get("tokenizer_class") in _GENERIC,
+        switches=switches,
         split_special_tokens=bool(_switch(path, stated, "split_special_tokens", default=False)),
         cleans_up=bool(stated.get("clean_up_tokenization_spaces")),
         model_max_length=_max_length(path, stated) or _size(sizes, "max_position_embeddings"),

@@ -15,6 +15,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
 from numpy_bert.text.arguments import as_lengths
+from numpy_bert.text.attributes import Attribute, as_limit, as_side
 from numpy_bert.text.backend import Backend, load_backend
 from numpy_bert.text.batch import BatchEncoding, as_encoding, pad_rows
 from numpy_bert.text.decode import checked_ids, decode, joined
@@ -29,6 +30,7 @@ class BertTokenizer:
     """A BERT's tokenizer, built on the `tokenizers` library.
 
     Made by `from_pretrained`. An instance is never changed by a call, so threads can share it.
+    The sides and `model_max_length` can be set, as in transformers; all else is the files'.
 
     Attributes
     ----------
@@ -51,16 +53,13 @@ class BertTokenizer:
     array([[0, 0, 0, 0, 1, 1, 1]])
     """
 
-    cls_token: str
-    sep_token: str
-    pad_token: str
-    unk_token: str
-    mask_token: str
-    cls_token_id: int
-    sep_token_id: int
-    pad_token_id: int
-    unk_token_id: int
-    mask_token_id: int
+    cls_token, sep_token, pad_token = Attribute[str](), Attribute[str](), Attribute[str]()
+    unk_token, mask_token = Attribute[str](), Attribute[str]()
+    cls_token_id, sep_token_id, pad_token_id = Attribute[int](), Attribute[int](), Attribute[int]()
+    unk_token_id, mask_token_id = Attribute[int](), Attribute[int]()
+    notes = Attribute[tuple[str, ...]]()
+    padding_side, truncation_side = Attribute(as_side), Attribute(as_side)
+    model_max_length = Attribute(as_limit)
 
     def __init__(self, backend: Backend) -> None:
         settings = backend.settings
@@ -68,13 +67,20 @@ class BertTokenizer:
         self._size = backend.size
         self._cleans_up = settings.cleans_up
         self._splits_special_tokens = settings.split_special_tokens
+        self._notes = backend.notes
         self.padding_side = settings.padding_side
         self.truncation_side = settings.truncation_side
         self.model_max_length = settings.model_max_length
-        self.notes = backend.notes
         for name in SPECIAL_TOKENS:
-            setattr(self, name, settings.special_tokens[name])
-            setattr(self, f"{name}_id", self._tokenizer.token_to_id(getattr(self, name)))
+            token = settings.special_tokens[name]
+            vars(self).update(
+                {f"_{name}": token, f"_{name}_id": self._tokenizer.token_to_id(token)}
+            )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and not hasattr(type(self), name):
+            raise AttributeError(f"a tokenizer has no {name!r} that could be set.")
+        super().__setattr__(name, value)
 
     @classmethod
     def from_pretrained(

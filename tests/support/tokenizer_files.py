@@ -103,3 +103,73 @@ def ids(backend: Backend, text: str, pair: str | None = None) -> list[int]:
 def spelt(*tokens: str) -> list[int]:
     """Return the ids of TOKENS."""
     return [TOKENS.index(token) for token in tokens]
+
+
+ROBERTAS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+WORDS = ("\u2581the", "\u2581", "t", "h", "e", "l", "o", "\u2581world", "\u2581H", "\u4e2d", "a")
+
+
+def unigram_json(special: Sequence[str] = ROBERTAS, **changes: Any) -> dict[str, Any]:
+    """Return tokenizer.json's content for a Unigram as XLM-R's, whose pairs have two ends between.
+
+    Parameters
+    ----------
+    special : sequence of str
+        The names of [CLS], [PAD], [SEP], [UNK] and [MASK].
+    changes : object
+        Members that are replaced.
+    """
+    cls, _, sep, _, mask = special
+    pieces = [[token, 0.0] for token in special[:4]]
+    pieces += [[word, -float(rank)] for rank, word in enumerate(WORDS, 1)] + [[mask, 0.0]]
+    ids = {token: index for index, (token, _) in enumerate(pieces)}
+    space = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"}
+    start, end = ({"SpecialToken": {"id": token, "type_id": 0}} for token in (cls, sep))
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    document: dict[str, Any] = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            added_token(ids[token], token, lstrip=token == mask)
+            for token in sorted(special, key=ids.__getitem__)
+        ],
+        "normalizer": None,
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [{"type": "WhitespaceSplit"}, space | {"split": True}],
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [start, first, end],
+            "pair": [start, first, end, end, second, end],
+            "special_tokens": {
+                token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (cls, sep)
+            },
+        },
+        "decoder": space | {"split": True},
+        "model": {"type": "Unigram", "unk_id": 3, "vocab": pieces, "byte_fallback": False},
+    }
+    return copy.deepcopy(document | changes)
+
+
+def bpe_json() -> dict[str, Any]:
+    """Return tokenizer.json's content for byte-pair encoding in BERT's frame."""
+    words = ("th", "the", "he", "wo")
+    tokens = (*SPECIAL, *LETTERS, *words)
+    model = {
+        "type": "BPE",
+        "unk_token": "[UNK]",
+        "vocab": {token: index for index, token in enumerate(tokens)},
+        "merges": [["t", "h"], ["th", "e"], ["h", "e"], ["w", "o"]],
+    }
+    whitespace = {"type": "Whitespace"}
+    return tokenizer_json(tokens, model=model, pre_tokenizer=whitespace, decoder=None)
+
+
+def wordlevel_json() -> dict[str, Any]:
+    """Return tokenizer.json's content for a tokenizer of whole words in BERT's frame."""
+    vocabulary = {token: index for index, token in enumerate(TOKENS)}
+    model = {"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary}
+    whitespace = {"type": "Whitespace"}
+    return tokenizer_json(model=model, pre_tokenizer=whitespace, decoder=None)

@@ -30,7 +30,8 @@ def test_an_empty_folder_states_berts_defaults(tmp_path: Path) -> None:
     assert settings.switches == {}
     assert (settings.model_max_length, settings.vocab_size) == (None, None)
     assert (settings.padding_side, settings.truncation_side) == ("right", "right")
-    assert not any((settings.is_generic, settings.split_special_tokens, settings.cleans_up))
+    assert not any((settings.lists_tokens, settings.split_special_tokens, settings.cleans_up))
+    assert (settings.tokenizer_class.name, dict(settings.stated_tokens)) == (None, {})
     assert (dict(settings.declared_tokens), settings.extra_tokens) == ({}, ())
 
 
@@ -144,7 +145,7 @@ def test_other_settings_are_read(tmp_path: Path) -> None:
         },
     )
     assert found.switches == {"strip_accents": None}
-    assert found.is_generic
+    assert found.tokenizer_class.makes == "nothing"
     assert found.split_special_tokens
     assert found.cleans_up
     assert (found.padding_side, found.truncation_side) == ("left", "left")

@@ -297,7 +297,7 @@ def test_tokenize_takes_one_text_or_a_pair(tokenizer: BertTokenizer) -> None:
 
 
 def test_a_warning_points_at_the_call(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="do_lower_case is False in the one") as caught:
+    with pytest.warns(UserWarning, match="do_lower_case is False in tokenizer_config") as caught:
         small(tmp_path, do_lower_case=False)
     assert caught[0].filename == __file__
 

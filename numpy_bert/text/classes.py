@@ -1,0 +1,167 @@
+"""Which class of tokenizer a folder's files name, and what such a class takes from them.
+
+A tokenizer is what its files say: tokenizer_config.json's ``tokenizer_class`` and ``auto_map``,
+and where these are silent those of config.json. Only where no file names a class does config.json's
+``model_type`` give transformers' default for it, as a BERT's is BertTokenizer. The table is that of
+transformers 5.24, read from its source, with the classes that only 4.x had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy_bert.errors import TokenizerError
+from numpy_bert.files import quoted
+
+__all__ = ["TokenizerClass", "named_class"]
+
+_FAST = "Fast"
+# These make all but the vocabulary and the added tokens by themselves.
+_BERTS = (
+    *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "LayoutLMTokenizer"),
+    *("LxmertTokenizer", "MobileBertTokenizer", "SqueezeBertTokenizer"),
+)
+_DPR = ("DPRContextEncoderTokenizer", "DPRQuestionEncoderTokenizer", "DPRReaderTokenizer")
+_MAKE_ALL = {*_BERTS, *(name + _FAST for name in _BERTS), *_DPR}
+# These inherit from BertTokenizer without an __init__ of their own, and so make the frame alone.
+_MAKE_FRAME = {"ConvBertTokenizer", "ConvBertTokenizerFast", *(name + _FAST for name in _DPR)}
+# These were BertTokenizer in 4.x; 5.x does not know them, and takes tokenizer.json as it is.
+_FORMER = {"RetriBertTokenizer", "RealmTokenizer"}
+_FORMER |= {name + _FAST for name in _FORMER}
+# Of these, transformers runs the Python, and never looks at a tokenizer.json.
+_PYTHON = {
+    *("BertJapaneseTokenizer", "BertweetTokenizer", "CanineTokenizer", "PhobertTokenizer"),
+    *("ProphetNetTokenizer", "RoCBertTokenizer", "TapasTokenizer", "FlaubertTokenizer"),
+    *("XLMTokenizer", "EsmTokenizer", "CpmAntTokenizer", "BlenderbotSmallTokenizer"),
+    *("BioGptTokenizer", "FSMTTokenizer", "CTRLTokenizer", "ByT5Tokenizer", "PerceiverTokenizer"),
+    *("GPTNeoXJapaneseTokenizer", "MgpstrTokenizer", "MyT5Tokenizer", "BertTokenizerLegacy"),
+}
+# Only BertJapaneseTokenizer has these settings.
+_JAPANESE = (
+    *("word_tokenizer_type", "subword_tokenizer_type"),
+    *("mecab_kwargs", "sudachi_kwargs", "jumanpp_kwargs"),
+)
+# Models whose tokenizer is BertTokenizer where no file names one.
+_BERT_MODELS = {
+    *("bert", "distilbert", "electra", "mobilebert", "squeezebert", "convbert", "layoutlm"),
+    *("megatron-bert", "ernie", "nezha", "qdqbert", "realm", "retribert", "nomic_bert", "bros"),
+    *("visual_bert", "vilt", "blip", "chinese_clip", "flava", "git", "align", "bark", "tvp"),
+    *("grounding-dino", "mm-grounding-dino"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerClass:
+    """A class of tokenizer, and what it takes from a folder's files.
+
+    Attributes
+    ----------
+    name : str or None
+        The class; None if no file names or implies one.
+    stated : str
+        Where it is named, as the beginning of a sentence about it.
+    makes : {"all", "frame", "nothing"}
+        What of a WordPiece tokenizer it makes by itself, in place of tokenizer.json's: all but the
+        vocabulary and the added tokens, only the special tokens around texts, or nothing.
+    lowers_always : bool
+        Whether it drops ``do_lower_case``, as DPR's do in transformers 5, and lower-cases.
+    reads_vocabulary : bool
+        Whether a vocab.txt alone makes BERT's WordPiece tokenizer of it.
+    has_own_code : bool
+        Whether transformers would run Python for it, in place of reading tokenizer.json.
+
+    Examples
+    --------
+    >>> named_class(Path("model"), {"tokenizer_class": "ElectraTokenizerFast"}, {}).makes
+    'all'
+    >>> named_class(Path("model"), {}, {"tokenizer_class": "BertweetTokenizer"}).reads_vocabulary
+    False
+    """
+
+    name: str | None
+    stated: str
+    makes: Literal["all", "frame", "nothing"]
+    lowers_always: bool
+    reads_vocabulary: bool
+    has_own_code: bool
+
+
+def named_class(
+    folder: Path, stated: Mapping[str, Any], model: Mapping[str, Any]
+) -> TokenizerClass:
+    """Return the class that tokenizer_config.json or, where that is silent, config.json names.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files lie, for messages.
+    stated, model : mapping
+        Content of tokenizer_config.json and config.json.
+
+    Raises
+    ------
+    TokenizerError
+        If the name is no text.
+    """
+    files = {"tokenizer_config.json": stated, "config.json": model}
+    named = {file: _name(folder / file, content) for file, content in files.items()}
+    file = next((file for file, name in named.items() if name is not None), None)
+    default = "BertTokenizer" if str(model.get("model_type")) in _BERT_MODELS else None
+    if file is not None:
+        # Only beside a model_type do transformers' look-ups keep the "Fast" of a name.
+        if named[file] in _MAKE_FRAME and "model_type" not in model:
+            named[file] = str(named[file]).removesuffix(_FAST)
+        name, where = named[file], f"{folder / file}: tokenizer_class is {quoted(named[file])}"
+    elif japanese := next((setting for setting in _JAPANESE if setting in stated), None):
+        name = "BertJapaneseTokenizer"
+        where = f"{folder / 'tokenizer_config.json'}: {japanese} is a setting of {name}"
+    else:
+        name, where = default, f"{folder}: no file names a tokenizer_class"
+    # transformers 4 looked into config.json too, where tokenizer_config.json names no class.
+    listing = files if named["tokenizer_config.json"] is None else ("tokenizer_config.json",)
+    for custom in listing:
+        code = _custom(files[custom])
+        if code is not None:
+            return _described(
+                name, f"{folder / custom}: auto_map names {quoted(code)}", custom=True
+            )
+    return _described(name, where)
+
+
+def _name(path: Path, content: Mapping[str, Any]) -> str | None:
+    """Return the class that a file names, None if it names none."""
+    name = content.get("tokenizer_class")
+    if name is not None and not isinstance(name, str):
+        raise TokenizerError(
+            f"{path}: tokenizer_class = {quoted(repr(name))}; a name, as 'BertTokenizer', was "
+            "expected."
+        )
+    return name or None
+
+
+def _custom(content: Mapping[str, Any]) -> str | None:
+    """Return the class in the repository's own code that a file names, None if it names none."""
+    listed = content.get("auto_map")
+    if isinstance(listed, Mapping):
+        listed = listed.get("AutoTokenizer")
+    entries = listed if isinstance(listed, list) else [listed]
+    name = next((entry for entry in entries if isinstance(entry, str) and entry), None)
+    return None if name is None else name.rpartition(".")[2]
+
+
+def _described(name: str | None, stated: str, *, custom: bool = False) -> TokenizerClass:
+    """Return what is known of a class by its name."""
+    makes: Literal["all", "frame", "nothing"] = "nothing"
+    if name in _MAKE_ALL or name in _MAKE_FRAME:
+        makes = "all" if name in _MAKE_ALL else "frame"
+    return TokenizerClass(
+        name=name,
+        stated=stated,
+        makes=makes,
+        lowers_always=name in _DPR,
+        reads_vocabulary=not custom and (makes != "nothing" or name is None or name in _FORMER),
+        has_own_code=custom or str(name).removesuffix(_FAST) in _PYTHON,
+    )
