@@ -41,7 +41,12 @@ MAX_LENGTH = 128
 FEATURES = 384  # of the teacher's vectors
 PASSES = {"words": 3, "vectors": 9}
 SETTINGS = TrainingArguments(
-    learning_rate=1e-3, train_batch_size=128, group_by_length=True, logging_steps=50, save_steps=200
+    learning_rate=1e-3,
+    train_batch_size=128,
+    warmup_steps=0.1,
+    group_by_length=True,
+    logging_steps=50,
+    save_steps=200,
 )
 # A model of this size has nothing to spare: with dropout it learnt less from the same text.
 TRAINED_AS = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

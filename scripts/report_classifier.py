@@ -30,7 +30,11 @@ LEAST = 40  # letters: a shorter sentence may be from any book
 OF_EACH, HELD = 750, 250  # of each book; of all of them, kept out
 RIDGE = 1.0
 SETTINGS = TrainingArguments(
-    learning_rate=2e-4, train_batch_size=32, num_train_epochs=2, group_by_length=True
+    learning_rate=2e-4,
+    train_batch_size=32,
+    num_train_epochs=2,
+    warmup_steps=0.1,
+    group_by_length=True,
 )
 
 

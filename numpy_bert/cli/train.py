@@ -57,7 +57,7 @@ def _arguments(options: argparse.Namespace) -> TrainingArguments:
         gradient_accumulation_steps=options.accumulate,
         num_train_epochs=options.epochs,
         max_steps=options.max_steps,
-        warmup_ratio=options.warmup,
+        warmup_steps=options.warmup,
         weight_decay=options.weight_decay,
         max_grad_norm=options.max_grad_norm,
         group_by_length=options.group_by_length,

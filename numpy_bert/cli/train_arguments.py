@@ -43,7 +43,9 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--learning-rate", metavar="X", type=_number, default=5e-5, help="at its highest; 5e-5"
     )
-    group.add_argument("--warmup", metavar="X", type=_number, default=0.1, help="share; 0.1")
+    group.add_argument(
+        "--warmup", metavar="X", type=_number, default=0, help="steps, or below 1 their share; 0"
+    )
     group.add_argument("--weight-decay", metavar="X", type=_number, default=0.01, help="0.01")
     group.add_argument("--max-grad-norm", metavar="X", type=_number, default=1.0, help="1")
     group.add_argument("--max-length", metavar="N", type=count, default=128, help="tokens; 128")

@@ -21,11 +21,8 @@ from numpy_bert.model.outputs import (
 from numpy_bert.parameters_heads import (
     MultipleChoiceParameters,
 )
-from numpy_bert.tasks.objectives import (
-    Objective,
-    check_labels,
-    choice_objective,
-)
+from numpy_bert.tasks.items import Items, items_of
+from numpy_bert.tasks.objectives import Objective, check_labels, choice_objective
 
 __all__ = ["BertForMultipleChoice"]
 
@@ -73,8 +70,11 @@ class BertForMultipleChoice(
         given, _ = _flattened((), {**inputs, **labels})
         return {name: given[name] for name in inputs}
 
-    def _objective(self, head: ClassifierSteps, labels: Mapping[str, Any]) -> Objective:
-        return choice_objective(head.classifier, labels["labels"])
+    def _objective(
+        self, head: ClassifierSteps, labels: Mapping[str, Any], items: Items | None = None
+    ) -> Objective:
+        count = None if items is None else items_of(items, "labels")
+        return choice_objective(head.classifier, labels["labels"], num_items_in_batch=count)
 
     def _output(
         self, head: ClassifierSteps, states: States, attentions: States

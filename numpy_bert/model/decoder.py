@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.heads import LMPredictionSteps, lm_prediction
 from numpy_bert.blocks.heads_backward import LMPredictionGradients, lm_prediction_backward
+from numpy_bert.errors import InputError
 from numpy_bert.kernels.decoder import decode, decode_backward
 from numpy_bert.model.differentiable import HeadInput, HeadRun, Index
 from numpy_bert.model.gradients import split_batch
@@ -71,6 +72,8 @@ class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
         inputs, labels = split_batch(batch, self._targets)
         read = self.bert(**inputs)
         places = self._labelled(labels["labels"], read.last_hidden_state.shape[:2])
+        if places is None or not len(places[0]):
+            raise InputError("labels: none counts (all are -100), so there is nothing to score.")
         hidden = read.last_hidden_state[places]
         steps = self._run_head(HeadInput(hidden, read.pooler_output))
         found = self._output(steps, None, None)

@@ -18,6 +18,7 @@ from numpy_bert.model.gradients import (
 )
 from numpy_bert.model.outputs import HeadOutput
 from numpy_bert.parameters_heads import HeadParameters
+from numpy_bert.tasks.items import Items, label_items
 from numpy_bert.tasks.objectives import Objective
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
 
     @np.errstate(all="ignore")
     def loss_and_gradients(
-        self, batch: Mapping[str, Any], *, rng: np.random.Generator | None = None
+        self,
+        batch: Mapping[str, Any],
+        *,
+        rng: np.random.Generator | None = None,
+        num_items_in_batch: Items | None = None,
     ) -> LossAndGradients[Parameters]:
         """Return the loss of a batch and the gradients of all parameters.
 
@@ -70,6 +75,12 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
             What the model is called with, by name, the labels among it.
         rng : numpy.random.Generator, optional
             Turns dropout on, and draws its masks; the gradients are those under these masks.
+        num_items_in_batch : int or mapping of str to int, optional
+            What a loss is divided by: how many labels count in all batches that one step of the
+            optimizer is taken from, which the method of this name counts in each. The losses and
+            gradients of these batches are then to be added, and are those of one batch of all their
+            examples. An int is for every loss of the model, as in transformers; a mapping has one
+            for each by the name of its labels. By default what counts in this batch.
 
         Returns
         -------
@@ -79,7 +90,8 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         Raises
         ------
         InputError
-            Naming the argument, the place, the value and the limit; also where no label counts.
+            Naming the argument, the place, the value and the limit; also where no label counts, in
+            this batch or in all.
         CheckpointError
             If the loss is not finite because a weight is not; the weight is named.
 
@@ -92,6 +104,8 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         >>> round(found.loss), found.bert.encoder.layer[0].output.dense.weight.shape
         (19, (128, 512))
         """
+        if num_items_in_batch is None:
+            num_items_in_batch = self.num_items_in_batch(batch)
         inputs, labels = split_batch(batch, self._targets)
         inputs = self._as_rows(inputs, labels)
         run = bert_run(self.bert, inputs, rng)
@@ -102,7 +116,7 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
             read = read._replace(hidden=hidden[places])
             labels = {**labels, "labels": np.asarray(labels["labels"])[places]}
         head = self._run_head(read)
-        objective = self._objective(head, labels)
+        objective = self._objective(head, labels, num_items_in_batch)
         if not np.isfinite(objective.loss):
             self._check(head, self._output(head, None, None).scores, hidden)
         back = self._head_backward(HeadRun(read, head, objective.score_gradients))
@@ -113,9 +127,51 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         bert = run.gradients(hidden=grad, pooled=back.pooled, decoder=back.decoder)
         return LossAndGradients(loss=objective.loss, bert=bert, head=back.parameters)
 
+    def num_items_in_batch(self, batch: Mapping[str, Any]) -> dict[str, int]:
+        """Return how many labels of a batch count, which each of the model's losses is a mean over.
+
+        Parameters
+        ----------
+        batch : mapping
+            As of `loss_and_gradients`.
+
+        Returns
+        -------
+        dict of str to int
+            By the names of the labels.
+
+        References
+        ----------
+        .. [1] transformers, trainer.py, Trainer.get_batch_samples.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertForMaskedLM
+        >>> model = BertForMaskedLM.from_pretrained("demo")
+        >>> batches = [
+        ...     {"input_ids": [[2, 4, 3]], "labels": [[-100, 7, -100]]},
+        ...     {"input_ids": [[2, 4, 4, 3]], "labels": [[-100, 7, 8, -100]]}]
+        >>> counts = [model.num_items_in_batch(batch)["labels"] for batch in batches]
+        >>> counts
+        [1, 2]
+        >>> total = sum(counts)
+        >>> found = [model.loss_and_gradients(b, num_items_in_batch=total) for b in batches]
+        >>> round(sum(part.loss for part in found), 3)
+        16.578
+        """
+        inputs, labels = split_batch(batch, self._targets)
+        return self._items(inputs, labels)
+
+    def _items(self, inputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dict[str, int]:
+        """Return how many labels count, by their names."""
+        del inputs
+        return {name: label_items(labels[name], name=name) for name in self._targets}
+
     @abstractmethod
-    def _objective(self, head: HeadSteps, labels: Mapping[str, Any]) -> Objective:
-        """Judge the head's scores by the labels."""
+    def _objective(
+        self, head: HeadSteps, labels: Mapping[str, Any], items: Items | None = None
+    ) -> Objective:
+        """Judge the head's scores by the labels; `items` is what each loss is divided by."""
 
     @abstractmethod
     def _head_backward(self, run: HeadRun[HeadSteps]) -> HeadGradients[Parameters]:

@@ -24,11 +24,9 @@ from numpy_bert.parameters_heads import (
 )
 from numpy_bert.tasks.batches import Batch, Cuts, text_batches
 from numpy_bert.tasks.fill import Fill, fills, mask_places, target_ids
+from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.tasks.labels import as_top_k
-from numpy_bert.tasks.objectives import (
-    Objective,
-    label_objective,
-)
+from numpy_bert.tasks.objectives import Objective, label_objective
 from numpy_bert.text.inputs import as_texts
 
 __all__ = ["BertForMaskedLM", "MaskedLMSteps"]
@@ -151,8 +149,11 @@ class BertForMaskedLM(WithDecoder[MaskedLMParameters, OnlyMLMSteps, MaskedLMStep
     def _head(self, read: HeadInput) -> OnlyMLMSteps:
         return OnlyMLMSteps(predictions=self._words(self.head.cls.predictions, read))
 
-    def _objective(self, head: OnlyMLMSteps, labels: Mapping[str, Any]) -> Objective:
-        return label_objective(head.predictions.output, labels["labels"])
+    def _objective(
+        self, head: OnlyMLMSteps, labels: Mapping[str, Any], items: Items | None = None
+    ) -> Objective:
+        count = None if items is None else items_of(items, "labels")
+        return label_objective(head.predictions.output, labels["labels"], num_items_in_batch=count)
 
     def _head_backward(self, run: HeadRun[OnlyMLMSteps]) -> HeadGradients[MaskedLMParameters]:
         words = self._words_backward(self.head.cls.predictions, run, run.steps.predictions)

@@ -20,11 +20,8 @@ from numpy_bert.parameters import BertPreTrainingHeadsParameters
 from numpy_bert.parameters_heads import (
     PreTrainingParameters,
 )
-from numpy_bert.tasks.objectives import (
-    Objective,
-    label_objective,
-    next_sentence_objective,
-)
+from numpy_bert.tasks.items import Items, items_of
+from numpy_bert.tasks.objectives import Objective, label_objective, next_sentence_objective
 
 __all__ = ["BertForPreTraining", "PreTrainingSteps"]
 
@@ -69,10 +66,16 @@ class BertForPreTraining(
             ),  # (B, 2)
         )
 
-    def _objective(self, head: PreTrainingHeadsSteps, labels: Mapping[str, Any]) -> Objective:
+    def _objective(
+        self, head: PreTrainingHeadsSteps, labels: Mapping[str, Any], items: Items | None = None
+    ) -> Objective:
+        words, order = (None if items is None else items_of(items, n) for n in self._targets)
         name = "next_sentence_label"
-        words = label_objective(head.predictions.output, labels["labels"])
-        return words + next_sentence_objective(head.seq_relationship, labels[name], name=name)
+        return label_objective(
+            head.predictions.output, labels["labels"], num_items_in_batch=words
+        ) + next_sentence_objective(
+            head.seq_relationship, labels[name], name=name, num_items_in_batch=order
+        )
 
     def _head_backward(
         self, run: HeadRun[PreTrainingHeadsSteps]

@@ -27,12 +27,9 @@ from numpy_bert.parameters_heads import (
     NextSentenceParameters,
 )
 from numpy_bert.tasks.batches import Cuts, text_batches
+from numpy_bert.tasks.items import Items, items_of, sequence_items
 from numpy_bert.tasks.labels import as_top_k, function_for, ranked, scores_of
-from numpy_bert.tasks.objectives import (
-    Objective,
-    next_sentence_objective,
-    sequence_objective,
-)
+from numpy_bert.tasks.objectives import Objective, next_sentence_objective, sequence_objective
 from numpy_bert.text.inputs import as_items, as_pairs
 
 __all__ = [
@@ -125,9 +122,20 @@ class BertForSequenceClassification(
         cuts.warn(len(items))
         return found[0] if single else found
 
-    def _objective(self, head: ClassifierSteps, labels: Mapping[str, Any]) -> Objective:
-        kind = self.config.problem_type
-        return sequence_objective(head.classifier, labels["labels"], problem_type=kind)
+    def _items(self, inputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dict[str, int]:
+        del inputs
+        kind, classes = self.config.problem_type, self.config.num_labels
+        return {"labels": sequence_items(labels["labels"], classes, problem_type=kind)}
+
+    def _objective(
+        self, head: ClassifierSteps, labels: Mapping[str, Any], items: Items | None = None
+    ) -> Objective:
+        return sequence_objective(
+            head.classifier,
+            labels["labels"],
+            problem_type=self.config.problem_type,
+            num_items_in_batch=None if items is None else items_of(items, "labels"),
+        )
 
     def _output(
         self, head: ClassifierSteps, states: States, attentions: States
@@ -184,8 +192,13 @@ class BertForNextSentencePrediction(
         relation = self.head.cls.seq_relationship
         return OnlyNSPSteps(seq_relationship=linear(read.pooled, relation.weight, relation.bias))
 
-    def _objective(self, head: OnlyNSPSteps, labels: Mapping[str, Any]) -> Objective:
-        return next_sentence_objective(head.seq_relationship, labels["labels"], name="labels")
+    def _objective(
+        self, head: OnlyNSPSteps, labels: Mapping[str, Any], items: Items | None = None
+    ) -> Objective:
+        count = None if items is None else items_of(items, "labels")
+        return next_sentence_objective(
+            head.seq_relationship, labels["labels"], name="labels", num_items_in_batch=count
+        )
 
     def _head_backward(self, run: HeadRun[OnlyNSPSteps]) -> HeadGradients[NextSentenceParameters]:
         assert run.read.pooled is not None

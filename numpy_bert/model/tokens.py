@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, as_array
 from numpy_bert.blocks.gradients import dense_backward
 from numpy_bert.blocks.heads import ClassifierSteps
 from numpy_bert.errors import InputError
@@ -23,6 +23,7 @@ from numpy_bert.parameters_heads import ClassifierParameters, QuestionAnsweringP
 from numpy_bert.tasks.answers import Window, best_answers, windows, word_spans
 from numpy_bert.tasks.batches import Cuts, Row, batches_of, text_batches
 from numpy_bert.tasks.entities import Token, check_aggregation, find_entities
+from numpy_bert.tasks.items import Items, items_of, span_items
 from numpy_bert.tasks.labels import as_top_k
 from numpy_bert.tasks.objectives import Objective, label_objective, span_objective
 from numpy_bert.text.inputs import as_pairs, as_texts
@@ -121,8 +122,11 @@ class BertForTokenClassification(BertWithClassifier[ClassifierParameters, TokenC
             if not row.special[index]
         ]
 
-    def _objective(self, head: ClassifierSteps, labels: Mapping[str, Any]) -> Objective:
-        return label_objective(head.classifier, labels["labels"])
+    def _objective(
+        self, head: ClassifierSteps, labels: Mapping[str, Any], items: Items | None = None
+    ) -> Objective:
+        count = None if items is None else items_of(items, "labels")
+        return label_objective(head.classifier, labels["labels"], num_items_in_batch=count)
 
     def _output(
         self, head: ClassifierSteps, states: States, attentions: States
@@ -241,8 +245,17 @@ class BertForQuestionAnswering(
         outputs = self.head.qa_outputs
         return linear(read.hidden, outputs.weight, outputs.bias)  # (B, T, 2)
 
-    def _objective(self, head: Array, labels: Mapping[str, Any]) -> Objective:
-        return span_objective(head, labels["start_positions"], labels["end_positions"])
+    def _items(self, inputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dict[str, int]:
+        rows = inputs.get("input_ids", inputs.get("inputs_embeds"))
+        shape = np.shape(as_array(() if rows is None else rows, "input_ids"))
+        length = shape[1] if len(shape) > 1 else 0  # what has another shape is refused later
+        return {name: span_items(labels[name], length, name=name) for name in self._targets}
+
+    def _objective(
+        self, head: Array, labels: Mapping[str, Any], items: Items | None = None
+    ) -> Objective:
+        given = (labels[name] for name in self._targets)
+        return span_objective(head, *given, num_items_in_batch=items)
 
     def _head_backward(self, run: HeadRun[Array]) -> HeadGradients[QuestionAnsweringParameters]:
         back = dense_backward(run.score_gradients[0], run.read.hidden, self.head.qa_outputs)

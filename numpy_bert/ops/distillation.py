@@ -25,13 +25,18 @@ class _Unit(NamedTuple):
     norms: _Wide
 
 
-def cosine_embedding_loss(vectors: Array, wanted: Array) -> LossSteps:
+def cosine_embedding_loss(
+    vectors: Array, wanted: Array, *, num_items_in_batch: int | None = None
+) -> LossSteps:
     """Take the mean of 1 - cos(vector, wanted).
 
     Parameters
     ----------
     vectors, wanted : ndarray of shape (B, E), float32 or float64
         The vectors, and the teacher's. Never modified.
+    num_items_in_batch : int, optional
+        What the sum is divided by: the vectors of all batches that one step of the optimizer is
+        taken from. By default those that are here.
 
     Returns
     -------
@@ -61,14 +66,17 @@ def cosine_embedding_loss(vectors: Array, wanted: Array) -> LossSteps:
     _check("cosine_embedding_loss", vectors, wanted)
     ours, theirs = _unit(vectors), _unit(wanted)
     likeness = np.einsum("be,be->b", ours.rows, theirs.rows)
-    gradient = _unit_backward(theirs.rows / -len(vectors), ours)
+    items = len(vectors) if num_items_in_batch is None else num_items_in_batch
+    gradient = _unit_backward(theirs.rows / -items, ours)
     return LossSteps(
         scores_gradient=gradient.astype(vectors.dtype, copy=False),
-        output=float(1.0 - likeness.mean()),
+        output=len(vectors) / items - float(likeness.sum()) / items,
     )
 
 
-def similarity_preserving_loss(vectors: Array, wanted: Array) -> LossSteps:
+def similarity_preserving_loss(
+    vectors: Array, wanted: Array, *, num_items_in_batch: int | None = None
+) -> LossSteps:
     """Take the mean of (cos(v_i, v_j) - cos(t_i, t_j))^2 over all pairs of a batch.
 
     The vectors need not have the teacher's number of features: only how like each other they are
@@ -80,6 +88,9 @@ def similarity_preserving_loss(vectors: Array, wanted: Array) -> LossSteps:
         The vectors. Never modified.
     wanted : ndarray of shape (B, E)
         The teacher's.
+    num_items_in_batch : int, optional
+        What the sum is divided by: the pairs of all batches that one step of the optimizer is taken
+        from, each batch's own B^2 added. By default those that are here.
 
     Returns
     -------
@@ -111,10 +122,11 @@ def similarity_preserving_loss(vectors: Array, wanted: Array) -> LossSteps:
     _check("similarity_preserving_loss", vectors, wanted, of_one_shape=False)
     ours, theirs = _unit(vectors), _unit(wanted)
     apart = ours.rows @ ours.rows.T - theirs.rows @ theirs.rows.T  # (B, B)
-    gradient = _unit_backward((4.0 / apart.size) * (apart @ ours.rows), ours)
+    items = apart.size if num_items_in_batch is None else num_items_in_batch
+    gradient = _unit_backward((4.0 / items) * (apart @ ours.rows), ours)
     return LossSteps(
         scores_gradient=gradient.astype(vectors.dtype, copy=False),
-        output=float(np.square(apart).mean()),
+        output=float(np.square(apart).sum()) / items,
     )
 
 

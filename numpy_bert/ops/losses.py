@@ -32,7 +32,12 @@ class LossSteps:
 
 
 def cross_entropy(
-    scores: Array, labels: IntArray, *, ignore_index: int = IGNORED, name: str = "labels"
+    scores: Array,
+    labels: IntArray,
+    *,
+    ignore_index: int = IGNORED,
+    name: str = "labels",
+    num_items_in_batch: int | None = None,
 ) -> LossSteps:
     """Take the mean of -log(softmax(scores)[label]) over the rows that have a label.
 
@@ -46,6 +51,9 @@ def cross_entropy(
         The label of a row that does not count.
     name : str
         What an error calls the labels.
+    num_items_in_batch : int, optional
+        What the sum over the rows is divided by: the labels of all batches that one step of the
+        optimizer is taken from. By default those that are here.
 
     Returns
     -------
@@ -55,7 +63,7 @@ def cross_entropy(
     Raises
     ------
     InputError
-        If a label is out of range, naming its place; or if no row counts, where torch returns NaN.
+        If a label is out of range, naming its place; or if none counts, where torch returns NaN.
 
     Notes
     -----
@@ -66,7 +74,7 @@ def cross_entropy(
     References
     ----------
     .. [1] Goodfellow, Bengio and Courville, "Deep Learning", section 6.2.2.3;
-       torch.nn.functional.cross_entropy.
+       torch.nn.functional.cross_entropy; transformers, loss_utils.py, fixed_cross_entropy.
 
     Examples
     --------
@@ -75,7 +83,7 @@ def cross_entropy(
     (0.693147, array([[ 0.5, -0.5],
            [ 0. ,  0. ]]))
     """
-    if not labels.size:
+    if not labels.size and num_items_in_batch is None:
         raise InputError(f"{name}: none came, so there is no loss; leave this batch out.")
     counts = labels != ignore_index
     wrong = counts & ((labels < 0) | (labels >= scores.shape[-1]))
@@ -85,12 +93,13 @@ def cross_entropy(
             f"{name}: label {int(labels[where])}, number {where} of {labels.size}, is not among 0 "
             f"to {scores.shape[-1] - 1} (nor {ignore_index}, which does not count)."
         )
-    if not counts.any():
+    rows, targets = np.flatnonzero(counts), labels[counts]
+    items = len(rows) if num_items_in_batch is None else num_items_in_batch
+    if items < 1:
         raise InputError(
             f"{name}: none counts (all are {ignore_index}), so there is no loss; leave this batch "
             "out."
         )
-    rows, targets = np.flatnonzero(counts), labels[counts]
     gradient, total = np.zeros(scores.shape, scores.dtype), 0.0
     step = max(1, _BLOCK // scores.shape[-1])
     for start in range(0, len(rows), step):  # in float64 all of them would be large
@@ -104,18 +113,20 @@ def cross_entropy(
         total += float(np.log(sums).sum())
         wide /= sums
         wide[order, picked] -= 1.0
-        wide /= len(rows)
+        wide /= items
         gradient[block] = wide
-    return LossSteps(scores_gradient=gradient, output=total / len(rows))
+    return LossSteps(scores_gradient=gradient, output=total / items)
 
 
-def mse_loss(scores: Array, labels: Array) -> LossSteps:
+def mse_loss(scores: Array, labels: Array, *, num_items_in_batch: int | None = None) -> LossSteps:
     """Take the mean of (score - label)^2, the loss of a regression.
 
     Parameters
     ----------
     scores, labels : ndarray of one shape, float32 or float64
         Never modified.
+    num_items_in_batch : int, optional
+        As of `cross_entropy`.
 
     Returns
     -------
@@ -137,14 +148,17 @@ def mse_loss(scores: Array, labels: Array) -> LossSteps:
     (2.0, array([0., 2.]))
     """
     apart = scores.astype(np.float64, copy=False) - labels
-    gradient = (2.0 / apart.size) * apart
+    items = apart.size if num_items_in_batch is None else num_items_in_batch
+    gradient = (2.0 / items) * apart
     return LossSteps(
         scores_gradient=gradient.astype(scores.dtype, copy=False),
-        output=float(np.square(apart).mean()),
+        output=float(np.square(apart).sum()) / items,
     )
 
 
-def binary_cross_entropy_with_logits(scores: Array, labels: Array) -> LossSteps:
+def binary_cross_entropy_with_logits(
+    scores: Array, labels: Array, *, num_items_in_batch: int | None = None
+) -> LossSteps:
     """Take the mean of -y log(sigmoid(s)) - (1 - y) log(1 - sigmoid(s)), for labels by themselves.
 
     Parameters
@@ -152,6 +166,8 @@ def binary_cross_entropy_with_logits(scores: Array, labels: Array) -> LossSteps:
     scores, labels : ndarray of one shape, float32 or float64
         Scores that are not normalized, and how far each label is right, from 0 to 1. Never
         modified.
+    num_items_in_batch : int, optional
+        As of `cross_entropy`.
 
     Returns
     -------
@@ -177,7 +193,9 @@ def binary_cross_entropy_with_logits(scores: Array, labels: Array) -> LossSteps:
     rest = np.exp(-np.abs(wide))
     losses = np.maximum(wide, 0.0) - wide * labels + np.log1p(rest)
     sigmoid = np.where(wide >= 0.0, 1.0, rest) / (1.0 + rest)
-    gradient = (sigmoid - labels) / wide.size
+    items = wide.size if num_items_in_batch is None else num_items_in_batch
+    gradient = (sigmoid - labels) / items
     return LossSteps(
-        scores_gradient=gradient.astype(scores.dtype, copy=False), output=float(losses.mean())
+        scores_gradient=gradient.astype(scores.dtype, copy=False),
+        output=float(losses.sum()) / items,
     )

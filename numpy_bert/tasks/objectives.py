@@ -17,6 +17,7 @@ from numpy_bert.ops.losses import (
     cross_entropy,
     mse_loss,
 )
+from numpy_bert.tasks.items import Items, items_of, problem_of, span_items
 
 __all__ = [
     "Objective",
@@ -45,7 +46,13 @@ class Objective:
         )
 
 
-def label_objective(scores: Array, labels: npt.ArrayLike, *, name: str = "labels") -> Objective:
+def label_objective(
+    scores: Array,
+    labels: npt.ArrayLike,
+    *,
+    name: str = "labels",
+    num_items_in_batch: int | None = None,
+) -> Objective:
     """Judge the scores of words or of labels, a label each; -100 does not count.
 
     Parameters
@@ -56,6 +63,8 @@ def label_objective(scores: Array, labels: npt.ArrayLike, *, name: str = "labels
         From 0 to K - 1, or -100.
     name : str
         What an error calls them.
+    num_items_in_batch : int, optional
+        What the sum is divided by, if not by the labels that count here.
 
     Raises
     ------
@@ -72,7 +81,8 @@ def label_objective(scores: Array, labels: npt.ArrayLike, *, name: str = "labels
     1.386294
     """
     checked = check_labels(labels, scores.shape[:-1], scores.shape[-1], name=name)
-    flat = cross_entropy(scores.reshape(-1, scores.shape[-1]), checked.ravel(), name=name)
+    rows, items = scores.reshape(-1, scores.shape[-1]), num_items_in_batch
+    flat = cross_entropy(rows, checked.ravel(), name=name, num_items_in_batch=items)
     return _of(flat, scores.shape)
 
 
@@ -115,15 +125,12 @@ def places_that_count(
     >>> [axis.tolist() for axis in places_that_count([[-100, 7, -100]], (1, 3), 9)]
     [[0], [1]]
     """
-    found = np.nonzero(check_labels(labels, shape, classes) != IGNORED)
-    if not len(found[0]):
-        raise InputError(
-            f"labels: none counts (all are {IGNORED}), so there is no loss; leave this batch out."
-        )
-    return found
+    return np.nonzero(check_labels(labels, shape, classes) != IGNORED)
 
 
-def next_sentence_objective(scores: Array, labels: npt.ArrayLike, *, name: str) -> Objective:
+def next_sentence_objective(
+    scores: Array, labels: npt.ArrayLike, *, name: str, num_items_in_batch: int | None = None
+) -> Objective:
     """Judge the scores (B, 2) of next-sentence prediction: 0 where B follows A, 1 where not.
 
     Examples
@@ -131,10 +138,13 @@ def next_sentence_objective(scores: Array, labels: npt.ArrayLike, *, name: str) 
     >>> round(next_sentence_objective(np.zeros((2, 2)), [0, 1], name="labels").loss, 6)
     0.693147
     """
-    return label_objective(scores, _row(as_array(labels, name)), name=name)
+    row, items = _row(as_array(labels, name)), num_items_in_batch
+    return label_objective(scores, row, name=name, num_items_in_batch=items)
 
 
-def choice_objective(scores: Array, labels: npt.ArrayLike) -> Objective:
+def choice_objective(
+    scores: Array, labels: npt.ArrayLike, *, num_items_in_batch: int | None = None
+) -> Objective:
     """Judge the scores (B * C, 1) of choices by the right one's number, labels (B,).
 
     How many choices C each question has, B says; so the labels must be known to be B.
@@ -144,13 +154,18 @@ def choice_objective(scores: Array, labels: npt.ArrayLike) -> Objective:
     >>> round(choice_objective(np.zeros((6, 1)), [2, 0]).loss, 6)
     1.098612
     """
-    found = label_objective(scores.reshape(len(np.asarray(labels)), -1), labels)
+    rows = scores.reshape(len(np.asarray(labels)), -1)
+    found = label_objective(rows, labels, num_items_in_batch=num_items_in_batch)
     score_gradient = found.score_gradients[0].reshape(scores.shape)
     return Objective(loss=found.loss, score_gradients=(score_gradient,))
 
 
 def sequence_objective(
-    scores: Array, labels: npt.ArrayLike, *, problem_type: str | None
+    scores: Array,
+    labels: npt.ArrayLike,
+    *,
+    problem_type: str | None,
+    num_items_in_batch: int | None = None,
 ) -> Objective:
     """Judge the scores (B, K) of a classifier of sequences, as its config's problem_type says.
 
@@ -180,16 +195,12 @@ def sequence_objective(
     2.0
     """
     given = as_array(labels, "labels")
-    if problem_type is None:
-        several = "multi_label_classification"
-        is_one = given.dtype.kind in "iu"
-        problem_type = "single_label_classification" if is_one else several
-        problem_type = "regression" if scores.shape[-1] == 1 else problem_type
-    if problem_type == "single_label_classification":
-        return label_objective(scores, _row(given))
-    wanted = _numbers(given, scores.shape)
-    if problem_type == "regression":
-        return _of(mse_loss(scores, wanted), scores.shape)
+    kind, items = problem_of(given, scores.shape[-1], problem_type), num_items_in_batch
+    if kind == "single_label_classification":
+        return label_objective(scores, _row(given), num_items_in_batch=items)
+    wanted = _numbers(given, scores.shape, items)
+    if kind == "regression":
+        return _of(mse_loss(scores, wanted, num_items_in_batch=items), scores.shape)
     wrong = np.argwhere((wanted < 0) | (wanted > 1))
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])
@@ -197,11 +208,16 @@ def sequence_objective(
             f"labels{place(first)} = {wanted[first]:g}; how far a label is right, from 0 to 1, was "
             "expected."
         )
-    return _of(binary_cross_entropy_with_logits(scores, wanted), scores.shape)
+    found = binary_cross_entropy_with_logits(scores, wanted, num_items_in_batch=items)
+    return _of(found, scores.shape)
 
 
 def span_objective(
-    scores: Array, start_positions: npt.ArrayLike, end_positions: npt.ArrayLike
+    scores: Array,
+    start_positions: npt.ArrayLike,
+    end_positions: npt.ArrayLike,
+    *,
+    num_items_in_batch: Items | None = None,
 ) -> Objective:
     """Judge the scores (B, T, 2) of where an answer starts and ends: the mean of both losses.
 
@@ -211,6 +227,8 @@ def span_objective(
         Of starts and of ends.
     start_positions, end_positions : array_like of int, shape (B,)
         The tokens. One that is beyond T, as where the answer was cut off, does not count.
+    num_items_in_batch : int or mapping, optional
+        As of `label_objective`, for each by its name.
 
     Raises
     ------
@@ -237,13 +255,17 @@ def span_objective(
         if (given < 0).any():
             first = int(np.flatnonzero(given < 0)[0])
             raise InputError(f"{name}[{first}] = {given[first]}; a token's place was expected.")
-        if not (given < length).any():
+        within = span_items(given, length, name=name)
+        items = within if num_items_in_batch is None else items_of(num_items_in_batch, name)
+        if not items:
             raise InputError(
                 f"{name}: no answer is within the {length} tokens, so there is no loss; leave this "
                 "batch out."
             )
         places = np.minimum(given, length).astype(np.int64)
-        steps = cross_entropy(scores[..., number], places, ignore_index=length, name=name)
+        steps = cross_entropy(
+            scores[..., number], places, ignore_index=length, name=name, num_items_in_batch=items
+        )
         gradients[..., number] = steps.scores_gradient / 2
         total += steps.output / 2
     return Objective(loss=total, score_gradients=(gradients,))
@@ -254,7 +276,9 @@ def _row(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-def _numbers(labels: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def _numbers(
+    labels: npt.NDArray[Any], shape: tuple[int, ...], items: int | None
+) -> npt.NDArray[np.float64]:
     """Return checked labels that are numbers, in the shape of the scores."""
     if labels.dtype.kind not in "fiu":
         raise InputError(f"labels: dtype {labels.dtype}; numbers were expected.")
@@ -265,7 +289,7 @@ def _numbers(labels: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])
         raise InputError(f"labels{place(first)} = {found[first]}; a finite number was expected.")
-    if not found.size:
+    if not found.size and not items:
         raise InputError("labels: none came, so there is no loss; leave this batch out.")
     return found
 

@@ -70,7 +70,7 @@ def berts_frame(tokenizer: Tokenizer, settings: Settings) -> TemplateProcessing:
 def differences(tokenizer: Tokenizer, settings: Settings) -> list[Difference]:
     """Return in what a WordPiece tokenizer.json is not what BertTokenizer makes of its vocabulary.
 
-    The frame is left out: `frame_differs` looks at it.
+    The frame is left out: `numpy_bert.text.obeying` looks at it.
     """
     found = []
     normalizer = _unwrapped(tokenizer.normalizer)

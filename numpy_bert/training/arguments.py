@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from numpy_bert.errors import InputError
+from numpy_bert.training.optimizer import linear_schedule
 
 __all__ = ["TrainingArguments"]
 
@@ -25,28 +26,32 @@ class TrainingArguments:
     learning_rate : float
         At its highest; see `linear_schedule`.
     train_batch_size : int
-        Examples that the loss of a step is a mean of, for each step of accumulation.
+        Examples that are read together.
     gradient_accumulation_steps : int
-        Batches whose gradients are averaged before the optimizer takes a step.
+        Batches that a step of the optimizer is taken from, as if they were one: its loss is the
+        mean over the labels of all. The last step of a pass has the batches that are left.
     num_train_epochs : float
         Passes over the data, unless `max_steps` says how many steps there are.
     max_steps : int, optional
         Steps of the optimizer.
-    warmup_ratio : float
-        The share of the steps on which the learning rate rises.
+    warmup_steps : int or float
+        The number of steps on which the learning rate rises from 0; below 1 their share of all
+        steps, rounded up. The first of them is taken at the rate 0, as in transformers.
     weight_decay, adam_beta1, adam_beta2, adam_epsilon
         Of `AdamW`.
     max_grad_norm : float
         How long all gradients together may be; 0 for any length.
     save_steps, eval_steps : int, optional
         After how many steps a checkpoint is written, the model is evaluated; at the end, always.
+        None is at the end only.
     group_by_length : bool
         Whether a batch holds examples of about one length, so that there is little padding: 50
         batches at a time are sorted, and then taken in an order of chance.
     logging_steps : int
         After how many steps a line is logged.
     early_stopping_patience : int, optional
-        After how many evaluations without a better one the run ends.
+        After how many evaluations without a better one the run ends; needs `eval_steps`. An
+        evaluation that is NaN or infinite is no better than any.
     seed : int
         Of the order of the examples, of dropout, and of what the data draw.
 
@@ -54,6 +59,11 @@ class TrainingArguments:
     ------
     InputError
         Naming the setting, what came and what was expected.
+
+    References
+    ----------
+    .. [1] transformers, training_args.py, TrainingArguments; trainer_callback.py,
+       EarlyStoppingCallback, which needs evaluations after steps, too.
     """
 
     learning_rate: float = 5e-5
@@ -61,7 +71,7 @@ class TrainingArguments:
     gradient_accumulation_steps: int = 1
     num_train_epochs: float = 3.0
     max_steps: int | None = None
-    warmup_ratio: float = 0.1
+    warmup_steps: float = 0
     weight_decay: float = 0.01
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
@@ -89,8 +99,22 @@ class TrainingArguments:
                 isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
             ):
                 raise InputError(f"{field.name} = {value!r}; a number from 0 was expected.")
-        if self.warmup_ratio > 1:
-            raise InputError(f"warmup_ratio = {self.warmup_ratio!r}; a share of 1 was expected.")
+        for name in ("adam_beta1", "adam_beta2"):
+            if getattr(self, name) >= 1:
+                raise InputError(
+                    f"{name} = {getattr(self, name)!r}; a number below 1 was expected."
+                )
+        if self.warmup_steps >= 1 and self.warmup_steps != int(self.warmup_steps):
+            raise InputError(
+                f"warmup_steps = {self.warmup_steps!r}; a whole number of steps was expected, or a "
+                "share of all below 1."
+            )
+        if self.early_stopping_patience is not None and self.eval_steps is None:
+            raise InputError(
+                f"early_stopping_patience = {self.early_stopping_patience}: needs eval_steps, "
+                "after how many steps the model is evaluated; without it this is done once, at the "
+                "end."
+            )
         if self.max_steps is None and self.num_train_epochs == 0:
             raise InputError("num_train_epochs = 0; some of a pass was expected, or max_steps.")
 
@@ -104,9 +128,44 @@ class TrainingArguments:
         """
         if self.max_steps is not None:
             return self.max_steps
-        batches = self.batches_of(examples)
-        return max(1, math.ceil(self.num_train_epochs * batches / self.gradient_accumulation_steps))
+        return max(1, math.ceil(self.num_train_epochs * self.steps_of_pass(examples)))
+
+    def steps_of_pass(self, examples: int) -> int:
+        """Return how many steps one pass has; the last may be of fewer batches.
+
+        Examples
+        --------
+        >>> settings = TrainingArguments(train_batch_size=8, gradient_accumulation_steps=2)
+        >>> settings.batches_of(20), settings.steps_of_pass(20)
+        (3, 2)
+        """
+        return math.ceil(self.batches_of(examples) / self.gradient_accumulation_steps)
 
     def batches_of(self, examples: int) -> int:
         """Return how many batches one pass has; the last may be smaller."""
         return math.ceil(examples / self.train_batch_size)
+
+    def warmup_of(self, steps: int) -> int:
+        """Return on how many of so many steps the learning rate rises.
+
+        Examples
+        --------
+        >>> TrainingArguments(warmup_steps=0.1).warmup_of(25), TrainingArguments().warmup_of(25)
+        (3, 0)
+        """
+        warmup = self.warmup_steps
+        return int(warmup) if warmup >= 1 else math.ceil(steps * warmup)
+
+    def rate_of(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step, counted from 0, of so many."""
+        warmup = self.warmup_of(steps)
+        return self.learning_rate * linear_schedule(step, warmup=warmup, total=steps)
+
+    def check_rates(self, steps: int) -> None:
+        """Raise InputError if the learning rate of each of so many steps is 0."""
+        if not any(self.rate_of(step, steps) for step in (0, steps - 1)):
+            raise InputError(
+                f"learning_rate = {self.learning_rate:g}, warmup_steps = {self.warmup_steps:g}: "
+                f"the learning rate of every step ({steps} in all) is 0, so nothing would be "
+                "learnt. Take more steps or a shorter warm-up."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,10 +27,14 @@ __all__ = [
 ]
 
 Batch = dict[str, Any]
+_SUMS = 16  # of a sketch
 
 
 class TrainingData(Protocol):
-    """Examples by number; a batch of them is what a model's `loss_and_gradients` takes."""
+    """Examples by number; a batch of them is what a model's `loss_and_gradients` takes.
+
+    Data whose last bits may differ from run to run have a `sketch` too, as `TaughtTexts`.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -259,10 +264,30 @@ class TaughtTexts(_Encoded):
         wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(wrong):
             raise InputError(f"data: the vector of text {wrong[0] + 1} is not finite.")
-        # Not the vectors themselves: their last bits may differ with the number of threads.
+        # Not the vectors themselves, of which there is a sketch.
         also = f"{rows.shape[1]} features of {teacher}"
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
         self._vectors = rows
+
+    @cached_property
+    def sketch(self) -> dict[str, list[float]]:
+        """Sums of the vectors' numbers, under signs of chance: near for vectors that are near.
+
+        The last bits of a teacher's vectors may differ with the number of threads, so a hash would
+        take them for others.
+
+        References
+        ----------
+        .. [1] Alon, Matias and Szegedy, "The space complexity of approximating the frequency
+           moments", STOC 1996: the mean of the squares of such sums of a difference is about the
+           square of its length.
+        """
+        rng = np.random.default_rng(0)
+        rows, columns = (
+            2.0 * rng.integers(0, 2, (_SUMS, count)) - 1.0 for count in self._vectors.shape
+        )
+        sums = np.einsum("ke,ke->k", rows @ self._vectors, columns)
+        return {"vectors": [float(np.linalg.norm(self._vectors)), *sums.tolist()]}
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
         """Return these texts and the teacher's vectors; nothing is drawn."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
@@ -14,14 +15,16 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
-from numpy_bert.files import write_atomically
 from numpy_bert.progress import progress
+from numpy_bert.tasks.items import added_items
 from numpy_bert.training.arguments import TrainingArguments
-from numpy_bert.training.data import TrainingData, tokens_of
-from numpy_bert.training.optimizer import AdamW, clip_grads_with_norm, global_norm, linear_schedule
+from numpy_bert.training.data import Batch, TrainingData, tokens_of
+from numpy_bert.training.identity import identify
+from numpy_bert.training.log import Log
+from numpy_bert.training.optimizer import AdamW, clip_grads_with_norm, global_norm
 from numpy_bert.training.order import batches
 from numpy_bert.training.state import Progress, read_best, read_state, write_best, write_state
-from numpy_bert.training.weights import Model, fingerprint, trainable
+from numpy_bert.training.weights import Model, trainable
 
 __all__ = ["BEST", "CHECKPOINT", "LOG", "Trainer"]
 
@@ -29,15 +32,24 @@ __all__ = ["BEST", "CHECKPOINT", "LOG", "Trainer"]
 CHECKPOINT, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
 # What the generators are seeded by, beside the run's seed and a number.
 _ORDER, _BATCH = 0, 1
+_WORKED_ON = frozenset({"_identity", "_model", "_arrays", "_optimizer"})
 
 Evaluate = Callable[[Any], float]
 
 
 class _Step(NamedTuple):
-    """The mean loss of a step, and how many tokens it read."""
+    """The loss of a step, and how many tokens it read."""
 
     loss: float
     tokens: int
+
+
+class _Read(NamedTuple):
+    """A batch, the numbers of its examples, and what else is to be drawn for it."""
+
+    batch: Batch
+    examples: IntArray
+    rng: np.random.Generator
 
 
 class Trainer(Generic[Model]):
@@ -55,11 +67,25 @@ class Trainer(Generic[Model]):
         Gets ``checkpoint.safetensors``, ``log.jsonl`` and, with `evaluate`, ``best.safetensors``;
         made if it is not there.
     evaluate : callable, optional
-        Takes the model and returns a number of which more is better; the run keeps the weights of
-        the best.
+        Takes a model with the weights of that step, and returns a number of which more is better;
+        the run keeps the weights of the best. What is NaN or infinite is no better than anything:
+        it is logged as null, and if there is nothing else the last weights are kept, which is
+        warned of.
     also : mapping, optional
         What else a run that goes on must have in common with this one, such as what it is evaluated
-        on; JSON values.
+        on; JSON values, by names that no setting of the run has.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to evaluate or to train on, if `also` does not fit, or if the learning
+        rate of every step is 0, which would return the model as it is.
+
+    Notes
+    -----
+    A run that goes on must have the settings, the data, the model with its config, and `also` of
+    the one that it goes on with, and be judged in the same way; what tells one `evaluate` from
+    another is said by `numpy_bert.training.metric.identity_of_function`.
 
     Examples
     --------
@@ -87,25 +113,21 @@ class Trainer(Generic[Model]):
     ) -> None:
         if evaluate is None and (arguments.eval_steps or arguments.early_stopping_patience):
             raise InputError("eval_steps, early_stopping_patience: need something to evaluate on.")
-        self._model, self._arrays = trainable(model)
-        self._data, self._arguments, self._evaluate = data, arguments, evaluate
-        self._folder, self._also = Path(folder), dict(also or {})
-        self._start = fingerprint(model)
+        if not len(data):
+            raise InputError("data: hold no example; one at least was expected.")
+        self._source, self._data, self._arguments = model, data, arguments
+        self._folder, self._evaluate, self._also = Path(folder), evaluate, dict(also or {})
+        self._log = Log(self._folder / LOG)
         self._total = arguments.steps_of(len(data))
         self._order: tuple[int, list[IntArray]] = (-1, [])
-        self._optimizer = AdamW(
-            self._arrays,
-            lr=arguments.learning_rate,
-            betas=(arguments.adam_beta1, arguments.adam_beta2),
-            eps=arguments.adam_epsilon,
-            weight_decay=arguments.weight_decay,
-        )
+        arguments.check_rates(self._total)
 
     def train(self) -> Model:
         """Run to the end, from the checkpoint if the folder holds one; return the trained model.
 
         A run that was stopped, by whatever, and goes on ends in the same bits as one that was not,
-        on one machine with one number of threads.
+        on one machine with one number of threads. Without a checkpoint each call starts from the
+        model that the run was made with. A run that has ended returns its model again.
 
         Raises
         ------
@@ -115,85 +137,90 @@ class Trainer(Generic[Model]):
         OutputError
             If the folder cannot be written to; the last checkpoint stays.
         """
-        self._prepare()
+        self._start()
         done = self._resume()
         with progress(self._total, "training", least=1, unit="steps", delay=1) as tick:
             tick(done.step)
             while done.step < self._total and not self._is_stopped(done):
                 started = time.perf_counter()
                 taken = self._take(done.step)
-                seconds = time.perf_counter() - started
+                seconds = max(time.perf_counter() - started, 1e-9)
                 done = replace(done, step=done.step + 1)
                 tick(1, f"loss {taken.loss:.3f}, {taken.tokens / seconds:,.0f} tokens/s")
                 done = self._after(done, taken, seconds)
         self._save(done)
         return self._result(done)
 
-    def _prepare(self) -> None:
+    def __getstate__(self) -> dict[str, Any]:
+        """Carry what the run was made with: what `train` works on is taken anew by each call."""
+        return {name: value for name, value in vars(self).items() if name not in _WORKED_ON}
+
+    def _start(self) -> None:
+        """Take the model as it was given: an earlier call may have been left anywhere."""
+        arguments = self._arguments
+        self._identity = identify(self._source, self._data, arguments, self._evaluate, self._also)
+        self._model, self._arrays = trainable(self._source)
+        self._optimizer = AdamW(
+            self._arrays,
+            lr=arguments.learning_rate,
+            betas=(arguments.adam_beta1, arguments.adam_beta2),
+            eps=arguments.adam_epsilon,
+            weight_decay=arguments.weight_decay,
+        )
+
+    def _resume(self) -> Progress:
+        """Go back to the checkpoint, and the log to where it was then."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
             raise OutputError(f"{self._folder}: cannot be made ({failure.strerror}).") from None
-
-    @property
-    def _identity(self) -> dict[str, Any]:
-        """What a run that goes on must have in common with this one."""
-        data = self._data.fingerprint
-        return {**asdict(self._arguments), "data": data, "model": self._start, **self._also}
-
-    def _resume(self) -> Progress:
-        """Go back to the checkpoint, and the log to where it was then."""
-        path = self._folder / CHECKPOINT
-        if not path.exists():
-            self._rewind_log(0)
-            return Progress()
-        done = read_state(path, self._optimizer, self._identity)
-        self._rewind_log(done.step)
+        path, done = self._folder / CHECKPOINT, Progress()
+        if path.exists():
+            done = read_state(path, self._optimizer, self._identity)
+        if done.best is None:
+            with suppress(OSError):  # an evaluation replaces it, or says why it cannot
+                (self._folder / BEST).unlink(missing_ok=True)
+        self._log.rewind(done.step)
         return done
 
-    def _rewind_log(self, step: int) -> None:
-        """Drop what the log says of steps that are to be taken again."""
-        path = self._folder / LOG
-        if not path.exists():
-            return
-        kept = []
-        for line in path.read_bytes().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError, TypeError):  # a line that was being written
-                continue
-        write_atomically(path, b"".join(line + b"\n" for line in kept))
-
     def _take(self, step: int) -> _Step:
-        """Take a step of the optimizer, of the mean of some batches."""
-        arguments = self._arguments
-        count = arguments.gradient_accumulation_steps
-        total, gradients, tokens = 0.0, dict[str, Array](), 0
-        for number in range(step * count, (step + 1) * count):
-            examples, rng = self._examples(number), self._rng(_BATCH, number)
-            batch = self._data.batch(examples, rng)
+        """Take a step of the optimizer, of some batches as if they were one."""
+        arguments, read = self._arguments, [self._read(number) for number in self._batches(step)]
+        items = added_items(self._model.num_items_in_batch(part.batch) for part in read)
+        total, gradients = 0.0, dict[str, Array]()
+        for batch, examples, rng in read:
             try:
-                found = self._model.loss_and_gradients(batch, rng=rng)
+                found = self._model.loss_and_gradients(batch, rng=rng, num_items_in_batch=items)
             except CheckpointError as failure:  # weights that have grown until a step overflows
                 raise self._end(step, str(failure).rstrip("."), examples) from None
             if not math.isfinite(found.loss):
                 raise self._end(step, f"the loss is {found.loss}", examples)
-            total += found.loss / count
-            tokens += tokens_of(batch)
+            total += found.loss
             for name, array in found.named():
                 if name in self._arrays:  # not a pooler that the head does not read
-                    share = array / count if count > 1 else array
-                    gradients[name] = gradients[name] + share if name in gradients else share
+                    gradients[name] = gradients[name] + array if name in gradients else array
         norm = global_norm(gradients)
         if not math.isfinite(norm):
-            raise self._end(step, "a gradient is not finite", self._examples(step * count))
+            every = np.concatenate([part.examples for part in read])
+            raise self._end(step, "a gradient is not finite", every)
         if arguments.max_grad_norm > 0:
             clip_grads_with_norm(gradients, arguments.max_grad_norm, norm)
         self._optimizer.step(gradients, lr=self._rate(step))
-        return _Step(total, tokens)
+        return _Step(total, sum(tokens_of(part.batch) for part in read))
 
-    def _end(self, step: int, what: str, examples: Array) -> TrainingError:
+    def _batches(self, step: int) -> range:
+        """Return the numbers of a step's batches, counted over all passes."""
+        examples, count = len(self._data), self._arguments.gradient_accumulation_steps
+        epoch, place = divmod(step, self._arguments.steps_of_pass(examples))
+        batches = self._arguments.batches_of(examples)
+        first = epoch * batches
+        return range(first + place * count, first + min((place + 1) * count, batches))
+
+    def _read(self, number: int) -> _Read:
+        examples, rng = self._examples(number), self._rng(_BATCH, number)
+        return _Read(self._data.batch(examples, rng), examples, rng)
+
+    def _end(self, step: int, what: str, examples: IntArray) -> TrainingError:
         """Return the error that ends a run which has gone astray."""
         return TrainingError(
             f"step {step + 1}: {what}, on the examples {examples.tolist()}; the last checkpoint "
@@ -201,10 +228,7 @@ class Trainer(Generic[Model]):
         )
 
     def _rate(self, step: int) -> float:
-        warmup = math.ceil(self._arguments.warmup_ratio * self._total)
-        return self._arguments.learning_rate * linear_schedule(
-            step, warmup=warmup, total=self._total
-        )
+        return self._arguments.rate_of(step, self._total)
 
     def _rng(self, kind: int, number: int) -> np.random.Generator:
         return np.random.default_rng([self._arguments.seed, kind, number])
@@ -223,7 +247,7 @@ class Trainer(Generic[Model]):
         arguments = self._arguments
         is_last = done.step == self._total
         if is_last or done.step % arguments.logging_steps == 0:
-            self._log(
+            self._log.write(
                 {
                     "step": done.step,
                     "loss": taken.loss,
@@ -241,9 +265,19 @@ class Trainer(Generic[Model]):
     def _judge(self, done: Progress) -> Progress:
         """Evaluate the model as it is, and keep its weights if none was better."""
         assert self._evaluate is not None
-        score = float(self._evaluate(self._model.with_parameters(self._arrays)))
-        self._log({"step": done.step, "evaluation": score})
-        if done.best is not None and not score > done.best:
+        # A copy: who keeps the model that is judged best must not see it move on.
+        arrays = {name: array.copy() for name, array in self._arrays.items()}
+        found = self._evaluate(self._model.with_parameters(arrays))
+        try:
+            score = float(found)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"evaluate: returned a {type(found).__name__}; a number was expected, of which "
+                "more is better."
+            ) from None
+        is_number = math.isfinite(score)
+        self._log.write({"step": done.step, "evaluation": score if is_number else None})
+        if not is_number or (done.best is not None and not score > done.best):
             return replace(done, worse=done.worse + 1)
         write_best(self._folder / BEST, self._arrays)
         return replace(done, best=score, worse=0)
@@ -252,18 +286,17 @@ class Trainer(Generic[Model]):
         patience = self._arguments.early_stopping_patience
         return patience is not None and done.worse >= patience
 
-    def _log(self, entry: Mapping[str, Any]) -> None:
-        try:
-            with (self._folder / LOG).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError as failure:
-            raise OutputError(f"{self._folder / LOG}: {failure.strerror}.") from None
-
     def _save(self, done: Progress) -> None:
         write_state(self._folder / CHECKPOINT, self._optimizer, done, self._identity)
 
     def _result(self, done: Progress) -> Model:
         """Return the model with the best weights, or the last."""
-        if done.best is None:
-            return self._model.with_parameters(self._arrays)
-        return self._model.with_parameters(read_best(self._folder / BEST, self._arrays))
+        if done.best is not None:
+            return self._model.with_parameters(read_best(self._folder / BEST, self._arrays))
+        if self._evaluate is not None:
+            warnings.warn(
+                "evaluate: returned no finite number in the whole run; the model has its last "
+                "weights.",
+                stacklevel=3,
+            )
+        return self._model.with_parameters(self._arrays)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.files import listed
+from numpy_bert.tasks.items import Items
 from numpy_bert.training.data import Batch, TrainingData
-from numpy_bert.training.weights import Trainable
+from numpy_bert.training.weights import Trainable, identity_of
 
 __all__ = ["JointData", "JointModel"]
 
@@ -97,13 +98,13 @@ class JointModel:
                     )
 
     @property
-    def description(self) -> str:
-        """The kinds of the models and their weights, as text."""
-        parts = (
-            f"{name}: {self.weights.get(name, 1.0):g} {type(model).__name__}"
-            for name, model in self.models.items()
-        )
-        return ", ".join(parts)
+    def identity(self) -> dict[str, Any]:
+        """What the models compute beside their weights, and how much each counts."""
+        found: dict[str, Any] = {"models": list(self.models)}
+        for name, model in self.models.items():
+            found[f"{name}.weight"] = self.weights.get(name, 1.0)
+            found |= {f"{name}.{key}": value for key, value in identity_of(model).items()}
+        return found
 
     @property
     def _first(self) -> Trainable:
@@ -133,8 +134,31 @@ class JointModel:
         models = {name: model.with_parameters(arrays) for name, model in self.models.items()}
         return JointModel(models, self.weights)
 
+    def num_items_in_batch(self, batch: Mapping[str, Any]) -> dict[str, Items]:
+        """Return what each model counts in the batch of its name, by the names.
+
+        Parameters
+        ----------
+        batch : mapping of str to mapping
+            A batch for each model.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertForMaskedLM
+        >>> joint = JointModel({"words": BertForMaskedLM.from_pretrained("demo")})
+        >>> joint.num_items_in_batch(
+        ...     {"words": {"input_ids": [[2, 4, 3]], "labels": [[-100, 7, -100]]}})
+        {'words': {'labels': 1}}
+        """
+        self._check_batch(batch)
+        return {name: model.num_items_in_batch(batch[name]) for name, model in self.models.items()}
+
     def loss_and_gradients(
-        self, batch: Mapping[str, Any], *, rng: np.random.Generator | None = None
+        self,
+        batch: Mapping[str, Any],
+        *,
+        rng: np.random.Generator | None = None,
+        num_items_in_batch: Mapping[str, Items] | None = None,
     ) -> JointGradients:
         """Return the weighted sum of the models' losses, each on the batch of its name.
 
@@ -144,21 +168,29 @@ class JointModel:
             A batch for each model.
         rng : numpy.random.Generator, optional
             Turns dropout on, and draws its masks, for one model after another.
+        num_items_in_batch : mapping of str to int or mapping, optional
+            What each model's loss is divided by, as its own `loss_and_gradients` takes it. By
+            default what counts in this batch.
         """
-        if set(batch) != set(self.models):
-            raise InputError(
-                f"batch: is for {listed(sorted(batch))}; the models are "
-                f"{listed(sorted(self.models))}."
-            )
+        self._check_batch(batch)
+        items = self.num_items_in_batch(batch) if num_items_in_batch is None else num_items_in_batch
         total, gradients = 0.0, dict[str, Array]()
         for name, model in self.models.items():
             weight = self.weights.get(name, 1.0)
-            found = model.loss_and_gradients(batch[name], rng=rng)
+            found = model.loss_and_gradients(batch[name], rng=rng, num_items_in_batch=items[name])
             total += weight * found.loss
             for key, array in found.named():
                 share = array if weight == 1.0 else weight * array
                 gradients[key] = np.add(gradients[key], share) if key in gradients else share
         return JointGradients(total, gradients)
+
+    def _check_batch(self, batch: Mapping[str, Any]) -> None:
+        """Raise InputError unless there is a batch for each model, and for nothing else."""
+        if set(batch) != set(self.models):
+            raise InputError(
+                f"batch: is for {listed(sorted(batch))}; the models are "
+                f"{listed(sorted(self.models))}."
+            )
 
 
 class JointData:
@@ -215,6 +247,15 @@ class JointData:
         """What tells these examples from others."""
         parts = [f"{name} {self._share(name)} {s.fingerprint}" for name, s in self._sets.items()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def sketch(self) -> dict[str, list[float]]:
+        """The sketches of the sets that have one, by their names."""
+        return {
+            f"{name}.{part}": numbers
+            for name, data in self._sets.items()
+            for part, numbers in getattr(data, "sketch", {}).items()
+        }
 
     @property
     def lengths(self) -> IntArray:

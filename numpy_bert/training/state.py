@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,25 +18,27 @@ from numpy_bert.arrays import Array
 from numpy_bert.errors import CheckpointError, NumpyBertError, TrainingError
 from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.model.saving import write_tensors
+from numpy_bert.training.identity import Identity
 from numpy_bert.training.optimizer import AdamW
 
 __all__ = ["Progress", "read_best", "read_state", "write_best", "write_state"]
 
-_CONTRACT = "numpy_bert.training/1"
+_CONTRACT = "numpy_bert.training/2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is: steps taken, the best evaluation and how many were no better since."""
+    """How far a run is: steps taken, the best evaluation and how many were no better since.
+
+    `best` is None until an evaluation is a finite number.
+    """
 
     step: int = 0
     best: float | None = None
     worse: int = 0
 
 
-def write_state(
-    path: Path, optimizer: AdamW, progress: Progress, identity: Mapping[str, Any]
-) -> None:
+def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Identity) -> None:
     """Write a checkpoint; the one before it stays until this one is whole.
 
     Parameters
@@ -48,8 +49,8 @@ def write_state(
         Of the parameters.
     progress : Progress
         How far the run is.
-    identity : mapping
-        What a run that goes on must have in common with this one; JSON values.
+    identity : Identity
+        What a run that goes on must have in common with this one.
 
     Raises
     ------
@@ -63,11 +64,16 @@ def write_state(
         tensors[f"exp_avg_sq.{name}"] = optimizer.exp_avg_sq[name]
     # One entry: safetensors writes several in an order of chance, and a checkpoint's bytes are to
     # say whether two runs are the same.
-    run = {"contract": _CONTRACT, "progress": asdict(progress), "identity": dict(identity)}
-    write_tensors(path, tensors, {"run": json.dumps(run, sort_keys=True)})
+    run = {
+        "contract": _CONTRACT,
+        "progress": asdict(progress),
+        "identity": dict(identity.exact),
+        "sketch": dict(identity.sketch),
+    }
+    write_tensors(path, tensors, {"run": json.dumps(run, sort_keys=True, allow_nan=False)})
 
 
-def read_state(path: Path, optimizer: AdamW, identity: Mapping[str, Any]) -> Progress:
+def read_state(path: Path, optimizer: AdamW, identity: Identity) -> Progress:
     """Read a checkpoint into the parameters and the optimizer; return how far the run was.
 
     Raises
@@ -80,19 +86,20 @@ def read_state(path: Path, optimizer: AdamW, identity: Mapping[str, Any]) -> Pro
     file = SafetensorsFile(path)
     try:
         run = json.loads(file.metadata["run"])
-        is_ours, theirs = run["contract"] == _CONTRACT, dict(run["identity"])
-        progress = Progress(**run["progress"])
+        contract = str(run["contract"])
+        if contract == _CONTRACT:
+            theirs = Identity(dict(run["identity"]), dict(run["sketch"]))
+            progress = Progress(**run["progress"])
     except (KeyError, TypeError, ValueError):
-        is_ours = False
-    if not is_ours:
+        contract = ""
+    if not contract.startswith(_CONTRACT.split("/")[0] + "/"):
         raise CheckpointError(f"{path}: is no checkpoint of a training run.")
-    for name in sorted({*theirs, *identity}):
-        if theirs.get(name) != identity.get(name):
-            raise TrainingError(
-                f"{path}: is another run's checkpoint ({name} was {theirs.get(name)!r}, now "
-                f"{identity.get(name)!r}); go on with the same settings and data, or train into "
-                "another folder."
-            )
+    if contract != _CONTRACT:
+        raise TrainingError(
+            f"{path}: was written by another version of numpy_bert ({contract}, now {_CONTRACT}), "
+            "which trained otherwise; train into another folder."
+        )
+    identity.check(theirs, path)
     pairs = [
         (array, prefix + name)
         for prefix, arrays in (

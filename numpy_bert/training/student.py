@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, as_array
 from numpy_bert.blocks.gradients import dense_backward
 from numpy_bert.encoding.dense import Dense, identity
 from numpy_bert.encoding.encoder import SentenceEncoder
@@ -28,6 +28,7 @@ from numpy_bert.ops.linear import linear
 from numpy_bert.ops.pooling import mean_pooling, mean_pooling_backward
 from numpy_bert.parameters import build
 from numpy_bert.parameters_heads import SentenceStudentParameters
+from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.projection import new_projection, stored_projection
 from numpy_bert.training.sentence_files import sentence_files
@@ -58,7 +59,8 @@ class SentenceStudent(Saveable):
     -----
     The loss is the mean of 1 - cos(v, t), so that each vector follows its teacher's, plus 10 times
     the mean of (cos(v_i, v_j) - cos(t_i, t_j))^2 over the pairs of a batch, so that vectors are as
-    like each other as the teacher's.
+    like each other as the teacher's. Pairs are of texts that are read together: where gradients are
+    accumulated, this is the mean over the pairs within each batch of a step, not across them.
 
     References
     ----------
@@ -158,7 +160,11 @@ class SentenceStudent(Saveable):
 
     @np.errstate(all="ignore")
     def loss_and_gradients(
-        self, batch: Mapping[str, Any], *, rng: np.random.Generator | None = None
+        self,
+        batch: Mapping[str, Any],
+        *,
+        rng: np.random.Generator | None = None,
+        num_items_in_batch: Items | None = None,
     ) -> LossAndGradients[SentenceStudentParameters]:
         """Return the loss of a batch and the gradients of all parameters.
 
@@ -168,6 +174,8 @@ class SentenceStudent(Saveable):
             What a BertModel is called with, by name; and labels (B, E), the teacher's vectors.
         rng : numpy.random.Generator, optional
             Turns dropout on, and draws its masks.
+        num_items_in_batch : int or mapping of str to int, optional
+            As of `BertForMaskedLM.loss_and_gradients`; a mapping has "vectors" and "pairs".
 
         Raises
         ------
@@ -182,8 +190,10 @@ class SentenceStudent(Saveable):
         pooled = mean_pooling(run.hidden, run.mask)
         projection = self.head.projection
         mapped = linear(pooled.output, projection.weight, projection.bias)
-        follows = cosine_embedding_loss(mapped, wanted)
-        alike = similarity_preserving_loss(mapped, wanted)
+        items = self.num_items_in_batch(batch) if num_items_in_batch is None else num_items_in_batch
+        vectors, pairs = (items_of(items, name) for name in ("vectors", "pairs"))
+        follows = cosine_embedding_loss(mapped, wanted, num_items_in_batch=vectors)
+        alike = similarity_preserving_loss(mapped, wanted, num_items_in_batch=pairs)
         grad = follows.scores_gradient + _SIMILARITY * alike.scores_gradient
         back = dense_backward(grad, pooled.output, projection)
         return LossAndGradients(
@@ -191,6 +201,17 @@ class SentenceStudent(Saveable):
             bert=run.gradients(hidden=mean_pooling_backward(back.x, pooled)),
             head=SentenceStudentParameters(projection=back.parameters),
         )
+
+    def num_items_in_batch(self, batch: Mapping[str, Any]) -> dict[str, int]:
+        """Return how many vectors of a batch are compared with a teacher's, and how many pairs.
+
+        B texts that are read together have B^2 pairs, and texts of two batches of a step none: k
+        accumulated batches are one batch of their texts in which only these pairs are compared.
+        """
+        _, labels = split_batch(batch, ("labels",))
+        given = as_array(labels["labels"], "labels")
+        texts = len(given) if given.ndim else 0  # what has another shape is refused later
+        return {"vectors": texts, "pairs": texts**2}
 
     def encoder(self, tokenizer: BertTokenizer) -> SentenceEncoder:
         """Return what makes sentence vectors of texts, by the weights as they are now.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
+from numpy_bert.tasks.items import Items
 
-__all__ = ["Found", "Model", "Trainable", "fingerprint", "trainable"]
+__all__ = ["Found", "Model", "Trainable", "fingerprint", "identity_of", "trainable"]
 
 Self = TypeVar("Self")
 
@@ -44,10 +47,21 @@ class Trainable(Protocol):
     def with_parameters(self: Self, arrays: Mapping[str, Array]) -> Self:
         """Return another of the same kind with these arrays, not copied."""
 
+    def num_items_in_batch(self, batch: Mapping[str, Any]) -> Items:
+        """Return what the losses of a batch are a mean over."""
+
     def loss_and_gradients(
-        self, batch: Mapping[str, Any], *, rng: np.random.Generator | None = None
+        self,
+        batch: Mapping[str, Any],
+        *,
+        rng: np.random.Generator | None = None,
+        num_items_in_batch: Any = None,
     ) -> Found:
-        """Return the loss of a batch and its gradients, those of all parameters among them."""
+        """Return the loss of a batch and its gradients, those of all parameters among them.
+
+        `num_items_in_batch` is the sum of what the method of this name returns for all batches of a
+        step; their losses, and their gradients, are then to be added.
+        """
 
 
 Model = TypeVar("Model", bound=Trainable)
@@ -60,8 +74,28 @@ class HasParameters(Protocol):
         """Yield every parameter with its name."""
 
 
+def identity_of(model: object) -> dict[str, Any]:
+    """Return what a model computes beside its weights: its kind and its config, as JSON has them.
+
+    A model that has more to say has an attribute `identity`, a mapping.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForMaskedLM
+    >>> found = identity_of(BertForMaskedLM.from_pretrained("demo"))
+    >>> found["kind"], found["dtype"], found["config.hidden_act"]
+    ('BertForMaskedLM', 'float32', 'gelu')
+    """
+    config, dtype = getattr(model, "config", None), getattr(model, "dtype", None)
+    found: dict[str, Any] = {"kind": type(model).__name__, "dtype": str(dtype)}
+    if isinstance(config, BertConfig):
+        values = asdict(config)
+        found |= {f"config.{name}": values[name] for name in values}
+    return found | dict(getattr(model, "identity", {}))
+
+
 def fingerprint(model: HasParameters) -> str:
-    """Return what tells a model from others: a hash of its kind, its names and its weights.
+    """Return what tells a model from others: a hash of what `identity_of` says, and its weights.
 
     Examples
     --------
@@ -70,9 +104,7 @@ def fingerprint(model: HasParameters) -> str:
     >>> fingerprint(one) == fingerprint(other), fingerprint(one) == fingerprint(one.bert)
     (True, False)
     """
-    labels = getattr(getattr(model, "config", None), "labels", None)
-    kind = getattr(model, "description", type(model).__name__)
-    digest = hashlib.sha256(f"{kind} {labels}".encode())
+    digest = hashlib.sha256(repr(sorted(identity_of(model).items())).encode())
     for name, array in model.named_parameters():
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)

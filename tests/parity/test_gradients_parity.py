@@ -14,6 +14,7 @@ import transformers
 
 import numpy_bert
 from numpy_bert.parameters import arrays_of
+from numpy_bert.tasks.items import added_items
 from numpy_bert.trace import named_steps
 from tests.parity.test_heads_parity import HEADS, inputs_of, seeded
 from tests.tolerances import GRADIENT_FLOAT64, GRADIENT_WILD, gradient_loss_budget
@@ -190,3 +191,22 @@ def distance(found: Arrays, reference: Arrays) -> float:
     zero = np.float64(0.0)
     terms = (np.square(found[key] - reference.get(key, zero)).sum() for key in reference or found)
     return float(np.sqrt(sum(float(term) for term in terms)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_accumulated_batches_are_torchs_one_batch(case: str, tmp_path: Path) -> None:
+    name, config = CASES[case]
+    seeded(name, **config).save_pretrained(tmp_path)
+    batch = {**inputs_of(name), **labels_of(name, config)}
+    model = getattr(numpy_bert, name).from_pretrained(tmp_path, dtype="float64")
+    rows = len(batch["input_ids"])
+    parts = [{key: array[at] for key, array in batch.items()} for at in ([0], [*range(1, rows)])]
+    items = added_items(model.num_items_in_batch(part) for part in parts)
+    found = [model.loss_and_gradients(part, num_items_in_batch=items) for part in parts]
+    ours = [dict(part.named()) for part in found]
+    their_loss, theirs = theirs_of(tmp_path, name, "float64", batch, drops=False)
+    assert sum(part.loss for part in found) == pytest.approx(their_loss, rel=1e-12)
+    for key, reference in theirs.items():
+        largest = max(float(np.abs(reference).max()), 1e-3)
+        apart = float(np.abs(ours[0][key] + ours[1][key] - reference).max())
+        assert apart <= GRADIENT_FLOAT64 * largest, key

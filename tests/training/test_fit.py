@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from numpy_bert import (
     BertForMaskedLM,
     BertForSequenceClassification,
+    BertModel,
     BertTokenizer,
     CheckpointError,
     InputError,
@@ -25,10 +27,12 @@ from numpy_bert import (
     TrainingError,
 )
 from numpy_bert.model import saving
-from numpy_bert.training import state
+from numpy_bert.training import fit, state
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.data import LabelledTexts, MaskedTexts
 from numpy_bert.training.fit import BEST, CHECKPOINT, LOG, Trainer
+from numpy_bert.training.joint import JointData, JointModel
+from numpy_bert.training.optimizer import AdamW, global_norm
 from tests.support.heads import CONFIG, head_tensors, write_head
 from tests.support.platforms import posix
 
@@ -95,7 +99,7 @@ def test_the_model_that_a_run_starts_from_stays(folder: Path, tmp_path: Path) ->
 
 
 def test_the_log_says_what_was_done(folder: Path, tmp_path: Path) -> None:
-    trainer(folder, tmp_path, max_steps=5, warmup_ratio=0.4, logging_steps=2).train()
+    trainer(folder, tmp_path, max_steps=5, warmup_steps=0.4, logging_steps=2).train()
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text("utf-8").splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 5]
     assert [line["learning_rate"] for line in lines] == pytest.approx([5e-4, 2e-3 / 3, 1e-3 / 3])
@@ -269,7 +273,7 @@ def test_accumulated_batches_are_one_larger_batch(tmp_path: Path) -> None:
     results = []
     for size, count in ((4, 1), (2, 2)):
         settings = TrainingArguments(
-            train_batch_size=size, gradient_accumulation_steps=count, max_steps=3, warmup_ratio=0.0
+            train_batch_size=size, gradient_accumulation_steps=count, max_steps=3, warmup_steps=0
         )
         trained = Trainer(model, data, settings, tmp_path / str(size)).train()
         results.append(dict(trained.named_parameters()))
@@ -313,7 +317,10 @@ def test_each_example_comes_once_a_pass_in_another_order(folder: Path, tmp_path:
         {"max_steps": 2.5},
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
-        {"warmup_ratio": 1.5},
+        {"warmup_steps": 1.5},
+        {"warmup_steps": -1},
+        {"adam_beta2": 1.0},
+        {"early_stopping_patience": 2},
         {"seed": -1},
         {"num_train_epochs": 0},
         {"save_steps": 0},
@@ -383,3 +390,267 @@ def test_the_best_weights_that_are_gone_are_missed(folder: Path, tmp_path: Path)
     (tmp_path / BEST).unlink()
     with pytest.raises(CheckpointError, match=re.escape(BEST)):
         run()
+
+
+def bits_of(run: Path, model: Any) -> tuple[bytes, list[dict[str, Any]], dict[str, bytes]]:
+    weights = {name: array.tobytes() for name, array in model.named_parameters()}
+    return (run / CHECKPOINT).read_bytes(), log_of(run), weights
+
+
+def loss_of(model: BertForMaskedLM) -> float:
+    return -(model([[2, 5, 3]], labels=[[-100, 4, -100]]).loss or 0.0)
+
+
+@pytest.mark.parametrize("place", ["_take", "_rate", "_after", "_judge", "_is_stopped", "_save"])
+@pytest.mark.parametrize("call", [1, 3])
+def test_a_call_after_an_interruption_has_the_bits_of_a_fresh_run(
+    folder: Path, tmp_path: Path, place: str, call: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"save_steps": 500, "eval_steps": 2, "evaluate": loss_of}
+    fresh = trainer(folder, tmp_path / "fresh", **changes).train()
+    run = trainer(folder, tmp_path / "run", **changes)
+    real, calls = getattr(Trainer, place), []
+
+    def interrupting(self: Any, *arguments: Any) -> Any:
+        calls.append(place)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    if place == "_save":
+        call = 1  # there is one
+    monkeypatch.setattr(Trainer, place, interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    monkeypatch.undo()
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+    again = run.train()
+    assert bits_of(tmp_path / "run", again) == bits_of(tmp_path / "fresh", fresh)
+
+
+def test_an_interruption_within_the_optimizer_leaves_nothing_behind(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = trainer(folder, tmp_path / "fresh").train()
+    run, real, calls = trainer(folder, tmp_path / "run"), AdamW._move, []
+
+    def interrupting(self: Any, *arguments: Any) -> None:
+        calls.append(0)
+        if len(calls) == 90:  # in the middle of a step, after the first checkpoint
+            raise KeyboardInterrupt
+        real(self, *arguments)
+
+    monkeypatch.setattr(AdamW, "_move", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    monkeypatch.undo()
+    assert bits_of(tmp_path / "run", run.train()) == bits_of(tmp_path / "fresh", fresh)
+
+
+def test_a_finished_run_whose_checkpoint_is_gone_is_run_anew(folder: Path, tmp_path: Path) -> None:
+    run = trainer(folder, tmp_path, evaluate=loss_of)
+    first = run.train()
+    bits = bits_of(tmp_path, first)
+    (tmp_path / CHECKPOINT).unlink()
+    second = run.train()
+    assert bits_of(tmp_path, second) == bits
+    assert bits_of(tmp_path, first) == bits  # what was returned is not trained further
+    assert bits_of(tmp_path, run.train()) == bits  # nor is a run that has ended
+
+
+def test_a_call_after_an_error_has_the_bits_of_a_fresh_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = trainer(folder, tmp_path / "fresh", save_steps=500).train()
+    run, real, calls = trainer(folder, tmp_path / "run", save_steps=500), global_norm, []
+
+    def infinite(gradients: Any) -> float:
+        calls.append(0)
+        return float("inf") if len(calls) == 3 else real(gradients)
+
+    monkeypatch.setattr(fit, "global_norm", infinite)
+    with pytest.raises(TrainingError, match="step 3: a gradient is not finite"):
+        run.train()
+    assert bits_of(tmp_path / "run", run.train()) == bits_of(tmp_path / "fresh", fresh)
+
+
+def test_the_shortest_run_learns(folder: Path, tmp_path: Path) -> None:
+    model = BertForMaskedLM.from_pretrained(folder)
+    data = MaskedTexts(TEXTS, BertTokenizer.from_pretrained(folder))
+    trained = Trainer(model, data, TrainingArguments(max_steps=1), tmp_path).train()
+    before = dict(model.named_parameters())
+    assert all(not np.array_equal(a, before[n]) for n, a in trained.named_parameters())
+    assert TrainingArguments().warmup_of(1000) == 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"warmup_steps": 0.1}, {"warmup_steps": 5}, {"learning_rate": 0.0}]
+)
+def test_a_run_that_would_learn_nothing_is_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(
+        InputError, match=r"learning_rate = .*, warmup_steps = .* every step \(1 in"
+    ):
+        trainer(folder, tmp_path / "run", max_steps=1, **changes)
+    assert not (tmp_path / "run").exists()
+    if "warmup_steps" in changes:
+        trainer(folder, tmp_path / "run", max_steps=2, **changes).train()
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([NAN, 0.5, 0.2], 1),
+        ([INF, 0.5, NAN], 1),
+        ([-INF, -7.0, -INF], 1),
+        ([0.1, NAN, 0.3], 2),
+        ([0.3, NAN, 0.1], 0),
+    ],
+)
+def test_an_evaluation_that_is_no_number_is_never_the_best(
+    folder: Path, tmp_path: Path, scores: list[float], best: int
+) -> None:
+    seen: list[Any] = []
+
+    def evaluate(model: BertForMaskedLM) -> float:
+        seen.append(model)
+        return scores[len(seen) - 1]
+
+    trained = trainer(folder, tmp_path, eval_steps=1, max_steps=3, evaluate=evaluate).train()
+    # The models that were judged are as they were then.
+    assert len({model.head.cls.predictions.bias.tobytes() for model in seen}) == 3
+    wanted = dict(seen[best].named_parameters())
+    assert all(np.array_equal(array, wanted[name]) for name, array in trained.named_parameters())
+    text = (tmp_path / LOG).read_text("utf-8")
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
+    logged = [line["evaluation"] for line in lines if "evaluation" in line]
+    assert logged == [score if np.isfinite(score) else None for score in scores]
+
+
+def test_without_any_finite_evaluation_the_last_weights_are_kept(
+    folder: Path, tmp_path: Path
+) -> None:
+    plain = trainer(folder, tmp_path / "plain").train()
+    with pytest.warns(UserWarning, match="no finite number in the whole run; .* last weights"):
+        trained = trainer(folder, tmp_path / "run", eval_steps=2, evaluate=lambda _: NAN).train()
+    wanted = dict(plain.named_parameters())
+    assert all(np.array_equal(array, wanted[name]) for name, array in trained.named_parameters())
+    assert not (tmp_path / "run" / BEST).exists()
+    run = trainer(
+        folder, tmp_path / "ends", eval_steps=1, early_stopping_patience=2, evaluate=lambda _: NAN
+    )
+    with pytest.warns(UserWarning, match="no finite number"):
+        run.train()
+    assert log_of(tmp_path / "ends")[-1] == {"step": 2, "evaluation": None}
+    with pytest.raises(InputError, match="evaluate: returned a NoneType; a number was expected"):
+        trainer(folder, tmp_path / "none", evaluate=lambda _: None).train()
+
+
+def test_a_run_that_ended_early_goes_no_further(folder: Path, tmp_path: Path) -> None:
+    def run() -> Any:
+        return trainer(
+            folder,
+            tmp_path,
+            eval_steps=1,
+            early_stopping_patience=2,
+            evaluate=lambda _: 1.0,
+        )
+
+    first = run().train()
+    bits = bits_of(tmp_path, first)
+    assert log_of(tmp_path)[-1]["step"] == 3
+    assert bits_of(tmp_path, run().train()) == bits
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("hidden_dropout_prob", 0.3),
+        ("attention_probs_dropout_prob", 0.0),
+        ("num_attention_heads", 2),
+        ("hidden_act", "relu"),
+        ("layer_norm_eps", 1e-5),
+        ("problem_type", "regression"),
+        ("classifier_dropout", 0.5),
+        ("pad_token_id", None),
+        ("labels", ("A", "B", "C", "D", "E")),
+    ],
+)
+def test_a_run_does_not_go_on_with_another_config(
+    folder: Path, tmp_path: Path, change: str, value: Any
+) -> None:
+    def run(config: Any, joint: bool) -> Any:
+        model = BertForMaskedLM.from_pretrained(folder)
+        bert = BertModel(config, model.bert.parameters, model.loading_info)
+        words = BertForMaskedLM(bert, model.head, folder)
+        data = MaskedTexts(TEXTS, BertTokenizer.from_pretrained(folder), probability=0.4)
+        settings = TrainingArguments(**{**SETTINGS, "max_steps": 1})
+        if joint:
+            both = JointModel({"words": words}), JointData({"words": data})
+            return Trainer(*both, settings, tmp_path / "joint")
+        return Trainer(words, data, settings, tmp_path / "alone")
+
+    config = BertForMaskedLM.from_pretrained(folder).config
+    for joint, place in ((False, tmp_path / "alone"), (True, tmp_path / "joint")):
+        run(config, joint).train()
+        kept = {path.name: path.read_bytes() for path in place.iterdir()}
+        name = f"words.config.{change}" if joint else f"config.{change}"
+        with pytest.raises(TrainingError, match=rf"another run's checkpoint \({name} was"):
+            run(replace(config, **{change: value}), joint).train()
+        assert {path.name: path.read_bytes() for path in place.iterdir()} == kept
+
+
+def test_a_run_does_not_go_on_with_another_metric(folder: Path, tmp_path: Path) -> None:
+    def judge(by: float) -> Any:
+        history = []
+
+        def evaluate(model: BertForMaskedLM) -> float:
+            history.append(model)  # what a call changes makes no other metric
+            return by * loss_of(model)
+
+        return evaluate
+
+    def run(evaluate: Any) -> Any:
+        return trainer(folder, tmp_path, max_steps=2, evaluate=evaluate)
+
+    first = judge(1.0)
+    run(first).train()
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    run(first).train()
+    run(judge(1.0)).train()
+    for other in (judge(2.0), loss_of, lambda _: 1.0, None):
+        with pytest.raises(TrainingError, match=r"checkpoint \(evaluate was "):
+            run(other).train()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_what_else_a_run_has_in_common_is_json(folder: Path, tmp_path: Path) -> None:
+    model = BertForMaskedLM.from_pretrained(folder)
+    data = MaskedTexts(TEXTS, BertTokenizer.from_pretrained(folder))
+    settings = TrainingArguments(max_steps=1)
+
+    def run(also: Any) -> Any:
+        return Trainer(model, data, settings, tmp_path, also=also).train()
+
+    run({"held": ("a", 1)})
+    run({"held": ("a", 1)})  # which a file gives back as a list
+    for wrong in ({"held": {1}}, {"held": NAN}):
+        with pytest.raises(InputError, match="also: held: a JSON value was expected"):
+            run(wrong)
+    for own in ("seed", "data", "config.hidden_act"):
+        with pytest.raises(InputError, match=f"also: {own} is a name that the run has itself"):
+            run({own: 5})
+
+
+def test_a_checkpoint_of_another_version_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "_CONTRACT", "numpy_bert.training/1")
+    trainer(folder, tmp_path).train()
+    monkeypatch.undo()
+    with pytest.raises(TrainingError, match="was written by another version of numpy_bert"):
+        trainer(folder, tmp_path).train()

@@ -8,8 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpy_bert import BertModel, BertTokenizer, InputError, OutputError
-from numpy_bert.training import SentenceStudent, TaughtTexts, Trainer, TrainingArguments
+from numpy_bert import BertModel, BertTokenizer, InputError, OutputError, TrainingError
+from numpy_bert.training import (
+    JointData,
+    JointModel,
+    SentenceStudent,
+    TaughtTexts,
+    Trainer,
+    TrainingArguments,
+)
 from tests.support.pages import random_model
 
 TEXTS = ["the cat sat", "a dog ran to the house", "the sun is up", "alice saw a rabbit"]
@@ -62,7 +69,7 @@ def test_the_best_students_are_kept_with_their_map(folder: Path, tmp_path: Path)
         seen.append(np.array(student.head.projection.weight))
         return scores[len(seen) - 1]
 
-    settings = TrainingArguments(max_steps=2, eval_steps=1, learning_rate=1e-2, warmup_ratio=0)
+    settings = TrainingArguments(max_steps=2, eval_steps=1, learning_rate=1e-2)
     trained = Trainer(new(folder), data, settings, tmp_path, evaluate=evaluate).train()
     assert np.array_equal(trained.head.projection.weight, seen[0])
     assert not np.array_equal(seen[0], seen[1])
@@ -143,3 +150,30 @@ def test_vectors_that_do_not_fit_are_named(folder: Path) -> None:
         TaughtTexts(TEXTS, np.ones((3, 5)), tokenizer)
     with pytest.raises(InputError, match="the vector of text 2 is not finite"):
         TaughtTexts(TEXTS[:2], [[1.0, 2.0], [np.nan, 1.0]], tokenizer)
+
+
+def test_a_run_does_not_go_on_with_other_vectors(folder: Path, tmp_path: Path) -> None:
+    tokenizer, rng = BertTokenizer.from_pretrained(folder), np.random.default_rng(0)
+    vectors = rng.standard_normal((4, 5)).astype("f4")
+
+    def run(vectors: np.ndarray, *, teacher: str = "", joint: bool = False) -> None:
+        data = TaughtTexts(TEXTS, vectors, tokenizer, teacher=teacher)
+        settings, place = TrainingArguments(max_steps=1), tmp_path / f"{teacher}{joint}"
+        if joint:
+            both = JointModel({"s": new(folder)}), JointData({"s": data})
+            Trainer(*both, settings, place).train()
+        else:
+            Trainer(new(folder), data, settings, place).train()
+
+    moved = np.array(vectors)
+    moved[2, 3] += 0.01
+    noise = 1.0 + 1e-6 * rng.standard_normal(vectors.shape)
+    for options in ({}, {"teacher": "one"}, {"joint": True}):
+        run(vectors, **options)
+        kept = (tmp_path / f"{options.get('teacher', '')}{options.get('joint', False)}").glob("*")
+        before = {path: path.read_bytes() for path in kept}
+        run(vectors * noise.astype("f4"), **options)  # as of another number of threads
+        for other in (moved, vectors[::-1], -vectors, 1.01 * vectors, vectors[:, ::-1]):
+            with pytest.raises(TrainingError, match=r"\(the (s\.)?vectors of its data were others"):
+                run(np.ascontiguousarray(other), **options)
+        assert {path.name for path in before} == {"checkpoint.safetensors", "log.jsonl"}
