@@ -7,7 +7,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from numpy_bert.errors import NumpyBertError, OutputError
 __all__ = [
     "check_output",
     "decode_json",
+    "decode_lines",
     "file_size",
     "listed",
     "permissions",
@@ -94,6 +95,43 @@ def read_bytes(path: Path, *, error: type[NumpyBertError], limit: int) -> bytes:
     if len(data) != size:
         raise error(f"{path}: changed while it was read; try again.")
     return data
+
+
+def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:
+    r"""Return the lines of a UTF-8 file without their ends; each command's texts are these.
+
+    A line ends with ``\n`` or ``\r\n``, the last one may have no end. Not so with U+2028, U+0085, a
+    form feed or a lone ``\r``, at which ``str.splitlines`` cuts. A byte order mark is no text.
+
+    Parameters
+    ----------
+    lines : iterable of bytes
+        A file that is open for reading bytes.
+    where : str
+        What it is called in a message.
+    error : type of NumpyBertError
+        What to raise at a line, which is named, that is not UTF-8.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.BytesIO("one\u2028and\r\ntwo".encode())
+    >>> [ascii(line) for line in decode_lines(file, where="a.txt", error=NumpyBertError)]
+    ["'one\\u2028and'", "'two'"]
+    """
+    texts = []
+    for number, line in enumerate(lines, 1):
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
+        if number == 1:
+            text = text.removeprefix(b"\xef\xbb\xbf")
+        try:
+            texts.append(text.decode("utf-8"))
+        except UnicodeDecodeError as failure:
+            raise error(
+                f"{quoted(where)}: line {number}: is not UTF-8 (byte {failure.start}, "
+                f"0x{text[failure.start]:02x}); convert the file, or mend the line."
+            ) from None
+    return texts
 
 
 def read_json(path: Path, *, error: type[NumpyBertError], limit: int = 1 << 20) -> dict[str, Any]:

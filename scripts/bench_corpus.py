@@ -48,7 +48,7 @@ def main() -> None:
 
 def short_texts(data: Path, count: int) -> list[str]:
     """Return distinct sentences of Tatoeba, numbered anew each time that they run out."""
-    lines = (data / "text" / "tatoeba_english.txt").read_text("utf-8").splitlines()
+    lines = (data / "text" / "tatoeba_english.txt").read_text("utf-8").strip().split("\n")
     numbered = (f"{line} {turn}" if turn else line for turn in itertools.count() for line in lines)
     return list(itertools.islice(numbered, count))
 

@@ -44,7 +44,7 @@ class Encoder(Protocol):
 
 def mixed_texts(data: Path, count: int) -> list[str]:
     """Return short, middling and long texts: Tatoeba, the STS benchmark, paragraphs of Alice."""
-    short = (data / "text" / "tatoeba_english.txt").read_text("utf-8").splitlines()
+    short = (data / "text" / "tatoeba_english.txt").read_text("utf-8").strip().split("\n")
     with (data / "sts" / "stsb-en-dev.csv").open(encoding="utf-8", newline="") as file:
         middling = [row[0] for row in csv.reader(file)]
     paragraphs = (data / "text" / "alice.txt").read_text("utf-8").split("\n\n")

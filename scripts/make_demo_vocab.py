@@ -77,7 +77,7 @@ def read_corpora(folder: Path) -> dict[str, list[str]]:
         )
     texts = {name: (folder / name).read_text(encoding="utf-8-sig") for name in (*BOOKS, SENTENCES)}
     return {
-        name: (book_body(text, name) if name in BOOKS else text).splitlines()
+        name: (book_body(text, name) if name in BOOKS else text).removesuffix("\n").split("\n")
         for name, text in texts.items()
     }
 

@@ -25,6 +25,7 @@ from numpy_bert.errors import (
 from numpy_bert.files import (
     check_output,
     decode_json,
+    decode_lines,
     file_size,
     permissions,
     quoted,
@@ -363,3 +364,18 @@ def test_a_place_that_cannot_be_written_to(name: str, words: str, tmp_path: Path
     with pytest.raises(OutputError, match=rf"could not be written \({words}\); nothing changed"):
         write_atomically(tmp_path / name, b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_nothing_but_a_newline_ends_a_line() -> None:
+    text = "one\u2028a\u2029b\x85c\x0cd\x0be\x1cf\rg\r\n\n two\r\r\nlast"
+    file = io.BytesIO(b"\xef\xbb\xbf" + text.encode())
+    assert decode_lines(file, where="a", error=InputError) == [
+        "one\u2028a\u2029b\x85c\x0cd\x0be\x1cf\rg",
+        "",
+        " two\r",
+        "last",
+    ]
+    assert decode_lines(io.BytesIO(b"a\n"), where="a", error=InputError) == ["a"]
+    assert decode_lines(io.BytesIO(b""), where="a", error=InputError) == []
+    with pytest.raises(InputError, match=r"a\.txt: line 2: is not UTF-8 \(byte 1, 0xff\)"):
+        decode_lines(io.BytesIO(b"a\nb\xff"), where="a.txt", error=InputError)

@@ -7,7 +7,7 @@ import importlib
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from numpy_bert.cli.console import complain, note
 from numpy_bert.cli.parser import make_parser
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _shower()
         try:
             command = importlib.import_module(f"numpy_bert.cli.{options.command.replace('-', '_')}")
             return int(command.run(options))
@@ -61,6 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning as a note to a person, without the line of code that gave it."""
-    note(str(message))
+def _shower() -> Callable[..., None]:
+    """Return what prints a warning as a note to a person, each once and without its line of code.
+
+    A model that is judged again and again would say each time which texts it cuts.
+    """
+    said = set()
+
+    def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            note(str(message))
+
+    return show_warning

@@ -6,11 +6,12 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from numpy_bert.errors import OutputError
 
-__all__ = ["complain", "has_colours", "megabytes", "note", "show", "table"]
+__all__ = ["complain", "has_colours", "megabytes", "naming", "note", "show", "table"]
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
@@ -53,6 +54,16 @@ def has_colours() -> bool:
 def note(text: str) -> None:
     """Tell the person at the terminal something that is not the result."""
     _tell(f"numpy-bert: {text}")
+
+
+@contextlib.contextmanager
+def naming(where: object) -> Iterator[None]:
+    """Let the warnings of a block begin with the name of the file that they are about."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in found:
+        warnings.warn(f"{where}: {warning.message}", warning.category, stacklevel=3)
 
 
 def complain(command: str, message: str) -> None:

@@ -14,12 +14,17 @@ from numpy_bert.loading.integrity import sha256
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.fit import CHECKPOINT, Trainer
+from numpy_bert.training.sources import is_table
 
 __all__ = ["run"]
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 # Arguments of one task alone.
-_OWN = {"mlm": ("whole_words", "next_sentence"), "sentence": ("teacher",)}
+_OWN = {
+    "mlm": ("whole_words", "next_sentence"),
+    "classify": ("problem_type",),
+    "sentence": ("teacher",),
+}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,6 +54,14 @@ def _arguments(options: argparse.Namespace) -> TrainingArguments:
         for name in given:
             if options.task != task and getattr(options, name):
                 raise InputError(f"--{name.replace('_', '-')}: is for {task}.")
+    files = [options.data]
+    if options.task == "mlm" and options.eval_data is not None:
+        files.append(options.eval_data)
+    has_table = options.task == "classify" or any(is_table(Path(file)) for file in files)
+    if options.text_column is not None and not has_table:
+        raise InputError(
+            "--text-column: is for a table (.csv, .tsv); of other files each line is a text."
+        )
     if options.eval_data is None and (options.eval_steps or options.patience):
         raise InputError("--eval-steps, --patience: need --eval-data.")
     return TrainingArguments(

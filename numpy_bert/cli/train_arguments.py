@@ -10,11 +10,11 @@ from numpy_bert.cli.arguments import add_model, add_source, count, natural
 __all__ = ["TRAIN", "add_train"]
 
 TRAIN = (
-    "Train a model further: 'mlm' on texts, a text a line, of which it has to guess masked words; "
-    "'classify' on a table with the columns text, label (and text_pair), from which it learns the "
-    "labels; 'sentence' on texts, whose vectors are to follow those of a teacher, such as a larger "
-    "model. A run that was stopped goes on when the same command is given again. What it saves "
-    "loads in transformers, too."
+    "Train a model further: 'mlm' on texts, a text a line or a column of a table, of which it has "
+    "to guess masked words; 'classify' on a table with the columns text, label (and text_pair), "
+    "from which it learns the labels, classes or numbers; 'sentence' on texts, whose vectors are "
+    "to follow those of a teacher, such as a larger model. A run that was stopped goes on when the "
+    "same command is given again. What it saves loads in transformers, too."
 )
 
 
@@ -33,8 +33,24 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="DIR", required=True, help="gets the model, its log, checkpoints"
     )
+    parser.add_argument(
+        "--text-column", metavar="NAME", help="of a table, where its texts are; 'text' by default"
+    )
+    parser.add_argument(
+        "--problem-type",
+        metavar="KIND",
+        type=_problem,
+        help="classify: 'regression' or 'single_label_classification'; by default numbers with a "
+        "fraction are a regression, whole numbers and words are classes",
+    )
     add_model(parser)
     parser.add_argument("--teacher", metavar="MODEL", help="sentence: whose vectors are followed")
+    _add_settings(parser)
+    add_source(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add how it is trained."""
     group = parser.add_argument_group("how it is trained")
     group.add_argument("--epochs", metavar="X", type=_number, default=3.0, help="passes; 3")
     group.add_argument("--max-steps", metavar="N", type=count, help="steps, in place of passes")
@@ -64,7 +80,6 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--patience", metavar="N", type=count, help="end after N evaluations without a better one"
     )
-    add_source(parser)
 
 
 def _number(argument: str) -> float:
@@ -76,3 +91,15 @@ def _number(argument: str) -> float:
     if not (math.isfinite(value) and value >= 0.0):
         raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not a number from 0")
     return value
+
+
+def _problem(argument: str) -> str:
+    """Read one of transformers' problem types."""
+    known = ("regression", "single_label_classification")
+    if argument == "multi_label_classification":
+        raise argparse.ArgumentTypeError(
+            f"{argument} is not supported: a text has one label here; known are {', '.join(known)}"
+        )
+    if argument not in known:
+        raise argparse.ArgumentTypeError(f"{argument[:100]!r} is none of {', '.join(known)}")
+    return argument

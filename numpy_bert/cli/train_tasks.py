@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy_bert.cli.console import note
+from numpy_bert.cli.console import naming, note
 from numpy_bert.cli.source import source_options
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed
+from numpy_bert.files import quoted
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.sentence import find_sentence_model
@@ -22,9 +22,14 @@ from numpy_bert.model.pretraining import BertForPreTraining
 from numpy_bert.model.sequences import BertForSequenceClassification
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.data import LabelledTexts, MaskedTexts, TaughtTexts, TrainingData
-from numpy_bert.training.evaluation import accuracy, masked_scores, sentence_correlation
+from numpy_bert.training.evaluation import (
+    accuracy,
+    masked_scores,
+    regression_scores,
+    sentence_correlation,
+)
 from numpy_bert.training.files import (
-    label_numbers,
+    LabelledRows,
     read_documents,
     read_labelled,
     read_scored,
@@ -32,12 +37,14 @@ from numpy_bert.training.files import (
 )
 from numpy_bert.training.heads import new_classifier
 from numpy_bert.training.next_sentence import SentencePairs
+from numpy_bert.training.sources import is_table
 from numpy_bert.training.student import SentenceStudent
+from numpy_bert.training.targets import REGRESSION, SINGLE, targets_of
 from numpy_bert.training.weights import fingerprint
 
 __all__ = ["TASKS", "Task"]
 
-_LEAST_LABELS = 2
+_SEVERAL = "multi_label_classification"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,16 @@ def _limit(options: argparse.Namespace, model: Any) -> int:
     return min(int(options.max_length), int(model.config.max_position_embeddings))
 
 
+def _texts(options: argparse.Namespace, file: str) -> list[str]:
+    """Read texts, from a line each or from the column of a table."""
+    path = Path(file)
+    column = options.text_column if is_table(path) else None
+    texts = read_texts(path, column)
+    if is_table(path):
+        note(f"{file}: {len(texts)} texts of the column {quoted(column or 'text')}")
+    return texts
+
+
 def _masked(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) -> Task:
     """Return a model that guesses words; with --next-sentence also whether a text follows."""
     kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
@@ -74,9 +91,10 @@ def _masked(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
 
     def read(file: str) -> MaskedTexts | SentencePairs:
         limits = {"max_length": _limit(options, model), "whole_words": options.whole_words}
-        if options.next_sentence:
-            return SentencePairs(read_documents(Path(file)), tokenizer, **limits)
-        return MaskedTexts(read_texts(Path(file)), tokenizer, **limits)
+        with naming(file):
+            if options.next_sentence:
+                return SentencePairs(read_documents(Path(file)), tokenizer, **limits)
+            return MaskedTexts(_texts(options, file), tokenizer, **limits)
 
     data = read(options.data)
     if options.eval_data is None:
@@ -101,26 +119,66 @@ def _masked(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
 
 def _labelled(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) -> Task:
     """Return a new classifier that learns the labels of a table."""
-    rows = read_labelled(Path(options.data))
-    names = tuple(sorted(set(rows.labels)))
-    if len(names) < _LEAST_LABELS:
-        raise InputError(f"{options.data}: has one label, {listed(names)}; two were expected.")
-    numbers = label_numbers(rows.labels, names, options.data)
-    source = source_options(options)
+    column, source = options.text_column or "text", source_options(options)
+    rows = read_labelled(Path(options.data), column)
+    targets = targets_of(rows.labels, options.data, options.problem_type)
     bert = BertModel.from_pretrained(name, dtype=options.dtype, **source)
-    data = LabelledTexts(rows.texts, numbers, tokenizer, max_length=_limit(options, bert))
-    model = new_classifier(bert, names, find(name, needs=MODEL_FILES, **source), seed=options.seed)
+    if options.problem_type is None and bert.config.problem_type == _SEVERAL:
+        raise InputError(
+            f"{name}: its problem_type is {_SEVERAL}, which is not trained here; --problem-type "
+            f"{SINGLE} trains a new classifier over it, of one label a text."
+        )
+
+    def encoded(table: LabelledRows, values: Any, file: str) -> LabelledTexts:
+        with naming(file):
+            return LabelledTexts(table.texts, values, tokenizer, max_length=_limit(options, bert))
+
+    data = encoded(rows, targets.values, options.data)
+    note(f"{options.data}: {targets.note}")
+    model = new_classifier(
+        bert,
+        targets.names,
+        find(name, needs=MODEL_FILES, **source),
+        seed=options.seed,
+        problem_type=targets.problem_type,
+    )
     if options.eval_data is None:
         return Task(model=model, data=data)
-    held = read_labelled(Path(options.eval_data))
-    wanted = label_numbers(held.labels, names, options.eval_data)
-    texts = LabelledTexts(held.texts, wanted, tokenizer, max_length=_limit(options, bert))
+    held = read_labelled(Path(options.eval_data), column)
+    texts = encoded(held, targets.of(held.labels, options.eval_data), options.eval_data)
+    judge = _judge_numbers if targets.problem_type == REGRESSION else _judge_classes
+    return judge(model, data, texts, options.eval_data)
+
+
+def _judge_classes(
+    model: BertForSequenceClassification, data: LabelledTexts, held: LabelledTexts, file: str
+) -> Task:
+    """Return a classifier that is judged by how many of its labels are right."""
 
     def evaluate(model: BertForSequenceClassification) -> float:
-        return accuracy(model, texts)
+        return accuracy(model, held)
 
     def report(model: BertForSequenceClassification) -> str:
-        return f"right of {options.eval_data}: {100 * evaluate(model):.1f} %"
+        return f"right of {file}: {100 * evaluate(model):.1f} %"
+
+    return Task(model=model, data=data, evaluate=evaluate, report=report)
+
+
+def _judge_numbers(
+    model: BertForSequenceClassification, data: LabelledTexts, held: LabelledTexts, file: str
+) -> Task:
+    """Return a regression that is judged by its mean squared error, of which less is better."""
+
+    def evaluate(model: BertForSequenceClassification) -> float:
+        return -regression_scores(model, held).mse
+
+    def report(model: BertForSequenceClassification) -> str:
+        found = regression_scores(model, held)
+        if found.pearson is None or found.spearman is None:
+            follows = "no correlation, since all are equal"
+        else:
+            follows = f"Pearson {found.pearson:.4f}, Spearman {found.spearman:.4f}"
+        return f"mean squared error on {file}: {found.mse:.4f}; {follows}"
 
     return Task(model=model, data=data, evaluate=evaluate, report=report)
 
@@ -129,7 +187,7 @@ def _taught(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
     """Return a student whose sentence vectors learn to follow a teacher's."""
     if options.teacher is None:
         raise InputError("--teacher: name the model whose vectors are to be followed.")
-    texts, held = read_texts(Path(options.data)), None
+    texts, held = _texts(options, options.data), None
     if options.eval_data is not None:
         held = read_scored(Path(options.eval_data))
     source = source_options(options)
@@ -139,12 +197,16 @@ def _taught(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
         options.teacher, dtype=options.dtype, **{**source, "revision": None}
     )
     note(f"the vectors of {options.teacher} for {len(texts)} texts")
-    vectors = teacher.encode(texts)
+    with naming(options.teacher):
+        vectors = teacher.encode(texts)
     model = SentenceStudent.from_folder(
         folder, vectors.shape[1], dtype=options.dtype, seed=options.seed
     )
-    known, limit = fingerprint(teacher.model), _limit(options, model)
-    data = TaughtTexts(texts, vectors, tokenizer, max_length=limit, teacher=known)
+    known = fingerprint(teacher.model)
+    limit = min(_limit(options, model), model.encoder(tokenizer).max_seq_length)
+    read = list(map(model.setup.prepared, texts))
+    with naming(options.data):
+        data = TaughtTexts(read, vectors, tokenizer, max_length=limit, teacher=known)
     if held is None:
         return Task(model=model, data=data)
     pairs, scores = held.texts, held.scores

@@ -206,7 +206,14 @@ class BertWithHead(
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            By the keys of `named_parameters`; what else is there is passed over.
+            By the keys of `named_parameters`: all of them and no others, each of the shape that it
+            has here and in the model's dtype. A decoder tied to the word table is no parameter; it
+            may be there too, as cls.predictions.decoder.weight, if it is equal to the table.
+
+        Raises
+        ------
+        InputError
+            Naming what is missing, unknown, or of another shape or dtype.
 
         Examples
         --------
@@ -217,9 +224,10 @@ class BertWithHead(
         >>> bool((twice.weight == 2 * model.bert.embeddings.word_embeddings.weight).all())
         True
         """
-        config = self.config
-        bert = BertModel(config, bert_parameters(config, arrays), self.loading_info)
-        return type(self)(bert, build(type(self.head), config, arrays.__getitem__, ""), self.folder)
+        config, checked = self.config, self._checked(arrays)
+        bert = BertModel(config, bert_parameters(config, checked), self.loading_info)
+        head = build(type(self.head), config, checked.__getitem__, "")
+        return type(self)(bert, head, self.folder)
 
     @property
     def dtype(self) -> np.dtype[Any]:

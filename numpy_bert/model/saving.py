@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import numpy as np
 
 from numpy_bert.arrays import Array, widen
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import OutputError
-from numpy_bert.files import check_output, write_atomically, writing
+from numpy_bert.errors import InputError, OutputError
+from numpy_bert.files import check_output, listed, quoted, write_atomically, writing
+from numpy_bert.loading.keys import near_miss
 from numpy_bert.model.state import Stateful
 from numpy_bert.parameters import (
+    TIED,
     BertEmbeddingsParameters,
     BertEncoderParameters,
     BertParameters,
@@ -25,7 +27,10 @@ from numpy_bert.parameters import (
     build,
 )
 
-__all__ = ["Saveable", "bert_parameters", "config_json", "write_tensors"]
+__all__ = ["Saveable", "bert_parameters", "check_parameters", "config_json", "write_tensors"]
+
+
+_MOST_NAMED = 5
 
 
 class Saveable(Stateful):
@@ -53,6 +58,15 @@ class Saveable(Stateful):
         for prefix, tree in self._trees().items():
             for key, array in arrays_of(tree):
                 yield f"{prefix}{key}", widen(array, self.dtype)
+
+    def _checked(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Return arrays that are held to be those of `named_parameters`, by name and kind."""
+        expected = {
+            f"{prefix}{key}": (array.shape, self.dtype)
+            for prefix, tree in self._trees().items()
+            for key, array in arrays_of(tree)
+        }
+        return check_parameters(type(self).__name__, arrays, expected)
 
     def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
         """Save the model where `from_pretrained`, and transformers', can load it.
@@ -88,6 +102,85 @@ class Saveable(Stateful):
             check_output(path, force=force)
         write_tensors(paths[0], dict(self.named_parameters()), {"format": "pt"})
         write_atomically(paths[1], config_json(self.config, type(self).__name__).encode())
+
+
+def check_parameters(
+    owner: str, arrays: Mapping[str, Array], expected: Mapping[str, tuple[tuple[int, ...], Any]]
+) -> dict[str, Array]:
+    """Return a model's parameters, held to its names, shapes and dtype.
+
+    A decoder may stand beside the word table that it is tied to, as some programs name it, if both
+    are the same; so may its bias. It is left out of what is returned.
+
+    Parameters
+    ----------
+    owner : str
+        The model's class, for messages.
+    arrays : mapping of str to ndarray
+        By name.
+    expected : mapping of str to (shape, dtype)
+        Of every parameter.
+
+    Raises
+    ------
+    InputError
+        Naming what is missing, unknown, of another shape or dtype, or not what it is tied to.
+
+    Examples
+    --------
+    >>> check_parameters("Model", {"bais": np.ones(2)}, {"bias": ((2,), np.dtype("f8"))})
+    Traceback (most recent call last):
+    numpy_bert.errors.InputError: with_parameters: Model: 1 array missing, 1 unknown.
+      missing  bias
+      unknown  bais
+    """
+    tied = {key: name for key, name in _tied_names(expected).items() if key in arrays}
+    given = {name: array for name, array in arrays.items() if name not in tied}
+    missing = [name for name in expected if name not in given]
+    unknown = [str(name) for name in given if name not in expected]
+    if missing or unknown:
+        raise InputError(_complaint(owner, missing, unknown))
+    for name, (shape, dtype) in expected.items():
+        array = given[name]
+        kind = getattr(array, "dtype", None)
+        if not isinstance(array, np.ndarray) or array.shape != shape or kind != dtype:
+            what = (
+                f"{kind} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array)
+            )
+            raise InputError(
+                f"with_parameters: {owner}: {name} is {what}; {dtype} of shape {shape} was "
+                "expected."
+            )
+    for key, name in tied.items():
+        if arrays[key] is not given[name] and not np.array_equal(arrays[key], given[name]):
+            raise InputError(
+                f"with_parameters: {owner}: {key} is not {name}, which it is tied to; leave it out."
+            )
+    return given
+
+
+def _tied_names(expected: Collection[str]) -> dict[str, str]:
+    """Return the keys of a decoder, where there is one, and the parameter that each is."""
+    if "cls.predictions.bias" not in expected:
+        return {}
+    return {key: name if name in expected else f"bert.{name}" for key, name in TIED.items()}
+
+
+def _complaint(owner: str, missing: list[str], unknown: list[str]) -> str:
+    """Write one message for all that is missing or unknown, near misses beside it."""
+    counts = [
+        f"{len(missing)} array{'s' * (len(missing) != 1)} missing" if missing else "",
+        f"{len(unknown)} unknown" if unknown else "",
+    ]
+    lines = [f"with_parameters: {owner}: {', '.join(filter(None, counts))}."]
+    if missing:
+        lines.append(f"  missing  {listed(missing, _MOST_NAMED)}")
+    for name in unknown[:_MOST_NAMED]:
+        twin = near_miss(name, missing)
+        lines.append(f"  unknown  {quoted(name)}" + (f"   (did you mean {twin}?)" if twin else ""))
+    if len(unknown) > _MOST_NAMED:
+        lines.append(f"  unknown  and {len(unknown) - _MOST_NAMED} more")
+    return "\n".join(lines)
 
 
 def bert_parameters(config: BertConfig, arrays: Mapping[str, Array]) -> BertParameters:

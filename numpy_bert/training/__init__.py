@@ -13,7 +13,12 @@
 
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.data import LabelledTexts, MaskedTexts, TaughtTexts
-from numpy_bert.training.evaluation import accuracy, masked_scores, sentence_correlation
+from numpy_bert.training.evaluation import (
+    accuracy,
+    masked_scores,
+    regression_scores,
+    sentence_correlation,
+)
 from numpy_bert.training.fit import Trainer
 from numpy_bert.training.heads import new_classifier
 from numpy_bert.training.joint import JointData, JointModel
@@ -35,5 +40,6 @@ __all__ = [
     "accuracy",
     "masked_scores",
     "new_classifier",
+    "regression_scores",
     "sentence_correlation",
 ]

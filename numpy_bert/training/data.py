@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray
+from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.errors import InputError
-from numpy_bert.text.lost import limit_of
+from numpy_bert.model.masked_lm import BertForMaskedLM
+from numpy_bert.model.sequences import (
+    BertForNextSentencePrediction,
+    BertForSequenceClassification,
+)
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.training.masking import mask_batch
+from numpy_bert.training.checks import (
+    as_labels,
+    check_model,
+    check_targets,
+    check_tokens,
+    check_vectors,
+)
+from numpy_bert.training.encoded import (
+    Batch,
+    EncodedTexts,
+    TrainingData,
+    as_examples,
+    padded,
+    tokens_of,
+)
+from numpy_bert.training.masking import check_probability, mask_batch
+from numpy_bert.training.student import SentenceStudent
 
 __all__ = [
     "Batch",
@@ -26,111 +44,10 @@ __all__ = [
     "tokens_of",
 ]
 
-Batch = dict[str, Any]
 _SUMS = 16  # of a sketch
 
 
-class TrainingData(Protocol):
-    """Examples by number; a batch of them is what a model's `loss_and_gradients` takes.
-
-    Data whose last bits may differ from run to run have a `sketch` too, as `TaughtTexts`.
-    """
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells these examples from others."""
-
-    @property
-    def lengths(self) -> IntArray:
-        """About how many tokens each example has, so that like ones can be read together."""
-
-    def __len__(self) -> int:
-        """Return how many examples there are."""
-
-    def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
-        """Return the batch of these examples; `rng` draws what is to be drawn."""
-
-
-class _Encoded:
-    """Texts as token ids, padded when they become a batch."""
-
-    def __init__(
-        self,
-        texts: Sequence[str] | Sequence[tuple[str, str]],
-        tokenizer: BertTokenizer,
-        *,
-        max_length: int,
-        also: str = "",
-    ) -> None:
-        if not len(texts):
-            raise InputError("data: holds no text.")
-        self._tokenizer = tokenizer
-        limit = limit_of(tokenizer, max_length)
-        encoding = tokenizer(
-            texts, truncation=True, max_length=limit, return_special_tokens_mask=True
-        )
-        self._ids: list[list[int]] = encoding["input_ids"]
-        self._types: list[list[int]] = encoding["token_type_ids"]
-        self._special: list[list[int]] = encoding["special_tokens_mask"]
-        self._lengths = np.array([len(ids) for ids in self._ids])
-        digest = hashlib.sha256(f"{limit} {also}".encode())
-        for ids, types in zip(self._ids, self._types, strict=True):
-            digest.update(np.array([*ids, -1, *types, -2], np.int64).tobytes())
-        self._fingerprint = digest.hexdigest()
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all token ids, and of what else there is."""
-        return self._fingerprint
-
-    @property
-    def lengths(self) -> IntArray:
-        """How many tokens each text has."""
-        return self._lengths
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def _inputs(self, numbers: IntArray) -> Batch:
-        """Return ids, mask and token types of these texts, padded to the longest."""
-        lengths = self._lengths[numbers]
-        return {
-            "input_ids": self._padded(self._ids, numbers, self._tokenizer.pad_token_id),
-            "attention_mask": (np.arange(lengths.max()) < lengths[:, np.newaxis]).astype(np.int64),
-            "token_type_ids": self._padded(self._types, numbers, 0),
-        }
-
-    def _padded(self, rows: Sequence[Sequence[int]], numbers: IntArray, fill: int) -> IntArray:
-        return padded([rows[int(number)] for number in numbers], fill)
-
-
-def padded(rows: Sequence[Sequence[int]], fill: int) -> npt.NDArray[np.int64]:
-    """Return rows as long as the longest, (B, T).
-
-    Examples
-    --------
-    >>> padded([[2, 5, 3], [2, 3]], 0)
-    array([[2, 5, 3],
-           [2, 3, 0]])
-    """
-    length = max(map(len, rows))
-    return np.array([[*row, *[fill] * (length - len(row))] for row in rows], np.int64)
-
-
-def tokens_of(batch: Batch) -> int:
-    """Return how many tokens a batch has, or the batches in it together; padding is none.
-
-    Examples
-    --------
-    >>> tokens_of({"one": {"attention_mask": [[1, 1, 0]]}, "other": {"attention_mask": [[1]]}})
-    3
-    """
-    if "attention_mask" in batch:
-        return int(np.sum(batch["attention_mask"]))
-    return sum(map(tokens_of, batch.values()))
-
-
-class MaskedTexts(_Encoded):
+class MaskedTexts(EncodedTexts):
     """Texts for a BertForMaskedLM: each time that one is read, other tokens are to be guessed.
 
     Parameters
@@ -143,6 +60,11 @@ class MaskedTexts(_Encoded):
         Tokens of a text at most; what is longer is cut.
     probability, whole_words
         As of `mask_tokens`; whether words are masked whole.
+
+    Warns
+    -----
+    UserWarning
+        Once, if texts are cut.
 
     Examples
     --------
@@ -162,14 +84,22 @@ class MaskedTexts(_Encoded):
         probability: float = 0.15,
         whole_words: bool = False,
     ) -> None:
+        check_probability(probability)
         also = f"{probability} {whole_words}"
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
         self._probability, self._whole_words = probability, whole_words
         empty = [number for number, row in enumerate(self._special) if all(row)]
         if empty:
             raise InputError(
-                f"data: text {empty[0] + 1} of {len(texts)} has no token to be guessed."
+                f"data: text {empty[0] + 1} of {len(self)} has no token to be guessed."
             )
+
+    def check(self, model: Any) -> None:
+        """Hold the texts, and what masking draws, to the model's tables."""
+        check_model(self, model, BertForMaskedLM)
+        super().check(model)
+        drawn = max(self._tokenizer.vocab_size - 1, self._tokenizer.mask_token_id)
+        check_tokens(model, ids=drawn, types=0, length=0)
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
         """Return these texts, masked; at least one token of them is to be guessed."""
@@ -186,15 +116,21 @@ class MaskedTexts(_Encoded):
         return {**inputs, "input_ids": masked.input_ids, "labels": masked.labels}
 
 
-class LabelledTexts(_Encoded):
+class LabelledTexts(EncodedTexts):
     """Texts, or pairs, with a label each, for a BertForSequenceClassification.
 
     Parameters
     ----------
     texts, tokenizer, max_length
         As of `MaskedTexts`.
-    labels : sequence of int, or of float
-        Of each text: its label's number, or for a regression a number.
+    labels : array_like of int, or of float, shape (len(texts),)
+        Of each text: its label's number, or for a regression, as floats, a number. A label of -100
+        does not count where a model is judged; it is refused where one is trained.
+
+    Raises
+    ------
+    InputError
+        If there is not one of each text, or one is no number, or not finite.
 
     Examples
     --------
@@ -207,18 +143,26 @@ class LabelledTexts(_Encoded):
     def __init__(
         self,
         texts: Sequence[str] | Sequence[tuple[str, str]],
-        labels: Sequence[int] | Sequence[float],
+        labels: npt.ArrayLike,
         tokenizer: BertTokenizer,
         *,
         max_length: int = 128,
     ) -> None:
-        self._labels = np.array(labels)
-        if self._labels.shape != (len(texts),):
-            raise InputError(
-                f"data: {len(texts)} texts and labels of shape {self._labels.shape}; one each was "
-                "expected."
-            )
-        super().__init__(texts, tokenizer, max_length=max_length, also=str(list(labels)))
+        texts = as_examples(texts)
+        self._labels = as_labels(labels, len(texts))
+        also = str(self._labels.tolist())
+        super().__init__(texts, tokenizer, max_length=max_length, also=also)
+
+    def check(self, model: Any) -> None:
+        """Hold the texts and their labels to the model that is to learn them."""
+        check_model(self, model, BertForSequenceClassification, BertForNextSentencePrediction)
+        super().check(model)
+        check_targets(self._labels, model)
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """The label of each text, int64 or float64."""
+        return self._labels
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
         """Return these texts and their labels; nothing is drawn."""
@@ -226,7 +170,7 @@ class LabelledTexts(_Encoded):
         return {**self._inputs(numbers), "labels": self._labels[numbers]}
 
 
-class TaughtTexts(_Encoded):
+class TaughtTexts(EncodedTexts):
     """Texts with a teacher's vector each, for a `SentenceStudent`.
 
     Parameters
@@ -255,7 +199,10 @@ class TaughtTexts(_Encoded):
         max_length: int = 128,
         teacher: str = "",
     ) -> None:
-        rows: Array = np.asarray(vectors)
+        texts = as_examples(texts)
+        rows: Array = as_array(vectors, "vectors")
+        if rows.dtype.kind not in "fiu":
+            raise InputError(f"vectors: dtype {rows.dtype}; a teacher's vectors were expected.")
         if rows.ndim != 2 or len(rows) != len(texts):
             raise InputError(
                 f"data: {len(texts)} texts and vectors of shape {rows.shape}; one each, "
@@ -269,7 +216,7 @@ class TaughtTexts(_Encoded):
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
         self._vectors = rows
 
-    @cached_property
+    @property
     def sketch(self) -> dict[str, list[float]]:
         """Sums of the vectors' numbers, under signs of chance: near for vectors that are near.
 
@@ -288,6 +235,12 @@ class TaughtTexts(_Encoded):
         )
         sums = np.einsum("ke,ke->k", rows @ self._vectors, columns)
         return {"vectors": [float(np.linalg.norm(self._vectors)), *sums.tolist()]}
+
+    def check(self, model: Any) -> None:
+        """Hold the texts and the teacher's vectors to the student that is to follow them."""
+        check_model(self, model, SentenceStudent)
+        super().check(model)
+        check_vectors(self._vectors, model)
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
         """Return these texts and the teacher's vectors; nothing is drawn."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, IntArray
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.errors import InputError
@@ -17,11 +17,18 @@ from numpy_bert.model.masked_lm import BertForMaskedLM
 from numpy_bert.model.pretraining import BertForPreTraining
 from numpy_bert.model.sequences import BertForSequenceClassification
 from numpy_bert.ops.losses import IGNORED, cross_entropy
+from numpy_bert.tasks.objectives import check_labels
+from numpy_bert.training.correlation import pearson, spearman
 from numpy_bert.training.data import LabelledTexts, TrainingData
 
-__all__ = ["MaskedScores", "accuracy", "masked_scores", "sentence_correlation", "spearman"]
-
-_LEAST_PAIRS = 2
+__all__ = [
+    "MaskedScores",
+    "RegressionScores",
+    "accuracy",
+    "masked_scores",
+    "regression_scores",
+    "sentence_correlation",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,21 @@ def accuracy(
 ) -> float:
     """Return the share of texts whose label has the best score.
 
+    Parameters
+    ----------
+    model : BertForSequenceClassification
+        Whose labels are classes, one of which is right.
+    data : LabelledTexts
+        The texts; those with the label -100 are left out.
+    batch_size : int
+        Texts that are read together.
+
+    Raises
+    ------
+    InputError
+        If a label is no class of the model, or none counts; or if the model is a regression, or one
+        of which several labels can be right.
+
     Examples
     --------
     >>> from pathlib import Path
@@ -116,12 +138,94 @@ def accuracy(
     >>> accuracy(model, data)
     0.5
     """
-    right, rng = 0, np.random.default_rng(0)  # nothing is drawn from it
-    for start in range(0, len(data), batch_size):
-        batch = data.batch(np.arange(start, min(start + batch_size, len(data))), rng)
-        inputs, wanted = split_batch(batch, ("labels",))
-        right += int((model(**inputs).logits.argmax(axis=1) == wanted["labels"]).sum())
-    return right / len(data)
+    problem, classes = model.config.problem_type, model.config.num_labels
+    if problem not in (None, "single_label_classification") or classes == 1:
+        raise InputError(
+            f"accuracy: the model's problem_type is {problem or 'regression'}; one right class of "
+            "several was expected. regression_scores judges a regression."
+        )
+    labels = check_labels(data.labels, (len(data),), classes)
+    counts = np.flatnonzero(labels != IGNORED)
+    if not len(counts):
+        raise InputError(f"labels: none counts (all are {IGNORED}), so nothing can be right.")
+    logits = _logits(model, data, counts, batch_size)
+    return float((logits.argmax(axis=1) == labels[counts]).mean())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressionScores:
+    """How near a regression's numbers are to those that were wanted.
+
+    Attributes
+    ----------
+    mse : float
+        The mean of the squares of the differences, which is what it learns.
+    pearson, spearman : float or None
+        How well the numbers follow those that were wanted, and their ranks; None where all of
+        either are equal, or there is one.
+    """
+
+    mse: float
+    pearson: float | None
+    spearman: float | None
+
+
+def regression_scores(
+    model: BertForSequenceClassification, data: LabelledTexts, *, batch_size: int = 32
+) -> RegressionScores:
+    """Judge a regression, as transformers' examples do: the mean squared error, and as of STS-B.
+
+    Parameters
+    ----------
+    model : BertForSequenceClassification
+        With one label.
+    data : LabelledTexts
+        The texts, and as labels floats.
+    batch_size : int
+        Texts that are read together.
+
+    Raises
+    ------
+    InputError
+        If the model or the labels are no regression's.
+
+    References
+    ----------
+    .. [1] transformers, examples/pytorch/text-classification/run_glue.py.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from numpy_bert import BertModel, BertTokenizer
+    >>> from numpy_bert.training import LabelledTexts, new_classifier
+    >>> model = new_classifier(BertModel.from_pretrained("demo"), ["how good"], Path("demo"))
+    >>> data = LabelledTexts(["good", "bad"], [0.5, 0.0], BertTokenizer.from_pretrained("demo"))
+    >>> regression_scores(model, data).mse >= 0.0
+    True
+    """
+    data.check(model)
+    if data.labels.dtype.kind != "f":
+        raise InputError("regression_scores: the model's labels are classes; accuracy judges them.")
+    said = _logits(model, data, np.arange(len(data)), batch_size)[:, 0].astype(np.float64)
+    wanted = data.labels
+    has_order = len(wanted) > 1 and np.ptp(said) > 0 and np.ptp(wanted) > 0
+    return RegressionScores(
+        mse=float(np.square(said - wanted).mean()),
+        pearson=pearson(said, wanted) if has_order else None,
+        spearman=spearman(said, wanted) if has_order else None,
+    )
+
+
+def _logits(
+    model: BertForSequenceClassification, data: LabelledTexts, numbers: IntArray, batch_size: int
+) -> Array:
+    """Return the logits (N, K) of the examples of these numbers."""
+    found, rng = list[Array](), np.random.default_rng(0)  # nothing is drawn from it
+    for start in range(0, len(numbers), batch_size):
+        batch = data.batch(numbers[start : start + batch_size], rng)
+        inputs, _ = split_batch(batch, ("labels",))
+        found.append(model(**inputs).logits)
+    return np.concatenate(found)
 
 
 def sentence_correlation(
@@ -157,43 +261,3 @@ def sentence_correlation(
     first, second = (normalize(encoder.encode([pair[side] for pair in pairs])) for side in (0, 1))
     cosines = np.einsum("bh,bh->b", first, second)
     return spearman(cosines, scores) if np.ptp(cosines) else 0.0
-
-
-def spearman(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Return Spearman's rank correlation; equal values share their mean rank.
-
-    Raises
-    ------
-    InputError
-        If they are not as many, at least two, and finite; or if all of one are equal.
-
-    References
-    ----------
-    .. [1] scipy.stats.spearmanr.
-
-    Examples
-    --------
-    >>> spearman([1.0, 2.0, 9.0], [10, 20, 30]), spearman([1, 2, 2], [3, 2, 2])
-    (1.0, -1.0)
-    """
-    rows = [np.asarray(values, np.float64) for values in (a, b)]
-    if rows[0].ndim != 1 or rows[0].shape != rows[1].shape or len(rows[0]) < _LEAST_PAIRS:
-        raise InputError(
-            f"spearman: shapes {rows[0].shape} and {rows[1].shape}; two rows of as many numbers, "
-            "at least two, were expected."
-        )
-    if not all(np.isfinite(row).all() for row in rows):
-        raise InputError("spearman: a number is not finite.")
-    apart = [ranks - ranks.mean() for ranks in map(_ranks, rows)]
-    lengths = [float(np.sqrt(np.square(row).sum())) for row in apart]
-    if not all(lengths):
-        raise InputError("spearman: all numbers of one row are equal, so they have no order.")
-    return round(float((apart[0] * apart[1]).sum() / (lengths[0] * lengths[1])), 12)
-
-
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return each value's rank, from 1; equal ones share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    means: npt.NDArray[np.float64] = last - (counts - 1) / 2
-    return means[inverse]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed, quoted, read_bytes
+from numpy_bert.files import decode_lines, listed, quoted
+from numpy_bert.training.sources import is_table, read_source, read_table_source
 
 __all__ = [
+    "NUMBER",
     "LabelledRows",
     "ScoredPairs",
+    "as_number",
     "label_numbers",
     "read_documents",
     "read_labelled",
@@ -21,10 +25,10 @@ __all__ = [
     "read_texts",
 ]
 
-# Nobody trains on more with this package, and what is larger is somebody's mistake.
-_LARGEST = 2_000_000_000
 _LEAST_DOCUMENTS = _LEAST_SCORES = 2
-_COLUMNS = ("text", "text_pair", "label")
+# How a number is written.
+NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
+_TEXT, _PAIR, _LABEL = "text", "text_pair", "label"  # columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +47,29 @@ class ScoredPairs:
     scores: list[float]
 
 
-def read_texts(path: Path) -> list[str]:
-    """Read a text from each line of a UTF-8 file; empty lines are passed over.
+def read_texts(path: Path, column: str | None = None) -> list[str]:
+    """Read a text from each line of a UTF-8 file, or from each row of a table.
+
+    A line is what `numpy_bert.files.decode_lines` takes for one; empty ones are passed over.
+
+    Parameters
+    ----------
+    path : Path
+        A table if its name ends in .csv, .tsv or .tab, and then its first row names the columns.
+    column : str, optional
+        Of a table, where the texts are; "text" by default, unless there is a text_pair too.
 
     Raises
     ------
     InputError
-        Naming the file, and the line that is not UTF-8; or if no line holds a text.
+        Naming the file, and the line that is not UTF-8; if it is of another kind; if a table has no
+        such column, and then naming those that it has; or if there is no text.
     """
-    found = [line.strip() for line in _text_of(path).splitlines() if line.strip()]
+    if is_table(path):
+        return _read_column(path, column)
+    if column is not None:
+        raise InputError(f"{path}: has no columns, so no {quoted(column)}; a table was expected.")
+    found = [line for line in _stripped_lines(path) if line]
     if not found:
         raise InputError(f"{path}: holds no text; a text a line was expected.")
     return found
@@ -63,14 +81,20 @@ def read_documents(path: Path) -> list[list[str]]:
     Raises
     ------
     InputError
-        Naming the file, and the line that is not UTF-8; or if there are not two documents.
+        Naming the file, and the line that is not UTF-8; if it is a table, or of another kind; or if
+        there are not two documents.
 
     References
     ----------
     .. [1] google-research/bert, README, "Pre-training with BERT".
     """
     found: list[list[str]] = [[]]
-    for line in map(str.strip, _text_of(path).splitlines()):
+    if is_table(path):
+        raise InputError(
+            f"{path}: is a table; documents were expected, a sentence a line, with an empty line "
+            "after each."
+        )
+    for line in _stripped_lines(path):
         if line:
             found[-1].append(line)
         elif found[-1]:
@@ -98,10 +122,7 @@ def read_scored(path: Path) -> ScoredPairs:
         raise InputError(f"{path}: line 1: has no column text_pair; pairs were expected.")
     scores = []
     for row, label in enumerate(rows.labels, 1):
-        try:
-            scores.append(float(label))
-        except ValueError:
-            scores.append(math.nan)
+        scores.append(as_number(label))
         if not math.isfinite(scores[-1]):
             raise InputError(
                 f"{path}: row {row}: label {quoted(label)} is no number; how alike the texts are "
@@ -115,46 +136,52 @@ def read_scored(path: Path) -> ScoredPairs:
     return ScoredPairs(texts=pairs, scores=scores)
 
 
-def read_labelled(path: Path) -> LabelledRows:
+def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
     """Read a table of texts and labels: CSV, or tab-separated where the name ends in .tsv.
 
     Its first row names the columns: text, label, and for pairs text_pair. Others are passed over.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    text_column : str
+        The column of the texts, the first ones of pairs.
 
     Raises
     ------
     InputError
         Naming the file, the line, and what was expected there.
     """
-    kind = "excel-tab" if path.suffix == ".tsv" else "excel"
-    reader = csv.reader(io.StringIO(_text_of(path), newline=""), dialect=kind, strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        if "text" not in header or "label" not in header:
-            raise InputError(
-                f"{path}: line 1: the columns are {listed(header) or 'none'}; text and label (and "
-                "text_pair for pairs) were expected."
-            )
-        places = [header.index(name) for name in _COLUMNS if name in header]
-        rows = []
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise InputError(
-                    f"{path}: line {reader.line_num}: has {len(row)} fields; {len(header)} were "
-                    "expected. A field with a comma in it stands in quotes."
-                )
-            rows.append([row[place] for place in places])
-            if not rows[-1][-1].strip():
-                raise InputError(f"{path}: line {reader.line_num}: has no label.")
-    except csv.Error as failure:
-        raise InputError(f"{path}: line {reader.line_num}: {failure}.") from None
-    if not rows:
-        raise InputError(f"{path}: holds no row below its header.")
-    labels = [row[-1].strip() for row in rows]
-    if "text_pair" in header:
-        return LabelledRows(texts=[(row[0], row[1]) for row in rows], labels=labels)
-    return LabelledRows(texts=[row[0] for row in rows], labels=labels)
+    table, text = _read_table(path), text_column.strip().lower()
+    if table.count(text) == 0 or table.count(_LABEL) == 0:
+        raise InputError(
+            f"{path}: line 1: the columns are {table.columns}; {quoted(text)} and label (and "
+            "text_pair for pairs) were expected."
+        )
+    labels = [label.strip() for label in table.column(path, _LABEL)]
+    if "" in labels:
+        line = table.lines[labels.index("")]
+        raise InputError(f"{path}: line {line}: has no label.")
+    texts = table.column(path, text)
+    if table.count(_PAIR) and text != _PAIR:
+        pairs = list(zip(texts, table.column(path, _PAIR), strict=True))
+        return LabelledRows(texts=pairs, labels=labels)
+    return LabelledRows(texts=texts, labels=labels)
+
+
+def as_number(label: str) -> float:
+    """Return the number that a label is, NaN where it is none or is not finite.
+
+    Its digits are ASCII, without the underscores that Python's float allows for.
+
+    Examples
+    --------
+    >>> as_number("-1e3"), as_number("1_000"), as_number("inf")
+    (-1000.0, nan, nan)
+    """
+    value = float(label) if NUMBER.fullmatch(label) else math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def label_numbers(labels: list[str], names: tuple[str, ...], where: str) -> list[int]:
@@ -174,14 +201,74 @@ def label_numbers(labels: list[str], names: tuple[str, ...], where: str) -> list
     return [numbers[label] for label in labels]
 
 
-def _text_of(path: Path) -> str:
-    """Return a file as text."""
-    data = read_bytes(path, error=InputError, limit=_LARGEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """A table: its first row, the rows below it, and the line where each of these ends."""
+
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+
+    @property
+    def columns(self) -> str:
+        """The names of the columns, for a message."""
+        return listed(self.header, 20) or "none"
+
+    def count(self, name: str) -> int:
+        """Return how many columns have a name, whose case and blanks around it do not count."""
+        return [title.strip().lower() for title in self.header].count(name.strip().lower())
+
+    def column(self, path: Path, name: str) -> list[str]:
+        """Return a column; raise InputError unless there is one of the name."""
+        if self.count(name) != 1:
+            what = "has no column" if not self.count(name) else "has more than one column"
+            raise InputError(
+                f"{path}: line 1: {what} {quoted(name)}; the columns are {self.columns}."
+            )
+        place = [title.strip().lower() for title in self.header].index(name.strip().lower())
+        return [row[place] for row in self.rows]
+
+
+def _read_table(path: Path) -> _Table:
+    """Read a table whose rows all have a field for each column of the first."""
+    kind = "excel-tab" if path.suffix.lower() in (".tsv", ".tab") else "excel"
+    source = io.StringIO(read_table_source(path), newline="")
+    reader = csv.reader(source, dialect=kind, strict=True)
+    rows, lines = [], []
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as failure:
-        line = data[: failure.start].count(b"\n") + 1
+        header = next(reader, [])
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise InputError(
+                    f"{path}: line {reader.line_num}: has {len(row)} fields; {len(header)} were "
+                    "expected. A field with a comma in it stands in quotes."
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as failure:
+        raise InputError(f"{path}: line {reader.line_num}: {failure}.") from None
+    if header and not rows:
+        raise InputError(f"{path}: holds no row below its header.")
+    return _Table(header=header, rows=rows, lines=lines)
+
+
+def _read_column(path: Path, name: str | None) -> list[str]:
+    """Read the texts of a column, the one that is called text where none is named."""
+    table = _read_table(path)
+    if name is None and (not table.count(_TEXT) or table.count(_PAIR)):
         raise InputError(
-            f"{path}: line {line} is not UTF-8 (byte {failure.start}, "
-            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
-        ) from None
+            f"{path}: line 1: the columns are {table.columns}; name the one that holds the texts, "
+            "with --text-column (column=)."
+        )
+    found = [text.strip() for text in table.column(path, _TEXT if name is None else name)]
+    if not any(found):
+        raise InputError(f"{path}: holds no text in that column.")
+    return [text for text in found if text]
+
+
+def _stripped_lines(path: Path) -> list[str]:
+    """Return the lines of a file without blanks around them."""
+    lines = decode_lines(io.BytesIO(read_source(path)), where=str(path), error=InputError)
+    return [line.strip() for line in lines]

@@ -18,6 +18,7 @@ from numpy_bert.errors import CheckpointError, InputError, OutputError, Training
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
 from numpy_bert.training.arguments import TrainingArguments
+from numpy_bert.training.checks import check_fits
 from numpy_bert.training.data import Batch, TrainingData, tokens_of
 from numpy_bert.training.identity import identify
 from numpy_bert.training.log import Log
@@ -115,6 +116,7 @@ class Trainer(Generic[Model]):
             raise InputError("eval_steps, early_stopping_patience: need something to evaluate on.")
         if not len(data):
             raise InputError("data: hold no example; one at least was expected.")
+        check_fits(data, model)
         self._source, self._data, self._arguments = model, data, arguments
         self._folder, self._evaluate, self._also = Path(folder), evaluate, dict(also or {})
         self._log = Log(self._folder / LOG)

@@ -20,7 +20,12 @@ __all__ = ["new_classifier"]
 
 
 def new_classifier(
-    model: BertModel, labels: Sequence[str], folder: Path, *, seed: int = 0
+    model: BertModel,
+    labels: Sequence[str],
+    folder: Path,
+    *,
+    seed: int = 0,
+    problem_type: str | None = None,
 ) -> BertForSequenceClassification:
     """Put a classifier that knows nothing over a model.
 
@@ -34,6 +39,8 @@ def new_classifier(
         Of the checkpoint, for its tokenizer.
     seed : int
         Of the new weights: normal, of the config's initializer_range; biases are 0.
+    problem_type : {"regression", "single_label_classification"}, optional
+        As in transformers' config. Without it one label is a regression.
 
     References
     ----------
@@ -46,7 +53,7 @@ def new_classifier(
     >>> new([[2, 5, 3]]).logits.shape, new.config.id2label
     ((1, 2), {0: 'no', 1: 'yes'})
     """
-    config = replace(model.config, labels=tuple(labels), problem_type=None)
+    config = replace(model.config, labels=tuple(labels), problem_type=problem_type)
     rng, size = np.random.default_rng(seed), config.hidden_size
 
     def dense(rows: int) -> LinearParameters:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.files import listed
+from numpy_bert.model.saving import check_parameters
 from numpy_bert.tasks.items import Items
+from numpy_bert.training.checks import check_fits
 from numpy_bert.training.data import Batch, TrainingData
 from numpy_bert.training.weights import Trainable, identity_of
 
@@ -130,8 +132,16 @@ class JointModel:
                     yield name, array
 
     def with_parameters(self, arrays: Mapping[str, Array]) -> JointModel:
-        """Return the same models with these arrays, shared among them and not copied."""
-        models = {name: model.with_parameters(arrays) for name, model in self.models.items()}
+        """Return the same models with these arrays, shared among them and not copied.
+
+        They are all of `named_parameters`, and no others; InputError says which are not.
+        """
+        expected = {name: (array.shape, self.dtype) for name, array in self.named_parameters()}
+        checked = check_parameters(type(self).__name__, arrays, expected)
+        models = {}
+        for owner, model in self.models.items():
+            own = {name: checked[name] for name, _ in model.named_parameters()}
+            models[owner] = model.with_parameters(own)
         return JointModel(models, self.weights)
 
     def num_items_in_batch(self, batch: Mapping[str, Any]) -> dict[str, Items]:
@@ -264,6 +274,20 @@ class JointData:
 
     def __len__(self) -> int:
         return len(next(iter(self._sets.values())))
+
+    def check(self, model: Any) -> None:
+        """Hold each set to the model of its name; raise InputError where one does not fit."""
+        names = sorted(getattr(model, "models", ()))
+        if names != sorted(self._sets):
+            raise InputError(
+                f"JointData: is for {listed(sorted(self._sets))}; the models are "
+                f"{listed(names) or 'none: it is no JointModel'}."
+            )
+        for name, data in self._sets.items():
+            try:
+                check_fits(data, model.models[name])
+            except InputError as failure:
+                raise InputError(f"{name}: {failure}") from None
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
         """Return a batch of each set, by its name."""

@@ -12,7 +12,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.ops.losses import IGNORED
 from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["Masked", "mask_batch", "mask_tokens", "words_of"]
+__all__ = ["Masked", "check_probability", "mask_batch", "mask_tokens", "words_of"]
 
 # Of the tokens that are to be guessed: how many become [MASK], how many any token.
 _HIDDEN, _REPLACED = 0.8, 0.1
@@ -77,8 +77,7 @@ def mask_tokens(
     >>> np.flatnonzero(masked.labels != -100), np.flatnonzero(masked.input_ids == 4)
     (array([ 2,  9, 16, 18, 19]), array([ 2, 16, 18, 19]))
     """
-    if not 0.0 < probability < 1.0:
-        raise InputError(f"mask_tokens: probability = {probability!r}; one in (0, 1) was expected.")
+    check_probability(probability)
     shapes = {special.shape, input_ids.shape if words is None else words.shape}
     if input_ids.ndim != 2 or shapes != {input_ids.shape}:
         raise InputError(
@@ -97,6 +96,12 @@ def mask_tokens(
         input_ids=read.astype(np.int64, copy=False),
         labels=np.where(is_chosen, input_ids, IGNORED).astype(np.int64, copy=False),
     )
+
+
+def check_probability(probability: float) -> None:
+    """Raise InputError unless a token can be chosen with this probability, and can be left."""
+    if not 0.0 < probability < 1.0:
+        raise InputError(f"mask_tokens: probability = {probability!r}; one in (0, 1) was expected.")
 
 
 def mask_batch(

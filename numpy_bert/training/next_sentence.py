@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_bert.arrays import IntArray
 from numpy_bert.errors import InputError
+from numpy_bert.model.pretraining import BertForPreTraining
 from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.training.data import Batch, padded
-from numpy_bert.training.masking import mask_batch
+from numpy_bert.training.checks import check_model, check_tokens
+from numpy_bert.training.encoded import Batch, padded
+from numpy_bert.training.masking import check_probability, mask_batch
 
 __all__ = ["SentencePairs"]
 
@@ -61,6 +64,11 @@ class SentencePairs:
     probability, whole_words
         As of `MaskedTexts`.
 
+    Warns
+    -----
+    UserWarning
+        Once, if there are sentences that alone are longer than a pair lets them be.
+
     References
     ----------
     .. [1] Devlin et al., "BERT", arXiv:1810.04805, section 3.1, task 2 and appendix A.2.
@@ -87,12 +95,13 @@ class SentencePairs:
         probability: float = 0.15,
         whole_words: bool = False,
     ) -> None:
+        check_probability(probability)
         self._tokenizer = tokenizer
         self._probability, self._whole_words = probability, whole_words
         self._room = limit_of(tokenizer, max_length) - _FRAME
         if self._room < _LEAST:
             raise InputError(f"max_length = {max_length}; a pair needs at least {_FRAME + _LEAST}.")
-        self._documents = list(_encoded(documents, tokenizer))
+        self._documents = list(_encoded(documents, tokenizer, self._room - 1))
         if len(self._documents) < 2:
             raise InputError(
                 f"data: {len(self._documents)} document(s) with a sentence; at least two were "
@@ -129,6 +138,15 @@ class SentencePairs:
 
     def __len__(self) -> int:
         return len(self._chunks)
+
+    def check(self, model: Any) -> None:
+        """Hold the pairs, and what masking draws, to the model that is to learn them."""
+        check_model(self, model, BertForPreTraining)
+        tokenizer = self._tokenizer
+        special = (tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id)
+        read = max(max(ids) for document in self._documents for ids in document)
+        ids = max(read, tokenizer.vocab_size - 1, tokenizer.mask_token_id, *special)
+        check_tokens(model, ids=ids, types=1, length=int(self.lengths.max()))
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
         """Return pairs of these chunks, masked, and 1 where the second text does not follow."""
@@ -186,13 +204,28 @@ def _frame(length: int, end: int) -> list[int]:
     return [int(place in (0, end - 1, length - 1)) for place in range(length)]
 
 
-def _encoded(documents: Sequence[Sequence[str]], tokenizer: BertTokenizer) -> Iterator[_Sentences]:
-    """Yield each document's sentences as token ids, without those that have no token."""
-    for document in documents:
+def _encoded(
+    documents: Sequence[Sequence[str]], tokenizer: BertTokenizer, most: int
+) -> Iterator[_Sentences]:
+    """Yield each document's sentences as token ids, without those that have no token.
+
+    Warns at the end of those that are longer than `most`: whoever reads them cuts them.
+    """
+    long, total = list[tuple[int, int, int]](), 0
+    for number, document in enumerate(documents):
         ids = tokenizer(list(document), add_special_tokens=False)["input_ids"] if document else []
+        total += len(ids)
+        long += [(number, place, len(row)) for place, row in enumerate(ids) if len(row) > most]
         sentences = [row for row in ids if row]
         if sentences:
             yield sentences
+    if long:
+        number, place, length = long[0]
+        warnings.warn(
+            f"data: {len(long)} of {total} sentences have more than the {most} tokens that a pair "
+            f"has room for and are cut; the first is documents[{number}][{place}], of {length}.",
+            stacklevel=3,
+        )
 
 
 def _chunks(documents: Sequence[_Sentences], room: int) -> Iterator[_Chunk]:

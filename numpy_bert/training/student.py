@@ -16,10 +16,8 @@ from numpy_bert.encoding.dense import Dense, identity
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.head import Head
 from numpy_bert.encoding.pooling import normalize
-from numpy_bert.encoding.recipe import Recipe, read_recipe
-from numpy_bert.encoding.settings import Settings
-from numpy_bert.errors import InputError, OutputError
-from numpy_bert.files import check_output, write_atomically
+from numpy_bert.errors import InputError
+from numpy_bert.files import write_atomically
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.gradients import LossAndGradients, bert_run, split_batch
 from numpy_bert.model.saving import Saveable, bert_parameters
@@ -30,8 +28,9 @@ from numpy_bert.parameters import build
 from numpy_bert.parameters_heads import SentenceStudentParameters
 from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.training.projection import new_projection, stored_projection
-from numpy_bert.training.sentence_files import sentence_files
+from numpy_bert.training.projection import new_projection
+from numpy_bert.training.sentence_files import check_places, sentence_files
+from numpy_bert.training.setup import StudentSetup, read_map, read_setup
 
 __all__ = ["SentenceStudent"]
 
@@ -43,8 +42,8 @@ class SentenceStudent(Saveable):
     """A BERT whose sentence vectors learn to follow a teacher's.
 
     A vector is the mean of its tokens, taken to the teacher's number of features by a linear map,
-    and of length 1. So a student that has learnt can be put in the place of its teacher: the
-    vectors of both can be compared.
+    and of length 1, unless the model that it goes on from leaves lengths as they are. So a student
+    that has learnt can be put in the place of its teacher: the vectors of both can be compared.
 
     Parameters
     ----------
@@ -54,9 +53,14 @@ class SentenceStudent(Saveable):
         The map.
     folder : Path
         Of the student's checkpoint.
+    setup : StudentSetup, optional
+        How texts become vectors, beside the weights: prompts, limits, whether they are scaled.
 
     Notes
     -----
+    Training looks at directions alone, whether or not vectors are scaled to length 1 in use, and
+    whatever they are compared by: lengths are not learned.
+
     The loss is the mean of 1 - cos(v, t), so that each vector follows its teacher's, plus 10 times
     the mean of (cos(v_i, v_j) - cos(t_i, t_j))^2 over the pairs of a batch, so that vectors are as
     like each other as the teacher's. Pairs are of texts that are read together: where gradients are
@@ -78,10 +82,17 @@ class SentenceStudent(Saveable):
     (True, (3, 128))
     """
 
-    def __init__(self, bert: BertModel, head: SentenceStudentParameters, folder: Path) -> None:
+    def __init__(
+        self,
+        bert: BertModel,
+        head: SentenceStudentParameters,
+        folder: Path,
+        setup: StudentSetup | None = None,
+    ) -> None:
         parameters = replace(bert.parameters, pooler=None)  # the vectors do not come from it
         self.bert = BertModel(bert.config, parameters, bert.loading_info)
         self.head, self.folder, self.config = head, folder, bert.config
+        self.setup = StudentSetup() if setup is None else setup
 
     @classmethod
     def new(cls, bert: BertModel, features: int, folder: Path, *, seed: int = 0) -> SentenceStudent:
@@ -111,9 +122,11 @@ class SentenceStudent(Saveable):
     def from_folder(
         cls, folder: Path, features: int, *, dtype: npt.DTypeLike = "float32", seed: int = 0
     ) -> SentenceStudent:
-        """Make a student of a checkpoint: if it has a map to so many features, with that.
+        """Make a student of a checkpoint, whose vectors are at first those of the checkpoint.
 
-        So a student that was trained, such as "demo", goes on from where it is.
+        So a student that was trained, such as "demo", goes on from where it is: with its map, its
+        prompts, how many tokens it reads, and whether it scales vectors. A new map is drawn only
+        where the teacher has another number of features; vectors then are of length 1.
 
         Parameters
         ----------
@@ -128,6 +141,14 @@ class SentenceStudent(Saveable):
         ------
         ConfigError, CheckpointError
             As of `SentenceEncoder.from_pretrained`.
+        InputError
+            If the checkpoint makes vectors in another way: not of the mean, or by more than a
+            linear map and a Normalize after it. What it is, is named.
+
+        Warns
+        -----
+        UserWarning
+            If the checkpoint has a map to another number of features, which is replaced.
 
         Examples
         --------
@@ -139,13 +160,15 @@ class SentenceStudent(Saveable):
         >>> bool(np.array_equal(ours, encoder.encode("a test")))
         True
         """
-        recipe = read_recipe(folder)
+        setup, recipe = read_setup(folder)
         bert = BertModel.from_pretrained(recipe.folder, dtype=dtype)
-        size = bert.config.hidden_size
-        projection = stored_projection(recipe, size, features, bert.dtype)
+        size, has_dense = bert.config.hidden_size, any(k == "Dense" for k, _ in recipe.behind)
+        projection = read_map(recipe, size, features, bert.dtype)
         if projection is None:
-            return cls.new(bert, features, recipe.folder, seed=seed)
-        return cls(bert, SentenceStudentParameters(projection=projection), recipe.folder)
+            is_drawn = has_dense or features != size
+            setup = replace(setup, normalizes=setup.normalizes or is_drawn)
+            projection = new_projection(size, features, bert.dtype, seed=seed)
+        return cls(bert, SentenceStudentParameters(projection=projection), recipe.folder, setup)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -153,10 +176,11 @@ class SentenceStudent(Saveable):
         return self.bert.dtype
 
     def with_parameters(self, arrays: Mapping[str, Array]) -> SentenceStudent:
-        """Return a student with other arrays, by the keys of `named_parameters`, not copied."""
-        bert = BertModel(self.config, bert_parameters(self.config, arrays), self.bert.loading_info)
-        head = build(type(self.head), self.config, arrays.__getitem__, "")
-        return SentenceStudent(bert, head, self.folder)
+        """Return a student with other arrays, not copied; as of `BertForMaskedLM`."""
+        config, checked = self.config, self._checked(arrays)
+        bert = BertModel(config, bert_parameters(config, checked), self.bert.loading_info)
+        head = build(type(self.head), config, checked.__getitem__, "")
+        return SentenceStudent(bert, head, self.folder, self.setup)
 
     @np.errstate(all="ignore")
     def loss_and_gradients(
@@ -230,9 +254,10 @@ class SentenceStudent(Saveable):
         """
         projection = self.head.projection
         dense = Dense(weight=projection.weight, bias=projection.bias, activation=identity)
-        head = Head(pooled=self.config.hidden_size, steps=(dense, normalize))
-        recipe = Recipe(folder=self.folder)
-        return SentenceEncoder(self.bert, tokenizer, recipe, head, Settings())
+        steps = (dense, normalize) if self.setup.normalizes else (dense,)
+        head = Head(pooled=self.config.hidden_size, steps=steps)
+        recipe = self.setup.recipe(self.folder)
+        return SentenceEncoder(self.bert, tokenizer, recipe, head, self.setup.settings)
 
     def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
         """Save a sentence model: the BERT, and what makes vectors of its tokens.
@@ -256,19 +281,18 @@ class SentenceStudent(Saveable):
         >>> student = SentenceStudent.new(BertModel.from_pretrained("demo"), 3, Path("demo"))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     student.save_pretrained(folder)
-        ...     sorted(path.name for path in Path(folder).iterdir())
-        ['1_Pooling', '2_Dense', 'config.json', 'model.safetensors', 'modules.json']
+        ...     len(list(Path(folder).iterdir())), (Path(folder) / "modules.json").is_file()
+        (7, True)
         """
         folder = Path(save_directory)
-        files = sentence_files(self.head.projection)
-        try:
-            for name in files:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as failure:
-            place = failure.filename or folder
-            raise OutputError(f"{place}: cannot be made ({failure.strerror}).") from None
-        for name in files:
-            check_output(folder / name, force=force)
+        setup = self.setup
+        files = sentence_files(
+            self.head.projection,
+            normalizes=setup.normalizes,
+            include_prompt=setup.include_prompt,
+        )
+        files |= setup.files()
+        check_places(folder, files, force=force)
         self.bert.save_pretrained(folder, force=force)
         for name, content in files.items():
             write_atomically(folder / name, content)

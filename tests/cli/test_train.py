@@ -190,3 +190,95 @@ def test_another_runs_folder_is_refused(data: Path, capsys: pytest.CaptureFixtur
     folder = random_model(data / "model", hidden_size=128, num_attention_heads=2)
     assert main([*command, "--model", str(folder)]) == 1
     assert "numpy-bert train: error:" in capsys.readouterr().err
+
+
+def test_a_tables_column_is_learned_and_cuts_are_told(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "reviews.csv").write_text('id,text,label\n1,"a ""fine"" film, really",1\n2,bad,0\n')
+    (data / "odd.txt").write_text("one\u2028two\x0cthree\nfour\n", "utf-8")
+    command = ["train", "mlm", "--max-steps", "1", "--max-length", "5"]
+    files = ["--data", "reviews.csv", "--eval-data", "odd.txt"]
+    assert main([*command, *files, "-o", "run"]) == 0
+    err = capsys.readouterr().err
+    assert "numpy-bert: reviews.csv: 2 texts of the column text\n" in err
+    assert err.count("reviews.csv: data: 1 of 2 texts have more than 5 tokens and were cut; ") == 1
+    assert "odd.txt" not in err.split("steps")[1]
+    assert "2 examples, 1 steps" in err
+    assert main([*command, "--data", "odd.txt", "-o", "other"]) == 0
+    assert "2 examples, 1 steps" in capsys.readouterr().err
+    for arguments, message in (
+        (
+            ["mlm", "--data", "named.csv"],
+            "the columns are id, review; name the one .* --text-column",
+        ),
+        (["sentence", "--data", "named.csv", "--teacher", "demo"], "the columns are id, review"),
+        (["mlm", "--data", "odd.txt", "--text-column", "text"], "--text-column: is for a table"),
+        (
+            ["mlm", "--data", "reviews.csv", "--next-sentence"],
+            "is a table; documents were expected",
+        ),
+        (["mlm", "--data", "a.parquet"], "a.parquet: is a table in binary"),
+        (["mlm", "--data", "odd.txt", "--problem-type", "regression"], "is for classify"),
+    ):
+        (data / "named.csv").write_text("id,review\n1,good\n2,bad\n")
+        (data / "a.parquet").write_text("x")
+        assert main(["train", *arguments, "-o", "third", "--max-steps", "1"]) == 2
+        assert re.search(message, capsys.readouterr().err)
+    named = ["--data", "named.csv", "--text-column", "review", "--max-steps", "1", "--teacher"]
+    assert main(["train", "sentence", *named, "demo", "-o", "student"]) == 0
+    assert "named.csv: 2 texts of the column review" in capsys.readouterr().err
+
+
+def test_numbers_are_learned_by_a_regression(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "scores.csv").write_text("text,label\nbad,0.0\nfair,0.5\ngood,1.0\n")
+    folder = random_model(
+        data / "model", hidden_size=36, num_attention_heads=4, num_hidden_layers=2
+    )
+    command = ["train", "classify", "--data", "scores.csv", "--eval-data", "scores.csv"]
+    command += ["--model", str(folder), "--max-steps", "60", "--learning-rate", "3e-3"]
+    assert main([*command, "-o", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert "scores.csv: the labels are numbers, which a regression learns; --problem-type" in err
+    found = re.fullmatch(
+        r"mean squared error on scores.csv: (\d\.\d{4}); Pearson (\S+), Spearman (\S+)\n", out
+    )
+    assert found is not None
+    assert float(found[1]) < 0.1  # the mean alone would have 0.167
+    assert float(found[2]) > 0.95
+    model = BertForSequenceClassification.from_pretrained(data / "run")
+    assert (model.config.problem_type, model.config.num_labels) == ("regression", 1)
+    assert abs(model.classify("good")[0].score - 1.0) < 0.3
+    assert main(["classify", "good", "--model", "run"]) == 0
+    said = capsys.readouterr().out
+    assert f"{model.classify('good')[0].score:.4f}" in said
+    assert main([*command, "--problem-type", "single_label_classification", "-o", "classes"]) == 0
+    out, err = capsys.readouterr()
+    assert "3 classes: 0.0, 0.5, 1.0; --problem-type regression" in err
+    assert out.startswith("right of scores.csv: ")
+    with pytest.raises(SystemExit):
+        main([*command, "--problem-type", "multi_label_classification", "-o", "x"])
+    assert "multi_label_classification is not supported" in capsys.readouterr().err
+
+
+def test_whole_numbers_are_classes_in_their_order(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "stars.csv").write_text("text,label\ngood,10\nbad,2\nfair,2\n")
+    command = ["train", "classify", "--data", "stars.csv", "--max-steps", "1"]
+    assert main([*command, "-o", "run"]) == 0
+    assert "stars.csv: 2 classes: 2, 10; --problem-type regression" in capsys.readouterr().err
+    model = BertForSequenceClassification.from_pretrained(data / "run")
+    assert model.config.labels == ("2", "10")
+    assert main([*command, "--problem-type", "regression", "-o", "other"]) == 0
+    (data / "several.csv").write_text("text,label\ngood,a|b\nbad,a\nfair,b\n")
+    assert main(["train", "classify", "--data", "several.csv", "-o", "x"]) == 2
+    assert "row 1: label a|b is several labels of a text (multi_label" in capsys.readouterr().err
+    config = json.loads((data / "run" / "config.json").read_text())
+    (data / "run" / "config.json").write_text(
+        json.dumps(config | {"problem_type": "multi_label_classification"})
+    )
+    assert main([*command, "--model", "run", "-o", "x"]) == 2
+    assert "run: its problem_type is multi_label_classification" in capsys.readouterr().err

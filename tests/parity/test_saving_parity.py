@@ -13,7 +13,9 @@ import transformers
 
 import numpy_bert
 from numpy_bert import BertModel
+from numpy_bert.cli import main
 from tests.parity.test_heads_parity import HEADS, inputs_of, seeded
+from tests.support.pages import random_model
 from tests.support.traces import IDS, trained_like
 from tests.tolerances import HEADS_AGAINST_TORCH
 
@@ -74,3 +76,32 @@ def test_half_precision_is_saved_in_the_models_dtype(tmp_path: Path) -> None:
     assert again.loading_info.cast == ()
     words = BertModel.from_pretrained("demo").embeddings.word_embeddings.weight
     assert np.array_equal(again.embeddings.word_embeddings.weight, words)
+
+
+def test_a_trained_regression_is_transformers(tmp_path: Path) -> None:
+    folder = random_model(tmp_path / "model", num_hidden_layers=2)
+    (tmp_path / "scores.csv").write_text("text,label\nthe cat,0.5\na dog,2\nthe sun is up,-1e0\n")
+    command = ["train", "classify", "--data", str(tmp_path / "scores.csv"), "--max-steps", "3"]
+    assert main([*command, "--model", str(folder), "-o", str(tmp_path / "run")]) == 0
+    peer = transformers.BertForSequenceClassification.from_pretrained(
+        tmp_path / "run", dtype=torch.float64, attn_implementation="eager"
+    ).eval()
+    assert (peer.config.problem_type, peer.config.num_labels) == ("regression", 1)
+    ours = numpy_bert.BertForSequenceClassification.from_pretrained(
+        tmp_path / "run", dtype="float64"
+    )
+    texts = ["the cat", "a dog ran"]
+    inputs = transformers.AutoTokenizer.from_pretrained(tmp_path / "run")(
+        texts, padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        theirs = peer(**inputs, labels=torch.tensor([0.5, 2.0], dtype=torch.float64))
+    found = ours(**{k: v.numpy() for k, v in inputs.items()}, labels=[0.5, 2.0])
+    np.testing.assert_allclose(
+        found.logits, theirs.logits.numpy(), rtol=0, atol=HEADS_AGAINST_TORCH
+    )
+    assert found.loss == pytest.approx(float(theirs.loss), rel=1e-10)
+    scores = [row[0].score for row in ours.classify(texts)]
+    np.testing.assert_allclose(
+        scores, theirs.logits.numpy()[:, 0], rtol=0, atol=HEADS_AGAINST_TORCH
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.parity.test_gradients_parity import distance
 from tests.support.pages import random_model
 from tests.support.traces import IDS, trained_like
 from tests.tolerances import GRADIENT_FLOAT64
+from tests.training.test_student import LONG, sentence_model
 
 TEACHER = np.random.default_rng(5).standard_normal((3, 9))
 
@@ -99,3 +101,29 @@ def test_a_saved_student_is_a_sentence_model(tmp_path: Path) -> None:
     mapped = pooled @ student.head.projection.weight.T + student.head.projection.bias
     expected = mapped / np.linalg.norm(mapped, axis=1, keepdims=True)
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("behind", "features"), [([], 36), (["Normalize"], 36), (["Dense", "Normalize"], 5)]
+)
+def test_what_a_student_keeps_its_peer_reads(
+    behind: list[str], features: int, tmp_path: Path
+) -> None:
+    folder = random_model(
+        tmp_path / "model", hidden_size=36, num_attention_heads=4, num_hidden_layers=2
+    )
+    place = sentence_model(folder, tmp_path / "sentence", behind)
+    before = sentence_transformers.SentenceTransformer(str(place), device="cpu")
+    student = SentenceStudent.from_folder(place, features)
+    student.save_pretrained(tmp_path / "saved")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folder / name, tmp_path / "saved" / name)
+    after = sentence_transformers.SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    assert (after.prompts["query"], after.default_prompt_name) == ("Query: ", "query")
+    assert (after.max_seq_length, after.truncate_dim) == (9, 4)
+    assert after.similarity_fn_name == "dot"
+    vectors = before.encode(LONG)
+    np.testing.assert_allclose(after.encode(LONG), vectors, rtol=0, atol=1e-5)
+    with pytest.warns(UserWarning, match="max_seq_length = 9"):
+        ours = student.encoder(BertTokenizer.from_pretrained(folder)).encode(LONG)
+    np.testing.assert_allclose(ours, vectors, rtol=0, atol=1e-5)

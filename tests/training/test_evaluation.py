@@ -22,9 +22,10 @@ from numpy_bert.training import (
     accuracy,
     masked_scores,
     new_classifier,
+    regression_scores,
     sentence_correlation,
 )
-from numpy_bert.training.evaluation import spearman
+from numpy_bert.training.correlation import pearson, spearman
 from tests.training.test_fit import TEXTS, written
 from tests.training.test_joint import DOCUMENTS
 
@@ -103,6 +104,46 @@ def test_right_labels_are_counted(folder: Path, tmp_path: Path) -> None:
     wrong = said.copy()
     wrong[[0, 3]] = (said[[0, 3]] + 1) % 3
     assert accuracy(model, LabelledTexts(TEXTS, wrong.tolist(), tokenizer), batch_size=2) == 0.6
+
+
+def test_labels_that_do_not_count_are_left_out_and_others_checked(folder: Path) -> None:
+    model = new_classifier(BertModel.from_pretrained(folder), ["a", "b", "c"], folder)
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    inputs = dict(tokenizer(TEXTS, padding=True, return_tensors="np"))
+    labels = model(**inputs).logits.argmax(axis=1)
+    labels[2] = (labels[2] + 1) % 3
+    labels[[0, 4]] = -100
+    assert accuracy(model, LabelledTexts(TEXTS, labels, tokenizer), batch_size=2) == 2 / 3
+    for wrong, message in (
+        ([-100] * 5, "none counts"),
+        ([0, 1, 2, 3, 0], r"labels\[3\] = 3 is not among 0 to 2"),
+        ([0, 1, -1, 0, 0], r"labels\[2\] = -1 is not among"),
+        ([0.0, 1.0, 2.0, 0.0, 0.5], "labels: dtype float64"),
+    ):
+        with pytest.raises(InputError, match=message):
+            accuracy(model, LabelledTexts(TEXTS, wrong, tokenizer))
+    number = new_classifier(BertModel.from_pretrained(folder), ["a"], folder)
+    with pytest.raises(InputError, match="problem_type is regression; one right class"):
+        accuracy(number, LabelledTexts(TEXTS, [0] * 5, tokenizer))
+    with pytest.raises(InputError, match="classes"):
+        regression_scores(model, LabelledTexts(TEXTS, [0] * 5, tokenizer))
+
+
+def test_a_regression_is_judged_by_its_numbers(folder: Path) -> None:
+    bert, tokenizer = (
+        BertModel.from_pretrained(folder, dtype="float64"),
+        BertTokenizer.from_pretrained(folder),
+    )
+    model = new_classifier(bert, ["LABEL_0"], folder, problem_type="regression")
+    said = model(**dict(tokenizer(TEXTS, padding=True, return_tensors="np"))).logits[:, 0]
+    wanted = np.array([0.5, -1.0, 2.0, 0.25, 3.0])
+    found = regression_scores(model, LabelledTexts(TEXTS, wanted, tokenizer), batch_size=2)
+    assert found.mse == pytest.approx(np.square(said - wanted).mean(), rel=1e-5)
+    assert found.pearson == pytest.approx(np.corrcoef(said, wanted)[0, 1], abs=1e-5)
+    assert found.spearman == spearman(said, wanted)
+    alike = regression_scores(model, LabelledTexts(TEXTS, [0.5] * 5, tokenizer))
+    assert (alike.pearson, alike.spearman) == (None, None)
+    assert pearson([1.0, 2.0, 4.0], [-1e300, -2e300, -4e300]) == -1.0
 
 
 def test_cosines_are_compared_whatever_the_lengths_of_vectors(plain_demo: Path) -> None:

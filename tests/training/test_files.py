@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from numpy_bert import InputError
+from numpy_bert.cli.texts import read_lines
 from numpy_bert.training.files import (
     label_numbers,
     read_documents,
@@ -67,7 +68,7 @@ def test_documents_end_with_an_empty_line(tmp_path: Path) -> None:
     path.write_text("\n\nOne.\r\nTwo. \n\n \n\nThree.\n", "utf-8")
     assert read_documents(path) == [["One.", "Two."], ["Three."]]
     for content, count in (("", "0 documents"), ("One.\nTwo.\n\n", "1 document;")):
-        path.write_text(content)
+        path.write_text(content, "utf-8")
         with pytest.raises(InputError, match=f"has {count}.*an empty line after each"):
             read_documents(path)
 
@@ -93,11 +94,78 @@ def test_pairs_with_a_score_are_read(tmp_path: Path) -> None:
         ("text,text_pair,label\na,b,1\nc,d,x\n", "row 2: label x is no number"),
         ("text,text_pair,label\na,b,nan\n", "row 1: label nan is no number"),
         ("text,text_pair,label\na,b,inf\n", "row 1: label inf is no number"),
+        ("text,text_pair,label\na,b,1_0\n", "row 1: label 1_0 is no number"),
+        ("text,text_pair,label\na,b,\u0663\n", "row 1: label \u0663 is no number"),
         ("text,text_pair,label\na,b\n", "line 2: has 2 fields; 3 were expected"),
     ],
 )
 def test_pairs_that_have_no_score_are_named(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "pairs.csv"
-    path.write_text(content)
+    path.write_text(content, "utf-8")
     with pytest.raises(InputError, match=message):
         read_scored(path)
+
+
+SEPARATORS = "\u2028\u2029\x85\x0c\x0b\x1c\x1d\x1e"
+
+
+def test_a_text_is_what_encode_calls_a_line(tmp_path: Path) -> None:
+    lines = [f"one {mark} two" for mark in SEPARATORS] + ["a\rb"]
+    path = written(tmp_path, ("\ufeff" + "\r\n\r\n".join(lines)).encode(), "a.txt")
+    assert read_texts(path) == lines
+    assert read_texts(path) == [line for line in read_lines(str(path)) if line]
+    assert read_documents(path) == [[line] for line in lines]
+
+
+def test_a_tables_texts_are_those_of_its_column(tmp_path: Path) -> None:
+    table = b'\xef\xbb\xbfText,label\n"a ""great"" film, really",1\n"two\nlines",0\n" ",1\n'
+    wanted = ['a "great" film, really', "two\nlines"]
+    assert read_texts(written(tmp_path, table, "a.CSV")) == wanted
+    table = b"id\treview\n1\tgood\n2\tbad\n"
+    for name in ("a.tsv", "a.TAB"):
+        assert read_texts(written(tmp_path, table, name), " Review") == ["good", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "column", "message"),
+    [
+        ("a.csv", b"id,review\n1,x\n", None, "the columns are id, review; name the one .*--text-c"),
+        ("a.csv", b"review\nx\n", None, "the columns are review; name the one"),
+        ("a.csv", b"text;label\nx;1\n", None, "the columns are text;label; name the one"),
+        ("a.csv", b"text,text_pair\nx,y\n", None, "the columns are text, text_pair; name the one"),
+        ("a.csv", b"text,label\nx,1\n", "body", "has no column body; the columns are text, label"),
+        ("a.csv", b"text,Text\nx,1\n", None, "has more than one column text"),
+        ("a.csv", b"text\n \n", None, "holds no text in that column"),
+        ("a.csv", b"", None, "the columns are none"),
+        ("a.txt", b"x\n", "text", "has no columns, so no text; a table was expected"),
+        ("a.jsonl", b'{"text": "x"}\n', None, "is JSON; a text a line .* was expected"),
+        ("a.JSON", b"{}", None, "is JSON"),
+        ("a.parquet", b"x", None, "is a table in binary"),
+        ("texts", b"PAR1xyz", None, r"is a table in binary \(Parquet\)"),
+        ("a.xlsx", b"PK\x03\x04", None, "is a spreadsheet"),
+        ("a.csv.gz", b"\x1f\x8b", None, "is compressed"),
+        ("a.txt", b"\x1f\x8b", None, r"is compressed \(gzip\)"),
+        ("a.csv", b"PK\x03\x04", None, r"is compressed \(zip"),
+        ("a.html", b"<p>x</p>", None, "is a page of markup"),
+        ("a.txt", "x\n".encode("utf-16"), None, "is text in UTF-16"),
+        ("a.txt", "x\ny\n".encode("utf-16-le"), None, r"UTF-16 \(line 1 has a NUL byte\)"),
+        ("a.txt", b"a\nb\x00\n", None, r"is binary, .*\(line 2 has a NUL byte\)"),
+        ("a.txt", b"a\nb\xff\n", None, r"line 2: is not UTF-8 \(byte 1, 0xff\)"),
+    ],
+)
+def test_what_holds_no_texts_is_refused_by_name(
+    name: str, data: bytes, column: str | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"{name}: .*{message}"):
+        read_texts(written(tmp_path, data, name), column)
+
+
+def test_documents_and_labels_have_files_of_their_kind(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.csv: is a table; documents were expected"):
+        read_documents(written(tmp_path, b"text\nx\n", "a.csv"))
+    with pytest.raises(InputError, match=r"a\.jsonl: is JSON"):
+        read_labelled(written(tmp_path, b"{}", "a.jsonl"))
+    rows = read_labelled(written(tmp_path, b"Body,label\nx,1\n", "a.csv"), "body")
+    assert (rows.texts, rows.labels) == (["x"], ["1"])
+    with pytest.raises(InputError, match="has more than one column label"):
+        read_labelled(written(tmp_path, b"text,label,LABEL\nx,1,2\n", "a.csv"))

@@ -208,7 +208,7 @@ def test_other_data_are_another_run(folder: Path, tmp_path: Path) -> None:
         MaskedTexts(TEXTS[:-1], tokenizer, probability=0.4).fingerprint,
         MaskedTexts(TEXTS, tokenizer, probability=0.3).fingerprint,
         MaskedTexts(TEXTS, tokenizer, probability=0.4, whole_words=True).fingerprint,
-        MaskedTexts(TEXTS, tokenizer, probability=0.4, max_length=3).fingerprint,
+        MaskedTexts(TEXTS, tokenizer, probability=0.4, max_length=9).fingerprint,
         LabelledTexts(TEXTS, [0, 1, 0, 1, 0], tokenizer).fingerprint,
         LabelledTexts(TEXTS, [0, 1, 0, 1, 1], tokenizer).fingerprint,
     }
@@ -351,8 +351,8 @@ def test_a_short_batch_always_has_something_to_guess(folder: Path) -> None:
 def test_batches_of_one_length_are_read_together(folder: Path, tmp_path: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(folder)
     rng = np.random.default_rng(0)
-    texts = ["hello " * int(n) for n in rng.integers(1, 30, 64)]
-    data, spreads = LabelledTexts(texts, [0] * 64, tokenizer), {}
+    texts = ["hello " * int(n) for n in rng.integers(1, 18, 64)]
+    data, spreads = MaskedTexts(texts, tokenizer), {}
     model = BertForMaskedLM.from_pretrained(folder)
     for grouped in (False, True):
         settings = TrainingArguments(train_batch_size=8, group_by_length=grouped)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from numpy_bert import BertModel, BertTokenizer, InputError, OutputError, TrainingError
+from numpy_bert import (
+    BertModel,
+    BertTokenizer,
+    InputError,
+    OutputError,
+    SentenceEncoder,
+    TrainingError,
+)
+from numpy_bert.model.saving import write_tensors
 from numpy_bert.training import (
     JointData,
     JointModel,
@@ -94,19 +104,12 @@ def test_a_student_that_was_trained_goes_on_with_its_own_map(
     for name, array in again.named_parameters():
         assert array.dtype == dtype
         assert np.array_equal(array, before[name]), name
-    other = SentenceStudent.from_folder(tmp_path, 7, dtype=dtype)  # of another teacher
+    with pytest.warns(UserWarning, match="map to 5 features is replaced by a new one to the te"):
+        other = SentenceStudent.from_folder(tmp_path, 7, dtype=dtype)  # of another teacher
     assert other.head.projection.weight.shape == (7, 36)
-    equal = SentenceStudent.from_folder(tmp_path, 36, dtype=dtype)
+    with pytest.warns(UserWarning, match="map to 5 features is replaced"):
+        equal = SentenceStudent.from_folder(tmp_path, 36, dtype=dtype)
     assert np.array_equal(equal.head.projection.weight, np.eye(36))
-    for name, content in (
-        ("2_Dense/config.json", {"activation_function": "torch.nn.modules.activation.Tanh"}),
-        ("1_Pooling/config.json", {"pooling_mode_cls_token": True}),
-    ):
-        stated = json.loads((tmp_path / name).read_text())
-        (tmp_path / name).write_text(json.dumps(stated | content))
-        new = SentenceStudent.from_folder(tmp_path, 5, dtype=dtype)
-        assert not np.array_equal(new.head.projection.weight, student.head.projection.weight)
-        (tmp_path / name).write_text(json.dumps(stated))
 
 
 def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
@@ -177,3 +180,146 @@ def test_a_run_does_not_go_on_with_other_vectors(folder: Path, tmp_path: Path) -
             with pytest.raises(TrainingError, match=r"\(the (s\.)?vectors of its data were others"):
                 run(np.ascontiguousarray(other), **options)
         assert {path.name for path in before} == {"checkpoint.safetensors", "log.jsonl"}
+
+
+DENSE, NORMALIZE = "Dense", "Normalize"
+SETTINGS = {
+    "prompts": {"query": "Query: ", "passage": ""},
+    "default_prompt_name": "query",
+    "similarity_fn_name": "dot",
+    "truncate_dim": 4,
+}
+
+
+def sentence_model(
+    folder: Path, place: Path, behind: list[str], *, lower_case: bool = False, **pooling: Any
+) -> Path:
+    """Write a sentence model of these modules behind its pooling, with settings of its own."""
+    shutil.copytree(folder, place)
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    kinds += [(f"{number}_{kind}", kind) for number, kind in enumerate(behind, 2)]
+    width, rng = 36, np.random.default_rng(1)
+    files: dict[str, Any] = {
+        "modules.json": [
+            {"idx": n, "name": f"{n}", "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for n, (path, kind) in enumerate(kinds)
+        ],
+        "1_Pooling/config.json": {"word_embedding_dimension": 36, "pooling_mode_mean_tokens": True}
+        | pooling,
+        "sentence_bert_config.json": {"max_seq_length": 9, "do_lower_case": lower_case},
+        "config_sentence_transformers.json": SETTINGS,
+    }
+    for path, kind in kinds[2:]:
+        if kind != DENSE:
+            continue
+        files[f"{path}/config.json"] = {
+            "in_features": width,
+            "out_features": 5,
+            "bias": False,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        }
+        (place / path).mkdir()
+        weight = rng.standard_normal((5, width)).astype("f4")
+        write_tensors(place / path / "model.safetensors", {"linear.weight": weight})
+        width = 5
+    for name, content in files.items():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(json.dumps(content))
+    return place
+
+
+LONG = [*TEXTS, "the cat sat on the mat and a dog ran to the house where the sun is up"]
+
+
+@pytest.mark.parametrize(
+    ("behind", "features"),
+    [([], 36), ([NORMALIZE], 36), ([DENSE], 5), ([DENSE, NORMALIZE], 5), ([NORMALIZE] * 2, 36)],
+)
+@pytest.mark.parametrize("changes", [{}, {"lower_case": True}])
+def test_a_student_has_the_vectors_of_the_model_that_it_goes_on_from(
+    behind: list[str], features: int, changes: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    place = sentence_model(folder, tmp_path / "model", behind, **changes)
+    student, encoder = (
+        SentenceStudent.from_folder(place, features),
+        SentenceEncoder.from_pretrained(place),
+    )
+    shutil.copytree(folder, tmp_path / "saved")  # for its tokenizer
+    (tmp_path / "saved" / "config_sentence_transformers.json").write_text('{"prompts": {"x": "y"}}')
+    student.with_parameters(dict(student.named_parameters())).save_pretrained(
+        tmp_path / "saved", force=True
+    )
+    with pytest.warns(UserWarning, match="max_seq_length = 9"):
+        expected = encoder.encode(LONG)
+    assert expected.shape == (5, 4)
+    for ours in (
+        student.encoder(encoder.tokenizer),
+        SentenceEncoder.from_pretrained(tmp_path / "saved"),
+    ):
+        with pytest.warns(UserWarning, match="max_seq_length = 9"):
+            np.testing.assert_allclose(ours.encode(LONG), expected, rtol=0, atol=1e-5)
+        for name in ("prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim"):
+            assert getattr(ours, name) == getattr(encoder, name) == SETTINGS[name], name
+        assert ours.max_seq_length == 9
+        np.testing.assert_allclose(
+            ours.encode("A dog", prompt=""), encoder.encode("A dog", prompt=""), rtol=0, atol=1e-5
+        )
+
+
+def test_a_text_is_learned_as_it_is_read_later(folder: Path, tmp_path: Path) -> None:
+    place = sentence_model(folder, tmp_path / "model", [NORMALIZE], lower_case=True)
+    setup = SentenceStudent.from_folder(place, 36).setup
+    assert setup.prepared("A \u0130\u03a3") == "query: a i\u0307\u03c3"
+    assert SentenceStudent.from_folder(folder, 36).setup.prepared("A") == "A"
+
+
+def test_a_plain_model_is_its_mean_until_a_map_is_drawn(folder: Path) -> None:
+    encoder = SentenceEncoder.from_pretrained(folder)
+    ours = SentenceStudent.from_folder(folder, 36).encoder(encoder.tokenizer)
+    np.testing.assert_allclose(ours.encode(TEXTS), encoder.encode(TEXTS), rtol=0, atol=1e-5)
+    drawn = SentenceStudent.from_folder(folder, 7).encoder(encoder.tokenizer).encode(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), np.ones(4), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("behind", "changes", "message"),
+    [
+        ([NORMALIZE], {"pooling_mode_cls_token": True}, "pools by cls and mean; a student"),
+        (
+            [NORMALIZE],
+            {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True},
+            "pools by cls; .*the mean of the tokens alone",
+        ),
+        ([NORMALIZE], {"include_prompt": False}, "leaves the tokens of its prompt query out"),
+        ([NORMALIZE, DENSE], {}, "has Normalize, Dense behind its pooling"),
+        ([DENSE, DENSE], {}, "has Dense, Dense behind its pooling"),
+    ],
+)
+def test_what_a_student_cannot_keep_is_refused_by_name(
+    behind: list[str], changes: dict[str, Any], message: str, folder: Path, tmp_path: Path
+) -> None:
+    place = sentence_model(folder, tmp_path / "model", behind, **changes)
+    for features in (5, 36):
+        with pytest.raises(InputError, match=f"{place}: {message}"):
+            SentenceStudent.from_folder(place, features)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"activation_function": "torch.nn.modules.activation.Tanh"}, "Dense that has an activat"),
+        ({"use_residual": True, "out_features": 36}, "Dense that adds its input"),
+    ],
+)
+def test_a_dense_layer_that_is_no_linear_map_is_refused(
+    changes: dict[str, Any], message: str, folder: Path, tmp_path: Path
+) -> None:
+    place = sentence_model(folder, tmp_path / "model", [DENSE])
+    path = place / "2_Dense"
+    stated = json.loads((path / "config.json").read_text()) | changes
+    (path / "config.json").write_text(json.dumps(stated))
+    write_tensors(
+        path / "model.safetensors", {"linear.weight": np.ones((stated["out_features"], 36), "f4")}
+    )
+    with pytest.raises(InputError, match=message):
+        SentenceStudent.from_folder(place, 5)

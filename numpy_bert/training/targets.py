@@ -1,0 +1,181 @@
+"""What the labels of a table mean: classes, or numbers to be met by a regression."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from numpy_bert.errors import InputError
+from numpy_bert.files import listed, quoted
+from numpy_bert.training.files import NUMBER, as_number, label_numbers
+
+__all__ = ["REGRESSION", "SINGLE", "Targets", "targets_of"]
+
+REGRESSION, SINGLE = "regression", "single_label_classification"
+_LEAST = 2
+_INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
+# A number that is not there, as programs write it.
+_MISSING = re.compile(r"[+-]?(nan|inf|infinity)|#?n/?a|<na>|null|none", re.IGNORECASE)
+_LIST = re.compile(r"\[.*\]|[({].*,.*[)}]", re.DOTALL)
+_BETWEEN = "|;,"  # what stands between several labels of a text
+_OTHERWISE = "--problem-type single_label_classification takes each for the name of a class."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What a table's labels mean.
+
+    Attributes
+    ----------
+    problem_type : {"regression", "single_label_classification"}
+        As in transformers' config.
+    names : tuple of str
+        The classes in their order; of a regression the one name that transformers gives it.
+    values : list of int, or of float
+        The number of each row's class, or its number.
+    """
+
+    problem_type: str
+    names: tuple[str, ...]
+    values: list[int] | list[float]
+
+    @property
+    def note(self) -> str:
+        """A line that says what was decided."""
+        if self.problem_type == REGRESSION:
+            return (
+                "the labels are numbers, which a regression learns; --problem-type "
+                "single_label_classification makes classes of them"
+            )
+        numeric = all(map(NUMBER.fullmatch, self.names))
+        other = "; --problem-type regression takes them as numbers" if numeric else ""
+        return f"{len(self.names)} classes: {listed(self.names, 10)}{other}"
+
+    def of(self, labels: Sequence[str], where: str) -> list[int] | list[float]:
+        """Return what the labels of another table mean, by the same rule.
+
+        Raises
+        ------
+        InputError
+            Naming the first row whose label is none of the classes, or no number.
+        """
+        if self.problem_type == REGRESSION:
+            return _numbers(labels, where)
+        return label_numbers(list(labels), self.names, where)
+
+
+def targets_of(labels: Sequence[str], where: str, problem_type: str | None = None) -> Targets:
+    """Decide what labels mean, each as it is written, without blanks around it.
+
+    As in transformers' examples numbers with a fraction or an exponent are a regression, integers
+    and words are classes. Classes that are numbers stand in the order of these, others in that of
+    their text. Integers and words together are words; other numbers among words are refused, as is
+    NaN or NA among numbers.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        A label each.
+    where : str
+        The file, for messages.
+    problem_type : {"regression", "single_label_classification"}, optional
+        What they are, whatever they look like.
+
+    Raises
+    ------
+    InputError
+        If they are neither, or several labels of a text, or all alike; naming the row.
+
+    References
+    ----------
+    .. [1] transformers, examples/pytorch/text-classification/run_glue.py, is_regression.
+
+    Examples
+    --------
+    >>> targets_of(["10", "2", "2"], "a.csv")
+    Targets(problem_type='single_label_classification', names=('2', '10'), values=[1, 0, 0])
+    >>> targets_of(["0.5", "1"], "a.csv")
+    Targets(problem_type='regression', names=('LABEL_0',), values=[0.5, 1.0])
+    """
+    if problem_type is None:
+        _check_one_each(labels, where)
+        problem_type = _problem_of(labels, where)
+    if problem_type == REGRESSION:
+        values = _numbers(labels, where)
+        if len(set(values)) < _LEAST:
+            raise InputError(
+                f"{where}: has one label, {values[0]:g}; two different numbers were expected."
+            )
+        return Targets(problem_type=REGRESSION, names=("LABEL_0",), values=values)
+    names = _in_order(set(labels), where)
+    if len(names) < _LEAST:
+        raise InputError(f"{where}: has one label, {listed(names)}; two were expected.")
+    values_of_classes = label_numbers(list(labels), names, where)
+    return Targets(problem_type=SINGLE, names=names, values=values_of_classes)
+
+
+def _problem_of(labels: Sequence[str], where: str) -> str:
+    """Return whether labels are classes or numbers, by how they are written."""
+    numbers = [label for label in labels if NUMBER.fullmatch(label)]
+    has_floats = any(not _INTEGER.fullmatch(label) for label in numbers)
+    if len(numbers) == len(labels):
+        return REGRESSION if has_floats else SINGLE
+    for row, label in enumerate(labels, 1):
+        is_word = not NUMBER.fullmatch(label)
+        if numbers and is_word and (has_floats or _MISSING.fullmatch(label)):
+            raise InputError(
+                f"{where}: row {row}: label {quoted(label)} is no number, as {numbers[0]} and "
+                f"others are; mend it, or leave the row out. {_OTHERWISE}"
+            )
+    return SINGLE
+
+
+def _check_one_each(labels: Sequence[str], where: str) -> None:
+    """Refuse several labels of a text: lists, or labels that stand elsewhere too, joined."""
+    found: Counter[str] = Counter()
+    joined: dict[str, list[str]] = {}
+    for label in set(labels):
+        parts = re.split(f"[{re.escape(_BETWEEN)}]", label)
+        joined[label] = [part.strip() for part in parts]
+        found.update(set(joined[label]))
+    for row, label in enumerate(labels, 1):
+        parts = joined[label]
+        is_several = len(parts) > 1 and all(part and found[part] > 1 for part in parts)
+        if is_several or _LIST.fullmatch(label):
+            raise InputError(
+                f"{where}: row {row}: label {quoted(label)} is several labels of a text "
+                "(multi_label_classification), which are not trained here; one was expected. "
+                f"{_OTHERWISE}"
+            )
+
+
+def _numbers(labels: Sequence[str], where: str) -> list[float]:
+    """Return labels as finite numbers."""
+    found = list(map(as_number, labels))
+    for row, (label, value) in enumerate(zip(labels, found, strict=True), 1):
+        if not math.isfinite(value):
+            raise InputError(
+                f"{where}: row {row}: label {quoted(label)} is no finite number; a regression "
+                f"learns these alone. {_OTHERWISE}"
+            )
+    return found
+
+
+def _in_order(names: set[str], where: str) -> tuple[str, ...]:
+    """Return classes by their numbers where all have one, else by their text."""
+    for pattern, number in ((_INTEGER, int), (NUMBER, float)):
+        if not all(map(pattern.fullmatch, names)):
+            continue
+        ordered = sorted(names, key=lambda name: (number(name), name))
+        for one, other in pairwise(ordered):
+            if number(one) == number(other):
+                raise InputError(
+                    f"{where}: the labels {one} and {other} are one number; write it in one way, "
+                    "or two classes would be made of it."
+                )
+        return tuple(ordered)
+    return tuple(sorted(names))

@@ -1,0 +1,68 @@
+"""A model's parameters, given by name: exactly its own, of its shapes and dtype."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numpy_bert
+from numpy_bert import BertForMaskedLM, BertForNextSentencePrediction, BertModel, InputError
+from numpy_bert.loading.cache import demo_folder
+from numpy_bert.training import JointModel, SentenceStudent
+from tests.support.heads import TREES, write_head
+
+OTHERS = ("SentenceStudent", "JointModel")
+DECODER, WORDS = "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"
+
+
+@pytest.fixture(params=[*TREES, *OTHERS])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "SentenceStudent":
+        return SentenceStudent.new(BertModel.from_pretrained("demo"), 3, demo_folder())
+    if request.param == "JointModel":
+        kinds: dict[str, Any] = {"words": BertForMaskedLM, "order": BertForNextSentencePrediction}
+        return JointModel({name: kind.from_pretrained("demo") for name, kind in kinds.items()})
+    return getattr(numpy_bert, request.param).from_pretrained(write_head(tmp_path, request.param))
+
+
+def test_a_model_takes_exactly_its_parameters(model: Any) -> None:
+    arrays = {name: np.array(array) for name, array in model.named_parameters()}
+    again = model.with_parameters(arrays)
+    assert [name for name, _ in again.named_parameters()] == list(arrays)
+    for name, array in again.named_parameters():
+        assert array is arrays[name], name
+    first, last = next(iter(arrays)), list(arrays)[-1]
+    lacking = {name: array for name, array in arrays.items() if name != last}
+    wider = arrays[last].astype("f8")
+    longer = np.concatenate([arrays[last], arrays[last]])
+    for given, message in (
+        (lacking, rf"{type(model).__name__}: 1 array missing\.\n  missing  {last}"),
+        ({**lacking, f"{last}s": arrays[last]}, rf"unknown  {last}s   \(did you mean {last}\?\)"),
+        ({**arrays, "more": arrays[last]}, r"1 unknown\.\n  unknown  more"),
+        ({}, rf"{len(arrays)} arrays missing\.\n  missing  {first}.* and {len(arrays) - 5} more"),
+        ({**arrays, last: wider}, f"{last} is float64 of shape .*; float32 of shape"),
+        ({**arrays, last: longer}, f"{last} is float32 of shape"),
+        ({**arrays, last: arrays[last].tolist()}, f"{last} is <class 'list'>"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.with_parameters(given)
+
+
+def test_a_decoder_is_the_word_table_or_refused(model: Any) -> None:
+    arrays = dict(model.named_parameters())
+    if "cls.predictions.bias" not in arrays:
+        with pytest.raises(InputError, match=f"unknown  {DECODER}"):
+            model.with_parameters({**arrays, DECODER: arrays[WORDS]})
+        return
+    for decoder in (arrays[WORDS], arrays[WORDS].copy()):
+        again = model.with_parameters({**arrays, DECODER: decoder})
+        assert dict(again.named_parameters())[WORDS] is arrays[WORDS]
+    with pytest.raises(InputError, match=f"{DECODER} is not {WORDS}, which it is tied to"):
+        model.with_parameters({**arrays, DECODER: np.zeros_like(arrays[WORDS])})
+    bias = "cls.predictions.decoder.bias"
+    model.with_parameters({**arrays, bias: arrays["cls.predictions.bias"].copy()})
+    with pytest.raises(InputError, match=f"{bias} is not cls.predictions.bias"):
+        model.with_parameters({**arrays, bias: arrays["cls.predictions.bias"] + 1})
