@@ -403,6 +403,8 @@ def test_a_checkpoint_without_a_tokenizer_can_be_copied(name: str, root: Path) -
         ("BertEmbeddings", "LayerNorm.weight"),
         ("BertEmbeddings", "word_embeddings.weight"),
         ("BertConfig", "hidden_act"),
+        *(("SentenceStudent", part) for part in ("bert", "head", "folder", "config", "setup")),
+        *(("JointModel", part) for part in ("models", "weights", "folder", "dtype")),
     ],
 )
 def test_what_other_parts_were_made_from_cannot_be_set(

@@ -11,6 +11,7 @@ from numpy_bert.cli.train_tasks import TASKS
 from numpy_bert.errors import InputError, OutputError
 from numpy_bert.files import write_atomically
 from numpy_bert.loading.integrity import sha256
+from numpy_bert.text.saving import tokenizer_files
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.fit import CHECKPOINT, Trainer
@@ -18,7 +19,6 @@ from numpy_bert.training.sources import is_table
 
 __all__ = ["run"]
 
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 # Arguments of one task alone.
 _OWN = {
     "mlm": ("whole_words", "next_sentence"),
@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     also = {"evaluation": None if options.eval_data is None else sha256(Path(options.eval_data))}
     trainer = Trainer(task.model, task.data, arguments, folder, evaluate=task.evaluate, also=also)
     trained = trainer.train()
-    _copy_tokenizer(trained.folder, folder)
+    for file, content in tokenizer_files(trained.folder).items():
+        write_atomically(folder / file, content)
     trained.save_pretrained(folder, force=True)
     if task.report is not None:
         show(task.report(trained))
@@ -79,10 +80,3 @@ def _arguments(options: argparse.Namespace) -> TrainingArguments:
         early_stopping_patience=options.patience,
         seed=options.seed,
     )
-
-
-def _copy_tokenizer(source: Path, folder: Path) -> None:
-    """Put the tokenizer's files beside the model."""
-    for name in _TOKENIZER:
-        if (source / name).is_file():
-            write_atomically(folder / name, (source / name).read_bytes())

@@ -72,7 +72,7 @@ class JointModel:
     def __init__(
         self, models: Mapping[str, Trainable], weights: Mapping[str, float] | None = None
     ) -> None:
-        self.models, self.weights = dict(models), dict(weights or {})
+        self._models, self._weights = dict(models), dict(weights or {})
         if not self.models:
             raise InputError("JointModel: has no model.")
         if len({model.dtype for model in self.models.values()}) > 1:
@@ -98,6 +98,16 @@ class JointModel:
                         f"JointModel: {first!r} and {owner!r} both have {name}, and not the same; "
                         "what has one name is shared."
                     )
+
+    @property
+    def models(self) -> dict[str, Trainable]:
+        """The models by their names."""
+        return dict(self._models)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much a model's loss counts, of those for which it was said."""
+        return dict(self._weights)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,8 @@ class SentenceStudent(Saveable):
     >>> 0.0 < found.loss < 2.0, found.head.projection.weight.shape
     (True, (3, 128))
     """
+
+    _fixed = frozenset({"bert", "head", "folder", "config", "setup"})
 
     def __init__(
         self,
@@ -169,6 +171,11 @@ class SentenceStudent(Saveable):
             setup = replace(setup, normalizes=setup.normalizes or is_drawn)
             projection = new_projection(size, features, bert.dtype, seed=seed)
         return cls(bert, SentenceStudentParameters(projection=projection), recipe.folder, setup)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its vectors depend on beside the weights, for a run that goes on."""
+        return {f"setup.{name}": value for name, value in asdict(self.setup).items()}
 
     @property
     def dtype(self) -> np.dtype[Any]:
