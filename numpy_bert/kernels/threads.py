@@ -226,12 +226,15 @@ def _in_a_short_thread(work: Callable[[], Any]) -> Any:
     """Return the result of `work` in a thread that then ends; None where there are no more threads.
 
     Since version 3.8 threadpoolctl lets one thread at a time change OpenBLAS's limit, the first
-    that did, for as long as that lives, and passes over all others without a word.
+    that did, for as long as that lives, and passes over all others without a word. A plain thread,
+    because executors have locks that a child that is just being forked cannot take.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    with contextlib.suppress(RuntimeError), ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result()
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    with contextlib.suppress(RuntimeError):
+        thread.start()
+        thread.join()
+    return found[0] if found else None
 
 
 @contextmanager
