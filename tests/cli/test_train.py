@@ -114,7 +114,10 @@ def test_a_student_follows_a_teacher(data: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == out
     other = random_model(data / "other")
     assert main([str(other) if word == "demo" else word for word in command]) == 1
-    assert "is another run's checkpoint (data was" in capsys.readouterr().err
+    assert (
+        "is another run's checkpoint (setup.normalizes was True, now False)"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

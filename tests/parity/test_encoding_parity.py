@@ -16,8 +16,10 @@ import pytest
 from numpy_bert import SentenceEncoder, similarity
 from numpy_bert.encoding.pooling import MODES
 from numpy_bert.loading.cache import demo_folder
+from tests.tolerances import ACROSS_BATCHES
 
 st = pytest.importorskip("sentence_transformers")
+pytest.importorskip("sentence_transformers.models")  # which is no attribute before it is imported
 
 TEXTS = [
     "",
@@ -31,7 +33,7 @@ TEXTS = [
     "many words " * 200,
 ]
 # Pairs of STS-B that are encoded by both.
-PAIRS = 1500
+PAIRS = [300, pytest.param(1500, marks=pytest.mark.slow)]
 _NAMES = {"mean_sqrt_len": "mean_sqrt_len_tokens"}
 
 
@@ -87,15 +89,16 @@ def spearman(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
-def test_sts_benchmark(minilm: Path, data: Path) -> None:
+@pytest.mark.parametrize("pairs", PAIRS)
+def test_sts_benchmark(minilm: Path, data: Path, pairs: int) -> None:
     with (data / "sts" / "stsb-en-dev.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))[:: 1500 // PAIRS][:PAIRS]
+        rows = list(csv.reader(file))[:: 1500 // pairs]
     gold = np.array([float(row[2]) for row in rows])
     texts = [row[0] for row in rows] + [row[1] for row in rows]
     scores = []
     for vectors in (ours(minilm, texts), theirs(minilm, texts)):
-        pairs = zip(vectors[: len(rows)], vectors[len(rows) :], strict=True)
-        scores.append(np.array([similarity(a, b)[0, 0] for a, b in pairs]))
+        both = zip(vectors[: len(rows)], vectors[len(rows) :], strict=True)
+        scores.append(np.array([similarity(a, b)[0, 0] for a, b in both]))
     assert np.abs(scores[0] - scores[1]).max() < 2e-6
     assert round(spearman(scores[0], gold), 4) == round(spearman(scores[1], gold), 4)
     assert spearman(scores[0], gold) > 0.8
@@ -219,7 +222,8 @@ def test_do_lower_case(tmp_path: Path, lowers: bool) -> None:
     texts = ["A Test", "a test", "\u03a3\u03a3\u0391\u03a3 \u0130stanbul", "[MASK] [mask]"]
     check(folder, texts)
     vectors = ours(folder, texts)
-    assert np.array_equal(vectors[0], vectors[1]) is lowers
+    # Rows of one product may be added up in another order, so their last bits may differ.
+    assert bool(np.abs(vectors[0] - vectors[1]).max() < ACROSS_BATCHES) is lowers
 
 
 def test_a_plain_checkpoint() -> None:

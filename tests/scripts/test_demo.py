@@ -39,6 +39,7 @@ def test_it_is_small_and_stored_in_half() -> None:
 
 
 # A few of its texts are longer than what it reads, and each kind of them says so.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:data. .* have more than .* tokens")
 def test_the_figures_of_its_card_are_measured(scripts: Any, minilm: Path, tmp_path: Path) -> None:
     files, report = scripts("demo_files"), scripts("report_demo")
@@ -115,6 +116,7 @@ def test_it_starts_as_bert_does(scripts: Any) -> None:
 
 
 # A few of its texts are longer than what it reads, and each kind of them says so.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:data. .* have more than .* tokens")
 def test_its_training_is_the_same_to_the_byte(
     scripts: Any, minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -83,22 +83,24 @@ def check(report: Report, mistake: Mistake) -> str:
     return "" if report.first in mistake.steps else f"in {report.first}: {report.sentence}"
 
 
-def test_made_in_one_step_of_a_whole_trace(model: BertModel) -> None:
+THIRDS = [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))]
+
+
+@pytest.mark.parametrize("third", THIRDS)
+def test_made_in_one_step_of_a_whole_trace(model: BertModel, third: int) -> None:
     wrong, count = [], 0
-    for name, mistake, setting in every(model):
+    for name, mistake, setting in itertools.islice(every(model), third, None, 3):
         trace = as_trace(port(setting, mistake))
         report = verify(trace, model, look_for_hidden=False, fail_fast=True)
         fault = check(report, mistake)
         count += 1
         if fault:
             wrong.append(f"{name}: {mistake.cause.text}: {fault}")
-    assert count > 150
+    assert count > 50
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    "third", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))]
-)
+@pytest.mark.parametrize("third", THIRDS)
 def test_made_in_one_step_of_a_trace_of_blocks(model: BertModel, third: int) -> None:
     """Where only the ends of blocks are held, no cause is named that gives other numbers."""
     kept = ("embeddings", "encoder.layer.0", "encoder.layer.1", "pooler", *IDS)
