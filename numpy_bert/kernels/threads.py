@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from numpy_bert.errors import InputError
 
@@ -39,12 +39,12 @@ class _Pool:
 
 
 class _Blas:
-    """Who holds BLAS to one thread; its libraries are looked for once."""
+    """Who holds BLAS to one thread, and what it had before; its libraries are looked for once."""
 
     lock = threading.Lock()
-    users = 0
+    users: ClassVar[set[object]] = set()
     libraries: Any = None
-    limit: Any = None
+    before: Any = None
 
 
 # What each thread is at.
@@ -179,16 +179,19 @@ def one_blas_thread() -> Iterator[bool]:
     the whole process's: the first to come sets it, the last to go restores what there was. It is
     not held where BLAS has a limit for each thread (OpenBLAS on OpenMP), or another has set one.
     """
-    held = _hold()
+    user = object()
     try:
-        yield held
+        yield _hold(user)
     finally:
-        if held:
-            _let_go()
+        _let_go(user)
 
 
-def _hold() -> bool:
-    """Count one more user of the limit; tell whether there is something to limit."""
+def _hold(user: object) -> bool:
+    """Limit BLAS for one more user; tell whether it is limited.
+
+    An interrupt may come after any step: what there was is noted before it is changed, and is
+    restored by this user or, if that is interrupted too, by the next.
+    """
     with _Blas.lock:
         if _Blas.libraries is None:
             try:
@@ -199,42 +202,38 @@ def _hold() -> bool:
         if not len(_Blas.libraries):
             return False
         if not _Blas.users:
-            _Blas.limit = _in_a_short_thread(lambda: _Blas.libraries.limit(limits=1))
+            _Blas.before = _Blas.before or _Blas.libraries.info()
+            _limit(1)
             if any(library["num_threads"] != 1 for library in _Blas.libraries.info()):
                 _restore()
                 return False
-        _Blas.users += 1
+        _Blas.users.add(user)
         return True
 
 
-def _let_go() -> None:
-    """Count one user less, and restore BLAS's threads after the last."""
+def _let_go(user: object) -> None:
+    """Restore BLAS's threads after the last user."""
     with _Blas.lock:
-        _Blas.users -= 1
+        _Blas.users.discard(user)
         if not _Blas.users:
             _restore()
 
 
 def _restore() -> None:
     """Give BLAS the threads back that it had."""
-    if _Blas.limit is not None:
-        _in_a_short_thread(_Blas.limit.restore_original_limits)
-        _Blas.limit = None
+    if _Blas.before is not None:
+        _limit(_Blas.before)
+        _Blas.before = None
 
 
-def _in_a_short_thread(work: Callable[[], Any]) -> Any:
-    """Return the result of `work` in a thread that then ends; None where there are no more threads.
+def _limit(threads: Any) -> None:
+    """Set the threads of all BLAS libraries, and leave it to any thread to set them again.
 
-    Since version 3.8 threadpoolctl lets one thread at a time change OpenBLAS's limit, the first
-    that did, for as long as that lives, and passes over all others without a word. A plain thread,
-    because executors have locks that a child that is just being forked cannot take.
+    Otherwise, from version 3.8 of threadpoolctl on, only the thread that was first could.
     """
-    found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(work()))
-    with contextlib.suppress(RuntimeError):
-        thread.start()
-        thread.join()
-    return found[0] if found else None
+    _Blas.libraries.limit(limits=threads)
+    for library in _Blas.libraries.lib_controllers:
+        getattr(library, "clear_controlling_thread", int)()
 
 
 @contextmanager
@@ -282,9 +281,8 @@ def _forget() -> None:
     _Pool.lock = threading.Lock()
     _Pool.helpers = None
     _Blas.lock = threading.Lock()
-    if _Blas.users:  # threads that are not here
-        _Blas.users = 0
-        _restore()
+    _Blas.users.clear()
+    _restore()
 
 
 if hasattr(os, "register_at_fork"):

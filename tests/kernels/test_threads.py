@@ -226,7 +226,7 @@ def test_blas_is_held_only_where_it_is() -> None:
         with one_blas_thread() as held:
             assert held is (set(blas_threads()) == {1})
         assert blas_threads() == before
-        assert threads._Blas.users == 0
+        assert not threads._Blas.users
 
 
 @posix
@@ -246,7 +246,7 @@ before = blas()
 with threads.one_blas_thread() as held:
     child = os.fork()
     if not child:
-        os._exit(int(blas() != before or threads._Blas.users != 0))
+        os._exit(int(blas() != before or bool(threads._Blas.users)))
 print(held, os.waitpid(child, 0)[1])
 """
     assert child(code).stdout == "True 0\n"
@@ -257,7 +257,7 @@ def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with one_blas_thread() as held:
         assert not held
-    assert threads._Blas.users == 0
+    assert not threads._Blas.users
 
 
 def test_shares_are_worked_on_at_the_same_time_and_not_shared_again() -> None:
