@@ -18,7 +18,7 @@ import numpy as np
 
 from numpy_bert.comparison.report import Report
 from numpy_bert.comparison.text_report import as_text
-from numpy_bert.errors import InputError, TokenizerError
+from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.loading.cache import MODEL_FILES, used_files
 from numpy_bert.loading.hub import find
 from numpy_bert.model.bert import BertModel
@@ -121,15 +121,15 @@ def verify_trace(
     'pass'
     """
     loaded, tokenizer = (model, None) if isinstance(model, BertModel) else _load(model)
-    if texts is not None and tokenizer is None:
-        raise InputError(
-            "texts: the model came without a tokenizer, so that nothing can be verified of them. "
-            "Name a model's folder that has one."
+    if texts is not None and not isinstance(tokenizer, BertTokenizer):
+        raise tokenizer or InputError(
+            "texts: a loaded model comes without a tokenizer, so that nothing can be verified of "
+            "them. Give the name or the folder of the model."
         )
     return verify(
         _opened(trace, names),
         loaded,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer if isinstance(tokenizer, BertTokenizer) else None,
         texts=texts,
         pair=pair,
         reference=None if reference is None else _opened(reference, None),
@@ -138,7 +138,7 @@ def verify_trace(
     )
 
 
-def _load(model: str | Path) -> tuple[BertModel, BertTokenizer | None]:
+def _load(model: str | Path) -> tuple[BertModel, BertTokenizer | NumpyBertError]:
     """Load a model, once for all tests as long as its files are the same."""
     folder = find(model, needs=MODEL_FILES)
     stamps = tuple(_stamp(path) for path in used_files(folder))
@@ -148,16 +148,17 @@ def _load(model: str | Path) -> tuple[BertModel, BertTokenizer | None]:
 @lru_cache(maxsize=2)
 def _loaded(
     model: str | Path, folder: Path, stamps: tuple[tuple[str, ...], ...]
-) -> tuple[BertModel, BertTokenizer | None]:
+) -> tuple[BertModel, BertTokenizer | NumpyBertError]:
     """Load a model that is told from others by what its files are, not by its name alone.
 
-    A checkpoint may have no tokenizer.
+    Why there is no tokenizer matters only to those who have texts.
     """
     del stamps
+    tokenizer: BertTokenizer | NumpyBertError
     try:
         tokenizer = BertTokenizer.from_pretrained(model)
-    except TokenizerError:
-        tokenizer = None
+    except NumpyBertError as failure:
+        tokenizer = failure
     return BertModel.from_pretrained(folder, dtype=np.float64), tokenizer
 
 

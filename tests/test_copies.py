@@ -377,6 +377,12 @@ def test_a_tokenizer_that_was_set_is_copied(root: Path) -> None:
     assert len(pickle.loads(pickle.dumps(model)).tokenizer) == len(tokenizer())
 
 
+def test_a_tokenizer_stays_with_the_model_through_training(root: Path) -> None:
+    model = _load(root, "BertForMaskedLM")
+    model.tokenizer = tokenizer()
+    assert model.with_parameters(dict(model.named_parameters())).tokenizer is tokenizer()
+
+
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
 def test_a_checkpoint_without_a_tokenizer_can_be_copied(name: str, root: Path) -> None:
     folder = write_head(root / f"no tokenizer {name}", name)
@@ -416,6 +422,8 @@ def test_what_other_parts_were_made_from_cannot_be_set(
         found = getattr(found, part)
     with pytest.raises(AttributeError):
         setattr(found, last, getattr(found, last))
+    with pytest.raises(AttributeError):
+        delattr(found, last)
 
 
 def test_a_tokenizer_that_is_set_is_one(root: Path) -> None:

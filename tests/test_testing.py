@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from numpy_bert import InputError, TraceError
+from numpy_bert import InputError, TokenizerError, TraceError
 from numpy_bert.loading.cache import demo_folder
 from numpy_bert.testing import assert_matches_bert, verify_trace
 from tests.support.checkpoints import serialize
@@ -164,8 +164,18 @@ def test_files_that_are_the_same_are_read_once(
 def test_texts_without_a_tokenizer_are_not_passed_over(tmp_path: Path, loaded: bool) -> None:
     folder = trained_like(tmp_path)
     model: Any = exact(folder) if loaded else folder
-    with pytest.raises(InputError, match=r"^texts: the model came without a tokenizer"):
+    what = (InputError, "^texts: a loaded model comes") if loaded else (TokenizerError, "neither")
+    with pytest.raises(what[0], match=what[1]):
         assert_matches_bert(trace_of(folder), model=model, texts=["a"])
+
+
+def test_why_there_is_no_tokenizer_is_said(tmp_path: Path) -> None:
+    folder = trained_like(tmp_path)
+    (folder / "vocab.txt").write_text("[PAD]\n", "utf-8")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertJapaneseTokenizer"}')
+    assert_matches_bert(trace_of(folder), model=folder)
+    with pytest.raises(TokenizerError, match="BertJapaneseTokenizer"):
+        assert_matches_bert(trace_of(folder), model=folder, texts=["a"])
 
 
 @pytest.mark.parametrize("texts", [{"a rabbit": 1}, (t for t in "a"), np.array([["a rabbit"]])])

@@ -14,13 +14,13 @@ from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.text.inputs import check_text
 
-__all__ = ["as_count", "as_modes", "as_output", "as_prompt", "check_flag"]
+__all__ = ["as_count", "as_modes", "as_output", "as_prompt", "check_flag", "check_prompt_name"]
 
 
 def as_prompt(
     prompt: str | None, prompt_name: str | None, prompts: Mapping[str, str], default: str | None
 ) -> str:
-    """Return what is put before each text."""
+    """Return what is put before each text: a prompt, or one of `prompts` by its name."""
     if prompt is not None:
         if prompt_name is not None:
             raise InputError("prompt, prompt_name: give one of the two.")
@@ -28,12 +28,17 @@ def as_prompt(
     name = default if prompt_name is None else prompt_name
     if name is None:
         return ""
+    check_prompt_name(name, prompts, "prompt_name")
+    return prompts[name]
+
+
+def check_prompt_name(name: object, prompts: Mapping[str, str], argument: str) -> None:
+    """Raise InputError unless a name is that of one of the prompts."""
     if not isinstance(name, str) or name not in prompts:
         known = ", ".join(quoted(repr(key)) for key in prompts) or "none"
         raise InputError(
-            f"prompt_name: the model has no prompt {quoted(repr(name))}; there are: {known}."
+            f"{argument}: the model has no prompt {quoted(repr(name))}; there are: {known}."
         )
-    return prompts[name]
 
 
 def as_modes(pooling: object) -> tuple[str, ...]:
@@ -54,16 +59,16 @@ def as_modes(pooling: object) -> tuple[str, ...]:
     return modes
 
 
-def as_count(value: object, name: str, *, most: int | None = None) -> int | None:
-    """Return a whole number from 1, up to `most`, or None."""
+def as_count(value: object, name: str, *, least: int = 1, most: int | None = None) -> int | None:
+    """Return a whole number from `least`, up to `most`, or None."""
     if value is None:
         return None
     good = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     number = int(value) if good else 0  # type: ignore[call-overload]
-    if number < 1 or (most is not None and number > most):
+    if number < least or (most is not None and number > most):
         bound = "" if most is None else f" to {most}"
         raise InputError(
-            f"{name}: {quoted(repr(value))}; a whole number from 1{bound} was expected."
+            f"{name}: {quoted(repr(value))}; a whole number from {least}{bound} was expected."
         )
     return number
 

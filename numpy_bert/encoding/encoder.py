@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy_bert.encoding.arguments import (
     as_output,
     as_prompt,
     check_flag,
+    check_prompt_name,
 )
 from numpy_bert.encoding.fill import cut_message, fill
 from numpy_bert.encoding.head import Head, read_head
@@ -62,7 +64,6 @@ class SentenceEncoder:
         "_head",
         "_ids",
         "_include_prompt",
-        "_max_seq_length",
         "_model",
         "_notes",
         "_pooling",
@@ -81,8 +82,8 @@ class SentenceEncoder:
         settings: Settings,
     ) -> None:
         self._model = model
-        self._tokenizer = tokenizer
-        self._ids = IdEncoder(tokenizer, lower_case=recipe.lower_case)
+        self._tokenizer = copy(tokenizer)  # of which max_seq_length is set
+        self._ids = IdEncoder(self._tokenizer, lower_case=recipe.lower_case)
         self._notes = recipe.notes
         self._include_prompt = recipe.include_prompt
         self._head = head
@@ -150,7 +151,7 @@ class SentenceEncoder:
 
     @property
     def tokenizer(self) -> BertTokenizer:
-        """The BERT's tokenizer."""
+        """The BERT's tokenizer; what can be set of it counts for the encoder too."""
         return self._tokenizer
 
     @property
@@ -180,7 +181,8 @@ class SentenceEncoder:
 
     @default_prompt_name.setter
     def default_prompt_name(self, value: str | None) -> None:
-        as_prompt(None, value, self._prompts, None)
+        if value is not None:
+            check_prompt_name(value, self._prompts, "default_prompt_name")
         self._default_prompt_name = value
 
     @property
@@ -214,19 +216,21 @@ class SentenceEncoder:
 
     @property
     def max_seq_length(self) -> int:
-        """Tokens of a text that are read, special ones included; the rest is cut off."""
-        return self._max_seq_length
+        """Tokens of a text that are read, special ones included; the rest is cut off.
+
+        As in sentence-transformers it is the `model_max_length` of the encoder's tokenizer. It can
+        be set from the special tokens and one more on, up to the model's positions.
+        """
+        positions = self.model.config.max_position_embeddings
+        return min(self._tokenizer.model_max_length or positions, positions)
 
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
         least, most = self._ids.frame + 1, self.model.config.max_position_embeddings
-        number = as_count(value, "max_seq_length", most=most)
-        if number is None or number < least:
-            raise InputError(
-                f"max_seq_length: {value}; from {least}, the special tokens and one more, to "
-                f"{most}, the model's positions, were expected."
-            )
-        self._max_seq_length = number
+        number = as_count(value, "max_seq_length", least=least, most=most)
+        if number is None:
+            raise InputError(f"max_seq_length: None; a number from {least} to {most} was expected.")
+        self._tokenizer.model_max_length = number
 
     def encode(
         self,

@@ -134,8 +134,10 @@ def mode_named(name: object) -> str | None:
     >>> mode_named("mean_sqrt_len_tokens")
     'mean_sqrt_len'
     """
+    if not isinstance(name, str):
+        return None
     short = "mean_sqrt_len" if name == "mean_sqrt_len_tokens" else name
-    return short if isinstance(short, str) and short in MODES else None
+    return short if short in MODES else None
 
 
 def _kind(path: Path, entry: ModuleEntry) -> str:

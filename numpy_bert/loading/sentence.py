@@ -61,6 +61,6 @@ def _is_settled(snapshot: Path) -> bool:
     read = [SETTINGS]
     for name in TRANSFORMER_CONFIGS:
         read.append(name)
-        if (snapshot / name).exists():
+        if (snapshot / name).exists() and (snapshot / name).read_bytes().strip() != b"{}":
             break
     return all((snapshot / name).exists() or (marks / name).exists() for name in read)

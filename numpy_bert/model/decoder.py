@@ -37,7 +37,7 @@ __all__ = ["WithDecoder"]
 class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
     """A head whose decoder is the word table."""
 
-    _prepared = frozenset({"_decoder"})
+    _prepared = BertWithHead._prepared | {"_decoder"}
 
     @property
     def decoder(self) -> Array:

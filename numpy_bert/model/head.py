@@ -201,7 +201,7 @@ class BertWithHead(
         return self._steps(bert, self._run_head(HeadInput(bert.encoder.output, pooled, rng)))
 
     def with_parameters(self: Self, arrays: Mapping[str, Array]) -> Self:
-        """Return a model of the same kind with other arrays, not copied.
+        """Return a model of the same kind with other arrays, not copied, and the same tokenizer.
 
         Parameters
         ----------
@@ -227,7 +227,9 @@ class BertWithHead(
         config, checked = self.config, self._checked(arrays)
         bert = BertModel(config, bert_parameters(config, checked), self.loading_info)
         head = build(type(self.head), config, checked.__getitem__, "")
-        return type(self)(bert, head, self.folder)
+        found = type(self)(bert, head, self.folder)
+        found._tokenizer = self._tokenizer
+        return found
 
     @property
     def dtype(self) -> np.dtype[Any]:

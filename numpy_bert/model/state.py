@@ -36,13 +36,21 @@ class Stateful(ABC):
         """Make what `_prepared` lists from the weights and settings; some classes make nothing."""
 
     def __setattr__(self, name: str, value: object) -> None:
+        self._check_free(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._check_free(name)
+        super().__delattr__(name)
+
+    def _check_free(self, name: str) -> None:
+        """Raise AttributeError if other parts were made from an attribute."""
         if name in self._fixed and name in vars(self):
             kind = type(self).__name__
             raise AttributeError(
                 f"{kind}.{name} cannot be set, because other parts of the model were made from it; "
                 f"make another {kind} instead."
             )
-        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         arrays = (array for tree in self._trees().values() for _, array in arrays_of(tree))

@@ -99,7 +99,7 @@ def test_what_is_set_counts_from_the_next_call_on(encoder: SentenceEncoder, name
 def test_nonsense_is_refused_and_changes_nothing(encoder: SentenceEncoder, name: str) -> None:
     kept, vectors = copy.copy(getattr(encoder, name)), encoder.encode(TEXTS)
     for value in WRONG[name]:
-        with pytest.raises(InputError, match=rf"^(the name of )?(prompt_name|{name})\b"):
+        with pytest.raises(InputError, match=rf"^(the name of )?{name}\b"):
             setattr(encoder, name, value)
         assert getattr(encoder, name) == kept
     assert np.array_equal(encoder.encode(TEXTS), vectors)
@@ -198,3 +198,34 @@ def test_a_copy_splits_and_lowers_as_its_original(tmp_path: Path, lowers: bool) 
 def test_pool_refuses_an_unknown_mode(modes: Any) -> None:
     with pytest.raises(InputError, match=r"^modes: .*; some of cls, max, mean, mean_sqrt_len"):
         pool(np.ones((2, 3)), np.array([2]), modes)
+
+
+def test_the_limit_is_the_tokenizers(encoder: SentenceEncoder) -> None:
+    long = "one two three four five six"
+    encoder.max_seq_length = 5
+    assert encoder.tokenizer.model_max_length == 5
+    with pytest.warns(UserWarning, match="max_seq_length = 5"):
+        five = encoder.encode(long)
+    encoder.max_seq_length = 6
+    encoder.tokenizer.model_max_length = 5
+    assert encoder.max_seq_length == 5
+    with pytest.warns(UserWarning, match="max_seq_length = 5"):
+        assert np.array_equal(encoder.encode(long), five)
+    encoder.tokenizer.model_max_length = None
+    assert encoder.max_seq_length == encoder.model.config.max_position_embeddings
+
+
+def test_an_encoders_limit_is_not_that_of_the_tokenizer_that_it_was_made_of(
+    encoder: SentenceEncoder,
+) -> None:
+    one = copy.deepcopy(encoder)
+    one.max_seq_length = 5
+    assert encoder.max_seq_length != 5
+
+
+@pytest.mark.parametrize("value", [np.array(["max"]), np.array("max"), np.array(["mean", "max"])])
+def test_an_array_names_no_pooling(encoder: SentenceEncoder, value: Any) -> None:
+    with pytest.raises(InputError, match=r"^pooling: "):
+        encoder.pooling = value
+    with pytest.raises(InputError, match=r"^pooling: "):
+        encoder.encode("a", pooling=value)
