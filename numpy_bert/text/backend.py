@@ -100,7 +100,7 @@ def load_backend(folder: Path) -> Backend:
             tokenizer.post_processor = berts_frame(tokenizer, settings)
     size, listing = check_ids_of(path, tokenizer, settings.vocab_size)
     if is_json and isinstance(tokenizer.model, WordPiece):
-        check_listing(path, listing, settings.special_tokens)
+        check_listing(path, tokenizer, listing, settings.special_tokens)
     _check_unknown(path, tokenizer, settings)
     _check_frame(path, tokenizer, settings)
     return Backend(tokenizer, size, settings, tuple(notes))
@@ -161,30 +161,57 @@ def _add_tokens(path: Path, tokenizer: Tokenizer, settings: Settings, notes: lis
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     named = {*settings.special_tokens.values()}
     is_berts = settings.tokenizer_class.makes != "nothing"
-    special = named if is_berts else {t.content for t in settings.stated_tokens.values()}
-    declared = _declared(tokenizer, settings, special)
+    stated = {token.content for token in settings.stated_tokens.values()}
+    declared = _declared(tokenizer, settings, stated | named if is_berts else stated)
     tokenizer.add_tokens(declared)  # of those that are known, the flags change, as in transformers
     for index, token in settings.declared_tokens.items():
-        given = tokenizer.token_to_id(token.content)
-        if given != index:
-            raise TokenizerError(
-                f"{path}: {quoted(repr(token.content))} has the id {given}; tokenizer_config.json "
-                f"or added_tokens.json says {index}."
-            )
+        _check_declared(path, tokenizer, settings, token.content, index)
+    whole = known.union(token.content for token in declared)
+    if is_berts and isinstance(tokenizer.model, WordPiece):
+        _check_null(path, settings, whole)
     require_tokens(path, tokenizer, settings.special_tokens)
-    five = {
+    defaults = {
         name: AddedToken(token, special=True, normalized=False)
         for name, token in settings.special_tokens.items()
-        if is_berts
-    } | dict(settings.stated_tokens)
-    whole = known.union(token.content for token in declared)
-    further_tokens = (*five.values(), *settings.extra_tokens)
+        if is_berts and name not in settings.stated_tokens
+    }
+    further_tokens = (*settings.stated_tokens.values(), *defaults.values(), *settings.extra_tokens)
     tokenizer.add_tokens([token for token in further_tokens if token.content not in whole])
-    further = (token.content for token in (*declared, *settings.extra_tokens))
+    further = (token.content for token in (*declared, *further_tokens))
     new = dict.fromkeys(token for token in further if token not in known | named)
     if new:
         names = ", ".join(quoted(token) for token in list(new)[:5])
         notes.append(f"taken whole, as the files beside {path.name} say: {names}.")
+
+
+def _check_declared(
+    path: Path, tokenizer: Tokenizer, settings: Settings, content: str, index: int
+) -> None:
+    """Raise TokenizerError if a token does not have the id that is stated of it."""
+    given = tokenizer.token_to_id(content)
+    if given == index:
+        return
+    of = ("tokenizer_config.json", "added_tokens_decoder lists")
+    file, lists = of if settings.lists_tokens else ("added_tokens.json", "lists")
+    raise TokenizerError(
+        f"{path.with_name(file)}: {lists} {quoted(repr(content))} with the id {index}; beside "
+        f"{path.name} it gets {given}."
+    )
+
+
+def _check_null(path: Path, settings: Settings, whole: set[str]) -> None:
+    """Raise TokenizerError if one of BERT's five is null, so that transformers has no such token.
+
+    Where only [PAD] or [MASK] is, and another file has it as a token, no id is another.
+    """
+    for name in settings.null_tokens:
+        if name in ("pad_token", "mask_token") and settings.special_tokens[name] in whole:
+            continue
+        raise TokenizerError(
+            f"{path.parent}: {name} is null in tokenizer_config.json or special_tokens_map.json, "
+            f"and BERT needs it. Let it say {quoted(repr(settings.special_tokens[name]))}, or "
+            "leave the line out."
+        )
 
 
 def _declared(tokenizer: Tokenizer, settings: Settings, special: set[str]) -> list[AddedToken]:

@@ -44,12 +44,36 @@ _JAPANESE = (
     *("word_tokenizer_type", "subword_tokenizer_type"),
     *("mecab_kwargs", "sudachi_kwargs", "jumanpp_kwargs"),
 )
-# Models whose tokenizer is BertTokenizer where no file names one.
+# Models whose tokenizer is BertTokenizer where no file names one. BertModel takes none but the
+# first; but a tokenizer can be loaded by itself, and its ids then are AutoTokenizer's.
 _BERT_MODELS = {
     *("bert", "distilbert", "electra", "mobilebert", "squeezebert", "convbert", "layoutlm"),
     *("megatron-bert", "ernie", "nezha", "qdqbert", "realm", "retribert", "nomic_bert", "bros"),
-    *("visual_bert", "vilt", "blip", "chinese_clip", "flava", "git", "align", "bark", "tvp"),
-    *("grounding-dino", "mm-grounding-dino"),
+    *("lxmert", "visual_bert", "vilt", "blip", "chinese_clip", "flava", "git", "align", "bark"),
+    *("tvp", "grounding-dino", "mm-grounding-dino"),
+}
+# Models of text that have a tokenizer of their own, so that a vocab.txt is not read as BERT's.
+_OTHER_MODELS = {
+    *("albert", "bart", "barthez", "bartpho", "bert-generation", "bert-japanese", "bertweet"),
+    *("big_bird", "bigbird_pegasus", "biogpt", "blenderbot", "blenderbot-small", "byt5"),
+    *("camembert", "canine", "clip", "cpm", "cpmant", "ctrl", "data2vec-text", "deberta"),
+    *("deberta-v2", "esm", "flaubert", "fnet", "fsmt", "funnel", "gemma", "gpt2", "gpt_neo"),
+    *("gpt_neox", "gptj", "gte", "herbert", "ibert", "jina_embeddings_v3", "layoutlmv2"),
+    *("layoutlmv3", "layoutxlm", "led", "lilt", "llama", "longformer", "luke", "markuplm"),
+    *("mbart", "mega", "mistral", "modernbert", "modernbert-decoder", "mpnet", "mra", "mt5", "mvp"),
+    *(
+        "nllb",
+        "nystromformer",
+        "openai-gpt",
+        "opt",
+        "pegasus",
+        "perceiver",
+        "phobert",
+        "prophetnet",
+    ),
+    *("qwen2", "qwen3", "reformer", "rembert", "roberta", "roberta-prelayernorm", "roc_bert"),
+    *("roformer", "splinter", "t5", "tapas", "umt5", "xglm", "xlm", "xlm-roberta"),
+    *("xlm-roberta-xl", "xlnet", "xmod", "yoso"),
 }
 
 
@@ -109,15 +133,23 @@ def named_class(
     files = {"tokenizer_config.json": stated, "config.json": model}
     named = {file: _name(folder / file, content) for file, content in files.items()}
     file = next((file for file, name in named.items() if name is not None), None)
-    default = "BertTokenizer" if str(model.get("model_type")) in _BERT_MODELS else None
+    kind = str(model.get("model_type"))
+    default = "BertTokenizer" if kind in _BERT_MODELS else None
+    if stated.get("tokenizer_class") == "" and _bare(named["config.json"]) in (None, default):
+        # To transformers 5 an empty name is one that it does not know: tokenizer.json is kept.
+        file = default = None
+    other = False
     if file is not None:
-        # Only beside a model_type do transformers' look-ups keep the "Fast" of a name.
-        if named[file] in _MAKE_FRAME and "model_type" not in model:
-            named[file] = str(named[file]).removesuffix(_FAST)
+        # Only beside another model's model_type do transformers' look-ups keep a name's "Fast".
+        if named[file] in _MAKE_FRAME and kind not in _BERT_MODELS | _OTHER_MODELS:
+            named[file] = _bare(named[file])
         name, where = named[file], f"{folder / file}: tokenizer_class is {quoted(named[file])}"
     elif japanese := next((setting for setting in _JAPANESE if setting in stated), None):
         name = "BertJapaneseTokenizer"
         where = f"{folder / 'tokenizer_config.json'}: {japanese} is a setting of {name}"
+    elif kind in _OTHER_MODELS:
+        name, other = None, True
+        where = f"{folder / 'config.json'}: model_type is {kind}, whose tokenizer is its own"
     else:
         name, where = default, f"{folder}: no file names a tokenizer_class"
     # transformers 4 looked into config.json too, where tokenizer_config.json names no class.
@@ -128,7 +160,7 @@ def named_class(
             return _described(
                 name, f"{folder / custom}: auto_map names {quoted(code)}", custom=True
             )
-    return _described(name, where)
+    return _described(name, where, other=other)
 
 
 def _name(path: Path, content: Mapping[str, Any]) -> str | None:
@@ -142,6 +174,11 @@ def _name(path: Path, content: Mapping[str, Any]) -> str | None:
     return name or None
 
 
+def _bare(name: str | None) -> str | None:
+    """Return the name of a class without its "Fast"."""
+    return None if name is None else name.removesuffix(_FAST)
+
+
 def _custom(content: Mapping[str, Any]) -> str | None:
     """Return the class in the repository's own code that a file names, None if it names none."""
     listed = content.get("auto_map")
@@ -152,8 +189,10 @@ def _custom(content: Mapping[str, Any]) -> str | None:
     return None if name is None else name.rpartition(".")[2]
 
 
-def _described(name: str | None, stated: str, *, custom: bool = False) -> TokenizerClass:
-    """Return what is known of a class by its name."""
+def _described(
+    name: str | None, stated: str, *, custom: bool = False, other: bool = False
+) -> TokenizerClass:
+    """Return what is known of a class by its name, or of a model with a class of its own."""
     makes: Literal["all", "frame", "nothing"] = "nothing"
     if name in _MAKE_ALL or name in _MAKE_FRAME:
         makes = "all" if name in _MAKE_ALL else "frame"
@@ -162,6 +201,7 @@ def _described(name: str | None, stated: str, *, custom: bool = False) -> Tokeni
         stated=stated,
         makes=makes,
         lowers_always=name in _DPR,
-        reads_vocabulary=not custom and (makes != "nothing" or name is None or name in _FORMER),
+        reads_vocabulary=not (custom or other)
+        and (makes != "nothing" or name is None or name in _FORMER),
         has_own_code=custom or str(name).removesuffix(_FAST) in _PYTHON,
     )

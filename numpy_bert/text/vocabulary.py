@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -16,10 +16,19 @@ from numpy_bert.files import quoted, read_bytes
 __all__ = ["LARGEST_FILE", "check_ids_of", "check_listing", "read_vocabulary", "require_tokens"]
 
 LARGEST_FILE = 100_000_000
+# What the tokenizers library, and transformers with it, strips from the end of a line: Unicode's
+# White_Space, which is not quite what Python strips.
+_WHITE = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
-    """Read one token a line; only LF ends a line, since tokens hold rarer separators."""
+    """Read one token a line; only LF ends a line, since tokens hold rarer separators.
+
+    White space at the end of a line is no part of its token, as in the tokenizers library.
+    """
     data = read_bytes(path, error=TokenizerError, limit=LARGEST_FILE)
     if data.startswith(b"\xef\xbb\xbf"):
         raise TokenizerError(f"{path}: starts with a byte order mark; save it without one.")
@@ -30,16 +39,22 @@ def read_vocabulary(path: Path) -> dict[str, int]:
         raise TokenizerError(f"{path}: line {number} is not UTF-8.") from None
     vocabulary: dict[str, int] = {}
     for number, line in enumerate(lines):
-        token = line.removesuffix("\r")
+        token = _token_of(line)
         if not token:
             raise TokenizerError(f"{path}: line {number + 1} is blank; every line is a token.")
         if token in vocabulary:
             raise TokenizerError(
                 f"{path}: {_shown(token)} stands on line {vocabulary[token] + 1} and again on "
-                f"line {number + 1}; one token has one id."
+                f"line {number + 1}; one token has one id, and white space at the end of a line is "
+                "no part of it."
             )
         vocabulary[token] = number
     return vocabulary
+
+
+def _token_of(line: str) -> str:
+    """Return the token on a line; white space alone, which no text can reach, stays itself."""
+    return line.rstrip(_WHITE) or line.removesuffix("\r")
 
 
 def check_ids_of(path: Path, tokenizer: Tokenizer, vocab_size: int | None) -> tuple[int, str]:
@@ -112,8 +127,19 @@ def require_tokens(path: Path, tokenizer: Tokenizer, special: Mapping[str, str])
         )
 
 
-def check_listing(path: Path, ours: str, special: Mapping[str, str]) -> None:
-    """Compare the tokens, a line each, with a vocab.txt that lies beside tokenizer.json.
+def check_listing(path: Path, tokenizer: Tokenizer, ours: str, special: Mapping[str, str]) -> None:
+    """Compare the tokens with a vocab.txt that lies beside tokenizer.json.
+
+    Parameters
+    ----------
+    path : Path
+        Of tokenizer.json.
+    tokenizer : Tokenizer
+        What it makes.
+    ours : str
+        Its tokens, a line each, as `check_ids_of` returns them.
+    special : mapping of str to str
+        The special tokens by their names.
 
     Raises
     ------
@@ -128,20 +154,21 @@ def check_listing(path: Path, ours: str, special: Mapping[str, str]) -> None:
     text = data.decode("utf-8", "replace").rstrip("\r\n").replace("\r\n", "\n")
     if f"{ours}\n".startswith(f"{text}\n"):
         return
-    tokens, lines = ours.split("\n"), text.split("\n")
+    lines = [_token_of(line) for line in text.split("\n")]
     for token in special.values():
-        if token in lines and lines.index(token) != tokens.index(token):
+        if token in lines and lines.index(token) != tokenizer.token_to_id(token):
             raise TokenizerError(
-                f"{path}: {quoted(token)} has the id {tokens.index(token)}, in vocab.txt it has "
-                f"{lines.index(token)}."
+                f"{path}: {quoted(token)} has the id {tokenizer.token_to_id(token)}, in vocab.txt "
+                f"it has {lines.index(token)}."
             )
-    index, token, line = next(
-        (index, token, line)
-        for index, (token, line) in enumerate(zip_longest(tokens, lines))
-        if token != line
-    )
-    warnings.warn(
-        f"{path}: the id {index} is {_shown(token)}, in vocab.txt it is {_shown(line)}; "
-        "tokenizer.json is used, as in transformers.",
-        stacklevel=4,
-    )
+    # By its id the library gives an added token as its normalizer leaves it, as "[mask]".
+    added = {i: token.content for i, token in tokenizer.get_added_tokens_decoder().items()}
+    for index, line in enumerate(lines):
+        token_there = added.get(index, tokenizer.id_to_token(index))
+        if token_there != line:
+            warnings.warn(
+                f"{path}: the id {index} is {_shown(token_there)}, in vocab.txt it is "
+                f"{_shown(line)}; tokenizer.json is used, as in transformers.",
+                stacklevel=4,
+            )
+            return

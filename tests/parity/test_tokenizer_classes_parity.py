@@ -332,3 +332,164 @@ def test_code_of_a_repository_is_not_run(tmp_path: Path, name: str | None) -> No
     assert "auto_map names KoBertTokenizer, of which transformers runs Python code" in said[0]
     theirs = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     assert [found(text)["input_ids"] for text in TEXTS] == [theirs(t)["input_ids"] for t in TEXTS]
+
+
+N = {"__type": "AddedToken", "content": "[N]", "lstrip": True, "single_word": False}
+WORD_OBJECT = {"__type": "AddedToken", "content": "hello", "normalized": True}
+# What tokenizer_config.json states of special tokens, and special_tokens_map.json.
+SPECIAL_TOKENS: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
+    ({"bos_token": "the", "eos_token": "un"}, None),
+    ({"bos_token": "[BOS]", "eos_token": "[EOS]"}, None),
+    ({"eos_token": "[EOS]", "bos_token": "[BOS]", "foo_token": "[FOO]", "[a]_token": "[A]"}, None),
+    ({"bos_token": N, "mask_token": N | {"content": "[MASK]"}}, None),
+    ({"bos_token": "[CLS]", "eos_token": WORD_OBJECT}, None),
+    ({"foo_token": "the"}, None),
+    ({"foo_token": WORD_OBJECT}, None),
+    ({"foo_token": {"content": "the"}, "add_bos_token": True, "foo2_token": None}, None),
+    ({"model_specific_special_tokens": {"entity_token": "the", "e2": "[N]"}}, None),
+    ({"model_specific_special_tokens": {"entity_token": "the"}, "foo_token": "world"}, None),
+    ({"extra_special_tokens": {"image_token": "[I]", "x": "the"}}, None),
+    ({"extra_special_tokens": {"image_token": "[I]"}, "foo_token": "[FOO]"}, None),
+    ({"extra_special_tokens": [N, "world", "the"], "bos_token": "[BOS]"}, None),
+    ({}, {"bos_token": "the", "eos_token": "[EOS]"}),
+    ({"bos_token": "[BOS]"}, {"bos_token": "the", "foo_token": "un"}),
+    ({"bos_token": "the"}, {"bos_token": None}),
+    ({"foo_token": "[FOO]"}, {"extra_special_tokens": {"image_token": "the"}}),
+    ({}, {"additional_special_tokens": ["the"]}),
+    ({"additional_special_tokens": ["un"]}, {"additional_special_tokens": ["the"]}),
+    ({"additional_special_tokens": []}, {"additional_special_tokens": ["the"]}),
+    ({"extra_special_tokens": ["un"]}, {"additional_special_tokens": ["the"]}),
+    ({"extra_special_tokens": {"a": "un"}}, {"additional_special_tokens": ["the"]}),
+    ({"extra_special_tokens": ["un"]}, {"extra_special_tokens": ["the", "un", "[N]"]}),
+    ({"additional_special_tokens": ["un"]}, {"extra_special_tokens": ["the"]}),
+    ({"extra_special_tokens": ["un"], "additional_special_tokens": ["the"]}, None),
+    ({"bos_token": "the", "added_tokens_decoder": LISTED}, {"eos_token": "un"}),
+    ({"bos_token": "[BOS]", "added_tokens_decoder": LISTED, "foo_token": "un"}, None),
+]
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocab.txt"])
+@pytest.mark.parametrize(
+    "name", ["BertTokenizer", "ConvBertTokenizer", "PreTrainedTokenizerFast", None]
+)
+def test_special_tokens_of_any_name_and_file(tmp_path: Path, name: str | None, file: str) -> None:
+    if (name, file) == ("PreTrainedTokenizerFast", "vocab.txt"):
+        name = "ElectraTokenizerFast"
+    content = tokenizer_json() if file == "tokenizer.json" else vocab_txt()
+    texts = [*TEXTS, "[BOS] a [EOS] b [FOO] c [A]", "athe the [N] un[I]able hello Hello world"]
+    for number, (stated, older) in enumerate(SPECIAL_TOKENS):
+        named = {} if name is None else {"tokenizer_class": name}
+        files = {"config.json": BERT, file: content, "tokenizer_config.json": named | stated}
+        files |= {} if older is None else {"special_tokens_map.json": older}
+        assert assert_same(write_folder(tmp_path / str(number), files), texts) == []
+
+
+def test_a_new_special_token_beyond_the_models_table_is_refused(tmp_path: Path) -> None:
+    files = {
+        "config.json": BERT | {"vocab_size": NEW},
+        "tokenizer.json": tokenizer_json(),
+        "tokenizer_config.json": {"bos_token": "[BOS]"},
+    }
+    with pytest.raises(TokenizerError, match=f"gives out ids up to {NEW}, .*vocab_size = {NEW}"):
+        BertTokenizer.from_pretrained(write_folder(tmp_path, files))
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocab.txt"])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"tokenizer_config.json": {"mask_token": N | {"content": "[MASK]"}}},
+        {"special_tokens_map.json": {"mask_token": {"content": "[MASK]", "lstrip": True}}},
+        {"special_tokens_map.json": {"additional_special_tokens": ["the", "[N]"]}},
+        {"tokenizer_config.json": {"additional_special_tokens": ["the", "[N]"]}},
+        {"tokenizer_config.json": {"extra_special_tokens": [N]}},
+        {"tokenizer_config.json": {"foo_token": "[N]"}},
+        {"tokenizer_config.json": {"mask_token": "[MASK]"}},
+    ],
+)
+def test_which_of_the_older_list_of_ids_are_special(
+    tmp_path: Path, file: str, beside: dict[str, Any]
+) -> None:
+    content = tokenizer_json() if file == "tokenizer.json" else vocab_txt()
+    listed = {"[N]": NEW, "[MASK]": 4, "the": TOKENS.index("the"), "[CLS]": 2}
+    files = {"config.json": BERT, file: content, "added_tokens.json": listed}
+    assert_same(write_folder(tmp_path, files | beside), [*TEXTS, "the The [n] [N]"])
+
+
+def test_white_space_at_the_end_of_a_line_of_vocab_txt(tmp_path: Path) -> None:
+    ends = (" ", "\t", "\u3000", "\u00a0 ", "\r", "\x1c", "\x85", "\u2028", "")
+    words = [f"{word}{ends[i % len(ends)]}" for i, word in enumerate(TOKENS[5:])]
+    files = {"config.json": BERT, "vocab.txt": vocab_txt((*TOKENS[:5], *words))}
+    folder = write_folder(tmp_path, files)
+    assert assert_same(folder) == []
+    assert ours(folder)[0].get_vocab() == AutoTokenizer.from_pretrained(folder).get_vocab()
+
+
+@pytest.mark.parametrize("name", ["cls_token", "sep_token", "unk_token", "mask_token"])
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_one_of_the_five_that_is_null_is_refused_by_name(
+    tmp_path: Path, name: str, file: str
+) -> None:
+    files = {"config.json": BERT, "vocab.txt": vocab_txt(), file: {name: None}}
+    with pytest.raises(TokenizerError, match=f"{name} is null in .* and BERT needs it. Let it say"):
+        BertTokenizer.from_pretrained(write_folder(tmp_path / "1", files))
+    kept = {"tokenizer.json": tokenizer_json(), file: {name: None}}
+    kept["tokenizer_config.json"] = {"tokenizer_class": "PreTrainedTokenizerFast"} | kept.get(
+        "tokenizer_config.json", {}
+    )
+    assert assert_same(write_folder(tmp_path / "2", kept)) == []
+    if name == "mask_token":  # which tokenizer.json has
+        files = {"config.json": BERT, "tokenizer.json": tokenizer_json(), file: {name: None}}
+        assert assert_same(write_folder(tmp_path / "3", files)) == []
+
+
+@pytest.mark.parametrize(
+    "stated", [{"max_len": 5}, {"max_len": 5, "model_max_length": 6}, {"model_max_length": 7}]
+)
+def test_the_old_name_of_model_max_length(tmp_path: Path, stated: dict[str, int]) -> None:
+    files = {"config.json": BERT, "vocab.txt": vocab_txt(), "tokenizer_config.json": stated}
+    folder = write_folder(tmp_path, files)
+    expected = AutoTokenizer.from_pretrained(folder).model_max_length
+    assert ours(folder)[0].model_max_length == expected
+
+
+def test_an_added_token_that_is_normalized_and_a_listing_agree(tmp_path: Path) -> None:
+    flagged = [*FILED[:4], added_token(4, "[MASK]", normalized=True)]
+    files = {
+        "config.json": BERT,
+        "tokenizer.json": tokenizer_json(added_tokens=flagged),
+        "vocab.txt": vocab_txt(),
+    }
+    assert assert_same(write_folder(tmp_path, files)) == []
+
+
+@pytest.mark.parametrize("model", [{}, {"tokenizer_class": "BertTokenizer"}])
+@pytest.mark.parametrize("stated", [{}, {"do_lower_case": True}])
+def test_an_empty_name_of_a_class_keeps_tokenizer_json(
+    tmp_path: Path, stated: dict[str, Any], model: dict[str, Any]
+) -> None:
+    files = {
+        "config.json": BERT | model,
+        "tokenizer.json": tokenizer_json(normalizer=bert(lowercase=False)),
+        "tokenizer_config.json": {"tokenizer_class": ""} | stated,
+    }
+    folder = write_folder(tmp_path, files)
+    said = assert_same(folder)
+    assert ours(folder)[0].tokenize("Hello") == ["Hello"]
+    assert not said if not stated else "tokenizer.json is used, as in transformers." in said[0]
+
+
+@pytest.mark.parametrize("kind", ["bert", "nomic_bert", "roberta", "somebodys"])
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_whether_the_fast_of_a_name_is_kept(tmp_path: Path, kind: str, file: str) -> None:
+    named = {"tokenizer_class": "DPRContextEncoderTokenizerFast"}
+    files: dict[str, Any] = {
+        "config.json": {"model_type": kind},
+        "tokenizer.json": tokenizer_json(normalizer=bert(lowercase=False)),
+        "tokenizer_config.json": {},
+    }
+    files[file] |= named
+    said = assert_same(write_folder(tmp_path, files))
+    keeps = "DPRContextEncoderTokenizerFast keeps tokenizer.json's normalizer"
+    makes = "tokenizer.json is not what DPRContextEncoderTokenizer makes by itself"
+    assert (makes if kind == "somebodys" else keeps) in said[0]

@@ -124,10 +124,23 @@ def test_a_berts_model_type_stands_for_berts_tokenizer(model: dict[str, Any]) ->
     assert (found.name, found.makes, found.reads_vocabulary) == ("BertTokenizer", "all", True)
 
 
-@pytest.mark.parametrize("model", [{}, {"model_type": "roberta"}, {"model_type": ["bert"]}])
-def test_other_model_types_stand_for_no_class(model: dict[str, Any]) -> None:
+@pytest.mark.parametrize("model", [{}, {"model_type": "somebodys"}, {"model_type": ["bert"]}])
+def test_unknown_model_types_stand_for_no_class(model: dict[str, Any]) -> None:
     found = named_class(Path("folder"), {}, model)
     assert (found.name, found.makes, found.reads_vocabulary) == (None, "nothing", True)
+
+
+@pytest.mark.parametrize(
+    "kind", ["mpnet", "xlm-roberta", "roberta", "canine", "albert", "funnel", "deberta-v2"]
+)
+def test_vocab_txt_of_another_model_is_refused_by_its_type(tmp_path: Path, kind: str) -> None:
+    words = f"config.json: model_type is {kind}, whose tokenizer is its own, which is not BERT's"
+    with pytest.raises(TokenizerError, match=words):
+        load(tmp_path / "1", vocab=vocab_txt(), config={"model_type": kind})
+    named = {"tokenizer_class": "BertTokenizer"}
+    load(tmp_path / "2", vocab=vocab_txt(), config={"model_type": kind}, tokenizer_config=named)
+    found = load(tmp_path / "3", tokenizer=tokenizer_json(), config={"model_type": kind})
+    assert ids(found, "Hello") == spelt("[CLS]", "hello", "[SEP]")
 
 
 @pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "PreTrainedTokenizerFast", "Foo", None])

@@ -47,7 +47,7 @@ def test_the_older_file_counts_only_without_a_list_of_added_tokens(tmp_path: Pat
     newer: dict[str, Any] = {"cls_token": "<new>", "sep_token": "<end>"}
     found = read(tmp_path, tokenizer_config=newer, special_tokens_map=older)
     assert found.special_tokens["cls_token"] == "<old>"
-    assert found.special_tokens["sep_token"] == "<end>"
+    assert found.null_tokens == {"sep_token"}
     assert [token.content for token in found.extra_tokens] == ["<x>"]
     found = read(tmp_path, tokenizer_config=newer | {"added_tokens_decoder": {}})
     assert found.special_tokens["cls_token"] == "<new>"
@@ -71,15 +71,18 @@ def test_declared_tokens_come_in_the_order_of_their_ids_with_their_flags(tmp_pat
 def test_added_tokens_json_is_special_where_another_file_says_so(tmp_path: Path) -> None:
     found = read(
         tmp_path,
-        added_tokens={"[B]": 7, "word": 6, "[MASK]": 8},
-        special_tokens_map={"additional_special_tokens": [{"content": "[B]"}]},
+        added_tokens={"[B]": 7, "word": 6, "[MASK]": 8, "[PAD]": 9, "[CLS]": 10},
+        special_tokens_map={"extra_special_tokens": [{"content": "[B]"}]},
+        tokenizer_config={"mask_token": "[MASK]", "pad_token": {"content": "[PAD]"}},
     ).declared_tokens
     assert {index: (t.content, t.special, t.normalized) for index, t in found.items()} == {
         6: ("word", False, True),
         7: ("[B]", True, False),
         8: ("[MASK]", True, False),
+        9: ("[PAD]", False, True),  # an object in tokenizer_config.json does not count
+        10: ("[CLS]", False, True),  # nor does a default
     }
-    assert list(found) == [6, 7, 8]
+    assert list(found) == [6, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,6 @@ def test_added_tokens_json_is_special_where_another_file_says_so(tmp_path: Path)
     [
         ({"additional_special_tokens": ["[A]", "[B]"]}, ["[A]", "[B]"]),
         ({"extra_special_tokens": ["[A]"], "additional_special_tokens": ["[B]"]}, ["[A]"]),
-        ({"extra_special_tokens": {"image_token": "[I]"}}, ["[I]"]),
         ({"extra_special_tokens": [], "additional_special_tokens": ["[B]"]}, ["[B]"]),
         ({"additional_special_tokens": None}, []),
     ],

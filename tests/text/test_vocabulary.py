@@ -45,7 +45,9 @@ def tokenizer_of(document: dict[str, Any]) -> Tokenizer:
         (b"a\x0cb\nc\x1cd\n", ["a\x0cb", "c\x1cd"]),
         ("a\x85b\nc\n", ["a\x85b", "c"]),
         (b"a\rb\nc\n", ["a\rb", "c"]),
-        (b" a\na \na\n", [" a", "a ", "a"]),
+        (b" a\na \nb\t \r\n", [" a", "a", "b"]),
+        ("a\u3000\nb\u00a0\u2028\nc\x1c\n", ["a", "b", "c\x1c"]),
+        ("a\n\u2028\n \r\n", ["a", "\u2028", " "]),
         ("\u4e2d\n##\u00e9\n\U0001f600\n", ["\u4e2d", "##\u00e9", "\U0001f600"]),
         ("e\u0301\n\u00e9\n", ["e\u0301", "\u00e9"]),
     ],
@@ -67,6 +69,10 @@ def test_d7_only_a_line_feed_ends_a_line(
         (b"a\nb\n\n", "line 3 is blank"),
         (b"", "line 1 is blank"),
         (b"a\nb\nc\nb\n", "'b' stands on line 2 and again on line 4"),
+        (
+            b"a\nb\nb \n",
+            "'b' stands on line 2 and again on line 3; one token has one id, and white",
+        ),
         (b"a\nb\r\nb\n", "'b' stands on line 2 and again on line 3"),
         ("a\nb\ncaf\u00e9\n".encode("latin-1"), "line 3 is not UTF-8"),
         ("a\nb\n".encode("utf-16"), "line 1 is not UTF-8"),
@@ -137,9 +143,29 @@ def test_d4_all_absent_special_tokens_are_named_at_once() -> None:
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_d4_a_listing_that_agrees_is_silent(tmp_path: Path, end: str) -> None:
     written(tmp_path, end.join(TOKENS) + end)
-    check_listing(tmp_path / "tokenizer.json", LISTING, FIVE)
-    check_listing(tmp_path / "tokenizer.json", f"{LISTING}\n[NEW]", FIVE)
-    check_listing(tmp_path / "elsewhere" / "tokenizer.json", "other", FIVE)
+    check_listing(tmp_path / "tokenizer.json", tokenizer_of(tokenizer_json()), LISTING, FIVE)
+    check_listing(
+        tmp_path / "tokenizer.json", tokenizer_of(tokenizer_json()), f"{LISTING}\n[NEW]", FIVE
+    )
+    check_listing(
+        tmp_path / "elsewhere" / "tokenizer.json", tokenizer_of(tokenizer_json()), "other", FIVE
+    )
+
+
+@pytest.mark.parametrize("end", ["\n", " \n"])
+def test_d4_an_added_token_is_compared_as_it_is_written(tmp_path: Path, end: str) -> None:
+    document = tokenizer_json()
+    document["added_tokens"][4]["normalized"] = True
+    tokenizer = tokenizer_of(document)
+    assert tokenizer.id_to_token(4) == "[mask]"  # the library's, whose normalizer lower-cases
+    _, listing = check_ids_of(Path("x"), tokenizer, None)
+    written(tmp_path, end.join(TOKENS) + end)
+    special = FIVE | {"mask_token": "[MASK]"}
+    check_listing(tmp_path / "tokenizer.json", tokenizer, listing, special)
+    other = [*TOKENS[:4], *TOKENS[5:], "[MASK]"]
+    written(tmp_path, end.join(other) + end)
+    with pytest.raises(TokenizerError, match=r"\[MASK\] has the id 4, in vocab.txt it has"):
+        check_listing(tmp_path / "tokenizer.json", tokenizer, listing, special)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -148,7 +174,7 @@ def test_d4_a_listing_with_another_special_id_is_refused(tmp_path: Path, end: st
     other[2], other[30] = other[30], other[2]
     written(tmp_path, end.join(other))
     with pytest.raises(TokenizerError, match=r"\[CLS\] has the id 2, in vocab.txt it has 30"):
-        check_listing(tmp_path / "tokenizer.json", LISTING, FIVE)
+        check_listing(tmp_path / "tokenizer.json", tokenizer_of(tokenizer_json()), LISTING, FIVE)
 
 
 @pytest.mark.parametrize(
@@ -165,4 +191,4 @@ def test_d4_a_listing_with_another_word_loses_with_a_warning(
 ) -> None:
     written(tmp_path, vocab_txt(tokens).encode("utf-8", "surrogateescape"))
     with pytest.warns(UserWarning, match=f"{words}.*tokenizer.json is used"):
-        check_listing(tmp_path / "tokenizer.json", LISTING, FIVE)
+        check_listing(tmp_path / "tokenizer.json", tokenizer_of(tokenizer_json()), LISTING, FIVE)
