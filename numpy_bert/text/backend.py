@@ -69,16 +69,38 @@ def load_backend(folder: Path) -> Backend:
       defaults, as lower-casing.
     - ConvBertTokenizer and DPR's fast ones keep tokenizer.json and make the special tokens around
       texts.
-    - All others keep tokenizer.json as it is, whatever switches stand beside it. Special tokens
-      that are not stated are read from it.
+    - Of all other classes tokenizer.json is kept as it is, whatever switches stand beside it, as
+      transformers 4 did. Special tokens that are not stated are read from it.
 
-    There is one exception, where transformers 4 is followed: a tokenizer.json that is no WordPiece
-    is kept as it is by all classes, as transformers 5 would cut its words at random.
+    There are two exceptions, where transformers 4 is followed, and the ids may not be those of
+    transformers 5. A tokenizer.json that is no WordPiece is kept as it is by all classes, as
+    transformers 5 would cut its words at random. And some classes that are not BERT's (MPNet's,
+    Funnel's, XLM-R's, RoBERTa's and others) build a tokenizer of their own there. A warning says so
+    where the file is seen to depart from what the class makes, which is looked at in part: of
+    MPNet's and its like not the special tokens around texts, of RoBERTa's and its like only the
+    kind of model. With tokenizer_class 'PreTrainedTokenizerFast' both versions keep the file.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files lie.
+
+    Returns
+    -------
+    Backend
+        The tokenizer, and what the files say of it.
 
     Raises
     ------
     TokenizerError
         Naming the file and what is wrong with it.
+
+    Examples
+    --------
+    >>> from numpy_bert.loading.cache import demo_folder
+    >>> backend = load_backend(demo_folder())
+    >>> backend.tokenizer.encode("a test").tokens
+    ['[CLS]', 'a', 'test', '[SEP]']
     """
     settings = read_settings(folder)
     notes: list[str] = []

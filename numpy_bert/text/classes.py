@@ -39,6 +39,20 @@ _PYTHON = {
     *("BioGptTokenizer", "FSMTTokenizer", "CTRLTokenizer", "ByT5Tokenizer", "PerceiverTokenizer"),
     *("GPTNeoXJapaneseTokenizer", "MgpstrTokenizer", "MyT5Tokenizer", "BertTokenizerLegacy"),
 }
+# These transformers 5 builds anew of a tokenizer.json's vocabulary, by the model it makes of it.
+_BUILT_ANEW = {
+    "WordPiece": ("MPNetTokenizer", "FunnelTokenizer", "SplinterTokenizer"),
+    "Unigram": (
+        *("XLMRobertaTokenizer", "AlbertTokenizer", "BarthezTokenizer", "CamembertTokenizer"),
+        *("DebertaV2Tokenizer", "MBartTokenizer", "T5Tokenizer", "XLNetTokenizer"),
+        *("BigBirdTokenizer", "RemBertTokenizer", "PegasusTokenizer", "XGLMTokenizer"),
+    ),
+    "BPE": (
+        *("RobertaTokenizer", "BartTokenizer", "GPT2Tokenizer", "HerbertTokenizer"),
+        *("CLIPTokenizer", "DebertaTokenizer", "OpenAIGPTTokenizer", "GPTNeoXTokenizer"),
+        *("LongformerTokenizer", "LEDTokenizer", "MvpTokenizer", "BlenderbotTokenizer"),
+    ),
+}
 # Only BertJapaneseTokenizer has these settings.
 _JAPANESE = (
     *("word_tokenizer_type", "subword_tokenizer_type"),
@@ -96,6 +110,9 @@ class TokenizerClass:
         Whether a vocab.txt alone makes BERT's WordPiece tokenizer of it.
     has_own_code : bool
         Whether transformers would run Python for it, in place of reading tokenizer.json.
+    built_anew : str or None
+        The kind of model that transformers 5 makes anew of a tokenizer.json's vocabulary, as
+        "Unigram"; None where it keeps the file, or the class is BERT's.
 
     Examples
     --------
@@ -111,6 +128,7 @@ class TokenizerClass:
     lowers_always: bool
     reads_vocabulary: bool
     has_own_code: bool
+    built_anew: str | None
 
 
 def named_class(
@@ -204,4 +222,10 @@ def _described(
         reads_vocabulary=not (custom or other)
         and (makes != "nothing" or name is None or name in _FORMER),
         has_own_code=custom or str(name).removesuffix(_FAST) in _PYTHON,
+        built_anew=None if custom else _built_anew(_bare(name)),
     )
+
+
+def _built_anew(name: str | None) -> str | None:
+    """Return the kind of model that a class makes of a vocabulary, if it makes one anew."""
+    return next((kind for kind, names in _BUILT_ANEW.items() if name in names), None)

@@ -15,6 +15,7 @@ from numpy_bert.text.wordpiece import (
     Difference,
     berts_tokenizer,
     differences,
+    is_xlm_rs,
     switch_differences,
 )
 
@@ -81,11 +82,17 @@ def obey_class(
 def _kept(path: Path, tokenizer: Tokenizer, settings: Settings, notes: list[str]) -> list[str]:
     """Say what of the files is of no effect where tokenizer.json is kept as it is."""
     named = settings.tokenizer_class
-    if named.makes == "all":
+    if named.makes != "nothing":
         return [
             f"{path}: is {type(tokenizer.model).__name__}, and is used as it is, as in "
             f"transformers 4; {named.name} of transformers 5 takes its tokens for WordPiece. If it "
             "is right, let tokenizer_config.json say tokenizer_class = 'PreTrainedTokenizerFast'."
+        ]
+    if _is_built_otherwise(tokenizer, settings):
+        return [
+            f"{path}: is used as it is, as in transformers 4; {named.name} of transformers 5 makes "
+            "a tokenizer of its own of its tokens, whose ids may be others. If it is right, let "
+            "tokenizer_config.json say tokenizer_class = 'PreTrainedTokenizerFast'."
         ]
     ignored = switch_differences(tokenizer, settings, defaults=False)
     if not ignored:
@@ -98,6 +105,24 @@ def _kept(path: Path, tokenizer: Tokenizer, settings: Settings, notes: list[str]
         return [f"{path.parent}: {message}"]
     notes.append(message)  # the switches are BERT's: other kinds are published with them
     return []
+
+
+def _is_built_otherwise(tokenizer: Tokenizer, settings: Settings) -> bool:
+    """Tell whether a file departs from what a class makes that transformers 5 builds anew.
+
+    It is looked at where that is cheap: the kind of model, all of a WordPiece but the special
+    tokens around texts, and what XLM-R's class does to a text before its model.
+    """
+    made, model = settings.tokenizer_class.built_anew, tokenizer.model
+    if made is None:
+        return False
+    if made != type(model).__name__:
+        return True
+    if made == "WordPiece":
+        return bool(differences(tokenizer, settings))
+    if str(settings.tokenizer_class.name).startswith("XLMRoberta"):
+        return not is_xlm_rs(tokenizer)
+    return False
 
 
 def _differences(tokenizer: Tokenizer, settings: Settings) -> list[Difference]:

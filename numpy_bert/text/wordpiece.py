@@ -16,7 +16,14 @@ from tokenizers.processors import TemplateProcessing
 from numpy_bert.files import quoted
 from numpy_bert.text.settings import Settings
 
-__all__ = ["Difference", "berts_frame", "berts_tokenizer", "differences", "switch_differences"]
+__all__ = [
+    "Difference",
+    "berts_frame",
+    "berts_tokenizer",
+    "differences",
+    "is_xlm_rs",
+    "switch_differences",
+]
 
 # What tokenizer_config.json calls a switch, what BertNormalizer does, and BertTokenizer's default.
 _SWITCHES: tuple[tuple[str, str, bool | None], ...] = (
@@ -160,6 +167,24 @@ def switch_differences(tokenizer: Tokenizer, settings: Settings, *, defaults: bo
             where = "in tokenizer_config.json" if name in stated else "by default"
             found.append(f"{name} is {value} {where}, {other} in tokenizer.json")
     return found
+
+
+def is_xlm_rs(tokenizer: Tokenizer) -> bool:
+    """Tell whether a text is made pieces as XLM-R's class of transformers 5 does it.
+
+    Its normalizer is SentencePiece's table or none; it splits at white space, and marks the start
+    of each word.
+    """
+    normalizer = _unwrapped(tokenizer.normalizer)
+    steps = _state(tokenizer.pre_tokenizer).get("pretokenizers", [{}])
+    space = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"}
+    return (
+        type(normalizer).__name__ in ("NoneType", "Precompiled")
+        and len(steps) == 2
+        and steps[0]["type"] == "WhitespaceSplit"
+        and {**steps[1], "split": True} == {**space, "split": True}
+        and tokenizer.token_to_id("<unk>") == 3  # the one it takes for unknown, whatever is stated
+    )
 
 
 def _done(normalizer: Normalizer | None) -> Mapping[str, bool | None]:

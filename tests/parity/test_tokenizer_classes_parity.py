@@ -493,3 +493,48 @@ def test_whether_the_fast_of_a_name_is_kept(tmp_path: Path, kind: str, file: str
     keeps = "DPRContextEncoderTokenizerFast keeps tokenizer.json's normalizer"
     makes = "tokenizer.json is not what DPRContextEncoderTokenizer makes by itself"
     assert (makes if kind == "somebodys" else keeps) in said[0]
+
+
+METASPACE = {
+    "type": "Metaspace",
+    "replacement": "\u2581",
+    "prepend_scheme": "always",
+    "split": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("XLMRobertaTokenizer", unigram_json(normalizer={"type": "NFKC"})),
+        ("XLMRobertaTokenizerFast", unigram_json(pre_tokenizer=METASPACE)),
+        ("RobertaTokenizerFast", tokenizer_json()),
+        ("MPNetTokenizer", tokenizer_json(normalizer=bert(lowercase=False))),
+    ],
+)
+def test_a_class_that_is_built_anew_is_warned_of(
+    tmp_path: Path, name: str, content: dict[str, Any]
+) -> None:
+    files = {"tokenizer.json": content, "config.json": BERT}
+    named = write_folder(
+        tmp_path / "1", files | {"tokenizer_config.json": {"tokenizer_class": name}}
+    )
+    kept = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    plain = write_folder(tmp_path / "2", files | {"tokenizer_config.json": kept})
+    found, said = ours(named)
+    assert len(said) == 1
+    assert f"{name} of transformers 5 makes a tokenizer of its own" in said[0]
+    texts = ["the  world", "Hello the", "\uff48e"]
+    expected = AutoTokenizer.from_pretrained(plain)(texts)["input_ids"]
+    assert found(texts)["input_ids"] == expected
+    assert AutoTokenizer.from_pretrained(named)(texts)["input_ids"] != expected
+    assert assert_same(plain, texts) == []
+
+
+@pytest.mark.parametrize("name", ["ConvBertTokenizer", "DPRReaderTokenizerFast"])
+def test_what_is_no_wordpiece_is_warned_of_for_all_of_berts_kin(tmp_path: Path, name: str) -> None:
+    stated = {"tokenizer_class": name}
+    files = {"tokenizer.json": bpe_json(), "tokenizer_config.json": stated, "config.json": BERT}
+    _, said = ours(write_folder(tmp_path, files))
+    assert len(said) == 1
+    assert "tokenizer.json: is BPE, and is used as it is, as in transformers 4" in said[0]
