@@ -85,9 +85,11 @@ def _strategy(truncation: bool | str | None) -> str | None:
     """Return the truncation strategy that an argument means, None for none."""
     if truncation is True:
         return "longest_first"
-    if truncation in (None, "do_not_truncate") or truncation is False:
+    if truncation is None or truncation is False:
         return None
-    if truncation not in STRATEGIES:
+    if isinstance(truncation, str) and truncation == "do_not_truncate":
+        return None
+    if not isinstance(truncation, str) or truncation not in STRATEGIES:
         raise InputError(
             f"truncation={truncation!r}: there are True, False, {', '.join(map(repr, STRATEGIES))}."
         )

@@ -20,7 +20,7 @@ from numpy_bert.text.backend import Backend, load_backend
 from numpy_bert.text.batch import BatchEncoding, as_encoding, pad_rows
 from numpy_bert.text.decode import checked_ids, decode, joined
 from numpy_bert.text.encode import MEMBERS, encode, rows_of
-from numpy_bert.text.inputs import Pair, as_items, check_text, dropped
+from numpy_bert.text.inputs import Pair, as_items, as_texts, check_text, dropped
 from numpy_bert.text.settings import SPECIAL_TOKENS
 
 __all__ = ["BertTokenizer"]
@@ -78,7 +78,8 @@ class BertTokenizer:
             )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and not hasattr(type(self), name):
+        attribute = getattr(type(self), name, None)
+        if not name.startswith("_") and (attribute is None or callable(attribute)):
             raise AttributeError(f"a tokenizer has no {name!r} that could be set.")
         super().__setattr__(name, value)
 
@@ -171,7 +172,9 @@ class BertTokenizer:
         >>> tokenizer(["a", "a test"], padding=True)["attention_mask"]
         [[1, 1, 1, 0], [1, 1, 1, 1]]
         """
-        if return_tensors not in (None, "np"):
+        if return_tensors is not None and not (
+            isinstance(return_tensors, str) and return_tensors == "np"
+        ):
             raise InputError(
                 f"return_tensors={return_tensors!r}: there is 'np', or None for lists."
             )
@@ -220,15 +223,16 @@ class BertTokenizer:
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
         """Return the id of a token, or the ids of a sequence; unknown ones get [UNK]'s id."""
-        if isinstance(tokens, str):
-            return self._id_of(tokens, "tokens")
-        if not isinstance(tokens, Sequence):
-            raise InputError(f"tokens: is {type(tokens).__name__}; tokens were expected.")
-        return [self._id_of(token, f"tokens[{i}]") for i, token in enumerate(tokens)]
+        single, items = as_texts(tokens, "tokens")
+        found = [self._id_of(token) for token in items]
+        return found[0] if single else found
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Return the text of tokens, pieces joined: ``["un", "##able"]`` is ``"unable"``."""
-        return joined(self._tokenizer, tokens)
+        single, items = as_texts(tokens, "tokens")
+        if single:
+            raise InputError("tokens: is str; a list of tokens was expected.")
+        return joined(self._tokenizer, items)
 
     def decode(self, token_ids: int | npt.ArrayLike, *, skip_special_tokens: bool = False) -> str:
         """Return the text that ids stand for, as far as lower-casing and the like let it be known.
@@ -299,7 +303,7 @@ class BertTokenizer:
         splits = default if split_special_tokens is None else split_special_tokens
         return self._plain if splits else self._tokenizer
 
-    def _id_of(self, token: str, where: str) -> int:
+    def _id_of(self, token: str) -> int:
         """Return the id of a token, or [UNK]'s."""
-        found = self._tokenizer.token_to_id(check_text(token, where))
+        found = self._tokenizer.token_to_id(token)
         return self.unk_token_id if found is None else int(found)

@@ -305,3 +305,21 @@ def test_a_warning_points_at_the_call(tmp_path: Path) -> None:
 def test_a_folder_without_a_tokenizer_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NumpyBertError, match=r"has neither tokenizer\.json nor vocab\.txt"):
         BertTokenizer.from_pretrained(tmp_path)
+
+
+def test_arguments_of_the_wrong_kind_are_refused_by_name() -> None:
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    for name, value in (
+        ("truncation", np.array([True, False])),
+        ("return_tensors", np.array(["np", "np"])),
+    ):
+        with pytest.raises(InputError, match=f"{name}="):
+            tokenizer("a", **{name: value})
+    for tokens in ("ab", {"a"}, (token for token in "ab"), {"a": 1}):
+        with pytest.raises(InputError, match="tokens: is "):
+            tokenizer.convert_tokens_to_string(tokens)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match="no 'decode' that could be set"):
+        tokenizer.decode = None  # type: ignore[method-assign,assignment]
+    expected = tokenizer.convert_tokens_to_ids(["a", "test"])
+    found = tokenizer.convert_tokens_to_ids(np.array(["a", "test"]))  # type: ignore[arg-type]
+    assert found == expected
