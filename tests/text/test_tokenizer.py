@@ -309,12 +309,13 @@ def test_a_folder_without_a_tokenizer_is_an_error(tmp_path: Path) -> None:
 
 def test_arguments_of_the_wrong_kind_are_refused_by_name() -> None:
     tokenizer = BertTokenizer.from_pretrained("demo")
-    for name, value in (
-        ("truncation", np.array([True, False])),
-        ("return_tensors", np.array(["np", "np"])),
-    ):
-        with pytest.raises(InputError, match=f"{name}="):
-            tokenizer("a", **{name: value})
+    wrong: list[dict[str, Any]] = [
+        {"truncation": np.array([True, False])},
+        {"return_tensors": np.array(["np", "np"])},
+    ]
+    for arguments in wrong:
+        with pytest.raises(InputError, match=f"{next(iter(arguments))}="):
+            tokenizer("a", **arguments)
     for tokens in ("ab", {"a"}, (token for token in "ab"), {"a": 1}):
         with pytest.raises(InputError, match="tokens: is "):
             tokenizer.convert_tokens_to_string(tokens)  # type: ignore[arg-type]
