@@ -17,12 +17,22 @@ import numpy as np
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 
-__all__ = ["Pair", "are_texts", "as_items", "as_pairs", "as_texts", "check_text", "dropped"]
+__all__ = [
+    "Pair",
+    "are_texts",
+    "as_documents",
+    "as_items",
+    "as_pairs",
+    "as_texts",
+    "check_text",
+    "dropped",
+]
 
 # Some seconds of work in the Rust library; a larger text is somebody's mistake.
 _MOST_CHARACTERS = 5_000_000
 # By these names columns give their items as a list: numpy's and pandas', polars', pyarrow's.
 _AS_LIST = ("tolist", "to_list", "to_pylist")
+_DOCUMENTS = "a list of documents, each a list of its sentences,"
 # These are sequences, but one text each at best: their items are characters or numbers.
 _ONE_TEXT = (bytes, bytearray, memoryview, array, UserString)
 
@@ -55,6 +65,41 @@ def as_texts(value: object, name: str = "text") -> tuple[bool, list[str]]:
         return True, [check_text(value, name)]
     items = _items(value, name)
     return False, [check_text(text, f"{name}[{row}]") for row, text in enumerate(items)]
+
+
+def as_documents(value: object, name: str = "documents") -> list[list[str]]:
+    """Return checked documents, each of which is a list of its sentences.
+
+    Parameters
+    ----------
+    value : sequence, array, Series or other column of what `as_texts` takes for several texts
+        Documents, in one dimension.
+    name : str
+        The argument's, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is anything else, or a document is one text or no texts.
+
+    Examples
+    --------
+    >>> as_documents([["a", "b"], ("c",)])
+    [['a', 'b'], ['c']]
+    >>> as_documents(["a", "b"])
+    Traceback (most recent call last):
+    numpy_bert.errors.InputError: documents[0]: is one text; a list of its sentences was expected.
+    """
+    if isinstance(value, str):
+        raise InputError(f"{name}: is one text; {_DOCUMENTS} was expected.")
+    found = []
+    for number, document in enumerate(_items(value, name, _DOCUMENTS)):
+        where = f"{name}[{number}]"
+        is_one, sentences = as_texts(document, where)
+        if is_one:
+            raise InputError(f"{where}: is one text; a list of its sentences was expected.")
+        found.append(sentences)
+    return found
 
 
 def as_items(
@@ -119,13 +164,13 @@ def are_texts(value: object) -> bool:
     return not items or any(item is None or isinstance(item, str) for item in items)
 
 
-def _items(value: object, name: str) -> list[Any]:
+def _items(value: object, name: str, wanted: str = "a str or a list of str") -> list[Any]:
     """Return what several texts stand in as a list; raise InputError for what is taken for none."""
     shape = _shape(value)
     if shape is not None and len(shape) != 1:
-        raise _refused(value, name, f" of shape {shape}", _way_out(value, shape))
+        raise _refused(value, name, f" of shape {shape}", wanted, _way_out(value, shape))
     if isinstance(value, _ONE_TEXT):
-        raise _refused(value, name, "", " Make a str of it.")
+        raise _refused(value, name, "", wanted, " Make a str of it.")
     if not isinstance(value, type):
         for method in _AS_LIST:
             if callable(getattr(value, method, None)):
@@ -136,7 +181,7 @@ def _items(value: object, name: str) -> list[Any]:
     # any order, of a file lines with their ends, and of a generator nothing a second time.
     loose = isinstance(value, Iterable)
     hint = " Put the texts into a list, which has a length and an order." if loose else ""
-    raise _refused(value, name, "", hint)
+    raise _refused(value, name, "", wanted, hint)
 
 
 def _shape(value: object) -> tuple[int, ...] | None:
@@ -156,11 +201,9 @@ def _way_out(value: object, shape: tuple[int, ...]) -> str:
     return " Give one of its rows or columns."
 
 
-def _refused(value: object, name: str, what: str, hint: str) -> InputError:
+def _refused(value: object, name: str, what: str, wanted: str, hint: str) -> InputError:
     """Say that a value is taken for no texts."""
-    return InputError(
-        f"{name}: is {type(value).__name__}{what}; a str or a list of str was expected.{hint}"
-    )
+    return InputError(f"{name}: is {type(value).__name__}{what}; {wanted} was expected.{hint}")
 
 
 def _item(item: object, where: str) -> str | Pair:

@@ -31,7 +31,7 @@ from numpy_bert.training.encoded import (
     padded,
     tokens_of,
 )
-from numpy_bert.training.masking import check_probability, mask_batch
+from numpy_bert.training.masking import check_probability, drawn_from, mask_batch
 from numpy_bert.training.student import SentenceStudent
 
 __all__ = [
@@ -85,7 +85,7 @@ class MaskedTexts(EncodedTexts):
         whole_words: bool = False,
     ) -> None:
         check_probability(probability)
-        also = f"{probability} {whole_words}"
+        also = f"{probability} {drawn_from(tokenizer, whole_words=whole_words)}"
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
         self._probability, self._whole_words = probability, whole_words
         empty = [number for number, row in enumerate(self._special) if all(row)]

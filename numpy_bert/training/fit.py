@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
+from numpy_bert.files import quoted
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
 from numpy_bert.training.arguments import TrainingArguments
@@ -24,7 +25,15 @@ from numpy_bert.training.identity import identify
 from numpy_bert.training.log import Log
 from numpy_bert.training.optimizer import AdamW, clip_grads_with_norm, global_norm
 from numpy_bert.training.order import batches
-from numpy_bert.training.state import Progress, read_best, read_state, write_best, write_state
+from numpy_bert.training.state import (
+    Best,
+    Progress,
+    read_best,
+    read_state,
+    score_of,
+    write_best,
+    write_state,
+)
 from numpy_bert.training.weights import Model, trainable
 
 __all__ = ["BEST", "CHECKPOINT", "LOG", "Trainer"]
@@ -33,7 +42,7 @@ __all__ = ["BEST", "CHECKPOINT", "LOG", "Trainer"]
 CHECKPOINT, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
 # What the generators are seeded by, beside the run's seed and a number.
 _ORDER, _BATCH = 0, 1
-_WORKED_ON = frozenset({"_identity", "_model", "_arrays", "_optimizer"})
+_WORKED_ON = frozenset({"_identity", "_model", "_arrays", "_optimizer", "_order"})
 
 Evaluate = Callable[[Any], float]
 
@@ -71,10 +80,15 @@ class Trainer(Generic[Model]):
         Takes a model with the weights of that step, and returns a number of which more is better;
         the run keeps the weights of the best. What is NaN or infinite is no better than anything:
         it is logged as null, and if there is nothing else the last weights are kept, which is
-        warned of.
+        warned of. The state is saved before each evaluation, so that nothing is lost where one
+        fails. A run that has been evaluated goes on with the same `evaluate` alone: one is told
+        from another by its qualified name, its own code, and the texts, booleans and data sets
+        that it closes over or has as defaults or as arguments of a `functools.partial`. Numbers
+        and everything else are not compared, since counters and histories change: `also` is for
+        those.
     also : mapping, optional
         What else a run that goes on must have in common with this one, such as what it is evaluated
-        on; JSON values, by names that no setting of the run has.
+        on or a number that `evaluate` reads; JSON values, by names that no setting of the run has.
 
     Raises
     ------
@@ -85,8 +99,7 @@ class Trainer(Generic[Model]):
     Notes
     -----
     A run that goes on must have the settings, the data, the model with its config, and `also` of
-    the one that it goes on with, and be judged in the same way; what tells one `evaluate` from
-    another is said by `numpy_bert.training.metric.identity_of_function`.
+    the one that it goes on with, and be judged in the same way.
 
     Examples
     --------
@@ -102,6 +115,9 @@ class Trainer(Generic[Model]):
     'BertForMaskedLM'
     """
 
+    # The number of a pass, and its batches.
+    _order: tuple[int, Sequence[IntArray]] = (-1, ())
+
     def __init__(
         self,
         model: Model,
@@ -116,12 +132,16 @@ class Trainer(Generic[Model]):
             raise InputError("eval_steps, early_stopping_patience: need something to evaluate on.")
         if not len(data):
             raise InputError("data: hold no example; one at least was expected.")
+        also = {} if also is None else also
+        if not isinstance(also, Mapping) or not all(isinstance(name, str) for name in also):
+            raise InputError(
+                f"also: is {quoted(repr(also))}; a mapping of names, which are str, was expected."
+            )
         check_fits(data, model)
         self._source, self._data, self._arguments = model, data, arguments
-        self._folder, self._evaluate, self._also = Path(folder), evaluate, dict(also or {})
+        self._folder, self._evaluate, self._also = Path(folder), evaluate, dict(also)
         self._log = Log(self._folder / LOG)
         self._total = arguments.steps_of(len(data))
-        self._order: tuple[int, list[IntArray]] = (-1, [])
         arguments.check_rates(self._total)
 
     def train(self) -> Model:
@@ -141,6 +161,8 @@ class Trainer(Generic[Model]):
         """
         self._start()
         done = self._resume()
+        if self._is_due(done):  # the state was saved before the model was judged
+            done = self._judge(done)
         with progress(self._total, "training", least=1, unit="steps", delay=1) as tick:
             tick(done.step)
             while done.step < self._total and not self._is_stopped(done):
@@ -176,13 +198,18 @@ class Trainer(Generic[Model]):
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
             raise OutputError(f"{self._folder}: cannot be made ({failure.strerror}).") from None
-        path, done = self._folder / CHECKPOINT, Progress()
+        path, best, done = self._folder / CHECKPOINT, self._folder / BEST, Progress()
         if path.exists():
             done = read_state(path, self._optimizer, self._identity)
-        if done.best is None:
+        elif score_of(best) is not None:  # an earlier run's, whose checkpoint is gone
             with suppress(OSError):  # an evaluation replaces it, or says why it cannot
-                (self._folder / BEST).unlink(missing_ok=True)
-        self._log.rewind(done.step)
+                best.unlink()
+        elif self._evaluate is not None and best.exists():
+            raise OutputError(
+                f"{best}: no run wrote it, and this one would replace it; train into another "
+                "folder, or move it."
+            )
+        self._log.rewind(done.step, done.judged)
         return done
 
     def _take(self, step: int) -> _Step:
@@ -257,32 +284,53 @@ class Trainer(Generic[Model]):
                     "tokens_per_second": round(taken.tokens / seconds, 1),
                 }
             )
-        every = arguments.eval_steps
-        if self._evaluate is not None and (is_last or (every and done.step % every == 0)):
-            done = self._judge(done)
-        if arguments.save_steps and done.step % arguments.save_steps == 0:
+        is_due = self._is_due(done)
+        if is_due or (arguments.save_steps and done.step % arguments.save_steps == 0):
             self._save(done)
-        return done
+        return self._judge(done) if is_due else done
+
+    def _is_due(self, done: Progress) -> bool:
+        """Tell whether the model is to be evaluated at this step, and has not been."""
+        if self._evaluate is None or done.judged == done.step:
+            return False
+        every = self._arguments.eval_steps
+        return done.step == self._total or bool(every and done.step % every == 0)
 
     def _judge(self, done: Progress) -> Progress:
-        """Evaluate the model as it is, and keep its weights if none was better."""
+        """Evaluate the model as it is, and keep its weights if none was better.
+
+        The state of this step has been saved: if `evaluate` fails, or the run ends here, it goes
+        on with this evaluation. Weights that it has kept as the best are not evaluated again.
+        """
+        path, judge = self._folder / BEST, self._identity.exact["evaluate"]
+        known = score_of(path)
+        is_known = known is not None and (known.step, known.evaluate) == (done.step, judge)
+        score = known.score if known is not None and is_known else self._score()
+        is_number, done = math.isfinite(score), replace(done, judged=done.step)
+        self._log.write({"step": done.step, "evaluation": score if is_number else None})
+        if not is_number or (done.best is not None and not score > done.best):
+            return replace(done, worse=done.worse + 1)
+        if not is_known:
+            write_best(path, self._arrays, Best(step=done.step, score=score, evaluate=judge))
+        return replace(done, best=score, worse=0)
+
+    def _score(self) -> float:
+        """Return what `evaluate` says of the model as it is; what is beyond float64 is infinite."""
         assert self._evaluate is not None
         # A copy: who keeps the model that is judged best must not see it move on.
         arrays = {name: array.copy() for name, array in self._arrays.items()}
-        found = self._evaluate(self._model.with_parameters(arrays))
+        found: Any = self._evaluate(self._model.with_parameters(arrays))
         try:
-            score = float(found)
+            if isinstance(found, (str, bytes, bytearray)):  # of which float makes a number too
+                raise TypeError
+            return float(found)
+        except OverflowError:
+            return math.inf if found > 0 else -math.inf
         except (TypeError, ValueError):
             raise InputError(
                 f"evaluate: returned a {type(found).__name__}; a number was expected, of which "
                 "more is better."
             ) from None
-        is_number = math.isfinite(score)
-        self._log.write({"step": done.step, "evaluation": score if is_number else None})
-        if not is_number or (done.best is not None and not score > done.best):
-            return replace(done, worse=done.worse + 1)
-        write_best(self._folder / BEST, self._arrays)
-        return replace(done, best=score, worse=0)
 
     def _is_stopped(self, done: Progress) -> bool:
         patience = self._arguments.early_stopping_patience

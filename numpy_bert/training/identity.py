@@ -19,25 +19,32 @@ from numpy_bert.training.weights import Trainable, fingerprint, identity_of
 
 __all__ = ["Identity", "identify"]
 
-# How far apart two sketches are, as a share of what they are of, that count as one: a thousand
-# times what the number of threads makes of a teacher's vectors, and far below another teacher's.
+# Two sketches count as one if they differ by at most this share of the length of what they are
+# sketches of. The number of threads changes a teacher's vectors by a thousandth of that, and
+# another teacher's vectors differ by far more.
 _NEAR = 1e-4
 
 
 class Identity(NamedTuple):
     """What a run that goes on must have in common with the one that it goes on with.
 
-    `exact` are JSON values; `sketch` are numbers that may differ a little, as
-    `numpy_bert.training.data.TaughtTexts.sketch` has them, the length of what they are of first.
+    `exact` holds JSON values. `sketch` holds numbers that may differ a little, as
+    `numpy_bert.training.data.TaughtTexts.sketch` returns them; the first of each is the length of
+    the array that was sketched.
     """
 
     exact: Mapping[str, Any]
     sketch: Mapping[str, list[float]]
 
-    def check(self, theirs: Identity, path: Path) -> None:
-        """Raise TrainingError, naming the first that differs, where the other is another run's."""
+    def check(self, theirs: Identity, path: Path, *, is_judged: bool) -> None:
+        """Raise TrainingError, naming the first that differs, where the other is another run's.
+
+        How a run is evaluated counts from its first evaluation on.
+        """
         # In an order of our own: what says most stands before what is a hash.
         for name in [*self.exact, *sorted({*theirs.exact} - {*self.exact})]:
+            if name == "evaluate" and not is_judged:
+                continue
             if theirs.exact.get(name) != self.exact.get(name):
                 raise TrainingError(
                     f"{path}: is another run's checkpoint ({name} was "
@@ -77,13 +84,13 @@ def identify(
     """
     own = {**asdict(arguments), **identity_of(model)}
     hashed = {
-        "evaluate": identity_of_function(evaluate),
         "data": data.fingerprint,
         "model": fingerprint(model),
+        "evaluate": identity_of_function(evaluate),
     }
     if taken := sorted({*own, *hashed} & {*also}):
         raise InputError(f"also: {taken[0]} is a name that the run has itself; take another.")
-    exact = {**_as_json(own), **_as_json(also), **hashed}
+    exact = {**_as_json(also), **_as_json(own), **hashed}
     return Identity(exact, getattr(data, "sketch", {}))
 
 

@@ -46,14 +46,19 @@ class Log:
         except OSError as failure:
             raise OutputError(f"{self._path}: {failure.strerror}.") from None
 
-    def rewind(self, step: int) -> None:
-        """Drop what is said of steps after this one, which are to be taken again."""
+    def rewind(self, step: int, judged: int | None = None) -> None:
+        """Drop what is said of steps after this one, which are to be taken again.
+
+        Evaluations are dropped that were made after the step `judged`, if it is given.
+        """
+        last = step if judged is None else judged
         if not self._path.exists():
             return
         kept = []
         for line in self._path.read_bytes().splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                entry = json.loads(line)
+                if entry["step"] <= (last if "evaluation" in entry else step):
                     kept.append(line)
             except (ValueError, KeyError, TypeError):  # a line that was being written
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,14 @@ from numpy_bert.errors import InputError
 from numpy_bert.ops.losses import IGNORED
 from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["Masked", "check_probability", "mask_batch", "mask_tokens", "words_of"]
+__all__ = [
+    "Masked",
+    "check_probability",
+    "drawn_from",
+    "mask_batch",
+    "mask_tokens",
+    "words_of",
+]
 
 # Of the tokens that are to be guessed: how many become [MASK], how many any token.
 _HIDDEN, _REPLACED = 0.8, 0.1
@@ -155,6 +163,29 @@ def mask_batch(
         )
         if (masked.labels != IGNORED).any():
             return masked
+
+
+def drawn_from(tokenizer: BertTokenizer, *, whole_words: bool) -> str:
+    """Return what masking depends on beside the texts' token ids, for a fingerprint.
+
+    These are the size of the vocabulary, the ids of the special tokens, and for whole words which
+    ids continue a word.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertTokenizer
+    >>> drawn_from(BertTokenizer.from_pretrained("demo"), whole_words=False)
+    '8000 tokens, special: 0 1 2 3 4'
+    """
+    special = [
+        getattr(tokenizer, f"{name}_token_id") for name in ("pad", "unk", "cls", "sep", "mask")
+    ]
+    found = f"{tokenizer.vocab_size} tokens, special: {' '.join(map(str, special))}"
+    if not whole_words:
+        return found
+    tokens = tokenizer.convert_ids_to_tokens(range(tokenizer.vocab_size))
+    continues = bytes(token.startswith("##") for token in tokens)
+    return f"{found}, pieces: {hashlib.sha256(continues).hexdigest()}"
 
 
 def words_of(tokens: list[list[str]]) -> npt.NDArray[np.int64]:

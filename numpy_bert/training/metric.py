@@ -5,117 +5,93 @@ from __future__ import annotations
 import dis
 import functools
 import hashlib
+import inspect
 import platform
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
-from types import CodeType, FunctionType, MethodType, ModuleType
+from contextlib import suppress
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 __all__ = ["identity_of_function"]
 
-_PLAIN = (bool, int, float, complex, str, bytes, PurePath, type(None))
-_STORES = ("STORE_GLOBAL", "STORE_DEREF")
-
 
 def identity_of_function(function: Callable[..., Any] | None) -> str | None:
-    """Return what tells a function from others: its name, and a hash of what it does.
+    """Return what tells a function from others: its name, and a hash of what is compared.
 
-    The hash is of its code and of what that reads from outside: numbers, texts, tuples of them,
-    sets of data by their fingerprints, and functions, which count in the same way (those of other
-    modules by their names). Nothing else is compared: a list or an object may change from call to
-    call, and a name that the function itself assigns does. Code is that of one version of Python.
+    What is compared is the function's qualified name, its own code without docstrings, and the
+    texts, booleans and data sets (by their `fingerprint`) that it closes over or has as defaults
+    or as arguments of a `functools.partial`. Nothing else is: numbers and objects may be counters
+    and histories, which change from call to call, and what stands in a module is not looked at.
 
     Examples
     --------
     >>> def judge(by):
     ...     return lambda model: by
-    >>> one, same, other = (identity_of_function(judge(by)) for by in (1, 1, 2))
+    >>> one, same, other = (identity_of_function(judge(by)) for by in ("f1", "f1", "accuracy"))
     >>> one == same, one == other
     (True, False)
     """
     if function is None:
         return None
-    digest, version = hashlib.sha256(), ".".join(platform.python_version_tuple()[:2])
-    for part in _parts(function, _module(function), set()):
-        digest.update(part.encode() + b"\0")
-    return f"{_name(function)}, code {digest.hexdigest()[:12]} of Python {version}"
+    name, *parts = _parts(function)
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    version = ".".join(platform.python_version_tuple()[:2])
+    return f"{name}, code {digest[:12]} of Python {version}"
 
 
-def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    """Yield what is compared of a value, as text."""
-    if isinstance(value, (*_PLAIN, CodeType)) or id(value) not in seen:
-        seen.add(id(value))
-        yield type(value).__qualname__
-        if isinstance(value, _PLAIN):
-            yield repr(value)
-        elif isinstance(value, (tuple, frozenset)):
-            found = [list(_parts(member, module, seen)) for member in value]
-            yield repr(sorted(found) if isinstance(value, frozenset) else found)
-        elif isinstance(value, functools.partial):
-            for part in (value.func, value.args, tuple(sorted(value.keywords.items()))):
-                yield from _parts(part, module, seen)
-        elif isinstance(value, MethodType):
-            yield from _parts(value.__func__, module, seen)
-            yield from _parts(value.__self__, module, seen)
-        elif isinstance(value, FunctionType):
-            yield _name(value)
-            if _module(value) == module:
-                yield from _parts_of_function(value, module, seen)
-        elif isinstance(value, (type, ModuleType)):
-            yield getattr(value, "__qualname__", value.__name__)
-        elif isinstance(getattr(value, "fingerprint", None), str):
-            yield value.fingerprint
-        elif _module(value) == module and callable(value):
-            yield from _parts(vars(type(value)).get("__call__"), module, seen)
+def _parts(function: Any) -> Iterator[str]:
+    """Yield the name of a function, and then what else is compared of it, as text."""
+    if isinstance(function, functools.partial):
+        yield from _parts(function.func)
+        given = {str(place): value for place, value in enumerate(function.args)}
+        yield from _values(given | function.keywords)
+    elif isinstance(function, MethodType):
+        owner = function.__self__
+        yield _name(owner if isinstance(owner, type) else type(owner), f".{function.__name__}")
+        yield from _parts(function.__func__)
+    elif isinstance(function, FunctionType):
+        yield _name(function)
+        yield from _code(function.__code__)
+        signature = inspect.signature(function, follow_wrapped=False).parameters.values()
+        yield from _values({parameter.name: parameter.default for parameter in signature})
+        yield from _values(_closed_over(function))
+    elif isinstance(call := inspect.getattr_static(type(function), "__call__", None), FunctionType):
+        yield _name(type(function))
+        yield from _parts(call)
+    else:  # one that is written in C, whose name is all that there is
+        yield _name(function if hasattr(function, "__qualname__") else type(function))
 
 
-def _parts_of_function(function: FunctionType, module: str, seen: set[int]) -> Iterator[str]:
-    """Yield a function's code and what it reads from outside, as text."""
-    yield from _parts_of_code(function.__code__)
-    read, assigned = _names(function.__code__)
-    values = {name: function.__globals__[name] for name in read if name in function.__globals__}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            values[name] = cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
-    defaults = (function.__defaults__, tuple(sorted((function.__kwdefaults__ or {}).items())))
-    yield from _parts(defaults, module, seen)
-    for name in sorted(set(values) - assigned):
-        yield name
-        yield from _parts(values[name], module, seen)
-
-
-def _parts_of_code(code: CodeType) -> Iterator[str]:
-    """Yield what code does, as text: not where it stands."""
-    yield code.co_code.hex()
-    yield repr((code.co_names, code.co_varnames, code.co_freevars))
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _parts_of_code(constant)
-        else:
-            yield repr(sorted(constant, key=repr) if isinstance(constant, frozenset) else constant)
-
-
-def _names(code: CodeType) -> tuple[set[str], set[str]]:
-    """Return the names of other scopes that code reads and assigns, the code within it included."""
-    read, assigned = set[str](), set[str]()
+def _code(code: CodeType) -> Iterator[str]:
+    """Yield what code does, the code within it included: not where it stands."""
     for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            read.add(str(step.argval))
-        elif step.opname in _STORES:
-            assigned.add(str(step.argval))
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            more = _names(constant)
-            read, assigned = read | more[0], assigned | more[1]
-    return read, assigned
+        value = step.argval
+        if isinstance(value, CodeType):
+            yield from _code(value)
+        else:
+            members = sorted(value, key=repr) if isinstance(value, frozenset) else value
+            yield f"{step.opname} {members!r}"
 
 
-def _module(value: Any) -> str:
-    return str(getattr(getattr(value, "func", value), "__module__", type(value).__module__))
+def _closed_over(function: FunctionType) -> dict[str, Any]:
+    """Return what a function closes over, without what it assigns itself."""
+    steps = dis.get_instructions(function.__code__)
+    assigned = {step.argval for step in steps if step.opname == "STORE_DEREF"}
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # the cell of a name that is not assigned yet
+            found[name] = cell.cell_contents
+    return {name: value for name, value in found.items() if name not in assigned}
 
 
-def _name(value: Any) -> str:
-    named = value if hasattr(value, "__qualname__") else getattr(value, "func", type(value))
-    return f"{_module(named)}.{getattr(named, '__qualname__', type(named).__qualname__)}"
+def _values(given: dict[str, Any]) -> Iterator[str]:
+    """Yield the texts, the booleans and the data sets among some values, with their names."""
+    for name, value in sorted(given.items()):
+        if isinstance(value, (str, bool)):
+            yield f"{name}={value!r}"
+        elif inspect.getattr_static(value, "fingerprint", None) is not None:
+            yield f"{name}={value.fingerprint if isinstance(value.fingerprint, str) else ''}"
+
+
+def _name(value: Any, more: str = "") -> str:
+    return f"{value.__module__}.{value.__qualname__}{more}"

@@ -12,11 +12,12 @@ import numpy as np
 from numpy_bert.arrays import IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.model.pretraining import BertForPreTraining
+from numpy_bert.text.inputs import as_documents
 from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.checks import check_model, check_tokens
 from numpy_bert.training.encoded import Batch, padded
-from numpy_bert.training.masking import check_probability, mask_batch
+from numpy_bert.training.masking import check_probability, drawn_from, mask_batch
 
 __all__ = ["SentencePairs"]
 
@@ -55,7 +56,8 @@ class SentencePairs:
     Parameters
     ----------
     documents : sequence of sequences of str
-        Sentences in their order; at least two documents.
+        At least two documents, each of which is a list (or an array, a Series, ...) of its
+        sentences in their order. One that has no sentence is passed over.
     tokenizer : BertTokenizer
         The model's.
     max_length : int
@@ -101,7 +103,8 @@ class SentencePairs:
         self._room = limit_of(tokenizer, max_length) - _FRAME
         if self._room < _LEAST:
             raise InputError(f"max_length = {max_length}; a pair needs at least {_FRAME + _LEAST}.")
-        self._documents = list(_encoded(documents, tokenizer, self._room - 1))
+        checked = as_documents(documents)
+        self._documents = list(_encoded(checked, tokenizer, self._room - 1))
         if len(self._documents) < 2:
             raise InputError(
                 f"data: {len(self._documents)} document(s) with a sentence; at least two were "
@@ -112,7 +115,7 @@ class SentencePairs:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all token ids, and of the settings."""
+        """A hash of all token ids, the settings, and what masking draws from."""
         return self._fingerprint
 
     @property
@@ -121,7 +124,8 @@ class SentencePairs:
         return self._lengths
 
     def _hashed(self) -> str:
-        settings = f"pairs {self._room} {self._probability} {self._whole_words}"
+        tokenizer, settings = self._tokenizer, f"pairs {self._room} {self._probability}"
+        settings += f" {drawn_from(tokenizer, whole_words=self._whole_words)}"
         digest = hashlib.sha256(settings.encode())
         for document in self._documents:
             for ids in document:
@@ -205,7 +209,7 @@ def _frame(length: int, end: int) -> list[int]:
 
 
 def _encoded(
-    documents: Sequence[Sequence[str]], tokenizer: BertTokenizer, most: int
+    documents: Sequence[list[str]], tokenizer: BertTokenizer, most: int
 ) -> Iterator[_Sentences]:
     """Yield each document's sentences as token ids, without those that have no token.
 
@@ -213,7 +217,7 @@ def _encoded(
     """
     long, total = list[tuple[int, int, int]](), 0
     for number, document in enumerate(documents):
-        ids = tokenizer(list(document), add_special_tokens=False)["input_ids"] if document else []
+        ids = tokenizer(document, add_special_tokens=False)["input_ids"] if document else []
         total += len(ids)
         long += [(number, place, len(row)) for place, row in enumerate(ids) if len(row) > most]
         sentences = [row for row in ids if row]

@@ -21,21 +21,32 @@ from numpy_bert.model.saving import write_tensors
 from numpy_bert.training.identity import Identity
 from numpy_bert.training.optimizer import AdamW
 
-__all__ = ["Progress", "read_best", "read_state", "write_best", "write_state"]
+__all__ = ["Best", "Progress", "read_best", "read_state", "score_of", "write_best", "write_state"]
 
-_CONTRACT = "numpy_bert.training/2"
+_CONTRACT = "numpy_bert.training/3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a run is: steps taken, the best evaluation and how many were no better since.
 
-    `best` is None until an evaluation is a finite number.
+    `best` is None until an evaluation is a finite number; `judged` is the step that was evaluated
+    last, 0 before the first.
     """
 
     step: int = 0
     best: float | None = None
     worse: int = 0
+    judged: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """What the best parameters so far are of: a step, its score, and what gave the score."""
+
+    step: int
+    score: float
+    evaluate: str | None
 
 
 def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Identity) -> None:
@@ -99,7 +110,7 @@ def read_state(path: Path, optimizer: AdamW, identity: Identity) -> Progress:
             f"{path}: was written by another version of numpy_bert ({contract}, now {_CONTRACT}), "
             "which trained otherwise; train into another folder."
         )
-    identity.check(theirs, path)
+    identity.check(theirs, path, is_judged=progress.judged > 0)
     pairs = [
         (array, prefix + name)
         for prefix, arrays in (
@@ -116,15 +127,29 @@ def read_state(path: Path, optimizer: AdamW, identity: Identity) -> Progress:
     return progress
 
 
-def write_best(path: Path, arrays: Mapping[str, Array]) -> None:
+def write_best(path: Path, arrays: Mapping[str, Array], best: Best) -> None:
     """Write the best parameters so far, by their names; those before stay until these are whole.
+
+    What they are of stands in the same file, so that neither is ever without the other.
 
     Raises
     ------
     OutputError
         If they cannot be written; nothing has changed then.
     """
-    write_tensors(path, arrays, {"format": "pt"})
+    said = {"contract": _CONTRACT, **asdict(best)}
+    write_tensors(path, arrays, {"best": json.dumps(said, sort_keys=True, allow_nan=False)})
+
+
+def score_of(path: Path) -> Best | None:
+    """Return what the parameters of a file are of, None where no run of this version wrote it."""
+    if not path.exists():
+        return None
+    try:
+        said = json.loads(SafetensorsFile(path).metadata["best"])
+        return Best(**said) if said.pop("contract") == _CONTRACT else None
+    except (NumpyBertError, AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def read_best(path: Path, like: Mapping[str, Array]) -> dict[str, Array]:

@@ -136,9 +136,10 @@ def test_a_stopped_run_ends_in_the_same_bits(
 
 SCRIPT = """
 import sys
-from tests.training.test_fit import trainer
+from tests.training.test_fit import loss_of, trainer
 from pathlib import Path
-trainer(Path(sys.argv[1]), Path(sys.argv[2]), max_steps=40, save_steps=3).train()
+changes = {"max_steps": 40, "save_steps": 3, "eval_steps": 4, "evaluate": loss_of}
+trainer(Path(sys.argv[1]), Path(sys.argv[2]), **changes).train()
 """
 
 
@@ -167,7 +168,8 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(
         process.communicate()
     assert killed
     assert start(run).communicate()[1] == b""
-    assert (run / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    for file in (CHECKPOINT, BEST):
+        assert (run / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert log_of(run) == log_of(tmp_path / "whole")
 
 
@@ -402,11 +404,16 @@ def loss_of(model: BertForMaskedLM) -> float:
 
 
 @pytest.mark.parametrize("place", ["_take", "_rate", "_after", "_judge", "_is_stopped", "_save"])
-@pytest.mark.parametrize("call", [1, 3])
+@pytest.mark.parametrize(("call", "every"), [(1, None), (1, 2), (3, 2)])
 def test_a_call_after_an_interruption_has_the_bits_of_a_fresh_run(
-    folder: Path, tmp_path: Path, place: str, call: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    tmp_path: Path,
+    place: str,
+    call: int,
+    every: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changes = {"save_steps": 500, "eval_steps": 2, "evaluate": loss_of}
+    changes = {"save_steps": 500, "eval_steps": every, "evaluate": loss_of}
     fresh = trainer(folder, tmp_path / "fresh", **changes).train()
     run = trainer(folder, tmp_path / "run", **changes)
     real, calls = getattr(Trainer, place), []
@@ -417,13 +424,10 @@ def test_a_call_after_an_interruption_has_the_bits_of_a_fresh_run(
             raise KeyboardInterrupt
         return real(self, *arguments)
 
-    if place == "_save":
-        call = 1  # there is one
     monkeypatch.setattr(Trainer, place, interrupting)
     with pytest.raises(KeyboardInterrupt):
         run.train()
     monkeypatch.undo()
-    assert not (tmp_path / "run" / CHECKPOINT).exists()
     again = run.train()
     assert bits_of(tmp_path / "run", again) == bits_of(tmp_path / "fresh", fresh)
 
@@ -605,27 +609,133 @@ def test_a_run_does_not_go_on_with_another_config(
 
 
 def test_a_run_does_not_go_on_with_another_metric(folder: Path, tmp_path: Path) -> None:
-    def judge(by: float) -> Any:
+    def judge(by: str) -> Any:
         history = []
 
         def evaluate(model: BertForMaskedLM) -> float:
             history.append(model)  # what a call changes makes no other metric
-            return by * loss_of(model)
+            return loss_of(model) if by == "loss" else -loss_of(model)
 
         return evaluate
 
     def run(evaluate: Any) -> Any:
         return trainer(folder, tmp_path, max_steps=2, evaluate=evaluate)
 
-    first = judge(1.0)
+    first = judge("loss")
     run(first).train()
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     run(first).train()
-    run(judge(1.0)).train()
-    for other in (judge(2.0), loss_of, lambda _: 1.0, None):
+    run(judge("loss")).train()
+    for other in (judge("accuracy"), loss_of, lambda _: 1.0, None):
         with pytest.raises(TrainingError, match=r"checkpoint \(evaluate was "):
             run(other).train()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+class Faulty(Exception):
+    pass
+
+
+def test_an_evaluation_that_fails_loses_no_step(folder: Path, tmp_path: Path) -> None:
+    def broken(_: Any) -> float:
+        raise Faulty
+
+    changes = {"eval_steps": 3, "save_steps": 500}
+    whole = trainer(folder, tmp_path / "whole", evaluate=loss_of, **changes).train()
+    run = tmp_path / "run"
+    for wrong, error in ((broken, Faulty), (lambda _: None, InputError)):
+        with pytest.raises(error):
+            trainer(folder, run, evaluate=wrong, **changes).train()
+        assert (run / CHECKPOINT).exists()
+        assert log_of(run)[-1]["step"] == 3
+    mended = trainer(folder, run, evaluate=loss_of, **changes).train()
+    assert bits_of(run, mended) == bits_of(tmp_path / "whole", whole)
+    assert (run / BEST).read_bytes() == (tmp_path / "whole" / BEST).read_bytes()
+
+
+@pytest.mark.parametrize("place", ["write_best", "write_state"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_run_that_ends_around_an_evaluation_keeps_the_model_that_was_judged_best(
+    folder: Path, tmp_path: Path, place: str, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {2: 0.1, 4: 0.9, 6: 0.3, 7: 0.2}
+    changes = {"eval_steps": 2, "save_steps": 500}
+
+    def judging(run: Trainer[Any], judged: list[int]) -> Any:
+        def evaluate(_: Any) -> float:
+            judged.append(run._optimizer.steps)
+            return scores[judged[-1]]
+
+        run._evaluate = evaluate
+        return run
+
+    every = list[int]()
+    whole = judging(trainer(folder, tmp_path / "whole", evaluate=loss_of, **changes), every).train()
+    assert every == [2, 4, 6, 7]
+    real = getattr(fit, place)
+    for call in (1, 2):
+        calls, judged = list[int](), list[int]()
+
+        def interrupting(*arguments: Any, call: int = call, calls: list[int] = calls) -> None:
+            calls.append(0)
+            if after:
+                real(*arguments)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+            if not after:
+                real(*arguments)
+
+        run = judging(trainer(folder, tmp_path / str(call), evaluate=loss_of, **changes), judged)
+        monkeypatch.setattr(fit, place, interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            run.train()
+        monkeypatch.undo()
+        bits = bits_of(tmp_path / str(call), run.train())
+        assert bits == bits_of(tmp_path / "whole", whole)
+        if place == "write_best" and after:
+            assert judged == every  # what was judged and kept is not judged again
+        bests = [(tmp_path / name / BEST).read_bytes() for name in ("whole", str(call))]
+        assert bests[0] == bests[1]
+
+
+def test_a_file_that_no_run_wrote_is_neither_deleted_nor_replaced(
+    folder: Path, tmp_path: Path
+) -> None:
+    for name, content in (("a", b"mine"), ("b", (folder / "model.safetensors").read_bytes())):
+        place = tmp_path / name
+        place.mkdir()
+        (place / BEST).write_bytes(content)
+        with pytest.raises(OutputError, match=r"best\.safetensors: no run wrote it"):
+            trainer(folder, place, evaluate=loss_of).train()
+        trainer(folder, place).train()
+        assert (place / BEST).read_bytes() == content
+
+
+@pytest.mark.parametrize("wrong", ["0.5", b"1", "one", None, 1j, [1.0]])
+def test_what_is_no_number_is_no_evaluation(folder: Path, tmp_path: Path, wrong: Any) -> None:
+    run = trainer(folder, tmp_path, max_steps=1, evaluate=lambda _: wrong)
+    with pytest.raises(InputError, match=f"evaluate: returned a {type(wrong).__name__}; a number"):
+        run.train()
+
+
+def test_a_number_beyond_float64_is_infinite(folder: Path, tmp_path: Path) -> None:
+    run = trainer(folder, tmp_path, max_steps=1, evaluate=lambda _: 10**400)
+    with pytest.warns(UserWarning, match="no finite number"):
+        run.train()
+    assert log_of(tmp_path)[-1] == {"step": 1, "evaluation": None}
+
+
+def test_what_was_told_is_named_before_what_is_a_hash(folder: Path, tmp_path: Path) -> None:
+    model, settings = BertForMaskedLM.from_pretrained(folder), TrainingArguments(max_steps=1)
+    tokenizer = BertTokenizer.from_pretrained(folder)
+
+    def run(length: int) -> Any:
+        data, also = MaskedTexts(TEXTS, tokenizer, max_length=length), {"max_length": length}
+        return Trainer(model, data, settings, tmp_path, also=also, evaluate=lambda m: len(data))
+
+    run(9).train()
+    with pytest.raises(TrainingError, match=r"checkpoint \(max_length was 9, now 10\)"):
+        run(10).train()
 
 
 def test_what_else_a_run_has_in_common_is_json(folder: Path, tmp_path: Path) -> None:
@@ -641,6 +751,9 @@ def test_what_else_a_run_has_in_common_is_json(folder: Path, tmp_path: Path) -> 
     for wrong in ({"held": {1}}, {"held": NAN}):
         with pytest.raises(InputError, match="also: held: a JSON value was expected"):
             run(wrong)
+    for names in ({1: 2}, ["held"], "held", {None: 1}):
+        with pytest.raises(InputError, match=r"also: .*; a mapping .* was expected"):
+            run(names)
     for own in ("seed", "data", "config.hidden_act"):
         with pytest.raises(InputError, match=f"also: {own} is a name that the run has itself"):
             run({own: 5})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from numpy_bert import BertTokenizer, InputError
-from numpy_bert.training import SentencePairs
+from numpy_bert.training import MaskedTexts, SentencePairs
 from numpy_bert.training.next_sentence import _shortened
 from tests.support.tokenizer_files import TOKENS, tokenizer_json, write_folder
 
@@ -121,6 +122,89 @@ def test_what_makes_no_pair_is_refused(tokenizer: BertTokenizer) -> None:
         SentencePairs([["a", "b"], [], [" "]], tokenizer)
     with pytest.raises(InputError, match="max_length = 4; a pair needs at least 5"):
         SentencePairs(DOCUMENTS, tokenizer, max_length=4)
+
+
+class Column:
+    """What a Series is, as far as texts are concerned."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.shape, self._items = (len(items),), items
+
+    def tolist(self) -> list[Any]:
+        return list(self._items)
+
+
+def objects(rows: list[Any]) -> Any:
+    found = np.empty(len(rows), np.object_)
+    found[:] = rows
+    return found
+
+
+@pytest.mark.parametrize("kind", [tuple, Column, objects])
+def test_documents_may_stand_in_whatever_texts_do(tokenizer: BertTokenizer, kind: Any) -> None:
+    wanted = SentencePairs(DOCUMENTS, tokenizer).fingerprint
+    assert SentencePairs([kind(row) for row in DOCUMENTS], tokenizer).fingerprint == wanted
+    assert SentencePairs(kind(DOCUMENTS), tokenizer).fingerprint == wanted
+
+
+class Table:
+    """What a DataFrame is: its items are the names of its columns."""
+
+    columns, shape = ["first", "second"], (2, 2)
+
+    def __iter__(self) -> Any:
+        return iter(self.columns)
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        (["a cat sat", "the dog ran"], r"documents\[0\]: is one text; a list of its sentences"),
+        ([["a"], "b"], r"documents\[1\]: is one text"),
+        ("a cat", "documents: is one text; a list of documents"),
+        (Table(), r"documents: is Table of shape \(2, 2\); a list of documents"),
+        ([["a"], Table()], r"documents\[1\]: is Table of shape"),
+        ({"a": ["b"], "c": ["d"]}, "documents: is dict; a list of documents"),
+        (iter([["a"], ["b"]]), "documents: is list_iterator; a list of documents"),
+        ({("a",), ("b",)}, "documents: is set; a list of documents"),
+        ([{"a": 1}, ["b"]], r"documents\[0\]: is dict; a str or a list of str"),
+        ([["a"], {"b"}], r"documents\[1\]: is set"),
+        (np.array([["a", "b"], ["c", "d"]]), r"documents: is ndarray of shape \(2, 2\)"),
+        ([["a"], [None]], r"documents\[1\]\[0\]: is NoneType; .* missing value"),
+        ([["a"], None], r"documents\[1\]: is NoneType"),
+        ([["a"], float("nan")], r"documents\[1\]: is float"),
+        ([["a"], [1]], r"documents\[1\]\[0\]: is int; a str was expected"),
+        ([["a"], [["b"]]], r"documents\[1\]\[0\]: is list; a str was expected"),
+        ([["a"], b"b"], r"documents\[1\]: is bytes"),
+        (None, "documents: is NoneType"),
+        ([["a"], ["\ud800"]], r"documents\[1\]\[0\]: character 0 is U\+D800"),
+    ],
+)
+def test_what_is_no_list_of_documents_is_refused_by_name(
+    tokenizer: BertTokenizer, documents: Any, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        SentencePairs(documents, tokenizer)
+
+
+def test_a_fingerprint_tells_what_masking_draws_from(tmp_path: Path) -> None:
+    def tokenizer_of(name: str, tokens: Any = TOKENS, **config: Any) -> BertTokenizer:
+        files = {"tokenizer.json": tokenizer_json(tokens), "tokenizer_config.json": config}
+        return BertTokenizer.from_pretrained(write_folder(tmp_path / name, files))
+
+    plain, longer = tokenizer_of("a"), tokenizer_of("b", [*TOKENS, "more"])
+    other = tokenizer_of("c", mask_token="world")
+    piece = tokenizer_of("d", [*TOKENS[:-1], "##piece"])
+    texts = [text for document in DOCUMENTS for text in document]
+    for whole_words, tokenizers in ((False, (plain, longer, other)), (True, (plain, piece))):
+        prints = [
+            {
+                SentencePairs(DOCUMENTS, t, whole_words=whole_words).fingerprint,
+                MaskedTexts(texts, t, whole_words=whole_words).fingerprint,
+            }
+            for t in tokenizers
+        ]
+        assert len(set.union(*prints)) == 2 * len(tokenizers)
 
 
 def test_whole_words_are_masked_in_pairs_too(tokenizer: BertTokenizer) -> None:
