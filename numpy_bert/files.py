@@ -102,6 +102,7 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
 
     A line ends with ``\n`` or ``\r\n``, the last one may have no end. Not so with U+2028, U+0085, a
     form feed or a lone ``\r``, at which ``str.splitlines`` cuts. A byte order mark is no text.
+    Where nothing but lone ``\r`` could end a line, the file is refused.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
     >>> [ascii(line) for line in decode_lines(file, where="a.txt", error=NumpyBertError)]
     ["'one\\u2028and'", "'two'"]
     """
-    texts = []
+    texts = list[str]()
     for number, line in enumerate(lines, 1):
         text = line.removesuffix(b"\n").removesuffix(b"\r")
         if number == 1:
@@ -131,6 +132,11 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
                 f"{quoted(where)}: line {number}: is not UTF-8 (byte {failure.start}, "
                 f"0x{text[failure.start]:02x}); convert the file, or mend the line."
             ) from None
+    if len(texts) == 1 and "\r" in texts[0]:
+        raise error(
+            f"{quoted(where)}: its lines end with CR alone, as of old Macs, so all of it is one "
+            "line; convert its line ends to LF."
+        )
     return texts
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from numpy_bert.cli.console import note, show
-from numpy_bert.cli.source import model_name, source_options
-from numpy_bert.cli.train_tasks import TASKS
+from numpy_bert.cli.source import model_name
+from numpy_bert.cli.train_tasks import TASKS, options_named
 from numpy_bert.errors import InputError, OutputError
 from numpy_bert.files import write_atomically
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.text.saving import tokenizer_files
-from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.fit import CHECKPOINT, Trainer
 from numpy_bert.training.sources import is_table
+from numpy_bert.training.student import SentenceStudent
 
 __all__ = ["run"]
 
@@ -30,14 +31,13 @@ _OWN = {
 def run(options: argparse.Namespace) -> int:
     """Train, and save the model in the folder of the run."""
     folder = Path(options.output)
-    if (folder / "model.safetensors").exists() and not (folder / CHECKPOINT).exists():
-        raise OutputError(f"{folder}: holds a model that this command did not make; name another.")
     arguments = _arguments(options)
-    name = model_name(options)
-    tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
-    task = TASKS[options.task](options, name, tokenizer)
+    with options_named():
+        task = TASKS[options.task](options, model_name(options))
+    _check_folder(folder, task.model)
     note(f"{len(task.data)} examples, {arguments.steps_of(len(task.data))} steps")
-    also = {"evaluation": None if options.eval_data is None else sha256(Path(options.eval_data))}
+    evaluation = None if options.eval_data is None else sha256(Path(options.eval_data))
+    also = {**task.also, "evaluation": evaluation}
     trainer = Trainer(task.model, task.data, arguments, folder, evaluate=task.evaluate, also=also)
     trained = trainer.train()
     for file, content in tokenizer_files(trained.folder).items():
@@ -47,6 +47,21 @@ def run(options: argparse.Namespace) -> int:
         show(task.report(trained))
     note(f"saved {folder}")
     return 0
+
+
+def _check_folder(folder: Path, model: Any) -> None:
+    """Refuse a folder in which files of something else than a run would be replaced."""
+    if (folder / CHECKPOINT).exists():
+        return  # of a run, or the run says that it is of none
+    names = ["model.safetensors", "config.json", *tokenizer_files(model.folder)]
+    if isinstance(model, SentenceStudent):
+        names += model.files()
+    for name in names:
+        if (folder / name).exists() or (folder / name).is_symlink():
+            raise OutputError(
+                f"{folder}: holds {name}, which this command did not write and would replace; name "
+                "another folder."
+            )
 
 
 def _arguments(options: argparse.Namespace) -> TrainingArguments:

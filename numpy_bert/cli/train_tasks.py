@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ from numpy_bert.training.student import SentenceStudent
 from numpy_bert.training.targets import REGRESSION, SINGLE, targets_of
 from numpy_bert.training.weights import fingerprint
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["TASKS", "Task", "options_named"]
 
 _SEVERAL = "multi_label_classification"
 
@@ -61,12 +63,38 @@ class Task:
         Takes the model and returns a number of which more is better.
     report : callable or None
         Takes the model and says in a line how good it is.
+    also : dict
+        What the command was told that makes another run of it, by the arguments' names.
     """
 
     model: Any
     data: TrainingData
     evaluate: Callable[[Any], float] | None = None
     report: Callable[[Any], str] | None = None
+    also: dict[str, Any] = field(default_factory=dict)
+
+
+# How the library calls what is an option here: in its messages, and in what it returns to be told.
+_OPTIONS = (
+    (re.compile(r"\bproblem_type='(\w+)'"), r"--problem-type \1"),
+    (re.compile(r"\(column=\)"), "(--text-column)"),
+)
+
+
+def _by_option(message: str) -> str:
+    """Name the options of the command where a message names the library's arguments."""
+    for pattern, option in _OPTIONS:
+        message = pattern.sub(option, message)
+    return message
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Let what is wrong with the data be told by the names of the command's options."""
+    try:
+        yield
+    except InputError as failure:
+        raise InputError(_by_option(str(failure))) from None
 
 
 def _limit(options: argparse.Namespace, model: Any) -> int:
@@ -84,13 +112,26 @@ def _texts(options: argparse.Namespace, file: str) -> list[str]:
     return texts
 
 
-def _masked(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) -> Task:
+def _column(options: argparse.Namespace, *files: str | None) -> str | None:
+    """Return the column of the texts as a table is asked for it, None where there is no table."""
+    tables = any(file is not None and is_table(Path(file)) for file in files)
+    return (options.text_column or "text").strip().lower() if tables else None
+
+
+def _masked(options: argparse.Namespace, name: str) -> Task:
     """Return a model that guesses words; with --next-sentence also whether a text follows."""
+    source = source_options(options)
+    tokenizer = BertTokenizer.from_pretrained(name, **source)
     kind = BertForPreTraining if options.next_sentence else BertForMaskedLM
-    model: Any = kind.from_pretrained(name, dtype=options.dtype, **source_options(options))
+    model: Any = kind.from_pretrained(name, dtype=options.dtype, **source)
+    limits = {"max_length": _limit(options, model), "whole_words": options.whole_words}
+    also = {
+        "next_sentence": options.next_sentence,
+        "text_column": _column(options, options.data, options.eval_data),
+        **limits,
+    }
 
     def read(file: str) -> MaskedTexts | SentencePairs:
-        limits = {"max_length": _limit(options, model), "whole_words": options.whole_words}
         with naming(file):
             if options.next_sentence:
                 return SentencePairs(read_documents(Path(file)), tokenizer, **limits)
@@ -98,7 +139,7 @@ def _masked(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
 
     data = read(options.data)
     if options.eval_data is None:
-        return Task(model=model, data=data)
+        return Task(model=model, data=data, also=also)
     held = read(options.eval_data)
 
     def evaluate(model: Any) -> float:
@@ -114,12 +155,13 @@ def _masked(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
             + ("" if follows is None else f"; next sentence: {100 * follows:.1f} % right")
         )
 
-    return Task(model=model, data=data, evaluate=evaluate, report=report)
+    return Task(model=model, data=data, evaluate=evaluate, report=report, also=also)
 
 
-def _labelled(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) -> Task:
+def _labelled(options: argparse.Namespace, name: str) -> Task:
     """Return a new classifier that learns the labels of a table."""
     column, source = options.text_column or "text", source_options(options)
+    tokenizer = BertTokenizer.from_pretrained(name, **source)
     rows = read_labelled(Path(options.data), column)
     targets = targets_of(rows.labels, options.data, options.problem_type)
     bert = BertModel.from_pretrained(name, dtype=options.dtype, **source)
@@ -134,7 +176,7 @@ def _labelled(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) 
             return LabelledTexts(table.texts, values, tokenizer, max_length=_limit(options, bert))
 
     data = encoded(rows, targets.values, options.data)
-    note(f"{options.data}: {targets.note}")
+    note(f"{options.data}: {_by_option(targets.note)}")
     model = new_classifier(
         bert,
         targets.names,
@@ -142,12 +184,17 @@ def _labelled(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) 
         seed=options.seed,
         problem_type=targets.problem_type,
     )
+    also = {
+        "problem_type": targets.problem_type,
+        "text_column": _column(options, options.data),
+        "max_length": _limit(options, bert),
+    }
     if options.eval_data is None:
-        return Task(model=model, data=data)
+        return Task(model=model, data=data, also=also)
     held = read_labelled(Path(options.eval_data), column)
     texts = encoded(held, targets.of(held.labels, options.eval_data), options.eval_data)
     judge = _judge_numbers if targets.problem_type == REGRESSION else _judge_classes
-    return judge(model, data, texts, options.eval_data)
+    return replace(judge(model, data, texts, options.eval_data), also=also)
 
 
 def _judge_classes(
@@ -183,7 +230,7 @@ def _judge_numbers(
     return Task(model=model, data=data, evaluate=evaluate, report=report)
 
 
-def _taught(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) -> Task:
+def _taught(options: argparse.Namespace, name: str) -> Task:
     """Return a student whose sentence vectors learn to follow a teacher's."""
     if options.teacher is None:
         raise InputError("--teacher: name the model whose vectors are to be followed.")
@@ -202,13 +249,20 @@ def _taught(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
     model = SentenceStudent.from_folder(
         folder, vectors.shape[1], dtype=options.dtype, seed=options.seed
     )
+    # It may lie in a folder of its own, with the Transformer of a sentence model.
+    tokenizer = BertTokenizer.from_pretrained(model.folder)
     known = fingerprint(teacher.model)
     limit = min(_limit(options, model), model.encoder(tokenizer).max_seq_length)
     read = list(map(model.setup.prepared, texts))
     with naming(options.data):
         data = TaughtTexts(read, vectors, tokenizer, max_length=limit, teacher=known)
+    also = {
+        "teacher": known[:12],
+        "text_column": _column(options, options.data),
+        "max_length": limit,
+    }
     if held is None:
-        return Task(model=model, data=data)
+        return Task(model=model, data=data, also=also)
     pairs, scores = held.texts, held.scores
 
     def evaluate(model: SentenceStudent) -> float:
@@ -222,10 +276,10 @@ def _taught(options: argparse.Namespace, name: str, tokenizer: BertTokenizer) ->
             f"the teacher: {taught:.4f})"
         )
 
-    return Task(model=model, data=data, evaluate=evaluate, report=report)
+    return Task(model=model, data=data, evaluate=evaluate, report=report, also=also)
 
 
-TASKS: dict[str, Callable[[argparse.Namespace, str, BertTokenizer], Task]] = {
+TASKS: dict[str, Callable[[argparse.Namespace, str], Task]] = {
     "mlm": _masked,
     "classify": _labelled,
     "sentence": _taught,

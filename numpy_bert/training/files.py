@@ -6,8 +6,11 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import decode_lines, listed, quoted
@@ -25,6 +28,10 @@ __all__ = [
     "read_texts",
 ]
 
+# Longer than any file that is read, and within what csv takes on every system.
+_LONGEST = 2**31 - 1
+_LIMIT = Lock()
+_BLANK_QUOTE = re.compile(r' +"')
 _LEAST_DOCUMENTS = _LEAST_SCORES = 2
 # How a number is written.
 NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
@@ -232,26 +239,63 @@ class _Table:
 def _read_table(path: Path) -> _Table:
     """Read a table whose rows all have a field for each column of the first."""
     kind = "excel-tab" if path.suffix.lower() in (".tsv", ".tab") else "excel"
-    source = io.StringIO(read_table_source(path), newline="")
-    reader = csv.reader(source, dialect=kind, strict=True)
+    source = read_table_source(path)
+    reader = csv.reader(io.StringIO(source, newline=""), dialect=kind, strict=True)
     rows, lines = [], []
     try:
-        header = next(reader, [])
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise InputError(
-                    f"{path}: line {reader.line_num}: has {len(row)} fields; {len(header)} were "
-                    "expected. A field with a comma in it stands in quotes."
-                )
-            rows.append(row)
-            lines.append(reader.line_num)
+        with _fields_of_any_length():
+            header = next(reader, [])
+            for row in filter(None, reader):
+                if len(row) != len(header):
+                    raise InputError(
+                        f"{path}: line {reader.line_num}: has {len(row)} fields; {len(header)} "
+                        "were expected. A field with a comma in it stands in quotes."
+                    )
+                rows.append(row)
+                lines.append(reader.line_num)
     except csv.Error as failure:
         raise InputError(f"{path}: line {reader.line_num}: {failure}.") from None
     if header and not rows:
         raise InputError(f"{path}: holds no row below its header.")
-    return _Table(header=header, rows=rows, lines=lines)
+    table = _Table(header=header, rows=rows, lines=lines)
+    _check_quotes(path, table, source, kind)
+    return table
+
+
+@contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    """Lift csv's limit of 131,072 characters, which is one for all threads, for a while."""
+    with _LIMIT:
+        before = csv.field_size_limit(_LONGEST)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
+
+
+def _check_quotes(path: Path, table: _Table, source: str, kind: str) -> None:
+    """Refuse a table in which quotes mean something else than csv takes them for."""
+    odd = False
+    for row, line in zip([table.header, *table.rows], [1, *table.lines], strict=True):
+        if kind == "excel-tab" and any("\t" in field and "\n" in field for field in row):
+            raise InputError(
+                f"{path}: line {line}: a field that ends here spans lines and has a tab in it: its "
+                "first quote was taken for the start of it. Double the quotes in a text and put it "
+                "in quotes, or save the table as .csv."
+            )
+        odd = odd or any(_BLANK_QUOTE.match(field) for field in row)
+    if not odd:
+        return
+    # Either such a field stands in quotes as a whole, and is read in the same way where blanks
+    # before quotes are passed over, or its quotes were taken for text.
+    again = csv.reader(io.StringIO(source, newline=""), dialect=kind, skipinitialspace=True)
+    with _fields_of_any_length():
+        for row, other in zip([table.header, *table.rows], filter(None, again), strict=False):
+            if [field.strip() for field in row] != [field.strip() for field in other]:
+                raise InputError(
+                    f"{path}: line {again.line_num}: a field begins with a blank and a quote, so "
+                    "the quote would be a part of it; take the blanks before quotes out."
+                )
 
 
 def _read_column(path: Path, name: str | None) -> list[str]:
@@ -259,8 +303,8 @@ def _read_column(path: Path, name: str | None) -> list[str]:
     table = _read_table(path)
     if name is None and (not table.count(_TEXT) or table.count(_PAIR)):
         raise InputError(
-            f"{path}: line 1: the columns are {table.columns}; name the one that holds the texts, "
-            "with --text-column (column=)."
+            f"{path}: line 1: the columns are {table.columns}; name the one that holds the texts "
+            "(column=)."
         )
     found = [text.strip() for text in table.column(path, _TEXT if name is None else name)]
     if not any(found):

@@ -266,6 +266,24 @@ class SentenceStudent(Saveable):
         recipe = self.setup.recipe(self.folder)
         return SentenceEncoder(self.bert, tokenizer, recipe, head, self.setup.settings)
 
+    def files(self) -> dict[str, bytes]:
+        """Return what `save_pretrained` writes beside config.json and model.safetensors.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertModel
+        >>> student = SentenceStudent.new(BertModel.from_pretrained("demo"), 3, Path("demo"))
+        >>> sorted(student.files())[:2]
+        ['1_Pooling/config.json', '2_Dense/config.json']
+        """
+        setup = self.setup
+        found = sentence_files(
+            self.head.projection,
+            normalizes=setup.normalizes,
+            include_prompt=setup.include_prompt,
+        )
+        return found | setup.files()
+
     def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
         """Save a sentence model: the BERT, and what makes vectors of its tokens.
 
@@ -291,14 +309,7 @@ class SentenceStudent(Saveable):
         ...     len(list(Path(folder).iterdir())), (Path(folder) / "modules.json").is_file()
         (7, True)
         """
-        folder = Path(save_directory)
-        setup = self.setup
-        files = sentence_files(
-            self.head.projection,
-            normalizes=setup.normalizes,
-            include_prompt=setup.include_prompt,
-        )
-        files |= setup.files()
+        folder, files = Path(save_directory), self.files()
         check_places(folder, files, force=force)
         self.bert.save_pretrained(folder, force=force)
         for name, content in files.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,10 +18,23 @@ REGRESSION, SINGLE = "regression", "single_label_classification"
 _LEAST = 2
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 # A number that is not there, as programs write it.
-_MISSING = re.compile(r"[+-]?(nan|inf|infinity)|#?n/?a|<na>|null|none", re.IGNORECASE)
-_LIST = re.compile(r"\[.*\]|[({].*,.*[)}]", re.DOTALL)
-_BETWEEN = "|;,"  # what stands between several labels of a text
-_OTHERWISE = "--problem-type single_label_classification takes each for the name of a class."
+_MISSING = re.compile(
+    r"[+-]?(nan|inf|infinity)|#?n[./]?a\.?|nat|<na>|null|none|[-\u2013\u2014?.*_#~/\\()\[\]{}\s]*",
+    re.IGNORECASE,
+)
+# Numbers that are written in another way: with a decimal comma, with something between thousands,
+# with a sign of their unit, or with a minus that is no hyphen.
+_UNIT = "[%\u2030$\u20ac\u00a3\u00a5]?"
+_ODD_NUMBER = re.compile(
+    rf"[+\-\u2212]?\s?{_UNIT}\s?("
+    r"[0-9]+(,[0-9]+)+(\.[0-9]*)?"
+    r"|[0-9]{1,3}([.'\u2019 \u00a0\u2009\u202f][0-9]{3})+([.,][0-9]*)?"
+    r"|[0-9]+(\.[0-9]*)?|[.,][0-9]+"
+    rf")([eE][+\-\u2212]?[0-9]+)?\s?{_UNIT}"
+)
+_LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)|[01](\s+[01])+", re.DOTALL)
+_JOINED = re.compile("[|;]")
+_OTHERWISE = "problem_type='single_label_classification' takes each for the name of a class."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +60,11 @@ class Targets:
         """A line that says what was decided."""
         if self.problem_type == REGRESSION:
             return (
-                "the labels are numbers, which a regression learns; --problem-type "
-                "single_label_classification makes classes of them"
+                "the labels are numbers, which a regression learns; "
+                "problem_type='single_label_classification' makes classes of them"
             )
         numeric = all(map(NUMBER.fullmatch, self.names))
-        other = "; --problem-type regression takes them as numbers" if numeric else ""
+        other = "; problem_type='regression' takes them as numbers" if numeric else ""
         return f"{len(self.names)} classes: {listed(self.names, 10)}{other}"
 
     def of(self, labels: Sequence[str], where: str) -> list[int] | list[float]:
@@ -74,7 +86,9 @@ def targets_of(labels: Sequence[str], where: str, problem_type: str | None = Non
     As in transformers' examples numbers with a fraction or an exponent are a regression, integers
     and words are classes. Classes that are numbers stand in the order of these, others in that of
     their text. Integers and words together are words; other numbers among words are refused, as is
-    NaN or NA among numbers.
+    NaN or NA among numbers. A number in another spelling than Python's, such as 0,5 or 50%, is
+    refused, for its order as text is none. A label that is several, as in ``a|b``, is refused too;
+    with a comma only where each part is the label of another text.
 
     Parameters
     ----------
@@ -103,6 +117,7 @@ def targets_of(labels: Sequence[str], where: str, problem_type: str | None = Non
     """
     if problem_type is None:
         _check_one_each(labels, where)
+        _check_spelling(labels, where)
         problem_type = _problem_of(labels, where)
     if problem_type == REGRESSION:
         values = _numbers(labels, where)
@@ -135,22 +150,33 @@ def _problem_of(labels: Sequence[str], where: str) -> str:
 
 
 def _check_one_each(labels: Sequence[str], where: str) -> None:
-    """Refuse several labels of a text: lists, or labels that stand elsewhere too, joined."""
-    found: Counter[str] = Counter()
-    joined: dict[str, list[str]] = {}
-    for label in set(labels):
-        parts = re.split(f"[{re.escape(_BETWEEN)}]", label)
-        joined[label] = [part.strip() for part in parts]
-        found.update(set(joined[label]))
+    """Refuse several labels of a text: lists, and labels that are joined."""
+    whole = set(labels)
     for row, label in enumerate(labels, 1):
-        parts = joined[label]
-        is_several = len(parts) > 1 and all(part and found[part] > 1 for part in parts)
-        if is_several or _LIST.fullmatch(label):
+        joined = [part for part in _JOINED.split(label) if part.strip()]
+        parts = [part.strip() for part in label.split(",")]
+        is_listed = len(parts) > 1 and whole.issuperset(parts)
+        if len(joined) > 1 or is_listed or _LIST.fullmatch(label):
             raise InputError(
                 f"{where}: row {row}: label {quoted(label)} is several labels of a text "
                 "(multi_label_classification), which are not trained here; one was expected. "
                 f"{_OTHERWISE}"
             )
+
+
+def _check_spelling(labels: Sequence[str], where: str) -> None:
+    """Refuse numbers that would be words, and in the order of these, for how they are written."""
+    for row, label in enumerate(labels, 1):
+        if _is_odd(label):
+            raise InputError(
+                f"{where}: row {row}: label {quoted(label)} is a number with more than digits and "
+                f"a point in it; write numbers as in 1000.5. {_OTHERWISE}"
+            )
+
+
+def _is_odd(label: str) -> bool:
+    """Tell whether a label is a number to people, and not in a table."""
+    return not NUMBER.fullmatch(label) and _ODD_NUMBER.fullmatch(label) is not None
 
 
 def _numbers(labels: Sequence[str], where: str) -> list[float]:
@@ -160,7 +186,11 @@ def _numbers(labels: Sequence[str], where: str) -> list[float]:
         if not math.isfinite(value):
             raise InputError(
                 f"{where}: row {row}: label {quoted(label)} is no finite number; a regression "
-                f"learns these alone. {_OTHERWISE}"
+                + (
+                    "reads numbers as in 1000.5, with nothing but digits and a point."
+                    if _is_odd(label)
+                    else f"learns these alone. {_OTHERWISE}"
+                )
             )
     return found
 

@@ -114,10 +114,7 @@ def test_a_student_follows_a_teacher(data: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == out
     other = random_model(data / "other")
     assert main([str(other) if word == "demo" else word for word in command]) == 1
-    assert (
-        "is another run's checkpoint (setup.normalizes was True, now False)"
-        in capsys.readouterr().err
-    )
+    assert "is another run's checkpoint (teacher was " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -179,8 +176,95 @@ def test_a_folder_with_another_model_is_left_alone(
     folder = random_model(data / "model")
     before = (folder / "model.safetensors").read_bytes()
     assert main(["train", "mlm", "--data", "texts.txt", "-o", str(folder)]) == 1
-    assert "holds a model that this command did not make" in capsys.readouterr().err
+    assert "holds model.safetensors, which this command did not write" in capsys.readouterr().err
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("mlm", "config.json"),
+        ("mlm", "tokenizer.json"),
+        ("mlm", "tokenizer_config.json"),
+        ("sentence", "modules.json"),
+        ("sentence", "1_Pooling/config.json"),
+        ("sentence", "sentence_bert_config.json"),
+    ],
+)
+def test_files_of_others_are_left_alone(
+    task: str, name: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = data / "own" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    command = ["train", task, "--data", "texts.txt", "-o", "own", "--max-steps", "1"]
+    assert main([*command, *(["--teacher", "demo"] if task == "sentence" else [])]) == 1
+    assert f"own: holds {name}, which this command did not write" in capsys.readouterr().err
+    assert [path for path in (data / "own").rglob("*") if path.is_file()] == [file]
+    assert file.read_text() == "mine"
+
+
+def test_a_student_in_a_folder_of_its_own(data: Path) -> None:
+    model = data / "model"
+    random_model(model / "0_Transformer", hidden_size=36, num_attention_heads=4)
+    (model / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 36, "pooling_mode_mean_tokens": True}
+    (model / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, (path, kind) in enumerate(
+            [("0_Transformer", "Transformer"), ("1_Pooling", "Pooling")]
+        )
+    ]
+    (model / "modules.json").write_text(json.dumps(modules))
+    command = ["train", "sentence", "--model", "model", "--teacher", "demo", "--data", "texts.txt"]
+    assert main([*command, "--eval-data", "pairs.csv", "-o", "run", "--max-steps", "2"]) == 0
+    assert SentenceEncoder.from_pretrained(data / "run").encode("a cat").shape == (384,)
+
+
+@pytest.mark.parametrize(
+    ("command", "change", "message"),
+    [
+        ("classify --data table.csv", "--max-length 100", "max_length was 128, now 100"),
+        ("mlm --data texts.txt", "--max-length 100", "max_length was 128, now 100"),
+        ("mlm --data texts.txt", "--whole-words", "whole_words was False, now True"),
+        ("mlm --data books.txt", "--next-sentence", "next_sentence was False, now True"),
+        (
+            "classify --data stars.csv",
+            "--problem-type regression",
+            "problem_type was 'single_label_classification', now 'regression'",
+        ),
+        ("classify --data two.csv", "--text-column other", "text_column was 'text', now 'other'"),
+        (
+            "sentence --data texts.txt --teacher demo",
+            "--max-length 9",
+            "max_length was 128, now 9",
+        ),
+    ],
+)
+def test_a_setting_that_has_changed_is_named_by_its_name(
+    command: str, change: str, message: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "stars.csv").write_text("text,label\ngood,10\nbad,2\n")
+    (data / "two.csv").write_text("text,other,label\ngood,fine,a\nbad,poor,b\n")
+    words = ["train", *command.split(), "-o", "run", "--max-steps", "1"]
+    if command.startswith("classify"):
+        words += ["--eval-data", command.split()[2]]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main([*words, *change.split()]) == 1
+    assert f"is another run's checkpoint ({message})" in capsys.readouterr().err
+
+
+def test_options_are_named_where_the_library_names_arguments(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "odd.csv").write_text("text,label\ngood,50%\nbad,10%\n")
+    assert main(["train", "classify", "--data", "odd.csv", "-o", "x"]) == 2
+    err = capsys.readouterr().err
+    assert "label 50% is a number" in err
+    assert "--problem-type single_label_classification takes each for the name of a class" in err
+    assert "problem_type=" not in err
 
 
 def test_another_runs_folder_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +297,7 @@ def test_a_tables_column_is_learned_and_cuts_are_told(
     for arguments, message in (
         (
             ["mlm", "--data", "named.csv"],
-            "the columns are id, review; name the one .* --text-column",
+            r"the columns are id, review; name the one .* \(--text-column\)",
         ),
         (["sentence", "--data", "named.csv", "--teacher", "demo"], "the columns are id, review"),
         (["mlm", "--data", "odd.txt", "--text-column", "text"], "--text-column: is for a table"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,7 +131,7 @@ def test_a_tables_texts_are_those_of_its_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "column", "message"),
     [
-        ("a.csv", b"id,review\n1,x\n", None, "the columns are id, review; name the one .*--text-c"),
+        ("a.csv", b"id,review\n1,x\n", None, "the columns are id, review; name the one .*column="),
         ("a.csv", b"review\nx\n", None, "the columns are review; name the one"),
         ("a.csv", b"text;label\nx;1\n", None, "the columns are text;label; name the one"),
         ("a.csv", b"text,text_pair\nx,y\n", None, "the columns are text, text_pair; name the one"),
@@ -158,6 +160,53 @@ def test_what_holds_no_texts_is_refused_by_name(
 ) -> None:
     with pytest.raises(InputError, match=f"{name}: .*{message}"):
         read_texts(written(tmp_path, data, name), column)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        (
+            "a.tsv",
+            b'text\tlabel\n"He said\t1\nbye"\t0\nmid\t1\n',
+            r"line 3: a field that ends here spans lines and has a tab in it: .* save .* as \.csv",
+        ),
+        ("a.tab", b'text\tlabel\nx\t"1\ny\t0\nz"\n', "line 4: a field that ends here spans lines"),
+        ("a.csv", b'text,label\na, "1"\n', "line 2: a field begins with a blank and a quote"),
+        ("a.csv", b'text, "label"\na,1\n', "line 1: a field begins with a blank and a quote"),
+        ("a.csv", b'text,label\n "a",1\n', "line 2: a field begins with a blank and a quote"),
+        ("a.csv", b'text,label,more\n "a,b",1\n', "line 2: a field begins"),
+    ],
+)
+def test_quotes_that_mean_something_else_are_refused(
+    name: str, data: bytes, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"{name}: {message}"):
+        read_labelled(written(tmp_path, data, name))
+
+
+def test_quotes_that_are_text_are_read(tmp_path: Path) -> None:
+    data = b'text,label\n" ""hi"" she said",1\n"a\nb",0\n'
+    assert read_labelled(written(tmp_path, data)).texts == [' "hi" she said', "a\nb"]
+    data = b'text\tlabel\n"a\nb"\t0\n"c\td"\t1\n'
+    assert read_labelled(written(tmp_path, data, "a.tsv")).texts == ["a\nb", "c\td"]
+
+
+def test_a_field_may_be_longer_than_csv_allows_for(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    long = "word " * 40_000
+    path = written(tmp_path, f"text,label\n{long},1\n".encode())
+    assert read_labelled(path).texts == [long]
+    assert csv.field_size_limit() == before
+    with pytest.raises(InputError, match="unexpected end of data"):
+        read_labelled(written(tmp_path, b'text,label\n"a,1\n'))
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize("read", [read_texts, read_documents, lambda path: read_lines(str(path))])
+def test_lines_that_end_with_cr_alone_are_refused(read: Any, tmp_path: Path) -> None:
+    path = written(tmp_path, b"one\rtwo\r\rthree\r", "a.txt")
+    with pytest.raises(InputError, match=r"a\.txt: its lines end with CR alone.* to LF"):
+        read(path)
 
 
 def test_documents_and_labels_have_files_of_their_kind(tmp_path: Path) -> None:
