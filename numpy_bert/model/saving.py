@@ -134,6 +134,11 @@ def check_parameters(
       missing  bias
       unknown  bais
     """
+    if not isinstance(arrays, Mapping):
+        raise InputError(
+            f"with_parameters: {owner}: is {type(arrays).__name__}; a mapping of names to arrays "
+            "was expected."
+        )
     tied = {key: name for key, name in _tied_names(expected).items() if key in arrays}
     given = {name: array for name, array in arrays.items() if name not in tied}
     missing = [name for name in expected if name not in given]

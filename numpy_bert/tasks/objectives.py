@@ -289,6 +289,11 @@ def _numbers(
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])
         raise InputError(f"labels{place(first)} = {found[first]}; a finite number was expected.")
+    if found.size and items == 0:
+        raise InputError(
+            f"num_items_in_batch: is 0, and {found.size} labels count here; how many count in all "
+            "batches of the step was expected."
+        )
     if not found.size and not items:
         raise InputError("labels: none came, so there is no loss; leave this batch out.")
     return found

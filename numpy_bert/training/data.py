@@ -150,6 +150,7 @@ class LabelledTexts(EncodedTexts):
     ) -> None:
         texts = as_examples(texts)
         self._labels = as_labels(labels, len(texts))
+        self._labels.setflags(write=False)  # the fingerprint is of these
         also = str(self._labels.tolist())
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
 
@@ -161,7 +162,7 @@ class LabelledTexts(EncodedTexts):
 
     @property
     def labels(self) -> npt.NDArray[Any]:
-        """The label of each text, int64 or float64."""
+        """The label of each text, int64 or float64; it cannot be written to."""
         return self._labels
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
@@ -176,7 +177,9 @@ class TaughtTexts(EncodedTexts):
     Parameters
     ----------
     texts, tokenizer, max_length
-        As of `MaskedTexts`; the tokenizer is the student's.
+        As of `MaskedTexts`; the tokenizer is the student's, and so is the limit: a student that
+        has a max_seq_length learns no longer texts. If it has a prompt or lower-cases texts, give
+        ``[student.setup.prepared(text) for text in texts]``, which is what it reads.
     vectors : array_like of shape (len(texts), E)
         The teacher's, such as `SentenceEncoder.encode` returns.
     teacher : str
@@ -214,7 +217,7 @@ class TaughtTexts(EncodedTexts):
         # Not the vectors themselves, of which there is a sketch.
         also = f"{rows.shape[1]} features of {teacher}"
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
-        self._vectors = rows
+        self._vectors = rows.copy()  # the caller's may change
 
     @property
     def sketch(self) -> dict[str, list[float]]:
@@ -240,6 +243,12 @@ class TaughtTexts(EncodedTexts):
         """Hold the texts and the teacher's vectors to the student that is to follow them."""
         check_model(self, model, SentenceStudent)
         super().check(model)
+        most = model.setup.max_seq_length
+        if most is not None and self._lengths.max() > most:
+            raise InputError(
+                f"data: has a text of {self._lengths.max()} tokens; the student's max_seq_length "
+                f"is {most}. Give it as max_length, so that no more is learned than is read later."
+            )
         check_vectors(self._vectors, model)
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:

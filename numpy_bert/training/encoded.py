@@ -118,7 +118,7 @@ def as_examples(texts: object) -> list[Any]:
     if single:
         raise InputError("texts: is one text; a list of texts, or of pairs, was expected.")
     if not items:
-        raise InputError("data: holds no text.")
+        raise InputError("data: holds no text; one at least was expected. Give some.")
     return items
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray
+from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.errors import InputError
@@ -18,6 +18,7 @@ from numpy_bert.model.pretraining import BertForPreTraining
 from numpy_bert.model.sequences import BertForSequenceClassification
 from numpy_bert.ops.losses import IGNORED, cross_entropy
 from numpy_bert.tasks.objectives import check_labels
+from numpy_bert.text.inputs import as_items
 from numpy_bert.training.correlation import pearson, spearman
 from numpy_bert.training.data import LabelledTexts, TrainingData
 
@@ -87,6 +88,7 @@ def masked_scores(
     >>> found.tokens > 0, found.accuracy <= 1.0
     (True, True)
     """
+    _check_batch_size(batch_size)
     labels, right, loss, follows = list[Array](), 0, 0.0, list[bool]()
     for start in range(0, len(data), batch_size):
         rng = np.random.default_rng([seed, start])
@@ -144,10 +146,14 @@ def accuracy(
             f"accuracy: the model's problem_type is {problem or 'regression'}; one right class of "
             "several was expected. regression_scores judges a regression."
         )
+    if not isinstance(getattr(data, "labels", None), np.ndarray):
+        raise InputError(f"accuracy: data is {type(data).__name__}; LabelledTexts were expected.")
     labels = check_labels(data.labels, (len(data),), classes)
     counts = np.flatnonzero(labels != IGNORED)
     if not len(counts):
-        raise InputError(f"labels: none counts (all are {IGNORED}), so nothing can be right.")
+        raise InputError(
+            f"labels: none counts (all are {IGNORED}); give some texts the number of their class."
+        )
     logits = _logits(model, data, counts, batch_size)
     return float((logits.argmax(axis=1) == labels[counts]).mean())
 
@@ -203,6 +209,10 @@ def regression_scores(
     >>> regression_scores(model, data).mse >= 0.0
     True
     """
+    if not isinstance(getattr(data, "labels", None), np.ndarray):
+        raise InputError(
+            f"regression_scores: data is {type(data).__name__}; LabelledTexts were expected."
+        )
     data.check(model)
     if data.labels.dtype.kind != "f":
         raise InputError("regression_scores: the model's labels are classes; accuracy judges them.")
@@ -220,12 +230,18 @@ def _logits(
     model: BertForSequenceClassification, data: LabelledTexts, numbers: IntArray, batch_size: int
 ) -> Array:
     """Return the logits (N, K) of the examples of these numbers."""
+    _check_batch_size(batch_size)
     found, rng = list[Array](), np.random.default_rng(0)  # nothing is drawn from it
     for start in range(0, len(numbers), batch_size):
         batch = data.batch(numbers[start : start + batch_size], rng)
         inputs, _ = split_batch(batch, ("labels",))
         found.append(model(**inputs).logits)
     return np.concatenate(found)
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if type(batch_size) is not int or batch_size < 1:
+        raise InputError(f"batch_size = {batch_size!r}; a whole number from 1 was expected.")
 
 
 def sentence_correlation(
@@ -258,6 +274,20 @@ def sentence_correlation(
     >>> sentence_correlation(SentenceEncoder.from_pretrained("demo"), pairs, [5.0, 0.0])
     1.0
     """
-    first, second = (normalize(encoder.encode([pair[side] for pair in pairs])) for side in (0, 1))
+    _, checked = as_items(pairs, None, ("pairs", "pairs"))
+    wanted = as_array(scores, "scores")
+    if not checked or any(isinstance(pair, str) for pair in checked):
+        raise InputError("pairs: are no pairs of texts; two at least were expected.")
+    if wanted.shape != (len(checked),) or wanted.dtype.kind not in "fiu":
+        raise InputError(
+            f"scores: has shape {wanted.shape} and dtype {wanted.dtype}; a number for each of "
+            f"{len(checked)} pairs was expected."
+        )
+    if not np.isfinite(wanted).all():
+        first_wrong = int(np.flatnonzero(~np.isfinite(wanted))[0])
+        raise InputError(
+            f"scores[{first_wrong}] = {wanted[first_wrong]}; a finite number was expected."
+        )
+    first, second = (normalize(encoder.encode([pair[side] for pair in checked])) for side in (0, 1))
     cosines = np.einsum("bh,bh->b", first, second)
     return spearman(cosines, scores) if np.ptp(cosines) else 0.0

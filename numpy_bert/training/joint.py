@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ class JointModel:
         if unknown := sorted(set(self.weights) - set(self.models)):
             raise InputError(f"JointModel: a weight is for {unknown[0]!r}, which is no model here.")
         for name, weight in self.weights.items():
-            if not (math.isfinite(weight) and weight >= 0.0):
+            if not (isinstance(weight, Real) and math.isfinite(weight) and weight >= 0.0):
                 raise InputError(
                     f"JointModel: the weight of {name!r} is {weight!r}; a number from 0 was "
                     "expected."
@@ -178,7 +179,7 @@ class JointModel:
         batch: Mapping[str, Any],
         *,
         rng: np.random.Generator | None = None,
-        num_items_in_batch: Mapping[str, Items] | None = None,
+        num_items_in_batch: Items | None = None,
     ) -> JointGradients:
         """Return the weighted sum of the models' losses, each on the batch of its name.
 
@@ -188,16 +189,23 @@ class JointModel:
             A batch for each model.
         rng : numpy.random.Generator, optional
             Turns dropout on, and draws its masks, for one model after another.
-        num_items_in_batch : mapping of str to int or mapping, optional
-            What each model's loss is divided by, as its own `loss_and_gradients` takes it. By
-            default what counts in this batch.
+        num_items_in_batch : int, or mapping of str to int or mapping, optional
+            What each model's loss is divided by, as its own `loss_and_gradients` takes it; an int
+            is for every model. By default what counts in this batch.
         """
         self._check_batch(batch)
-        items = self.num_items_in_batch(batch) if num_items_in_batch is None else num_items_in_batch
+        given = num_items_in_batch
+        items: Items = self.num_items_in_batch(batch) if given is None else given
         total, gradients = 0.0, dict[str, Array]()
         for name, model in self.models.items():
             weight = self.weights.get(name, 1.0)
-            found = model.loss_and_gradients(batch[name], rng=rng, num_items_in_batch=items[name])
+            own = items.get(name) if isinstance(items, Mapping) else items
+            if own is None:
+                raise InputError(
+                    f"num_items_in_batch: has nothing for the model {name!r}; what its loss is "
+                    "divided by was expected."
+                )
+            found = model.loss_and_gradients(batch[name], rng=rng, num_items_in_batch=own)
             total += weight * found.loss
             for key, array in found.named():
                 share = array if weight == 1.0 else weight * array
@@ -223,7 +231,8 @@ class JointData:
         each example of a smaller one comes about as often as another.
     shares : mapping of str to float, optional
         How much of a batch a set is read for, above 0 and at most 1, by the same names; 1 by
-        default.
+        default. It is a share of each batch, of which at least one example of each set is read: a
+        share of 0.1 of batches of 2 is a half.
 
     Raises
     ------
@@ -250,7 +259,8 @@ class JointData:
         if not self._sets:
             raise InputError("JointData: has no data.")
         for name, share in self._shares.items():
-            if name not in self._sets or not 0.0 < share <= 1.0:
+            is_share = isinstance(share, Real) and 0.0 < share <= 1.0
+            if name not in self._sets or not is_share:
                 raise InputError(
                     f"JointData: the share of {name!r} is {share!r}; one above 0 and at most 1, of "
                     "data that are here, was expected."
@@ -293,6 +303,8 @@ class JointData:
                 f"JointData: is for {listed(sorted(self._sets))}; the models are "
                 f"{listed(names) or 'none: it is no JointModel'}."
             )
+        if not any(model.weights.get(name, 1.0) for name in names):
+            raise InputError("JointModel: all weights are 0, so that nothing would be learnt.")
         for name, data in self._sets.items():
             try:
                 check_fits(data, model.models[name])

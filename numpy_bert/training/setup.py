@@ -29,7 +29,7 @@ class StudentSetup:
     Attributes
     ----------
     max_seq_length : int or None
-        Tokens of a text that are read; None for as many as tokenizer and model take.
+        How many tokens of a text are read; None for as many as tokenizer and model take.
     lower_case : bool
         Whether texts are lower-cased before anything else.
     include_prompt : bool

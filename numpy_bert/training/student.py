@@ -52,9 +52,10 @@ class SentenceStudent(Saveable):
     head : SentenceStudentParameters
         The map.
     folder : Path
-        Of the student's checkpoint.
+        The folder of the student's checkpoint.
     setup : StudentSetup, optional
-        How texts become vectors, beside the weights: prompts, limits, whether they are scaled.
+        How texts become vectors, beside the weights: prompts, limits, whether vectors are scaled.
+        ``setup.prepared(text)`` is a text as the student reads it.
 
     Notes
     -----
@@ -122,7 +123,7 @@ class SentenceStudent(Saveable):
 
     @classmethod
     def from_folder(
-        cls, folder: Path, features: int, *, dtype: npt.DTypeLike = "float32", seed: int = 0
+        cls, folder: str | Path, features: int, *, dtype: npt.DTypeLike = "float32", seed: int = 0
     ) -> SentenceStudent:
         """Make a student of a checkpoint, whose vectors are at first those of the checkpoint.
 
@@ -132,8 +133,8 @@ class SentenceStudent(Saveable):
 
         Parameters
         ----------
-        folder : Path
-            Of the student, as `numpy_bert.fetch` returns it.
+        folder : str or Path
+            The student's folder, as `numpy_bert.fetch` returns it.
         features, seed
             As of `new`.
         dtype
@@ -162,7 +163,7 @@ class SentenceStudent(Saveable):
         >>> bool(np.array_equal(ours, encoder.encode("a test")))
         True
         """
-        setup, recipe = read_setup(folder)
+        setup, recipe = read_setup(Path(folder))
         bert = BertModel.from_pretrained(recipe.folder, dtype=dtype)
         size, has_dense = bert.config.hidden_size, any(k == "Dense" for k, _ in recipe.behind)
         projection = read_map(recipe, size, features, bert.dtype)

@@ -149,3 +149,10 @@ def test_choices_and_next_sentences() -> None:
 def test_labels_that_do_not_fit_are_named(call: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_a_regression_is_no_mean_over_nothing() -> None:
+    with pytest.raises(InputError, match="num_items_in_batch: is 0, and 2 labels count"):
+        sequence_objective(
+            np.ones((2, 1)), [1.0, 2.0], problem_type="regression", num_items_in_batch=0
+        )

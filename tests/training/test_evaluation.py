@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from numpy_bert.training import (
     LabelledTexts,
     MaskedTexts,
     SentencePairs,
+    TaughtTexts,
     accuracy,
     masked_scores,
     new_classifier,
@@ -158,3 +160,45 @@ def test_cosines_are_compared_whatever_the_lengths_of_vectors(plain_demo: Path) 
     assert sentence_correlation(encoder, pairs, cosines) == 1.0
     assert sentence_correlation(encoder, pairs, [-c for c in cosines]) == -1.0
     assert sentence_correlation(encoder, [("a", "a"), ("a", "a")], [1.0, 2.0]) == 0.0
+
+
+DEMO = BertTokenizer.from_pretrained("demo")
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True])
+def test_a_batch_has_one_example_at_least(size: Any) -> None:
+    model = new_classifier(BertModel.from_pretrained("demo"), ["a", "b"], Path("demo"))
+    number = new_classifier(BertModel.from_pretrained("demo"), ["a"], Path("demo"))
+    words = BertForMaskedLM.from_pretrained("demo")
+    calls: list[Any] = [
+        lambda: accuracy(model, LabelledTexts(["a"], [0], DEMO), batch_size=size),
+        lambda: regression_scores(number, LabelledTexts(["a"], [0.5], DEMO), batch_size=size),
+        lambda: masked_scores(words, MaskedTexts(["a cat"], DEMO), batch_size=size),
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match=r"batch_size = .*; a whole number from 1"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "scores", "message"),
+    [
+        ([("a", "b")] * 3, [1.0], r"scores: has shape \(1,\).*each of 3 pairs"),
+        ([("a", "b")] * 3, [1.0, 2.0, float("nan")], r"scores\[2\] = nan"),
+        ([], [], "pairs: are no pairs"),
+        (["a", "b"], [1.0, 2.0], "pairs: are no pairs"),
+        ([("a", "b")] * 2, ["1", "2"], "scores: has shape .* and dtype"),
+    ],
+)
+def test_pairs_have_a_score_each(pairs: Any, scores: Any, message: str) -> None:
+    encoder = SentenceEncoder.from_pretrained("demo")
+    with pytest.raises(InputError, match=message):
+        sentence_correlation(encoder, pairs, scores)
+
+
+def test_a_classifier_is_judged_by_labels() -> None:
+    taught: Any = TaughtTexts(["a"], [[1.0]], DEMO)
+    model = new_classifier(BertModel.from_pretrained("demo"), ["a", "b"], Path("demo"))
+    for judge in (accuracy, regression_scores):
+        with pytest.raises(InputError, match=f"{judge.__name__}: data is TaughtTexts; LabelledT"):
+            judge(model, taught)

@@ -200,3 +200,29 @@ def test_what_does_not_fit_together_is_refused(folder: Path) -> None:
     for share in (0.0, 1.5):
         with pytest.raises(InputError, match="above 0 and at most 1"):
             JointData({"a": labelled}, {"a": share})
+
+
+def test_what_is_no_number_is_no_weight_and_no_share() -> None:
+    model = BertForMaskedLM.from_pretrained("demo")
+    data = MaskedTexts(["a cat"], BertTokenizer.from_pretrained("demo"))
+    wrong: Any = {"words": "1"}
+    with pytest.raises(InputError, match="JointModel: the weight of 'words' is '1'"):
+        JointModel({"words": model}, wrong)
+    with pytest.raises(InputError, match="JointData: the share of 'words' is '1'"):
+        JointData({"words": data}, wrong)
+    with pytest.raises(InputError, match="JointModel: all weights are 0"):
+        JointData({"words": data}).check(JointModel({"words": model}, {"words": 0.0}))
+    arrays: Any
+    for arrays in ([], None):
+        for one in (model, JointModel({"words": model})):
+            with pytest.raises(InputError, match=r"with_parameters: .*a mapping of names"):
+                one.with_parameters(arrays)
+
+
+def test_items_of_a_joint_model_are_for_every_model_or_for_each() -> None:
+    joint = JointModel({"words": BertForMaskedLM.from_pretrained("demo")})
+    batch = {"words": {"input_ids": [[2, 4, 3]], "labels": [[-100, 7, -100]]}}
+    each = joint.loss_and_gradients(batch, num_items_in_batch={"words": 4}).loss
+    assert joint.loss_and_gradients(batch, num_items_in_batch=4).loss == each
+    with pytest.raises(InputError, match="has nothing for the model 'words'"):
+        joint.loss_and_gradients(batch, num_items_in_batch={"other": 4})

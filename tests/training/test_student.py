@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from numpy_bert import (
     SentenceEncoder,
     TrainingError,
 )
+from numpy_bert.loading.cache import demo_folder
 from numpy_bert.model.saving import write_tensors
 from numpy_bert.training import (
     JointData,
     JointModel,
+    LabelledTexts,
     SentenceStudent,
     TaughtTexts,
     Trainer,
@@ -323,3 +326,25 @@ def test_a_dense_layer_that_is_no_linear_map_is_refused(
     )
     with pytest.raises(InputError, match=message):
         SentenceStudent.from_folder(place, 5)
+
+
+def test_a_student_learns_no_longer_texts_than_it_reads() -> None:
+    demo = SentenceStudent.from_folder(str(demo_folder()), 384)
+    setup = replace(demo.setup, max_seq_length=6)
+    student = SentenceStudent(demo.bert, demo.head, demo.folder, setup)
+    tokenizer, vectors = BertTokenizer.from_pretrained("demo"), np.ones((1, 384))
+    with pytest.raises(InputError, match="text of 22 tokens; the student's max_seq_length is 6"):
+        TaughtTexts(["cat " * 20], vectors, tokenizer).check(student)
+    with pytest.warns(UserWarning, match="were cut"):
+        data = TaughtTexts(["cat " * 20], vectors, tokenizer, max_length=6)
+    data.check(student)
+
+
+def test_data_are_the_callers_no_more() -> None:
+    tokenizer, vectors = BertTokenizer.from_pretrained("demo"), np.ones((1, 3))
+    taught = TaughtTexts(["a"], vectors, tokenizer)
+    vectors[:] = 7.0
+    assert (taught.batch(np.array([0]), np.random.default_rng(0))["labels"] == 1.0).all()
+    labelled = LabelledTexts(["a"], np.array([1]), tokenizer)
+    with pytest.raises(ValueError, match="read-only"):
+        labelled.labels[0] = 0
