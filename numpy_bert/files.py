@@ -120,7 +120,7 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
     >>> [ascii(line) for line in decode_lines(file, where="a.txt", error=NumpyBertError)]
     ["'one\\u2028and'", "'two'"]
     """
-    texts = list[str]()
+    texts, line = list[str](), b""
     for number, line in enumerate(lines, 1):
         text = line.removesuffix(b"\n").removesuffix(b"\r")
         if number == 1:
@@ -132,7 +132,7 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
                 f"{quoted(where)}: line {number}: is not UTF-8 (byte {failure.start}, "
                 f"0x{text[failure.start]:02x}); convert the file, or mend the line."
             ) from None
-    if len(texts) == 1 and "\r" in texts[0]:
+    if len(texts) == 1 and "\r" in texts[0] and not line.endswith(b"\n"):
         raise error(
             f"{quoted(where)}: its lines end with CR alone, as of old Macs, so all of it is one "
             "line; convert its line ends to LF."

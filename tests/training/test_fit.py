@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -630,6 +631,15 @@ def test_a_run_does_not_go_on_with_another_metric(folder: Path, tmp_path: Path) 
         with pytest.raises(TrainingError, match=r"checkpoint \(evaluate was "):
             run(other).train()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_a_used_run_pickles_to_the_same_size(folder: Path, tmp_path: Path) -> None:
+    model = BertForMaskedLM.from_pretrained(folder)
+    data = MaskedTexts(TEXTS * 1000, BertTokenizer.from_pretrained(folder))
+    run = Trainer(model, data, TrainingArguments(max_steps=1), tmp_path)
+    size = len(pickle.dumps(run))
+    run.train()
+    assert len(pickle.dumps(run)) == size
 
 
 class Faulty(Exception):
