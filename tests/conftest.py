@@ -151,18 +151,16 @@ def _refused(reasons: list[str]) -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option by which the lowest versions are tried."""
-    parser.addoption(
-        "--smoke", action="store_true", help="of every test only the first of its cases"
-    )
+    parser.addoption("--smoke", action="store_true", help="of every file only its first test")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what needs torch last, so that the rest fails fast; with --smoke one case of each."""
+    """Run what needs torch last, so that the rest fails fast; with --smoke one test of a file."""
     items.sort(key=lambda item: "parity" in item.path.parts)
     if config.getoption("smoke"):
         first: dict[str, pytest.Item] = {}
         for item in items:
-            first.setdefault(item.nodeid.partition("[")[0], item)
+            first.setdefault(item.nodeid.partition("::")[0], item)
         kept = list(first.values())
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
