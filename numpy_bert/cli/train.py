@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ def run(options: argparse.Namespace) -> int:
     arguments = _arguments(options)
     with options_named():
         task = TASKS[options.task](options, model_name(options))
-    _check_folder(folder, task.model)
+    tokenizer = tokenizer_files(task.model.folder)
+    _check_folder(folder, task.model, tokenizer)
     note(f"{len(task.data)} examples, {arguments.steps_of(len(task.data))} steps")
     evaluation = None if options.eval_data is None else sha256(Path(options.eval_data))
     also = {**task.also, "evaluation": evaluation}
     trainer = Trainer(task.model, task.data, arguments, folder, evaluate=task.evaluate, also=also)
     trained = trainer.train()
-    for file, content in tokenizer_files(trained.folder).items():
+    for file, content in tokenizer.items():
         write_atomically(folder / file, content)
     trained.save_pretrained(folder, force=True)
     if task.report is not None:
@@ -49,11 +51,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_folder(folder: Path, model: Any) -> None:
+def _check_folder(folder: Path, model: Any, tokenizer: Iterable[str]) -> None:
     """Refuse a folder in which files of something else than a run would be replaced."""
     if (folder / CHECKPOINT).exists():
         return  # of a run, or the run says that it is of none
-    names = ["model.safetensors", "config.json", *tokenizer_files(model.folder)]
+    names = ["model.safetensors", "config.json", *tokenizer]
     if isinstance(model, SentenceStudent):
         names += model.files()
     for name in names:

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted, read_json
-from numpy_bert.loading.modules import TRANSFORMER_CONFIGS
+from numpy_bert.files import quoted
+from numpy_bert.loading.modules import TRANSFORMER_CONFIGS, read_transformer_config
 
 __all__ = ["TransformerConfig", "read_transformer"]
 
@@ -56,23 +56,15 @@ class TransformerConfig:
 
 
 def read_transformer(folder: Path) -> TransformerConfig:
-    """Read the first of the files that states anything, as sentence-transformers does.
+    """Read the file that counts, as sentence-transformers does.
 
     Raises
     ------
     ConfigError
         If a member is unknown, of the wrong type, or asks for what is not supported.
-
-    References
-    ----------
-    .. [1] sentence-transformers, base/modules/transformer.py, Transformer.load_config.
     """
     there = [name for name in TRANSFORMER_CONFIGS if (folder / name).exists()]
-    read, stated = "", {}
-    for name in there:
-        read, stated = name, read_json(folder / name, error=ConfigError)
-        if stated:
-            break
+    read, stated = read_transformer_config(folder, error=ConfigError)
     config = _checked(folder / read, stated)
     unread = there[there.index(read) + 1 :] if there else []
     notes = (f"not read, since {read} is there: {', '.join(unread)}.",) if unread else ()

@@ -17,6 +17,7 @@ from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
 
 __all__ = [
+    "ALL_TOKENIZER_FILES",
     "MODEL_FILES",
     "PARTS",
     "PART_FILES",
@@ -37,6 +38,14 @@ __all__ = [
 # What a reader needs: one file of each row.
 MODEL_FILES = (("config.json",), (SINGLE, INDEX))
 TOKENIZER_FILES = (("tokenizer.json", "vocab.txt"),)
+# What a tokenizer is read from, where it exists.
+ALL_TOKENIZER_FILES = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "vocab.txt",
+    "added_tokens.json",
+)
 # A part of a model (its input embedding) lies in a folder of this name, apart from the snapshots,
 # so that nobody takes it for the whole; beside it a record of its hash, which nobody published.
 PARTS = ".numpy_bert_embeddings"
@@ -45,11 +54,7 @@ PART_FILES = (*MODEL_FILES[:1], (SINGLE,), (PART_RECORD,))
 # What is taken from a repository where it exists, besides the weights and what lies in the
 # folders that modules.json names. config.json comes last: where it is, the rest is complete.
 SMALL_FILES = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "vocab.txt",
-    "added_tokens.json",
+    *ALL_TOKENIZER_FILES,
     MODULES,
     *TRANSFORMER_CONFIGS,
     SETTINGS,

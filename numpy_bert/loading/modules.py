@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numpy_bert.errors import NumpyBertError
-from numpy_bert.files import decode_json, read_bytes
+from numpy_bert.files import decode_json, read_bytes, read_json
 from numpy_bert.loading.checkpoint import SINGLE
 
-__all__ = ["MODULES", "SETTINGS", "TRANSFORMER_CONFIGS", "ModuleEntry", "read_modules"]
+__all__ = [
+    "MODULES",
+    "SETTINGS",
+    "TRANSFORMER_CONFIGS",
+    "ModuleEntry",
+    "read_modules",
+    "read_transformer_config",
+]
 
 MODULES = "modules.json"
 # What is said of the whole model.
@@ -68,3 +75,28 @@ def read_modules(path: Path, *, error: type[NumpyBertError]) -> list[ModuleEntry
         return [ModuleEntry(str(m.get("type", "")), str(m["path"])) for m in modules]
     except (TypeError, KeyError, AttributeError):
         raise error(f"{path}: is not a list of modules with a path each.") from None
+
+
+def read_transformer_config(
+    folder: Path, *, error: type[NumpyBertError]
+) -> tuple[str, dict[str, Any]]:
+    """Return the name and the content of the file that counts of `TRANSFORMER_CONFIGS`.
+
+    It is the first that states anything, else the last that is there; "" where none is.
+
+    Raises
+    ------
+    NumpyBertError
+        Of the type `error`, naming the file and what is wrong with it.
+
+    References
+    ----------
+    .. [1] sentence-transformers, base/modules/transformer.py, Transformer.load_config.
+    """
+    read, stated = "", dict[str, Any]()
+    for name in TRANSFORMER_CONFIGS:
+        if (folder / name).exists():
+            read, stated = name, read_json(folder / name, error=error)
+            if stated:
+                break
+    return read, stated

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from numpy_bert.errors import CheckpointError
+from numpy_bert.errors import CheckpointError, ConfigError
 from numpy_bert.loading.cache import MODEL_FILES, TOKENIZER_FILES, is_offline, local_folder
 from numpy_bert.loading.hub import fetch, find
-from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, read_modules
+from numpy_bert.loading.modules import (
+    MODULES,
+    SETTINGS,
+    TRANSFORMER_CONFIGS,
+    read_modules,
+    read_transformer_config,
+)
 
 __all__ = ["find_sentence_model"]
 
@@ -57,10 +63,8 @@ def _is_settled(snapshot: Path) -> bool:
     needed = [name for e in entries if e.kind in ("Pooling", "Dense") for name in e.files]
     if not all((snapshot / name).exists() for name in needed):
         return False
-    # Of the Transformer's files those before the first that is there; later ones are not read.
-    read = [SETTINGS]
-    for name in TRANSFORMER_CONFIGS:
-        read.append(name)
-        if (snapshot / name).exists() and (snapshot / name).read_bytes().strip() != b"{}":
-            break
+    # Of the Transformer's files those up to the one that counts; later ones are not read.
+    counts, stated = read_transformer_config(snapshot, error=ConfigError)
+    end = TRANSFORMER_CONFIGS.index(counts) + 1 if stated else None
+    read = (SETTINGS, *TRANSFORMER_CONFIGS[:end])
     return all((snapshot / name).exists() or (marks / name).exists() for name in read)

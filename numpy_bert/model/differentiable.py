@@ -104,9 +104,9 @@ class Differentiable(Generic[Parameters, HeadSteps, Output]):
         >>> round(found.loss), found.bert.encoder.layer[0].output.dense.weight.shape
         (19, (128, 512))
         """
-        if num_items_in_batch is None:
-            num_items_in_batch = self.num_items_in_batch(batch)
         inputs, labels = split_batch(batch, self._targets)
+        if num_items_in_batch is None:
+            num_items_in_batch = self._items(inputs, labels)
         inputs = self._as_rows(inputs, labels)
         run = bert_run(self.bert, inputs, rng)
         hidden = run.hidden

@@ -9,11 +9,11 @@ import numpy as np
 
 from numpy_bert.errors import InputError
 
-__all__ = ["Attribute", "as_limit", "as_side"]
+__all__ = ["LARGEST_LENGTH", "Attribute", "as_limit", "as_side"]
 
 T = TypeVar("T")
 # transformers writes 1e30 for "no limit".
-_LARGEST_LENGTH = 1_000_000_000
+LARGEST_LENGTH = 1_000_000_000
 
 
 class Attribute(Generic[T]):
@@ -70,7 +70,7 @@ def as_limit(name: str, value: object) -> int | None:
     if value is None:
         return None
     is_number = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool)
-    if is_number and value >= _LARGEST_LENGTH:  # type: ignore[operator]
+    if is_number and value >= LARGEST_LENGTH:  # type: ignore[operator]
         return None
     if not is_number or isinstance(value, float) or value < 1:  # type: ignore[operator]
         raise InputError(f"{name} = {value!r}; a number of tokens, or None, was expected.")

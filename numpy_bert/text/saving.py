@@ -7,12 +7,12 @@ from pathlib import Path
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import read_bytes, read_json
+from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
 from numpy_bert.text.vocabulary import LARGEST_FILE
 
 __all__ = ["tokenizer_files"]
 
 _CONFIG = "tokenizer_config.json"
-_FILES = ("tokenizer.json", "vocab.txt", _CONFIG, "special_tokens_map.json", "added_tokens.json")
 
 
 def tokenizer_files(folder: Path) -> dict[str, bytes]:
@@ -28,7 +28,7 @@ def tokenizer_files(folder: Path) -> dict[str, bytes]:
     >>> sorted(tokenizer_files(demo_folder()))
     ['tokenizer.json', 'tokenizer_config.json']
     """
-    present = [name for name in _FILES if (folder / name).is_file()]
+    present = [name for name in ALL_TOKENIZER_FILES if (folder / name).is_file()]
     found = {
         name: read_bytes(folder / name, error=TokenizerError, limit=LARGEST_FILE)
         for name in present

@@ -12,6 +12,7 @@ from tokenizers import AddedToken
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import quoted, read_json
+from numpy_bert.text.attributes import LARGEST_LENGTH
 from numpy_bert.text.classes import TokenizerClass, named_class
 from numpy_bert.text.special import SPECIAL_TOKENS, as_token, bad_setting, merged, stated_tokens
 
@@ -19,8 +20,6 @@ __all__ = ["SPECIAL_TOKENS", "Settings", "read_settings"]
 
 _DEFAULTS = dict(zip(SPECIAL_TOKENS, ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"), strict=True))
 _SWITCHES = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
-# transformers writes 1e30 for "no limit".
-_LARGEST_LENGTH = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -166,7 +165,7 @@ def _max_length(path: Path, stated: Mapping[str, Any]) -> int | None:
     """Return model_max_length, formerly max_len; numbers beyond all models stand for no limit."""
     name = "model_max_length" if "model_max_length" in stated else "max_len"
     value = stated.get(name)
-    if value is None or (type(value) in (int, float) and value >= _LARGEST_LENGTH):
+    if value is None or (type(value) in (int, float) and value >= LARGEST_LENGTH):
         return None
     if type(value) is not int or value < 1:
         raise bad_setting(path, name, value, "a number of tokens")

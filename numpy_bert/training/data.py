@@ -86,7 +86,7 @@ class MaskedTexts(EncodedTexts):
     ) -> None:
         check_probability(probability)
         also = f"{probability} {drawn_from(tokenizer, whole_words=whole_words)}"
-        super().__init__(texts, tokenizer, max_length=max_length, also=also)
+        super().__init__(as_examples(texts), tokenizer, max_length=max_length, also=also)
         self._probability, self._whole_words = probability, whole_words
         empty = [number for number, row in enumerate(self._special) if all(row)]
         if empty:

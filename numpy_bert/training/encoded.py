@@ -17,7 +17,15 @@ from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.checks import check_tokens
 
-__all__ = ["Batch", "EncodedTexts", "TrainingData", "as_examples", "padded", "tokens_of"]
+__all__ = [
+    "Batch",
+    "EncodedTexts",
+    "Examples",
+    "TrainingData",
+    "as_examples",
+    "padded",
+    "tokens_of",
+]
 
 Batch = dict[str, Any]
 
@@ -43,18 +51,37 @@ class TrainingData(Protocol):
         """Return the batch of these examples; `rng` draws what is to be drawn."""
 
 
-class EncodedTexts:
-    """Texts as token ids, padded when they become a batch."""
+class Examples:
+    """Base of data whose hash and lengths are found when they are made."""
+
+    _fingerprint: str
+    _lengths: IntArray
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all token ids, and of what else a batch depends on."""
+        return self._fingerprint
+
+    @property
+    def lengths(self) -> IntArray:
+        """About how many tokens each example has."""
+        return self._lengths
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+
+class EncodedTexts(Examples):
+    """Texts, as `as_examples` returns them, as token ids; padded when they become a batch."""
 
     def __init__(
         self,
-        texts: Sequence[str] | Sequence[tuple[str, str]],
+        items: Sequence[Any],
         tokenizer: BertTokenizer,
         *,
         max_length: int,
         also: str = "",
     ) -> None:
-        items = as_examples(texts)
         self._tokenizer = tokenizer
         limit = limit_of(tokenizer, max_length)
         encoding = tokenizer(
@@ -69,19 +96,6 @@ class EncodedTexts:
         for ids, types in zip(self._ids, self._types, strict=True):
             digest.update(np.array([*ids, -1, *types, -2], np.int64).tobytes())
         self._fingerprint = digest.hexdigest()
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all token ids, and of what else there is."""
-        return self._fingerprint
-
-    @property
-    def lengths(self) -> IntArray:
-        """How many tokens each text has."""
-        return self._lengths
-
-    def __len__(self) -> int:
-        return len(self._ids)
 
     def check(self, model: Any) -> None:
         """Hold the texts to the model that is to read them; raise InputError if they do not fit."""

@@ -146,8 +146,7 @@ def accuracy(
             f"accuracy: the model's problem_type is {problem or 'regression'}; one right class of "
             "several was expected. regression_scores judges a regression."
         )
-    if not isinstance(getattr(data, "labels", None), np.ndarray):
-        raise InputError(f"accuracy: data is {type(data).__name__}; LabelledTexts were expected.")
+    _check_labelled(data, "accuracy")
     labels = check_labels(data.labels, (len(data),), classes)
     counts = np.flatnonzero(labels != IGNORED)
     if not len(counts):
@@ -209,10 +208,7 @@ def regression_scores(
     >>> regression_scores(model, data).mse >= 0.0
     True
     """
-    if not isinstance(getattr(data, "labels", None), np.ndarray):
-        raise InputError(
-            f"regression_scores: data is {type(data).__name__}; LabelledTexts were expected."
-        )
+    _check_labelled(data, "regression_scores")
     data.check(model)
     if data.labels.dtype.kind != "f":
         raise InputError("regression_scores: the model's labels are classes; accuracy judges them.")
@@ -237,6 +233,11 @@ def _logits(
         inputs, _ = split_batch(batch, ("labels",))
         found.append(model(**inputs).logits)
     return np.concatenate(found)
+
+
+def _check_labelled(data: object, judge: str) -> None:
+    if not isinstance(getattr(data, "labels", None), np.ndarray):
+        raise InputError(f"{judge}: data is {type(data).__name__}; LabelledTexts were expected.")
 
 
 def _check_batch_size(batch_size: int) -> None:

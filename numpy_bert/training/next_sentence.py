@@ -16,7 +16,7 @@ from numpy_bert.text.inputs import as_documents
 from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.checks import check_model, check_tokens
-from numpy_bert.training.encoded import Batch, padded
+from numpy_bert.training.encoded import Batch, Examples, padded
 from numpy_bert.training.masking import check_probability, drawn_from, mask_batch
 
 __all__ = ["SentencePairs"]
@@ -45,7 +45,7 @@ class _Pair(NamedTuple):
     is_random: bool
 
 
-class SentencePairs:
+class SentencePairs(Examples):
     """Documents for a BertForPreTraining: words to be guessed, and whether B follows A.
 
     A document is cut into chunks of sentences that fill an example. Each time that one is read, it
@@ -113,17 +113,8 @@ class SentencePairs:
         self._chunks = list(_chunks(self._documents, self._room))
         self._fingerprint, self._lengths = self._hashed(), self._counted()
 
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all token ids, the settings, and what masking draws from."""
-        return self._fingerprint
-
-    @property
-    def lengths(self) -> IntArray:
-        """How many tokens each chunk has, at most those of a pair."""
-        return self._lengths
-
     def _hashed(self) -> str:
+        """Return a hash of all token ids, the settings, and what masking draws from."""
         tokenizer, settings = self._tokenizer, f"pairs {self._room} {self._probability}"
         settings += f" {drawn_from(tokenizer, whole_words=self._whole_words)}"
         digest = hashlib.sha256(settings.encode())
@@ -134,14 +125,12 @@ class SentencePairs:
         return digest.hexdigest()
 
     def _counted(self) -> IntArray:
+        """Return how many tokens each chunk has, at most those of a pair."""
         counts = [
             sum(map(len, self._documents[chunk.document][chunk.start : chunk.stop]))
             for chunk in self._chunks
         ]
         return np.minimum(counts, self._room) + _FRAME
-
-    def __len__(self) -> int:
-        return len(self._chunks)
 
     def check(self, model: Any) -> None:
         """Hold the pairs, and what masking draws, to the model that is to learn them."""

@@ -17,6 +17,7 @@ from numpy_bert.encoding.recipe import Recipe, read_recipe
 from numpy_bert.encoding.settings import Settings, read_settings
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
+from numpy_bert.loading.modules import SETTINGS, TRANSFORMER_CONFIGS
 from numpy_bert.parameters import LinearParameters
 
 __all__ = ["StudentSetup", "read_map", "read_setup"]
@@ -95,8 +96,8 @@ class StudentSetup:
         return {
             name: (json.dumps(values, indent=2) + "\n").encode()
             for name, values in (
-                ("config_sentence_transformers.json", stated),
-                ("sentence_bert_config.json", reads),
+                (SETTINGS, stated),
+                (TRANSFORMER_CONFIGS[0], reads),
             )
         }
 
