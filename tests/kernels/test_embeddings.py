@@ -78,10 +78,9 @@ def test_the_twin_is_as_near_to_float64_as_it_must_be(
                 expected = run(alone, given, features)
                 assert np.abs(expected - reference).max() <= float32_budget(reference)
                 for rows in (2, 3, 7, 8, 19, 20, 1000):  # all remainders of 4, 7, 19
-                    for threads in (1, 3):
-                        set_num_threads(threads)
-                        found = run(in_blocks(model, rows), given, features)
-                        assert found.tobytes() == expected.tobytes()
+                    set_num_threads(3 if rows % 2 else 1)
+                    found = run(in_blocks(model, rows), given, features)
+                    assert found.tobytes() == expected.tobytes()
 
 
 def test_the_sum_is_that_of_the_readable_code_to_the_bit(

@@ -155,7 +155,7 @@ def test_gradients_are_those_of_autograd(
     assert distance(ours, exact) <= max(2 * distance(theirs, exact), floor)
 
 
-@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("drops", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_real_models_gradients_are_as_exact_as_torchs(
     drops: bool, minilm: Path, tmp_path: Path, masks: list[npt.NDArray[np.bool_]]
 ) -> None:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 TEXTS = [
     "this is a test sentence",
-    "The bank of the river. " * 9,
+    "The bank of the river. " * 3,
     "na\u00efve caf\u00e9 \u6771\u4eac",
 ]
 
@@ -127,12 +127,12 @@ def test_arrays_of_torch_are_taken_as_they_are(minilm: Path, exact: BertModel) -
 def test_mistakes_in_a_middle_layer(
     dtype: str, minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A third of the table below; test_mistakes.py has every mistake, made in NumPy."""
+    """A part of the table below; test_mistakes.py has every mistake, made in NumPy."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     from port_mistakes import MISTAKES
     from report_verification import Bench, outcomes
 
-    made = MISTAKES[::3] if dtype == "float32" else MISTAKES[1::9]
+    made = MISTAKES[::5] if dtype == "float32" else MISTAKES[1::15]
     found = list(outcomes(Bench(minilm, tmp_path, dtype), made, layers=(2,)))
     assert len(found) == len(made)
     if dtype == "float32":

@@ -83,13 +83,13 @@ def check(report: Report, mistake: Mistake) -> str:
     return "" if report.first in mistake.steps else f"in {report.first}: {report.sentence}"
 
 
-THIRDS = [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))]
+PARTS = [0, *(pytest.param(number, marks=pytest.mark.slow) for number in range(1, 5))]
 
 
-@pytest.mark.parametrize("third", THIRDS)
-def test_made_in_one_step_of_a_whole_trace(model: BertModel, third: int) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_made_in_one_step_of_a_whole_trace(model: BertModel, part: int) -> None:
     wrong, count = [], 0
-    for name, mistake, setting in itertools.islice(every(model), third, None, 3):
+    for name, mistake, setting in itertools.islice(every(model), part, None, 5):
         trace = as_trace(port(setting, mistake))
         report = verify(trace, model, look_for_hidden=False, fail_fast=True)
         fault = check(report, mistake)
@@ -100,12 +100,12 @@ def test_made_in_one_step_of_a_whole_trace(model: BertModel, third: int) -> None
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("third", THIRDS)
-def test_made_in_one_step_of_a_trace_of_blocks(model: BertModel, third: int) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_made_in_one_step_of_a_trace_of_blocks(model: BertModel, part: int) -> None:
     """Where only the ends of blocks are held, no cause is named that gives other numbers."""
     kept = ("embeddings", "encoder.layer.0", "encoder.layer.1", "pooler", *IDS)
     wrong, named = [], 0
-    for name, mistake, setting in itertools.islice(every(model), third, None, 3):
+    for name, mistake, setting in itertools.islice(every(model), part, None, 5):
         arrays = port(setting, mistake)
         trace = as_trace({key: array for key, array in arrays.items() if key in kept})
         report = verify(trace, model, look_for_hidden=False, fail_fast=True)
