@@ -69,8 +69,8 @@ class SentenceEncoder:
     (('mean',), 512)
     """
 
-    # Each attribute is a property: what can be set is checked when it is set; what cannot
-    # stands in `_FIXED`. The slots keep others out, such as a misspelt one, that nothing would read.
+    # Each attribute is a property: what can be set is checked when it is set, what cannot stands in
+    # `_FIXED`. The slots keep others out, such as a misspelt one, that nothing would read.
     __slots__ = (
         "__weakref__",
         "_default_prompt_name",
