@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -169,17 +168,19 @@ class _Comparison:
 
     def _fit(self, name: str, ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
         """Tell whether two shapes of one name are of the same thing."""
-        if name == "position_ids":  # once for all rows or in each
-            shape = self._ids_shape(ours, theirs)
-            return all(one in (shape, (1, *shape[1:]), shape[1:]) for one in (ours, theirs))
+        if name == "position_ids":
+            ours, theirs = (
+                self._in_rows(shape, max(ours, theirs, key=len)) for shape in (ours, theirs)
+            )
         if name == "embeddings.position_embeddings" and ours[:1] == (1,):
             return ours[1:] == theirs[1:]
         return ours == theirs
 
-    def _ids_shape(self, *positions: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the ids that positions are of."""
+    def _in_rows(self, positions: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of positions in every row of the ids; they may stand once for all."""
         ids = self._pairs.reference.arrays.get("input_ids")
-        return max(positions, key=math.prod) if ids is None else ids.stored.shape
+        shape = other if ids is None else ids.stored.shape
+        return shape if positions in ((1, *shape[1:]), shape[1:]) else positions
 
     def _coarser(self, ours: TraceArray, theirs: TraceArray, wanted: npt.NDArray[Any]) -> str:
         """Return the dtype by which a difference is judged."""
@@ -194,7 +195,7 @@ class _Comparison:
         """Compare integers, which must be equal; those of padding as far as padding counts."""
         name = row.name
         if name == "position_ids":
-            shape = self._ids_shape(found.shape, wanted.shape)
+            shape = self._in_rows(found.shape, max(found.shape, wanted.shape, key=len))
             found, wanted = np.broadcast_to(found, shape), np.broadcast_to(wanted, shape)
         counts = _ALL if name == "attention_mask" else self._places(name, found.shape)
         wrong = found != wanted

@@ -414,6 +414,13 @@ def test_position_ids_may_stand_once_or_in_every_row(right: Arrays) -> None:
     report = run({**right, "position_ids": ways[0]}, {**right, "position_ids": np.arange(8)})
     assert report.guilty is not None
     assert report.guilty.text == "shape (8,); (7,) was expected"
+    for odd in (np.arange(8), np.array(3), np.zeros((4, 7), int)):  # of no row, but the same
+        same = {**right, "position_ids": odd}
+        assert run(same, same).verdict == "pass"
+        assert run(right, same).first == run(same, right).first == "position_ids"
+    bare = without(right, "input_ids", "attention_mask")
+    once, twice = ({**bare, "position_ids": way} for way in (ways[0], ways[2]))
+    assert run(once, twice).verdict == run(twice, once).verdict == "pass"
 
 
 def test_ids_of_padding_count_as_padding_does(right: Arrays) -> None:
