@@ -38,10 +38,11 @@ SHIPPED_GOLDEN = 1e-5
 PIPELINE_SCORE = 2e-5
 # How many times the budget of the encoder in float32 tiny random models may take: layer by layer
 # they make roundings larger, as no trained model does, and torch's own error, which the budget goes
-# by, is another on each processor. Seen: 1.02 on OpenBLAS's Haswell kernels (an AMD EPYC without
-# AVX-512), 1.44 on its Sandybridge kernels, which have no fused multiply-add; below 1 on Zen and
-# SkylakeX.
-WILD = 1.5
+# by, is another on each processor. Seen, by OPENBLAS_CORETYPE on an AMD EPYC without AVX-512, with
+# the models of tests/parity/test_encoder_parity.py and 60 more: 1.02 with Haswell's kernels, which
+# have a fused multiply-add; 1.74 with Prescott's, Nehalem's and Sandybridge's, which have none.
+# MiniLM, the heads, the gradients and a student stay within theirs, without this room, on all four.
+WILD = 2.0
 # Gradients in float64 against torch's, of the largest of the same parameter.
 GRADIENT_FLOAT64 = 1e-9
 # In float32, of the length of all gradients of a small random model, whose numbers run wild.

@@ -11,7 +11,7 @@ from numpy_bert.errors import InputError, TraceError
 from numpy_bert.files import check_output, file_size, quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.inputs import Inputs
+from numpy_bert.traces.inputs import Inputs, padding_left_in
 from numpy_bert.traces.recording import Recorder, inputs_of, read_ids
 
 __all__ = ["run"]
@@ -31,6 +31,13 @@ def run(options: argparse.Namespace) -> int:
         if options.ids is None
         else read_ids(Path(options.ids), model)
     )
+    padding = padding_left_in(inputs, model.config.pad_token_id)
+    if padding is not None and options.ids is not None:
+        note(
+            f"{options.ids}: {int(padding.sum())} of the input_ids are {model.config.pad_token_id},"
+            " the model's padding, and attention_mask does not mask them: they are run as tokens. "
+            "If they are padding, give an attention_mask that is 0 there."
+        )
     size = Recorder(model, name, **source_options(options)).record(
         path,
         inputs,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import BoolArray, as_mask
+from numpy_bert.arrays import BoolArray
 from numpy_bert.comparison.differences import (
     EPSILONS,
     comparable,
@@ -24,6 +24,7 @@ from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.errors import InputError, TraceError
 from numpy_bert.files import quoted
 from numpy_bert.progress import progress
+from numpy_bert.traces.inputs import read_mask
 from numpy_bert.traces.names import INPUTS, axes_of, is_weight, matches
 from numpy_bert.traces.reading import Trace, TraceArray
 
@@ -47,7 +48,10 @@ def compare(
     Parameters
     ----------
     reference, candidate : Trace
-        Every tensor of the reference must be in the candidate, in its shape.
+        Every tensor of the reference must be in the candidate, in its shape, but for what the trace
+        contract calls optional: weights are compared where both have them; of ``attention_mask``,
+        ``token_type_ids`` and ``position_ids`` what one leaves out is 1, 0 or 0, 1, 2, ... there. A
+        missing step differs, but the first that both have and that differs is named before it.
     tolerances : Tolerances, optional
         What is allowed.
     allow : sequence of str
@@ -87,7 +91,7 @@ def compare(
                 is_allowed = row.verdict == "differs" and matches(row.name, allow)
                 rows.append(replace(row, verdict="allowed") if is_allowed else row)
             report(1)
-            if fail_fast and rows[-1].verdict == "differs":
+            if fail_fast and rows[-1].verdict == "differs" and not rows[-1].is_missing:
                 break
     if not any(row.verdict != "allowed" for row in rows if row.name not in INPUTS):
         raise TraceError("nothing was compared: all that the two have is allowed to differ.")
@@ -132,7 +136,7 @@ class _Comparison:
         if fault is not None:
             return replace(row, text=fault)
         wanted, found = _load(name, ours), _load(name, theirs)
-        if theirs.dtype not in EPSILONS:
+        if name in INPUTS or theirs.dtype not in EPSILONS:
             return self._ids_row(row, found, wanted)
         if name == "embeddings.position_embeddings" and found.shape != wanted.shape:
             wanted = np.broadcast_to(wanted, found.shape)
@@ -144,13 +148,12 @@ class _Comparison:
             shapes = [_shape_of(name, array) for array in (ours, theirs)]
         except (TraceError, ValueError) as failure:
             return str(failure)
-        rows = shapes[0][1:] == shapes[1][1:] and shapes[0][:1] == (1,)
-        if shapes[0] != shapes[1] and not (rows and name == "embeddings.position_embeddings"):
+        if not self._fit(name, *shapes):
             return f"shape {shapes[1]}; {shapes[0]} was expected"
         if not theirs.stored.size:
             return "it is empty"
         integers = [array.dtype not in EPSILONS for array in (ours, theirs)]
-        if integers[0] != integers[1]:
+        if integers[0] != integers[1] and name not in INPUTS:  # whose values say all
             return f"dtype {theirs.dtype}; the reference has {ours.dtype}"
         claimed = self._pairs.candidate.metadata.get("dtype")
         if (
@@ -163,6 +166,22 @@ class _Comparison:
             return f"dtype {theirs.dtype}; the candidate claims to be {claimed}"
         return None
 
+    def _fit(self, name: str, ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
+        """Tell whether two shapes of one name are of the same thing."""
+        if name == "position_ids":
+            ours, theirs = (
+                self._in_rows(shape, max(ours, theirs, key=len)) for shape in (ours, theirs)
+            )
+        if name == "embeddings.position_embeddings" and ours[:1] == (1,):
+            return ours[1:] == theirs[1:]
+        return ours == theirs
+
+    def _in_rows(self, positions: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of positions in every row of the ids; they may stand once for all."""
+        ids = self._pairs.reference.arrays.get("input_ids")
+        shape = other if ids is None else ids.stored.shape
+        return shape if positions in ((1, *shape[1:]), shape[1:]) else positions
+
     def _coarser(self, ours: TraceArray, theirs: TraceArray, wanted: npt.NDArray[Any]) -> str:
         """Return the dtype by which a difference is judged."""
         kinds = [array.dtype if array.dtype in EPSILONS else "float32" for array in (ours, theirs)]
@@ -173,13 +192,25 @@ class _Comparison:
     def _ids_row(
         self, row: StepReport, found: npt.NDArray[Any], wanted: npt.NDArray[Any]
     ) -> StepReport:
-        """Compare integers, which must be equal."""
-        places = np.argwhere(found != wanted)
+        """Compare integers, which must be equal; those of padding as far as padding counts."""
+        name = row.name
+        if name == "position_ids":
+            shape = self._in_rows(found.shape, max(found.shape, wanted.shape, key=len))
+            found, wanted = np.broadcast_to(found, shape), np.broadcast_to(wanted, shape)
+        counts = _ALL if name == "attention_mask" else self._places(name, found.shape)
+        wrong = found != wanted
+        places = np.argwhere(wrong & counts)
         if not len(places):
+            if wrong.any():
+                self.notes.append(
+                    f"{name}: {int(wrong.sum())} of {found.size} differ, all at padding, which "
+                    "does not count (--all-positions)."
+                )
             return replace(row, verdict="pass")
         worst = tuple(int(i) for i in places[0])
         value, expected = float(found[worst]), float(wanted[worst])
-        text = f"{len(places)} of {found.size} differ"
+        texts = [f"{len(places)} of {found.size} differ", self._pairs.assumed.get(name)]
+        text = "; ".join(filter(None, texts))
         return replace(row, worst=worst, value=value, expected=expected, text=text)
 
     def _numbers_row(
@@ -265,19 +296,17 @@ def _load(name: str, array: TraceArray) -> npt.NDArray[Any]:
 
 
 def _mask_of(reference: Trace) -> BoolArray | None:
-    """Return the reference's mask, None where it has none; raise TraceError if it is no mask."""
-    mask = reference.get("attention_mask")
-    if mask is None:
+    """Return the reference's mask, None where it has none; raise an error if it is no mask."""
+    found = reference.arrays.get("attention_mask")
+    if found is None:
         return None
-    name = f"{reference.label}: attention_mask"
-    ids = reference.get("input_ids")
-    shape = mask.shape if ids is None else ids.shape
+    shape = reference.arrays.get("input_ids", found).stored.shape
     if len(shape) != 2:
-        raise TraceError(f"{name}: has shape {mask.shape}; (B, T) was expected.")
-    checked = as_mask(mask, (shape[0], shape[1]), name=name)
-    if not checked.any():
-        raise TraceError(f"{name}: is 0 everywhere; there is no token.")
-    return checked
+        raise TraceError(
+            f"{reference.label}: attention_mask: has shape {found.stored.shape}; (B, T) was "
+            "expected."
+        )
+    return read_mask(reference, (shape[0], shape[1]))
 
 
 def _usual_dtype(trace: Trace) -> str:

@@ -30,11 +30,11 @@ EPSILONS = {
     "float16": 2.0**-10,
     "bfloat16": 2.0**-7,
 }
-# The least exponent of a normal number: below it the spacing stays what it is there.
 # Of a score so far below the largest softmax makes 0, in float32 to the last bit.
 _UNSEEN = 104.0
 # Where the largest score of a row is below this, every key of the row is masked.
 _MASKED = -5e3
+# The least exponent of a normal number: below it the spacing stays what it is there.
 _LEAST_EXPONENTS = {"float64": -1022, "float32": -126, "float16": -14, "bfloat16": -126}
 
 

@@ -61,6 +61,11 @@ class StepReport:
     text: str = ""
     reference: float | None = None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the candidate has no such array."""
+        return not self.dtype
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -91,8 +96,9 @@ class Report:
 
     @property
     def guilty(self) -> StepReport | None:
-        """The first step that differs."""
-        return next((step for step in self.steps if step.verdict == "differs"), None)
+        """The first step that differs; one that the candidate does not have, if no other does."""
+        wrong = [step for step in self.steps if step.verdict == "differs"]
+        return next((step for step in wrong if not step.is_missing), next(iter(wrong), None))
 
     @property
     def first(self) -> str | None:
@@ -124,11 +130,16 @@ class Report:
         guilty = self.guilty
         if guilty is None:
             count = sum(step.verdict == "pass" for step in self.steps)
-            others = len(self.steps) - count
-            more = f"; {others} were allowed to differ" if others else ""
+            allowed = len(self.steps) - count
+            more = f"; {allowed} were allowed to differ" if allowed else ""
             return f"The same: all {count} are within their budgets{more}."
-        left = sum(step.verdict == "differs" for step in self.steps) - 1
+        rest = [s for s in self.steps if s.verdict == "differs" and s is not guilty]
+        missing = sum(step.is_missing for step in rest)
+        left = len(rest) - missing
         more = f"; {left} after it differ too" if left else ""
+        if missing:
+            others = f"{missing} more" if guilty.is_missing else f"{missing}"
+            more += f"; {others} {'is' if missing == 1 else 'are'} missing in the candidate"
         size = ""
         if guilty.budget is not None and guilty.max_abs is not None:
             error = guilty.max_abs if guilty.own is None else guilty.own

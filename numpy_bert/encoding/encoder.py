@@ -38,6 +38,19 @@ from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["SentenceEncoder"]
 
+# The attributes that cannot be set: why, and what to do instead.
+_FIXED = {
+    "model": (
+        "the rest of the encoder was made from it. Load another encoder, from a folder with that "
+        "model."
+    ),
+    "tokenizer": (
+        "the rest of the encoder was made from it. Change the attributes of encoder.tokenizer, or "
+        "load another encoder, from a folder with that tokenizer."
+    ),
+    "notes": "they say what was made of the files. Read them; nothing depends on them.",
+}
+
 
 class SentenceEncoder:
     """A sentence model, loaded: a BERT, its tokenizer, and how a text becomes one vector.
@@ -56,8 +69,8 @@ class SentenceEncoder:
     (('mean',), 512)
     """
 
-    # Each attribute is a property: what can be set is checked when it is set. The slots keep others
-    # out, such as a misspelt one, that nothing would read.
+    # Each attribute is a property: what can be set is checked when it is set, what cannot stands in
+    # `_FIXED`. The slots keep others out, such as a misspelt one, that nothing would read.
     __slots__ = (
         "__weakref__",
         "_default_prompt_name",
@@ -143,6 +156,14 @@ class SentenceEncoder:
         model = BertModel.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
         head = read_head(recipe, model.config.hidden_size, number, mapped=mmap)
         return cls(model, BertTokenizer.from_pretrained(recipe.folder), recipe, head, settings)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        _check_free(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _check_free(name)
+        super().__delattr__(name)
 
     @property
     def model(self) -> BertModel:
@@ -368,3 +389,11 @@ class SentenceEncoder:
         if not prompt:
             return 0
         return int(self._ids([prompt], self.max_seq_length).lengths[0]) - 1
+
+
+def _check_free(name: str) -> None:
+    """Raise AttributeError if an attribute cannot be set."""
+    if name in _FIXED:
+        raise AttributeError(
+            f"SentenceEncoder.{name} cannot be set or deleted, because {_FIXED[name]}"
+        )

@@ -280,6 +280,7 @@ def _forget() -> None:
     """Start anew in a forked child: threads do not survive a fork."""
     _Pool.lock = threading.Lock()
     _Pool.helpers = None
+    _WORKING.shared = False
     _Blas.lock = threading.Lock()
     _Blas.users.clear()
     _restore()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from numpy_bert.arrays import BoolArray, IntArray, as_mask
 from numpy_bert.blocks.embeddings import check_inputs
@@ -12,7 +13,7 @@ from numpy_bert.errors import InputError, TraceError
 from numpy_bert.parameters import BertParameters
 from numpy_bert.traces.reading import Trace
 
-__all__ = ["Inputs", "read_inputs"]
+__all__ = ["Inputs", "padding_left_in", "read_inputs", "read_mask", "usual_input"]
 
 
 class Inputs(NamedTuple):
@@ -55,7 +56,7 @@ def read_inputs(
         raise TraceError(
             f"{trace.label}: input_ids has shape {ids.shape}; (B, T) was expected, with a token."
         )
-    mask = _mask(trace, ids.shape)
+    mask = read_mask(trace, (ids.shape[0], ids.shape[1]))
     types = trace.get("token_type_ids")
     given = trace.get("position_ids") if positions_given else None
     found = check_inputs(parameters.embeddings, ids, types, given, None)
@@ -63,19 +64,60 @@ def read_inputs(
     return Inputs(
         np.asarray(found.words),
         mask,
-        np.zeros(ids.shape, np.intp) if found.segment_ids is None else found.segment_ids,
-        np.arange(ids.shape[1])[np.newaxis] if positions is None else positions,
+        usual_input("token_type_ids", ids.shape)
+        if found.segment_ids is None
+        else found.segment_ids,
+        usual_input("position_ids", ids.shape) if positions is None else positions,
     )
 
 
-def _mask(trace: Trace, shape: tuple[int, ...]) -> BoolArray:
-    """Return the checked mask, in which a token is left."""
+def read_mask(trace: Trace, shape: tuple[int, int]) -> BoolArray:
+    """Return the checked mask of a trace, in which a token is left; 1 where it holds none.
+
+    Raises
+    ------
+    InputError
+        If it is no mask of that shape, or masks everything.
+    """
     given = trace.get("attention_mask")
     if given is None:
-        return np.ones(shape, np.bool_)
+        given = usual_input("attention_mask", shape)
     if given.dtype.kind == "f" and bool(((given == 0) | (given == 1)).all()):
         given = given.astype(np.int64)
-    mask = as_mask(given, (shape[0], shape[1]), name=f"{trace.label}: attention_mask")
+    mask = as_mask(given, shape, name=f"{trace.label}: attention_mask")
     if not mask.any():
         raise InputError(f"{trace.label}: attention_mask is 0 everywhere; there is no token.")
     return mask
+
+
+def usual_input(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return what an input is where a trace of ids of that shape does not hold it.
+
+    Examples
+    --------
+    >>> usual_input("position_ids", (2, 3)), usual_input("attention_mask", (1, 2))
+    (array([[0, 1, 2]]), array([[1, 1]]))
+    """
+    if name == "position_ids":
+        return np.arange(shape[1], dtype=np.int64)[np.newaxis]
+    return np.full(shape, int(name == "attention_mask"), np.int64)
+
+
+def padding_left_in(inputs: Inputs, pad_token_id: int | None) -> BoolArray | None:
+    """Return where the mask has a token and the padding id stands; None unless a row ends in one.
+
+    No text holds that id. That it begins or ends a row is how transformers tells that a mask has
+    been forgotten.
+
+    Examples
+    --------
+    >>> ids = np.array([[2, 5, 3], [2, 3, 0]])
+    >>> inputs = Inputs(ids, np.ones((2, 3), np.bool_), ids * 0, np.arange(3)[np.newaxis])
+    >>> padding_left_in(inputs, 0)
+    array([[False, False, False],
+           [False, False,  True]])
+    """
+    if pad_token_id is None:
+        return None
+    found: BoolArray = (inputs.input_ids == pad_token_id) & inputs.attention_mask
+    return found if found[:, [0, -1]].any() else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,8 @@ __all__ = [
 
 # Of the tokens that are to be guessed: how many become [MASK], how many any token.
 _HIDDEN, _REPLACED = 0.8, 0.1
+# So often a batch is drawn anew that has nothing to be guessed; then one that has is drawn at once.
+_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -92,11 +96,25 @@ def mask_tokens(
             f"mask_tokens: input_ids has shape {input_ids.shape}; special and words must have the "
             "same, (B, T)."
         )
-    chosen, kind = rng.random(input_ids.shape), rng.random(input_ids.shape)
-    any_token = rng.integers(0, vocab_size, input_ids.shape)
+    drawn = rng.random(input_ids.shape)
+    return _masked(input_ids, special, drawn, mask_token_id, vocab_size, rng, probability, words)
+
+
+def _masked(
+    input_ids: IntArray,
+    special: BoolArray,
+    drawn: npt.NDArray[np.float64],
+    mask_token_id: int,
+    vocab_size: int,
+    rng: np.random.Generator,
+    probability: float,
+    words: IntArray | None,
+) -> Masked:
+    """Choose the tokens for which less than the probability was drawn, and hide or replace them."""
+    kind, any_token = rng.random(input_ids.shape), rng.integers(0, vocab_size, input_ids.shape)
     if words is not None:
-        chosen = _by_word(chosen, words)
-    is_chosen = (chosen < probability) & ~special
+        drawn = _by_word(drawn, words)
+    is_chosen = (drawn < probability) & ~special
     hidden = is_chosen & (kind < _HIDDEN)
     replaced = is_chosen & (kind >= _HIDDEN) & (kind < _HIDDEN + _REPLACED)
     read = np.where(hidden, mask_token_id, np.where(replaced, any_token, input_ids))
@@ -121,7 +139,7 @@ def mask_batch(
     probability: float = 0.15,
     whole_words: bool = False,
 ) -> Masked:
-    """Mask a batch as `mask_tokens` does, at least one token of it.
+    """Mask a batch as `mask_tokens` does, at least one token of it, however small `probability` is.
 
     Parameters
     ----------
@@ -151,18 +169,39 @@ def mask_batch(
     if whole_words:
         names = tokenizer.convert_ids_to_tokens
         words = words_of([list(names(row.tolist())) for row in input_ids])
-    while True:  # a short batch may have drawn nothing
-        masked = mask_tokens(
-            input_ids,
-            special,
-            mask_token_id=tokenizer.mask_token_id,
-            vocab_size=tokenizer.vocab_size,
-            rng=rng,
-            probability=probability,
-            words=words,
-        )
+    given: dict[str, Any] = {
+        "mask_token_id": tokenizer.mask_token_id,
+        "vocab_size": tokenizer.vocab_size,
+        "rng": rng,
+        "probability": probability,
+        "words": words,
+    }
+    for _ in range(_TRIES):  # a short batch may have drawn nothing
+        masked = mask_tokens(input_ids, special, **given)
         if (masked.labels != IGNORED).any():
             return masked
+    return _masked(input_ids, special, _one_at_least(special, probability, words, rng), **given)
+
+
+def _one_at_least(
+    special: BoolArray, probability: float, words: IntArray | None, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Draw for each token, as if drawn again until one was below the probability, but once.
+
+    The first that is chosen is drawn from the geometric distribution, cut off at their number;
+    before it none is, behind it each is with the probability.
+    """
+    drawn = rng.random(special.shape)
+    firsts = np.arange(special.size).reshape(special.shape)
+    if words is not None:
+        firsts = np.take_along_axis(firsts, _first_of_word(words), axis=1)
+    places = np.unique(firsts[~special])  # a token, or a word, each
+    none = math.log1p(-probability)  # of which the power is that one is not chosen
+    below = rng.random() * math.expm1(len(places) * none)
+    number = min(int(math.log1p(below) / none), len(places) - 1)
+    drawn.flat[places[:number]] = 1.0
+    drawn.flat[places[number]] = 0.0
+    return drawn
 
 
 def drawn_from(tokenizer: BertTokenizer, *, whole_words: bool) -> str:
@@ -216,7 +255,11 @@ def words_of(tokens: list[list[str]]) -> npt.NDArray[np.int64]:
 
 def _by_word(drawn: npt.NDArray[np.float64], words: IntArray) -> npt.NDArray[np.float64]:
     """Give every token what was drawn for the first of its word."""
+    return np.take_along_axis(drawn, _first_of_word(words), axis=1)
+
+
+def _first_of_word(words: IntArray) -> IntArray:
+    """Return the column of the first token of each token's word, (B, T)."""
     first = np.ones(words.shape, np.bool_)
     first[:, 1:] = words[:, 1:] != words[:, :-1]
-    places = np.maximum.accumulate(np.where(first, np.arange(words.shape[1]), 0), axis=1)
-    return np.take_along_axis(drawn, places, axis=1)
+    return np.maximum.accumulate(np.where(first, np.arange(words.shape[1]), 0), axis=1)

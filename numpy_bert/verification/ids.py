@@ -78,6 +78,12 @@ def compare_texts(
         if encoded == rows:
             cause, reason = other, text
             break
+    pad = tokenizer.pad_token_id
+    if [[i for i in ids if i != pad] for ids in rows] == expected:
+        cause, reason = (
+            "padding_unmasked",
+            "padding stands in them that attention_mask has as tokens",
+        )
     row = next(i for i, (a, b) in enumerate(zip(rows, expected, strict=True)) if a != b)
     return StepReport(
         name=name,

@@ -50,8 +50,6 @@ class Run:
         self._setting = setting
         self._held = Held(candidate, setting.steps, sizes)
         self._reference = None if reference is None else Held(reference, setting.steps, sizes)
-        if reference is not None:
-            _check_reference(reference, setting)
         self._mask = np.ones_like(inputs.attention_mask) if all_positions else inputs.attention_mask
         self.visibility = Visibility(setting)
         self._looks_for_hidden = look_for_hidden
@@ -216,14 +214,3 @@ class Run:
             inherited=row.max_abs,
             text=text,
         )
-
-
-def _check_reference(reference: Trace, setting: Setting) -> None:
-    """Raise TraceError unless a reference is of the candidate's own ids."""
-    for name in ("input_ids", "attention_mask", "token_type_ids"):
-        found = reference.get(name)
-        expected = getattr(setting.inputs, name)
-        if name == "input_ids" and found is None:
-            raise TraceError(f"{reference.label}: holds no input_ids, so it may be of others.")
-        if found is not None and not np.array_equal(found, expected):
-            raise TraceError(f"{reference.label}: its {name} are not the candidate's.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from numpy_bert.arrays import BoolArray
 from numpy_bert.comparison.report import Report, StepReport
 from numpy_bert.errors import TraceError
 from numpy_bert.files import listed
@@ -16,12 +17,13 @@ from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import progress
 from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.inputs import read_inputs
-from numpy_bert.traces.names import INPUTS, matches
+from numpy_bert.traces.inputs import Inputs, padding_left_in, read_inputs
+from numpy_bert.traces.names import INPUTS, is_weight, matches, place_of
 from numpy_bert.traces.reading import Trace
 from numpy_bert.verification.ids import compare_positions, compare_texts
 from numpy_bert.verification.mistake import Setting
 from numpy_bert.verification.run import Run
+from numpy_bert.verification.sizes import check_sizes
 from numpy_bert.verification.steps import steps_of
 from numpy_bert.verification.weights import compare_with_model
 
@@ -79,7 +81,7 @@ def verify(
     Raises
     ------
     TraceError
-        If the trace holds no ids, or no step.
+        If the trace holds no ids, or no step, or is of a model of other sizes.
     InputError
         If its ids are not the model's.
 
@@ -98,42 +100,137 @@ def verify(
     """
     if model.dtype != np.float64:
         raise TraceError("verify: the model computes in float32; load it with dtype='float64'.")
-    given = matches("position_ids", allow)
-    inputs = read_inputs(candidate, model.parameters, positions_given=given)
-    setting = Setting(model.config, steps_of(model.config, model.parameters, inputs), inputs)
-    run = Run(
-        candidate,
-        model,
-        setting,
-        reference,
+    check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
+    task = _Task(
+        model=model,
+        tokenizer=tokenizer,
+        texts=texts,
+        pair=pair,
+        reference=reference,
+        allow=allow,
         all_positions=all_positions,
+        fail_fast=fail_fast,
         look_for_hidden=look_for_hidden,
     )
-    rows = [
-        *_input_rows(candidate, setting, tokenizer, texts, pair=pair),
-        *compare_with_model(candidate, model.parameters),
-    ]
-    with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as report:
-        for row in run.rows():
-            rows.append(row)
-            report(1)
-            if fail_fast and row.verdict == "differs" and not matches(row.name, allow):
-                break
-    allowed = [
-        replace(row, verdict="allowed")
-        if row.verdict == "differs" and matches(row.name, allow)
-        else row
-        for row in rows
-    ]
-    if not any(row.verdict != "allowed" for row in allowed if row.name in setting.steps):
-        raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
-    return Report(
-        candidate=candidate.label,
-        against=", ".join(model.loading_info.files),
-        steps=allowed,
-        notes=[*_notes(candidate, setting, dict(arrays_of(model.parameters))), *run.notes()],
-        hidden=run.visibility.hidden(),
+    inputs = task.inputs_of(candidate)
+    if reference is not None:
+        _check_reference(reference, inputs)
+    report = task.report(candidate, inputs)
+    padding = padding_left_in(inputs, model.config.pad_token_id)
+    return report if padding is None else _of_padded(task, candidate, inputs, padding, report)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Task:
+    """The arguments of `verify`."""
+
+    model: BertModel
+    tokenizer: BertTokenizer | None
+    texts: Sequence[str] | None
+    pair: bool
+    reference: Trace | None
+    allow: Sequence[str]
+    all_positions: bool
+    fail_fast: bool
+    look_for_hidden: bool
+
+    def inputs_of(self, candidate: Trace) -> Inputs:
+        """Read what the trace was made of."""
+        given = matches("position_ids", self.allow)
+        return read_inputs(candidate, self.model.parameters, positions_given=given)
+
+    def report(self, candidate: Trace, inputs: Inputs) -> Report:
+        """Verify inputs, weights and steps."""
+        model, allow = self.model, self.allow
+        setting = Setting(model.config, steps_of(model.config, model.parameters, inputs), inputs)
+        run = Run(
+            candidate,
+            model,
+            setting,
+            self.reference,
+            all_positions=self.all_positions,
+            look_for_hidden=self.look_for_hidden,
+        )
+        rows = [
+            *_input_rows(candidate, setting, self.tokenizer, self.texts, pair=self.pair),
+            *compare_with_model(candidate, model.parameters),
+        ]
+        with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as tick:
+            for row in run.rows():
+                rows.append(row)
+                tick(1)
+                if self.fail_fast and row.verdict == "differs" and not matches(row.name, allow):
+                    break
+        allowed = [self.allowed(row) for row in rows]
+        if not any(row.verdict != "allowed" for row in allowed if row.name in setting.steps):
+            raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
+        return Report(
+            candidate=candidate.label,
+            against=", ".join(model.loading_info.files),
+            steps=allowed,
+            notes=[*_notes(candidate, setting, dict(arrays_of(model.parameters))), *run.notes()],
+            hidden=run.visibility.hidden(),
+        )
+
+    def allowed(self, row: StepReport) -> StepReport:
+        """Return a row that may differ as one that is allowed to."""
+        is_allowed = row.verdict == "differs" and matches(row.name, self.allow)
+        return replace(row, verdict="allowed") if is_allowed else row
+
+
+def _of_padded(
+    task: _Task, candidate: Trace, inputs: Inputs, padding: BoolArray, report: Report
+) -> Report:
+    """Say that padding was taken for tokens; where it explains the first difference, say that.
+
+    The port may have masked what its trace does not: then more steps are right with such a mask.
+    """
+    mask = inputs.attention_mask & ~padding
+    is_stated = "attention_mask" in candidate.arrays
+    fault = "is 1 there" if is_stated else "is not in the trace, and was taken as all 1"
+    pad = task.model.config.pad_token_id
+    what = (
+        f"{int(padding.sum())} of the input_ids are {pad}, the padding, and attention_mask {fault}"
     )
+    note = (
+        f"{what}: they were verified as tokens that the others attend to. If the port masks them, "
+        "save its attention_mask beside its input_ids."
+    )
+    first, told = _first_step(report), replace(report, notes=[*report.notes, note])
+    if first is None or not mask.any():
+        return told
+    masked = task.report(candidate, inputs._replace(attention_mask=mask))
+    later = _first_step(masked)
+    if later is not None and place_of(later) <= place_of(first):
+        return told
+    row = StepReport(
+        name="attention_mask",
+        verdict="differs",
+        shape=mask.shape,
+        dtype="int64",
+        cause="padding_masked",
+        text=f"{what}, but the port masks them; save its attention_mask beside its input_ids",
+    )
+    return replace(masked, steps=[task.allowed(row), *masked.steps])
+
+
+def _first_step(report: Report) -> str | None:
+    """Return the first step that differs, which is neither an input nor a weight."""
+    wrong = (row.name for row in report.steps if row.verdict == "differs")
+    return next((name for name in wrong if name not in INPUTS and not is_weight(name)), None)
+
+
+def _check_reference(reference: Trace, inputs: Inputs) -> None:
+    """Raise TraceError unless a reference is of the candidate's own ids, at its tokens."""
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        found, expected = reference.get(name), getattr(inputs, name)
+        if name == "input_ids" and found is None:
+            raise TraceError(f"{reference.label}: holds no input_ids, so it may be of others.")
+        counts = ... if name == "attention_mask" else inputs.attention_mask
+        if found is None:
+            continue
+        if found.shape != expected.shape or (found != expected)[counts].any():
+            raise TraceError(f"{reference.label}: its {name} are not the candidate's.")
 
 
 def _input_rows(
@@ -160,7 +257,7 @@ def _notes(candidate: Trace, setting: Setting, weights: Iterable[str]) -> list[s
     """Say what was assumed, and what of the trace was passed over."""
     notes = []
     for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
-        if name not in candidate.arrays:
+        if name not in candidate.arrays and (getattr(setting.inputs, name) == value).all():
             notes.append(f"the candidate holds no {name}; it was taken as all {value}.")
     if candidate.listed("text") is None:
         notes.append("the metadata's text is no list of strings; the ids were not held to it.")

@@ -271,3 +271,17 @@ def test_a_reader_that_goes_away_is_no_traceback(trace: Path) -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith(str(trace))
+
+
+def test_padding_without_a_mask_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids, out = tmp_path / "ids.json", tmp_path / "trace.safetensors"
+    command = ["trace", "--ids", str(ids), "--model", "demo", "-o", str(out), "--force"]
+    command += ["--names", "embeddings"]
+    told = (
+        f"{ids}: 2 of the input_ids are 0, the model's padding, and attention_mask does not mask "
+        "them: they are run as tokens. If they are padding, give an attention_mask that is 0 there."
+    )
+    for mask, is_told in (({}, True), ({"attention_mask": [[1, 1, 1], [1, 0, 0]]}, False)):
+        ids.write_text(json.dumps({"input_ids": [[2, 5, 3], [2, 0, 0]], **mask}), "utf-8")
+        assert main(command) == 0
+        assert (told in capsys.readouterr().err) is is_told

@@ -349,3 +349,116 @@ def test_checks_that_are_none() -> None:
         Tolerances(check="maximum")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="rtol: has no meaning for the check ulp"):
         Tolerances(rtol=["1"], check="ulp")
+
+
+def without(arrays: Arrays, *names: str) -> Arrays:
+    return {name: array for name, array in arrays.items() if name not in names}
+
+
+OPTIONAL: Arrays = {
+    "attention_mask": np.ones((3, 7), np.int64),
+    "token_type_ids": np.zeros((3, 7), np.int64),
+    "position_ids": np.arange(7)[np.newaxis],
+    "embeddings.LayerNorm.weight": np.ones(24),
+    "encoder.layer.0.output.dense.bias": np.ones(24),
+}
+
+
+@pytest.mark.parametrize("absent", [*([name] for name in OPTIONAL), [*OPTIONAL]], ids=str)
+def test_what_a_trace_may_leave_out_changes_nothing(tmp_path: Path, absent: list[str]) -> None:
+    ids = {"input_ids": IDS["input_ids"]}
+    whole = {**trace_of(trained_like(tmp_path), "float64", ids), **OPTIONAL}
+    wrong = changed(whole, STEP, (0, 2, 5), 1.5)
+    for ours, theirs in ((whole, wrong), (without(whole, *absent), wrong), (wrong, whole)):
+        assert run(ours, theirs).first == STEP
+        assert run(ours, without(theirs, *absent)).first == STEP
+        assert run(ours, without(ours, *absent)).verdict == "pass"
+        assert run(without(ours, *absent), ours, all_positions=True).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "usual"),
+    [
+        ("attention_mask", IDS["attention_mask"], "all 1"),
+        ("token_type_ids", IDS["token_type_ids"], "all 0"),
+        ("position_ids", np.arange(7)[np.newaxis] + 2, "0, 1, 2, ..."),
+        ("position_ids", np.cumsum(IDS["attention_mask"], axis=1), "0, 1, 2, ..."),
+    ],
+)
+def test_what_is_left_out_stands_for_its_usual_value(
+    right: Arrays, name: str, array: Any, usual: str
+) -> None:
+    bare = without(right, *OPTIONAL)
+    wrong = changed(bare, STEP, (0, 2, 5), 1.5)
+    for ours, theirs, who in (
+        ({**bare, name: array}, wrong, "candidate"),
+        (bare, {**wrong, name: array}, "reference"),
+    ):
+        report = run(ours, theirs)
+        assert report.first == name
+        assert f"differ; the {who} holds none, which stands for {usual}" in report.sentence
+    # Where there are no ids, nothing is said of the rest.
+    few = without(bare, "input_ids")
+    assert (
+        run({**few, name: array}, few).verdict == run(few, {**few, name: array}).verdict == "pass"
+    )
+
+
+def test_position_ids_may_stand_once_or_in_every_row(right: Arrays) -> None:
+    ways = [np.arange(7), np.arange(7)[np.newaxis], np.arange(7)[np.newaxis].repeat(3, axis=0)]
+    for ours in ways:
+        for theirs in ways:
+            one, other = {**right, "position_ids": ours}, {**right, "position_ids": theirs}
+            assert run(one, other).verdict == "pass"
+            assert run(one, {**other, "position_ids": theirs + 1}).first == "position_ids"
+    report = run({**right, "position_ids": ways[0]}, {**right, "position_ids": np.arange(8)})
+    assert report.guilty is not None
+    assert report.guilty.text == "shape (8,); (7,) was expected"
+    for odd in (np.arange(8), np.array(3), np.zeros((4, 7), int)):  # of no row, but the same
+        same = {**right, "position_ids": odd}
+        assert run(same, same).verdict == "pass"
+        assert run(right, same).first == run(same, right).first == "position_ids"
+    bare = without(right, "input_ids", "attention_mask")
+    once, twice = ({**bare, "position_ids": way} for way in (ways[0], ways[2]))
+    assert run(once, twice).verdict == run(twice, once).verdict == "pass"
+
+
+def test_ids_of_padding_count_as_padding_does(right: Arrays) -> None:
+    hidden = np.array([[0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 1, 1]])
+    for name in ("input_ids", "token_type_ids"):
+        other = {**right, name: right[name] + hidden}
+        report = run(right, other)
+        assert report.verdict == "pass"
+        assert report.notes == [
+            f"{name}: 5 of 21 differ, all at padding, which does not count (--all-positions)."
+        ]
+        assert run(right, other, all_positions=True).first == name
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32", "float64"])
+def test_ids_and_masks_are_compared_by_their_values(right: Arrays, dtype: str) -> None:
+    names = ["attention_mask"] if dtype == "bool" else [*IDS]
+    other = {name: a.astype(dtype) if name in names else a for name, a in right.items()}
+    assert run(right, other).verdict == run(other, right).verdict == "pass"
+    assert run(other, changed(right, "attention_mask", (0, 6), 0)).first == "attention_mask"
+
+
+def test_what_is_missing_is_named_after_what_differs(right: Arrays) -> None:
+    few = without(right, "embeddings.sum", "embeddings.dropout", "input_ids")
+    report = run(right, few)
+    assert (report.verdict, report.first) == ("differs", "input_ids")
+    assert report.sentence == (
+        "The first to differ is input_ids: missing in the candidate; 1 more is missing in the "
+        "candidate."
+    )
+    for options in ({}, {"fail_fast": True}):
+        wrong = run(right, changed(few, STEP, (0, 2, 5), 1.5), **options)
+        assert wrong.first == STEP
+        assert wrong.sentence.endswith("; 2 are missing in the candidate.")
+
+
+def test_weights_of_one_alone_are_noted(right: Arrays) -> None:
+    weight = {"embeddings.LayerNorm.weight": np.ones(24)}
+    assert run({**right, **weight}, right).notes == [
+        "in the reference only, need not be there, and not compared: embeddings.LayerNorm.weight."
+    ]

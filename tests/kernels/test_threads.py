@@ -243,13 +243,15 @@ with ThreadPoolExecutor(1) as pool:
 def blas():
     return [library["num_threads"] for library in ThreadpoolController().info()]
 before = blas()
-with threads.one_blas_thread() as held:
+with threads.one_blas_thread() as held, threads._sharing():
+    assert threads.free_threads() == 1
     child = os.fork()
     if not child:
-        os._exit(int(blas() != before or bool(threads._Blas.users)))
+        left = blas() != before or bool(threads._Blas.users) or threads.free_threads() != 2
+        os._exit(int(left))
 print(held, os.waitpid(child, 0)[1])
 """
-    assert child(code).stdout == "True 0\n"
+    assert child(code, NUMPY_BERT_NUM_THREADS="2").stdout == "True 0\n"
 
 
 def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -719,6 +719,12 @@ def test_a_file_that_no_run_wrote_is_neither_deleted_nor_replaced(
             trainer(folder, place, evaluate=loss_of).train()
         trainer(folder, place).train()
         assert (place / BEST).read_bytes() == content
+        (place / CHECKPOINT).unlink()
+        (place / LOG).write_bytes(content)
+        with pytest.raises(OutputError, match=r"log\.jsonl: no run wrote its line 1"):
+            trainer(folder, place).train()
+        assert (place / LOG).read_bytes() == content
+        assert not (place / CHECKPOINT).exists()
 
 
 @pytest.mark.parametrize("wrong", ["0.5", b"1", "one", None, 1j, [1.0]])

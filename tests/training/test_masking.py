@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
 from numpy_bert import BertTokenizer, InputError
+from numpy_bert.training import masking
 from numpy_bert.training.masking import mask_batch, mask_tokens, words_of
 
 IDS = np.random.default_rng(0).integers(5, 8000, (200, 100))
@@ -100,3 +103,65 @@ def test_a_batch_without_a_token_to_guess_is_refused() -> None:
     tokenizer, ids = BertTokenizer.from_pretrained("demo"), np.array([[2, 3]])
     with pytest.raises(InputError, match="no token to be guessed"):
         mask_batch(ids, ids > 0, tokenizer, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("whole_words", "tokens", "probability", "digits", "after"),
+    [
+        (False, 64, 0.15, "68b53b22c399bd54", 0.5526172151803147),
+        (True, 64, 0.15, "16b7a036203a0292", 0.6577179693391072),
+        (False, 4, 0.05, "b6490d49d7f0a50e", 0.6311603121052107),  # most have to be drawn again
+    ],
+)
+def test_what_is_drawn_stays_so_that_runs_go_on(
+    whole_words: bool, tokens: int, probability: float, digits: str, after: float
+) -> None:
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    texts = ["the cat sat on the unbelievable mat", "a small house by the river of embeddings"]
+    ids = tokenizer(texts, padding=True, return_tensors="np")["input_ids"][:, :tokens]
+    rng, state = np.random.default_rng(7), hashlib.sha256()
+    for _ in range(50):
+        found = mask_batch(
+            ids, ids < 5, tokenizer, rng=rng, whole_words=whole_words, probability=probability
+        )
+        state.update(found.input_ids.astype("<i8").tobytes() + found.labels.astype("<i8").tobytes())
+    assert (state.hexdigest()[:16], rng.random()) == (digits, after)
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+@pytest.mark.parametrize("probability", [1e-9, 1e-300, 5e-324])
+def test_a_tiny_probability_ends_too(whole_words: bool, probability: float) -> None:
+    tokenizer, rng = BertTokenizer.from_pretrained("demo"), np.random.default_rng(0)
+    ids = tokenizer(["embeddings", "an unbelievable cat"], padding=True, return_tensors="np")
+    special = ids["input_ids"] < 5
+    seen = set()
+    for _ in range(20):
+        found = mask_batch(
+            ids["input_ids"],
+            special,
+            tokenizer,
+            rng=rng,
+            probability=probability,
+            whole_words=whole_words,
+        )
+        chosen = found.labels != -100
+        assert chosen.any()
+        assert not (chosen & special).any()
+        seen.add(chosen.tobytes())
+    assert len(seen) > 2  # not always the first
+
+
+def test_what_is_drawn_at_once_has_the_same_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, rng = BertTokenizer.from_pretrained("demo"), np.random.default_rng(0)
+    ids = np.array([[2, 99, 100, 3, 0], [2, 101, 3, 0, 0]])
+    monkeypatch.setattr(masking, "_TRIES", 0)
+    p, counts, total = 0.3, np.zeros(8), 4000
+    for _ in range(total):
+        found = mask_batch(ids, ids < 5, tokenizer, rng=rng, probability=p)
+        chosen = (found.labels != -100)[ids >= 5]
+        counts[int(chosen @ [4, 2, 1])] += 1
+    for pattern in range(8):
+        k = pattern.bit_count()
+        exact = p**k * (1 - p) ** (3 - k) / (1 - (1 - p) ** 3) if k else 0.0
+        spread = math.sqrt(exact * (1 - exact) / total)
+        assert abs(counts[pattern] / total - exact) <= 5 * spread, pattern

@@ -13,7 +13,7 @@ from numpy_bert import BertModel, BertTokenizer, InputError, TraceError
 from numpy_bert.comparison.report import Report
 from numpy_bert.parameters import arrays_of
 from numpy_bert.traces.names import NameMap, step_names
-from numpy_bert.traces.reading import as_trace
+from numpy_bert.traces.reading import Trace, as_trace, open_trace
 from numpy_bert.traces.recording import Recorder, inputs_of
 from numpy_bert.verification.verify import verify
 from tests.support.checkpoints import random_tensors, write_checkpoint
@@ -321,6 +321,9 @@ def test_what_it_was_not_told_is_noted(folder: Path, model: BertModel) -> None:
         "the candidate holds no token_type_ids; it was taken as all 0.",
         "not a step of this model, and not compared: embeddings.summ, loss (did you mean "
         "embeddings.sum?).",
+        "5 of the input_ids are 0, the padding, and attention_mask is not in the trace, and was "
+        "taken as all 1: they were verified as tokens that the others attend to. If the port masks "
+        "them, save its attention_mask beside its input_ids.",
     ]
 
 
@@ -612,3 +615,147 @@ def test_memory_does_not_grow_with_the_layers(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
+
+
+def without(arrays: Arrays, *names: str) -> Arrays:
+    return {name: array for name, array in arrays.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("kept", "mask"),
+    [
+        (None, "absent"),
+        (["pooler"], "all 1"),
+        (["encoder.layer.0.attention.self.probs", "encoder.layer.1"], "absent"),
+    ],
+)
+def test_padding_that_the_port_masks_and_its_trace_does_not(
+    trace: Arrays, model: BertModel, kept: list[str] | None, mask: str
+) -> None:
+    steps = {n: a for n, a in trace.items() if kept is None or n in (*kept, *IDS)}
+    stated = {} if mask == "absent" else {"attention_mask": np.ones((3, 7), int)}
+    report = run({**without(steps, "attention_mask"), **stated}, model)
+    assert (report.verdict, report.first, report.cause) == (
+        "differs",
+        "attention_mask",
+        "padding_masked",
+    )
+    assert [row.name for row in report.steps if row.verdict == "differs"] == ["attention_mask"]
+    where = "is not in the trace, and was taken as all 1" if mask == "absent" else "is 1 there"
+    assert report.sentence == (
+        "The first to differ is attention_mask: 5 of the input_ids are 0, the padding, and "
+        f"attention_mask {where}, but the port masks them; save its attention_mask beside its "
+        "input_ids."
+    )
+    assert not any("taken as all 1" in note for note in report.notes)
+    few = {**without(steps, "attention_mask"), **stated}
+    assert run(few, model, allow=["attention_mask"]).verdict == "pass"
+    assert run(few, model, reference=as_trace(few)).first == "attention_mask"
+
+
+def test_padding_that_a_port_leaves_out(trace: Arrays, model: BertModel) -> None:
+    packed = {
+        n: np.where(MASK[:, :, None], a, np.float32(0))
+        if a.shape[:2] == (3, 7) and a.ndim == 3
+        else a
+        for n, a in trace.items()
+        if not n.startswith("pooler")
+    }
+    assert run(without(packed, "attention_mask"), model).cause == "padding_masked"
+    wrong = touched(packed, "encoder.layer.1", (0, 0), 9.0)
+    report = run(without(wrong, "attention_mask"), model)
+    assert [row.name for row in report.steps if row.verdict == "differs"] == [
+        "attention_mask",
+        "encoder.layer.1",
+        "encoder",
+    ]
+
+
+def test_padding_that_a_port_attends_to(folder: Path, model: BertModel) -> None:
+    ids = without(dict(IDS), "attention_mask")
+    whole = trace_of(folder, ids=ids)
+    report = run(whole, model)
+    assert report.verdict == "pass"
+    assert "they were verified as tokens that the others attend to" in report.notes[-1]
+    wrong = run(touched(whole, STEP, (0, 0), 9.0), model)
+    assert wrong.first == STEP  # which no mask explains
+    assert "they were verified as tokens" in wrong.notes[-1]
+    inner = {"input_ids": np.where(ids["input_ids"] == 0, 1, ids["input_ids"])}
+    inner["input_ids"][0, 3] = 0  # a text that says [PAD]
+    assert not any("padding" in n for n in run(trace_of(folder, ids=inner), model).notes)
+
+
+def test_padding_stands_in_ids_that_are_known_by_their_texts() -> None:
+    model = BertModel.from_pretrained("demo", dtype="float64")
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    texts = ["a test", "the cat sat on the mat"]
+    batch = tokenizer(texts, padding=True, return_tensors="np")
+    ids = {"input_ids": batch["input_ids"]}
+    kept = ("embeddings", "encoder.layer.0.attention.self.probs")
+    for given, first, cause in (
+        (ids, "input_ids", "padding_unmasked"),
+        (batch, "attention_mask", "padding_masked"),
+    ):
+        steps = {name: array for name, array in model.trace(**given) if name in kept}
+        report = run({**ids, **steps}, model, tokenizer=tokenizer, texts=texts)
+        assert (report.first, report.cause) == (first, cause)
+
+
+@pytest.mark.parametrize(
+    ("changes", "theirs", "ours"),
+    [
+        ({"hidden_size": 32}, "hidden_size 32", "hidden_size 24"),
+        ({"num_hidden_layers": 3}, "num_hidden_layers 3", "num_hidden_layers 2"),
+        ({"num_attention_heads": 2}, "num_attention_heads 2", "num_attention_heads 4"),
+        ({"intermediate_size": 41}, "intermediate_size 41", "intermediate_size 37"),
+        (
+            {"hidden_size": 36, "num_hidden_layers": 3, "vocab_size": 150},
+            "hidden_size 36, num_hidden_layers 3",
+            "hidden_size 24, num_hidden_layers 2",
+        ),
+    ],
+)
+def test_sizes_come_before_ids(
+    tmp_path: Path, model: BertModel, changes: dict[str, int], theirs: str, ours: str
+) -> None:
+    ids = {"input_ids": IDS["input_ids"] + changes.get("vocab_size", 0) // 2}
+    with pytest.raises(TraceError) as raised:
+        run(trace_of(trained_like(tmp_path, **changes), ids=ids), model)
+    file = model.loading_info.files[0]
+    assert str(raised.value) == (
+        f"the candidate: is of a BERT with {theirs}; {file} has {ours}. Name the model that was "
+        "ported."
+    )
+
+
+def test_sizes_that_the_metadata_states(tmp_path: Path, model: BertModel) -> None:
+    folder = trained_like(tmp_path, vocab_size=150, num_hidden_layers=3)
+    other = exact(folder)
+    path = tmp_path / "trace.safetensors"
+    inputs = inputs_of({"input_ids": np.array([[140, 2]])}, other)
+    Recorder(other, folder).record(path, inputs, names=["embeddings"])
+    said = "num_hidden_layers 3, vocab_size 150; .* has num_hidden_layers 2, vocab_size 61"
+    with pytest.raises(TraceError, match=said):
+        verify(open_trace(path), model)
+    arrays = open_trace(path).arrays
+    for config in ("{", "[]", '{"num_hidden_layers": "2"}', "[" * 100_000):
+        assert verify(Trace("few", arrays, (), {"config": config}), other).verdict == "pass"
+
+
+def test_what_a_trace_may_leave_out_changes_nothing(folder: Path, model: BertModel) -> None:
+    ids = {"input_ids": np.where(IDS["input_ids"] == 0, 1, IDS["input_ids"])}
+    optional = {
+        "attention_mask": np.ones((3, 7), int),
+        "token_type_ids": np.zeros((3, 7), int),
+        "position_ids": np.arange(7)[None],
+        **{key: np.asarray(array) for key, array in arrays_of(model.parameters)},
+    }
+    steps = without(trace_of(folder, ids=ids), "input_ids")
+    wrong = touched(steps, STEP, (0, 0), 9.0)
+    for arrays, first in ((steps, None), (wrong, STEP)):
+        whole = {**ids, **optional, **arrays}
+        assert run(whole, model).first == first
+        for absent in (["attention_mask"], ["token_type_ids"], ["position_ids"], list(optional)):
+            assert run(without(whole, *absent), model).first == first
+            other = run(whole, model, reference=as_trace(without(whole, *absent)))
+            assert other.first == first
