@@ -73,8 +73,6 @@ def _mask(trace: Trace, shape: tuple[int, ...]) -> BoolArray:
     given = trace.get("attention_mask")
     if given is None:
         return np.ones(shape, np.bool_)
-    if given.dtype.kind == "f" and bool(((given == 0) | (given == 1)).all()):
-        given = given.astype(np.int64)
     mask = as_mask(given, (shape[0], shape[1]), name=f"{trace.label}: attention_mask")
     if not mask.any():
         raise InputError(f"{trace.label}: attention_mask is 0 everywhere; there is no token.")
