@@ -100,10 +100,11 @@ def _what_is_wrong(tokenizer: Tokenizer, tokens: list[str]) -> str:
     if twice is not None:
         names = sorted(token for token, index in vocabulary.items() if index == twice)
         return f"{' and '.join(_shown(name) for name in names[:3])} share the id {twice}."
-    if len(set(tokens)) < len(tokens):
-        token = next(token for token in tokens if tokens.count(token) > 1)
-        first = tokens.index(token)
-        return f"{_shown(token)} has the ids {first} and {tokens.index(token, first + 1)}."
+    first: dict[str, int] = {}
+    for index, token in enumerate(tokens):
+        if token in first:
+            return f"{_shown(token)} has the ids {first[token]} and {index}."
+        first[token] = index
     gap = next(want for want, have in enumerate(ids) if want != have)
     return f"no token has the id {gap}, though {ids[-1]} is given out."
 

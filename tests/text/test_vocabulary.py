@@ -129,6 +129,39 @@ def test_d3_a_piece_that_stands_twice_in_a_unigram_is_refused() -> None:
         check_ids_of(Path("x"), tokenizer, None)
 
 
+def test_a_piece_that_stands_twice_is_found_without_comparing_all_to_all() -> None:
+    from tokenizers.models import Unigram
+
+    compared = [0]
+
+    class Piece(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared[0] += 1
+            return str.__eq__(self, other)
+
+    count = 2_000
+    pieces = [Piece(f"p{number}") for number in range(count - 1)]
+    pieces.append(Piece(f"p{count - 2}"))
+
+    class StandIn:
+        model = Unigram([("<unk>", 0.0)], unk_id=0, byte_fallback=False)
+        id_to_token = pieces.__getitem__
+
+        def get_vocab_size(self, *, with_added_tokens: bool) -> int:
+            return count
+
+        def get_vocab(self, *, with_added_tokens: bool) -> dict[str, int]:
+            return {piece: index for index, piece in enumerate(pieces)}
+
+    words = f"'p{count - 2}' has the ids {count - 2} and {count - 1}"
+    with pytest.raises(TokenizerError, match=words):
+        check_ids_of(Path("x"), StandIn(), None)  # type: ignore[arg-type]
+    assert compared[0] < 4 * count
+
+
 def test_d4_all_absent_special_tokens_are_named_at_once() -> None:
     tokenizer = tokenizer_of(tokenizer_json())
     require_tokens(Path("x"), tokenizer, FIVE)
