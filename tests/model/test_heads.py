@@ -95,7 +95,7 @@ def test_masks_of_any_numbers_and_none(name: str, folders: dict[str, Path]) -> N
             assert found[0] is not None
             assert all(
                 np.asarray(found[key]).tobytes() == np.asarray(right[key]).tobytes()
-                for key in found.keys()
+                for key in found
             )
         again = model.loss_and_gradients({"input_ids": given, "attention_mask": other, **labels})
         assert again.loss == gradients.loss
