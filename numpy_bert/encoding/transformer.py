@@ -11,6 +11,7 @@ from typing import Any
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted
 from numpy_bert.loading.modules import TRANSFORMER_CONFIGS, read_transformer_config
+from numpy_bert.text.attributes import stated_limit
 
 __all__ = ["TransformerConfig", "read_transformer"]
 

@@ -23,10 +23,23 @@ from numpy_bert.text.vocabulary import (
     read_vocabulary,
     require_tokens,
 )
-from numpy_bert.text.wordpiece import berts_frame, berts_tokenizer
+from numpy_bert.text.wordpiece import berts_frame, berts_tokenizer, state_of
 
 __all__ = ["Backend", "load_backend"]
 
+# The files of other tokenizers, of which a tokenizer.json can be made.
+_SENTENCEPIECE = "a SentencePiece model"
+_OTHERS = {
+    ("sentencepiece.bpe.model",): _SENTENCEPIECE,
+    ("spiece.model",): _SENTENCEPIECE,
+    ("sentencepiece.model",): _SENTENCEPIECE,
+    ("spm.model",): _SENTENCEPIECE,
+    ("tokenizer.model",): "a SentencePiece or tiktoken model",
+    ("vocab.json", "merges.txt"): "a byte-pair tokenizer's",
+}
+_WAY_OUT = """ Make one where transformers is installed (and sentencepiece, for its models):
+    from transformers import AutoTokenizer
+    AutoTokenizer.from_pretrained("""
 _ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
 
 
@@ -135,15 +148,26 @@ def load_backend(folder: Path) -> Backend:
 
 def _check_vocabulary_is_read(path: Path, settings: Settings) -> None:
     """Raise TokenizerError unless a vocab.txt is there, and all that the class needs."""
-    named = settings.tokenizer_class
+    named, folder = settings.tokenizer_class, path.parent
+    others = [
+        f"{' and '.join(names)} ({what})"
+        for names, what in _OTHERS.items()
+        if all((folder / name).exists() for name in names)
+    ]
+    if named.reads_vocabulary and path.exists():
+        return
+    if others:
+        raise TokenizerError(
+            f"{folder}: has {', '.join(others)}, but no tokenizer.json, which is what this package "
+            f"reads.{_WAY_OUT}{str(folder)!r}).save_pretrained({str(folder)!r})"
+        )
     if not named.reads_vocabulary:
         raise TokenizerError(
             f"{named.stated}, which is not BERT's WordPiece tokenizer, and there is no "
             "tokenizer.json. Save it as one (in transformers, save_pretrained of a fast tokenizer "
             "does), or give the model ids that its own tokenizer made."
         )
-    if not path.exists():
-        raise TokenizerError(f"{path.parent}: has neither tokenizer.json nor vocab.txt.")
+    raise TokenizerError(f"{folder}: has neither tokenizer.json nor vocab.txt.")
 
 
 def _from_json(path: Path, settings: Settings, notes: list[str]) -> tuple[Tokenizer, Settings]:
@@ -304,7 +328,30 @@ def _check_frame(path: Path, tokenizer: Tokenizer, settings: Settings) -> None:
     with backend_errors(str(path)):
         ends = [tokenizer.encode("a").ids, tokenizer.encode("a", "a").ids]
     if any([ids[0], ids[-1]] != frame for ids in ends):
+        stale = _stale_ids(tokenizer)
+        if stale:
+            raise TokenizerError(
+                f"{path}: the post_processor, which puts special tokens around texts, has other ids "
+                f"than the vocabulary: {'; '.join(stale)}. It was written for another vocabulary: "
+                "give it the vocabulary's ids, or take tokenizer.json and vocabulary from one place."
+            )
         raise TokenizerError(
             f"{path}: texts are not framed by {quoted(names[0])} and {quoted(names[1])} (there is "
             "no post_processor for them); BERT needs both."
         )
+
+
+def _stale_ids(tokenizer: Tokenizer) -> list[str]:
+    """Say which tokens have another id in the post_processor than in the vocabulary."""
+    state = state_of(tokenizer.post_processor)
+    found = []
+    for part in state.get("processors", [state]):
+        pairs = [tuple(part[name]) for name in ("cls", "sep") if name in part]
+        for token in part.get("special_tokens", {}).values():
+            pairs += zip(token["tokens"], token["ids"], strict=False)
+        for token, index in pairs:
+            known = tokenizer.token_to_id(token)
+            if index != known:
+                there = "the vocabulary has no such token" if known is None else f"there {known}"
+                found.append(f"{quoted(token)} is {index} here, {there}")
+    return found
