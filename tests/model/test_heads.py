@@ -101,7 +101,7 @@ def test_masks_of_any_numbers_and_none(name: str, folders: dict[str, Path]) -> N
         assert again.loss == gradients.loss
     ragged = [[[1, 1], [1]]] if name == "BertForMultipleChoice" else [[1, 1], [1]]
     for options in ({}, labels):
-        with pytest.raises(InputError, match="^attention_mask: its rows are of different lengths"):
+        with pytest.raises(InputError, match=r"^attention_mask: its rows are of different lengths"):
             model(given, ragged, **options)
         with pytest.raises(InputError, match=r"^attention_mask: dtype <U1; numbers or booleans"):
             model(given, mask.astype("U1"), **options)

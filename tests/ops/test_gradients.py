@@ -235,7 +235,7 @@ def test_mean_pooling() -> None:
         mean_pooling(hidden, mask[:1])
     with pytest.raises(InputError, match=r"^mean_pooling: mask\[0, 0\] = 0.5; 1 for a token"):
         mean_pooling(hidden, mask * 0.5)
-    with pytest.raises(InputError, match="^mean_pooling: hidden has shape"):
+    with pytest.raises(InputError, match=r"^mean_pooling: hidden has shape"):
         mean_pooling(hidden[0])
 
 

@@ -655,3 +655,41 @@ def test_what_is_no_wordpiece_is_warned_of_for_all_of_berts_kin(tmp_path: Path, 
     _, said = ours(write_folder(tmp_path, files))
     assert len(said) == 1
     assert "tokenizer.json: is BPE, and is used as it is, as in transformers 4" in said[0]
+
+
+@pytest.mark.parametrize("stated", [-1, 0, None, 1e30, 512.0, "512", 9])
+def test_limits_that_others_state_load_there_and_here(tmp_path: Path, stated: Any) -> None:
+    files = {
+        "config.json": BERT | {"max_position_embeddings": 20, "pad_token_id": -1},
+        "tokenizer.json": tokenizer_json(),
+        "tokenizer_config.json": {"model_max_length": stated, "pad_token_id": -1},
+    }
+    folder = write_folder(tmp_path, files)
+    found, theirs = ours(folder)[0], AutoTokenizer.from_pretrained(folder)
+    assert found.pad_token_id == theirs.pad_token_id == 0
+    if type(stated) is int and stated > 0:
+        assert found.model_max_length == theirs.model_max_length == stated
+    else:  # theirs is what is stated, whatever it is
+        assert found.model_max_length == (512 if stated in ("512", 512.0) else 20)
+    text = "a b c d e f g h i j k l"
+    if isinstance(stated, str):
+        return  # of which they make a TypeError at the first text
+    assert found(text)["input_ids"] == theirs(text)["input_ids"]
+    if stated not in (-1, 512.0):  # at which they fail
+        cut = found(text, truncation=True)["input_ids"]
+        assert cut == theirs(text, truncation=True)["input_ids"]
+
+
+def charsmap(source: str, target: str) -> bytes:
+    """Return a table as SentencePiece compiles it, of one entry: a double array and its texts."""
+    units = np.zeros(1024, np.uint32)
+    place = 0
+    for number, byte in enumerate(source.encode()):
+        offset = 256 * (number + 1)
+        units[place] |= np.uint32(offset << 10)
+        place = place ^ offset ^ byte
+        units[place] = byte
+    units[place] |= np.uint32((1 << 8) | (768 << 10))  # it has a value, 768 places from it
+    units[place ^ 768] = np.uint32((1 << 31) | 0)
+    table = units.astype("<u4").tobytes()
+    return len(table).to_bytes(4, "little") + table + target.encode() + b"\0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -204,8 +205,63 @@ def test_d6_texts_must_be_framed(tmp_path: Path, kind: str) -> None:
         frame["single"] = frame["single"][:2]
     else:
         frame["pair"] = frame["pair"][1:]
-    with pytest.raises(TokenizerError, match=r"not framed by \[CLS\] and \[SEP\] .*post_processor"):
+    words = r"not framed by \[CLS\] and \[SEP\] .*post_processor"
+    if kind == "ids of other tokens":
+        words = (
+            r"post_processor, .* than the vocabulary: \[CLS\] is 0 here, there 2\. It was written"
+        )
+    with pytest.raises(TokenizerError, match=words):
         load(tmp_path, tokenizer=document)
+
+
+def test_d6_stale_ids_of_other_kinds_of_post_processor(tmp_path: Path) -> None:
+    document = tokenizer_json()
+    berts = {"type": "BertProcessing", "sep": ["[SEP]", 102], "cls": ["[OLD]", 101]}
+    words = (
+        r": \[OLD\] is 101 here, the vocabulary has no such token; \[SEP\] is 102 here, there 3\."
+    )
+    for number, part in enumerate((berts, {"type": "Sequence", "processors": [berts]})):
+        document["post_processor"] = part
+        with pytest.raises(TokenizerError, match=words):
+            load(tmp_path / str(number), tokenizer=document)
+
+
+@pytest.mark.parametrize(
+    ("names", "stated", "words"),
+    [
+        (
+            ["spiece.model"],
+            {},
+            r"has spiece.model \(a SentencePiece model\), but no tokenizer.json",
+        ),
+        (
+            ["sentencepiece.bpe.model"],
+            {"tokenizer_class": "XLMRobertaTokenizer"},
+            r"has sentencepiece.bpe.model \(a SentencePiece model\), but no tokenizer.json",
+        ),
+        (["vocab.json", "merges.txt"], {}, r"has vocab.json and merges.txt \(a byte-pair token"),
+        (["vocab.json"], {}, r"has neither tokenizer.json nor vocab.txt\."),
+    ],
+)
+def test_the_files_of_other_tokenizers_are_named(
+    tmp_path: Path, names: list[str], stated: dict[str, str], words: str
+) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(TokenizerError, match=words) as caught:
+        load(tmp_path, tokenizer_config=stated)
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == (0 if names == ["vocab.json"] else 2)
+    for line in lines:  # which can be typed as they stand
+        compile(line.strip(), "message", "exec")
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "vocab", "tokenizer_config", "added_tokens"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
+    files: dict[str, Any] = {} if name == "vocab" else {"tokenizer": tokenizer_json()}
+    with pytest.raises(TokenizerError, match="is a Git LFS pointer: the file itself was not"):
+        load(tmp_path, **files | {name: pointer})
 
 
 def test_a_unigram_tokenizer_is_read(tmp_path: Path) -> None:
