@@ -331,9 +331,10 @@ def _check_frame(path: Path, tokenizer: Tokenizer, settings: Settings) -> None:
         stale = _stale_ids(tokenizer)
         if stale:
             raise TokenizerError(
-                f"{path}: the post_processor, which puts special tokens around texts, has other ids "
-                f"than the vocabulary: {'; '.join(stale)}. It was written for another vocabulary: "
-                "give it the vocabulary's ids, or take tokenizer.json and vocabulary from one place."
+                f"{path}: the post_processor, which puts special tokens around texts, has other "
+                f"ids than the vocabulary: {'; '.join(stale)}. It was written for another "
+                "vocabulary: give it this one's ids, or take tokenizer.json and vocabulary from "
+                "one place."
             )
         raise TokenizerError(
             f"{path}: texts are not framed by {quoted(names[0])} and {quoted(names[1])} (there is "

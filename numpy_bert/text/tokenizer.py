@@ -191,9 +191,9 @@ class BertTokenizer:
         )
         single, items = as_items(text, text_pair)
         backend = self._backend(split_special_tokens)
-        encodings = encode(backend, items, add_special_tokens=add_special_tokens)
-        names = [*MEMBERS, *["special_tokens_mask"] * return_special_tokens_mask]
-        names += ["offset_mapping"] * return_offsets_mapping
+        encodings = encode(backend, items, add_special_tokens=bool(add_special_tokens))
+        names = [*MEMBERS, *["special_tokens_mask"] * bool(return_special_tokens_mask)]
+        names += ["offset_mapping"] * bool(return_offsets_mapping)
         rows, truncated = rows_of(encodings, lengths, side=self.truncation_side, names=names)
         if lengths.pads:
             left = self.padding_side == "left"
@@ -255,7 +255,7 @@ class BertTokenizer:
         return decode(
             self._tokenizer,
             ids,
-            skip_special_tokens=skip_special_tokens,
+            skip_special_tokens=bool(skip_special_tokens),
             cleans_up=self._cleans_up,
         )
 

@@ -6,6 +6,7 @@ The table is the rule of `numpy_bert.text.backend.load_backend`: the ids are Aut
 from __future__ import annotations
 
 import warnings
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import huggingface_hub.constants
 import numpy as np
 import pytest
+from tokenizers.normalizers import Precompiled
 from transformers import AutoTokenizer
 
 from numpy_bert import BertTokenizer
@@ -693,3 +695,19 @@ def charsmap(source: str, target: str) -> bytes:
     units[place ^ 768] = np.uint32((1 << 31) | 0)
     table = units.astype("<u4").tobytes()
     return len(table).to_bytes(4, "little") + table + target.encode() + b"\0"
+
+
+@pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "XLMRobertaTokenizerFast"])
+def test_xlm_rs_class_keeps_a_real_table_of_sentencepiece(tmp_path: Path, name: str) -> None:
+    table = charsmap("\ufb01", "the")
+    assert Precompiled(table).normalize_str("a\ufb01b") == "atheb"
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": b64encode(table).decode()}
+    files = {
+        "config.json": BERT,
+        "tokenizer.json": unigram_json(normalizer=normalizer),
+        "tokenizer_config.json": {"tokenizer_class": name},
+    }
+    folder = write_folder(tmp_path, files)
+    assert assert_same(folder, ["\ufb01 world", "the \ufb01", "q\ufb01 <mask>", ""]) == []
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    assert tokenizer.tokenize("\ufb01 world") == ["\u2581the", "\u2581world"]
