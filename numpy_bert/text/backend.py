@@ -254,10 +254,10 @@ def _misnumbered(tokenizer: Tokenizer, settings: Settings) -> list[str]:
         index = tokenizer.token_to_id(stated.content)
         # A list in tokenizer_config.json does away with what it has not, which is said elsewhere.
         overridden = index is None and settings.lists_tokens and stated.file == "tokenizer.json"
-        if index != stated.index and not overridden:
+        if index != stated.number and not overridden:
             given = "it has none here" if index is None else f"here it has {index}"
             token = quoted(repr(stated.content))
-            found.append(f"{stated.file} gives {token} the id {stated.index}, {given}")
+            found.append(f"{stated.file} gives {token} the id {stated.number}, {given}")
     if not found:
         return []
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
@@ -279,7 +279,7 @@ def _beyond(path: Path, tokenizer: Tokenizer, size: int, settings: Settings) -> 
     rows = settings.vocab_size
     if rows is None or size <= rows:
         return []
-    five = {tokenizer.token_to_id(token) for token in settings.special_tokens.values()}
+    five = {tokenizer.token_to_id(token) or 0 for token in settings.special_tokens.values()}
     if tokenizer.get_vocab_size(with_added_tokens=False) > rows or max(five) >= rows:
         raise TokenizerError(
             f"{path}: gives out ids up to {size - 1}, config.json says vocab_size = {rows}. Are "

@@ -41,7 +41,7 @@ def joined(tokenizer: Tokenizer, tokens: Sequence[str]) -> str:
 def as_sequences(sequences: object) -> list[Any]:
     """Return what several sequences of ids stand in as a list; they are checked later."""
     loose = isinstance(sequences, (str, bytes, Mapping, Set))  # nothing in the order of a list
-    if isinstance(sequences, Iterable) and not loose and getattr(sequences, "ndim", 1):
+    if isinstance(sequences, Iterable) and not loose and getattr(sequences, "ndim", None) != 0:
         return list(sequences)
     raise InputError(
         f"sequences: is {type(sequences).__name__}; a list of sequences of ids was expected."

@@ -29,7 +29,7 @@ class StatedId(NamedTuple):
 
     file: str
     content: str
-    index: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -242,7 +242,7 @@ def _read_table(path: Path) -> _Table:
     reader = own.reader(io.StringIO(source, newline=""), dialect=kind, strict=True)
     rows, lines = [], []
     try:
-        header = next(reader, [])
+        header: list[str] = next(reader, [])
         for row in filter(None, reader):
             if len(row) != len(header):
                 raise InputError(

@@ -39,7 +39,7 @@ MASKS = {
 def test_masks_of_any_numbers_give_the_same_bits_there_and_back(dtype: str) -> None:
     (query, key, value), mask = qkv(dtype), MASKS["holes"]
     right = attention(query, key, value, mask)
-    how = {"probs": right.probs, "dropped": right.dropout}
+    how: dict[str, Any] = {"probs": right.probs, "dropped": right.dropout}
     back = attention_backward(value, query, key, value, mask, **how)
     for other in (mask.tolist(), mask.astype(np.uint8), mask.astype(np.float32)):
         found = attention(query, key, value, other)

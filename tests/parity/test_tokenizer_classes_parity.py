@@ -499,12 +499,13 @@ def test_ids_that_another_tool_misnumbered(tmp_path: Path, kind: str, name: str 
     added, beside, expected = MISNUMBERED[kind]
     stated = beside.get("tokenizer_config.json", {}) | ({"tokenizer_class": name} if name else {})
     texts = ["a [N] [M] the[N]", "[CLS] [MASK] [n][M] b", " [N] [SEP]"]
-    files = {"config.json": BERT, "tokenizer.json": tokenizer_json(added_tokens=added)}
-    for number, base in enumerate((files, {"config.json": BERT, "vocab.txt": vocab_txt()})):
+    one: dict[str, Any] = {"tokenizer.json": tokenizer_json(added_tokens=added)}
+    for number, base in enumerate((one, {"vocab.txt": vocab_txt()})):
         if number and (name in ("PreTrainedTokenizerFast", "FooTokenizer") or not beside):
             continue
         folder = write_folder(
-            tmp_path / str(number), base | beside | {"tokenizer_config.json": stated}
+            tmp_path / str(number),
+            {"config.json": BERT, **base, **beside, "tokenizer_config.json": stated},
         )
         said = assert_same(folder, texts)
         for token, wanted, given in () if number else expected:
