@@ -105,13 +105,13 @@ def as_ids(value: npt.ArrayLike, *, name: str) -> IntArray:
 
 
 def as_mask(value: npt.ArrayLike, shape: tuple[int, int], *, name: str) -> BoolArray:
-    """Return an attention mask of integers or booleans as booleans; True where a token is.
+    """Return an attention mask of 0 and 1, in numbers of any kind, as booleans; True is a token.
 
     Raises
     ------
     InputError
         If it is of another shape, or holds anything but 0 and 1: a mask that is meant to be added
-        to the scores, or of another framework's kind, is not taken for one.
+        to the scores, or that weighs tokens by fractions, is not taken for one.
 
     Examples
     --------
@@ -125,8 +125,8 @@ def as_mask(value: npt.ArrayLike, shape: tuple[int, int], *, name: str) -> BoolA
         )
     if mask.dtype.kind == "b":
         return mask
-    if mask.dtype.kind not in "iu" and mask.size:
-        raise InputError(f"{name}: dtype {mask.dtype}; integers or booleans were expected.")
+    if mask.dtype.kind not in "iuf":
+        raise InputError(f"{name}: dtype {mask.dtype}; numbers or booleans, 0 or 1, were expected.")
     wrong = np.argwhere((mask != 0) & (mask != 1))
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])

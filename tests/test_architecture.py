@@ -6,9 +6,11 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 PACKAGE = Path(__file__).parent.parent / "numpy_bert"
 
@@ -121,6 +123,21 @@ def test_no_circle_within_a_folder(folder: Path) -> None:
         assert free, f"{folder.name}: a circle among {sorted(edges)}"
         done |= free
         edges = {name: needs for name, needs in edges.items() if name not in free}
+
+
+def test_the_requirements_are_the_four_and_bounded_where_the_next_version_breaks() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {Requirement(text).name: text for text in project["dependencies"]}
+    assert set(needed) == RUNTIME
+    allowed = Requirement(needed["tokenizers"]).specifier
+    versions = ("0.22.0", "0.22.1", "0.23.3", "0.24.0rc1", "1.0.0rc3", "1.0.0", "1.1.0")
+    found = [version for version in versions if allowed.contains(version, prereleases=True)]
+    assert found == ["0.22.1", "0.23.3", "0.24.0rc1"]
+    for text in needed.values():  # the pins of scripts/check lowest
+        lowest = next(part.version for part in Requirement(text).specifier if part.operator == ">=")
+        pinned = Requirement(text.replace(">=", "==")).specifier
+        assert pinned.contains(lowest)
+        assert not pinned.contains(f"{lowest}.1")
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -69,7 +69,7 @@ def test_f1_f3_the_first_id_outside_is_named_before_any_cast(value: int, dtype: 
 MASK = np.array([[1, 1, 0], [0, 0, 0]])
 
 
-@pytest.mark.parametrize("dtype", ["i1", "u8", ">i8", "?"])
+@pytest.mark.parametrize("dtype", ["i1", "u1", "u8", ">i8", "?", "f2", "f4", ">f4", "f8"])
 def test_a_mask_of_zeros_and_ones_is_taken_in_any_dtype_and_layout(dtype: str) -> None:
     for given in (MASK.astype(dtype), np.asfortranarray(MASK.astype(dtype))):
         given.flags.writeable = False
@@ -90,12 +90,14 @@ def test_a_mask_of_zeros_and_ones_is_taken_in_any_dtype_and_layout(dtype: str) -
         (-MASK, "mask[0, 0] = -1; 1 for a token, 0 for padding was expected."),
         ((1 - MASK) * -10000, "mask[0, 2] = -10000; 1 for a token, 0 for padding was expected."),
         (MASK.astype("u8") * (2**64 - 1), f"mask[0, 0] = {2**64 - 1}; 1 for a token"),
-        (MASK.astype("f4"), "mask: dtype float32; integers or booleans were expected."),
-        (MASK * 0.5, "mask: dtype float64; integers or booleans were expected."),
-        (np.full((2, 3), np.nan), "mask: dtype float64; integers or booleans were expected."),
-        (MASK.astype("U1"), "mask: dtype <U1; integers or booleans were expected."),
-        ([[None] * 3] * 2, "mask: dtype object; integers or booleans were expected."),
-        (MASK.astype(complex), "mask: dtype complex128; integers or booleans were expected."),
+        (MASK * np.float32(0.5), "mask[0, 0] = 0.5; 1 for a token, 0 for padding was expected."),
+        (MASK + 1e-9, "mask[0, 0] = 1.000000001; 1 for a token"),
+        (np.where(MASK, 0.0, -1e4), "mask[0, 2] = -10000.0; 1 for a token"),
+        (np.where(MASK, 1.0, np.nan), "mask[0, 2] = nan; 1 for a token"),
+        (np.where(MASK, 0.0, -np.inf), "mask[0, 2] = -inf; 1 for a token"),
+        (MASK.astype("U1"), "mask: dtype <U1; numbers or booleans, 0 or 1, were expected."),
+        ([[None] * 3] * 2, "mask: dtype object; numbers or booleans, 0 or 1, were expected."),
+        (MASK.astype(complex), "mask: dtype complex128; numbers or booleans, 0 or 1, were"),
     ],
 )
 def test_f6_a_mask_of_another_kind_is_not_taken_for_one(value: Any, message: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted
 from numpy_bert.loading.modules import TRANSFORMER_CONFIGS, read_transformer_config
+from numpy_bert.text.attributes import stated_limit
 
 __all__ = ["TransformerConfig", "read_transformer"]
 
@@ -91,9 +92,11 @@ def _checked(path: Path, stated: Mapping[str, Any]) -> TransformerConfig:
             _check_modalities(path, value)
         elif name not in ("max_seq_length", "do_lower_case", *_WITHOUT_EFFECT):
             raise ConfigError(f"{path}: {quoted(name)} is not supported for a Transformer.")
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise _bad(path, "max_seq_length", limit, "a number of tokens or null")
-    return TransformerConfig(max_seq_length=limit, lower_case=lowers)
+    try:
+        length = stated_limit(limit)
+    except ValueError:
+        raise _bad(path, "max_seq_length", limit, "a number of tokens or null") from None
+    return TransformerConfig(max_seq_length=length, lower_case=lowers)
 
 
 def _arguments(path: Path, name: str, value: object, known: tuple[str, ...]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray, as_dtype
+from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.blocks.embeddings import check_inputs
 from numpy_bert.blocks.encoder import pooler
 from numpy_bert.config import BertConfig
@@ -17,7 +17,7 @@ from numpy_bert.loading.weights import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.model.loaded import load
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
-from numpy_bert.model.packed import PackedModel, used_mask
+from numpy_bert.model.packed import PackedModel, as_packed, used_mask
 from numpy_bert.model.readable import Arguments, ReadableModel
 from numpy_bert.model.saving import Saveable
 from numpy_bert.parameters import BertParameters
@@ -135,7 +135,7 @@ class BertModel(Saveable):
         ----------
         input_ids, token_type_ids, position_ids, inputs_embeds
             As in `numpy_bert.blocks.embeddings.embeddings`.
-        attention_mask : array_like of int or bool, shape (B, T), optional
+        attention_mask : array_like of int, float or bool, shape (B, T), optional
             1 where a token is, 0 where padding is, anywhere in a row; all 1 by default.
         output_hidden_states, output_attentions : bool
             Whether to return every layer's output, and the weights of its attention: what the
@@ -222,19 +222,20 @@ class BertModel(Saveable):
     @np.errstate(all="ignore")
     def packed(
         self,
-        input_ids: IntArray,
-        lengths: IntArray,
-        token_type_ids: IntArray | None = None,
+        input_ids: npt.ArrayLike,
+        lengths: npt.ArrayLike,
+        token_type_ids: npt.ArrayLike | None = None,
     ) -> Array:
         """Run embedding and encoder over sequences that stand one after another, without padding.
 
         Parameters
         ----------
-        input_ids : ndarray of shape (N,), int
+        input_ids : array_like of int, shape (N,)
             The token ids of all sequences.
-        lengths : ndarray of shape (B,), int
-            Tokens of each sequence, from 1. Best sorted: neighbours of one length are faster.
-        token_type_ids : ndarray of shape (N,), int, optional
+        lengths : array_like of int, shape (B,)
+            Tokens of each sequence, from 1; their sum is N. Best sorted: neighbours of one length
+            are faster.
+        token_type_ids : array_like of int, shape (N,), optional
             All 0 by default.
 
         Returns
@@ -242,22 +243,31 @@ class BertModel(Saveable):
         ndarray of shape (N, H)
             The last hidden state of every token.
 
+        Raises
+        ------
+        InputError
+            Naming the argument, and what does not fit.
+
         Examples
         --------
         >>> from numpy_bert import BertModel
         >>> model = BertModel.from_pretrained("demo")
-        >>> model.packed(np.array([2, 3, 2, 5, 3]), np.array([2, 3])).shape
+        >>> model.packed([2, 3, 2, 5, 3], [2, 3]).shape
         (5, 128)
         """
+        tokens, sizes, segments = as_packed(
+            input_ids, lengths, token_type_ids, positions=self.config.max_position_embeddings
+        )
         if self._packed is not None and self._packed.fits:
-            rows, finite = self._packed.rows(input_ids, lengths, token_type_ids)
+            rows, finite = self._packed.rows(tokens, sizes, segments)
             if finite:
                 return rows
-        mask = np.arange(lengths.max(initial=0)) < lengths[:, np.newaxis]  # (B, T)
-        ids, types = np.zeros(mask.shape, np.intp), np.zeros(mask.shape, np.intp)
-        ids[mask] = input_ids
-        if token_type_ids is not None:
-            types[mask] = token_type_ids
+        mask = np.arange(sizes.max(initial=0)) < sizes[:, np.newaxis]  # (B, T)
+        ids = np.zeros(mask.shape, tokens.dtype)
+        ids[mask] = tokens
+        types = None if segments is None else np.zeros(mask.shape, segments.dtype)
+        if types is not None and segments is not None:
+            types[mask] = segments
         return self.steps(ids, mask, types).encoder.output[mask]
 
     def release(self) -> None:

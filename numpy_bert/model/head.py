@@ -20,6 +20,7 @@ from numpy_bert.model.differentiable import Differentiable, HeadInput
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load_head
 from numpy_bert.model.outputs import BertSteps, HeadOutput
+from numpy_bert.model.packed import has_padding
 from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.parameters import build
 from numpy_bert.parameters_heads import HeadParameters
@@ -160,7 +161,7 @@ class BertWithHead(
         is_judged = len(labels) == len(self._targets)
         # The kernels leave padding out, on which transformers' losses may depend: an answer's
         # place is looked for there, too, and a first token may be padding.
-        has_padding = attention_mask is not None and not np.all(attention_mask)
+        pads = is_judged and has_padding(attention_mask)
         output = self.bert(
             input_ids,
             attention_mask,
@@ -168,7 +169,7 @@ class BertWithHead(
             position_ids,
             inputs_embeds,
             output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions or (is_judged and has_padding),
+            output_attentions=output_attentions or pads,
             rng=rng,
         )
         attentions = output.attentions if output_attentions else None

@@ -9,14 +9,15 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray, IntArray, as_mask
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_ids, as_mask
 from numpy_bert.blocks.embeddings import EmbeddingsInputs
 from numpy_bert.config import BertConfig
+from numpy_bert.errors import InputError
 from numpy_bert.kernels.encoder import EncoderKernel, fits
 from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.parameters import BertEncoderParameters
 
-__all__ = ["PackedModel", "used_mask"]
+__all__ = ["PackedModel", "as_packed", "has_padding", "used_mask"]
 
 
 class _Making:
@@ -102,6 +103,65 @@ def used_mask(attention_mask: npt.ArrayLike | None, shape: tuple[int, ...]) -> B
         return None
     mask = as_mask(attention_mask, shape[:2], name="attention_mask")  # type: ignore[arg-type]
     return None if mask.all() else mask
+
+
+def has_padding(attention_mask: npt.ArrayLike | None) -> bool:
+    """Tell whether a mask that is yet to be checked masks anything.
+
+    What is no mask of 0 and 1 does not count: the model says what is wrong with it.
+    """
+    if attention_mask is None:
+        return False
+    mask = as_array(attention_mask, "attention_mask")
+    return mask.dtype.kind in "biuf" and not mask.all()
+
+
+def as_packed(
+    ids: npt.ArrayLike, lengths: npt.ArrayLike, types: npt.ArrayLike | None, *, positions: int
+) -> tuple[IntArray, IntArray, IntArray | None]:
+    """Return the checked arguments of `BertModel.packed`; what the ids are is checked later.
+
+    Raises
+    ------
+    InputError
+        If one is no array of integers in one dimension, a sequence has no token or more than there
+        are positions, or the lengths are not of so many tokens.
+    """
+    named = {"input_ids": ids, "lengths": lengths, "token_type_ids": types}
+    found = {
+        name: as_ids(value, name=f"packed: {name}")
+        for name, value in named.items()
+        if value is not None
+    }
+    for name, array in found.items():
+        if array.ndim != 1:
+            letter = "B" if name == "lengths" else "N"
+            raise InputError(
+                f"packed: {name} has shape {array.shape}; ({letter},) was expected, the sequences "
+                "one after another."
+            )
+    tokens, sizes, segments = (found.get(name) for name in named)
+    assert tokens is not None
+    assert sizes is not None
+    wrong = np.flatnonzero((sizes < 1) | (sizes > positions))
+    if len(wrong):
+        first = int(wrong[0])
+        raise InputError(
+            f"packed: lengths[{first}] = {sizes[first]}; a sequence has from 1 to {positions} "
+            "tokens (max_position_embeddings). Leave empty ones out, and cut long ones."
+        )
+    total = int(sizes.sum(dtype=np.int64))
+    if total != len(tokens):
+        raise InputError(
+            f"packed: lengths add up to {total}, input_ids has {len(tokens)} tokens; there must be "
+            "a length for each sequence, and no padding."
+        )
+    if segments is not None and segments.shape != tokens.shape:
+        raise InputError(
+            f"packed: token_type_ids has {len(segments)} tokens, input_ids has {len(tokens)}; they "
+            "must have as many."
+        )
+    return tokens, sizes.astype(np.intp, copy=False), segments
 
 
 def _tokens(mask: BoolArray) -> tuple[IntArray, list[int]]:

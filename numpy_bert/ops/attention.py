@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.arrays import Array, BoolArray, as_mask
 from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
 from numpy_bert.ops.softmax import softmax, softmax_backward
 
@@ -50,7 +51,7 @@ def attention(
     query: Array,
     key: Array,
     value: Array,
-    mask: BoolArray | None = None,
+    mask: npt.ArrayLike | None = None,
     *,
     p: float = 0.0,
     rng: np.random.Generator | None = None,
@@ -61,8 +62,8 @@ def attention(
     ----------
     query, key, value : ndarray of shape (B, A, T, D), float32 or float64
         Of every token, head by head. Never modified.
-    mask : ndarray of shape (B, T), bool, optional
-        False where a token is padding, which then gets no weight. None: all are tokens.
+    mask : array_like of int, float or bool, shape (B, T), optional
+        0 where a token is padding, which then gets no weight. None: all are tokens.
     p : float
         Probability with which dropout drops a weight, in [0, 1).
     rng : numpy.random.Generator, optional
@@ -102,7 +103,7 @@ def attention_backward(
     query: Array,
     key: Array,
     value: Array,
-    mask: BoolArray | None = None,
+    mask: npt.ArrayLike | None = None,
     *,
     probs: Array,
     dropped: DropoutSteps,
@@ -138,6 +139,7 @@ def attention_backward(
     >>> attention_backward(x, x, x, x, probs=steps.probs, dropped=steps.dropout).value[0, 0, 0]
     array([1., 1., 1., 1.])
     """
+    mask = None if mask is None else _checked(mask, key)
     wide, q, k, v = (a.astype(np.float64, copy=False) for a in (grad, query, key, value))
     used: Array = v if mask is None else _used_values(v, mask)
     weights = dropped.output.astype(np.float64, copy=False)
@@ -155,7 +157,7 @@ def attention_backward(
 
 
 def attention_scores(
-    query: Array, key: Array, mask: BoolArray | None = None, *, scale: float
+    query: Array, key: Array, mask: npt.ArrayLike | None = None, *, scale: float
 ) -> Array:
     """Return how each key answers each query, (B, A, T, T); arguments as of `attention`.
 
@@ -169,11 +171,12 @@ def attention_scores(
     scores = (query @ key.swapaxes(-1, -2)) * scale  # (B, A, T, T)
     if mask is None:
         return scores
+    mask = _checked(mask, key)
     least = np.finfo(scores.dtype).min
     return np.where(mask[:, np.newaxis, np.newaxis, :], scores, least)
 
 
-def weighted_values(probs: Array, value: Array, mask: BoolArray | None = None) -> Array:
+def weighted_values(probs: Array, value: Array, mask: npt.ArrayLike | None = None) -> Array:
     """Return each token's mean of all values, (B, A, T, D); arguments as of `attention`.
 
     Examples
@@ -182,8 +185,13 @@ def weighted_values(probs: Array, value: Array, mask: BoolArray | None = None) -
     array([[[[3.]]]])
     """
     if mask is not None:
-        value = _used_values(value, mask)
+        value = _used_values(value, _checked(mask, value))
     return probs @ value
+
+
+def _checked(mask: npt.ArrayLike, key: Array) -> BoolArray:
+    """Return a mask of the tokens of `key`, (B, A, T, D), as booleans."""
+    return as_mask(mask, (key.shape[0], key.shape[2]), name="attention: mask")
 
 
 def _used_values(value: Array, mask: BoolArray) -> Array:

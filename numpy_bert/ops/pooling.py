@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.arrays import Array, as_mask
 from numpy_bert.errors import InputError
 
 __all__ = ["MeanPoolingSteps", "mean_pooling", "mean_pooling_backward"]
@@ -20,15 +21,15 @@ class MeanPoolingSteps:
     output: Array
 
 
-def mean_pooling(hidden: Array, mask: BoolArray | None = None) -> MeanPoolingSteps:
+def mean_pooling(hidden: Array, mask: npt.ArrayLike | None = None) -> MeanPoolingSteps:
     """Take the mean of each text's hidden states, padding left out.
 
     Parameters
     ----------
     hidden : ndarray of shape (B, T, H), float32 or float64
         The last hidden state. Never modified.
-    mask : ndarray of shape (B, T), bool, optional
-        True where there is a token, at least one in each row; without it everywhere.
+    mask : array_like of int, float or bool, shape (B, T), optional
+        1 where there is a token, at least one in each row; without it everywhere.
 
     Returns
     -------
@@ -38,7 +39,7 @@ def mean_pooling(hidden: Array, mask: BoolArray | None = None) -> MeanPoolingSte
     Raises
     ------
     InputError
-        If the shapes do not fit, or a row has no token.
+        If the shapes do not fit, the mask holds anything but 0 and 1, or a row has no token.
 
     References
     ----------
@@ -51,20 +52,18 @@ def mean_pooling(hidden: Array, mask: BoolArray | None = None) -> MeanPoolingSte
     >>> mean_pooling(hidden, np.array([[True, True, False]])).output
     array([[2., 3.]])
     """
-    if mask is None:
-        mask = np.ones(hidden.shape[:2], np.bool_)
-    if hidden.ndim != 3 or mask.shape != hidden.shape[:2]:
-        raise InputError(
-            f"mean_pooling: hidden has shape {hidden.shape} and mask {mask.shape}; (B, T, H) and "
-            "(B, T) were expected."
-        )
-    counts = mask.sum(axis=1, keepdims=True)  # (B, 1)
+    if hidden.ndim != 3:
+        raise InputError(f"mean_pooling: hidden has shape {hidden.shape}; (B, T, H) was expected.")
+    batch, length, _ = hidden.shape
+    ones = np.ones((batch, length), np.bool_)
+    used = ones if mask is None else as_mask(mask, (batch, length), name="mean_pooling: mask")
+    counts = used.sum(axis=1, keepdims=True)  # (B, 1)
     if not counts.all():
         raise InputError(
             f"mean_pooling: text {int(np.flatnonzero(counts == 0)[0])} has no token; a mean of "
             "nothing is no vector."
         )
-    weights = (mask / counts)[..., np.newaxis]  # (B, T, 1)
+    weights = (used / counts)[..., np.newaxis]  # (B, T, 1)
     wide = np.einsum("btu,bth->bh", weights, hidden, dtype=np.float64)
     return MeanPoolingSteps(
         weights=weights.astype(hidden.dtype, copy=False),

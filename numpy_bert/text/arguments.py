@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpy_bert.errors import InputError
+from numpy_bert.files import quoted
 from numpy_bert.text.truncation import STRATEGIES
 
-__all__ = ["Lengths", "as_lengths"]
+__all__ = ["Lengths", "as_lengths", "check_switches"]
 
 _PADDINGS = {
     False: None,
@@ -71,6 +72,20 @@ def as_lengths(
         pad=length if pads == "max_length" else None,
         pads=pads is not None,
     )
+
+
+def check_switches(**switches: object) -> None:
+    """Raise InputError unless each argument is True or False: any text, "no" too, would be true.
+
+    Examples
+    --------
+    >>> check_switches(skip_special_tokens="no")
+    Traceback (most recent call last):
+    numpy_bert.errors.InputError: skip_special_tokens='no': there are True and False.
+    """
+    for name, value in switches.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise InputError(f"{name}={quoted(repr(value))}: there are True and False.")
 
 
 def _length(max_length: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_bert.errors import InputError
 
-__all__ = ["LARGEST_LENGTH", "Attribute", "as_limit", "as_side"]
+__all__ = ["LARGEST_LENGTH", "Attribute", "as_limit", "as_side", "stated_limit"]
 
 T = TypeVar("T")
 # transformers writes 1e30 for "no limit".
@@ -75,3 +75,32 @@ def as_limit(name: str, value: object) -> int | None:
     if not is_number or isinstance(value, float) or value < 1:  # type: ignore[operator]
         raise InputError(f"{name} = {value!r}; a number of tokens, or None, was expected.")
     return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def stated_limit(value: object) -> int | None:
+    """Return the number of tokens that a file states as a limit, None where it states none.
+
+    transformers takes anything, and fails when it is used, or cuts nothing. Here what can only mean
+    no limit does: null, a number that no model reaches, and one below 1, as the -1 that some write.
+    A whole number may be a float or text.
+
+    Raises
+    ------
+    ValueError
+        If it is no such number.
+
+    Examples
+    --------
+    >>> stated_limit(512), stated_limit("512"), stated_limit(-1), stated_limit(1e30)
+    (512, 512, None, None)
+    """
+    number = float(value) if isinstance(value, str) else value
+    if number is None:
+        return None
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or number != number:
+        raise ValueError(value)
+    if not 1 <= number < LARGEST_LENGTH:
+        return None
+    if number != int(number):
+        raise ValueError(value)
+    return int(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordPiece
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import quoted, read_bytes
+from numpy_bert.files import listed, quoted, read_bytes
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.obeying import obey_class, with_special_tokens
-from numpy_bert.text.settings import SPECIAL_TOKENS, Settings, read_settings
+from numpy_bert.text.settings import SPECIAL_TOKENS, Settings, StatedId, read_settings
 from numpy_bert.text.vocabulary import (
     LARGEST_FILE,
     check_ids_of,
@@ -22,10 +23,23 @@ from numpy_bert.text.vocabulary import (
     read_vocabulary,
     require_tokens,
 )
-from numpy_bert.text.wordpiece import berts_frame, berts_tokenizer
+from numpy_bert.text.wordpiece import berts_frame, berts_tokenizer, state_of
 
 __all__ = ["Backend", "load_backend"]
 
+# The files of other tokenizers, of which a tokenizer.json can be made.
+_SENTENCEPIECE = "a SentencePiece model"
+_OTHERS = {
+    ("sentencepiece.bpe.model",): _SENTENCEPIECE,
+    ("spiece.model",): _SENTENCEPIECE,
+    ("sentencepiece.model",): _SENTENCEPIECE,
+    ("spm.model",): _SENTENCEPIECE,
+    ("tokenizer.model",): "a SentencePiece or tiktoken model",
+    ("vocab.json", "merges.txt"): "a byte-pair tokenizer's",
+}
+_WAY_OUT = """ Make one where transformers is installed (and sentencepiece, for its models):
+    from transformers import AutoTokenizer
+    AutoTokenizer.from_pretrained("""
 _ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
 
 
@@ -103,11 +117,12 @@ def load_backend(folder: Path) -> Backend:
     ['[CLS]', 'a', 'test', '[SEP]']
     """
     settings = read_settings(folder)
-    notes: list[str] = []
+    notes = list(settings.notes)
     path = folder / "tokenizer.json"
-    is_json, makes_frame = path.exists(), True
+    is_json, makes_frame, known = path.exists(), True, set[str]()
     if is_json:
-        tokenizer = _from_json(path, notes)
+        tokenizer, settings = _from_json(path, settings, notes)
+        known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
         settings = with_special_tokens(path, tokenizer, settings)
         tokenizer, makes_frame = obey_class(path, tokenizer, settings, notes)
     else:
@@ -116,11 +131,14 @@ def load_backend(folder: Path) -> Backend:
         tokenizer = berts_tokenizer(read_vocabulary(path), settings)
         notes.append("there is no tokenizer.json; the tokenizer was built from vocab.txt.")
         settings = replace(settings, tokenizer_class=replace(settings.tokenizer_class, makes="all"))
-    _add_tokens(path, tokenizer, settings, notes)
+    _add_tokens(path, tokenizer, settings, known, notes)
     if makes_frame:
         with backend_errors(str(path)):
             tokenizer.post_processor = berts_frame(tokenizer, settings)
-    size, listing = check_ids_of(path, tokenizer, settings.vocab_size)
+    size, listing = check_ids_of(path, tokenizer)
+    said = [*_misnumbered(tokenizer, settings), *_beyond(path, tokenizer, size, settings)]
+    if said:
+        warnings.warn(f"{folder}: {' '.join(said)}", stacklevel=3)  # at from_pretrained's caller
     if is_json and isinstance(tokenizer.model, WordPiece):
         check_listing(path, tokenizer, listing, settings.special_tokens)
     _check_unknown(path, tokenizer, settings)
@@ -130,23 +148,36 @@ def load_backend(folder: Path) -> Backend:
 
 def _check_vocabulary_is_read(path: Path, settings: Settings) -> None:
     """Raise TokenizerError unless a vocab.txt is there, and all that the class needs."""
-    named = settings.tokenizer_class
+    named, folder = settings.tokenizer_class, path.parent
+    others = [
+        f"{' and '.join(names)} ({what})"
+        for names, what in _OTHERS.items()
+        if all((folder / name).exists() for name in names)
+    ]
+    if named.reads_vocabulary and path.exists():
+        return
+    if others:
+        raise TokenizerError(
+            f"{folder}: has {', '.join(others)}, but no tokenizer.json, which is what this package "
+            f"reads.{_WAY_OUT}{str(folder)!r}).save_pretrained({str(folder)!r})"
+        )
     if not named.reads_vocabulary:
         raise TokenizerError(
             f"{named.stated}, which is not BERT's WordPiece tokenizer, and there is no "
             "tokenizer.json. Save it as one (in transformers, save_pretrained of a fast tokenizer "
             "does), or give the model ids that its own tokenizer made."
         )
-    if not path.exists():
-        raise TokenizerError(f"{path.parent}: has neither tokenizer.json nor vocab.txt.")
+    raise TokenizerError(f"{folder}: has neither tokenizer.json nor vocab.txt.")
 
 
-def _from_json(path: Path, notes: list[str]) -> Tokenizer:
-    """Read tokenizer.json and take away the padding and truncation that may be baked into it."""
+def _from_json(path: Path, settings: Settings, notes: list[str]) -> tuple[Tokenizer, Settings]:
+    """Read tokenizer.json, and take away the padding and truncation that may be baked into it.
+
+    The settings that are returned have its added tokens too.
+    """
     data = read_bytes(path, error=TokenizerError, limit=LARGEST_FILE)
     with backend_errors(f"{path}: is no tokenizer that the tokenizers library reads"):
         tokenizer = Tokenizer.from_buffer(data)
-    _check_added(path, data, tokenizer)
     if tokenizer.truncation:
         limit = tokenizer.truncation["max_length"]
         notes.append(f"tokenizer.json has truncation to {limit} tokens baked in; it is not used.")
@@ -156,38 +187,44 @@ def _from_json(path: Path, notes: list[str]) -> Tokenizer:
         notes.append(f"tokenizer.json has padding to {goal} baked in; it is not used.")
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return tokenizer
+    return tokenizer, _with_added(path, data, settings)
 
 
-def _check_added(path: Path, data: bytes, tokenizer: Tokenizer) -> None:
-    """Raise TokenizerError if an added token did not get the id that tokenizer.json gives it.
+def _with_added(path: Path, data: bytes, settings: Settings) -> Settings:
+    """Return settings with the tokens that tokenizer.json adds, by the ids that it states of them.
 
-    The library gives it the next free one without a word.
+    Where tokenizer_config.json lists all added tokens, these do not count; else they do before
+    those of added_tokens.json.
     """
     text = data.decode("utf-8")
     start = _ADDED_TOKENS.search(text)
     if start is None:
-        return
+        return settings
     entries, _ = json.JSONDecoder().raw_decode(text, start.end())
-    for entry in entries:
-        index = tokenizer.token_to_id(entry["content"])
-        if index != entry["id"]:
-            raise TokenizerError(
-                f"{path}: the added token {quoted(repr(entry['content']))} is to have the id "
-                f"{entry['id']}, its place in the vocabulary gives it {index}."
-            )
+    ids = tuple(StatedId(path.name, entry["content"], entry["id"]) for entry in entries)
+    settings = replace(settings, stated_ids=(*ids, *settings.stated_ids))
+    if settings.lists_tokens:
+        return settings
+    own = {e["id"]: AddedToken(**{k: e[k] for k in e if k != "id"}) for e in entries}
+    merged = {**settings.declared_tokens, **own}
+    return replace(settings, declared_tokens={index: merged[index] for index in sorted(merged)})
 
 
-def _add_tokens(path: Path, tokenizer: Tokenizer, settings: Settings, notes: list[str]) -> None:
-    """Make all special and declared tokens known as tokens that are taken whole."""
-    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+def _add_tokens(
+    path: Path, tokenizer: Tokenizer, settings: Settings, known: set[str], notes: list[str]
+) -> None:
+    """Make all special and declared tokens known as tokens that are taken whole.
+
+    They get their ids in the order of those that are stated, as in transformers: the one that they
+    have in the vocabulary, or the next. `known` are those that tokenizer.json adds.
+    """
     named = {*settings.special_tokens.values()}
     is_berts = settings.tokenizer_class.makes != "nothing"
     stated = {token.content for token in settings.stated_tokens.values()}
-    declared = _declared(tokenizer, settings, stated | named if is_berts else stated)
+    declared = list(settings.declared_tokens.values())
+    for token in declared:  # what the files name, or the class has by default, is special
+        token.special |= token.content in (stated | named if is_berts else stated)
     tokenizer.add_tokens(declared)  # of those that are known, the flags change, as in transformers
-    for index, token in settings.declared_tokens.items():
-        _check_declared(path, tokenizer, settings, token.content, index)
     whole = known.union(token.content for token in declared)
     if is_berts and isinstance(tokenizer.model, WordPiece):
         _check_null(path, settings, whole)
@@ -198,6 +235,7 @@ def _add_tokens(path: Path, tokenizer: Tokenizer, settings: Settings, notes: lis
         if is_berts and name not in settings.stated_tokens
     }
     further_tokens = (*settings.stated_tokens.values(), *defaults.values(), *settings.extra_tokens)
+    whole = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     tokenizer.add_tokens([token for token in further_tokens if token.content not in whole])
     further = (token.content for token in (*declared, *further_tokens))
     new = dict.fromkeys(token for token in further if token not in known | named)
@@ -206,19 +244,52 @@ def _add_tokens(path: Path, tokenizer: Tokenizer, settings: Settings, notes: lis
         notes.append(f"taken whole, as the files beside {path.name} say: {names}.")
 
 
-def _check_declared(
-    path: Path, tokenizer: Tokenizer, settings: Settings, content: str, index: int
-) -> None:
-    """Raise TokenizerError if a token does not have the id that is stated of it."""
-    given = tokenizer.token_to_id(content)
-    if given == index:
-        return
-    of = ("tokenizer_config.json", "added_tokens_decoder lists")
-    file, lists = of if settings.lists_tokens else ("added_tokens.json", "lists")
-    raise TokenizerError(
-        f"{path.with_name(file)}: {lists} {quoted(repr(content))} with the id {index}; beside "
-        f"{path.name} it gets {given}."
-    )
+def _misnumbered(tokenizer: Tokenizer, settings: Settings) -> list[str]:
+    """Say, in a sentence, of which added tokens a file states another id than they have.
+
+    The library gives them ids without a word, and so does transformers.
+    """
+    found = []
+    for stated in settings.stated_ids:
+        index = tokenizer.token_to_id(stated.content)
+        # A list in tokenizer_config.json does away with what it has not, which is said elsewhere.
+        overridden = index is None and settings.lists_tokens and stated.file == "tokenizer.json"
+        if index != stated.number and not overridden:
+            given = "it has none here" if index is None else f"here it has {index}"
+            token = quoted(repr(stated.content))
+            found.append(f"{stated.file} gives {token} the id {stated.number}, {given}")
+    if not found:
+        return []
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    return [
+        f"{'; '.join(found[:5])}{more}. The ids are those of transformers: a token's place in the "
+        "vocabulary, or the next free one. If the model was trained with the others, number the "
+        "tokens in the files without gaps, after the vocabulary."
+    ]
+
+
+def _beyond(path: Path, tokenizer: Tokenizer, size: int, settings: Settings) -> list[str]:
+    """Say, in a sentence, which added tokens have ids beyond the model's table.
+
+    Raises
+    ------
+    TokenizerError
+        If one of BERT's five has, without which there are no texts, or a token that is not added.
+    """
+    rows = settings.vocab_size
+    if rows is None or size <= rows:
+        return []
+    five = {tokenizer.token_to_id(token) or 0 for token in settings.special_tokens.values()}
+    if tokenizer.get_vocab_size(with_added_tokens=False) > rows or max(five) >= rows:
+        raise TokenizerError(
+            f"{path}: gives out ids up to {size - 1}, config.json says vocab_size = {rows}. Are "
+            "they of one checkpoint?"
+        )
+    names = listed([repr(tokenizer.id_to_token(index)) for index in range(rows, size)])
+    return [
+        f"config.json says vocab_size = {rows}, and these added tokens have ids from {rows}: "
+        f"{names}. A text that has one of them is refused by the model."
+    ]
 
 
 def _check_null(path: Path, settings: Settings, whole: set[str]) -> None:
@@ -234,22 +305,6 @@ def _check_null(path: Path, settings: Settings, whole: set[str]) -> None:
             f"and BERT needs it. Let it say {quoted(repr(settings.special_tokens[name]))}, or "
             "leave the line out."
         )
-
-
-def _declared(tokenizer: Tokenizer, settings: Settings, special: set[str]) -> list[AddedToken]:
-    """Return the tokens that other files declare, or of which they change the flags.
-
-    A list by ids in tokenizer_config.json wins over the flags in tokenizer.json, the older files do
-    not. Those that the files name, or the class has by default, are special in any case.
-    """
-    known = {token.content: token for token in tokenizer.get_added_tokens_decoder().values()}
-    declared = list(settings.declared_tokens.values())
-    if not settings.lists_tokens:
-        declared = [token for token in declared if token.content not in known]
-        declared += [t for t in known.values() if t.content in special and not t.special]
-    for token in declared:
-        token.special |= token.content in special
-    return declared
 
 
 def _check_unknown(path: Path, tokenizer: Tokenizer, settings: Settings) -> None:
@@ -273,7 +328,31 @@ def _check_frame(path: Path, tokenizer: Tokenizer, settings: Settings) -> None:
     with backend_errors(str(path)):
         ends = [tokenizer.encode("a").ids, tokenizer.encode("a", "a").ids]
     if any([ids[0], ids[-1]] != frame for ids in ends):
+        stale = _stale_ids(tokenizer)
+        if stale:
+            raise TokenizerError(
+                f"{path}: the post_processor, which puts special tokens around texts, has other "
+                f"ids than the vocabulary: {'; '.join(stale)}. It was written for another "
+                "vocabulary: give it this one's ids, or take tokenizer.json and vocabulary from "
+                "one place."
+            )
         raise TokenizerError(
             f"{path}: texts are not framed by {quoted(names[0])} and {quoted(names[1])} (there is "
             "no post_processor for them); BERT needs both."
         )
+
+
+def _stale_ids(tokenizer: Tokenizer) -> list[str]:
+    """Say which tokens have another id in the post_processor than in the vocabulary."""
+    state = state_of(tokenizer.post_processor)
+    found = []
+    for part in state.get("processors", [state]):
+        pairs = [tuple(part[name]) for name in ("cls", "sep") if name in part]
+        for token in part.get("special_tokens", {}).values():
+            pairs += zip(token["tokens"], token["ids"], strict=False)
+        for token, index in pairs:
+            known = tokenizer.token_to_id(token)
+            if index != known:
+                there = "the vocabulary has no such token" if known is None else f"there {known}"
+                found.append(f"{quoted(token)} is {index} here, {there}")
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.text.library import backend_errors
 
-__all__ = ["checked_ids", "decode", "joined"]
+__all__ = ["as_sequences", "checked_ids", "decode", "joined"]
 
 # What transformers joins, in its order.
 _JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
@@ -35,6 +36,16 @@ def joined(tokenizer: Tokenizer, tokens: Sequence[str]) -> str:
         return " ".join(tokens)
     with backend_errors("convert_tokens_to_string"):
         return str(tokenizer.decoder.decode(list(tokens)))
+
+
+def as_sequences(sequences: object) -> list[Any]:
+    """Return what several sequences of ids stand in as a list; they are checked later."""
+    loose = isinstance(sequences, (str, bytes, Mapping, Set))  # nothing in the order of a list
+    if isinstance(sequences, Iterable) and not loose and getattr(sequences, "ndim", None) != 0:
+        return list(sequences)
+    raise InputError(
+        f"sequences: is {type(sequences).__name__}; a list of sequences of ids was expected."
+    )
 
 
 def checked_ids(ids: int | npt.ArrayLike, size: int) -> IntArray:

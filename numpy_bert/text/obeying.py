@@ -56,7 +56,8 @@ def obey_class(
 ) -> tuple[Tokenizer, bool]:
     """Return what the class makes of tokenizer.json, and whether it still has to make the frame.
 
-    What is done against one of the files is warned of, once.
+    A tokenizer that is made anew is yet without added tokens. What is done against one of the files
+    is warned of, once.
     """
     named = settings.tokenizer_class
     said = []
@@ -70,10 +71,13 @@ def obey_class(
         said += _kept(path, tokenizer, settings, notes)
     else:
         found = _differences(tokenizer, settings)
-        makes_frame = bool(found)
+        rebuilds = named.makes == "all" and bool(found or _is_misnumbered(tokenizer, settings))
+        makes_frame = bool(found) or rebuilds
         said += _made(path, tokenizer, settings, found)
-        if found and named.makes == "all":
-            tokenizer = _rebuilt(path, tokenizer, settings)
+        if rebuilds:
+            with backend_errors(str(path)):
+                vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+                tokenizer = berts_tokenizer(vocabulary, settings)
     if said:
         warnings.warn(" ".join(said), stacklevel=4)  # at the caller of BertTokenizer's
     return tokenizer, makes_frame
@@ -156,13 +160,13 @@ def _made(
     return said
 
 
-def _rebuilt(path: Path, tokenizer: Tokenizer, settings: Settings) -> Tokenizer:
-    """Build BERT's tokenizer of what it takes from a tokenizer.json."""
-    with backend_errors(str(path)):
-        built = berts_tokenizer(tokenizer.get_vocab(with_added_tokens=False), settings)
-        if not settings.lists_tokens:
-            built.add_tokens(list(tokenizer.get_added_tokens_decoder().values()))
-    return built
+def _is_misnumbered(tokenizer: Tokenizer, settings: Settings) -> bool:
+    """Tell whether an added token has another id than is stated, so that their order may differ."""
+    given = {t.content: index for index, t in tokenizer.get_added_tokens_decoder().items()}
+    return any(
+        given.get(token.content, index) != index
+        for index, token in settings.declared_tokens.items()
+    ) or (not settings.lists_tokens and len(settings.declared_tokens) < len(given))
 
 
 def _has_frame(tokenizer: Tokenizer, settings: Settings) -> bool:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from tokenizers import AddedToken
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import quoted, read_json
-from numpy_bert.text.attributes import LARGEST_LENGTH
+from numpy_bert.text.attributes import LARGEST_LENGTH, stated_limit
 from numpy_bert.text.classes import TokenizerClass, named_class
 from numpy_bert.text.special import SPECIAL_TOKENS, as_token, bad_setting, merged, stated_tokens
 
-__all__ = ["SPECIAL_TOKENS", "Settings", "read_settings"]
+__all__ = ["SPECIAL_TOKENS", "Settings", "StatedId", "read_settings"]
 
 _DEFAULTS = dict(zip(SPECIAL_TOKENS, ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"), strict=True))
+_ID = re.compile(r"-?[0-9]{1,19}")
 _SWITCHES = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
+
+
+class StatedId(NamedTuple):
+    """The id that a file states of an added token."""
+
+    file: str
+    content: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -40,7 +50,10 @@ class Settings:
     lists_tokens : bool
         Whether tokenizer_config.json has ``added_tokens_decoder``, which then lists all.
     declared_tokens : mapping of int to AddedToken
-        Tokens that are taken whole, by the ids that they must have.
+        Tokens that are taken whole, by the ids that are stated of them, in their order; of two of
+        one id the last.
+    stated_ids : tuple of StatedId
+        What is stated of their ids.
     extra_tokens : tuple of AddedToken
         Further special tokens, of which no id is stated.
     switches : mapping of str to bool or None
@@ -53,6 +66,8 @@ class Settings:
         Tokens that the model takes, and rows of its table, where the files say so.
     padding_side, truncation_side : str
         ``"right"`` or ``"left"``.
+    notes : tuple of str
+        How settings that are oddly stated are taken, as sentences.
     """
 
     tokenizer_class: TokenizerClass
@@ -61,6 +76,7 @@ class Settings:
     null_tokens: frozenset[str]
     lists_tokens: bool
     declared_tokens: Mapping[int, AddedToken]
+    stated_ids: tuple[StatedId, ...]
     extra_tokens: tuple[AddedToken, ...]
     switches: Mapping[str, bool | None]
     split_special_tokens: bool
@@ -69,6 +85,7 @@ class Settings:
     vocab_size: int | None
     padding_side: str
     truncation_side: str
+    notes: tuple[str, ...]
 
 
 def read_settings(folder: Path) -> Settings:
@@ -90,9 +107,10 @@ def read_settings(folder: Path) -> Settings:
         for name, default in _DEFAULTS.items()
     }
     if listed is None:
-        declared = _added_tokens(folder / "added_tokens.json", tokens.special)
+        declared, ids = _added_tokens(folder / "added_tokens.json", tokens.special)
     else:
-        declared = _declared_tokens(path, listed)
+        declared, ids = _declared_tokens(path, listed)
+    length, notes = _max_length(path, stated)
     switches = {name: _switch(path, stated, name) for name in _SWITCHES if name in stated}
     if named.lowers_always and switches.pop("do_lower_case", True) is False:
         warnings.warn(
@@ -107,14 +125,16 @@ def read_settings(folder: Path) -> Settings:
         null_tokens=tokens.null,
         lists_tokens=listed is not None,
         declared_tokens=declared,
+        stated_ids=ids,
         extra_tokens=tokens.extra,
         switches=switches,
         split_special_tokens=bool(_switch(path, stated, "split_special_tokens", default=False)),
         cleans_up=bool(stated.get("clean_up_tokenization_spaces")),
-        model_max_length=_max_length(path, stated) or _size(sizes, "max_position_embeddings"),
+        model_max_length=length or _size(sizes, "max_position_embeddings"),
         vocab_size=_size(sizes, "vocab_size"),
         padding_side=_side(path, stated, "padding_side"),
         truncation_side=_side(path, stated, "truncation_side"),
+        notes=tuple(notes),
     )
 
 
@@ -123,32 +143,37 @@ def _read(path: Path) -> dict[str, Any]:
     return read_json(path, error=TokenizerError, limit=100_000_000) if path.exists() else {}
 
 
-def _declared_tokens(path: Path, listed: object) -> dict[int, AddedToken]:
+_Declared: TypeAlias = tuple[dict[int, AddedToken], tuple[StatedId, ...]]
+
+
+def _declared_tokens(path: Path, listed: object) -> _Declared:
     """Read added_tokens_decoder: the id, as text, and the token with its flags."""
     name = "added_tokens_decoder"
-    if not isinstance(listed, dict) or not all(k.isascii() and k.isdecimal() for k in listed):
+    if not isinstance(listed, dict) or not all(map(_ID.fullmatch, listed)):
         raise bad_setting(path, name, listed, "an object of tokens by their ids")
-    return {
-        int(index): as_token(path, f"{name}[{index}]", listed[index], special=False)
-        for index in sorted(listed, key=int)
+    tokens = {
+        int(index): as_token(path, f"{name}[{index}]", entry, special=False)
+        for index, entry in sorted(listed.items(), key=lambda item: int(item[0]))
     }
+    return tokens, tuple(StatedId(path.name, t.content, index) for index, t in tokens.items())
 
 
-def _added_tokens(path: Path, special: frozenset[str]) -> dict[int, AddedToken]:
+def _added_tokens(path: Path, special: frozenset[str]) -> _Declared:
     """Read added_tokens.json, which gives ids by tokens."""
-    tokens = _read(path)
-    for content, index in tokens.items():
+    stated = _read(path)
+    for content, index in stated.items():
         if type(index) is not int:
             raise bad_setting(path, quoted(content), index, "an id")
     # What is not special stays normalized, even if a setting makes it special afterwards.
-    return {
-        tokens[content]: AddedToken(
+    tokens = {
+        stated[content]: AddedToken(
             as_token(path, quoted(content), content, special=True).content,
             special=content in special,
             normalized=content not in special,
         )
-        for content in sorted(tokens, key=tokens.__getitem__)
+        for content in sorted(stated, key=stated.__getitem__)
     }
+    return tokens, tuple(StatedId(path.name, content, stated[content]) for content in stated)
 
 
 def _switch(
@@ -161,15 +186,19 @@ def _switch(
     raise bad_setting(path, name, value, "true or false")
 
 
-def _max_length(path: Path, stated: Mapping[str, Any]) -> int | None:
-    """Return model_max_length, formerly max_len; numbers beyond all models stand for no limit."""
+def _max_length(path: Path, stated: Mapping[str, Any]) -> tuple[int | None, list[str]]:
+    """Return model_max_length, formerly max_len, and what is to be said of how it is stated."""
     name = "model_max_length" if "model_max_length" in stated else "max_len"
     value = stated.get(name)
-    if value is None or (type(value) in (int, float) and value >= LARGEST_LENGTH):
-        return None
-    if type(value) is not int or value < 1:
-        raise bad_setting(path, name, value, "a number of tokens")
-    return value
+    try:
+        found = stated_limit(value)
+    except ValueError:
+        raise bad_setting(path, name, value, "a number of tokens") from None
+    is_number = type(value) in (int, float)
+    if value is None or (is_number and value >= LARGEST_LENGTH) or repr(found) == repr(value):
+        return found, []
+    taken = "no limit" if found is None else f"{found} tokens"
+    return found, [f"{name} = {quoted(repr(value))} in {path.name} is taken for {taken}."]
 
 
 def _size(sizes: Mapping[str, Any], name: str) -> int | None:

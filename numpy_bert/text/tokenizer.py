@@ -14,11 +14,11 @@ from tokenizers import Tokenizer
 from numpy_bert.errors import InputError
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
-from numpy_bert.text.arguments import as_lengths
+from numpy_bert.text.arguments import as_lengths, check_switches
 from numpy_bert.text.attributes import Attribute, as_limit, as_side
 from numpy_bert.text.backend import Backend, load_backend
 from numpy_bert.text.batch import BatchEncoding, as_encoding, pad_rows
-from numpy_bert.text.decode import checked_ids, decode, joined
+from numpy_bert.text.decode import as_sequences, checked_ids, decode, joined
 from numpy_bert.text.encode import MEMBERS, encode, rows_of
 from numpy_bert.text.inputs import Pair, as_items, as_texts, check_text, dropped
 from numpy_bert.text.settings import SPECIAL_TOKENS
@@ -178,6 +178,11 @@ class BertTokenizer:
             raise InputError(
                 f"return_tensors={return_tensors!r}: there is 'np', or None for lists."
             )
+        check_switches(
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=return_offsets_mapping,
+            return_special_tokens_mask=return_special_tokens_mask,
+        )
         lengths = as_lengths(
             padding=padding,
             truncation=truncation,
@@ -186,9 +191,9 @@ class BertTokenizer:
         )
         single, items = as_items(text, text_pair)
         backend = self._backend(split_special_tokens)
-        encodings = encode(backend, items, add_special_tokens=add_special_tokens)
-        names = [*MEMBERS, *["special_tokens_mask"] * return_special_tokens_mask]
-        names += ["offset_mapping"] * return_offsets_mapping
+        encodings = encode(backend, items, add_special_tokens=bool(add_special_tokens))
+        names = [*MEMBERS, *["special_tokens_mask"] * bool(return_special_tokens_mask)]
+        names += ["offset_mapping"] * bool(return_offsets_mapping)
         rows, truncated = rows_of(encodings, lengths, side=self.truncation_side, names=names)
         if lengths.pads:
             left = self.padding_side == "left"
@@ -245,19 +250,29 @@ class BertTokenizer:
         >>> tokenizer.decode(ids, skip_special_tokens=True)
         'a test, a sentence.'
         """
+        check_switches(skip_special_tokens=skip_special_tokens)
         ids = np.atleast_1d(checked_ids(token_ids, len(self))).tolist()
         return decode(
             self._tokenizer,
             ids,
-            skip_special_tokens=skip_special_tokens,
+            skip_special_tokens=bool(skip_special_tokens),
             cleans_up=self._cleans_up,
         )
 
     def batch_decode(
         self, sequences: Sequence[npt.ArrayLike], *, skip_special_tokens: bool = False
     ) -> list[str]:
-        """Decode each of several sequences of ids."""
-        return [self.decode(ids, skip_special_tokens=skip_special_tokens) for ids in sequences]
+        """Decode each of several sequences of ids.
+
+        Raises
+        ------
+        InputError
+            If `sequences` are none, or an id is outside the vocabulary.
+        """
+        return [
+            self.decode(ids, skip_special_tokens=skip_special_tokens)
+            for ids in as_sequences(sequences)
+        ]
 
     def get_vocab(self) -> dict[str, int]:
         """Return every token with its id."""
@@ -299,6 +314,8 @@ class BertTokenizer:
 
     def _backend(self, split_special_tokens: bool | None) -> Tokenizer:
         """Return the backend that a call needs."""
+        if split_special_tokens is not None:
+            check_switches(split_special_tokens=split_special_tokens)
         default = self._splits_special_tokens
         splits = default if split_special_tokens is None else split_special_tokens
         return self._plain if splits else self._tokenizer

@@ -22,6 +22,7 @@ __all__ = [
     "berts_tokenizer",
     "differences",
     "is_xlm_rs",
+    "state_of",
     "switch_differences",
 ]
 
@@ -123,8 +124,8 @@ def _other_differences(tokenizer: Tokenizer) -> Iterator[str]:
     model = tokenizer.model
     if _kind(tokenizer.pre_tokenizer) != "BertPreTokenizer":
         yield f"the pre_tokenizer there is {_kind(tokenizer.pre_tokenizer)}"
-    if _state(tokenizer.decoder) != {"type": "WordPiece", "prefix": _PREFIX, "cleanup": True}:
-        yield f"the decoder there is {quoted(json.dumps(_state(tokenizer.decoder)))}"
+    if state_of(tokenizer.decoder) != {"type": "WordPiece", "prefix": _PREFIX, "cleanup": True}:
+        yield f"the decoder there is {quoted(json.dumps(state_of(tokenizer.decoder)))}"
     if model.continuing_subword_prefix != _PREFIX:
         yield f"continuing_subword_prefix there is {quoted(repr(model.continuing_subword_prefix))}"
     if model.max_input_chars_per_word != _LONGEST_WORD:
@@ -176,7 +177,7 @@ def is_xlm_rs(tokenizer: Tokenizer) -> bool:
     of each word.
     """
     normalizer = _unwrapped(tokenizer.normalizer)
-    steps = _state(tokenizer.pre_tokenizer).get("pretokenizers", [{}])
+    steps = state_of(tokenizer.pre_tokenizer).get("pretokenizers", [{}])
     space = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"}
     return (
         type(normalizer).__name__ in ("NoneType", "Precompiled")
@@ -201,15 +202,21 @@ def _done(normalizer: Normalizer | None) -> Mapping[str, bool | None]:
 
 def _unwrapped(normalizer: Normalizer | None) -> Normalizer | None:
     """Return the one step of a sequence of one, anything else as it is."""
-    steps = _state(normalizer).get("normalizers", ())
+    steps = state_of(normalizer).get("normalizers", ())
     return normalizer[0] if len(steps) == 1 else normalizer  # type: ignore[index]
 
 
 def _kind(part: object) -> str:
     """Return what tokenizer.json calls a part's type."""
-    return str(_state(part).get("type", "absent"))
+    return str(state_of(part).get("type", "absent"))
 
 
-def _state(part: Any) -> dict[str, Any]:
-    """Return a part as it stands in tokenizer.json; an absent one has no members."""
+def state_of(part: Any) -> dict[str, Any]:
+    """Return a part as it stands in tokenizer.json; an absent one has no members.
+
+    Examples
+    --------
+    >>> state_of(BertPreTokenizer())
+    {'type': 'BertPreTokenizer'}
+    """
     return {} if part is None else dict(json.loads(part.__getstate__()))

@@ -6,11 +6,11 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
-from threading import Lock
+from types import ModuleType
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import decode_lines, listed, quoted
@@ -30,7 +30,6 @@ __all__ = [
 
 # Longer than any file that is read, and within what csv takes on every system.
 _LONGEST = 2**31 - 1
-_LIMIT = Lock()
 _BLANK_QUOTE = re.compile(r' +"')
 _LEAST_DOCUMENTS = _LEAST_SCORES = 2
 # How a number is written.
@@ -238,22 +237,21 @@ class _Table:
 
 def _read_table(path: Path) -> _Table:
     """Read a table whose rows all have a field for each column of the first."""
-    kind = "excel-tab" if path.suffix.lower() in (".tsv", ".tab") else "excel"
-    source = read_table_source(path)
-    reader = csv.reader(io.StringIO(source, newline=""), dialect=kind, strict=True)
+    kind = csv.excel_tab if path.suffix.lower() in (".tsv", ".tab") else csv.excel
+    source, own = read_table_source(path), _own_csv()
+    reader = own.reader(io.StringIO(source, newline=""), dialect=kind, strict=True)
     rows, lines = [], []
     try:
-        with _fields_of_any_length():
-            header = next(reader, [])
-            for row in filter(None, reader):
-                if len(row) != len(header):
-                    raise InputError(
-                        f"{path}: line {reader.line_num}: has {len(row)} fields; {len(header)} "
-                        "were expected. A field with a comma in it stands in quotes."
-                    )
-                rows.append(row)
-                lines.append(reader.line_num)
-    except csv.Error as failure:
+        header: list[str] = next(reader, [])
+        for row in filter(None, reader):
+            if len(row) != len(header):
+                raise InputError(
+                    f"{path}: line {reader.line_num}: has {len(row)} fields; {len(header)} "
+                    "were expected. A field with a comma in it stands in quotes."
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except own.Error as failure:
         raise InputError(f"{path}: line {reader.line_num}: {failure}.") from None
     if header and not rows:
         raise InputError(f"{path}: holds no row below its header.")
@@ -262,22 +260,27 @@ def _read_table(path: Path) -> _Table:
     return table
 
 
-@contextmanager
-def _fields_of_any_length() -> Iterator[None]:
-    """Lift csv's limit of 131,072 characters, which is one for all threads, for a while."""
-    with _LIMIT:
-        before = csv.field_size_limit(_LONGEST)
-        try:
-            yield
-        finally:
-            csv.field_size_limit(before)
+@cache
+def _own_csv() -> ModuleType:
+    """Return what csv is written on as a module of our own, whose fields may be of any length.
+
+    The limit of 131,072 characters is the module's, one for all who share it, threads too: lifted
+    there, it would be lifted for others as well, and put back while they rely on their own.
+    """
+    spec = find_spec("_csv")
+    assert spec is not None
+    assert spec.loader is not None
+    own = module_from_spec(spec)
+    spec.loader.exec_module(own)
+    own.field_size_limit(_LONGEST)
+    return own
 
 
-def _check_quotes(path: Path, table: _Table, source: str, kind: str) -> None:
+def _check_quotes(path: Path, table: _Table, source: str, kind: type[csv.Dialect]) -> None:
     """Refuse a table in which quotes mean something else than csv takes them for."""
     odd = False
     for row, line in zip([table.header, *table.rows], [1, *table.lines], strict=True):
-        if kind == "excel-tab" and any("\t" in field and "\n" in field for field in row):
+        if kind is csv.excel_tab and any("\t" in field and "\n" in field for field in row):
             raise InputError(
                 f"{path}: line {line}: a field that ends here spans lines and has a tab in it: its "
                 "first quote was taken for the start of it. Double the quotes in a text and put it "
@@ -288,14 +291,13 @@ def _check_quotes(path: Path, table: _Table, source: str, kind: str) -> None:
         return
     # Either such a field stands in quotes as a whole, and is read in the same way where blanks
     # before quotes are passed over, or its quotes were taken for text.
-    again = csv.reader(io.StringIO(source, newline=""), dialect=kind, skipinitialspace=True)
-    with _fields_of_any_length():
-        for row, other in zip([table.header, *table.rows], filter(None, again), strict=False):
-            if [field.strip() for field in row] != [field.strip() for field in other]:
-                raise InputError(
-                    f"{path}: line {again.line_num}: a field begins with a blank and a quote, so "
-                    "the quote would be a part of it; take the blanks before quotes out."
-                )
+    again = _own_csv().reader(io.StringIO(source, newline=""), dialect=kind, skipinitialspace=True)
+    for row, other in zip([table.header, *table.rows], filter(None, again), strict=False):
+        if [field.strip() for field in row] != [field.strip() for field in other]:
+            raise InputError(
+                f"{path}: line {again.line_num}: a field begins with a blank and a quote, so the "
+                "quote would be a part of it; take the blanks before quotes out."
+            )
 
 
 def _read_column(path: Path, name: str | None) -> list[str]:

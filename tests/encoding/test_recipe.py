@@ -132,8 +132,8 @@ def test_lists_that_are_refused(tmp_path: Path, listed: Any, words: str) -> None
         ("1_Pooling/config.json", {"include_prompt": "no"}, "include_prompt = 'no'"),
         ("1_Pooling/config.json", {"embedding_dimension": 0}, "embedding_dimension = 0"),
         ("1_Pooling/config.json", b"[", "is not JSON"),
-        ("sentence_bert_config.json", {"max_seq_length": 0}, "max_seq_length = 0; a number"),
-        ("sentence_bert_config.json", {"max_seq_length": "1"}, "max_seq_length = '1'"),
+        ("sentence_bert_config.json", {"max_seq_length": 5.5}, "max_seq_length = 5.5; a number"),
+        ("sentence_bert_config.json", {"max_seq_length": "a"}, "max_seq_length = 'a'"),
         ("sentence_bert_config.json", {"do_lower_case": 1}, "do_lower_case = 1; true or"),
         ("sentence_bert_config.json", {"do_lowercase": True}, "do_lowercase is not supported for"),
         ("sentence_bert_config.json", {"model_args": {"num_hidden_layers": 1}}, "model_args = {"),
@@ -142,7 +142,7 @@ def test_lists_that_are_refused(tmp_path: Path, listed: Any, words: str) -> None
         ("sentence_bert_config.json", {"config_kwargs": {"x": 1}}, "an object of nothing was"),
         ("sentence_bert_config.json", {"processing_kwargs": {"text": {}}}, "processing_kwargs = {"),
         ("sentence_bert_config.json", {"tokenizer_name_or_path": "x"}, "tokenizer_name_or_path"),
-        ("sentence_xlnet_config.json", {"max_seq_length": -1}, "max_seq_length = -1; a number"),
+        ("sentence_xlnet_config.json", {"max_seq_length": True}, "max_seq_length = True; a number"),
         ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "'feature-extraction'"),
         ("sentence_bert_config.json", {"module_output_name": "x"}, "'token_embeddings' was"),
         ("sentence_bert_config.json", {"modality_config": {"image": {}}}, "modality_config"),
@@ -159,6 +159,20 @@ def test_members_that_are_refused(tmp_path: Path, name: str, content: Any, words
     with pytest.raises(ConfigError, match=words) as caught:
         read_recipe(write(folder, {name: content}))
     assert str(folder / name) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"), [(-1, None), (0, None), (None, None), (9.0, 9), ("9", 9), (9, 9)]
+)
+def test_a_limit_is_taken_for_what_it_can_only_mean(
+    tmp_path: Path, stated: object, expected: int | None
+) -> None:
+    files = {
+        "modules.json": modules("Transformer", "Pooling", "Normalize"),
+        "1_Pooling/config.json": {"pooling_mode": "mean"},
+        "sentence_bert_config.json": {"max_seq_length": stated},
+    }
+    assert read_recipe(write(tmp_path, files)).max_seq_length == expected
 
 
 def test_a_missing_pooling_config(tmp_path: Path) -> None:

@@ -101,10 +101,10 @@ def test_a_mask_of_ones_is_none(model: BertModel) -> None:
         (MASK[:, np.newaxis], r"^attention_mask: has shape \(3, 1, 7\)"),
         (MASK * 2, r"^attention_mask\[0, 0\] = 2; 1 for a token, 0 for padding was expected"),
         (MASK - 1, r"^attention_mask\[0, 5\] = -1; 1 for a token"),
-        (MASK * 0.5, "^attention_mask: dtype float64; integers or booleans were expected"),
-        (np.where(MASK, 0.0, -10000.0), "^attention_mask: dtype float64"),
+        (MASK * 0.5, r"^attention_mask\[0, 0\] = 0.5; 1 for a token, 0 for padding was expected"),
+        (np.where(MASK, 0.0, -10000.0), r"^attention_mask\[0, 5\] = -10000.0; 1 for a token"),
         (np.where(MASK, 0, -10000), r"^attention_mask\[0, 5\] = -10000; 1 for a token"),
-        (np.full((B, T), np.nan), "^attention_mask: dtype float64"),
+        (np.full((B, T), np.nan), r"^attention_mask\[0, 0\] = nan; 1 for a token"),
         ([[1, 0], [1]], "^attention_mask: its rows are of different lengths"),
     ],
 )
@@ -255,6 +255,56 @@ def test_packed_sequences_are_what_they_are_alone(model: BertModel, lengths: lis
 def test_nothing_packed_is_nothing(model: BertModel) -> None:
     none = np.zeros(0, int)
     assert model.packed(none, none).shape == (0, H)
+
+
+def test_packed_sequences_are_taken_as_lists_and_in_any_integers(tmp_path: Path) -> None:
+    for dtype in ("float32", "float64"):
+        model = tiny(tmp_path / dtype, dtype)
+        ids, lengths, types = [5, 6, 7, 8, 9], [2, 3], [0, 1, 0, 0, 1]
+        expected = model.packed(np.array(ids), np.array(lengths), np.array(types))
+        assert np.array_equal(model.packed(ids, lengths, types), expected)
+        small = (np.array(values, np.uint8) for values in (ids, lengths, types))
+        assert np.array_equal(model.packed(*small), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([5, 6], [2, 0]), r"lengths\[1\] = 0; a sequence has from 1 to \d+ tokens"),
+        (([5, 6], [3, -1]), r"lengths\[1\] = -1; a sequence has from 1"),
+        (([5, 6], [2**62, 2**62]), r"lengths\[0\] = 4611686018427387904; a sequence has from 1"),
+        (([5, 6], np.array([2**64 - 1], np.uint64)), r"lengths\[0\] = 18446744073709551615; "),
+        (([5, 6], [1]), r"lengths add up to 1, input_ids has 2 tokens"),
+        (([5, 6], [1, 2]), r"lengths add up to 3, input_ids has 2 tokens"),
+        (([5, 6], np.zeros(0, int)), r"lengths add up to 0, input_ids has 2 tokens"),
+        (([5, 6], 2), r"lengths has shape \(\); \(B,\) was expected"),
+        (([[5, 6]], [2]), r"input_ids has shape \(1, 2\); \(N,\) was expected"),
+        (([5, 6], [2.0]), r"lengths: dtype float64; an array of integers"),
+        (([5, 6], [True, True]), r"lengths: dtype bool; an array of integers"),
+        (([[5], [6, 7]], [2]), r"input_ids: its rows are of different lengths"),
+        ((["a"], [1]), r"input_ids: dtype <U1; an array of integers"),
+        (([5, 6], [2], [0]), r"token_type_ids has 1 tokens, input_ids has 2"),
+        (([5, 6], [2], [[0, 0]]), r"token_type_ids has shape \(1, 2\); \(N,\) was expected"),
+        (([5, 6], [2], [0.0, 0.0]), r"token_type_ids: dtype float64; an array of integers"),
+    ],
+)
+def test_packed_sequences_that_are_none_are_refused(
+    model: BertModel, arguments: tuple[Any, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=f"^packed: {message}"):
+        model.packed(*arguments)
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "i4", "f2", "f4", "f8", ">f4"])
+def test_f6_a_mask_in_any_numbers_gives_the_same_bits(model: BertModel, dtype: str) -> None:
+    mask = MASK.astype(dtype)
+    for given in (mask, mask.tolist(), np.asfortranarray(mask)):
+        found, expected = model(IDS, given), model(IDS, MASK)
+        assert found.last_hidden_state.tobytes() == expected.last_hidden_state.tobytes()
+        for (name, one), (_, two) in zip(
+            model.trace(IDS, given), model.trace(IDS, MASK), strict=True
+        ):
+            assert one.tobytes() == two.tobytes(), name
 
 
 @pytest.mark.parametrize("stored", ["F16", "BF16"])

@@ -74,6 +74,41 @@ def test_dropout_is_drawn_from_rng(name: str, folders: dict[str, Path]) -> None:
         assert steps.dropout.keep.shape == steps.dropout.output.shape
 
 
+@pytest.mark.parametrize("name", TREES)
+def test_masks_of_any_numbers_and_none(name: str, folders: dict[str, Path]) -> None:
+    model, given = getattr(numpy_bert, name).from_pretrained(folders[name]), ids(name)
+    mask = np.ones(given.shape, np.int64)
+    mask[..., 5:] = 0
+    labels: dict[str, Any] = {
+        "BertForPreTraining": {"labels": given, "next_sentence_label": [0, 1, 0]},
+        "BertForMaskedLM": {"labels": given},
+        "BertForTokenClassification": {"labels": np.zeros(given.shape, int)},
+        "BertForQuestionAnswering": {"start_positions": [1, 2, 9], "end_positions": [3, 6, 9]},
+        "BertForMultipleChoice": {"labels": [0]},
+    }.get(name, {"labels": [0, 1, 0]})
+    expected = [model(given, mask), model(given, mask, **labels)]
+    gradients = model.loss_and_gradients({"input_ids": given, "attention_mask": mask, **labels})
+    for dtype in (np.bool_, np.uint8, np.float32, np.float64):
+        other = mask.astype(dtype)
+        for options, right in zip(({}, labels), expected, strict=True):
+            found = model(given, other.tolist() if dtype is np.float32 else other, **options)
+            assert found[0] is not None
+            assert all(
+                np.asarray(found[key]).tobytes() == np.asarray(right[key]).tobytes()
+                for key in found
+            )
+        again = model.loss_and_gradients({"input_ids": given, "attention_mask": other, **labels})
+        assert again.loss == gradients.loss
+    ragged = [[[1, 1], [1]]] if name == "BertForMultipleChoice" else [[1, 1], [1]]
+    for options in ({}, labels):
+        with pytest.raises(InputError, match=r"^attention_mask: its rows are of different lengths"):
+            model(given, ragged, **options)
+        with pytest.raises(InputError, match=r"^attention_mask: dtype <U1; numbers or booleans"):
+            model(given, mask.astype("U1"), **options)
+        with pytest.raises(InputError, match=r"^attention_mask\[0, 0\] = 0.5; 1 for a token"):
+            model(given, mask * 0.5, **options)
+
+
 def test_wrong_inputs_are_refused_by_name(folders: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="sequence of 0 tokens has no first one"):
         load(folders, "SequenceClassification")(np.empty((2, 0), np.int64))

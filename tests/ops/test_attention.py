@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from numpy_bert.arrays import Array
-from numpy_bert.ops.attention import attention
+from numpy_bert.errors import InputError
+from numpy_bert.ops.attention import attention, attention_backward
 from tests.support.arrays import sample
 from tests.tolerances import product_budget
 
@@ -33,6 +34,23 @@ MASKS = {
     "holes": mask_of("1010101", "0110110", "1111110"),
     "first": mask_of("0111111", "1111111", "0000111"),
 }
+
+
+def test_masks_of_any_numbers_give_the_same_bits_there_and_back(dtype: str) -> None:
+    (query, key, value), mask = qkv(dtype), MASKS["holes"]
+    right = attention(query, key, value, mask)
+    how: dict[str, Any] = {"probs": right.probs, "dropped": right.dropout}
+    back = attention_backward(value, query, key, value, mask, **how)
+    for other in (mask.tolist(), mask.astype(np.uint8), mask.astype(np.float32)):
+        found = attention(query, key, value, other)
+        assert found.output.tobytes() == right.output.tobytes()
+        again = attention_backward(value, query, key, value, other, **how)
+        assert again.value.tobytes() == back.value.tobytes()
+        assert again.query.tobytes() == back.query.tobytes()
+    with pytest.raises(InputError, match=r"^attention: mask\[0, 0\] = 0.5; 1 for a token"):
+        attention(query, key, value, mask * 0.5)
+    with pytest.raises(InputError, match=r"^attention: mask: has shape"):
+        attention(query, key, value, mask[:, 1:])
 
 
 @pytest.mark.parametrize("kind", MASKS)

@@ -229,8 +229,14 @@ def test_mean_pooling() -> None:
     assert not found[0, 2].any()
     with pytest.raises(InputError, match="text 1 has no token"):
         mean_pooling(hidden, np.array([[True] * 3, [False] * 3]))
-    with pytest.raises(InputError, match="mask"):
+    for other in (mask.tolist(), mask.astype(np.uint8), mask.astype(np.float32)):
+        assert mean_pooling(hidden, other).output.tobytes() == steps.output.tobytes()
+    with pytest.raises(InputError, match=r"^mean_pooling: mask: has shape \(1, 3\)"):
         mean_pooling(hidden, mask[:1])
+    with pytest.raises(InputError, match=r"^mean_pooling: mask\[0, 0\] = 0.5; 1 for a token"):
+        mean_pooling(hidden, mask * 0.5)
+    with pytest.raises(InputError, match=r"^mean_pooling: hidden has shape"):
+        mean_pooling(hidden[0])
 
 
 @pytest.mark.parametrize("loss", [cosine_embedding_loss, similarity_preserving_loss])

@@ -6,16 +6,20 @@ The table is the rule of `numpy_bert.text.backend.load_backend`: the ids are Aut
 from __future__ import annotations
 
 import warnings
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
+from tokenizers.normalizers import Precompiled
 from transformers import AutoTokenizer
 
 from numpy_bert import BertTokenizer
-from numpy_bert.errors import TokenizerError
+from numpy_bert.errors import InputError, TokenizerError
+from numpy_bert.ops.embedding import embedding
 from tests.support.tokenizer_files import (
     ROBERTAS,
     TOKENS,
@@ -384,14 +388,130 @@ def test_special_tokens_of_any_name_and_file(tmp_path: Path, name: str | None, f
         assert assert_same(write_folder(tmp_path / str(number), files), texts) == []
 
 
-def test_a_new_special_token_beyond_the_models_table_is_refused(tmp_path: Path) -> None:
+def test_a_new_token_beyond_the_models_table_is_warned_of_and_refused_when_used(
+    tmp_path: Path,
+) -> None:
     files = {
         "config.json": BERT | {"vocab_size": NEW},
         "tokenizer.json": tokenizer_json(),
         "tokenizer_config.json": {"bos_token": "[BOS]"},
     }
-    with pytest.raises(TokenizerError, match=f"gives out ids up to {NEW}, .*vocab_size = {NEW}"):
-        BertTokenizer.from_pretrained(write_folder(tmp_path, files))
+    (said,) = assert_same(write_folder(tmp_path, files), [*TEXTS, "a [BOS] b"])
+    assert said.endswith(
+        f"config.json says vocab_size = {NEW}, and these added tokens have ids from {NEW}: "
+        "'[BOS]'. A text that has one of them is refused by the model."
+    )
+    tokenizer = ours(tmp_path)[0]
+    table = np.zeros((NEW, 4), np.float32)
+    assert embedding(tokenizer("a", return_tensors="np")["input_ids"], table).shape == (1, 3, 4)
+    with pytest.raises(InputError, match=rf"\[0, 2\] = {NEW} is outside"):
+        embedding(tokenizer("a [BOS]", return_tensors="np")["input_ids"], table)
+
+
+ANY = -1  # it goes by the class
+FIVE = tokenizer_json()["added_tokens"]
+DECODER = {str(token["id"]): token for token in FIVE}
+
+
+def new(index: int, content: str, **flags: bool) -> dict[str, Any]:
+    return added_token(index, content, **flags)
+
+
+def listing(*added: dict[str, Any]) -> dict[str, Any]:
+    """Return an added_tokens_decoder with the five and more."""
+    return {"added_tokens_decoder": DECODER | {str(token["id"]): token for token in added}}
+
+
+# What other tools write: the tokens that tokenizer.json adds, what lies beside it, and the tokens
+# that are warned of with the ids that are stated and given.
+MISNUMBERED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[tuple[Any, ...]]]] = {
+    "in the vocabulary's range": ([*FIVE, new(5, "[N]")], {}, [("[N]", 5, NEW)]),
+    "after a gap": ([*FIVE, new(NEW + 1, "[N]")], {}, [("[N]", NEW + 1, NEW)]),
+    "in another order": (
+        [*FIVE, new(NEW + 5, "[N]"), new(NEW + 2, "[M]")],
+        {},
+        [("[N]", NEW + 5, ANY), ("[M]", NEW + 2, ANY)],
+    ),
+    "twice the same": ([*FIVE, new(NEW, "[N]"), new(NEW, "[M]")], {}, []),
+    "that of [MASK]": ([*FIVE, new(4, "[N]")], {}, [("[N]", 4, NEW)]),
+    "a token with two": (
+        [*FIVE, new(NEW, "[N]"), new(NEW + 4, "[N]", special=False)],
+        {},
+        [("[N]", NEW + 4, NEW)],
+    ),
+    "the five's": ([t | {"id": 100 + t["id"]} for t in FIVE], {}, [("[CLS]", 102, 2)]),
+    "the older list's": (
+        FIVE,
+        {"added_tokens.json": {"[N]": NEW + 7, "[M]": NEW + 3}},
+        [("[N]", NEW + 7, NEW + 1), ("[M]", NEW + 3, NEW)],
+    ),
+    "the older list's, of [MASK]": (FIVE, {"added_tokens.json": {"[N]": 4}}, [("[N]", 4, None)]),
+    "the older list's, of a word": (FIVE, {"added_tokens.json": {"[N]": 9}}, [("[N]", 9, NEW)]),
+    "the older list's, twice": (
+        FIVE,
+        {"added_tokens.json": {"[N]": NEW, "[M]": NEW}},
+        [("[N]", NEW, None)],
+    ),
+    "the older list's, of a known one": (
+        [*FIVE, new(NEW, "[N]", lstrip=True)],
+        {"added_tokens.json": {"[N]": NEW + 4}},
+        [("[N]", NEW + 4, NEW)],
+    ),
+    "the older list's, before it": (
+        [*FIVE, new(NEW + 1, "[N]")],
+        {"added_tokens.json": {"[M]": NEW, "[CLS]": 3}},
+        [("[CLS]", 3, 2)],
+    ),
+    "the list's": (
+        FIVE,
+        {"tokenizer_config.json": listing(new(NEW + 9, "[N]"), new(NEW + 2, "[M]"))},
+        [("[N]", NEW + 9, NEW + 1), ("[M]", NEW + 2, NEW)],
+    ),
+    "the list's, of another order": (
+        [*FIVE, new(NEW, "[N]"), new(NEW + 1, "[M]")],
+        {"tokenizer_config.json": listing(new(NEW + 1, "[N]"), new(NEW, "[M]"))},
+        [],  # which of the two files is wrong goes by the class
+    ),
+    "the list's, swapped": (
+        FIVE,
+        {"tokenizer_config.json": listing(new(2, "[SEP]"), new(3, "[CLS]"))},
+        [("[SEP]", 2, 3), ("[CLS]", 3, 2)],
+    ),
+    "the list's, below 0": (
+        FIVE,
+        {"tokenizer_config.json": listing(new(-1, "[N]"))},
+        [("[N]", -1, NEW)],
+    ),
+    "tokenizer.json's, not the list's": (
+        [*FIVE, new(NEW + 3, "[N]")],
+        {"tokenizer_config.json": listing(new(NEW, "[N]"))},
+        [("[N]", NEW + 3, NEW)],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [None, "BertTokenizer", "PreTrainedTokenizerFast", "ConvBertTokenizer", "FooTokenizer"],
+)
+@pytest.mark.parametrize("kind", MISNUMBERED)
+def test_ids_that_another_tool_misnumbered(tmp_path: Path, kind: str, name: str | None) -> None:
+    added, beside, expected = MISNUMBERED[kind]
+    stated = beside.get("tokenizer_config.json", {}) | ({"tokenizer_class": name} if name else {})
+    texts = ["a [N] [M] the[N]", "[CLS] [MASK] [n][M] b", " [N] [SEP]"]
+    one: dict[str, Any] = {"tokenizer.json": tokenizer_json(added_tokens=added)}
+    for number, base in enumerate((one, {"vocab.txt": vocab_txt()})):
+        if number and (name in ("PreTrainedTokenizerFast", "FooTokenizer") or not beside):
+            continue
+        folder = write_folder(
+            tmp_path / str(number),
+            {"config.json": BERT, **base, **beside, "tokenizer_config.json": stated},
+        )
+        said = assert_same(folder, texts)
+        for token, wanted, given in () if number else expected:
+            (message,) = said
+            has = f", here it has {given}" if given is not None else ", it has none here"
+            assert f"gives '{token}' the id {wanted}{'' if given == ANY else has}" in message
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "vocab.txt"])
@@ -538,3 +658,57 @@ def test_what_is_no_wordpiece_is_warned_of_for_all_of_berts_kin(tmp_path: Path, 
     _, said = ours(write_folder(tmp_path, files))
     assert len(said) == 1
     assert "tokenizer.json: is BPE, and is used as it is, as in transformers 4" in said[0]
+
+
+@pytest.mark.parametrize("stated", [-1, 0, None, 1e30, 512.0, "512", 9])
+def test_limits_that_others_state_load_there_and_here(tmp_path: Path, stated: Any) -> None:
+    files = {
+        "config.json": BERT | {"max_position_embeddings": 20, "pad_token_id": -1},
+        "tokenizer.json": tokenizer_json(),
+        "tokenizer_config.json": {"model_max_length": stated, "pad_token_id": -1},
+    }
+    folder = write_folder(tmp_path, files)
+    found, theirs = ours(folder)[0], AutoTokenizer.from_pretrained(folder)
+    assert found.pad_token_id == theirs.pad_token_id == 0
+    if type(stated) is int and stated > 0:
+        assert found.model_max_length == theirs.model_max_length == stated
+    else:  # theirs is what is stated, whatever it is
+        assert found.model_max_length == (512 if stated in ("512", 512.0) else 20)
+    text = "a b c d e f g h i j k l"
+    if isinstance(stated, str):
+        return  # of which they make a TypeError at the first text
+    assert found(text)["input_ids"] == theirs(text)["input_ids"]
+    if stated not in (-1, 512.0):  # at which they fail
+        cut = found(text, truncation=True)["input_ids"]
+        assert cut == theirs(text, truncation=True)["input_ids"]
+
+
+def charsmap(source: str, target: str) -> bytes:
+    """Return a table as SentencePiece compiles it, of one entry: a double array and its texts."""
+    units = np.zeros(1024, np.uint32)
+    place = 0
+    for number, byte in enumerate(source.encode()):
+        offset = 256 * (number + 1)
+        units[place] |= np.uint32(offset << 10)
+        place = place ^ offset ^ byte
+        units[place] = byte
+    units[place] |= np.uint32((1 << 8) | (768 << 10))  # it has a value, 768 places from it
+    units[place ^ 768] = np.uint32((1 << 31) | 0)
+    table = units.astype("<u4").tobytes()
+    return len(table).to_bytes(4, "little") + table + target.encode() + b"\0"
+
+
+@pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "XLMRobertaTokenizerFast"])
+def test_xlm_rs_class_keeps_a_real_table_of_sentencepiece(tmp_path: Path, name: str) -> None:
+    table = charsmap("\ufb01", "the")
+    assert Precompiled(table).normalize_str("a\ufb01b") == "atheb"
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": b64encode(table).decode()}
+    files = {
+        "config.json": BERT,
+        "tokenizer.json": unigram_json(normalizer=normalizer),
+        "tokenizer_config.json": {"tokenizer_class": name},
+    }
+    folder = write_folder(tmp_path, files)
+    assert assert_same(folder, ["\ufb01 world", "the \ufb01", "q\ufb01 <mask>", ""]) == []
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    assert tokenizer.tokenize("\ufb01 world") == ["\u2581the", "\u2581world"]

@@ -174,14 +174,16 @@ FLAGS = "a token with flags that are true or false was expected"
         ({"cls_token": {"lstrip": True}}, "a token was expected"),
         ({"added_tokens_decoder": []}, "added_tokens_decoder = []; an object of tokens by"),
         ({"added_tokens_decoder": {"x": "[A]"}}, "an object of tokens by their ids"),
-        ({"added_tokens_decoder": {"-1": "[A]"}}, "an object of tokens by their ids"),
+        ({"added_tokens_decoder": {"1.5": "[A]"}}, "an object of tokens by their ids"),
         ({"added_tokens_decoder": {"\u0663": "[A]"}}, "an object of tokens by their ids"),
         ({"added_tokens_decoder": {"7": None}}, "added_tokens_decoder[7] = None; a token"),
         ({"added_tokens_decoder": {"7": {"content": ""}}}, "a token was expected"),
         ({"added_tokens_decoder": {"7": {"content": "a", "lstrip": 1}}}, FLAGS),
         ({"additional_special_tokens": "[A]"}, "additional_special_tokens = '[A]'; a list"),
         ({"extra_special_tokens": [3]}, "extra_special_tokens = 3; a token was expected"),
-        *refused("model_max_length", "a number of tokens", "512", 0, -1, True, 512.5, [512]),
+        *refused(
+            "model_max_length", "a number of tokens", "512.5", "a", "", True, 512.5, [512], "nan"
+        ),
         ({"padding_side": "up"}, "padding_side = 'up'; 'left' or 'right' was expected"),
         ({"truncation_side": ["left"]}, "truncation_side = ['left']; 'left' or 'right'"),
         ("[]", "a JSON object was expected"),
@@ -210,3 +212,29 @@ def test_a_foreign_value_cannot_flood_or_recolour_the_message(tmp_path: Path) ->
         read(tmp_path, tokenizer_config={"padding_side": "\x1b[31m" + "x" * 10_000})
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected", "taken"),
+    [
+        (9, 9, None),
+        (None, 40, None),
+        (1e30, 40, None),
+        (10**30, 40, None),
+        (-1, 40, "-1 in tokenizer_config.json is taken for no limit."),
+        (0, 40, "0 in tokenizer_config.json is taken for no limit."),
+        (-1.0, 40, "-1.0 in tokenizer_config.json is taken for no limit."),
+        ("-1", 40, "'-1' in tokenizer_config.json is taken for no limit."),
+        ("1e30", 40, "'1e30' in tokenizer_config.json is taken for no limit."),
+        (9.0, 9, "9.0 in tokenizer_config.json is taken for 9 tokens."),
+        ("9", 9, "'9' in tokenizer_config.json is taken for 9 tokens."),
+    ],
+)
+@pytest.mark.parametrize("name", ["model_max_length", "max_len"])
+def test_a_limit_is_taken_for_what_it_can_only_mean(
+    tmp_path: Path, name: str, stated: object, expected: int, taken: str | None
+) -> None:
+    sizes = {"max_position_embeddings": 40, "pad_token_id": -1}
+    found = read(tmp_path, tokenizer_config={name: stated}, config=sizes)
+    assert found.model_max_length == expected
+    assert found.notes == (() if taken is None else (f"{name} = {taken}",))

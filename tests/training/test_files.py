@@ -192,14 +192,37 @@ def test_quotes_that_are_text_are_read(tmp_path: Path) -> None:
 
 
 def test_a_field_may_be_longer_than_csv_allows_for(tmp_path: Path) -> None:
-    before = csv.field_size_limit()
     long = "word " * 40_000
     path = written(tmp_path, f"text,label\n{long},1\n".encode())
     assert read_labelled(path).texts == [long]
-    assert csv.field_size_limit() == before
-    with pytest.raises(InputError, match="unexpected end of data"):
-        read_labelled(written(tmp_path, b'text,label\n"a,1\n'))
-    assert csv.field_size_limit() == before
+    assert read_texts(path) == [long.strip()]
+    data = f'text\tlabel\n" ""{long}"\t1\n'.encode()
+    assert read_labelled(written(tmp_path, data, "a.tsv")).texts == [f' "{long}']
+
+
+def test_the_limit_that_all_who_read_csv_share_is_never_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, f"text,label\n{'word ' * 40_000},1\n".encode())
+    held = csv.field_size_limit(1_000)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(csv, "field_size_limit", lambda *_: pytest.fail("it was asked for"))
+            assert len(read_labelled(path).texts[0]) == 200_000
+            with pytest.raises(InputError, match="unexpected end of data"):
+                read_labelled(written(tmp_path, b'text,label\n"a,1\n'))
+        assert csv.field_size_limit() == 1_000
+        with pytest.raises(csv.Error, match="larger than field limit"):
+            next(csv.reader(["a" * 1_001]))
+    finally:
+        csv.field_size_limit(held)
+
+
+def test_a_nul_in_a_table_is_named_by_its_line(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.tsv"):
+        path = written(tmp_path, b'text,label\n"a\nb\x00",1\n', name)
+        with pytest.raises(InputError, match=r"is binary, .* \(line 3 has a NUL byte\); a text a"):
+            read_labelled(path)
 
 
 @pytest.mark.parametrize("read", [read_texts, read_documents, lambda path: read_lines(str(path))])
