@@ -231,7 +231,8 @@ def _dropped(x: Array, keep: BoolArray | None, p: float) -> Array:
     if keep is None:
         return x
     found: Array = x * keep
-    found *= np.float32(1.0) / np.float32(1.0 - p)
+    if p < 1.0:  # else nothing is kept
+        found *= np.float32(1.0) / np.float32(1.0 - p)
     return found
 
 

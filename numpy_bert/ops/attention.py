@@ -64,7 +64,7 @@ def attention(
     mask : ndarray of shape (B, T), bool, optional
         False where a token is padding, which then gets no weight. None: all are tokens.
     p : float
-        Probability with which dropout drops a weight, in [0, 1).
+        Probability with which dropout drops a weight, from 0 to 1.
     rng : numpy.random.Generator, optional
         Draws dropout's mask; without it dropout is off.
 
