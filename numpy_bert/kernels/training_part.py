@@ -118,7 +118,7 @@ class Part:
         total = _dropped(_dense(context, output.dense), _rows(keep.attention), p)
         attended = _normalize(np.add(total, x), output.LayerNorm, eps)
         inner = _dense(attended.output, parameters.intermediate.dense)
-        activated, slope = activate(config.hidden_act, inner)
+        activated, slope = activate(config.activation, inner)
         total = _dropped(_dense(activated, parameters.output.dense), _rows(keep.output), p)
         total = np.add(total, attended.output)
         narrowed = _normalize(total, parameters.output.LayerNorm, eps)
