@@ -84,7 +84,7 @@ class SentenceEncoder:
         self._model = model
         self._tokenizer = copy(tokenizer)  # of which max_seq_length is set
         self._ids = IdEncoder(self._tokenizer, lower_case=recipe.lower_case)
-        self._notes = recipe.notes
+        self._notes = (*recipe.notes, *settings.notes)
         self._include_prompt = recipe.include_prompt
         self._head = head
         self._pooling = recipe.pooling

@@ -27,7 +27,7 @@ _HOME = re.compile(
     r"sentence_transformers\.(models|base\.modules|sentence_transformer\.(models|modules))(\.\w+)?",
     re.ASCII,
 )
-_BEHIND = ("Dense", "Normalize", "Dropout")
+_BEHIND = ("Dense", "LayerNorm", "Normalize", "Dropout")
 _SWITCHES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -58,7 +58,7 @@ class Recipe:
     include_prompt : bool
         Whether the tokens of a prompt are pooled too.
     behind : tuple of (str, Path)
-        What comes after the pooling: "Dense" or "Normalize", and its folder.
+        What comes after the pooling: "Dense", "LayerNorm" or "Normalize", and its folder.
     notes : tuple of str
         What was made of the files, as sentences.
     """

@@ -103,7 +103,9 @@ def _mish(x: Array) -> Array:
     whole = grown * (grown + np.float32(2.0))
     below = whole + np.float32(2.0)
     near = np.clip(x, np.float32(-100.0), np.float32(100.0))  # where the term is 0, or nearly
-    return whole / below + np.float32(4.0) * near * (grown / below) * ((_ONE + grown) / below)
+    slope: Array = whole / below
+    slope += np.float32(4.0) * near * (grown / below) * ((_ONE + grown) / below)
+    return slope
 
 
 def _sqrtsoftplus(x: Array) -> Array:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.encoding.dense import Dense, identity
+from numpy_bert.encoding.dense import Dense
+from numpy_bert.ops.activation import identity
 from numpy_bert.encoding.head import read_head
 from numpy_bert.encoding.recipe import Recipe, read_recipe
 from numpy_bert.encoding.settings import Settings, read_settings

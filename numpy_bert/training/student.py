@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, as_array
 from numpy_bert.blocks.gradients import dense_backward
-from numpy_bert.encoding.dense import Dense, identity
+from numpy_bert.encoding.dense import Dense
+from numpy_bert.ops.activation import identity
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.head import Head
 from numpy_bert.encoding.pooling import normalize
