@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ __all__ = ["Head", "read_head"]
 
 # What has weights, and so takes vectors of one length alone.
 _LAYERS = (Dense, LayerNorm)
-_READERS = {"Dense": read_dense, "LayerNorm": read_layer_norm}
+_READERS: Mapping[str, Callable[..., Dense | LayerNorm]] = MappingProxyType(
+    {"Dense": read_dense, "LayerNorm": read_layer_norm}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

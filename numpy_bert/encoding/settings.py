@@ -38,7 +38,7 @@ class Settings:
     default_prompt_name: str | None = None
     similarity_fn_name: str = _COSINE
     truncate_dim: int | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def read_settings(folder: Path) -> Settings:

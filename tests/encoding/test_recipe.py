@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from numpy_bert import CheckpointError, ConfigError, SentenceEncoder
+from numpy_bert import CheckpointError, ConfigError, InputError, SentenceEncoder
 from numpy_bert.encoding.recipe import read_recipe
 from numpy_bert.encoding.settings import read_settings
+from numpy_bert.training import SentenceStudent
 from tests.support.checkpoints import serialize
 from tests.support.demo import write_plain
 
@@ -268,6 +270,59 @@ def test_a_layer_norm_of_another_width_than_comes(tmp_path: Path) -> None:
     files = norm_files() | {"1_Pooling/config.json": {"pooling_mode": ["cls", "mean"]}}
     with pytest.raises(ConfigError, match="dimension = 128; 256, which comes from the module bef"):
         SentenceEncoder.from_pretrained(write(tmp_path, files, model=True))
+
+
+LAYERS = "WeightedLayerPooling"
+
+
+def layer_files(**config: Any) -> dict[str, Any]:
+    stated = {"embedding_dimension": 128, "num_hidden_layers": 2, "layer_start": 1}
+    return {
+        "modules.json": modules("Transformer", LAYERS, "Pooling"),
+        f"1_{LAYERS}/config.json": stated | config,
+        f"1_{LAYERS}/model.safetensors": serialize({"layer_weights": np.ones(2, np.float32)}),
+        "2_Pooling/config.json": {"pooling_mode": "mean"},
+    }
+
+
+def with_states(folder: Path) -> Path:
+    """Let a model's config.json ask for all layers' states."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"output_hidden_states": True}))
+    return folder
+
+
+def test_a_mean_of_the_layers(tmp_path: Path, dtype: str) -> None:
+    folder = with_states(write(tmp_path, layer_files(), model=True))
+    encoder = SentenceEncoder.from_pretrained(folder, dtype=dtype)
+    texts = ["a test", "a longer test than that"]
+    found = encoder.encode(texts)
+    for row, text in zip(found, texts, strict=True):
+        ids = encoder.tokenizer(text)["input_ids"]
+        states = encoder.model([ids], output_hidden_states=True).hidden_states
+        assert states is not None
+        expected = (states[1] + states[2])[0].mean(0) / 2
+        assert np.abs(row - expected).max() < 1e-5
+    copied = pickle.loads(pickle.dumps(encoder))
+    assert np.array_equal(copied.encode(texts), found)
+    with pytest.raises(InputError, match="pools its layers"):
+        SentenceStudent.from_folder(folder, 128)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"num_hidden_layers": 12}, "num_hidden_layers = 12; 2, as the model has, was expected"),
+        ({"layer_start": 3}, "layer_start = 3; a number from 0 to 2 was expected"),
+        ({"layer_start": 0}, r"layer_weights is \(2,\), F32; floats of the shape \(3,\) were"),
+        ({"hidden": 1}, "hidden is not supported for a WeightedLayerPooling"),
+    ],
+)
+def test_a_mean_of_layers_that_is_refused(tmp_path: Path, config: Any, words: str) -> None:
+    folder = with_states(write(tmp_path, layer_files(**config), model=True))
+    with pytest.raises((ConfigError, CheckpointError), match=words) as caught:
+        SentenceEncoder.from_pretrained(folder)
+    assert f"1_{LAYERS}" in str(caught.value)
 
 
 def dense_files(**config: Any) -> dict[str, Any]:

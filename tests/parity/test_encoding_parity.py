@@ -166,10 +166,11 @@ def test_every_activation_of_torch_that_can_be_is_known() -> None:
 @pytest.mark.parametrize("name", TORCH_ACTIVATIONS)
 def test_an_activation_is_torchs(name: str, dtype: str) -> None:
     module = getattr(torch.nn, name)().eval()
-    if "oft" in name and "ax" in name or name == "Softmin":
+    if name in ("Softmax", "LogSoftmax", "Softmin"):
         module.dim = 1  # what torch guesses, with a warning
     found = activation_named(f"{type(module).__module__}.{name}")
-    assert found is activation_named(f"torch.nn.{name}") is not None
+    assert found is not None
+    assert found is activation_named(f"torch.nn.{name}")
     values = found(GRID.astype(dtype))
     assert values.dtype == dtype
     expected = module(torch.from_numpy(GRID)).numpy()
@@ -197,6 +198,25 @@ def test_layer_norm(tmp_path: Path) -> None:
         layer.norm.weight.copy_(torch.linspace(-2, 2, 256))
         layer.norm.bias.copy_(torch.linspace(1, 0, 256))
     check(save(tmp_path, pooling(["cls", "mean"]), layer, st.models.Dense(256, 5)))
+
+
+@pytest.mark.parametrize("has_states", [True, False])
+@pytest.mark.parametrize("start", [0, 2])
+def test_weighted_layer_pooling(tmp_path: Path, start: int, has_states: bool) -> None:
+    """Without all layers' states, which the BERT's config asks for, it does nothing there."""
+    layers = st.models.WeightedLayerPooling(128, num_hidden_layers=2, layer_start=start)
+    with torch.no_grad():
+        layers.layer_weights.copy_(torch.linspace(0.5, 2, 3 - start))
+    folder = save(tmp_path, layers, pooling(["mean", "cls"]), prompts={"query": "find this: "})
+    config = folder / "config.json"
+    stated = json.loads(config.read_text()) | {"output_hidden_states": has_states}
+    config.write_text(json.dumps(stated))
+    check(folder)
+    check(folder, prompt_name="query")
+    encoder = SentenceEncoder.from_pretrained(folder, dtype="float64")
+    assert np.abs(encoder.encode(TEXTS[2]) - theirs(folder, TEXTS[2:3])[0]).max() < 1e-5
+    (note,) = encoder.notes or ("",)
+    assert ("WeightedLayerPooling does nothing" in note) is not has_states
 
 
 @pytest.mark.parametrize("name", ["cos_sim", "dot_score", "maxsim", None])
