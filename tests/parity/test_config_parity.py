@@ -122,6 +122,15 @@ def test_members_that_are_missing_or_odd(case: str, tmp_path: Path) -> None:
     assert any(str(left_out) in note for note in notes) is (left_out is not None)
 
 
+def test_what_is_saved_is_read_there(tmp_path: Path) -> None:
+    odd = {"layer_norm_eps": 1, "initializer_range": 2, "pad_token_id": -1, "hidden_act": "mish"}
+    odd |= MEMBERS["dropout 1"]
+    folder = write_checkpoint(tmp_path / "a", config=TINY | odd)
+    BertModel.from_pretrained(folder).save_pretrained(tmp_path / "b")
+    config = transformers.BertConfig.from_pretrained(tmp_path / "b")
+    assert {name: getattr(config, name) for name in odd} == odd
+
+
 def test_a_default_that_the_tensors_do_not_agree_with_is_named(tmp_path: Path) -> None:
     stated = {name: value for name, value in TINY.items() if name != "type_vocab_size"}
     folder = write_checkpoint(tmp_path / "a", random_tensors(TINY), stated)
