@@ -1,23 +1,54 @@
-"""BertConfig: what config.json says of a model, read strictly."""
+"""BertConfig: what config.json says of a model, read strictly where something reads it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted, read_json
-from numpy_bert.labels import LABEL_MEMBERS, check_labels, read_labels
+from numpy_bert.labels import LABEL_MEMBERS, StatedLabels, check_labels, fits_problem, read_labels
 
-__all__ = ["BertConfig"]
+__all__ = ["ACTIVATION_NAMES", "BertConfig", "StatedConfig", "read_config"]
 
 # Far above any published BERT, far below what would exhaust memory before a shape is checked.
 _LARGEST_SIZE = 1 << 24
 # Each layer has keys of its own, so their number is bounded by more than a size.
 _MOST_LAYERS = 1 << 10
-_ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
+# What hidden_act may be, and which function each name stands for: those of transformers' ACT2FN
+# that are arithmetic alone. What differs there in how it is computed is one function here.
+ACTIVATION_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "gelu": "gelu",
+        "gelu_10": "gelu_10",
+        "gelu_accurate": "gelu_new",
+        "gelu_fast": "gelu_new",
+        "gelu_new": "gelu_new",
+        "gelu_python": "gelu",
+        "gelu_python_tanh": "gelu_new",
+        "gelu_pytorch_tanh": "gelu_new",
+        "hardswish": "hardswish",
+        "laplace": "laplace",
+        "leaky_relu": "leaky_relu",
+        "linear": "linear",
+        "mish": "mish",
+        "quick_gelu": "quick_gelu",
+        "relu": "relu",
+        "relu2": "relu2",
+        "relu6": "relu6",
+        "sigmoid": "sigmoid",
+        "silu": "silu",
+        "sqrtsoftplus": "sqrtsoftplus",
+        "swish": "silu",
+        "tanh": "tanh",
+    }
+)
+# These have weights of their own, which no published BERT has.
+_WITH_WEIGHTS = ("prelu", "xielu")
 _SIZES = (
     "vocab_size",
     "hidden_size",
@@ -41,8 +72,7 @@ _ONLY = {
 class BertConfig:
     """The sizes and settings of a BERT, under the names that transformers gives them.
 
-    The seven sizes have no default: a checkpoint that does not state them is refused. The rest
-    default to the values of the published BERT.
+    All default to transformers' values, which are those of the published BERT.
 
     Raises
     ------
@@ -66,13 +96,13 @@ class BertConfig:
     {0: 'LABEL_0', 1: 'LABEL_1'}
     """
 
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
     hidden_act: str = "gelu"
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
@@ -91,24 +121,25 @@ class BertConfig:
                 f"hidden_size = {self.hidden_size} is not a multiple of "
                 f"num_attention_heads = {self.num_attention_heads}."
             )
-        if self.hidden_act not in _ACTIVATIONS:
+        _check_activation(self.hidden_act)
+        _check_number("layer_norm_eps", self.layer_norm_eps, "a number above 0", above=True)
+        _check_number("initializer_range", self.initializer_range, "a number from 0")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            value = getattr(self, name)
+            if value is not None or name != "classifier_dropout":
+                _check_number(name, value, "a probability from 0 to 1", most=1.0)
+        pad, words = self.pad_token_id, self.vocab_size
+        if pad is not None and (type(pad) is not int or not -words <= pad < words):
             raise ConfigError(
-                f"hidden_act = {quoted(self.hidden_act)} is not supported; "
-                f"known are {', '.join(_ACTIVATIONS)}."
+                f"pad_token_id = {quoted(repr(pad))}; null, an id of the vocabulary of {words}, or "
+                "one counted from its end (-1 is the last) was expected."
             )
-        _check_number("layer_norm_eps", self.layer_norm_eps, "a number in (0, 1)", above=True)
-        _check_number("initializer_range", self.initializer_range, "a number in [0, 1)")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            _check_number(name, getattr(self, name), "a probability in [0, 1)")
-        pad = self.pad_token_id
-        if pad is not None and (type(pad) is not int or not 0 <= pad < self.vocab_size):
-            raise ConfigError(
-                f"pad_token_id = {quoted(repr(pad))}; null or an id of the vocabulary of "
-                f"{self.vocab_size} was expected."
-            )
-        if self.classifier_dropout is not None:
-            _check_number("classifier_dropout", self.classifier_dropout, "a probability in [0, 1)")
         check_labels(self.labels, self.problem_type)
+
+    @property
+    def activation(self) -> str:
+        """The function that hidden_act names; several names can stand for one."""
+        return ACTIVATION_NAMES[self.hidden_act]
 
     @property
     def num_labels(self) -> int:
@@ -130,7 +161,9 @@ class BertConfig:
         """Build a config from the members of a config.json.
 
         Members that BERT's arithmetic does not use are ignored (and listed at debug level);
-        nothing in them is ever imported or run.
+        nothing in them is ever imported or run. A size that is not there is transformers' default.
+        Labels stop nobody here: what cannot be used of them is left out, and a classifier, which
+        reads them, says so.
 
         Examples
         --------
@@ -138,25 +171,7 @@ class BertConfig:
         Traceback (most recent call last):
         numpy_bert.errors.ConfigError: model_type = 'roberta' is not supported; only 'bert' is.
         """
-        for name, only in _ONLY.items():
-            if values.get(name, only) not in (only, None):
-                raise ConfigError(
-                    f"{name} = {quoted(repr(values[name]))} is not supported; only {only!r} is."
-                )
-        _check_architecture(values)
-        known = {field.name: field for field in fields(cls) if field.name != "labels"}
-        missing = [n for n, f in known.items() if f.default is MISSING and n not in values]
-        if missing:
-            raise ConfigError(f"{', '.join(missing)}: missing; nothing is guessed.")
-        ignored = sorted(set(values) - set(known) - set(_ONLY) - set(LABEL_MEMBERS))
-        if ignored:
-            import logging  # not at start-up: 3 ms
-
-            logging.getLogger("numpy_bert").debug(
-                "config.json: ignored %s", ", ".join(quoted(name) for name in ignored)
-            )
-        given = {name: values[name] for name in known if name in values}
-        return cls(**given, **read_labels(values))
+        return _stated(values).config
 
     @classmethod
     def from_json_file(cls, json_file: str | Path) -> BertConfig:
@@ -167,18 +182,90 @@ class BertConfig:
         ConfigError
             Naming the file and the field.
         """
-        path = Path(json_file)
-        try:
-            stands = path.exists() or path.is_symlink()
-        except OSError:
-            stands = True  # what is wrong with it is said below
-        if not stands:
-            raise ConfigError(f"{path}: does not exist; name the folder of a checkpoint.")
-        values = read_json(path, error=ConfigError)
-        try:
-            return cls.from_dict(values)
-        except ConfigError as failure:
-            raise ConfigError(f"{path}: {failure}") from None
+        return read_config(Path(json_file)).config
+
+
+class StatedConfig(NamedTuple):
+    """What a config.json says.
+
+    Attributes
+    ----------
+    config : BertConfig
+        The model's; its labels are those of `labels` as far as they can be used.
+    labels : StatedLabels
+        To be fitted to the rows of a classifier.
+    defaults : tuple of str
+        The sizes that are not stated.
+    notes : tuple of str
+        What is odd but harmless, as sentences.
+    """
+
+    config: BertConfig
+    labels: StatedLabels
+    defaults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_config(path: Path) -> StatedConfig:
+    """Read a config.json of at most 1 MB, and what a model's `loading_info` is to say of it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file and the field.
+    """
+    try:
+        stands = path.exists() or path.is_symlink()
+    except OSError:
+        stands = True  # what is wrong with it is said below
+    if not stands:
+        raise ConfigError(f"{path}: does not exist; name the folder of a checkpoint.")
+    values = read_json(path, error=ConfigError, finite=False)
+    try:
+        return _stated(values)
+    except ConfigError as failure:
+        raise ConfigError(f"{path}: {failure}") from None
+
+
+def _stated(values: Mapping[str, Any]) -> StatedConfig:
+    """Read the members of a config.json."""
+    for name, only in _ONLY.items():
+        if values.get(name, only) not in (only, None):
+            raise ConfigError(
+                f"{name} = {quoted(repr(values[name]))} is not supported; only {only!r} is."
+            )
+    _check_architecture(values)
+    known = {field.name for field in fields(BertConfig)} - {"labels", *LABEL_MEMBERS}
+    _log_ignored(set(values) - known - set(_ONLY) - set(LABEL_MEMBERS))
+    given = {name: values[name] for name in known if name in values}
+    notes = []
+    defaults = tuple(name for name in _SIZES if name not in given)
+    if defaults:
+        taken = ", ".join(f"{name} = {getattr(_PUBLISHED, name)}" for name in defaults)
+        notes.append(f"config.json does not state all sizes; taken, as in transformers: {taken}.")
+    spread = given.get("initializer_range", 0.0)
+    if not _is_number(spread) or spread < 0:  # which only new weights are drawn from
+        del given["initializer_range"]
+        notes.append(
+            f"initializer_range = {quoted(repr(spread))} was not read; for new weights it is "
+            f"{_PUBLISHED.initializer_range}."
+        )
+    labels = read_labels(values)
+    names, problem = labels.labels, labels.problem_type
+    config = BertConfig(
+        **given, labels=names, problem_type=problem if fits_problem(names, problem) else None
+    )
+    return StatedConfig(config, labels, defaults, tuple(notes))
+
+
+def _log_ignored(names: set[str]) -> None:
+    """List members that nothing reads, at debug level."""
+    if names:
+        import logging  # not at start-up: 3 ms
+
+        logging.getLogger("numpy_bert").debug(
+            "config.json: ignored %s", ", ".join(quoted(name) for name in sorted(names))
+        )
 
 
 def _check_architecture(values: Mapping[str, Any]) -> None:
@@ -206,8 +293,30 @@ def _check_size(name: str, value: object) -> None:
         )
 
 
-def _check_number(name: str, value: object, expected: str, *, above: bool = False) -> None:
-    """Raise ConfigError unless `value` is a number in [0, 1), or in (0, 1) with `above`."""
-    good = type(value) in (int, float) and 0 <= value < 1  # type: ignore[operator]
+def _check_activation(name: object) -> None:
+    """Raise ConfigError unless a function of that name is known."""
+    if isinstance(name, str) and name in ACTIVATION_NAMES:
+        return
+    what = " has weights of its own, and" if name in _WITH_WEIGHTS else ""
+    raise ConfigError(
+        f"hidden_act = {quoted(repr(name))}{what} is not supported; "
+        f"known are {', '.join(ACTIVATION_NAMES)}."
+    )
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether a value is a finite int or float, and no bool."""
+    largest = sys.float_info.max
+    return type(value) in (int, float) and -largest <= value <= largest  # type: ignore[operator]
+
+
+def _check_number(
+    name: str, value: Any, expected: str, *, above: bool = False, most: float | None = None
+) -> None:
+    """Raise ConfigError unless `value` is a number from 0 (not 0 with `above`) to `most`."""
+    good = _is_number(value) and value >= 0 and (most is None or value <= most)
     if not good or (above and value == 0):
         raise ConfigError(f"{name} = {quoted(repr(value))}; {expected} was expected.")
+
+
+_PUBLISHED = BertConfig()

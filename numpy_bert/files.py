@@ -185,7 +185,9 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
     return texts
 
 
-def read_json(path: Path, *, error: type[NumpyBertError], limit: int = 1 << 20) -> dict[str, Any]:
+def read_json(
+    path: Path, *, error: type[NumpyBertError], limit: int = 1 << 20, finite: bool = True
+) -> dict[str, Any]:
     """Read a JSON object strictly; raise `error` naming the file and the place otherwise.
 
     Parameters
@@ -196,17 +198,23 @@ def read_json(path: Path, *, error: type[NumpyBertError], limit: int = 1 << 20) 
         What to raise.
     limit : int
         Largest size that is read, in bytes.
+    finite : bool
+        Whether NaN, Infinity and numbers beyond float64 are refused. Python's own reader, and so
+        other programs, takes them; whoever does too must check the numbers that count.
 
     Returns
     -------
     dict
-        The object. Refused are duplicate keys (JSON keeps the last), NaN and Infinity, numbers
-        beyond float64, byte order marks, and anything that is not an object at the top.
+        The object. Refused are duplicate keys (JSON keeps the last), byte order marks, and anything
+        that is not an object at the top.
     """
-    return decode_json(read_bytes(path, error=error, limit=limit), where=str(path), error=error)
+    data = read_bytes(path, error=error, limit=limit)
+    return decode_json(data, where=str(path), error=error, finite=finite)
 
 
-def decode_json(data: bytes, *, where: str, error: type[NumpyBertError]) -> dict[str, Any]:
+def decode_json(
+    data: bytes, *, where: str, error: type[NumpyBertError], finite: bool = True
+) -> dict[str, Any]:
     """Decode the bytes of a JSON object as strictly as `read_json` does."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -232,8 +240,8 @@ def decode_json(data: bytes, *, where: str, error: type[NumpyBertError]) -> dict
         value = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=unique,
-            parse_constant=constant,
-            parse_float=number,
+            parse_constant=constant if finite else float,
+            parse_float=number if finite else float,
         )
     except UnicodeDecodeError as failure:
         raise error(f"{where}: is not UTF-8 (byte {failure.start}).") from None

@@ -2,65 +2,171 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted
+from numpy_bert.files import listed, quoted
 
-__all__ = ["LABEL_MEMBERS", "check_labels", "read_labels"]
+__all__ = ["LABEL_MEMBERS", "StatedLabels", "check_labels", "fits_problem", "read_labels"]
 
-LABEL_MEMBERS = ("id2label", "label2id", "num_labels")
+LABEL_MEMBERS = ("id2label", "label2id", "num_labels", "problem_type")
 
 # Labels without names get names, and those take memory.
 _MOST_LABELS = 1 << 16
+_DEFAULT = 2
 _PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
+# A label's number, as a key of id2label or as text in label2id.
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,9}\s*", re.ASCII)
 
 
-def read_labels(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the names of labels that the members of a config.json agree on.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StatedLabels:
+    """What a config.json says of labels, whatever stands there: only a head judges it.
+
+    Attributes
+    ----------
+    names : mapping of int to str, or None
+        id2label; None where there is none, or none that can be read.
+    count : int or None
+        num_labels; None where there is none, or none that can be meant.
+    problem_type : str or None
+        None where it is none of those that transformers knows, too.
+    faults : tuple of str
+        Which of id2label and num_labels cannot be read, and why, as sentences.
+    notes : tuple of str
+        What else is odd, as sentences.
+    """
+
+    names: Mapping[int, str] | None
+    count: int | None
+    problem_type: str | None
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of as many labels as are stated; id2label counts first."""
+        return self._named(len(self.names)) if self.names else _numbered(self.count or _DEFAULT)
+
+    def fitted(self, rows: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names of a classifier's rows, and notes on them.
+
+        The rows decide between id2label and num_labels where the two contradict each other.
+
+        Raises
+        ------
+        ConfigError
+            If neither has as many labels as there are rows.
+
+        Examples
+        --------
+        >>> read_labels({"id2label": {"0": "no", "1": "yes"}, "num_labels": 3}).fitted(2)[0]
+        ('no', 'yes')
+        >>> read_labels({"id2label": {"0": "no", "1": "yes"}, "num_labels": 3}).fitted(3)[0]
+        ('LABEL_0', 'LABEL_1', 'LABEL_2')
+        """
+        count = _DEFAULT if self._is_silent else self.count
+        if self.names is not None and len(self.names) == rows:
+            notes = [*self.faults, *self.notes, *self._unnamed(rows)]
+            if self.count not in (None, rows):
+                notes.append(f"num_labels = {self.count} was not read: id2label names {rows}.")
+            return self._named(rows), tuple(notes)
+        if count == rows:
+            notes = [*self.faults, *self.notes]
+            if self.names is not None:
+                notes.append(
+                    f"id2label names {len(self.names)} labels and was not read: num_labels = "
+                    f"{count}, as many as the classifier has rows; they are LABEL_0 and so on, as "
+                    "in transformers."
+                )
+            return _numbered(rows), tuple(notes)
+        raise ConfigError(
+            f"the classifier has {rows} rows, {self._told()}; write the labels' names into "
+            "id2label, one for each row."
+        )
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether nothing is said at all; two labels are meant then."""
+        return self.names is None and self.count is None and not self.faults
+
+    def _named(self, rows: int) -> tuple[str, ...]:
+        """Return the name of each row, made up where id2label has none of its number."""
+        names = self.names or {}
+        return tuple(names.get(row, f"LABEL_{row}") for row in range(rows))
+
+    def _unnamed(self, rows: int) -> list[str]:
+        """Say where the numbers of id2label are not those of the rows."""
+        names = self.names or {}
+        lacking = [str(row) for row in range(rows) if row not in names]
+        if not lacking:
+            return []
+        beyond = [f"{number} ({name})" for number, name in names.items() if not 0 <= number < rows]
+        return [
+            f"id2label has no name for the classifier's rows {listed(lacking)}, which are called "
+            f"LABEL_{lacking[0]} and so on, and names {listed(beyond)}, which are no rows; "
+            "transformers counts them from 0, too."
+        ]
+
+    def _told(self) -> str:
+        """Say how many labels are stated where."""
+        if self._is_silent:
+            return f"config.json names no labels, by which {_DEFAULT} are meant"
+        told = [fault.rstrip(".") for fault in self.faults]
+        if self.names is not None:
+            told.append(f"id2label names {len(self.names)} labels")
+        if self.count is not None:
+            told.append(f"num_labels = {self.count}")
+        return ", ".join(told)
+
+
+def read_labels(values: Mapping[str, Any]) -> StatedLabels:
+    """Read what the members of a config.json say of labels; nothing that stands there raises.
 
     Parameters
     ----------
     values : mapping
-        The members; of them id2label, label2id and num_labels are read.
-
-    Returns
-    -------
-    dict
-        ``labels``, a tuple of str; nothing where neither id2label nor num_labels is there.
-
-    Raises
-    ------
-    ConfigError
-        Naming the member that is malformed, or that contradicts another.
+        The members; of them id2label, label2id, num_labels and problem_type are read.
 
     Examples
     --------
-    >>> read_labels({"id2label": {"0": "no", "1": "yes"}})
-    {'labels': ('no', 'yes')}
-    >>> read_labels({"num_labels": 3})
-    {'labels': ('LABEL_0', 'LABEL_1', 'LABEL_2')}
+    >>> read_labels({"id2label": {"0": "no", "1": "yes"}}).labels
+    ('no', 'yes')
+    >>> read_labels({"num_labels": 3}).labels
+    ('LABEL_0', 'LABEL_1', 'LABEL_2')
     """
-    count, names = values.get("num_labels"), values.get("id2label")
+    faults, notes = list[str](), list[str]()
+    count, stated = values.get("num_labels"), values.get("id2label")
     if count is not None and (type(count) is not int or not 1 <= count <= _MOST_LABELS):
-        raise ConfigError(
+        faults.append(
             f"num_labels = {quoted(repr(count))}; an integer from 1 to {_MOST_LABELS:,} was "
             "expected."
         )
-    if names is None and count is None:
-        return {}
-    if names is None:
-        labels = tuple(f"LABEL_{number}" for number in range(count or 0))
-    else:
-        labels = _names_in_order(names)
-    if count is not None and count != len(labels):
-        raise ConfigError(
-            f"num_labels = {count}, but id2label names {len(labels)} labels; keep the right one."
-        )
+        count = None
+    names = None
+    # An empty one says nothing, as in transformers, if num_labels does.
+    if stated is not None and not (stated == {} and count is not None):
+        names = _by_number(stated, faults, notes)
     if names is not None and values.get("label2id") is not None:
-        _check_inverse(values["label2id"], labels)
-    return {"labels": labels}
+        notes += _compared(values["label2id"], names)
+    problem = values.get("problem_type")
+    if problem is not None and problem not in _PROBLEMS:
+        notes.append(
+            f"problem_type = {quoted(repr(problem))} was not read; known are "
+            f"{', '.join(_PROBLEMS)}."
+        )
+        problem = None
+    return StatedLabels(
+        names=names,
+        count=count,
+        problem_type=problem,
+        faults=tuple(faults),
+        notes=tuple(notes),
+    )
 
 
 def check_labels(labels: object, problem: object) -> None:
@@ -79,46 +185,55 @@ def check_labels(labels: object, problem: object) -> None:
             f"problem_type = {quoted(repr(problem))} is not supported; "
             f"known are {', '.join(_PROBLEMS)}."
         )
-    if problem == "single_label_classification" and len(labels) == 1:
+    if not fits_problem(labels, problem):
         raise ConfigError(
             "problem_type = 'single_label_classification' with 1 label (num_labels, id2label); "
             "choosing takes at least two."
         )
 
 
-def _names_in_order(names: object) -> tuple[str, ...]:
-    """Return the labels of id2label, whose keys are the numbers from 0, written as strings."""
-    if not isinstance(names, Mapping) or not 1 <= len(names) <= _MOST_LABELS:
-        raise ConfigError(
-            f"id2label = {quoted(repr(names))}; an object of 1 to {_MOST_LABELS:,} labels was "
+def fits_problem(labels: tuple[str, ...], problem: object) -> bool:
+    """Tell whether there are as many labels as a known problem needs."""
+    return problem != "single_label_classification" or len(labels) > 1
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    """Return the names of labels that have none."""
+    return tuple(f"LABEL_{number}" for number in range(count))
+
+
+def _by_number(stated: object, faults: list[str], notes: list[str]) -> dict[int, str] | None:
+    """Return the names of id2label by their numbers; None, and a fault, where there are none."""
+    if not isinstance(stated, Mapping) or not 1 <= len(stated) <= _MOST_LABELS:
+        faults.append(
+            f"id2label = {quoted(repr(stated))}; an object of 1 to {_MOST_LABELS:,} labels was "
             "expected."
         )
-    by_number = {str(number): name for number, name in names.items()}
-    for number in map(str, range(len(names))):
-        if number not in by_number:
-            found = quoted(", ".join(by_number))
-            raise ConfigError(
-                f"id2label: has {len(names)} labels, but none numbered {number}; the numbers from "
-                f"0 were expected, there are {found}."
-            )
-    return tuple(by_number[str(number)] for number in range(len(names)))
-
-
-def _check_inverse(numbers: object, labels: tuple[str, ...]) -> None:
-    """Raise ConfigError unless label2id says what id2label says."""
-    if not isinstance(numbers, Mapping):
-        raise ConfigError(f"label2id = {quoted(repr(numbers))}; an object was expected.")
-    for label, number in numbers.items():
-        inside = type(number) is int and 0 <= number < len(labels)
-        if not inside or labels[number] != label:
-            other = f"names {number} {quoted(labels[number])}" if inside else "has no such number"
-            raise ConfigError(
-                f"label2id: {quoted(label)} is {quoted(repr(number))}, but id2label {other}; make "
-                "them agree, or leave label2id out."
-            )
-    unnamed = [label for label in labels if label not in numbers]
-    if unnamed:
-        raise ConfigError(
-            f"label2id: lacks {quoted(unnamed[0])}, which id2label names; make them agree, or "
-            "leave label2id out."
+        return None
+    wrong = [number for number in stated if not _NUMBER.fullmatch(str(number))]
+    names = {} if wrong else {int(number): name for number, name in stated.items()}
+    if len(names) < len(stated):
+        what = f"{quoted(str(wrong[0]))} is none" if wrong else "one stands there twice"
+        faults.append(f"id2label: the numbers of labels were expected as its keys; {what}.")
+        return None
+    odd = [number for number, name in names.items() if not isinstance(name, str)]
+    if odd:
+        notes.append(
+            f"id2label: label {odd[0]} is {quoted(repr(names[odd[0]]))}, which is no text; such "
+            "labels go by what is written there."
         )
+    # What json.dumps writes is what stood there, as good as that can be said.
+    return {n: name if isinstance(name, str) else json.dumps(name) for n, name in names.items()}
+
+
+def _compared(numbers: object, names: Mapping[int, str]) -> list[str]:
+    """Say where label2id is not id2label turned round: nothing reads it."""
+    inverse = {name: number for number, name in reversed([*names.items()])}
+    if numbers == inverse:
+        return []
+    why = "is not id2label turned round"
+    if isinstance(numbers, Mapping):
+        as_text = all(isinstance(n, str) and _NUMBER.fullmatch(n) for n in numbers.values())
+        if as_text and {label: int(n) for label, n in numbers.items()} == inverse:
+            why = "has its numbers as text"
+    return [f"label2id {why} and was not read; labels go by id2label."]

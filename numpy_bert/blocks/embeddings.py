@@ -76,7 +76,7 @@ def embeddings(
     eps : float
         Of LayerNorm.
     p : float
-        Probability to drop, in [0, 1).
+        Probability to drop, from 0 to 1.
     rng, keep
         As in `numpy_bert.ops.dropout.dropout`: dropout is off without them.
 

@@ -249,7 +249,7 @@ def _intermediate(
 ) -> IntermediateSteps:
     """Widen, and apply the activation."""
     dense = linear(x, parameters.dense.weight, parameters.dense.bias)  # (B, T, I)
-    return IntermediateSteps(dense=dense, output=ACTIVATIONS[config.hidden_act](dense))
+    return IntermediateSteps(dense=dense, output=ACTIVATIONS[config.activation].forward(dense))
 
 
 def _output(

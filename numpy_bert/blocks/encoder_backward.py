@@ -11,7 +11,7 @@ from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.blocks.encoder import EncoderSteps, LayerSteps, OutputSteps, PoolerSteps
 from numpy_bert.blocks.gradients import dense_backward, norm_backward
 from numpy_bert.config import BertConfig
-from numpy_bert.ops.activation import ACTIVATIONS_BACKWARD
+from numpy_bert.ops.activation import ACTIVATIONS
 from numpy_bert.ops.attention import attention_backward, merge_heads, split_heads
 from numpy_bert.ops.dropout import dropout_backward
 from numpy_bert.parameters import (
@@ -140,7 +140,7 @@ def encoder_layer_backward(
     narrowed = _output_backward(
         grad, parameters.output, steps.intermediate.output, steps.output, config
     )
-    activation = ACTIVATIONS_BACKWARD[config.hidden_act]
+    activation = ACTIVATIONS[config.activation].backward
     widened = dense_backward(
         activation(narrowed.x, steps.intermediate.dense), attended, parameters.intermediate.dense
     )

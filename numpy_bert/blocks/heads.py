@@ -126,7 +126,7 @@ def lm_prediction(
     """
     transform = parameters.transform
     dense = linear(hidden, transform.dense.weight, transform.dense.bias)  # (..., H)
-    activated = ACTIVATIONS[config.hidden_act](dense)
+    activated = ACTIVATIONS[config.activation].forward(dense)
     norm = transform.LayerNorm
     normalized = layer_norm(activated, norm.weight, norm.bias, eps=config.layer_norm_eps)
     return LMPredictionSteps(

@@ -10,7 +10,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.blocks.gradients import DenseGradients, dense_backward, norm_backward
 from numpy_bert.blocks.heads import ClassifierSteps, LMPredictionSteps
 from numpy_bert.config import BertConfig
-from numpy_bert.ops.activation import ACTIVATIONS_BACKWARD
+from numpy_bert.ops.activation import ACTIVATIONS
 from numpy_bert.ops.dropout import dropout_backward
 from numpy_bert.ops.linear import linear_backward
 from numpy_bert.parameters import (
@@ -96,7 +96,7 @@ def lm_prediction_backward(
     transform = parameters.transform
     decoded = product_backward(grad, steps.transform.output, decoder)
     norm = norm_backward(decoded.x, steps.transform.LayerNorm, transform.LayerNorm)
-    activated = ACTIVATIONS_BACKWARD[config.hidden_act](norm.x, steps.transform.dense)
+    activated = ACTIVATIONS[config.activation].backward(norm.x, steps.transform.dense)
     dense = dense_backward(activated, hidden, transform.dense)
     return LMPredictionGradients(
         parameters=BertLMPredictionHeadParameters(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy_bert.arrays import place
 from numpy_bert.cli.console import megabytes, show, table
 from numpy_bert.cli.source import source_options
-from numpy_bert.config import BertConfig
+from numpy_bert.config import StatedConfig, read_config
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import quoted
 from numpy_bert.loading.cache import MODEL_FILES, is_part
@@ -34,14 +34,14 @@ _PARTS = {"embeddings": "input embedding", "encoder": "encoder", "pooler": "pool
 def run(options: argparse.Namespace) -> int:
     """Print config and tensors; with --check also what is wrong with the values."""
     folder = find(options.model, needs=MODEL_FILES, **source_options(options))
-    config = BertConfig.from_json_file(folder / "config.json")
+    stated = read_config(folder / "config.json")
     checkpoint = open_checkpoint(folder)
     problems = _problems(checkpoint) if options.check else None
-    report = _report(folder, config, checkpoint, problems)
+    report = _report(folder, stated, checkpoint, problems)
     show(json.dumps(report) if options.json else _as_page(report))
     # Last, so that a checkpoint that does not fit its config is still listed.
     only: Literal["embeddings"] | None = "embeddings" if is_part(folder) else None
-    check_weights(checkpoint, config, np.dtype("float32"), only=only)
+    check_weights(checkpoint, stated.config, np.dtype("float32"), only=only)
     return 1 if problems else 0
 
 
@@ -63,9 +63,10 @@ def _problems(checkpoint: Checkpoint) -> list[str]:
 
 
 def _report(
-    folder: Path, config: BertConfig, checkpoint: Checkpoint, problems: list[str] | None
+    folder: Path, stated: StatedConfig, checkpoint: Checkpoint, problems: list[str] | None
 ) -> dict[str, Any]:
     """Return all that is to be printed."""
+    config = stated.config
     of_model = shapes(BertParameters, config)
     of_heads = {key for head in get_args(HeadParameters) for key in shapes(head, config)} | {*TIED}
 
@@ -90,7 +91,7 @@ def _report(
             }
             for key, tensor in checkpoint.tensors.items()
         ],
-        "notes": list(checkpoint.notes),
+        "notes": [*stated.notes, *checkpoint.notes],
         "problems": problems,
     }
 

@@ -11,39 +11,18 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
 from numpy_bert.errors import CheckpointError, ConfigError
 from numpy_bert.files import quoted, read_json
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.weights import read_weight
-from numpy_bert.ops.activation import gelu, relu, silu
 
-__all__ = ["Dense", "identity", "read_dense"]
+__all__ = ["Dense", "read_dense", "read_weights"]
 
 _LARGEST = 1 << 24
 
 
-def identity(x: Array) -> Array:
-    """Return x."""
-    return x
-
-
-def _sigmoid(x: Array) -> Array:
-    output: Array = 1.0 / (1.0 + np.exp(-x))
-    return output
-
-
-# By torch's class, which has no arguments in these files: GELU is the erf form.
-_ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
-    {
-        "GELU": gelu,
-        "Identity": identity,
-        "ReLU": relu,
-        "SiLU": silu,
-        "Sigmoid": _sigmoid,
-        "Tanh": np.tanh,
-    }
-)
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
         "bias": True,
@@ -129,7 +108,7 @@ def read_dense(folder: Path, dtype: np.dtype[Any], *, mapped: bool) -> Dense:
     shapes |= {"residual.weight": tuple(sizes)}
     present = {"linear.weight": True, "linear.bias": config["bias"], "residual.weight": residual}
     needed = {key: shape for key, shape in shapes.items() if present[key]}
-    weights = _weights(folder / SINGLE, needed, dtype, mapped=mapped)
+    weights = read_weights(folder / SINGLE, needed, dtype, mapped=mapped)
     return Dense(
         weight=weights["linear.weight"],
         bias=weights.get("linear.bias"),
@@ -139,7 +118,7 @@ def read_dense(folder: Path, dtype: np.dtype[Any], *, mapped: bool) -> Dense:
     )
 
 
-def _weights(
+def read_weights(
     path: Path, needed: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], *, mapped: bool
 ) -> dict[str, Array]:
     """Read the tensors that are needed, and no others may be there."""
@@ -169,13 +148,11 @@ def _weights(
 
 def _activation(path: Path, name: object) -> Callable[[Array], Array]:
     """Return the activation that torch's dotted name stands for."""
-    home, _, kind = name.rpartition(".") if isinstance(name, str) else ("", "", "")
-    if home not in ("torch.nn.modules.activation", "torch.nn.modules.linear", "torch.nn") or (
-        kind not in _ACTIVATIONS
-    ):
-        wanted = f"torch.nn's {', '.join(_ACTIVATIONS)}"
+    found = activation_named(name)
+    if found is None:
+        wanted = f"torch.nn's {', '.join(TORCH_ACTIVATIONS)}"
         raise _bad(path, "activation_function", name, f"one of {wanted}")
-    return _ACTIVATIONS[kind]
+    return found
 
 
 def _size(path: Path, config: Mapping[str, Any], name: str) -> int:

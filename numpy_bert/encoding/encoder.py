@@ -22,6 +22,7 @@ from numpy_bert.encoding.arguments import (
 )
 from numpy_bert.encoding.fill import cut_message, fill
 from numpy_bert.encoding.head import Head, read_head
+from numpy_bert.encoding.layers import WeightedLayerPooling, read_layer_pooling
 from numpy_bert.encoding.plan import Batch, Plan
 from numpy_bert.encoding.pooling import pool
 from numpy_bert.encoding.prompts import Prompts, as_prompts
@@ -77,6 +78,7 @@ class SentenceEncoder:
         "_head",
         "_ids",
         "_include_prompt",
+        "_layers",
         "_model",
         "_notes",
         "_pooling",
@@ -93,13 +95,15 @@ class SentenceEncoder:
         recipe: Recipe,
         head: Head,
         settings: Settings,
+        layers: WeightedLayerPooling | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = copy(tokenizer)  # of which max_seq_length is set
         self._ids = IdEncoder(self._tokenizer, lower_case=recipe.lower_case)
-        self._notes = recipe.notes
+        self._notes = (*recipe.notes, *settings.notes)
         self._include_prompt = recipe.include_prompt
         self._head = head
+        self._layers = layers
         self._pooling = recipe.pooling
         self._default_prompt_name: str | None = None
         self.prompts = settings.prompts
@@ -155,7 +159,11 @@ class SentenceEncoder:
         settings = read_settings(folder)
         model = BertModel.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
         head = read_head(recipe, model.config.hidden_size, number, mapped=mmap)
-        return cls(model, BertTokenizer.from_pretrained(recipe.folder), recipe, head, settings)
+        layers = None
+        if recipe.layers is not None:
+            layers = read_layer_pooling(recipe.layers, model, number, mapped=mmap)
+        tokenizer = BertTokenizer.from_pretrained(recipe.folder)
+        return cls(model, tokenizer, recipe, head, settings, layers)
 
     def __setattr__(self, name: str, value: object) -> None:
         _check_free(name)
@@ -339,7 +347,7 @@ class SentenceEncoder:
         skip = 0 if self._include_prompt else self._prompt_length(before)
 
         def embed(batch: Batch) -> Array:
-            hidden = self.model.packed(batch.ids, batch.lengths)
+            hidden = self._hidden(batch)
             return head(pool(hidden, batch.lengths, modes, skip=skip), width)
 
         rows = vectors[None] if single else vectors
@@ -383,6 +391,12 @@ class SentenceEncoder:
     def get_sentence_embedding_dimension(self) -> int:
         """Return the features of a vector that `encode` makes, by sentence-transformers' name."""
         return self.get_embedding_dimension()
+
+    def _hidden(self, batch: Batch) -> Array:
+        """Return what is pooled of each token, (N, H)."""
+        if self._layers is None:
+            return self.model.packed(batch.ids, batch.lengths)
+        return self._layers.packed(self.model, batch.ids, batch.lengths)
 
     def _prompt_length(self, prompt: str) -> int:
         """Return how many tokens of a text are its prompt's, the first special one included."""

@@ -1,20 +1,28 @@
-"""What comes behind the pooling: dense layers, normalization, truncation."""
+"""What comes behind the pooling: dense layers, LayerNorm, normalization, truncation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.encoding.dense import Dense, read_dense
+from numpy_bert.encoding.norm import LayerNorm, read_layer_norm
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.recipe import Recipe
 from numpy_bert.errors import ConfigError, InputError
 
 __all__ = ["Head", "read_head"]
+
+# What has weights, and so takes vectors of one length alone.
+_LAYERS = (Dense, LayerNorm)
+_READERS: Mapping[str, Callable[..., Dense | LayerNorm]] = MappingProxyType(
+    {"Dense": read_dense, "LayerNorm": read_layer_norm}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -26,7 +34,7 @@ class Head:
     pooled : int
         Features that it takes.
     steps : tuple of callable
-        Dense layers and `normalize`, in order.
+        Dense layers, LayerNorms and `normalize`, in order.
     scales_last : bool
         Whether vectors are scaled to length 1 after all, truncation included.
     """
@@ -38,7 +46,7 @@ class Head:
     @property
     def width(self) -> int:
         """Features that it makes, before truncation."""
-        widths = [step.out_features for step in self.steps if isinstance(step, Dense)]
+        widths = [step.out_features for step in self.steps if isinstance(step, _LAYERS)]
         return widths[-1] if widths else self.pooled
 
     def __call__(self, pooled: Array, width: int) -> Array:
@@ -57,12 +65,13 @@ class Head:
         Raises
         ------
         InputError
-            If a dense layer takes vectors of another width.
+            If a layer takes vectors of another width.
         """
-        first = next((step for step in self.steps if isinstance(step, Dense)), None)
+        first = next((step for step in self.steps if isinstance(step, _LAYERS)), None)
         if first is not None and first.in_features != pooled:
             raise InputError(
-                f"pooling: makes vectors of {pooled} features; the model's dense layer takes "
+                f"pooling: makes vectors of {pooled} features; the model's "
+                f"{'dense layer' if isinstance(first, Dense) else 'LayerNorm'} takes "
                 f"{first.in_features}."
             )
         steps = self.steps
@@ -90,12 +99,13 @@ def read_head(recipe: Recipe, hidden_size: int, dtype: np.dtype[Any], *, mapped:
         if kind == "Normalize":
             steps.append(normalize)
             continue
-        dense = read_dense(folder, dtype, mapped=mapped)
-        if dense.in_features != width:
+        layer = _READERS[kind](folder, dtype, mapped=mapped)
+        if layer.in_features != width:
+            name = "in_features" if kind == "Dense" else "dimension"
             raise ConfigError(
-                f"{folder / 'config.json'}: in_features = {dense.in_features}; {width}, which "
+                f"{folder / 'config.json'}: {name} = {layer.in_features}; {width}, which "
                 "comes from the module before, was expected."
             )
-        width = dense.out_features
-        steps.append(dense)
+        width = layer.out_features
+        steps.append(layer)
     return Head(pooled=pooled, steps=tuple(steps))

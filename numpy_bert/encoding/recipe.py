@@ -27,7 +27,9 @@ _HOME = re.compile(
     r"sentence_transformers\.(models|base\.modules|sentence_transformer\.(models|modules))(\.\w+)?",
     re.ASCII,
 )
-_BEHIND = ("Dense", "Normalize", "Dropout")
+_BEFORE = "WeightedLayerPooling"
+_BEHIND = ("Dense", "LayerNorm", "Normalize", "Dropout")
+_KINDS = ("Transformer", "Pooling", *_BEHIND, _BEFORE)
 _SWITCHES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -58,7 +60,9 @@ class Recipe:
     include_prompt : bool
         Whether the tokens of a prompt are pooled too.
     behind : tuple of (str, Path)
-        What comes after the pooling: "Dense" or "Normalize", and its folder.
+        What comes after the pooling: "Dense", "LayerNorm" or "Normalize", and its folder.
+    layers : Path or None
+        The folder of a WeightedLayerPooling before the pooling.
     notes : tuple of str
         What was made of the files, as sentences.
     """
@@ -70,6 +74,7 @@ class Recipe:
     width: int | None = None
     include_prompt: bool = True
     behind: tuple[tuple[str, Path], ...] = ()
+    layers: Path | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -89,29 +94,50 @@ def read_recipe(folder: Path) -> Recipe:
         return Recipe(folder=folder, notes=_notes_on_a_plain_model(folder))
     entries = read_modules(path, error=ConfigError)
     kinds = [_kind(path, entry) for entry in entries]
-    if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= set(_BEHIND):
+    first = 2 if kinds[1:2] == [_BEFORE] else 1
+    before, behind = kinds[:first], kinds[first + 1 :]
+    in_order = before[:1] == ["Transformer"] and kinds[first : first + 1] == ["Pooling"]
+    if not in_order or not set(behind) <= set(_BEHIND):
         raise ConfigError(
-            f"{path}: has the modules {', '.join(kinds) or 'none'}; a Transformer, then a Pooling, "
-            f"then any of {', '.join(_BEHIND)} were expected."
+            f"{path}: has the modules {', '.join(kinds) or 'none'}; a Transformer, then a Pooling "
+            f"(a {_BEFORE} may stand before it), then any of {', '.join(_BEHIND)} were expected."
         )
     source = folder / entries[0].path
     transformer = read_transformer(source)
-    pooling, width, includes = _read_pooling(folder / entries[1].path / "config.json")
-    for kind, entry in zip(kinds[2:], entries[2:], strict=True):
+    pooling, width, includes = _read_pooling(folder / entries[first].path / "config.json")
+    layers, notes = _layers(source, folder / entries[1].path if first == 2 else None)
+    for kind, entry in zip(behind, entries[first + 1 :], strict=True):
         _check_place(folder / entry.path / "config.json", kind)
     return Recipe(
         folder=source,
         max_seq_length=transformer.max_seq_length,
         lower_case=transformer.lower_case,
-        notes=transformer.notes,
+        notes=(*transformer.notes, *notes),
         pooling=pooling,
         width=width,
         include_prompt=includes,
         behind=tuple(
             (kind, folder / entry.path)
-            for kind, entry in zip(kinds[2:], entries[2:], strict=True)
+            for kind, entry in zip(behind, entries[first + 1 :], strict=True)
             if kind != "Dropout"  # which does nothing but in training
         ),
+        layers=layers,
+    )
+
+
+def _layers(source: Path, folder: Path | None) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the folder of a WeightedLayerPooling that has all layers' states to work on.
+
+    sentence-transformers hands them on only where the BERT's config.json says so.
+    """
+    if folder is None:
+        return None, ()
+    stated = read_json(source / "config.json", error=ConfigError, finite=False)
+    if stated.get("output_hidden_states") is True:
+        return folder, ()
+    return None, (
+        f"the {_BEFORE} does nothing, as in sentence-transformers: output_hidden_states is not "
+        "true in the model's config.json.",
     )
 
 
@@ -145,10 +171,10 @@ def _kind(path: Path, entry: ModuleEntry) -> str:
     if not entry.is_plain:
         raise ConfigError(f"{path}: {quoted(repr(entry.path))} is no folder in the model's own.")
     home = entry.type.rpartition(".")[0]
-    if not _HOME.fullmatch(home) or entry.kind not in ("Transformer", "Pooling", *_BEHIND):
+    if not _HOME.fullmatch(home) or entry.kind not in _KINDS:
         raise ConfigError(
-            f"{path}: the module {quoted(entry.type)} is not supported; Transformer, Pooling, "
-            f"{', '.join(_BEHIND)} of sentence_transformers are."
+            f"{path}: the module {quoted(entry.type)} is not supported; {', '.join(_KINDS)} of "
+            "sentence_transformers are."
         )
     return entry.kind
 

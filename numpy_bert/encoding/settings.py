@@ -13,6 +13,8 @@ from numpy_bert.loading.modules import MODULES, SETTINGS
 
 __all__ = ["Settings", "read_settings"]
 
+_COSINE = "cosine"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -28,12 +30,15 @@ class Settings:
         How vectors are compared; "cosine" by default.
     truncate_dim : int or None
         Features that are kept of a vector.
+    notes : tuple of str
+        What was made of the file, as sentences.
     """
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
-    similarity_fn_name: str = "cosine"
+    similarity_fn_name: str = _COSINE
     truncate_dim: int | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def read_settings(folder: Path) -> Settings:
@@ -44,7 +49,7 @@ def read_settings(folder: Path) -> Settings:
     path = folder / SETTINGS
     if not path.exists() or not (folder / MODULES).exists():
         return Settings()
-    stated = read_json(path, error=ConfigError)
+    stated = read_json(path, error=ConfigError, finite=False)
     kind = stated.get("model_type")
     if kind not in (None, "SentenceTransformer"):
         raise _bad(path, "model_type", kind, "'SentenceTransformer'")
@@ -56,9 +61,7 @@ def read_settings(folder: Path) -> Settings:
     name = stated.get("default_prompt_name")
     if name is not None and (not isinstance(name, str) or name not in prompts):
         raise _bad(path, "default_prompt_name", name, "null or the name of one of the prompts")
-    similarity = stated.get("similarity_fn_name") or "cosine"
-    if similarity not in SIMILARITIES:
-        raise _bad(path, "similarity_fn_name", similarity, f"one of {', '.join(SIMILARITIES)}")
+    similarity, notes = _similarity(stated.get("similarity_fn_name"))
     kept = stated.get("truncate_dim")
     if kept is not None and (type(kept) is not int or kept < 1):
         raise _bad(path, "truncate_dim", kept, "a number of features or null")
@@ -67,7 +70,22 @@ def read_settings(folder: Path) -> Settings:
         default_prompt_name=name,
         similarity_fn_name=similarity,
         truncate_dim=kept,
+        notes=notes,
     )
+
+
+def _similarity(name: object) -> tuple[str, tuple[str, ...]]:
+    """Return the similarity that a name stands for, and what is to be noted.
+
+    As in sentence-transformers, which passes over every other name, old spellings included.
+    """
+    if name is None or (isinstance(name, str) and name in SIMILARITIES):
+        return str(name or _COSINE), ()
+    note = f"similarity_fn_name = {quoted(repr(name))} is not read by sentence-transformers"
+    if name == "cos_sim":
+        return _COSINE, (f"{note}; it is {_COSINE}.",)
+    wanted = "'dot'" if name == "dot_score" else f"one of {', '.join(SIMILARITIES)}"
+    return _COSINE, (f"{note}; {_COSINE} is taken, as there. Set {wanted} if another is meant.",)
 
 
 def _bad(path: Path, name: str, value: object, wanted: str) -> ConfigError:

@@ -115,18 +115,53 @@ _WALK = {
     ),
     "output.LayerNorm": _norm("The second LayerNorm: what the next layer gets.", _WHOLE_NORM),
 }
-# The activations that a config can name, by their functions.
+# By what BertConfig.activation returns.
 _ACTIVATIONS = {
     "gelu": (
         "GELU's output: what is far below zero is shut off, smoothly.",
         "x · (1 + erf(x / √2)) / 2",
     ),
-    "gelu_tanh": (
+    "gelu_10": (
+        "GELU's output, held between −10 and 10: what is far below zero is shut off, smoothly.",
+        "min(max(x · (1 + erf(x / √2)) / 2, −10), 10)",
+    ),
+    "gelu_new": (
         "GELU's output, in its tanh form: what is far below zero is shut off, smoothly.",
         "x · (1 + tanh(√(2/π) · (x + 0.044715 x³))) / 2",
     ),
+    "hardswish": (
+        "Hardswish's output: what is below −3 is shut off, what is above 3 passes.",
+        "x · min(max(x + 3, 0), 6) / 6",
+    ),
+    "laplace": (
+        "The share of a normal distribution below x: squashed to between 0 and 1.",
+        "(1 + erf((x − 0.707107) / (0.282095 √2))) / 2",
+    ),
+    "leaky_relu": (
+        "Leaky ReLU's output: what is below zero is made small.",
+        "x > 0 ? x : 0.01 · x",
+    ),
+    "linear": ("There is no activation here: the input passes as it is.", "x"),
+    "mish": (
+        "Mish's output: what is far below zero is shut off, smoothly.",
+        "x · tanh(log(1 + exp(x)))",
+    ),
+    "quick_gelu": (
+        "GELU's output, approximately: what is far below zero is shut off, smoothly.",
+        "x / (1 + exp(−1.702 x))",
+    ),
     "relu": ("ReLU's output: what is below zero is shut off.", "max(x, 0)"),
+    "relu2": ("The square of ReLU's output: what is below zero is shut off.", "max(x, 0)²"),
+    "relu6": (
+        "ReLU's output, held below 6: what is below zero is shut off.",
+        "min(max(x, 0), 6)",
+    ),
+    "sigmoid": ("Squashed to between 0 and 1.", "1 / (1 + exp(−x))"),
     "silu": ("SiLU's output: what is far below zero is shut off, smoothly.", "x / (1 + exp(−x))"),
+    "sqrtsoftplus": (
+        "The root of softplus: what is far below zero is shut off, smoothly.",
+        "√log(1 + exp(x))",
+    ),
     "tanh": ("Squashed to between −1 and 1.", "tanh(x)"),
 }
 # The page's panels.
@@ -211,8 +246,8 @@ def lesson_of(name: str, config: BertConfig) -> Lesson:
     lesson = LESSONS[name]
     if name != "intermediate":
         return lesson
-    function = ACTIVATIONS[config.hidden_act]
-    sentence, formula = _ACTIVATIONS[function.__name__]
+    function = ACTIVATIONS[config.activation].forward
+    sentence, formula = _ACTIVATIONS[config.activation]
     home = "numpy" if function is np.tanh else "numpy_bert.ops.activation"
     path = f"{home}.{function.__name__}"
     return replace(lesson, sentence=sentence, formula=formula, function=path)

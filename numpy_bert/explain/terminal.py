@@ -124,8 +124,9 @@ def _embedding(reading: Reading, page: _Page) -> list[str]:
     if (parts.shares[numbers] < 0).any():
         lines.append("Capitals: a row that points away from the sum, whose share is below zero.")
     p = reading.config.hidden_dropout_prob
+    kept = f" or divides it by {1 - p:.4g}" if p < 1 else ""
     lines.append(
-        f"In training, dropout then makes a feature 0 (p = {p:.4g}) or divides it by {1 - p:.4g}."
+        f"In training, dropout then makes a feature 0 (p = {p:.4g}){kept}."
         if p
         else "This model has no dropout here (hidden_dropout_prob is 0)."
     )

@@ -128,7 +128,7 @@ class EncoderKernel:
     def __init__(self, parameters: BertEncoderParameters, config: BertConfig) -> None:
         self._config = config
         self._rows = max(8, _BLOCK_BYTES // (4 * config.hidden_size))
-        self._activation = ActivationKernel(config.hidden_act)
+        self._activation = ActivationKernel(config.activation)
         self._layers = [self._prepared(layer) for layer in parameters.layer]
         self._idle: deque[_Scratch] = deque(maxlen=_KEPT)
 

@@ -118,7 +118,7 @@ class Part:
         total = _dropped(_dense(context, output.dense), _rows(keep.attention), p)
         attended = _normalize(np.add(total, x), output.LayerNorm, eps)
         inner = _dense(attended.output, parameters.intermediate.dense)
-        activated, slope = activate(config.hidden_act, inner)
+        activated, slope = activate(config.activation, inner)
         total = _dropped(_dense(activated, parameters.output.dense), _rows(keep.output), p)
         total = np.add(total, attended.output)
         narrowed = _normalize(total, parameters.output.LayerNorm, eps)
@@ -231,7 +231,8 @@ def _dropped(x: Array, keep: BoolArray | None, p: float) -> Array:
     if keep is None:
         return x
     found: Array = x * keep
-    found *= np.float32(1.0) / np.float32(1.0 - p)
+    if p < 1.0:  # else nothing is kept
+        found *= np.float32(1.0) / np.float32(1.0 - p)
     return found
 
 

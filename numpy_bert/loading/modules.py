@@ -13,6 +13,7 @@ __all__ = [
     "MODULES",
     "SETTINGS",
     "TRANSFORMER_CONFIGS",
+    "WITH_WEIGHTS",
     "ModuleEntry",
     "read_modules",
     "read_transformer_config",
@@ -32,6 +33,9 @@ TRANSFORMER_CONFIGS = (
     "sentence_xlm-roberta_config.json",
     "sentence_xlnet_config.json",
 )
+
+# The modules, beside the Transformer, that have weights of their own.
+WITH_WEIGHTS = ("Dense", "LayerNorm", "WeightedLayerPooling")
 
 
 class ModuleEntry(NamedTuple):
@@ -56,7 +60,7 @@ class ModuleEntry(NamedTuple):
         """The files of the folder that are read, weights included, by their names in the model."""
         if not self.path or not self.is_plain:
             return []
-        names = ["config.json", SINGLE] if self.kind == "Dense" else ["config.json"]
+        names = ["config.json", SINGLE] if self.kind in WITH_WEIGHTS else ["config.json"]
         return [f"{self.path}/{name}" for name in names]
 
 

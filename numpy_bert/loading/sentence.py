@@ -11,6 +11,7 @@ from numpy_bert.loading.modules import (
     MODULES,
     SETTINGS,
     TRANSFORMER_CONFIGS,
+    WITH_WEIGHTS,
     read_modules,
     read_transformer_config,
 )
@@ -60,7 +61,7 @@ def _is_settled(snapshot: Path) -> bool:
         return (marks / MODULES).exists()
     entries = read_modules(snapshot / MODULES, error=CheckpointError)
     # Normalize and Dropout may have no config.json; of the rest it is what they are read from.
-    needed = [name for e in entries if e.kind in ("Pooling", "Dense") for name in e.files]
+    needed = [name for e in entries if e.kind in ("Pooling", *WITH_WEIGHTS) for name in e.files]
     if not all((snapshot / name).exists() for name in needed):
         return False
     # Of the Transformer's files those up to the one that counts; later ones are not read.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from numpy_bert.arrays import StoredArray
-from numpy_bert.config import BertConfig
+from numpy_bert.config import BertConfig, StatedConfig, read_config
+from numpy_bert.errors import CheckpointError, ConfigError
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
+from numpy_bert.loading.header import Entry
 from numpy_bert.loading.heads import check_head
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.weights import LoadingInfo, check_weights, read_table, read_weight
@@ -22,6 +27,7 @@ from numpy_bert.parameters import (
     build,
     shapes,
 )
+from numpy_bert.parameters_heads import ClassifierParameters
 
 __all__ = ["Loaded", "LoadedHead", "load", "load_head"]
 
@@ -57,7 +63,7 @@ def load(
     token: bool | str | None = False,
 ) -> Loaded:
     """Find, check and read a checkpoint; see `BertModel.from_pretrained`."""
-    folder, config, checkpoint = _open(
+    folder, stated, checkpoint = _open(
         name_or_path,
         revision=revision,
         cache_dir=cache_dir,
@@ -65,7 +71,7 @@ def load(
         token=token,
         only=only,
     )
-    info = check_weights(checkpoint, config, dtype, only=only)
+    config, info = stated.config, _check(checkpoint, stated, dtype, only=only)
     parameters = _build(checkpoint, config, info, dtype, mmap=mmap, only=only)
     return Loaded(folder, config, parameters, info)
 
@@ -90,8 +96,11 @@ def load_head(
     pools : bool
         Whether the head reads the pooler, which then must be there.
     """
-    folder, config, checkpoint = _open(name_or_path, **source)
-    info = check_weights(checkpoint, config, dtype)
+    folder, stated, checkpoint = _open(name_or_path, **source)
+    config, info = stated.config, _check(checkpoint, stated, dtype)
+    if tree is ClassifierParameters:
+        config, notes = _labelled(folder, stated, checkpoint.tensors)
+        info = replace(info, notes=(*info.notes, *notes))
     head_shapes = shapes(tree, config)  # type: ignore[arg-type]
     info = check_head(checkpoint, config, dtype, head_shapes, info, pools=pools)
 
@@ -108,10 +117,51 @@ def _open(
     *,
     only: Literal["embeddings"] | None = None,
     **source: Any,
-) -> tuple[Path, BertConfig, Checkpoint]:
+) -> tuple[Path, StatedConfig, Checkpoint]:
     """Find a checkpoint and read its config and headers."""
     folder = find(name_or_path, needs=MODEL_FILES, only=only, **source)
-    return folder, BertConfig.from_json_file(folder / "config.json"), open_checkpoint(folder)
+    return folder, read_config(folder / "config.json"), open_checkpoint(folder)
+
+
+def _check(
+    checkpoint: Checkpoint,
+    stated: StatedConfig,
+    dtype: np.dtype[Any],
+    *,
+    only: Literal["embeddings"] | None = None,
+) -> LoadingInfo:
+    """Hold a checkpoint to the config's sizes, those that it does not state included."""
+    try:
+        info = check_weights(checkpoint, stated.config, dtype, only=only)
+    except CheckpointError as failure:
+        if not stated.defaults:
+            raise
+        raise CheckpointError("\n  ".join([str(failure), *stated.notes])) from None
+    if "num_hidden_layers" in stated.defaults and only is None:
+        layers = stated.config.num_hidden_layers
+        found = (re.match(r"encoder\.layer\.(\d+)\.", key) for key in checkpoint.tensors)
+        most = max(1 + int(match[1]) for match in found if match)
+        if most > layers:
+            raise CheckpointError(
+                f"{checkpoint.label}: has {most} layers; config.json does not state "
+                f"num_hidden_layers, by which {layers} are meant. Write the number there."
+            )
+    return replace(info, notes=(*stated.notes, *info.notes))
+
+
+def _labelled(
+    folder: Path, stated: StatedConfig, tensors: Mapping[str, Entry]
+) -> tuple[BertConfig, tuple[str, ...]]:
+    """Return the config with a name for each row of the classifier, and notes on the names."""
+    weight = tensors.get("classifier.weight")
+    if weight is None or len(weight.shape) != 2 or weight.shape[0] == 0:
+        return stated.config, ()  # which is refused for that
+    try:
+        labels, notes = stated.labels.fitted(weight.shape[0])
+        problem = stated.labels.problem_type
+        return replace(stated.config, labels=labels, problem_type=problem), notes
+    except ConfigError as failure:
+        raise ConfigError(f"{folder / 'config.json'}: {failure}") from None
 
 
 def _build(

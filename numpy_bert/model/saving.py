@@ -222,6 +222,8 @@ def config_json(config: BertConfig, architecture: str) -> str:
     (['BertModel'], 'bert', 128)
     """
     values = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "labels"}
+    for name in ("layer_norm_eps", "initializer_range"):  # where transformers takes no integer
+        values[name] = float(values[name])
     labels = {"id2label": config.id2label, "label2id": config.label2id}
     head = {"architectures": [architecture], "model_type": "bert"}
     return json.dumps({**head, **values, **labels}, indent=2) + "\n"

@@ -65,7 +65,7 @@ def attention(
     mask : array_like of int, float or bool, shape (B, T), optional
         0 where a token is padding, which then gets no weight. None: all are tokens.
     p : float
-        Probability with which dropout drops a weight, in [0, 1).
+        Probability with which dropout drops a weight, from 0 to 1.
     rng : numpy.random.Generator, optional
         Draws dropout's mask; without it dropout is off.
 

@@ -30,7 +30,7 @@ def draw_keep(shape: tuple[int, ...], p: float, rng: np.random.Generator) -> Boo
     shape : tuple of int
         Shape of the array that the mask is for.
     p : float
-        Probability to drop, in [0, 1).
+        Probability to drop, from 0 to 1.
     rng : numpy.random.Generator
         Its state moves on by one float32 for each element.
 
@@ -42,7 +42,7 @@ def draw_keep(shape: tuple[int, ...], p: float, rng: np.random.Generator) -> Boo
     Raises
     ------
     InputError
-        If `p` is outside [0, 1) or `rng` is no Generator.
+        If `p` is not from 0 to 1 or `rng` is no Generator.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def dropout(
     x : ndarray, float32 or float64
         Never modified.
     p : float
-        Probability to drop, in [0, 1).
+        Probability to drop, from 0 to 1.
     rng : numpy.random.Generator, optional
         Draws the mask. Without `rng` and `keep` dropout is off and `x` passes through.
     keep : array_like of bool, shape of `x`, optional
@@ -86,12 +86,13 @@ def dropout(
     Raises
     ------
     InputError
-        If `p` is outside [0, 1), `keep` has another shape or dtype, or both sources are given.
+        If `p` is not from 0 to 1, `keep` has another shape or dtype, or both sources are given.
 
     Notes
     -----
     The scale is 1 / (1 - p) in the dtype of `x`, and a dropped element is ``x * 0``: both are
-    torch's, to the last bit (aten/src/ATen/native/Dropout.cpp), signed zeros included.
+    torch's, to the last bit (aten/src/ATen/native/Dropout.cpp), signed zeros included. At p = 1 all
+    is dropped, whatever `keep` says.
 
     References
     ----------
@@ -145,11 +146,13 @@ def dropout_backward(grad: Array, keep: BoolArray | None, p: float) -> Array:
 
 def _noise(keep: BoolArray, p: float, dtype: np.dtype[Any]) -> Array:
     """Return what elements are multiplied by: the scale where they are kept, else 0."""
+    if p == 1.0:  # where nothing can be kept, torch drops all
+        return np.zeros(keep.shape, dtype)
     scale: Array = np.ones((), dtype=dtype) / dtype.type(1.0 - p)
     return np.where(keep, scale, dtype.type(0.0))
 
 
 def _check_probability(p: float) -> None:
-    """Raise InputError unless p is in [0, 1); NaN is not."""
-    if not 0.0 <= p < 1.0:
-        raise InputError(f"dropout: p = {p!r}; a probability in [0, 1) was expected.")
+    """Raise InputError unless p is from 0 to 1; NaN is not."""
+    if not 0.0 <= p <= 1.0:
+        raise InputError(f"dropout: p = {p!r}; a probability from 0 to 1 was expected.")

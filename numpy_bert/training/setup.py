@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.encoding.dense import Dense, identity
+from numpy_bert.encoding.dense import Dense
 from numpy_bert.encoding.head import read_head
 from numpy_bert.encoding.recipe import Recipe, read_recipe
 from numpy_bert.encoding.settings import Settings, read_settings
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.loading.modules import SETTINGS, TRANSFORMER_CONFIGS
+from numpy_bert.ops.activation import identity
 from numpy_bert.parameters import LinearParameters
 
 __all__ = ["StudentSetup", "read_map", "read_setup"]
@@ -122,9 +123,11 @@ def read_setup(folder: Path) -> tuple[StudentSetup, Recipe]:
             f"leaves the tokens of its prompt {quoted(name)} out of the mean (include_prompt)",
             "the mean of all tokens",
         )
+    if recipe.layers is not None:
+        raise _refused(folder, "pools its layers (WeightedLayerPooling)", "the last layer")
     kinds = [kind for kind, _ in recipe.behind]
     before_dense = kinds[: kinds.index("Dense")] if "Dense" in kinds else []
-    if kinds.count("Dense") > 1 or before_dense:
+    if kinds.count("Dense") > 1 or before_dense or "LayerNorm" in kinds:
         raise _refused(
             folder, f"has {', '.join(kinds)} behind its pooling", "one Dense, then a Normalize"
         )

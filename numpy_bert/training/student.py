@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, as_array
 from numpy_bert.blocks.gradients import dense_backward
-from numpy_bert.encoding.dense import Dense, identity
+from numpy_bert.encoding.dense import Dense
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.head import Head
 from numpy_bert.encoding.pooling import normalize
@@ -21,6 +21,7 @@ from numpy_bert.files import write_atomically
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.gradients import LossAndGradients, bert_run, split_batch
 from numpy_bert.model.saving import Saveable, bert_parameters
+from numpy_bert.ops.activation import identity
 from numpy_bert.ops.distillation import cosine_embedding_loss, similarity_preserving_loss
 from numpy_bert.ops.linear import linear
 from numpy_bert.ops.pooling import mean_pooling, mean_pooling_backward

@@ -32,7 +32,9 @@ def dropout_in(case: Case) -> tuple[Cause, str] | None:
     for number, step in enumerate(case.segment.steps):
         p = step.arguments.get("p", 0.0)
         after = case.segment.steps[number + 1 :]
-        if step.kind != "dropout" or not p or any(s.kind not in _PER_ELEMENT for s in after):
+        if step.kind != "dropout" or any(s.kind not in _PER_ELEMENT for s in after):
+            continue
+        if not 0.0 < p < 1.0:  # where all is kept, or all dropped, no mask can be read off
             continue
         low = _scaled(case, step, 0.0)
         for cause, scale in (

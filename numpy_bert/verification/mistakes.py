@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
-from numpy_bert.ops.activation import gelu, gelu_tanh, relu, silu
+from numpy_bert.ops.activation import gelu, gelu_tanh, quick_gelu, relu, silu
 from numpy_bert.traces.inputs import Inputs
 from numpy_bert.verification.attention_mistakes import in_context, in_probs, in_scores
 from numpy_bert.verification.dense_mistakes import in_dense, in_pooler, rounded_rows
@@ -23,10 +23,7 @@ __all__ = ["mistakes_in", "wrong_positions"]
 _ACTIVATIONS: tuple[tuple[Cause, Callable[[Array], Array]], ...] = (
     (Cause("gelu_tanh", "GELU is the tanh form, not the erf form"), gelu_tanh),
     (Cause("gelu_erf", "GELU is the erf form, not the tanh form"), gelu),
-    (
-        Cause("gelu_sigmoid", "the activation is x * sigmoid(1.702 x)"),
-        lambda x: x / (1.0 + np.exp(-1.702 * x)),
-    ),
+    (Cause("gelu_sigmoid", "the activation is x * sigmoid(1.702 x)"), quick_gelu),
     (Cause("activation_relu", "the activation is ReLU"), relu),
     (Cause("activation_silu", "the activation is SiLU"), silu),
     (Cause("activation_missing", "the activation is left out"), same),

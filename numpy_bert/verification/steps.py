@@ -166,7 +166,7 @@ def _layer_steps(
             axes="BTI",
             inputs=(wide.name,),
             function=activate,
-            arguments={"activation": ACTIVATIONS[config.hidden_act]},
+            arguments={"activation": ACTIVATIONS[config.activation].forward},
         ),
         *_output_steps(config, layer.output, f"{path}.output", f"{path}.intermediate", attention),
         _same(path, f"{path}.output"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from numpy_bert import CheckpointError, ConfigError, SentenceEncoder
+from numpy_bert import CheckpointError, ConfigError, InputError, SentenceEncoder
 from numpy_bert.encoding.recipe import read_recipe
 from numpy_bert.encoding.settings import read_settings
+from numpy_bert.training import SentenceStudent
 from tests.support.checkpoints import serialize
 from tests.support.demo import write_plain
 
@@ -22,6 +24,7 @@ NEW = {
     "Dense": "sentence_transformers.base.modules.dense.Dense",
     "Normalize": "sentence_transformers.base.modules.normalize.Normalize",
     "Dropout": "sentence_transformers.sentence_transformer.modules.dropout.Dropout",
+    "LayerNorm": "sentence_transformers.sentence_transformer.modules.layer_norm.LayerNorm",
 }
 
 
@@ -50,7 +53,7 @@ def write(folder: Path, files: dict[str, Any], *, model: bool = False) -> Path:
 
 @pytest.mark.parametrize("new", [False, True])
 def test_both_spellings_of_the_modules(tmp_path: Path, new: bool) -> None:
-    kinds = ("Transformer", "Pooling", "Dense", "Dropout", "Normalize")
+    kinds = ("Transformer", "Pooling", "Dense", "Dropout", "Normalize", "LayerNorm")
     files = {
         "modules.json": modules(*kinds, new=new),
         "1_Pooling/config.json": {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True}
@@ -66,6 +69,7 @@ def test_both_spellings_of_the_modules(tmp_path: Path, new: bool) -> None:
     assert recipe.behind == (
         ("Dense", tmp_path / "2_Dense"),
         ("Normalize", tmp_path / "4_Normalize"),
+        ("LayerNorm", tmp_path / "5_LayerNorm"),
     )
     assert (recipe.max_seq_length, recipe.lower_case) == (77, True)
     assert recipe.notes == ()
@@ -87,7 +91,7 @@ def test_a_bert_in_a_folder_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["CNN", "LSTM", "WordWeights", "LayerNorm", "WeightedLayerPooling", "Router", "x\x1b[31m"],
+    ["CNN", "LSTM", "WordWeights", "BoW", "StaticEmbedding", "Router", "x\x1b[31m"],
 )
 def test_other_modules_are_refused_by_name(tmp_path: Path, kind: str) -> None:
     files = {
@@ -186,7 +190,6 @@ def test_a_missing_pooling_config(tmp_path: Path) -> None:
         ({"prompts": [1]}, "prompts = "),
         ({"prompts": {"a": 1}}, "an object of texts by their names"),
         ({"default_prompt_name": "a"}, "default_prompt_name = 'a'; null or the name of one"),
-        ({"similarity_fn_name": "maxsim"}, "similarity_fn_name = 'maxsim'; one of cosine"),
         ({"truncate_dim": 0}, "truncate_dim = 0"),
         ({"model_type": "SparseEncoder"}, "model_type = 'SparseEncoder'"),
     ],
@@ -213,6 +216,127 @@ def test_settings(tmp_path: Path) -> None:
     assert settings.default_prompt_name == "query"
     assert settings.similarity_fn_name == "cosine"
     assert settings.truncate_dim == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cos_sim", "'cos_sim' is not read by sentence-transformers; it is cosine."),
+        ("dot_score", "cosine is taken, as there. Set 'dot' if another is meant."),
+        ("maxsim", "cosine is taken, as there. Set one of cosine, dot, euclidean, manhattan if"),
+        (["dot"], "['dot'] is not read"),
+        ("", "'' is not read"),
+    ],
+)
+def test_a_similarity_by_another_name(tmp_path: Path, name: Any, words: str) -> None:
+    content = {"similarity_fn_name": name, "nobody": float("nan")}
+    files = {"config_sentence_transformers.json": content, "modules.json": []}
+    settings = read_settings(write(tmp_path, files))
+    assert settings.similarity_fn_name == "cosine"
+    (note,) = settings.notes
+    assert words in note
+
+
+def norm_files(**config: Any) -> dict[str, Any]:
+    tensors = {
+        "norm.weight": np.linspace(-2, 2, 128, dtype=np.float32),
+        "norm.bias": np.linspace(1, 0, 128, dtype=np.float32),
+    }
+    return {
+        "modules.json": modules("Transformer", "Pooling", "LayerNorm"),
+        "1_Pooling/config.json": {"pooling_mode": "mean"},
+        "2_LayerNorm/config.json": {"dimension": 128} | config,
+        "2_LayerNorm/model.safetensors": serialize(tensors),
+    }
+
+
+def test_a_layer_norm(plain_demo: Path, tmp_path: Path, dtype: str) -> None:
+    encoder = SentenceEncoder.from_pretrained(
+        write(tmp_path, norm_files(), model=True), dtype=dtype
+    )
+    plain = SentenceEncoder.from_pretrained(plain_demo, dtype="float64").encode("a test")
+    expected = (plain - plain.mean()) / np.sqrt(plain.var() + 1e-5)
+    expected = expected * np.linspace(-2, 2, 128) + np.linspace(1, 0, 128)
+    vector = encoder.encode("a test")
+    assert vector.dtype == dtype
+    assert np.abs(vector - expected).max() < 1e-5
+    assert encoder.get_embedding_dimension() == 128
+    with pytest.raises(ValueError, match="makes vectors of 256 features; the model's LayerNorm ta"):
+        encoder.encode("a", pooling=["cls", "mean"])
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"dimension": 64}, r"norm.weight is \(128,\), F32; floats of the shape \(64,\) were"),
+        ({"dimension": "128"}, "dimension = '128'; a whole number from 1 was expected"),
+        ({"eps": 1e-12}, "eps is not supported for a LayerNorm"),
+    ],
+)
+def test_a_layer_norm_that_is_refused(tmp_path: Path, config: Any, words: str) -> None:
+    folder = write(tmp_path, norm_files(**config), model=True)
+    with pytest.raises((ConfigError, CheckpointError), match=words) as caught:
+        SentenceEncoder.from_pretrained(folder)
+    assert "2_LayerNorm" in str(caught.value)
+
+
+def test_a_layer_norm_of_another_width_than_comes(tmp_path: Path) -> None:
+    files = norm_files() | {"1_Pooling/config.json": {"pooling_mode": ["cls", "mean"]}}
+    with pytest.raises(ConfigError, match="dimension = 128; 256, which comes from the module bef"):
+        SentenceEncoder.from_pretrained(write(tmp_path, files, model=True))
+
+
+LAYERS = "WeightedLayerPooling"
+
+
+def layer_files(**config: Any) -> dict[str, Any]:
+    stated = {"embedding_dimension": 128, "num_hidden_layers": 2, "layer_start": 1}
+    return {
+        "modules.json": modules("Transformer", LAYERS, "Pooling"),
+        f"1_{LAYERS}/config.json": stated | config,
+        f"1_{LAYERS}/model.safetensors": serialize({"layer_weights": np.ones(2, np.float32)}),
+        "2_Pooling/config.json": {"pooling_mode": "mean"},
+    }
+
+
+def with_states(folder: Path) -> Path:
+    """Let a model's config.json ask for all layers' states."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"output_hidden_states": True}))
+    return folder
+
+
+def test_a_mean_of_the_layers(tmp_path: Path, dtype: str) -> None:
+    folder = with_states(write(tmp_path, layer_files(), model=True))
+    encoder = SentenceEncoder.from_pretrained(folder, dtype=dtype)
+    texts = ["a test", "a longer test than that"]
+    found = encoder.encode(texts)
+    for row, text in zip(found, texts, strict=True):
+        ids = encoder.tokenizer(text)["input_ids"]
+        states = encoder.model([ids], output_hidden_states=True).hidden_states
+        assert states is not None
+        expected = (states[1] + states[2])[0].mean(0) / 2
+        assert np.abs(row - expected).max() < 1e-5
+    copied = pickle.loads(pickle.dumps(encoder))
+    assert np.array_equal(copied.encode(texts), found)
+    with pytest.raises(InputError, match="pools its layers"):
+        SentenceStudent.from_folder(folder, 128)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"num_hidden_layers": 12}, "num_hidden_layers = 12; 2, as the model has, was expected"),
+        ({"layer_start": 3}, "layer_start = 3; a number from 0 to 2 was expected"),
+        ({"layer_start": 0}, r"layer_weights is \(2,\), F32; floats of the shape \(3,\) were"),
+        ({"hidden": 1}, "hidden is not supported for a WeightedLayerPooling"),
+    ],
+)
+def test_a_mean_of_layers_that_is_refused(tmp_path: Path, config: Any, words: str) -> None:
+    folder = with_states(write(tmp_path, layer_files(**config), model=True))
+    with pytest.raises((ConfigError, CheckpointError), match=words) as caught:
+        SentenceEncoder.from_pretrained(folder)
+    assert f"1_{LAYERS}" in str(caught.value)
 
 
 def dense_files(**config: Any) -> dict[str, Any]:
@@ -262,7 +386,9 @@ def test_a_dense_layer(plain_demo: Path, tmp_path: Path, dtype: str) -> None:
         ({"use_residual": True}, "asks for linear.weight, linear.bias, residual.weight"),
         ({"module_input_name": "token_embeddings"}, "module_input_name = 'token_embeddings'"),
         ({"activation_function": "os.system"}, "activation_function = 'os.system'; one of"),
-        ({"activation_function": "torch.nn.modules.activation.Softmax"}, "Softmax'; one of"),
+        ({"activation_function": "torch.nn.modules.activation.PReLU"}, "PReLU'; one of"),
+        ({"activation_function": "torch.nn.modules.activation.GLU"}, "GLU'; one of"),
+        ({"activation_function": "torch.nn.functional.relu"}, "relu'; one of torch.nn's CELU"),
         ({"activation_function": None}, "activation_function = None"),
         ({"hidden": 1}, "hidden is not supported for a Dense"),
     ],

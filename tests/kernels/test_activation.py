@@ -8,12 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from numpy_bert.kernels.activation import ActivationKernel, block_rows
+from numpy_bert.kernels.activation import PLAIN, ActivationKernel, block_rows
 from numpy_bert.ops.activation import ACTIVATIONS
 from tests.tolerances import FAST_GELU, FAST_SILU
 
-BUDGETS = {"silu": FAST_SILU, "swish": FAST_SILU}
+BUDGETS = {"silu": FAST_SILU, "quick_gelu": FAST_SILU}
 Floats = npt.NDArray[np.floating[Any]]
+
+
+def allowed(name: str, exact: Floats) -> Floats:
+    """Return the budget of each element; of what is large it is a few roundings."""
+    rounding = 4.0 * float(np.finfo(np.float32).eps) * np.abs(exact)
+    return np.maximum(BUDGETS.get(name, FAST_GELU), rounding if name in PLAIN else 0.0)
 
 
 def apply(name: str, x: Floats, bias: Floats, rows: int) -> Floats:
@@ -27,11 +33,11 @@ def apply(name: str, x: Floats, bias: Floats, rows: int) -> Floats:
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_it_is_the_readable_one_within_its_budget(name: str) -> None:
     x = np.linspace(-12.0, 12.0, 300_001, dtype=np.float32).reshape(-1, 1)
-    exact = ACTIVATIONS[name](x.astype(np.float64))
+    exact = ACTIVATIONS[name].forward(x.astype(np.float64))
     found = apply(name, x, np.zeros(1, np.float32), 1000)
-    assert np.abs(found - exact).max() <= BUDGETS.get(name, FAST_GELU)
+    assert (np.abs(found - exact) <= allowed(name, exact)).all()
     # A budget that every activation met would say nothing.
-    assert np.abs(found - ACTIVATIONS["relu" if name != "relu" else "gelu"](x)).max() > 0.01
+    assert np.abs(found - ACTIVATIONS["relu" if name != "relu" else "gelu"].forward(x)).max() > 0.01
 
 
 def test_the_exact_gelu_is_not_its_tanh_form() -> None:
@@ -47,10 +53,10 @@ def test_blocks_and_remainders_add_the_bias_of_their_column(name: str, rows: int
     rng = np.random.default_rng(rows)
     x = rng.standard_normal((7, 37)).astype(np.float32)
     bias = rng.standard_normal(37).astype(np.float32)
-    exact = ACTIVATIONS[name](x.astype(np.float64) + bias)
+    exact = ACTIVATIONS[name].forward(x.astype(np.float64) + bias)
     found = apply(name, x, bias, rows)
     assert found.dtype == np.float32
-    assert np.abs(found - exact).max() <= BUDGETS.get(name, FAST_GELU)
+    assert (np.abs(found - exact) <= allowed(name, exact)).all()
     np.testing.assert_array_equal(found, apply(name, x, bias, 1))
 
 
@@ -59,7 +65,7 @@ def test_huge_values_come_out_as_they_should(name: str) -> None:
     x = np.array([[-1e30, -1e6, -50.0, 0.0, 50.0, 1e6, 1e30]], np.float32)
     with np.errstate(all="ignore"):
         found = apply(name, x, np.zeros(7, np.float32), 1)
-        exact = ACTIVATIONS[name](x.astype(np.float64))
+        exact = ACTIVATIONS[name].forward(x.astype(np.float64)).astype(np.float32)
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=BUDGETS.get(name, FAST_GELU))
 
 

@@ -503,7 +503,7 @@ def test_only_the_shards_with_an_embedding_are_asked(hub: StandInHub, tmp_path: 
     [
         ({WEIGHTS: b"x"}, CheckpointError, "has no config.json"),
         ({"config.json": b"{}", "a.bin": b"x"}, CheckpointError, "only pickled weights"),
-        ({"config.json": b"{}", WEIGHTS: b"x"}, ConfigError, "config.json"),
+        ({"config.json": b'{"vocab_size": 0}', WEIGHTS: b"x"}, ConfigError, "config.json"),
     ],
 )
 def test_a_repository_without_a_model(

@@ -91,6 +91,12 @@ def test_without_weights_no_dense_layer_is_fetched(hub: StandInHub) -> None:
     assert not (folder / "2_Dense" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("kind", ["Dense", "LayerNorm", "WeightedLayerPooling", "Pooling"])
+def test_what_has_weights_is_listed_with_them(kind: str) -> None:
+    files = ModuleEntry(f"sentence_transformers.models.{kind}", "2_X").files
+    assert files == ["2_X/config.json", "2_X/model.safetensors"][: 2 - (kind == "Pooling")]
+
+
 def test_that_there_is_no_modules_json_is_asked_once(hub: StandInHub) -> None:
     hub.add_commit(REPO, PLAIN)
     folder = find_sentence_model(REPO)

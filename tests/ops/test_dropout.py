@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numpy_bert.errors import InputError
-from numpy_bert.ops.dropout import draw_keep, dropout
+from numpy_bert.ops.dropout import draw_keep, dropout, dropout_backward
 
 
 def sample(dtype: str) -> Any:
@@ -67,9 +67,20 @@ def test_p_of_zero_keeps_everything() -> None:
     assert draw_keep((1000,), 0.0, np.random.default_rng(0)).all()
 
 
-@pytest.mark.parametrize("p", [1.0, -0.1, 1.5, float("nan"), float("inf")])
-def test_a_p_that_is_no_probability_below_one_is_refused(p: float) -> None:  # G5
-    with pytest.raises(InputError, match=r"p = .*; a probability in \[0, 1\) was expected"):
+def test_p_of_one_drops_everything(dtype: str) -> None:
+    x = sample(dtype)
+    steps = dropout(x, 1.0, rng=np.random.default_rng(0))
+    assert steps.keep is not None
+    assert not steps.keep.any()
+    # As torch: zeros with the signs of x, and a gradient of zeros.
+    assert steps.output.tobytes() == (x * np.dtype(dtype).type(0)).tobytes()
+    assert not dropout_backward(x, steps.keep, 1.0).any()
+    assert not dropout(x, 1.0, keep=np.ones(x.shape, bool)).output.any()
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan"), float("inf")])
+def test_a_p_that_is_no_probability_is_refused(p: float) -> None:  # G5
+    with pytest.raises(InputError, match=r"p = .*; a probability from 0 to 1 was expected"):
         dropout(np.ones(3), p)
     with pytest.raises(InputError, match="a probability"):
         draw_keep((3,), p, np.random.default_rng(0))

@@ -11,7 +11,7 @@ import pytest
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
-from numpy_bert.ops.activation import ACTIVATIONS, ACTIVATIONS_BACKWARD
+from numpy_bert.ops.activation import ACTIVATIONS
 from numpy_bert.ops.attention import attention, attention_backward
 from numpy_bert.ops.distillation import cosine_embedding_loss, similarity_preserving_loss
 from numpy_bert.ops.dropout import draw_keep, dropout, dropout_backward
@@ -79,24 +79,41 @@ def test_softmax() -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(name: str) -> None:
     def forward(x: Array) -> Array:
-        return ACTIVATIONS[name](x)
+        return ACTIVATIONS[name].forward(x)
 
-    x = np.concatenate([drawn(40), np.linspace(-8, 8, 33) + 0.11])  # no kink of relu
-    found = ACTIVATIONS_BACKWARD[name](drawn(73, seed=9), x)
+    x = np.concatenate([drawn(40), np.linspace(-12, 12, 33) + 0.11])  # at no kink
+    found = ACTIVATIONS[name].backward(drawn(73, seed=9), x)
     hold(forward, {"x": found}, {"x": x})
-    assert list(ACTIVATIONS) == list(ACTIVATIONS_BACKWARD)
+
+
+# The slopes far below 0, at 0 and far above, where these are not 0, 1/2 and 1.
+SLOPES = {
+    "gelu_10": (0.0, 0.5, 0.0),
+    "laplace": (0.0, 0.06111383, 0.0),
+    "leaky_relu": (0.01, 0.01, 1.0),
+    "linear": (1.0, 1.0, 1.0),
+    "mish": (0.0, 0.6, 1.0),
+    "relu": (0.0, 0.0, 1.0),
+    "relu6": (0.0, 0.0, 0.0),
+    "sigmoid": (0.0, 0.25, 0.0),
+    "tanh": (0.0, 1.0, 0.0),
+}
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_far_out(name: str, dtype: str) -> None:
     x = np.array([-np.inf, -1e30, -100.0, 0.0, 100.0, 1e30, np.inf], dtype)
     with np.errstate(over="ignore"):
-        found = ACTIVATIONS_BACKWARD[name](np.ones(7, dtype), x)
+        found = ACTIVATIONS[name].backward(np.ones(7, dtype), x)
     assert found.dtype == dtype
-    kind = ACTIVATIONS[name].__name__
-    ends = (0.0, 0.0) if kind == "tanh" else (0.0, 1.0)
-    expected = [ends[0]] * 3 + [0.0 if kind == "relu" else 1.0 if kind == "tanh" else 0.5]
-    assert found.tolist() == pytest.approx([*expected, *[ends[1]] * 3])
+    low, middle, high = SLOPES.get(name, (0.0, 0.5, 1.0))
+    if name == "relu2":  # which grows as x does
+        assert found.tolist() == (2 * np.maximum(x, 0)).tolist()
+    elif name == "sqrtsoftplus":
+        roots = [0.0] * 3 + [0.3002806, 0.05, 5e-16, 0.0]
+        assert found.tolist() == pytest.approx(roots, rel=1e-6, abs=1e-20)
+    else:
+        assert found.tolist() == pytest.approx([low] * 3 + [middle] + [high] * 3)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.7])

@@ -14,7 +14,6 @@ import transformers
 
 from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.arrays import Array
-from numpy_bert.ops.activation import ACTIVATIONS
 from tests.parity.pair import Pair, replayed
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 from tests.tolerances import (
@@ -32,7 +31,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "three layers, eps 1e-3": {"num_hidden_layers": 3, "layer_norm_eps": 1e-3},
     "head size 1": {"hidden_size": 11, "num_attention_heads": 11},
     "one head": {"num_attention_heads": 1, "intermediate_size": 5},
-    **{f"act {name}": {"hidden_act": name} for name in ACTIVATIONS},
+    **{
+        f"act {name}": {"hidden_act": name} for name in ("gelu", "gelu_new", "relu", "silu", "tanh")
+    },
 }
 B, T = 5, 7
 # Padding right, left, in holes, on [CLS], and nothing else.

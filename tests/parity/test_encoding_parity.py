@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from numpy_bert import SentenceEncoder, similarity
+from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
 from numpy_bert.encoding.pooling import MODES
 from numpy_bert.loading.cache import demo_folder
 from tests.tolerances import ACROSS_BATCHES
@@ -152,10 +154,34 @@ def test_the_old_spelling(tmp_path: Path, modes: tuple[str, ...]) -> None:
     check(folder)
 
 
-@pytest.mark.parametrize("activation", ["Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid"])
-def test_dense(tmp_path: Path, activation: str) -> None:
-    import torch
+GRID = np.linspace(-30, 30, 1200).reshape(3, -1)
 
+
+def test_every_activation_of_torch_that_can_be_is_known() -> None:
+    """Refused are those with weights or arguments, and GLU, which makes half as many features."""
+    others = {"GLU", "MultiheadAttention", "PReLU", "Softmax2d", "Threshold"}
+    assert {*torch.nn.modules.activation.__all__, "Identity"} - others == set(TORCH_ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", TORCH_ACTIVATIONS)
+def test_an_activation_is_torchs(name: str, dtype: str) -> None:
+    module = getattr(torch.nn, name)().eval()
+    if name in ("Softmax", "LogSoftmax", "Softmin"):
+        module.dim = 1  # what torch guesses, with a warning
+    found = activation_named(f"{type(module).__module__}.{name}")
+    assert found is not None
+    assert found is activation_named(f"torch.nn.{name}")
+    values = found(GRID.astype(dtype))
+    assert values.dtype == dtype
+    expected = module(torch.from_numpy(GRID)).numpy()
+    assert np.abs(values - expected).max() <= (1e-10 if dtype == "float64" else 1e-5)
+    with np.errstate(all="ignore"):  # as the encoder has it
+        far = found(np.array([[-1e30, -1e4, 1e4, 1e30]], dtype))
+    assert not np.isnan(far).any()
+
+
+@pytest.mark.parametrize("activation", ["Identity", "Tanh", "GELU", "LeakyReLU", "Mish", "ELU"])
+def test_dense(tmp_path: Path, activation: str) -> None:
     layer = st.models.Dense(128, 17, activation_function=getattr(torch.nn, activation)())
     check(save(tmp_path, pooling("mean"), layer))
 
@@ -164,6 +190,44 @@ def test_dense(tmp_path: Path, activation: str) -> None:
 def test_a_residual_dense(tmp_path: Path, width: int, bias: bool) -> None:
     layer = st.models.Dense(128, width, bias=bias, use_residual=True)
     check(save(tmp_path, pooling("mean"), layer, st.models.Normalize()))
+
+
+def test_layer_norm(tmp_path: Path) -> None:
+    layer = st.models.LayerNorm(256)
+    with torch.no_grad():
+        layer.norm.weight.copy_(torch.linspace(-2, 2, 256))
+        layer.norm.bias.copy_(torch.linspace(1, 0, 256))
+    check(save(tmp_path, pooling(["cls", "mean"]), layer, st.models.Dense(256, 5)))
+
+
+@pytest.mark.parametrize("has_states", [True, False])
+@pytest.mark.parametrize("start", [0, 2])
+def test_weighted_layer_pooling(tmp_path: Path, start: int, has_states: bool) -> None:
+    """Without all layers' states, which the BERT's config asks for, it does nothing there."""
+    layers = st.models.WeightedLayerPooling(128, num_hidden_layers=2, layer_start=start)
+    with torch.no_grad():
+        layers.layer_weights.copy_(torch.linspace(0.5, 2, 3 - start))
+    folder = save(tmp_path, layers, pooling(["mean", "cls"]), prompts={"query": "find this: "})
+    config = folder / "config.json"
+    stated = json.loads(config.read_text()) | {"output_hidden_states": has_states}
+    config.write_text(json.dumps(stated))
+    check(folder)
+    check(folder, prompt_name="query")
+    encoder = SentenceEncoder.from_pretrained(folder, dtype="float64")
+    assert np.abs(encoder.encode(TEXTS[2]) - theirs(folder, TEXTS[2:3])[0]).max() < 1e-5
+    (note,) = encoder.notes or ("",)
+    assert ("WeightedLayerPooling does nothing" in note) is not has_states
+
+
+@pytest.mark.parametrize("name", ["cos_sim", "dot_score", "maxsim", None])
+def test_a_similarity_that_sentence_transformers_passes_over(tmp_path: Path, name: Any) -> None:
+    folder = save(tmp_path, pooling("mean"))
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "similarity_fn_name": name}))
+    encoder = SentenceEncoder.from_pretrained(folder)
+    model = st.SentenceTransformer(str(folder), device="cpu")
+    assert encoder.similarity_fn_name == model.similarity_fn_name == "cosine"
+    assert len(encoder.notes) == (name is not None)
 
 
 @pytest.mark.parametrize("normalizes", [False, True])

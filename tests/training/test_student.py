@@ -296,6 +296,8 @@ def test_a_plain_model_is_its_mean_until_a_map_is_drawn(folder: Path) -> None:
         ([NORMALIZE], {"include_prompt": False}, "leaves the tokens of its prompt query out"),
         ([NORMALIZE, DENSE], {}, "has Normalize, Dense behind its pooling"),
         ([DENSE, DENSE], {}, "has Dense, Dense behind its pooling"),
+        (["LayerNorm"], {}, "has LayerNorm behind its pooling"),
+        ([DENSE, "LayerNorm"], {}, "has Dense, LayerNorm behind its pooling"),
     ],
 )
 def test_what_a_student_cannot_keep_is_refused_by_name(

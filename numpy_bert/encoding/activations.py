@@ -1,0 +1,136 @@
+"""The activations that a Dense may name: torch's, by their classes, as these are without arguments.
+
+Each takes vectors, (B, features), and returns as many of the same dtype. They are functions of this
+or another module, so that an encoder can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from numpy_bert.arrays import Array
+from numpy_bert.ops.activation import (
+    gelu,
+    hardswish,
+    identity,
+    leaky_relu,
+    mish,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softplus,
+)
+from numpy_bert.ops.softmax import softmax
+
+__all__ = ["TORCH_ACTIVATIONS", "activation_named"]
+
+# Where torch's dotted names lead.
+_HOMES = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
+# Of SELU: Klambauer et al., arXiv:1706.02515, section 3.
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
+# The mean of the slopes that RReLU draws in training, 1/8 to 1/3.
+_RRELU_SLOPE = (1.0 / 8.0 + 1.0 / 3.0) / 2.0
+
+
+def _elu(x: Array) -> Array:
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def _selu(x: Array) -> Array:
+    return _SELU_SCALE * np.where(x > 0, x, _SELU_ALPHA * np.expm1(np.minimum(x, 0)))
+
+
+def _hardshrink(x: Array) -> Array:
+    return np.where(np.abs(x) <= 0.5, x.dtype.type(0), x)
+
+
+def _hardsigmoid(x: Array) -> Array:
+    output: Array = np.clip(x + 3, 0, 6) / 6
+    return output
+
+
+def _hardtanh(x: Array) -> Array:
+    output: Array = np.clip(x, -1, 1)
+    return output
+
+
+def _log_sigmoid(x: Array) -> Array:
+    output: Array = np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+    return output
+
+
+def _log_softmax(x: Array) -> Array:
+    centred = x - x.max(axis=-1, keepdims=True)
+    output: Array = centred - np.log(np.exp(centred).sum(axis=-1, keepdims=True))
+    return output
+
+
+def _rrelu(x: Array) -> Array:
+    return np.where(x > 0, x, _RRELU_SLOPE * x)
+
+
+def _softmin(x: Array) -> Array:
+    return softmax(-x)
+
+
+def _softshrink(x: Array) -> Array:
+    output: Array = x - np.clip(x, -0.5, 0.5)
+    return output
+
+
+def _softsign(x: Array) -> Array:
+    output: Array = x / (1 + np.abs(x))
+    return output
+
+
+def _tanhshrink(x: Array) -> Array:
+    output: Array = x - np.tanh(x)
+    return output
+
+
+# All that have neither weights nor arguments that must be given, and keep the number of features.
+TORCH_ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    {
+        "CELU": _elu,
+        "ELU": _elu,
+        "GELU": gelu,
+        "Hardshrink": _hardshrink,
+        "Hardsigmoid": _hardsigmoid,
+        "Hardswish": hardswish,
+        "Hardtanh": _hardtanh,
+        "Identity": identity,
+        "LeakyReLU": leaky_relu,
+        "LogSigmoid": _log_sigmoid,
+        "LogSoftmax": _log_softmax,
+        "Mish": mish,
+        "RReLU": _rrelu,
+        "ReLU": relu,
+        "ReLU6": relu6,
+        "SELU": _selu,
+        "SiLU": silu,
+        "Sigmoid": sigmoid,
+        "Softmax": softmax,
+        "Softmin": _softmin,
+        "Softplus": softplus,
+        "Softshrink": _softshrink,
+        "Softsign": _softsign,
+        "Tanh": np.tanh,
+        "Tanhshrink": _tanhshrink,
+    }
+)
+
+
+def activation_named(name: object) -> Callable[[Array], Array] | None:
+    """Return the activation that torch's dotted name stands for, None if there is none such.
+
+    Examples
+    --------
+    >>> activation_named("torch.nn.modules.activation.ReLU")(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    home, _, kind = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    return TORCH_ACTIVATIONS.get(kind) if home in _HOMES else None
