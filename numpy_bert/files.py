@@ -16,9 +16,11 @@ from numpy_bert.errors import NumpyBertError, OutputError
 
 __all__ = [
     "check_output",
+    "check_pointer",
     "decode_json",
     "decode_lines",
     "file_size",
+    "is_pointer",
     "listed",
     "permissions",
     "quoted",
@@ -30,6 +32,9 @@ __all__ = [
 
 # Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
 _QUOTE_LIMIT = 200
+# How a Git LFS pointer begins, and how large one may be, by its specification.
+_POINTER = b"version https://git-lfs"
+_LARGEST_POINTER = 1024
 
 
 def quoted(text: object) -> str:
@@ -83,7 +88,10 @@ def file_size(path: Path, *, error: type[NumpyBertError]) -> int:
 
 
 def read_bytes(path: Path, *, error: type[NumpyBertError], limit: int) -> bytes:
-    """Return the whole of a regular file of at most `limit` bytes; raise `error` otherwise."""
+    """Return the whole of a regular file of at most `limit` bytes; raise `error` otherwise.
+
+    A Git LFS pointer in the place of the file is refused by that name.
+    """
     size = file_size(path, error=error)
     if size > limit:
         raise error(f"{path}: has {size:,} bytes; at most {limit:,} are read.")
@@ -94,7 +102,44 @@ def read_bytes(path: Path, *, error: type[NumpyBertError], limit: int) -> bytes:
         raise error(f"{path}: cannot be read ({failure.strerror}).") from None
     if len(data) != size:
         raise error(f"{path}: changed while it was read; try again.")
+    check_pointer(data, where=str(path), error=error)
     return data
+
+
+def is_pointer(data: bytes) -> bool:
+    r"""Tell whether bytes are a Git LFS pointer, which stands for a file that was not downloaded.
+
+    References
+    ----------
+    .. [1] git-lfs, docs/spec.md, "The Pointer".
+
+    Examples
+    --------
+    >>> is_pointer(b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n")
+    True
+    """
+    return data.startswith(_POINTER) and len(data) < _LARGEST_POINTER
+
+
+def check_pointer(data: bytes, *, where: str, error: type[NumpyBertError]) -> None:
+    """Raise `error` if bytes are a Git LFS pointer in the place of a file.
+
+    `read_bytes` and `read_json` call it themselves.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file, or what begins it.
+    where : str
+        What messages call the file.
+    error : type of NumpyBertError
+        What to raise.
+    """
+    if is_pointer(data):
+        raise error(
+            f"{quoted(where)}: is a Git LFS pointer: the file itself was not downloaded. Run git "
+            "lfs pull in its repository, or download the file."
+        )
 
 
 def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:

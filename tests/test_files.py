@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import stat
+from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from numpy_bert.errors import (
 )
 from numpy_bert.files import (
     check_output,
+    check_pointer,
     decode_json,
     decode_lines,
     file_size,
+    is_pointer,
     permissions,
     quoted,
     read_bytes,
@@ -34,6 +37,7 @@ from numpy_bert.files import (
     write_atomically,
     writing,
 )
+from numpy_bert.loading.modules import read_modules
 from tests.support.limits import allocating_at_most, within
 from tests.support.platforms import posix
 
@@ -155,6 +159,36 @@ def test_a_file_that_changes_is_noticed(
     monkeypatch.setattr(files, "file_size", lambda *_, **__: size)
     with pytest.raises(ConfigError, match=r"config\.json: changed while it was read; try again"):
         read_bytes(path, error=ConfigError, limit=2 << 20)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
+
+
+@pytest.mark.parametrize("name", ["config.json", "modules.json", "model.safetensors.index.json"])
+def test_a_git_lfs_pointer_is_called_by_its_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(POINTER)
+    readers: list[Callable[[], object]] = [
+        lambda: read_json(path, error=ConfigError),
+        lambda: read_bytes(path, error=ConfigError, limit=999),
+    ]
+    if name == "modules.json":
+        readers.append(lambda: read_modules(path, error=ConfigError))
+    for read in readers:
+        with pytest.raises(ConfigError) as raised:
+            read()
+        assert str(raised.value) == (
+            f"{path}: is a Git LFS pointer: the file itself was not downloaded. Run git lfs pull "
+            "in its repository, or download the file."
+        )
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", POINTER[:20], b" " + POINTER, POINTER.ljust(1024), b"version 1\n"]
+)
+def test_what_is_no_git_lfs_pointer(data: bytes) -> None:
+    assert not is_pointer(data)
+    check_pointer(data, where="a", error=ConfigError)
 
 
 def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # J7

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import decode_json, quoted
+from numpy_bert.files import check_pointer, decode_json, quoted
 
 __all__ = ["DTYPES", "Entry", "Header", "header_length", "make_header", "read_header"]
 
@@ -39,7 +39,6 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 # What people save under the name of a safetensors file, by its first bytes.
 _FOREIGN = {
-    b"version https://git-lfs": "a Git LFS pointer: the weights were not downloaded (git lfs pull)",
     b"<": "an HTML or XML page, not weights: download the file again",
     b"PK\x03\x04": "a zip archive, as torch.save makes: pickles are never opened here",
     b"\x80": "a pickle: pickles are never opened here",
@@ -91,6 +90,7 @@ def header_length(start: bytes, size: int, where: str) -> int:
     """
     if size < 8:
         raise CheckpointError(f"{where}: has {size} bytes; a safetensors header needs 8 at least.")
+    check_pointer(start, where=where, error=CheckpointError)
     # A header's length fills eight bytes, and its first character follows.
     if start[6:8] != b"\0\0" or start[8:].lstrip()[:1] not in (b"{", b""):
         for magic, what in _FOREIGN.items():

@@ -198,7 +198,11 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
 HDF = b"\x89HDF\r\n\x1a\n" + bytes(99)
 PAGE = b"<!DOCTYPE html><title>Sign in</title>"
 FOREIGN = {  # A19
-    "git lfs": (LFS, "a Git LFS pointer: the weights were not downloaded (git lfs pull)"),
+    "git lfs": (
+        LFS,
+        "a Git LFS pointer: the file itself was not downloaded. Run git lfs pull in its "
+        "repository, or download the file",
+    ),
     "html": (PAGE, "an HTML or XML page, not weights: download the file again"),
     "zip": (zipped(), ZIP),
     "pickle 2": (pickle.dumps([0.5] * 99, protocol=2), PICKLE),

@@ -53,7 +53,6 @@ def test_d1_neither_file_is_an_error(tmp_path: Path) -> None:
         b"{}",
         b"\xff\xfe{\x00}\x00",
         b"\xef\xbb\xbf{}",
-        b"version https://git-lfs.github.com/spec/v1\n",
         b'{"a":' * 100_000,
         json.dumps(tokenizer_json(version="2.0")).encode(),
         json.dumps(tokenizer_json(pre_tokenizer={"type": "Unheard"})).encode(),
