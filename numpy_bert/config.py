@@ -78,6 +78,7 @@ class BertConfig:
     attention_probs_dropout_prob: float = 0.1
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
+    tie_word_embeddings: bool = True
     pad_token_id: int | None = 0
     classifier_dropout: float | None = None
     problem_type: str | None = None
@@ -100,6 +101,11 @@ class BertConfig:
         _check_number("initializer_range", self.initializer_range, "a number in [0, 1)")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             _check_number(name, getattr(self, name), "a probability in [0, 1)")
+        ties = self.tie_word_embeddings
+        if type(ties) is not bool:
+            raise ConfigError(
+                f"tie_word_embeddings = {quoted(repr(ties))}; true or false was expected."
+            )
         pad = self.pad_token_id
         if pad is not None and (type(pad) is not int or not 0 <= pad < self.vocab_size):
             raise ConfigError(

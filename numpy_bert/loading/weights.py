@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,7 +28,6 @@ __all__ = [
     "CODES",
     "LoadingInfo",
     "check_tensors",
-    "check_tied",
     "check_weights",
     "complaint",
     "embedding_shapes",
@@ -69,7 +68,7 @@ class LoadingInfo:
     notes: tuple[str, ...]
 
 
-def embedding_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
+def embedding_shapes(config: BertConfig) -> Mapping[str, tuple[int, ...]]:
     """Map the keys of the input embedding, the only part that can be loaded alone, to shapes."""
     return shapes(BertEmbeddingsParameters, config, "embeddings.")
 
@@ -179,24 +178,6 @@ def read_table(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> S
     return tensor.as_stored(mapped=mapped)
 
 
-def check_tied(checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError if two tensors that BERT ties to each other differ.
-
-    Reads both tensors whole; a checkpoint that stores only one of them passes.
-    """
-    for key, partner in TIED.items():
-        copy, original = checkpoint.tensors.get(key), checkpoint.tensors.get(partner)
-        if copy is None or original is None:
-            continue
-        if copy.shape != original.shape or not np.array_equal(
-            copy.read(mapped=True), original.read(mapped=True), equal_nan=True
-        ):
-            raise CheckpointError(
-                f"{checkpoint.label}: {quoted(copy.name)} and {quoted(original.name)} are tied in "
-                "BERT and must be equal, but differ."
-            )
-
-
 def misfits_of(tensors: Mapping[str, Entry], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Describe every tensor that is needed and whose shape or dtype does not fit."""
     found = []
@@ -265,7 +246,25 @@ def complaint(
     hints.sort(key=lambda line: "did you mean" not in line)
     lines += _listed("unknown  ", hints)
     lines += _listed("misfit   ", misfits)
+    lines += [f"  {hint}" for hint in _tied_hints(tensors, missing)]
     return "\n".join(lines)
+
+
+def _tied_hints(tensors: Mapping[str, Entry], missing: Collection[str]) -> Iterator[str]:
+    """Say where a tensor that is missing stands under the other name that BERT ties it to."""
+    for copy, original in TIED.items():
+        if original in missing and copy in tensors:
+            yield (
+                f"{original} stands as {quoted(tensors[copy].name)} alone, which only models that "
+                "predict words read: BertForMaskedLM.from_pretrained(...).bert is this model where "
+                "the two are tied; save it (save_pretrained)."
+            )
+        if copy in missing and original in tensors:
+            yield (
+                f"config.json unties {copy} from {quoted(tensors[original].name)} "
+                "(tie_word_embeddings is false), and transformers 5 would start it anew. Store it "
+                "too, or set tie_word_embeddings to true if they are one."
+            )
 
 
 def _listed(label: str, items: list[str]) -> list[str]:

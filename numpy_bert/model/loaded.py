@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.heads import check_head
 from numpy_bert.loading.hub import find
+from numpy_bert.loading.tied import settle
 from numpy_bert.loading.weights import LoadingInfo, check_weights, read_table, read_weight
 from numpy_bert.parameters import (
     BertEmbeddingsParameters,
@@ -91,11 +93,18 @@ def load_head(
         Whether the head reads the pooler, which then must be there.
     """
     folder, config, checkpoint = _open(name_or_path, **source)
+    odd = len(checkpoint.notes)
+    if "cls.predictions.bias" in shapes(tree, config):  # type: ignore[arg-type]
+        checkpoint, config = settle(checkpoint, config)
     info = check_weights(checkpoint, config, dtype)
     head_shapes = shapes(tree, config)  # type: ignore[arg-type]
     info = check_head(checkpoint, config, dtype, head_shapes, info, pools=pools)
+    for sentence in checkpoint.notes[odd:]:
+        warnings.warn(f"{checkpoint.label}: {sentence}", stacklevel=3)
 
     def get(key: str) -> StoredArray:
+        if key not in checkpoint.tensors:  # that may be missing: as transformers starts it
+            return np.zeros(head_shapes[key], dtype)
         return read_weight(checkpoint.tensors[key], dtype, mapped=mmap)
 
     head = build(tree, config, get, "")
