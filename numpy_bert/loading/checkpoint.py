@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import quoted, read_json
-from numpy_bert.loading.keys import BUFFERS, canonical
+from numpy_bert.files import listed, quoted, read_json
+from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 
 __all__ = ["INDEX", "SINGLE", "Checkpoint", "open_checkpoint", "shard_names"]
@@ -59,8 +59,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If there are no safetensors, a file is malformed, the index and its shards disagree, or
-        two tensors with different bytes claim one key.
+        If there are no safetensors, a file is malformed, the index and its shards disagree, two
+        tensors with different bytes claim one key, or several BERTs hang under several prefixes.
     """
     notes: list[str] = []
     if (folder / SINGLE).exists() or not _stands(folder / INDEX):
@@ -77,7 +77,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         shards = [SafetensorsFile(folder / name) for name in names]
         files = tuple(shard.path for shard in shards)
         stored = _merge(folder, weight_map, shards, notes)
-    return Checkpoint(files, _rename(stored), tuple(notes))
+    where = str(files[0] if len(files) == 1 else folder)
+    return Checkpoint(files, _rename(stored, where, notes), tuple(notes))
 
 
 def shard_names(folder: Path) -> dict[str, str]:
@@ -137,7 +138,7 @@ def _merge(
     for shard in shards:
         for key, tensor in shard.tensors.items():
             if key in merged:
-                _check_equal(merged[key], tensor)
+                _check_equal(merged[key], tensor, key)
             merged[key] = merged.get(key, tensor)
     unlisted = [key for key in merged if key not in weight_map]
     if unlisted:
@@ -153,20 +154,27 @@ def _merge(
     return merged
 
 
-def _rename(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+def _rename(
+    stored: Mapping[str, StoredTensor], where: str, notes: list[str]
+) -> dict[str, StoredTensor]:
     """Give every tensor its canonical key and check the buffers."""
     renamed: dict[str, StoredTensor] = {}
+    names = naming(stored, where)
     for name, tensor in stored.items():
-        key = canonical(name)
+        key = names.canonical(name)
         if key in renamed:
-            _check_equal(renamed[key], tensor)
+            _check_equal(renamed[key], tensor, key)
         renamed[key] = renamed.get(key, tensor)
+    if names.prefix:
+        outside = [name for name in stored if not name.startswith(names.prefix)]
+        left = f" Not used, since they lack it: {listed(outside)}." if outside else ""
+        notes.append(f"the prefix {quoted(names.prefix)} of the tensors was taken away.{left}")
     for key in BUFFERS & renamed.keys():
         _check_buffer(key, renamed[key])
     return renamed
 
 
-def _check_equal(first: StoredTensor, second: StoredTensor) -> None:
+def _check_equal(first: StoredTensor, second: StoredTensor, key: str) -> None:
     """Raise CheckpointError unless two tensors for one key are the same, to the bit."""
     same = (first.dtype, first.shape) == (second.dtype, second.shape) and np.array_equal(
         first.file.data(first, mapped=True), second.file.data(second, mapped=True)
@@ -174,7 +182,7 @@ def _check_equal(first: StoredTensor, second: StoredTensor) -> None:
     if not same:
         raise CheckpointError(
             f"{first.file.path}: {quoted(first.name)} and {second.file.path}: "
-            f"{quoted(second.name)} are one parameter, {quoted(canonical(first.name))}, "
+            f"{quoted(second.name)} are one parameter, {quoted(key)}, "
             "with different values; keep one of them."
         )
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
+from numpy_bert.files import quoted
 from numpy_bert.loading.checkpoint import Checkpoint
+from numpy_bert.loading.keys import canonical
 from numpy_bert.loading.weights import (
     CODES,
     LoadingInfo,
@@ -62,9 +64,16 @@ def check_head(
     missing = [key for key in lacked if key != _UNREAD or _READ not in head]
     if len(lacked) == len(head):
         name = _module(head)
+        apart = [tensor.name for tensor in tensors.values() if canonical(tensor.name) in head]
+        why = "it was not trained for this task. Name a checkpoint that was"
+        if apart:
+            why = (
+                f"{quoted(apart[0])} stands outside the prefix that the BERT's tensors have, so "
+                "nobody knows what it reads. Give all tensors one prefix, or none"
+            )
         raise CheckpointError(
-            f"{label}: has no {name} ({', '.join(head)}): it was not trained for this task. Name a "
-            "checkpoint that was; BertModel loads this one without a head."
+            f"{label}: has no {name} ({', '.join(head)}): {why}; BertModel loads this one without "
+            "a head."
         )
     misfits = misfits_of(tensors, head)
     if missing or misfits:

@@ -18,6 +18,7 @@ WORD = "embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"
 MASKED = "BertForMaskedLM"
 SEQUENCE = "BertForSequenceClassification"
+BODY = ("embeddings", "encoder", "pooler")
 POOLS = {
     "BertForPreTraining",
     "BertForNextSentencePrediction",
@@ -144,3 +145,34 @@ def test_labels_are_the_configs(tmp_path: Path) -> None:
     model = load(write_head(tmp_path, SEQUENCE, None, config), SEQUENCE)
     assert model.config.id2label == {0: "no", 1: "yes"}
     assert {best.label for best in model.classify("hello")} == {"no", "yes"}
+
+
+def prefixed(tensors: Tensors, prefix: str, *, but: str = "-") -> Tensors:
+    return {key if key.startswith(but) else prefix + key: a for key, a in tensors.items()}
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("prefix", ["model.", "_orig_mod."])
+def test_heads_hang_under_a_foreign_prefix_too(name: str, prefix: str, tmp_path: Path) -> None:
+    tensors = head_tensors(name)
+    body = {"bert." + k: a for k, a in tensors.items() if k.split(".")[0] in BODY}
+    heads = {k: a for k, a in tensors.items() if k.split(".")[0] not in BODY}
+    folder = write_head(tmp_path / "there", name, prefixed(body | heads, prefix))
+    model, plain = load(folder, name), load(write_head(tmp_path / "plain", name), name)
+    assert model.loading_info.unexpected_keys == ()
+    note = f"the prefix {prefix} of the tensors was taken away."
+    assert model.loading_info.notes == (note,)
+    ids = [[[2, 5, 3]]] if name == "BertForMultipleChoice" else [[2, 5, 3]]
+    np.testing.assert_array_equal(model(ids)[0], plain(ids)[0])
+
+
+def test_a_head_outside_the_prefix_is_nobodys(tmp_path: Path) -> None:
+    tensors = prefixed(head_tensors(SEQUENCE), "bert_model.", but="classifier")
+    message = refusal(tmp_path, SEQUENCE, tensors)
+    assert "classifier.weight stands outside the prefix that the BERT's tensors have" in message
+    info = numpy_bert.BertModel.from_pretrained(tmp_path).loading_info
+    assert info.unexpected_keys == ("classifier.weight", "classifier.bias")
+    assert info.notes == (
+        "the prefix bert_model. of the tensors was taken away. Not used, since they lack it: "
+        "classifier.weight, classifier.bias.",
+    )
