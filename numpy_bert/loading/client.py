@@ -36,8 +36,19 @@ __all__ = ["Commit", "download", "remember", "resolve", "take"]
 # Seconds until a hub that does not answer is given up; the client alone would take minutes.
 _DEADLINE = 10.0
 
-# One thread at a time adds its hook to the client that all of a process share.
-_HOOKS = threading.Lock()
+# Guards `_USED` and our hook, for as long as it takes to add or remove one.
+_LOCK = threading.Lock()
+# The clients in whose hooks ours is, once for each thread that needs it.
+_USED: list[Any] = []
+
+
+class _Thread(threading.local):
+    """Where a thread's etags go, while it wants them checked."""
+
+    seen: list[str] | None = None
+
+
+_THREAD = _Thread()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,27 +239,33 @@ def _get(commit: Commit, name: str) -> None:
 def _etags_checked(seen: list[str]) -> Iterator[None]:
     """Let no answer with a malformed etag reach the client, which makes a file name of it.
 
-    Those that pass are added to `seen`.
+    Those that pass are added to `seen`. All of a process share the client, so nothing of it is
+    replaced: its list of hooks gets one of ours while a thread needs it, and loses that one alone.
     """
     from huggingface_hub import get_session
 
-    thread = threading.get_ident()
+    client = get_session()
+    with _LOCK:
+        _USED.append(client)
+        if _inspect not in client.event_hooks["response"]:
+            client.event_hooks["response"].append(_inspect)
+    _THREAD.seen = seen
+    try:
+        yield
+    finally:
+        _THREAD.seen = None
+        with _LOCK:
+            _USED.remove(client)
+            if client not in _USED:
+                with contextlib.suppress(ValueError):  # somebody has put other hooks there
+                    client.event_hooks["response"].remove(_inspect)
 
-    def inspect(response: Any) -> None:
-        # The client is shared by all of the process: others' requests are their own affair.
-        ours = threading.get_ident() == thread and response.request.method == "HEAD"
-        if not ours or response.status_code >= 400:
-            return
-        etag = response.headers.get("x-linked-etag") or response.headers.get("etag")
-        if etag is None:
-            return  # A redirect on the way has none; at the end the client insists on one.
+
+def _inspect(response: Any) -> None:
+    """Check the etag of an answer to a request of this very thread, if it asked for one."""
+    seen = _THREAD.seen
+    if seen is None or response.request.method != "HEAD" or response.status_code >= 400:
+        return
+    etag = response.headers.get("x-linked-etag") or response.headers.get("etag")
+    if etag is not None:  # A redirect on the way has none; at the end the client insists on one.
         seen.append(plain_etag(etag, response.request.url))
-
-    with _HOOKS:
-        client = get_session()
-        before = client.event_hooks
-        client.event_hooks = {**before, "response": [*before["response"], inspect]}
-        try:
-            yield
-        finally:
-            client.event_hooks = before
