@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import listed, quoted, read_json
+from numpy_bert.files import listed, quoted, read_bytes, read_json
+from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "open_checkpoint", "shard_names"]
+__all__ = ["INDEX", "SINGLE", "Checkpoint", "nothing_found", "open_checkpoint", "shard_names"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -38,11 +40,14 @@ class Checkpoint:
         By canonical key (see `numpy_bert.loading.keys`); a tensor's own name is in it.
     notes : tuple of str
         What is odd but harmless, as sentences.
+    code : str
+        What config.json names as the code of the model; "" for none.
     """
 
     files: tuple[Path, ...]
     tensors: Mapping[str, StoredTensor]
     notes: tuple[str, ...]
+    code: str = ""
 
     @property
     def label(self) -> str:
@@ -65,7 +70,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     notes: list[str] = []
     if (folder / SINGLE).exists() or not _stands(folder / INDEX):
         if not _stands(folder / SINGLE):
-            raise CheckpointError(_nothing_found(folder))
+            raise CheckpointError(nothing_found(folder))
         file = SafetensorsFile(folder / SINGLE)
         if (folder / INDEX).exists():
             notes.append(f"{SINGLE} was used; {INDEX} stands beside it and was not.")
@@ -78,7 +83,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         files = tuple(shard.path for shard in shards)
         stored = _merge(folder, weight_map, shards, notes)
     where = str(files[0] if len(files) == 1 else folder)
-    return Checkpoint(files, _rename(stored, where, notes), tuple(notes))
+    return Checkpoint(files, _rename(stored, where, notes), tuple(notes), _code(folder))
 
 
 def shard_names(folder: Path) -> dict[str, str]:
@@ -174,6 +179,17 @@ def _rename(
     return renamed
 
 
+def _code(folder: Path) -> str:
+    """Return what ``auto_map`` of config.json names; what is wrong with it, its reader says."""
+    path = folder / "config.json"
+    try:
+        stated = json.loads(read_bytes(path, error=CheckpointError, limit=1 << 20))
+        names = stated["auto_map"] or {}
+    except (CheckpointError, ValueError, RecursionError, KeyError, TypeError):
+        return ""
+    return ", ".join(map(str, names.values() if isinstance(names, dict) else [names]))
+
+
 def _check_equal(first: StoredTensor, second: StoredTensor, key: str) -> None:
     """Raise CheckpointError unless two tensors for one key are the same, to the bit."""
     same = (first.dtype, first.shape) == (second.dtype, second.shape) and np.array_equal(
@@ -206,15 +222,10 @@ def _check_buffer(key: str, tensor: StoredTensor) -> None:
         )
 
 
-def _nothing_found(folder: Path) -> str:
-    """Say what was missing, and what there is instead."""
-    pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(
-        p.name for p in folder.glob("*.pt")
-    )
-    message = f"{folder}: has neither {SINGLE} nor {INDEX}."
-    if pickles:
-        message += (
-            f" {quoted(pickles[0])} is a pickle, which can run code when it is opened and is "
-            "refused; save the model as safetensors (transformers: save_pretrained)."
-        )
-    return message
+def nothing_found(folder: Path) -> str:
+    """Say what was missing, what there is instead, and what to do."""
+    # Of the files in folders those in which exported weights usually are.
+    paths = [path for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+    names = [path.relative_to(folder).as_posix() for path in paths if not path.is_dir()]
+    there = instead_of_safetensors(names, str(folder))
+    return f"{folder}: has neither {SINGLE} nor {INDEX}." + (f" It has {there}" if there else "")

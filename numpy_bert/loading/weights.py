@@ -11,7 +11,7 @@ import numpy as np
 from numpy_bert.arrays import Array, StoredArray, place
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import quoted
+from numpy_bert.files import listed, quoted
 from numpy_bert.loading.checkpoint import Checkpoint
 from numpy_bert.loading.header import Entry
 from numpy_bert.loading.keys import BUFFERS, foreign_model, near_miss
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _LONGEST_LIST = 20
+_PARTS = ("embeddings.", "encoder.", "pooler.")
 # What safetensors calls the two dtypes in which numpy_bert computes.
 CODES = {"float32": "F32", "float64": "F64"}
 # Pairs of keys that are compared for a misspelling: some tenths of a second.
@@ -99,8 +100,20 @@ def check_weights(
     tensors = checkpoint.tensors
     whole = shapes(BertParameters, config)
     needed = whole if only is None else embedding_shapes(config)
-    missing = check_tensors(tensors, needed, config, checkpoint.label)
     known = whole.keys() | BUFFERS
+    notes = checkpoint.notes
+    try:
+        missing = check_tensors(tensors, needed, config, checkpoint.label)
+    except CheckpointError as failure:
+        if checkpoint.code:
+            raise CheckpointError(f"{_refused_code(checkpoint)}\n{failure}") from None
+        raise
+    if checkpoint.code:
+        odd = [key for key in tensors if key not in known and key.startswith(_PARTS)]
+        if odd:
+            raise CheckpointError(f"{_refused_code(checkpoint)} Not BERT's are {listed(odd)}.")
+        code = quoted(checkpoint.code)
+        notes += (f"config.json names code of its own (auto_map: {code}), which is never run.",)
     return LoadingInfo(
         files=tuple(str(path) for path in checkpoint.files),
         missing_keys=tuple(missing),
@@ -110,7 +123,16 @@ def check_weights(
             for key in needed
             if key in tensors and tensors[key].dtype != CODES[dtype.name]
         ),
-        notes=checkpoint.notes,
+        notes=notes,
+    )
+
+
+def _refused_code(checkpoint: Checkpoint) -> str:
+    """Say why a model that brings its own code is refused."""
+    return (
+        f"{checkpoint.label}: is no plain BERT's, and config.json names code of its own (auto_map: "
+        f"{quoted(checkpoint.code)}), which is never run here. Take a model that needs no "
+        "trust_remote_code."
     )
 
 
