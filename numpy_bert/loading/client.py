@@ -217,7 +217,7 @@ def _take_modules(commit: Commit, *, weights: bool) -> None:
     if MODULES in commit.names:
         entries = read_modules(commit.snapshot / MODULES, error=CheckpointError)
         place = bert_folder(commit.snapshot)
-        wanted += [file for entry in entries if entry.kind == "Dense" for file in entry.files]
+        wanted += [file for e in entries for file in e.files if file.endswith(SINGLE)]
     wanted += [f"{place}/{name}" if place else name for name in TRANSFORMER_CONFIGS]
     marks = commit.repository.folder / ".no_exist" / commit.sha
     with contextlib.suppress(OSError):  # a cache that may not be written is asked again

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from numpy_bert.errors import CheckpointError, ConfigError
-from numpy_bert.files import quoted
+from numpy_bert.errors import CheckpointError, ConfigError, InputError
+from numpy_bert.files import permissions, quoted
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     TOKENIZER_FILES,
@@ -54,6 +54,7 @@ xlm-roberta-large-finetuned-conll03-german xlnet-base-cased xlnet-large-cased
 _PLAIN = frozenset(_NAMES.split())
 
 
+@permissions(InputError)
 def find_sentence_model(
     name_or_path: str | Path,
     *,
@@ -76,7 +77,7 @@ def find_sentence_model(
     Raises
     ------
     HubError, IntegrityError, CheckpointError
-        As `numpy_bert.fetch`; also where a dense layer's weights are pickled.
+        As `numpy_bert.fetch`; also where a module's weights are pickled.
     """
     if cache_dir is None:
         cache_dir = os.environ.get("SENTENCE_TRANSFORMERS_HOME") or None
@@ -94,7 +95,7 @@ def find_sentence_model(
     if not (is_local or local_files_only or is_offline() or _is_settled(folder)):
         folder = fetch(name_or_path, revision=folder.name, cache_dir=cache_dir, token=token)
     if not is_local:
-        _check_dense(folder, str(name_or_path))
+        _check_modules(folder, str(name_or_path))
     return folder
 
 
@@ -107,8 +108,8 @@ def _full_name(name: str, revision: str | None, cache_dir: str | Path | None) ->
     return f"{_ORGANIZATION}/{name}"
 
 
-def _check_dense(snapshot: Path, name: str) -> None:
-    """Raise CheckpointError at a dense layer of which the hub has no safetensors."""
+def _check_modules(snapshot: Path, name: str) -> None:
+    """Raise CheckpointError at a module whose weights the hub does not have as safetensors."""
     marks = snapshot.parent.parent / ".no_exist" / snapshot.name
     if not (snapshot / MODULES).exists():
         return
@@ -116,7 +117,7 @@ def _check_dense(snapshot: Path, name: str) -> None:
         lacked = [file for file in entry.files if file.endswith(SINGLE) and (marks / file).exists()]
         if lacked and not (snapshot / lacked[0]).exists():
             raise CheckpointError(
-                f"{name}: has no {quoted(lacked[0])}. A dense layer's pickled weights are refused, "
+                f"{name}: has no {quoted(lacked[0])}. A module's pickled weights are refused, "
                 "since opening a pickle runs whatever code is in it. "
                 f"{converted(name, sentence=True)}"
             )

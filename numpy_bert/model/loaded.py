@@ -10,10 +10,12 @@ import numpy as np
 
 from numpy_bert.arrays import StoredArray
 from numpy_bert.config import BertConfig
+from numpy_bert.errors import CheckpointError
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.heads import check_head
 from numpy_bert.loading.hub import find
+from numpy_bert.loading.modules import bert_folder
 from numpy_bert.loading.tied import settle
 from numpy_bert.loading.weights import LoadingInfo, check_weights, read_table, read_weight
 from numpy_bert.parameters import (
@@ -120,6 +122,11 @@ def _open(
 ) -> tuple[Path, BertConfig, Checkpoint]:
     """Find a checkpoint and read its config and headers."""
     folder = find(name_or_path, needs=MODEL_FILES, only=only, **source)
+    if not (folder / "config.json").exists() and (inner := bert_folder(folder)):
+        raise CheckpointError(
+            f"{folder}: is a sentence model, with its BERT in {inner}: SentenceEncoder reads both; "
+            f"for the BERT alone name {folder / inner}."
+        )
     return folder, BertConfig.from_json_file(folder / "config.json"), open_checkpoint(folder)
 
 

@@ -236,6 +236,11 @@ def test_a_bert_in_a_folder_of_its_own_comes_from_the_hub(hub: StandInHub, kind:
     SentenceEncoder.from_pretrained(REPO)
     SentenceEncoder.from_pretrained(REPO, local_files_only=True)
     assert hub.requests == []
+    if kind != "beside another":
+        with pytest.raises(CheckpointError, match="its BERT in 0_Transformer: SentenceEncoder"):
+            BertModel.from_pretrained(REPO)
+        inner = BertModel.from_pretrained(folder / "0_Transformer")
+        assert inner.config == encoder.model.config
     # All of it is hashed.
     weights = next(p for p in folder.glob("0_Transformer/*.safetensors"))
     blob = weights.resolve()
@@ -260,7 +265,7 @@ def test_a_pickled_dense_layer_is_refused_with_what_to_do(hub: StandInHub) -> No
         with pytest.raises(CheckpointError) as raised:
             SentenceEncoder.from_pretrained(REPO, **given)
         assert str(raised.value).startswith(
-            f"{REPO}: has no 2_Dense/model.safetensors. A dense layer's pickled weights are refused"
+            f"{REPO}: has no 2_Dense/model.safetensors. A module's pickled weights are refused"
         )
         assert str(raised.value).endswith(
             f"\n  from sentence_transformers import SentenceTransformer"
