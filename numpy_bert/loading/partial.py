@@ -135,6 +135,11 @@ def _make(folder: Path, commit: Commit, weights: str) -> None:
 
 def _pieces(commit: Commit, weights: str) -> list[_Piece]:
     """Find the tensors of the input embedding, all checked before a byte of them is asked for."""
+    if "config.json" not in commit.names:
+        raise CheckpointError(
+            f"{commit.repository.name}: has its BERT in a folder of its own. Fetch it whole: "
+            "without only='embeddings', on the command line without --only."
+        )
     config = BertConfig.from_json_file(commit.snapshot / "config.json")
     needed = embedding_shapes(config)
     label = f"{commit.repository.name}: {weights}"

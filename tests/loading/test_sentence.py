@@ -249,6 +249,13 @@ def test_a_bert_in_a_folder_of_its_own_comes_from_the_hub(hub: StandInHub, kind:
         SentenceEncoder.from_pretrained(REPO, local_files_only=True)
 
 
+def test_no_part_is_taken_of_a_bert_in_a_folder_of_its_own(hub: StandInHub) -> None:
+    hub.add_commit(REPO, INNER)
+    with pytest.raises(CheckpointError, match=r"has its BERT in a folder of its own\. Fetch it"):
+        fetch(REPO, only="embeddings")
+    assert (fetch(REPO, only=None) / "0_Transformer" / "model.safetensors").exists()
+
+
 def test_an_inner_bert_that_another_program_left_out_is_fetched(hub: StandInHub) -> None:
     hub.add_commit(REPO, PLAIN | INNER)
     folder = fetch(REPO)
