@@ -108,6 +108,7 @@ class BertConfig:
     attention_probs_dropout_prob: float = 0.1
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
+    tie_word_embeddings: bool = True
     pad_token_id: int | None = 0
     classifier_dropout: float | None = None
     problem_type: str | None = None
@@ -133,6 +134,11 @@ class BertConfig:
             raise ConfigError(
                 f"pad_token_id = {quoted(repr(pad))}; null, an id of the vocabulary of {words}, or "
                 "one counted from its end (-1 is the last) was expected."
+            )
+        ties = self.tie_word_embeddings
+        if type(ties) is not bool:
+            raise ConfigError(
+                f"tie_word_embeddings = {quoted(repr(ties))}; true or false was expected."
             )
         check_labels(self.labels, self.problem_type)
 

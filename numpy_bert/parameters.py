@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from numpy_bert.arrays import Array, StoredArray
@@ -42,7 +42,8 @@ __all__ = [
     "shapes",
 ]
 
-# A checkpoint may store these beside the tensor that they are tied to; the two must be equal.
+# Two names of one tensor each, unless the config says tie_word_embeddings: false. A checkpoint may
+# store either or both.
 TIED = {
     "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
@@ -177,10 +178,15 @@ class BertPredictionHeadTransformParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertLMPredictionHeadParameters:
-    """The masked language model; its decoder's weight is the word table (see `TIED`)."""
+    """The masked language model, whose decoder is the word table and `bias` (see `TIED`).
+
+    With ``tie_word_embeddings: false`` it has a decoder of its own; nothing reads `bias` then,
+    which transformers keeps and stores all the same.
+    """
 
     transform: BertPredictionHeadTransformParameters
     bias: Annotated[Array, "V"]
+    decoder: Annotated[LinearParameters | None, "V H"] = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -195,8 +201,12 @@ Tree = TypeVar("Tree")
 
 
 @cache
-def shapes(tree: type[Any], config: BertConfig, prefix: str = "") -> dict[str, tuple[int, ...]]:
+def shapes(
+    tree: type[Any], config: BertConfig, prefix: str = ""
+) -> MappingProxyType[str, tuple[int, ...]]:
     """Map every key of a parameter class to the shape that `config` gives it.
+
+    The mapping is shared by all who ask, so it cannot be changed.
 
     Parameters
     ----------
@@ -212,10 +222,10 @@ def shapes(tree: type[Any], config: BertConfig, prefix: str = "") -> dict[str, t
     >>> config = BertConfig(vocab_size=99, hidden_size=24, num_hidden_layers=2,
     ...                     num_attention_heads=4, intermediate_size=37,
     ...                     max_position_embeddings=16, type_vocab_size=2)
-    >>> shapes(BertPoolerParameters, config, "pooler.")
+    >>> dict(shapes(BertPoolerParameters, config, "pooler."))
     {'pooler.dense.weight': (24, 24), 'pooler.dense.bias': (24,)}
     """
-    found = {}
+    found = dict[str, tuple[int, ...]]()
     for path, kind, letters in _members(tree, config):
         key = f"{prefix}{path}"
         if is_dataclass(kind) and letters:
@@ -226,7 +236,7 @@ def shapes(tree: type[Any], config: BertConfig, prefix: str = "") -> dict[str, t
             found.update(shapes(kind, config, f"{key}."))
         else:
             found[key] = _sizes(letters, config)
-    return found
+    return MappingProxyType(found)
 
 
 def pretraining_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
@@ -270,6 +280,8 @@ def arrays_of(parameters: object, prefix: str = "") -> Iterator[tuple[str, Store
 def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[Any], str]]:
     """Yield the path, type and shape letters of each member; a tuple's items one by one."""
     for name, hint in get_type_hints(tree, include_extras=True).items():
+        if name == "decoder" and config.tie_word_embeddings:
+            continue  # it is the word table
         kind, letters = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
         if get_origin(kind) in (Union, UnionType):
             kind = get_args(kind)[0]  # a part that may be absent

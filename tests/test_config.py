@@ -55,7 +55,7 @@ def refusal(folder: Path, **changes: Any) -> str:
 def test_a_config_is_what_its_file_says(tmp_path: Path) -> None:
     config = read(tmp_path, layer_norm_eps=1e-5, pad_token_id=60)
     expected = TINY | {"layer_norm_eps": 1e-5, "pad_token_id": 60, "initializer_range": 0.02}
-    expected |= NO_LABELS
+    expected |= NO_LABELS | {"tie_word_embeddings": True}
     del expected["model_type"]
     assert dataclasses.asdict(config) == expected
     assert config == BertConfig.from_json_file(str(tmp_path / "config.json"))
@@ -75,6 +75,7 @@ def test_what_may_be_left_out_is_the_published_bert() -> None:
         "attention_probs_dropout_prob": 0.1,
         "layer_norm_eps": 1e-12,
         "initializer_range": 0.02,
+        "tie_word_embeddings": True,
         "pad_token_id": 0,
         **NO_LABELS,
     }

@@ -185,3 +185,18 @@ def test_parameters_are_neither_changed_nor_mistaken_for_numbers() -> None:
     with pytest.raises(TypeError):
         np.ones(2) + linear  # type: ignore[operator]
     assert linear != LinearParameters(weight=weight, bias=bias)
+
+
+def test_the_shared_table_of_shapes_cannot_be_changed() -> None:
+    table: Any = shapes(BertPoolerParameters, CONFIG)
+    with pytest.raises(TypeError):
+        table["dense.weight"] = (1, 1)
+    with pytest.raises(AttributeError):
+        table.clear()
+    assert shapes(BertPoolerParameters, CONFIG) == {"dense.weight": (H, H), "dense.bias": (H,)}
+
+
+def test_an_untied_decoder_is_in_the_table() -> None:
+    config = dataclasses.replace(CONFIG, tie_word_embeddings=False)
+    decoder = {"cls.predictions.decoder.weight": (V, H), "cls.predictions.decoder.bias": (V,)}
+    assert shapes(BertPreTrainingHeadsParameters, config, "cls.") == HEADS | decoder

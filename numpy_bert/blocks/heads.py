@@ -93,7 +93,7 @@ def lm_prediction(
     parameters : BertLMPredictionHeadParameters
         The transform, and the decoder's bias.
     decoder : ndarray of shape (V, H), dtype of `hidden`
-        The decoder's weight, which in BERT is the word table.
+        The decoder's weight: the word table, or the head's own where it has one.
     hidden : ndarray of shape (..., H)
         Of the encoder: all its tokens, or only those whose words are asked for.
     config : BertConfig
@@ -128,6 +128,7 @@ def lm_prediction(
     dense = linear(hidden, transform.dense.weight, transform.dense.bias)  # (..., H)
     activated = ACTIVATIONS[config.activation].forward(dense)
     norm = transform.LayerNorm
+    bias = parameters.bias if parameters.decoder is None else parameters.decoder.bias
     normalized = layer_norm(activated, norm.weight, norm.bias, eps=config.layer_norm_eps)
     return LMPredictionSteps(
         transform=PredictionTransformSteps(
@@ -136,7 +137,7 @@ def lm_prediction(
             LayerNorm=normalized,
             output=normalized.output,
         ),
-        output=product(normalized.output, decoder, parameters.bias),  # (..., V)
+        output=product(normalized.output, decoder, bias),  # (..., V)
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.gradients import DenseGradients, dense_backward, norm_backward
 from numpy_bert.blocks.heads import ClassifierSteps, LMPredictionSteps
@@ -44,10 +46,14 @@ class ProductGradients(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LMPredictionGradients:
-    """Of the head's parameters, of the decoder (V, H), and of the hidden states (..., H)."""
+    """Of the head's parameters, of the hidden states (..., H), and of the word table (V, H).
+
+    Where the head has a decoder of its own, whose gradient is among its parameters', `decoder` is
+    None.
+    """
 
     parameters: BertLMPredictionHeadParameters
-    decoder: Array
+    decoder: Array | None
     hidden: Array
 
 
@@ -77,12 +83,11 @@ def lm_prediction_backward(
     Returns
     -------
     LMPredictionGradients
-        The decoder is the word table, so its gradient is a part of that table's, to which the
-        look-up adds the other.
+        A decoder that is the word table has its gradient apart: a part of that table's, to which
+        the look-up adds the other.
 
     Examples
     --------
-    >>> import numpy as np
     >>> from numpy_bert import BertForMaskedLM
     >>> from numpy_bert.blocks.heads import lm_prediction
     >>> model = BertForMaskedLM.from_pretrained("demo")
@@ -98,14 +103,18 @@ def lm_prediction_backward(
     norm = norm_backward(decoded.x, steps.transform.LayerNorm, transform.LayerNorm)
     activated = ACTIVATIONS[config.activation].backward(norm.x, steps.transform.dense)
     dense = dense_backward(activated, hidden, transform.dense)
+    is_tied, own = parameters.decoder is None, None
+    if not is_tied:
+        own = LinearParameters(weight=decoded.weight, bias=decoded.bias)
     return LMPredictionGradients(
         parameters=BertLMPredictionHeadParameters(
             transform=BertPredictionHeadTransformParameters(
                 dense=dense.parameters, LayerNorm=norm.parameters
             ),
-            bias=decoded.bias,
+            bias=decoded.bias if is_tied else np.zeros_like(parameters.bias),
+            decoder=own,
         ),
-        decoder=decoded.weight,
+        decoder=decoded.weight if is_tied else None,
         hidden=dense.x,
     )
 

@@ -13,14 +13,14 @@ import numpy as np
 from numpy_bert.arrays import place
 from numpy_bert.cli.console import megabytes, show, table
 from numpy_bert.cli.source import source_options
-from numpy_bert.config import StatedConfig, read_config
-from numpy_bert.errors import CheckpointError
+from numpy_bert.config import BertConfig, StatedConfig, read_config
 from numpy_bert.files import quoted
 from numpy_bert.loading.cache import MODEL_FILES, is_part
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.keys import BUFFERS
-from numpy_bert.loading.weights import check_tied, check_weights
+from numpy_bert.loading.tied import differences
+from numpy_bert.loading.weights import check_weights
 from numpy_bert.parameters import TIED, BertParameters, shapes
 from numpy_bert.parameters_heads import HeadParameters
 from numpy_bert.progress import progress
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     folder = find(options.model, needs=MODEL_FILES, **source_options(options))
     stated = read_config(folder / "config.json")
     checkpoint = open_checkpoint(folder)
-    problems = _problems(checkpoint) if options.check else None
+    problems = _problems(checkpoint, stated.config) if options.check else None
     report = _report(folder, stated, checkpoint, problems)
     show(json.dumps(report) if options.json else _as_page(report))
     # Last, so that a checkpoint that does not fit its config is still listed.
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _problems(checkpoint: Checkpoint) -> list[str]:
+def _problems(checkpoint: Checkpoint, config: BertConfig) -> list[str]:
     """Read all tensors; describe what is not finite, not tied as it must be, or odd."""
     found = list(checkpoint.notes)
     tensors = checkpoint.tensors.values()
@@ -55,11 +55,7 @@ def _problems(checkpoint: Checkpoint) -> list[str]:
             if index is not None:
                 found.append(f"{quoted(tensor.name)}{place(index)} is not finite")
             report(tensor.nbytes)
-    try:
-        check_tied(checkpoint)
-    except CheckpointError as failure:
-        found.append(str(failure))
-    return found
+    return [*found, *differences(checkpoint, config).values()]
 
 
 def _report(

@@ -15,6 +15,7 @@ from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
 from numpy_bert.errors import CheckpointError, ConfigError
 from numpy_bert.files import quoted, read_json
 from numpy_bert.loading.checkpoint import SINGLE
+from numpy_bert.loading.formats import converted
 from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.weights import read_weight
 
@@ -126,11 +127,11 @@ def read_weights(
         pickle = path.with_name("pytorch_model.bin")
         what = (
             f"has only pickled weights ({pickle.name}); they are refused, since opening a pickle "
-            "runs whatever code is in it. Save the model anew with sentence-transformers"
+            "runs whatever code is in it. " + converted(str(path.parent.parent), sentence=True)
             if pickle.exists()
-            else f"has no {path.name}; `numpy-bert fetch` gets it"
+            else f"has no {path.name}; `numpy-bert fetch` gets it."
         )
-        raise CheckpointError(f"{path.parent}: {what}.")
+        raise CheckpointError(f"{path.parent}: {what}")
     tensors = SafetensorsFile(path).tensors
     if set(tensors) != set(needed):
         raise CheckpointError(

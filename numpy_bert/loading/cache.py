@@ -14,7 +14,7 @@ from pathlib import Path
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
-from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
+from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, bert_folder
 
 __all__ = [
     "ALL_TOKENIZER_FILES",
@@ -117,6 +117,18 @@ class CachedRepository:
         # A reference is a file that anyone may have written: nothing but a commit becomes a path.
         return text if _COMMIT.fullmatch(text) else None
 
+    def only_snapshot(self, revision: str | None) -> Path | None:
+        """Return the one snapshot that there is where nothing records what ``main`` is.
+
+        As where a cache was copied without its refs. None where there are several, or where a
+        branch or tag is recorded: the snapshot may then be of that.
+        """
+        recorded = (path for path in (self.folder / "refs").rglob("*") if path.is_file())
+        if revision not in (None, "main") or any(recorded):
+            return None
+        found = [p for p in (self.folder / "snapshots").glob("*") if _COMMIT.fullmatch(p.name)]
+        return found[0] if len(found) == 1 and found[0].is_dir() else None
+
     def reference(self, revision: str | None) -> Path:
         """Return the file that records what a branch or tag pointed to."""
         name = "main" if revision is None else revision
@@ -138,8 +150,9 @@ def is_part(folder: Path) -> bool:
 
 
 def is_offline() -> bool:
-    """Tell whether HF_HUB_OFFLINE forbids requests."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
+    """Tell whether HF_HUB_OFFLINE forbids requests, or TRANSFORMERS_OFFLINE where that is unset."""
+    switch = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return switch.upper() in _TRUE
 
 
 def demo_folder() -> Path:
@@ -150,7 +163,9 @@ def demo_folder() -> Path:
 def local_folder(name_or_path: str | Path) -> Path | None:
     """Return the folder that a name means without any cache, None if it is a repository's name.
 
-    The string ``"demo"`` is the built-in model; a folder of that name is ``"./demo"`` or a Path.
+    The string ``"demo"`` is the built-in model, whatever folder there is; a folder of that name is
+    ``"./demo"``. A Path cannot tell the two apart: it is the folder, or the built-in model where
+    there is none.
 
     Raises
     ------
@@ -177,14 +192,21 @@ def local_folder(name_or_path: str | Path) -> Path | None:
     if is_file:
         raise InputError(f"model: {path} is a file; name the folder that holds config.json.")
     text = str(name_or_path)
+    if name_or_path == Path("demo"):
+        return demo_folder()
     if isinstance(name_or_path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1:
         raise InputError(f"model: there is no folder {quoted(text)}.")
     return None
 
 
 def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
-    """Return what a reader needs and the folder does not have, shards included."""
+    """Return what a reader needs and the folder does not have, shards included.
+
+    A sentence model may have its BERT in a folder of its own, and then needs it there.
+    """
     missing = []
+    if not (folder / "config.json").exists():
+        folder = folder / bert_folder(folder)
     for row in needs:
         found = next((name for name in row if (folder / name).exists()), None)
         if found is None:
@@ -197,21 +219,29 @@ def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
 
 def used_files(folder: Path) -> list[Path]:
     """Return the files of a snapshot that numpy_bert reads, of those that are there."""
+    # Those in folders are the BERT's and the dense layers' that modules.json names.
+    paths = [*_weights(folder), *sorted(folder.glob(f"*/{SINGLE}"))]
+    if inner := bert_folder(folder):
+        paths += _weights(folder / inner)
+    present = (path for path in paths if path.exists())
+    return list(dict.fromkeys([*small_files(folder), *present]))
+
+
+def _weights(folder: Path) -> list[Path]:
+    """Return the files of a folder's weights, as the folder lists them."""
     if (folder / SINGLE).exists():
-        weights = [SINGLE]
-    elif (folder / INDEX).exists():
-        weights = [INDEX, *sorted(set(shard_names(folder).values()))]
-    else:
-        weights = []
-    # Those in folders are the dense layers' that modules.json names.
-    paths = [*(folder / name for name in weights), *sorted(folder.glob(f"*/{SINGLE}"))]
-    return [*small_files(folder), *(path for path in paths if path.exists())]
+        return [folder / SINGLE]
+    if (folder / INDEX).exists():
+        return [folder / name for name in (INDEX, *sorted(set(shard_names(folder).values())))]
+    return []
 
 
 def small_files(folder: Path) -> list[Path]:
     """Return the files of a snapshot that numpy_bert reads besides the weights."""
     paths = [*(folder / name for name in SMALL_FILES), *sorted(folder.glob("*/config.json"))]
-    return [path for path in paths if path.exists()]
+    if inner := bert_folder(folder):
+        paths += [folder / inner / name for name in SMALL_FILES]
+    return list(dict.fromkeys(path for path in paths if path.exists()))
 
 
 def _default_cache() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import quoted, read_json
-from numpy_bert.loading.keys import BUFFERS, canonical
+from numpy_bert.files import listed, quoted, read_bytes, read_json
+from numpy_bert.loading.formats import instead_of_safetensors
+from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "open_checkpoint", "shard_names"]
+__all__ = ["INDEX", "SINGLE", "Checkpoint", "nothing_found", "open_checkpoint", "shard_names"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -38,11 +40,14 @@ class Checkpoint:
         By canonical key (see `numpy_bert.loading.keys`); a tensor's own name is in it.
     notes : tuple of str
         What is odd but harmless, as sentences.
+    code : str
+        What config.json names as the code of the model; "" for none.
     """
 
     files: tuple[Path, ...]
     tensors: Mapping[str, StoredTensor]
     notes: tuple[str, ...]
+    code: str = ""
 
     @property
     def label(self) -> str:
@@ -59,13 +64,13 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If there are no safetensors, a file is malformed, the index and its shards disagree, or
-        two tensors with different bytes claim one key.
+        If there are no safetensors, a file is malformed, the index and its shards disagree, two
+        tensors with different bytes claim one key, or several BERTs hang under several prefixes.
     """
     notes: list[str] = []
     if (folder / SINGLE).exists() or not _stands(folder / INDEX):
         if not _stands(folder / SINGLE):
-            raise CheckpointError(_nothing_found(folder))
+            raise CheckpointError(nothing_found(folder))
         file = SafetensorsFile(folder / SINGLE)
         if (folder / INDEX).exists():
             notes.append(f"{SINGLE} was used; {INDEX} stands beside it and was not.")
@@ -77,7 +82,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         shards = [SafetensorsFile(folder / name) for name in names]
         files = tuple(shard.path for shard in shards)
         stored = _merge(folder, weight_map, shards, notes)
-    return Checkpoint(files, _rename(stored), tuple(notes))
+    where = str(files[0] if len(files) == 1 else folder)
+    return Checkpoint(files, _rename(stored, where, notes), tuple(notes), _code(folder))
 
 
 def shard_names(folder: Path) -> dict[str, str]:
@@ -137,7 +143,7 @@ def _merge(
     for shard in shards:
         for key, tensor in shard.tensors.items():
             if key in merged:
-                _check_equal(merged[key], tensor)
+                _check_equal(merged[key], tensor, key)
             merged[key] = merged.get(key, tensor)
     unlisted = [key for key in merged if key not in weight_map]
     if unlisted:
@@ -153,20 +159,38 @@ def _merge(
     return merged
 
 
-def _rename(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+def _rename(
+    stored: Mapping[str, StoredTensor], where: str, notes: list[str]
+) -> dict[str, StoredTensor]:
     """Give every tensor its canonical key and check the buffers."""
     renamed: dict[str, StoredTensor] = {}
+    names = naming(stored, where)
     for name, tensor in stored.items():
-        key = canonical(name)
+        key = names.canonical(name)
         if key in renamed:
-            _check_equal(renamed[key], tensor)
+            _check_equal(renamed[key], tensor, key)
         renamed[key] = renamed.get(key, tensor)
+    if names.prefix:
+        outside = [name for name in stored if not name.startswith(names.prefix)]
+        left = f" Not used, since they lack it: {listed(outside)}." if outside else ""
+        notes.append(f"the prefix {quoted(names.prefix)} of the tensors was taken away.{left}")
     for key in BUFFERS & renamed.keys():
         _check_buffer(key, renamed[key])
     return renamed
 
 
-def _check_equal(first: StoredTensor, second: StoredTensor) -> None:
+def _code(folder: Path) -> str:
+    """Return what ``auto_map`` of config.json names; what is wrong with it, its reader says."""
+    path = folder / "config.json"
+    try:
+        stated = json.loads(read_bytes(path, error=CheckpointError, limit=1 << 20))
+        names = stated["auto_map"] or {}
+    except (CheckpointError, ValueError, RecursionError, KeyError, TypeError):
+        return ""
+    return ", ".join(map(str, names.values() if isinstance(names, dict) else [names]))
+
+
+def _check_equal(first: StoredTensor, second: StoredTensor, key: str) -> None:
     """Raise CheckpointError unless two tensors for one key are the same, to the bit."""
     same = (first.dtype, first.shape) == (second.dtype, second.shape) and np.array_equal(
         first.file.data(first, mapped=True), second.file.data(second, mapped=True)
@@ -174,7 +198,7 @@ def _check_equal(first: StoredTensor, second: StoredTensor) -> None:
     if not same:
         raise CheckpointError(
             f"{first.file.path}: {quoted(first.name)} and {second.file.path}: "
-            f"{quoted(second.name)} are one parameter, {quoted(canonical(first.name))}, "
+            f"{quoted(second.name)} are one parameter, {quoted(key)}, "
             "with different values; keep one of them."
         )
 
@@ -198,15 +222,10 @@ def _check_buffer(key: str, tensor: StoredTensor) -> None:
         )
 
 
-def _nothing_found(folder: Path) -> str:
-    """Say what was missing, and what there is instead."""
-    pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(
-        p.name for p in folder.glob("*.pt")
-    )
-    message = f"{folder}: has neither {SINGLE} nor {INDEX}."
-    if pickles:
-        message += (
-            f" {quoted(pickles[0])} is a pickle, which can run code when it is opened and is "
-            "refused; save the model as safetensors (transformers: save_pretrained)."
-        )
-    return message
+def nothing_found(folder: Path) -> str:
+    """Say what was missing, what there is instead, and what to do."""
+    # Of the files in folders those in which exported weights usually are.
+    paths = [path for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+    names = [path.relative_to(folder).as_posix() for path in paths if not path.is_dir()]
+    there = instead_of_safetensors(names, str(folder))
+    return f"{folder}: has neither {SINGLE} nor {INDEX}." + (f" It has {there}" if there else "")

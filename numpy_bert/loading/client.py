@@ -20,11 +20,14 @@ from numpy_bert.files import quoted, write_atomically
 from numpy_bert.loading.cache import SMALL_FILES, CachedRepository
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.failures import endpoint, hub_errors
+from numpy_bert.loading.formats import instead_of_safetensors, is_pickle
 from numpy_bert.loading.integrity import ETAG, check, plain_etag, remove, unverified, verify
 from numpy_bert.loading.modules import (
     MODULES,
     SETTINGS,
     TRANSFORMER_CONFIGS,
+    ModuleEntry,
+    bert_folder,
     read_modules,
 )
 
@@ -36,8 +39,19 @@ __all__ = ["Commit", "download", "remember", "resolve", "take"]
 # Seconds until a hub that does not answer is given up; the client alone would take minutes.
 _DEADLINE = 10.0
 
-# One thread at a time adds its hook to the client that all of a process share.
-_HOOKS = threading.Lock()
+# Guards `_USED` and our hook, for as long as it takes to add or remove one.
+_LOCK = threading.Lock()
+# The clients in whose hooks ours is, once for each thread that needs it.
+_USED: list[Any] = []
+
+
+class _Thread(threading.local):
+    """Where a thread's etags go, while it wants them checked."""
+
+    seen: list[str] | None = None
+
+
+_THREAD = _Thread()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,16 +138,37 @@ def take(commit: Commit, *, weights: bool = True) -> str:
 
     Without `weights` all but them, and of sharded ones the index. Returns the name of their file.
     """
-    name = _weights(commit)
-    small = [file for file in SMALL_FILES[:-1] if file in commit.names]
-    for file in [*small, *([name] if weights or name == INDEX else [])]:
-        commit.get(file)
-    if weights and name == INDEX:
-        for file in sorted(set(shard_names(commit.snapshot).values())):
-            commit.get(file)
+    inner = _inner(commit)
+    place = f"{inner}/" if inner and "config.json" not in commit.names else ""
+    name = _weights(commit, place)
+    _take_model(commit, place, name, weights=weights)
     _take_modules(commit, weights=weights)
-    commit.get(SMALL_FILES[-1])
+    if inner and not place:  # a model of its own beside the sentence model's
+        _take_model(commit, f"{inner}/", _weights(commit, f"{inner}/"), weights=weights)
+        commit.get(f"{inner}/{SMALL_FILES[-1]}")
+    commit.get(place + SMALL_FILES[-1])
     return name
+
+
+def _inner(commit: Commit) -> str:
+    """Return the folder in which a sentence model's BERT is, "" where it is in none.
+
+    So modules.json comes first: it says which files there are to come.
+    """
+    if MODULES not in commit.names:
+        return ""
+    commit.get(MODULES)
+    return bert_folder(commit.snapshot)
+
+
+def _take_model(commit: Commit, place: str, name: str, *, weights: bool) -> None:
+    """Take a model's files from the place of its config.json, but not that itself."""
+    small = [file for file in SMALL_FILES[:-1] if place + file in commit.names]
+    for file in [*small, *([name] if weights or name == INDEX else [])]:
+        commit.get(place + file)
+    if weights and name == INDEX:
+        for file in sorted(set(shard_names(commit.snapshot / place).values())):
+            commit.get(place + file)
 
 
 def remember(commit: Commit, revision: str | None) -> None:
@@ -152,22 +187,23 @@ def remember(commit: Commit, revision: str | None) -> None:
         )
 
 
-def _weights(commit: Commit) -> str:
-    """Choose the weights' file, or say why there is none to be had."""
+def _weights(commit: Commit, place: str) -> str:
+    """Choose the weights' file at a place, or say why there is none to be had."""
     where, names = commit.repository.name, commit.names
-    if "config.json" not in names:
-        raise CheckpointError(f"{where}: has no config.json; it is no model of BERT's.")
+    if f"{place}config.json" not in names:
+        raise CheckpointError(f"{where}: has no {place}config.json; it is no model of BERT's.")
     for name in (SINGLE, INDEX):
-        if name in names:
+        if place + name in names:
             return name
-    pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
-    if pickles:
-        raise CheckpointError(
-            f"{where}: has only pickled weights ({pickles[0]}). They are refused, since "
-            "opening a pickle runs whatever code is in it. Look for a revision with "
-            "model.safetensors (refs/pr/...), or convert it: transformers' save_pretrained."
+    there = instead_of_safetensors(names, where)
+    if not there:
+        raise CheckpointError(f"{where}: has no {place}{SINGLE} and no {place}{INDEX}.")
+    if any(map(is_pickle, names)):
+        there += (
+            f"\nOr look for a revision of it that has {SINGLE}: its pull requests on the hub "
+            "(revision='refs/pr/1', say), where the Space safetensors/convert puts one."
         )
-    raise CheckpointError(f"{where}: has no {SINGLE} and no {INDEX}.")
+    raise CheckpointError(f"{where}: has {there}")
 
 
 def _take_modules(commit: Commit, *, weights: bool) -> None:
@@ -176,18 +212,22 @@ def _take_modules(commit: Commit, *, weights: bool) -> None:
     That there is no modules.json, or one of the files that are read beside it, is remembered as the
     hub's own client does.
     """
+    wanted = [MODULES, SETTINGS]
+    place, entries = "", list[ModuleEntry]()
+    if MODULES in commit.names:
+        entries = read_modules(commit.snapshot / MODULES, error=CheckpointError)
+        place = bert_folder(commit.snapshot)
+        wanted += [file for e in entries for file in e.files if file.endswith(SINGLE)]
+    wanted += [f"{place}/{name}" if place else name for name in TRANSFORMER_CONFIGS]
     marks = commit.repository.folder / ".no_exist" / commit.sha
     with contextlib.suppress(OSError):  # a cache that may not be written is asked again
-        for name in (MODULES, *TRANSFORMER_CONFIGS, SETTINGS):
+        for name in wanted:
             if name not in commit.names:
-                marks.mkdir(parents=True, exist_ok=True)
+                (marks / name).parent.mkdir(parents=True, exist_ok=True)
                 (marks / name).touch()
-    if MODULES not in commit.names:
-        return
-    for entry in read_modules(commit.snapshot / MODULES, error=CheckpointError):
-        for file in entry.files:
-            if file in commit.names and (weights or not file.endswith(SINGLE)):
-                commit.get(file)
+    for file in (file for entry in entries for file in entry.files):
+        if file in commit.names and (weights or not file.endswith(SINGLE)):
+            commit.get(file)
 
 
 def _get(commit: Commit, name: str) -> None:
@@ -228,27 +268,33 @@ def _get(commit: Commit, name: str) -> None:
 def _etags_checked(seen: list[str]) -> Iterator[None]:
     """Let no answer with a malformed etag reach the client, which makes a file name of it.
 
-    Those that pass are added to `seen`.
+    Those that pass are added to `seen`. All of a process share the client, so nothing of it is
+    replaced: its list of hooks gets one of ours while a thread needs it, and loses that one alone.
     """
     from huggingface_hub import get_session
 
-    thread = threading.get_ident()
+    client = get_session()
+    with _LOCK:
+        _USED.append(client)
+        if _inspect not in client.event_hooks["response"]:
+            client.event_hooks["response"].append(_inspect)
+    _THREAD.seen = seen
+    try:
+        yield
+    finally:
+        _THREAD.seen = None
+        with _LOCK:
+            _USED.remove(client)
+            if client not in _USED:
+                with contextlib.suppress(ValueError):  # somebody has put other hooks there
+                    client.event_hooks["response"].remove(_inspect)
 
-    def inspect(response: Any) -> None:
-        # The client is shared by all of the process: others' requests are their own affair.
-        ours = threading.get_ident() == thread and response.request.method == "HEAD"
-        if not ours or response.status_code >= 400:
-            return
-        etag = response.headers.get("x-linked-etag") or response.headers.get("etag")
-        if etag is None:
-            return  # A redirect on the way has none; at the end the client insists on one.
+
+def _inspect(response: Any) -> None:
+    """Check the etag of an answer to a request of this very thread, if it asked for one."""
+    seen = _THREAD.seen
+    if seen is None or response.request.method != "HEAD" or response.status_code >= 400:
+        return
+    etag = response.headers.get("x-linked-etag") or response.headers.get("etag")
+    if etag is not None:  # A redirect on the way has none; at the end the client insists on one.
         seen.append(plain_etag(etag, response.request.url))
-
-    with _HOOKS:
-        client = get_session()
-        before = client.event_hooks
-        client.event_hooks = {**before, "response": [*before["response"], inspect]}
-        try:
-            yield
-        finally:
-            client.event_hooks = before

@@ -11,17 +11,20 @@ import numpy as np
 
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
+from numpy_bert.files import quoted
 from numpy_bert.loading.checkpoint import Checkpoint
+from numpy_bert.loading.keys import canonical
 from numpy_bert.loading.weights import (
     CODES,
     LoadingInfo,
-    check_tied,
     complaint,
     misfits_of,
 )
-from numpy_bert.parameters import TIED
 
 __all__ = ["check_head"]
+
+# A decoder of its own has a bias of its own; this one is then stored, and read by nobody.
+_UNREAD, _READ = "cls.predictions.bias", "cls.predictions.decoder.bias"
 
 
 def check_head(
@@ -54,16 +57,23 @@ def check_head(
     Raises
     ------
     CheckpointError
-        If the head or its pooler is not there, a tensor of it is missing or of the wrong shape, or
-        a tensor that is tied in BERT is stored a second time with other values.
+        If the head or its pooler is not there, or a tensor of it is missing or of the wrong shape.
     """
     tensors, label = checkpoint.tensors, checkpoint.label
-    missing = [key for key in head if key not in tensors]
-    if len(missing) == len(head):
+    lacked = [key for key in head if key not in tensors]
+    missing = [key for key in lacked if key != _UNREAD or _READ not in head]
+    if len(lacked) == len(head):
         name = _module(head)
+        apart = [tensor.name for tensor in tensors.values() if canonical(tensor.name) in head]
+        why = "it was not trained for this task. Name a checkpoint that was"
+        if apart:
+            why = (
+                f"{quoted(apart[0])} stands outside the prefix that the BERT's tensors have, so "
+                "nobody knows what it reads. Give all tensors one prefix, or none"
+            )
         raise CheckpointError(
-            f"{label}: has no {name} ({', '.join(head)}): it was not trained for this task. Name a "
-            "checkpoint that was; BertModel loads this one without a head."
+            f"{label}: has no {name} ({', '.join(head)}): {why}; BertModel loads this one without "
+            "a head."
         )
     misfits = misfits_of(tensors, head)
     if missing or misfits:
@@ -73,26 +83,18 @@ def check_head(
             f"{label}: has no pooler ({', '.join(info.missing_keys)}), which the head of this "
             "task reads."
         )
-    used = {*head, *(copy for copy, original in TIED.items() if _reads(head, original))}
-    if used & TIED.keys():
-        check_tied(checkpoint)
-    names = {tensors[key].name for key in used if key in tensors}
+    found = [key for key in head if key in tensors]
+    names = {tensors[key].name for key in found}
     return replace(
         info,
+        missing_keys=(*info.missing_keys, *lacked),
         unexpected_keys=tuple(name for name in info.unexpected_keys if name not in names),
         cast=info.cast
         + tuple(
             (key, tensors[key].dtype, dtype.name)
-            for key in head
+            for key in found
             if tensors[key].dtype != CODES[dtype.name]
         ),
-    )
-
-
-def _reads(head: Mapping[str, object], original: str) -> bool:
-    """Whether a head uses a tensor that others are tied to; its decoder is the word table."""
-    return original in head or (
-        original == "embeddings.word_embeddings.weight" and "cls.predictions.bias" in head
     )
 
 

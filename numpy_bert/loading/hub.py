@@ -20,6 +20,7 @@ from numpy_bert.loading.cache import (
     missing_files,
     used_files,
 )
+from numpy_bert.loading.checkpoint import nothing_found
 from numpy_bert.loading.integrity import unverified, verify
 
 __all__ = ["cached_part", "fetch", "find", "verify_again"]
@@ -49,7 +50,8 @@ def fetch(
         The cache, in huggingface_hub's layout. By default HF_HUB_CACHE, HF_HOME/hub or
         ~/.cache/huggingface/hub, so a model that transformers has downloaded is found.
     local_files_only : bool
-        Make no request; so does the environment variable HF_HUB_OFFLINE=1.
+        Make no request; so does the environment variable HF_HUB_OFFLINE=1, or
+        TRANSFORMERS_OFFLINE=1.
     token : bool or str or None
         For private and gated models: a token, or True for the saved one. By default, and with
         None, none is sent.
@@ -197,6 +199,15 @@ def _cached(
 ) -> Path:
     """Return a complete, verified folder from the cache, or raise OfflineError with `reason`."""
     kept = _complete(repository, revision, needs, only)
+    alone = repository.only_snapshot(revision) if kept is None else None
+    if alone is not None and not missing_files(alone, needs):
+        kept = alone
+        if reason is None:
+            warnings.warn(
+                f"{repository.name}: the cache does not record what main is, and nothing was asked "
+                f"(offline). The only commit there, {alone.name}, is used.",
+                stacklevel=2,
+            )
     if kept is not None:
         _verify(kept)
         return kept
@@ -217,6 +228,8 @@ def _cached(
 def _require(folder: Path, needs: Sequence[Sequence[str]]) -> None:
     """Raise CheckpointError unless a local folder holds what its reader needs."""
     missing = missing_files(folder, needs)
+    if missing == [" or ".join(MODEL_FILES[1])]:
+        raise CheckpointError(nothing_found(folder))
     if missing:
         raise CheckpointError(
             f"{folder}: this folder has no {', no '.join(missing)}; name the folder of a "

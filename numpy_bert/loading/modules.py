@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from numpy_bert.errors import NumpyBertError
+from numpy_bert.errors import CheckpointError, NumpyBertError
 from numpy_bert.files import decode_json, read_bytes, read_json
 from numpy_bert.loading.checkpoint import SINGLE
 
@@ -15,6 +15,7 @@ __all__ = [
     "TRANSFORMER_CONFIGS",
     "WITH_WEIGHTS",
     "ModuleEntry",
+    "bert_folder",
     "read_modules",
     "read_transformer_config",
 ]
@@ -39,7 +40,10 @@ WITH_WEIGHTS = ("Dense", "LayerNorm", "WeightedLayerPooling")
 
 
 class ModuleEntry(NamedTuple):
-    """One line of modules.json: the dotted name of a class, and the folder of its files."""
+    """One line of modules.json: the dotted name of a class, and the folder of its files.
+
+    A path that leads into one folder of the model's own is written as that folder's name.
+    """
 
     type: str
     path: str
@@ -76,9 +80,33 @@ def read_modules(path: Path, *, error: type[NumpyBertError]) -> list[ModuleEntry
     data = b'{"modules": ' + read_bytes(path, error=error, limit=1 << 20) + b"}"
     modules = decode_json(data, where=str(path), error=error)["modules"]
     try:
-        return [ModuleEntry(str(m.get("type", "")), str(m["path"])) for m in modules]
+        return [ModuleEntry(str(m.get("type", "")), _named(str(m["path"]))) for m in modules]
     except (TypeError, KeyError, AttributeError):
         raise error(f"{path}: is not a list of modules with a path each.") from None
+
+
+def bert_folder(folder: Path) -> str:
+    """Return the name of the folder in which modules.json has the Transformer, "" for none.
+
+    "" too where modules.json is not there, or no list of modules, which its reader says.
+    """
+    path = folder / MODULES
+    if not path.exists():
+        return ""
+    try:
+        entries = read_modules(path, error=CheckpointError)
+    except CheckpointError:
+        return ""
+    first = next((entry for entry in entries if entry.kind == "Transformer"), None)
+    return first.path if first is not None and first.is_plain else ""
+
+
+def _named(path: str) -> str:
+    """Take away what does not change where a path leads: ``./`` before it, ``/`` behind it."""
+    name = path.rstrip("/\\") or path
+    while name.startswith(("./", ".\\")):
+        name = name[2:]
+    return "" if name == "." else name
 
 
 def read_transformer_config(

@@ -33,7 +33,7 @@ from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.client import Commit, remember, resolve, take
 from numpy_bert.loading.header import Entry, header_length, make_header, read_header
 from numpy_bert.loading.integrity import sha256, unverified, verify
-from numpy_bert.loading.keys import canonical
+from numpy_bert.loading.keys import Naming, naming
 from numpy_bert.loading.ranges import RemoteFile
 from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.weights import check_tensors, embedding_shapes
@@ -135,31 +135,39 @@ def _make(folder: Path, commit: Commit, weights: str) -> None:
 
 def _pieces(commit: Commit, weights: str) -> list[_Piece]:
     """Find the tensors of the input embedding, all checked before a byte of them is asked for."""
+    if "config.json" not in commit.names:
+        raise CheckpointError(
+            f"{commit.repository.name}: has its BERT in a folder of its own. Fetch it whole: "
+            "without only='embeddings', on the command line without --only."
+        )
     config = BertConfig.from_json_file(commit.snapshot / "config.json")
     needed = embedding_shapes(config)
     label = f"{commit.repository.name}: {weights}"
     listed = shard_names(commit.snapshot) if weights == INDEX else {}
-    names = [name for name in listed if canonical(name) in needed]
-    _check_unique(names, label)
+    keys = naming(listed, label)
+    names = [name for name in listed if keys.canonical(name) in needed]
+    _check_unique(names, keys, label)
     pieces = []
     tensors: dict[str, Entry] = {}
     for file in sorted({listed[name] for name in names}) if listed else [SINGLE]:
         remote = RemoteFile(commit, file)
         # A tensor of which the index says that it lies elsewhere is not the one that is meant.
         table = [entry for entry in _table(remote) if listed.get(entry.name, file) == file]
-        mine = [entry for entry in table if canonical(entry.name) in needed]
+        if not listed:
+            keys = naming([entry.name for entry in table], label)
+        mine = [entry for entry in table if keys.canonical(entry.name) in needed]
         pieces.append(_Piece(remote, tuple(sorted(mine, key=lambda entry: entry.start))))
-        tensors |= {canonical(entry.name): entry for entry in table}
-    _check_unique([entry.name for piece in pieces for entry in piece.entries], label)
+        tensors |= {keys.canonical(entry.name): entry for entry in table}
+    _check_unique([entry.name for piece in pieces for entry in piece.entries], keys, label)
     check_tensors(tensors, needed, config, label)
     return pieces
 
 
-def _check_unique(names: Iterable[str], label: str) -> None:
+def _check_unique(names: Iterable[str], keys: Naming, label: str) -> None:
     """Raise CheckpointError if two tensors claim one parameter: their bytes would have to agree."""
     seen: dict[str, str] = {}
     for name in names:
-        key = canonical(name)
+        key = keys.canonical(name)
         if key in seen:
             raise CheckpointError(
                 f"{label}: {quoted(seen[key])} and {quoted(name)} are one parameter. Fetch it "

@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from numpy_bert.errors import CheckpointError, ConfigError
-from numpy_bert.loading.cache import MODEL_FILES, TOKENIZER_FILES, is_offline, local_folder
+from numpy_bert.errors import CheckpointError, ConfigError, InputError
+from numpy_bert.files import permissions, quoted
+from numpy_bert.loading.cache import (
+    MODEL_FILES,
+    TOKENIZER_FILES,
+    CachedRepository,
+    is_offline,
+    local_folder,
+    missing_files,
+)
+from numpy_bert.loading.checkpoint import SINGLE
+from numpy_bert.loading.formats import converted
 from numpy_bert.loading.hub import fetch, find
 from numpy_bert.loading.modules import (
     MODULES,
     SETTINGS,
     TRANSFORMER_CONFIGS,
     WITH_WEIGHTS,
+    bert_folder,
     read_modules,
     read_transformer_config,
 )
 
 __all__ = ["find_sentence_model"]
 
+_ORGANIZATION = "sentence-transformers"
+# Models that the hub has under a name without an owner; other such names are the organization's.
+_NAMES = """
+albert-base-v1 albert-base-v2 albert-large-v1 albert-large-v2 albert-xlarge-v1 albert-xlarge-v2
+albert-xxlarge-v1 albert-xxlarge-v2 bert-base-cased bert-base-cased-finetuned-mrpc
+bert-base-chinese bert-base-german-cased bert-base-german-dbmdz-cased
+bert-base-german-dbmdz-uncased bert-base-multilingual-cased bert-base-multilingual-uncased
+bert-base-uncased bert-large-cased bert-large-cased-whole-word-masking
+bert-large-cased-whole-word-masking-finetuned-squad bert-large-uncased
+bert-large-uncased-whole-word-masking bert-large-uncased-whole-word-masking-finetuned-squad
+camembert-base ctrl distilbert-base-cased distilbert-base-cased-distilled-squad
+distilbert-base-german-cased distilbert-base-multilingual-cased distilbert-base-uncased
+distilbert-base-uncased-distilled-squad distilbert-base-uncased-finetuned-sst-2-english
+distilgpt2 distilroberta-base gpt2 gpt2-large gpt2-medium gpt2-xl openai-gpt roberta-base
+roberta-base-openai-detector roberta-large roberta-large-mnli roberta-large-openai-detector
+t5-11b t5-3b t5-base t5-large t5-small transfo-xl-wt103 xlm-clm-ende-1024 xlm-clm-enfr-1024
+xlm-mlm-100-1280 xlm-mlm-17-1280 xlm-mlm-en-2048 xlm-mlm-ende-1024 xlm-mlm-enfr-1024
+xlm-mlm-enro-1024 xlm-mlm-tlm-xnli15-1024 xlm-mlm-xnli15-1024 xlm-roberta-base
+xlm-roberta-large xlm-roberta-large-finetuned-conll02-dutch
+xlm-roberta-large-finetuned-conll02-spanish xlm-roberta-large-finetuned-conll03-english
+xlm-roberta-large-finetuned-conll03-german xlnet-base-cased xlnet-large-cased
+"""
+_PLAIN = frozenset(_NAMES.split())
 
+
+@permissions(InputError)
 def find_sentence_model(
     name_or_path: str | Path,
     *,
@@ -34,11 +71,19 @@ def find_sentence_model(
     of all tokens, would then be wrong without a word. So unless the cache knows that there is none,
     the hub is asked once.
 
+    As in sentence-transformers a name without an owner is looked for under theirs, unless the cache
+    has it or it is one of the hub's old names, such as ``"bert-base-uncased"``; and the cache is
+    the environment variable SENTENCE_TRANSFORMERS_HOME where `cache_dir` is not given.
+
     Raises
     ------
     HubError, IntegrityError, CheckpointError
-        As `numpy_bert.fetch`.
+        As `numpy_bert.fetch`; also where a module's weights are pickled.
     """
+    if cache_dir is None:
+        cache_dir = os.environ.get("SENTENCE_TRANSFORMERS_HOME") or None
+    if local_folder(name_or_path) is None:
+        name_or_path = _full_name(str(name_or_path), revision, cache_dir)
     folder = find(
         name_or_path,
         needs=(*MODEL_FILES, *TOKENIZER_FILES),
@@ -47,11 +92,36 @@ def find_sentence_model(
         local_files_only=local_files_only,
         token=token,
     )
-    if local_folder(name_or_path) is not None or local_files_only or is_offline():
-        return folder
-    if _is_settled(folder):
-        return folder
-    return fetch(name_or_path, revision=folder.name, cache_dir=cache_dir, token=token)
+    is_local = local_folder(name_or_path) is not None
+    if not (is_local or local_files_only or is_offline() or _is_settled(folder)):
+        folder = fetch(name_or_path, revision=folder.name, cache_dir=cache_dir, token=token)
+    if not is_local:
+        _check_modules(folder, str(name_or_path))
+    return folder
+
+
+def _full_name(name: str, revision: str | None, cache_dir: str | Path | None) -> str:
+    """Return the name of a sentence model's repository, the owner's included."""
+    if "/" in name or name.lower() in _PLAIN:
+        return name
+    if CachedRepository(name, cache_dir).snapshot(revision) is not None:
+        return name
+    return f"{_ORGANIZATION}/{name}"
+
+
+def _check_modules(snapshot: Path, name: str) -> None:
+    """Raise CheckpointError at a module whose weights the hub does not have as safetensors."""
+    marks = snapshot.parent.parent / ".no_exist" / snapshot.name
+    if not (snapshot / MODULES).exists():
+        return
+    for entry in read_modules(snapshot / MODULES, error=CheckpointError):
+        lacked = [file for file in entry.files if file.endswith(SINGLE) and (marks / file).exists()]
+        if lacked and not (snapshot / lacked[0]).exists():
+            raise CheckpointError(
+                f"{name}: has no {quoted(lacked[0])}. A module's pickled weights are refused, "
+                "since opening a pickle runs whatever code is in it. "
+                f"{converted(name, sentence=True)}"
+            )
 
 
 def _is_settled(snapshot: Path) -> bool:
@@ -60,12 +130,13 @@ def _is_settled(snapshot: Path) -> bool:
     if not (snapshot / MODULES).exists():
         return (marks / MODULES).exists()
     entries = read_modules(snapshot / MODULES, error=CheckpointError)
-    # Normalize and Dropout may have no config.json; of the rest it is what they are read from.
-    needed = [name for e in entries if e.kind in ("Pooling", *WITH_WEIGHTS) for name in e.files]
-    if not all((snapshot / name).exists() for name in needed):
+    inner = bert_folder(snapshot)
+    if inner and missing_files(snapshot / inner, (*MODEL_FILES, *TOKENIZER_FILES)):
         return False
+    # Normalize and Dropout may have no config.json; of the rest it is what they are read from.
+    read = [name for e in entries if e.kind in ("Pooling", *WITH_WEIGHTS) for name in e.files]
     # Of the Transformer's files those up to the one that counts; later ones are not read.
-    counts, stated = read_transformer_config(snapshot, error=ConfigError)
+    counts, stated = read_transformer_config(snapshot / inner, error=ConfigError)
     end = TRANSFORMER_CONFIGS.index(counts) + 1 if stated else None
-    read = (SETTINGS, *TRANSFORMER_CONFIGS[:end])
+    read += [SETTINGS, *(str(Path(inner, name)) for name in TRANSFORMER_CONFIGS[:end])]
     return all((snapshot / name).exists() or (marks / name).exists() for name in read)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy_bert.arrays import Array, StoredArray, place
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import quoted
+from numpy_bert.files import listed, quoted
 from numpy_bert.loading.checkpoint import Checkpoint
 from numpy_bert.loading.header import Entry
 from numpy_bert.loading.keys import BUFFERS, foreign_model, near_miss
@@ -28,7 +28,6 @@ __all__ = [
     "CODES",
     "LoadingInfo",
     "check_tensors",
-    "check_tied",
     "check_weights",
     "complaint",
     "embedding_shapes",
@@ -38,6 +37,7 @@ __all__ = [
 ]
 
 _LONGEST_LIST = 20
+_PARTS = ("embeddings.", "encoder.", "pooler.")
 # What safetensors calls the two dtypes in which numpy_bert computes.
 CODES = {"float32": "F32", "float64": "F64"}
 # Pairs of keys that are compared for a misspelling: some tenths of a second.
@@ -69,7 +69,7 @@ class LoadingInfo:
     notes: tuple[str, ...]
 
 
-def embedding_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
+def embedding_shapes(config: BertConfig) -> Mapping[str, tuple[int, ...]]:
     """Map the keys of the input embedding, the only part that can be loaded alone, to shapes."""
     return shapes(BertEmbeddingsParameters, config, "embeddings.")
 
@@ -100,8 +100,20 @@ def check_weights(
     tensors = checkpoint.tensors
     whole = shapes(BertParameters, config)
     needed = whole if only is None else embedding_shapes(config)
-    missing = check_tensors(tensors, needed, config, checkpoint.label)
     known = whole.keys() | BUFFERS
+    notes = checkpoint.notes
+    try:
+        missing = check_tensors(tensors, needed, config, checkpoint.label)
+    except CheckpointError as failure:
+        if checkpoint.code:
+            raise CheckpointError(f"{_refused_code(checkpoint)}\n{failure}") from None
+        raise
+    if checkpoint.code:
+        odd = [key for key in tensors if key not in known and key.startswith(_PARTS)]
+        if odd:
+            raise CheckpointError(f"{_refused_code(checkpoint)} Not BERT's are {listed(odd)}.")
+        code = quoted(checkpoint.code)
+        notes += (f"config.json names code of its own (auto_map: {code}), which is never run.",)
     return LoadingInfo(
         files=tuple(str(path) for path in checkpoint.files),
         missing_keys=tuple(missing),
@@ -111,7 +123,16 @@ def check_weights(
             for key in needed
             if key in tensors and tensors[key].dtype != CODES[dtype.name]
         ),
-        notes=checkpoint.notes,
+        notes=notes,
+    )
+
+
+def _refused_code(checkpoint: Checkpoint) -> str:
+    """Say why a model that brings its own code is refused."""
+    return (
+        f"{checkpoint.label}: is no plain BERT's, and config.json names code of its own (auto_map: "
+        f"{quoted(checkpoint.code)}), which is never run here. Take a model that needs no "
+        "trust_remote_code."
     )
 
 
@@ -177,24 +198,6 @@ def read_table(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> S
     if tensor.dtype == "F64" and dtype == np.float32:
         return read_weight(tensor, dtype, mapped=mapped)
     return tensor.as_stored(mapped=mapped)
-
-
-def check_tied(checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError if two tensors that BERT ties to each other differ.
-
-    Reads both tensors whole; a checkpoint that stores only one of them passes.
-    """
-    for key, partner in TIED.items():
-        copy, original = checkpoint.tensors.get(key), checkpoint.tensors.get(partner)
-        if copy is None or original is None:
-            continue
-        if copy.shape != original.shape or not np.array_equal(
-            copy.read(mapped=True), original.read(mapped=True), equal_nan=True
-        ):
-            raise CheckpointError(
-                f"{checkpoint.label}: {quoted(copy.name)} and {quoted(original.name)} are tied in "
-                "BERT and must be equal, but differ."
-            )
 
 
 def misfits_of(tensors: Mapping[str, Entry], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -265,7 +268,25 @@ def complaint(
     hints.sort(key=lambda line: "did you mean" not in line)
     lines += _listed("unknown  ", hints)
     lines += _listed("misfit   ", misfits)
+    lines += [f"  {hint}" for hint in _tied_hints(tensors, missing)]
     return "\n".join(lines)
+
+
+def _tied_hints(tensors: Mapping[str, Entry], missing: Collection[str]) -> Iterator[str]:
+    """Say where a tensor that is missing stands under the other name that BERT ties it to."""
+    for copy, original in TIED.items():
+        if original in missing and copy in tensors:
+            yield (
+                f"{original} stands as {quoted(tensors[copy].name)} alone, which only models that "
+                "predict words read: BertForMaskedLM.from_pretrained(...).bert is this model where "
+                "the two are tied; save it (save_pretrained)."
+            )
+        if copy in missing and original in tensors:
+            yield (
+                f"config.json unties {copy} from {quoted(tensors[original].name)} "
+                "(tie_word_embeddings is false), and transformers 5 would start it anew. Store it "
+                "too, or set tie_word_embeddings to true if they are one."
+            )
 
 
 def _listed(label: str, items: list[str]) -> list[str]:

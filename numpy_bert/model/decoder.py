@@ -1,4 +1,4 @@
-"""The head that predicts words, whose decoder is the word table."""
+"""The head that predicts words, whose decoder is the word table or one of its own."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ __all__ = ["WithDecoder"]
 
 
 class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
-    """A head whose decoder is the word table."""
+    """A head with a decoder: the word table, unless ``config.tie_word_embeddings`` is false."""
 
     _prepared = BertWithHead._prepared | {"_decoder"}
 
     @property
     def decoder(self) -> Array:
-        """The decoder's weight, (V, H): the word table, widened once where it is stored in half."""
-        return self._decoder
+        """The decoder's weight, (V, H): the head's own, else the word table, widened once."""
+        own = self.head.cls.predictions.decoder  # type: ignore[union-attr]
+        return self._decoder if own is None else own.weight
 
     @cached_property
     def _decoder(self) -> Array:
@@ -110,4 +111,6 @@ class WithDecoder(BertWithHead[Parameters, HeadSteps, Steps, Output]):
         )
 
     def _weights(self) -> dict[str, object]:
+        if not self.config.tie_word_embeddings:
+            return super()._weights()
         return {**super()._weights(), "embeddings.word_embeddings.weight.": self.decoder}

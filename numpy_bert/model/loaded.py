@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.header import Entry
 from numpy_bert.loading.heads import check_head
 from numpy_bert.loading.hub import find
+from numpy_bert.loading.modules import bert_folder
+from numpy_bert.loading.tied import settle
 from numpy_bert.loading.weights import LoadingInfo, check_weights, read_table, read_weight
 from numpy_bert.parameters import (
     BertEmbeddingsParameters,
@@ -97,14 +100,22 @@ def load_head(
         Whether the head reads the pooler, which then must be there.
     """
     folder, stated, checkpoint = _open(name_or_path, **source)
+    odd = len(checkpoint.notes)
+    if "cls.predictions.bias" in shapes(tree, stated.config):  # type: ignore[arg-type]
+        checkpoint, config = settle(checkpoint, stated.config)
+        stated = stated._replace(config=config)
     config, info = stated.config, _check(checkpoint, stated, dtype)
     if tree is ClassifierParameters:
         config, notes = _labelled(folder, stated, checkpoint.tensors)
         info = replace(info, notes=(*info.notes, *notes))
     head_shapes = shapes(tree, config)  # type: ignore[arg-type]
     info = check_head(checkpoint, config, dtype, head_shapes, info, pools=pools)
+    for sentence in checkpoint.notes[odd:]:
+        warnings.warn(f"{checkpoint.label}: {sentence}", stacklevel=3)
 
     def get(key: str) -> StoredArray:
+        if key not in checkpoint.tensors:  # that may be missing: as transformers starts it
+            return np.zeros(head_shapes[key], dtype)
         return read_weight(checkpoint.tensors[key], dtype, mapped=mmap)
 
     head = build(tree, config, get, "")
@@ -120,6 +131,11 @@ def _open(
 ) -> tuple[Path, StatedConfig, Checkpoint]:
     """Find a checkpoint and read its config and headers."""
     folder = find(name_or_path, needs=MODEL_FILES, only=only, **source)
+    if not (folder / "config.json").exists() and (inner := bert_folder(folder)):
+        raise CheckpointError(
+            f"{folder}: is a sentence model, with its BERT in {inner}: SentenceEncoder reads both; "
+            f"for the BERT alone name {folder / inner}."
+        )
     return folder, read_config(folder / "config.json"), open_checkpoint(folder)
 
 

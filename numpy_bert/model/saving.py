@@ -165,10 +165,14 @@ def check_parameters(
 
 
 def _tied_names(expected: Collection[str]) -> dict[str, str]:
-    """Return the keys of a decoder, where there is one, and the parameter that each is."""
+    """Return the keys of a decoder that is no parameter itself, and the parameter that each is."""
     if "cls.predictions.bias" not in expected:
         return {}
-    return {key: name if name in expected else f"bert.{name}" for key, name in TIED.items()}
+    return {
+        key: name if name in expected else f"bert.{name}"
+        for key, name in TIED.items()
+        if key not in expected
+    }
 
 
 def _complaint(owner: str, missing: list[str], unknown: list[str]) -> str:

@@ -16,7 +16,7 @@ def test_the_demo_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "demo", "--check"]) == 0
     out = capsys.readouterr().out
     assert "vocab_size                    8000" in out
-    line = next(line for line in out.splitlines() if "word_embeddings" in line)
+    line = next(line for line in out.splitlines() if "word_embeddings." in line)
     assert line.split()[0] == "bert.embeddings.word_embeddings.weight"
     assert line.split()[1:7] == ["F16", "8000", "x", "128", "2.0", "MB"]
     assert line.endswith("input embedding")
@@ -58,7 +58,10 @@ def test_check_finds_what_is_not_finite_and_not_tied(
     out = capsys.readouterr().out
     assert "embeddings.word_embeddings.weight[7, 3] is not finite" in out
     assert "encoder.layer.1.output.dense.bias[5] is not finite" in out
-    assert "cls.predictions.decoder.weight and embeddings.word_embeddings.weight are tied" in out
+    assert "cls.predictions.decoder.weight and embeddings.word_embeddings.weight differ" in out
+    untied = write_checkpoint(tmp_path / "bad", tensors, TINY | {"tie_word_embeddings": False})
+    assert main(["inspect", str(untied), "--check"]) == 1
+    assert "embeddings.word_embeddings.weight differ" not in capsys.readouterr().out
 
 
 def test_a_checkpoint_that_does_not_fit_is_listed_and_refused(

@@ -18,6 +18,7 @@ WORD = "embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"
 MASKED = "BertForMaskedLM"
 SEQUENCE = "BertForSequenceClassification"
+BODY = ("embeddings", "encoder", "pooler")
 POOLS = {
     "BertForPreTraining",
     "BertForNextSentencePrediction",
@@ -113,21 +114,6 @@ def test_tied_copies_are_used_where_they_are_equal(tmp_path: Path) -> None:  # B
     np.testing.assert_array_equal(model.decoder, tensors[WORD])
 
 
-@pytest.mark.parametrize(
-    ("copy", "original"),
-    [(DECODER, WORD), ("cls.predictions.decoder.bias", "cls.predictions.bias")],
-)
-def test_tied_copies_that_differ_are_refused(copy: str, original: str, tmp_path: Path) -> None:
-    tensors = head_tensors(MASKED)
-    tensors[copy] = tensors[original] + 1
-    assert refusal(tmp_path, MASKED, tensors) == (
-        f"{copy} and {original} are tied in BERT and must be equal, but differ."
-    )
-    # Nobody who does not use the decoder is kept from the rest.
-    tensors |= head_tensors(SEQUENCE)
-    load(write_head(tmp_path / "other", SEQUENCE, tensors), SEQUENCE)
-
-
 @pytest.mark.parametrize("name", [MASKED, SEQUENCE])
 @pytest.mark.parametrize("half", ["F16", "BF16"])
 def test_heads_in_half_are_widened(name: str, half: str, tmp_path: Path) -> None:
@@ -160,3 +146,34 @@ def test_labels_are_the_configs(tmp_path: Path) -> None:
     model = load(write_head(tmp_path, SEQUENCE, None, config), SEQUENCE)
     assert model.config.id2label == {0: "no", 1: "yes"}
     assert {best.label for best in model.classify("hello")} == {"no", "yes"}
+
+
+def prefixed(tensors: Tensors, prefix: str, *, but: str = "-") -> Tensors:
+    return {key if key.startswith(but) else prefix + key: a for key, a in tensors.items()}
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("prefix", ["model.", "_orig_mod."])
+def test_heads_hang_under_a_foreign_prefix_too(name: str, prefix: str, tmp_path: Path) -> None:
+    tensors = head_tensors(name)
+    body = {"bert." + k: a for k, a in tensors.items() if k.split(".")[0] in BODY}
+    heads = {k: a for k, a in tensors.items() if k.split(".")[0] not in BODY}
+    folder = write_head(tmp_path / "there", name, prefixed(body | heads, prefix))
+    model, plain = load(folder, name), load(write_head(tmp_path / "plain", name), name)
+    assert model.loading_info.unexpected_keys == ()
+    note = f"the prefix {prefix} of the tensors was taken away."
+    assert model.loading_info.notes == (note,)
+    ids = [[[2, 5, 3]]] if name == "BertForMultipleChoice" else [[2, 5, 3]]
+    np.testing.assert_array_equal(model(ids)[0], plain(ids)[0])
+
+
+def test_a_head_outside_the_prefix_is_nobodys(tmp_path: Path) -> None:
+    tensors = prefixed(head_tensors(SEQUENCE), "bert_model.", but="classifier")
+    message = refusal(tmp_path, SEQUENCE, tensors)
+    assert "classifier.weight stands outside the prefix that the BERT's tensors have" in message
+    info = numpy_bert.BertModel.from_pretrained(tmp_path).loading_info
+    assert info.unexpected_keys == ("classifier.weight", "classifier.bias")
+    assert info.notes == (
+        "the prefix bert_model. of the tensors was taken away. Not used, since they lack it: "
+        "classifier.weight, classifier.bias.",
+    )

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from numpy_bert import (
     fetch,
 )
 from numpy_bert.loading import client, integrity
-from numpy_bert.loading.cache import demo_folder
+from numpy_bert.loading.cache import demo_folder, is_offline
 from numpy_bert.loading.hub import verify_again
 from tests.support.checkpoints import (
     TINY,
@@ -623,3 +624,74 @@ def test_it_is_a_file(tmp_path: Path) -> None:
     path.write_bytes(serialize(random_tensors()))
     with pytest.raises(InputError, match=r"is a file; name the folder that holds config.json"):
         BertModel.from_pretrained(path)
+
+
+@pytest.mark.parametrize(
+    ("hub_says", "transformers_says", "offline"),
+    [
+        (None, "1", True),
+        (None, "yes", True),
+        ("", "TRUE", True),
+        ("1", "0", True),
+        ("0", "1", False),  # as in huggingface_hub: the newer name counts where it is set
+        (None, "0", False),
+        (None, None, False),
+    ],
+)
+def test_transformers_offline_is_heeded_too(
+    hub_says: str | None,
+    transformers_says: str | None,
+    offline: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (
+        ("HF_HUB_OFFLINE", hub_says),
+        ("TRANSFORMERS_OFFLINE", transformers_says),
+    ):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert is_offline() == offline
+
+
+def test_a_cache_without_refs_has_one_snapshot(
+    hub: StandInHub, commit: str, tmp_path: Path
+) -> None:
+    folder = fetch(REPO)
+    shutil.rmtree(cache_of(tmp_path) / "refs")
+    for revision in (None, "main"):
+        with pytest.warns(UserWarning, match=f"only commit there, {commit}, is used"):
+            model = BertModel.from_pretrained(REPO, local_files_only=True, revision=revision)
+        assert model.config.hidden_size == 128
+    with pytest.raises(OfflineError, match="has no copy"):
+        BertModel.from_pretrained(REPO, local_files_only=True, revision="v1")
+    # With a network the hub is asked what it is, and nothing more.
+    hub.reset_log()
+    BertModel.from_pretrained(REPO)
+    assert [request.part["api"] for request in hub.requests] == ["/api/models"]
+    BertModel.from_pretrained(REPO, local_files_only=True)
+    # Of two nobody knows which is meant, nor of one that is a tag's.
+    shutil.rmtree(cache_of(tmp_path) / "refs")
+    (folder.parent / ("0" * 40)).mkdir()
+    with pytest.raises(OfflineError, match="has no copy"):
+        BertModel.from_pretrained(REPO, local_files_only=True)
+    (folder.parent / ("0" * 40)).rmdir()
+    (cache_of(tmp_path) / "refs").mkdir()
+    (cache_of(tmp_path) / "refs" / "v1").write_text(commit)
+    with pytest.raises(OfflineError, match="has no copy"):
+        BertModel.from_pretrained(REPO, local_files_only=True)
+
+
+def test_a_path_named_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("demo"), Path("./demo")):
+        assert fetch(path) == demo_folder()
+    for other in ("./demo", tmp_path / "demo", Path("Demo"), Path("../demo")):
+        with pytest.raises(InputError, match="there is no folder"):
+            fetch(other)
+    # A Path cannot tell demo from ./demo, so where there is a folder it is that.
+    write_checkpoint(tmp_path / "demo")
+    for path in (Path("demo"), Path("./demo")):
+        assert fetch(path) == Path("demo")
+    assert fetch("./demo") == Path("demo")
+    assert fetch("demo") == demo_folder()

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_bert.config import BertConfig
-from numpy_bert.loading.keys import BUFFERS, canonical, foreign_model, near_miss
+from numpy_bert.errors import CheckpointError
+from numpy_bert.loading.keys import BUFFERS, Naming, canonical, foreign_model, naming, near_miss
 from numpy_bert.parameters import TIED, pretraining_shapes
 from tests.support.checkpoints import TINY
 from tests.support.limits import within
@@ -115,3 +116,81 @@ def test_bert_is_no_other_model() -> None:  # B16
 )
 def test_the_nearest_key_is_proposed(key: str, meant: str | None) -> None:  # B10
     assert near_miss(key, KEYS) == meant
+
+
+PREFIXES = {
+    "model.": "model.",
+    "_orig_mod.": "_orig_mod.",
+    "_orig_mod.bert.": "_orig_mod.",
+    "0.auto_model.": "0.auto_model.",
+    "question_encoder.bert_model.": "question_encoder.bert_model.",
+    "bert_model.": "bert_model.",
+    "bert_model.bert.module.": "bert_model.",
+    "module.model.bert.": "module.model.",
+    "bert.model.": "bert.model.",
+    "encoder.": "encoder.",
+    "": "",
+    "bert.": "",
+    "module.bert.bert.": "",
+    "model.roberta.": "",
+    "albert.": "",
+}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("heads", [False, True])
+def test_a_whole_model_may_hang_under_a_foreign_prefix(prefix: str, heads: bool) -> None:
+    keys = [key for key in KEYS if heads or not key.startswith("cls.")]
+    found = naming([prefix + key for key in keys], "a file")
+    assert found == Naming(PREFIXES[prefix])
+    if PREFIXES[prefix]:
+        assert [found.canonical(prefix + key) for key in keys] == keys
+        # Heads hang beside the BERT, not in it.
+        assert found.canonical(PREFIXES[prefix] + "cls.predictions.bias") == "cls.predictions.bias"
+        # What lacks the prefix is no parameter, whatever its name.
+        assert found.canonical("classifier.weight") not in {*KEYS, "classifier.weight"}
+
+
+@pytest.mark.parametrize("usual", ["", "bert.", "module."])
+def test_a_usual_name_is_never_changed(usual: str) -> None:
+    """Whatever else is there: another BERT, or two, or a table of one."""
+    names = [usual + key for key in KEYS]
+    for other in ("teacher.", "teacher.bert.", "roberta."):
+        names += [other + key for key in KEYS]
+        assert naming(names, "a file") == Naming()
+    assert [Naming().canonical(name) for name in names[: len(KEYS)]] == KEYS
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["x", "", "."],
+        ["model.embeddings.word_embeddings.weight"],  # one table is no BERT
+        ["myembeddings.word_embeddings.weight", "myembeddings.position_embeddings.weight"],
+    ],
+)
+def test_what_is_no_prefix(names: list[str]) -> None:
+    assert naming(names, "a file") == Naming()
+
+
+def test_two_models_under_two_prefixes_are_refused_by_name() -> None:
+    prefixes = ("question_encoder.bert_model.", "ctx_encoder.bert_model.")
+    with pytest.raises(CheckpointError) as raised:
+        naming([prefix + key for prefix in prefixes for key in KEYS], "a file")
+    assert str(raised.value) == (
+        "a file: holds 2 BERTs, under the prefixes ctx_encoder.bert_model., "
+        "question_encoder.bert_model.; one was expected. Save the one that is meant alone (that "
+        "part's own save_pretrained)."
+    )
+
+
+def test_hostile_names_are_looked_through_in_time() -> None:  # A17
+    tables = [key for key in KEYS if key.endswith("_embeddings.weight")]
+    long = ["x." + "bert." * 500_000 + table for table in tables]
+    with within(10):
+        assert naming(long, "a file") == Naming("x.")
+        many = [f"{i}.{table}" for i in range(30_000) for table in tables]
+        with pytest.raises(CheckpointError, match=r"^a file: holds 30000 BERTs") as raised:
+            naming(many, "a file")
+    assert len(str(raised.value)) < 500

@@ -69,7 +69,7 @@ def needed(data: bytes) -> dict[str, tuple[int, int]]:
     return {
         name: (base + entry["data_offsets"][0], base + entry["data_offsets"][1])
         for name, entry in header.items()
-        if name.endswith(tails) and "encoder" not in name
+        if name.endswith(tails) and "encoder.layer" not in name
     }
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from numpy_bert import CheckpointError, ConfigError, IntegrityError, fetch
+from numpy_bert import (
+    BertModel,
+    CheckpointError,
+    ConfigError,
+    IntegrityError,
+    SentenceEncoder,
+    fetch,
+)
 from numpy_bert.loading import client
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.hub import verify_again
@@ -148,8 +157,19 @@ def test_that_there_is_nothing_beside_modules_json_is_asked_once(hub: StandInHub
     assert names == {*TRANSFORMER_CONFIGS, SETTINGS} - {TRANSFORMER_CONFIGS[2]}
 
 
-@pytest.mark.parametrize("path", ["../x", "/etc", "a/../..", "a\\b", "C:x", ".hidden", "a\nb"])
-def test_a_folder_that_could_escape_is_not_asked_for(hub: StandInHub, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../x", "/etc", "a/../..", "a\\b", "C:x", ".hidden", "a\nb", "/", "//", "..", "../"),
+        *("./../x", ".//etc", "\\", "a/./b", "./.hidden/", ".\\..\\x", "...", "./a/b"),
+    ],
+)
+def test_a_folder_that_could_escape_is_not_asked_for(
+    hub: StandInHub, path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "modules.json").write_text(json.dumps([{"path": path, "type": "x.Dense"}]))
+    read = read_modules(tmp_path / "modules.json", error=ConfigError)[0]
+    assert (read.files, read.is_plain) == ([], False)
     assert ModuleEntry("x.Dense", path).files == []
     assert not ModuleEntry("x.Dense", path).is_plain
     modules = [MODULES[0], {"path": path, "type": "x.Dense"}]
@@ -157,6 +177,162 @@ def test_a_folder_that_could_escape_is_not_asked_for(hub: StandInHub, path: str)
     find_sentence_model(REPO)
     asked = {request.part["file"] for request in hub.requests}
     assert asked <= {*PLAIN, "modules.json", ""}
+
+
+PATHS = {
+    "": ["", ".", "./", "./.", ".\\"],
+    "1_Pooling": [
+        *("1_Pooling", "./1_Pooling", "1_Pooling/", "./1_Pooling//", "././1_Pooling"),
+        *("1_Pooling\\", ".\\1_Pooling"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "path"), [(name, p) for name in PATHS for p in PATHS[name]])
+def test_a_folder_by_another_spelling_is_the_same(name: str, path: str, tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text(json.dumps([{"path": path, "type": "x.Pooling"}]))
+    assert read_modules(tmp_path / "modules.json", error=ConfigError) == [
+        ModuleEntry("x.Pooling", name)
+    ]
+
+
+def test_folders_by_other_spellings_are_fetched(hub: StandInHub) -> None:
+    modules = [{**MODULES[0], "path": "./"}, {**MODULES[1], "path": "./1_Pooling/"}]
+    files = {**PLAIN, "modules.json": json.dumps(modules).encode()}
+    hub.add_commit(REPO, files | {"1_Pooling/config.json": b'{"pooling_mode": "cls"}'})
+    assert SentenceEncoder.from_pretrained(REPO).pooling == ("cls",)
+
+
+INNER = {
+    "modules.json": json.dumps([{**MODULES[0], "path": "0_Transformer"}, MODULES[1]]).encode(),
+    "1_Pooling/config.json": b'{"pooling_mode_cls_token": true}',
+    **{f"0_Transformer/{name}": data for name, data in PLAIN.items()},
+    "0_Transformer/sentence_bert_config.json": b'{"max_seq_length": 7}',
+}
+
+
+def sharded() -> dict[str, bytes]:
+    """Return the files of `INNER` with the weights in a shard and its index."""
+    data = INNER["0_Transformer/model.safetensors"]
+    (length,) = struct.unpack("<Q", data[:8])
+    names = json.loads(data[8 : 8 + length]).keys() - {"__metadata__"}
+    index = {"weight_map": dict.fromkeys(sorted(names), "part.safetensors")}
+    files = {k: v for k, v in INNER.items() if k != "0_Transformer/model.safetensors"}
+    return files | {
+        "0_Transformer/part.safetensors": data,
+        "0_Transformer/model.safetensors.index.json": json.dumps(index).encode(),
+    }
+
+
+@pytest.mark.parametrize("kind", ["alone", "sharded", "beside another"])
+def test_a_bert_in_a_folder_of_its_own_comes_from_the_hub(hub: StandInHub, kind: str) -> None:
+    files = sharded() if kind == "sharded" else dict(INNER)
+    if kind == "beside another":
+        files |= PLAIN
+    hub.add_commit(REPO, files)
+    encoder = SentenceEncoder.from_pretrained(REPO)
+    assert (encoder.pooling, encoder.max_seq_length) == (("cls",), 7)
+    folder = find_sentence_model(REPO, local_files_only=True)
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert found == set(files)
+    assert {path.relative_to(folder).as_posix() for path in used_files(folder)} == found
+    local = SentenceEncoder.from_pretrained(folder)
+    np.testing.assert_array_equal(encoder.encode("a test"), local.encode("a test"))
+    hub.reset_log()
+    SentenceEncoder.from_pretrained(REPO)
+    SentenceEncoder.from_pretrained(REPO, local_files_only=True)
+    assert hub.requests == []
+    if kind != "beside another":
+        with pytest.raises(CheckpointError, match="its BERT in 0_Transformer: SentenceEncoder"):
+            BertModel.from_pretrained(REPO)
+        inner = BertModel.from_pretrained(folder / "0_Transformer")
+        assert inner.config == encoder.model.config
+    # All of it is hashed.
+    weights = next(p for p in folder.glob("0_Transformer/*.safetensors"))
+    blob = weights.resolve()
+    blob.write_bytes(blob.read_bytes()[::-1])
+    with pytest.raises(IntegrityError, match=r"(model|part)\.safetensors: its bytes hash"):
+        SentenceEncoder.from_pretrained(REPO, local_files_only=True)
+
+
+def test_no_part_is_taken_of_a_bert_in_a_folder_of_its_own(hub: StandInHub) -> None:
+    hub.add_commit(REPO, INNER)
+    with pytest.raises(CheckpointError, match=r"has its BERT in a folder of its own\. Fetch it"):
+        fetch(REPO, only="embeddings")
+    assert (fetch(REPO, only=None) / "0_Transformer" / "model.safetensors").exists()
+
+
+def test_an_inner_bert_that_another_program_left_out_is_fetched(hub: StandInHub) -> None:
+    hub.add_commit(REPO, PLAIN | INNER)
+    folder = fetch(REPO)
+    (folder / "0_Transformer" / "model.safetensors").unlink()
+    SentenceEncoder.from_pretrained(REPO)
+    assert (folder / "0_Transformer" / "model.safetensors").exists()
+
+
+def test_a_pickled_dense_layer_is_refused_with_what_to_do(hub: StandInHub) -> None:
+    files = {name: data for name, data in FILES.items() if name != "2_Dense/model.safetensors"}
+    hub.add_commit(REPO, files)
+    for options in ({}, {}, {"local_files_only": True}):
+        given: Any = options
+        with pytest.raises(CheckpointError) as raised:
+            SentenceEncoder.from_pretrained(REPO, **given)
+        assert str(raised.value).startswith(
+            f"{REPO}: has no 2_Dense/model.safetensors. A module's pickled weights are refused"
+        )
+        assert str(raised.value).endswith(
+            f"\n  from sentence_transformers import SentenceTransformer"
+            f"\n  SentenceTransformer({REPO!r}).save_pretrained('converted')"
+        )
+    assert not any("pytorch_model" in request.path for request in hub.requests)
+    assert BertModel.from_pretrained(REPO).config.hidden_size == 128  # which reads no Dense
+
+
+SHORT = "tiny-sentences"
+PLAIN_MODEL = {**PLAIN, "modules.json": json.dumps(MODULES[:2]).encode()} | {
+    "1_Pooling/config.json": b'{"pooling_mode_cls_token": true}'
+}
+
+
+def test_a_short_name_is_looked_for_under_sentence_transformers(
+    hub: StandInHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub.add_commit(f"sentence-transformers/{SHORT}", PLAIN_MODEL)
+    hub.add_commit(SHORT, PLAIN)
+    assert SentenceEncoder.from_pretrained(SHORT).pooling == ("cls",)
+    hub.reset_log()
+    assert SentenceEncoder.from_pretrained(SHORT).pooling == ("cls",)  # from the cache
+    assert hub.requests == []
+    BertModel.from_pretrained(SHORT)  # which has no such rule, and asks for it as it is
+    assert {request.part["repo"] for request in hub.requests} == {SHORT}
+    # The cache has both now; the name as it is comes first.
+    assert SentenceEncoder.from_pretrained(SHORT).pooling == ("mean",)
+    folder = tmp_path / SHORT
+    folder.mkdir()
+    with pytest.raises(ConfigError, match=f"^{SHORT}/config.json: does not exist"):
+        SentenceEncoder.from_pretrained(SHORT)  # and before that a folder
+
+
+@pytest.mark.parametrize("name", ["bert-base-uncased", "BERT-base-uncased", "someone/tiny"])
+def test_other_names_are_asked_for_as_they_are(hub: StandInHub, name: str) -> None:
+    hub.add_commit(name, PLAIN)
+    assert SentenceEncoder.from_pretrained(name).pooling == ("mean",)
+    assert {request.part["repo"] for request in hub.requests} == {name}
+
+
+def test_the_cache_of_sentence_transformers(
+    hub: StandInHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add_commit(REPO, PLAIN_MODEL)
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path / "theirs"))
+    folder = find_sentence_model(REPO)
+    assert folder.parent.parent.parent == tmp_path / "theirs"
+    hub.reset_log()
+    assert find_sentence_model(REPO, local_files_only=True) == folder
+    assert find_sentence_model(REPO, cache_dir=tmp_path / "own").is_relative_to(tmp_path / "own")
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", "")
+    assert find_sentence_model(REPO).is_relative_to(tmp_path / "home")
 
 
 @pytest.mark.parametrize("content", ['{"a": 1}', "[1]", '[{"type": "x"}]', "5"])

@@ -62,6 +62,15 @@ SPELLINGS: dict[str, Callable[[Path], Path]] = {
     "with module.": lambda f: write_checkpoint(f, renamed(prefix="module.")),
     "with module.bert.": lambda f: write_checkpoint(f, renamed(prefix="module.bert.")),
     "with bert.bert.": lambda f: write_checkpoint(f, renamed(prefix="bert.bert.")),
+    "as torch.compile saves it": lambda f: write_checkpoint(f, renamed(prefix="_orig_mod.")),
+    "as DPR names it": lambda f: write_checkpoint(
+        f, renamed(*OLD, prefix="question_encoder.bert_model.")
+    ),
+    "as Lightning names it": lambda f: write_checkpoint(f, renamed(prefix="model.bert.")),
+    "under a prefix, sharded": lambda f: write_shards(f, renamed(prefix="0.auto_model.")),
+    "under a prefix among usual ones": lambda f: write_checkpoint(
+        f, renamed(prefix="module.bert_model.module.")
+    ),
     "with gamma and beta": lambda f: write_checkpoint(f, renamed(*OLD)),
     "with bert., gamma and beta": lambda f: write_checkpoint(f, renamed(*OLD, prefix="bert.")),
     "sharded": write_shards,

@@ -128,11 +128,11 @@ def test_every_missing_key_is_named(key: str, tmp_path: Path) -> None:  # B10
 
 
 def test_a_long_list_is_cut(tmp_path: Path) -> None:  # A18, B10
-    tensors = {f"my.{key}": array for key, array in random_tensors().items()}
+    tensors = {f"my_{key}": array for key, array in random_tensors().items()}
     lines = refusal(tmp_path, tensors).splitlines()
     assert lines[0] == "37 keys missing, 39 unknown."
     assert lines[21] == "  missing  ... and 17 more"
-    assert lines[22] == f"  unknown  my.{WORD}   (did you mean {WORD}?)"
+    assert lines[22] == f"  unknown  my_{WORD}   (did you mean {WORD}?)"
     assert lines[-1] == "  unknown  ... and 19 more"
 
 
@@ -278,3 +278,40 @@ def test_only_the_embeddings_are_checked(tmp_path: Path) -> None:
         check_only({key: array for key, array in whole.items() if key != BIAS})
     with pytest.raises(CheckpointError, match=r"1 of the wrong shape or dtype"):
         check_only(part | {BIAS: np.ones(25, "f4")})
+
+
+AUTO_MAP = {"AutoConfig": "configuration_x.XConfig", "AutoModel": "modeling_x.XModel"}
+
+
+def test_code_of_a_models_own_is_never_run_and_noted(tmp_path: Path) -> None:
+    config = TINY | {"auto_map": AUTO_MAP}
+    (tmp_path / "modeling_x.py").write_text("raise SystemExit")
+    info = BertModel.from_pretrained(write_checkpoint(tmp_path, config=config)).loading_info
+    assert info.notes == (
+        "config.json names code of its own (auto_map: configuration_x.XConfig, modeling_x.XModel), "
+        "which is never run.",
+    )
+
+
+@pytest.mark.parametrize("kind", ["missing", "more"])
+def test_a_model_that_its_own_code_makes_another_is_refused(kind: str, tmp_path: Path) -> None:
+    tensors = random_tensors()
+    if kind == "missing":
+        del tensors["embeddings.position_embeddings.weight"]
+    else:
+        tensors["encoder.layer.0.mlp.gate.weight"] = np.zeros((3, 3), np.float32)
+    write_checkpoint(tmp_path, tensors, TINY | {"auto_map": {"AutoModel": "modeling_x.XModel"}})
+    with pytest.raises(CheckpointError) as raised:
+        BertModel.from_pretrained(tmp_path)
+    assert "names code of its own (auto_map: modeling_x.XModel), which is never run" in str(
+        raised.value
+    )
+    odd = {"missing": "position_embeddings", "more": "encoder.layer.0.mlp.gate.weight"}
+    assert odd[kind] in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [None, [], 5, "modeling_x.X", {"AutoModel": [None, "a.B"]}])
+def test_an_auto_map_of_any_form_stops_nothing(value: object, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, config=TINY | {"auto_map": value})
+    notes = BertModel.from_pretrained(tmp_path).loading_info.notes
+    assert all("which is never run" in note for note in notes)

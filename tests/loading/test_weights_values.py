@@ -13,7 +13,7 @@ from numpy_bert import BertModel
 from numpy_bert.errors import CheckpointError
 from numpy_bert.loading.checkpoint import open_checkpoint
 from numpy_bert.loading.stored import StoredTensor
-from numpy_bert.loading.weights import check_tied, read_weight
+from numpy_bert.loading.weights import read_weight
 from tests.support.checkpoints import (
     Tensors,
     bfloat16_bits,
@@ -112,38 +112,3 @@ def test_a_weight_that_is_not_finite_is_named(value: float, tmp_path: Path) -> N
     start = f"{file}: {WORD}[7, 3] = {value}: this weight is not finite, so"
     assert str(raised.value).startswith(start)
     assert "`numpy-bert inspect --check` lists all such tensors" in str(raised.value)
-
-
-DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
-
-
-@pytest.mark.parametrize("prefix", ["", "bert."])
-def test_tied_tensors_may_be_stored_twice(prefix: str, tmp_path: Path) -> None:  # B13, B14
-    tensors = random_tensors(heads=True)
-    tensors[WORD][3, 3] = np.nan  # equal all the same
-    check_tied(open_checkpoint(write_checkpoint(tmp_path, tensors)))
-    tensors |= {DECODER: tensors[WORD], DECODER_BIAS: tensors["cls.predictions.bias"]}
-    both = {(prefix + key if key == WORD else key): array for key, array in tensors.items()}
-    checkpoint = open_checkpoint(write_checkpoint(tmp_path, both))
-    check_tied(checkpoint)
-    info = BertModel.from_pretrained(tmp_path).loading_info
-    assert info.unexpected_keys[-2:] == (DECODER, DECODER_BIAS)
-
-
-@pytest.mark.parametrize(
-    ("copy", "original"), [(DECODER, WORD), (DECODER_BIAS, "cls.predictions.bias")]
-)
-@pytest.mark.parametrize("kind", ["another value", "another shape"])
-def test_tied_tensors_must_be_equal(
-    copy: str, original: str, kind: str, tmp_path: Path
-) -> None:  # B13, B14
-    tensors = random_tensors(heads=True)
-    array = tensors[original]
-    other = np.nextafter(array, np.float32(9)) if kind == "another value" else array[:-1]
-    checkpoint = open_checkpoint(write_checkpoint(tmp_path, tensors | {copy: other}))
-    with pytest.raises(CheckpointError) as raised:
-        check_tied(checkpoint)
-    assert str(raised.value) == (
-        f"{tmp_path / 'model.safetensors'}: {copy} and {original} are tied in BERT and must be "
-        "equal, but differ."
-    )

@@ -36,6 +36,8 @@ HEADS: dict[str, tuple[str, dict[str, Any], str]] = {
         "cls",
     ),
     "masked lm": ("BertForMaskedLM", {"hidden_act": "gelu_new"}, "cls"),
+    "pretraining untied": ("BertForPreTraining", {"tie_word_embeddings": False}, "cls"),
+    "masked lm untied": ("BertForMaskedLM", {"tie_word_embeddings": False}, "cls"),
     "next sentence": ("BertForNextSentencePrediction", {}, "cls"),
     "sequence": ("BertForSequenceClassification", {"num_labels": 5}, "classifier"),
     "cross-encoder": ("BertForSequenceClassification", {"num_labels": 1}, "classifier"),

@@ -15,6 +15,7 @@ import sentence_transformers as st
 from numpy_bert import ConfigError, SentenceEncoder
 from numpy_bert.loading.cache import demo_folder
 from numpy_bert.loading.modules import TRANSFORMER_CONFIGS
+from numpy_bert.loading.sentence import _PLAIN
 
 TEXTS = ["A Test", "a test", "The Moon and the Sea, and all that is Between them.", "x " * 40]
 SHORT: dict[str, Any] = {"max_seq_length": 7}
@@ -151,3 +152,27 @@ def test_an_unknown_member_is_refused_by_both(cased: Path, tmp_path: Path) -> No
         st.SentenceTransformer(str(folder), device="cpu")
     with pytest.raises(ConfigError, match=r"sentence_roberta_config\.json: do_lowercase is not"):
         SentenceEncoder.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("source", "bert", "pooling"),
+    [
+        ("", "./", "./1_Pooling"),
+        ("", ".", "1_Pooling/"),
+        ("0_Transformer", "0_Transformer/", "./1_Pooling/"),
+        ("0_Transformer", "./0_Transformer", "1_Pooling"),
+    ],
+)
+def test_a_folder_may_be_spelt_in_other_ways(
+    source: str, bert: str, pooling: str, cased: Path, tmp_path: Path
+) -> None:
+    folder = model(cased, tmp_path, {}, source=source)
+    listed = json.loads((folder / "modules.json").read_text())
+    listed[0]["path"], listed[1]["path"] = bert, pooling
+    (folder / "modules.json").write_text(json.dumps(listed))
+    check(folder)
+
+
+def test_names_without_an_owner_are_those_of_sentence_transformers() -> None:
+    assert set(st.util.misc.ORIGINAL_TRANSFORMER_MODELS) == _PLAIN
+    assert st.SentenceTransformer.default_huggingface_organization == "sentence-transformers"

@@ -55,9 +55,9 @@ def random_tensors(
     either holds the same model.
     """
     sizes = BertConfig.from_dict(config)
-    table = shapes(BertParameters, sizes)
+    table = dict(shapes(BertParameters, sizes))
     if heads:
-        table = table | shapes(BertPreTrainingHeadsParameters, sizes, "cls.")
+        table |= shapes(BertPreTrainingHeadsParameters, sizes, "cls.")
     rng = np.random.default_rng(seed)
     return {
         key: (rng.integers(-127, 128, shape) / 64.0).astype(np.float32)
