@@ -108,7 +108,7 @@ def every_page() -> Iterator[Any]:
                 yield pytest.param(which, texts, dtype, marks=[] if is_part else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize(("which", "texts", "dtype"), every_page())
+@pytest.mark.parametrize(("which", "texts", "dtype"), list(every_page()))
 def test_the_numbers_are_the_traces(
     browser: Browser,
     folders: dict[str, Path],
