@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,14 @@ class SentenceEncoder:
     def __delattr__(self, name: str) -> None:
         _check_free(name)
         super().__delattr__(name)
+
+    def __copy__(self) -> SentenceEncoder:
+        """Return an encoder with the same weights, whose attributes are its own.
+
+        A tokenizer that two encoders shared would be one limit for both.
+        """
+        shared = (self._model, self._layers, self._head, self._tokenizer.backend_tokenizer)
+        return deepcopy(self, {id(part): part for part in shared})
 
     @property
     def model(self) -> BertModel:

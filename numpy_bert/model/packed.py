@@ -127,22 +127,11 @@ def as_packed(
         If one is no array of integers in one dimension, a sequence has no token or more than there
         are positions, or the lengths are not of so many tokens.
     """
-    named = {"input_ids": ids, "lengths": lengths, "token_type_ids": types}
-    found = {
-        name: as_ids(value, name=f"packed: {name}")
-        for name, value in named.items()
-        if value is not None
-    }
-    for name, array in found.items():
-        if array.ndim != 1:
-            letter = "B" if name == "lengths" else "N"
-            raise InputError(
-                f"packed: {name} has shape {array.shape}; ({letter},) was expected, the sequences "
-                "one after another."
-            )
-    tokens, sizes, segments = (found.get(name) for name in named)
-    assert tokens is not None
-    assert sizes is not None
+    tokens, sizes = (
+        _in_one_row(value, name, letter)
+        for value, name, letter in ((ids, "input_ids", "N"), (lengths, "lengths", "B"))
+    )
+    segments = None if types is None else _in_one_row(types, "token_type_ids", "N")
     wrong = np.flatnonzero((sizes < 1) | (sizes > positions))
     if len(wrong):
         first = int(wrong[0])
@@ -162,6 +151,17 @@ def as_packed(
             "must have as many."
         )
     return tokens, sizes.astype(np.intp, copy=False), segments
+
+
+def _in_one_row(value: npt.ArrayLike, name: str, letter: str) -> IntArray:
+    """Return an argument of `BertModel.packed` as integers in one dimension."""
+    array = as_ids(value, name=f"packed: {name}")
+    if array.ndim != 1:
+        raise InputError(
+            f"packed: {name} has shape {array.shape}; ({letter},) was expected, the sequences one "
+            "after another."
+        )
+    return array
 
 
 def _tokens(mask: BoolArray) -> tuple[IntArray, list[int]]:

@@ -71,7 +71,7 @@ def obey_class(
         said += _kept(path, tokenizer, settings, notes)
     else:
         found = _differences(tokenizer, settings)
-        rebuilds = named.makes == "all" and bool(found or _is_misnumbered(tokenizer, settings))
+        rebuilds = named.makes == "all" and bool(found or _adds_others(tokenizer, settings))
         makes_frame = bool(found) or rebuilds
         said += _made(path, tokenizer, settings, found)
         if rebuilds:
@@ -160,13 +160,17 @@ def _made(
     return said
 
 
-def _is_misnumbered(tokenizer: Tokenizer, settings: Settings) -> bool:
-    """Tell whether an added token has another id than is stated, so that their order may differ."""
-    given = {t.content: index for index, t in tokenizer.get_added_tokens_decoder().items()}
-    return any(
-        given.get(token.content, index) != index
-        for index, token in settings.declared_tokens.items()
-    ) or (not settings.lists_tokens and len(settings.declared_tokens) < len(given))
+def _adds_others(tokenizer: Tokenizer, settings: Settings) -> bool:
+    """Tell whether tokenizer.json adds other tokens than are declared, by ids or by flags.
+
+    They can then have other ids, in the order of those that are stated; and the library goes by the
+    flags that a token had before where it decodes.
+    """
+    declared, given = (
+        {index: token.__getstate__() for index, token in tokens.items()}
+        for tokens in (settings.declared_tokens, tokenizer.get_added_tokens_decoder())
+    )
+    return declared != given
 
 
 def _has_frame(tokenizer: Tokenizer, settings: Settings) -> bool:

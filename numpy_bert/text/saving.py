@@ -34,7 +34,9 @@ def tokenizer_files(folder: Path) -> dict[str, bytes]:
         for name in present
     }
     stated, model = (
-        read_json(path, error=TokenizerError, limit=LARGEST_FILE) if path.is_file() else {}
+        read_json(path, error=TokenizerError, limit=LARGEST_FILE, finite=False)
+        if path.is_file()
+        else {}
         for path in (folder / _CONFIG, folder / "config.json")
     )
     kept_as_it_is = "tokenizer.json" in found and not model.get("model_type")

@@ -139,8 +139,13 @@ def read_settings(folder: Path) -> Settings:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a file that is not there states nothing."""
-    return read_json(path, error=TokenizerError, limit=100_000_000) if path.exists() else {}
+    """Read a JSON object; a file that is not there states nothing.
+
+    A number that is not finite stops nobody: what is read is checked.
+    """
+    if not path.exists():
+        return {}
+    return read_json(path, error=TokenizerError, limit=100_000_000, finite=False)
 
 
 _Declared: TypeAlias = tuple[dict[int, AddedToken], tuple[StatedId, ...]]

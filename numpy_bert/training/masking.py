@@ -126,7 +126,8 @@ def _masked(
 
 def check_probability(probability: float) -> None:
     """Raise InputError unless a token can be chosen with this probability, and can be left."""
-    if not 0.0 < probability < 1.0:
+    is_number = isinstance(probability, (int, float, np.floating))
+    if not is_number or not 0.0 < probability < 1.0:
         raise InputError(f"mask_tokens: probability = {probability!r}; one in (0, 1) was expected.")
 
 

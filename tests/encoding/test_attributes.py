@@ -181,6 +181,23 @@ def test_what_was_set_is_copied_and_pickled(encoder: SentenceEncoder) -> None:
     assert not np.array_equal(deep.encode(TEXTS), expected)
 
 
+def test_a_copy_shares_the_weights_and_nothing_that_can_be_set(encoder: SentenceEncoder) -> None:
+    names = [name for name, given in SET.items() if given is not None]
+    kept = {name: copy.copy(getattr(encoder, name)) for name in names}
+    other = copy.copy(encoder)
+    assert other.model is encoder.model
+    assert other.tokenizer.backend_tokenizer is encoder.tokenizer.backend_tokenizer
+    for name in sorted(names, reverse=True):  # prompts before the name of one
+        given = SET[name]
+        assert given is not None
+        setattr(other, name, given[0])
+        assert getattr(other, name) != kept[name]
+    other.prompts["more"] = "more: "
+    other.tokenizer.padding_side = "left"
+    assert {name: getattr(encoder, name) for name in names} == kept
+    assert encoder.tokenizer.padding_side == "right"
+
+
 @pytest.mark.parametrize("lowers", [False, True])
 def test_a_copy_splits_and_lowers_as_its_original(tmp_path: Path, lowers: bool) -> None:
     files = dense_files() | {"sentence_bert_config.json": {"do_lower_case": lowers}}

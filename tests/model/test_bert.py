@@ -282,6 +282,8 @@ def test_packed_sequences_are_taken_as_lists_and_in_any_integers(tmp_path: Path)
         (([5, 6], [2.0]), r"lengths: dtype float64; an array of integers"),
         (([5, 6], [True, True]), r"lengths: dtype bool; an array of integers"),
         (([[5], [6, 7]], [2]), r"input_ids: its rows are of different lengths"),
+        ((None, [1]), r"input_ids: dtype object; an array of integers"),
+        (([5, 6], None), r"lengths: dtype object; an array of integers"),
         ((["a"], [1]), r"input_ids: dtype <U1; an array of integers"),
         (([5, 6], [2], [0]), r"token_type_ids has 1 tokens, input_ids has 2"),
         (([5, 6], [2], [[0, 0]]), r"token_type_ids has shape \(1, 2\); \(N,\) was expected"),

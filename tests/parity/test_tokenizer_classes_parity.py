@@ -462,6 +462,26 @@ MISNUMBERED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[tuple[An
         {"added_tokens.json": {"[M]": NEW, "[CLS]": 3}},
         [("[CLS]", 3, 2)],
     ),
+    "the older list's, below the file's": (
+        [*FIVE, new(NEW, "[N]")],
+        {"added_tokens.json": {"[M]": 5}},
+        [("[M]", 5, ANY)],
+    ),
+    "the list's, below the file's": (
+        [*FIVE, new(NEW, "[N]")],
+        {"tokenizer_config.json": listing(new(9, "[M]"), new(NEW, "[N]"))},
+        [("[M]", 9, ANY)],
+    ),
+    "the file's alone": (
+        [*FIVE, new(NEW, "[N]"), new(NEW + 1, "[M]")],
+        {"tokenizer_config.json": listing(new(NEW, "[N]"))},
+        [],
+    ),
+    "the list's, of other flags": (
+        [*FIVE, new(NEW, "[N]", special=False, normalized=True)],
+        {"tokenizer_config.json": listing(new(NEW, "[N]"))},
+        [],
+    ),
     "the list's": (
         FIVE,
         {"tokenizer_config.json": listing(new(NEW + 9, "[N]"), new(NEW + 2, "[M]"))},
@@ -660,7 +680,7 @@ def test_what_is_no_wordpiece_is_warned_of_for_all_of_berts_kin(tmp_path: Path, 
     assert "tokenizer.json: is BPE, and is used as it is, as in transformers 4" in said[0]
 
 
-@pytest.mark.parametrize("stated", [-1, 0, None, 1e30, 512.0, "512", 9])
+@pytest.mark.parametrize("stated", [-1, 0, None, 1e30, np.inf, 512.0, "512", 9])
 def test_limits_that_others_state_load_there_and_here(tmp_path: Path, stated: Any) -> None:
     files = {
         "config.json": BERT | {"max_position_embeddings": 20, "pad_token_id": -1},

@@ -40,6 +40,11 @@ def ids(folder: Path) -> list[list[int]]:
             "tokenizer_config.json": {"tokenizer_class": "BertTokenizer", "do_lower_case": False},
         },
         {
+            "tokenizer.json": tokenizer_json(**CASED),
+            "config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "a": float("nan")},
+            "tokenizer_config.json": {"model_max_length": float("inf")},
+        },
+        {
             "vocab.txt": "\n".join(TOKENS),
             "tokenizer_config.json": {"do_lower_case": False},
             "added_tokens.json": {"new word": len(TOKENS)},

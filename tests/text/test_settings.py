@@ -188,7 +188,7 @@ FLAGS = "a token with flags that are true or false was expected"
         ({"truncation_side": ["left"]}, "truncation_side = ['left']; 'left' or 'right'"),
         ("[]", "a JSON object was expected"),
         ('{"a": 1, "a": 2}', "the key a stands twice"),
-        ('{"a": NaN}', "NaN is not JSON"),
+        ('{"model_max_length": NaN}', "model_max_length = nan; a number of tokens was expected"),
         ("", "is empty"),
         (b"\xef\xbb\xbf{}", "is not JSON"),
         (b'{"a": "\xe9"}', "is not UTF-8 (byte 7)"),
@@ -238,3 +238,10 @@ def test_a_limit_is_taken_for_what_it_can_only_mean(
     found = read(tmp_path, tokenizer_config={name: stated}, config=sizes)
     assert found.model_max_length == expected
     assert found.notes == (() if taken is None else (f"{name} = {taken}",))
+
+
+def test_a_number_that_is_not_finite_stops_nobody(tmp_path: Path) -> None:
+    stated = '{"a": NaN, "b": [1e999, -Infinity], "model_max_length": Infinity}'
+    sizes = '{"c": NaN, "max_position_embeddings": 40}'
+    found = read(tmp_path, tokenizer_config=stated, config=sizes)
+    assert (found.model_max_length, found.notes) == (40, ())

@@ -82,8 +82,8 @@ def test_words_are_read_off_the_tokens() -> None:
     assert words_of([["##a", "##b", "c"]]).tolist() == [[0, 0, 1]]
 
 
-@pytest.mark.parametrize("probability", [0.0, 1.0, -0.1, float("nan")])
-def test_a_senseless_probability_is_refused(probability: float) -> None:
+@pytest.mark.parametrize("probability", [0.0, 1.0, -0.1, float("nan"), "0.1", None])
+def test_a_senseless_probability_is_refused(probability: Any) -> None:
     with pytest.raises(InputError, match="probability"):
         masked(probability=probability)
 
