@@ -283,8 +283,8 @@ def _check_architecture(values: Mapping[str, Any]) -> None:
             f"architectures = {quoted(repr(names))} without a model_type is not supported; "
             "a Bert... was expected."
         )
-    factor = values.get("embedding_size", values.get("hidden_size"))
-    if factor != values.get("hidden_size"):
+    factor = values.get("embedding_size")
+    if factor is not None and factor != values.get("hidden_size", _PUBLISHED.hidden_size):
         raise ConfigError(
             f"embedding_size = {quoted(repr(factor))} is not supported; a BERT has hidden_size."
         )

@@ -314,6 +314,8 @@ def test_architectures_count_where_there_is_no_model_type(
 
 def test_factorized_embeddings_are_refused(tmp_path: Path) -> None:  # C8: ELECTRA, ALBERT
     assert read(tmp_path, embedding_size=24) == read(tmp_path)
+    assert read(tmp_path, embedding_size=None) == read(tmp_path)  # which says nothing
+    assert BertConfig.from_dict({"embedding_size": 768}) == BertConfig()  # the size not stated
     message = refusal(tmp_path, embedding_size=12)
     assert message == "embedding_size = 12 is not supported; a BERT has hidden_size."
 

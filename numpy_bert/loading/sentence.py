@@ -104,7 +104,8 @@ def _full_name(name: str, revision: str | None, cache_dir: str | Path | None) ->
     """Return the name of a sentence model's repository, the owner's included."""
     if "/" in name or name.lower() in _PLAIN:
         return name
-    if CachedRepository(name, cache_dir).snapshot(revision) is not None:
+    cached = CachedRepository(name, cache_dir)
+    if cached.snapshot(revision) is not None or cached.only_snapshot(revision) is not None:
         return name
     return f"{_ORGANIZATION}/{name}"
 

@@ -155,7 +155,7 @@ def _check(
         raise CheckpointError("\n  ".join([str(failure), *stated.notes])) from None
     if "num_hidden_layers" in stated.defaults and only is None:
         layers = stated.config.num_hidden_layers
-        found = (re.match(r"encoder\.layer\.(\d+)\.", key) for key in checkpoint.tensors)
+        found = (re.match(r"encoder\.layer\.([0-9]{1,9})\.", key) for key in checkpoint.tensors)
         most = max(1 + int(match[1]) for match in found if match)
         if most > layers:
             raise CheckpointError(

@@ -314,6 +314,17 @@ def test_a_short_name_is_looked_for_under_sentence_transformers(
         SentenceEncoder.from_pretrained(SHORT)  # and before that a folder
 
 
+def test_a_short_name_in_a_cache_without_refs(hub: StandInHub) -> None:
+    hub.add_commit(SHORT, PLAIN_MODEL)
+    folder = fetch(SHORT)
+    shutil.rmtree(folder.parent.parent / "refs")
+    with pytest.warns(UserWarning, match="The only commit there"):
+        assert find_sentence_model(SHORT, local_files_only=True) == folder
+    hub.reset_log()
+    assert find_sentence_model(SHORT) == folder
+    assert {request.part["repo"] for request in hub.requests} == {SHORT}
+
+
 @pytest.mark.parametrize("name", ["bert-base-uncased", "BERT-base-uncased", "someone/tiny"])
 def test_other_names_are_asked_for_as_they_are(hub: StandInHub, name: str) -> None:
     hub.add_commit(name, PLAIN)

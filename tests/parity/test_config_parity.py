@@ -141,6 +141,14 @@ def test_a_default_that_the_tensors_do_not_agree_with_is_named(tmp_path: Path) -
     folder = write_checkpoint(tmp_path / "b", random_tensors(deep), stated)
     with pytest.raises(CheckpointError, match=r"has 13 layers; config.json does not state num_hid"):
         BertModel.from_pretrained(folder)
+    # A number that no layer can have counts for none, however long it is.
+    odd = random_tensors(TINY) | {f"encoder.layer.{'9' * 5000}.x": np.zeros(1, np.float32)}
+    with pytest.raises(CheckpointError, match="taken, as in transformers: num_hidden_layers = 12"):
+        BertModel.from_pretrained(write_checkpoint(tmp_path / "c", odd, stated))
+    whole = random_tensors(TINY | {"num_hidden_layers": 12})
+    odd = whole | {f"encoder.layer.{'9' * 5000}.x": np.zeros(1, np.float32)}
+    model = BertModel.from_pretrained(write_checkpoint(tmp_path / "d", odd, stated))
+    assert len(model.loading_info.unexpected_keys) == 1
     # The input embedding alone has no layers.
     assert BertModel.from_pretrained(folder, only="embeddings").parameters.encoder is None
 
