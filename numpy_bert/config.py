@@ -204,12 +204,15 @@ class StatedConfig(NamedTuple):
         The sizes that are not stated.
     notes : tuple of str
         What is odd but harmless, as sentences.
+    code : str
+        What ``auto_map`` names as the code of the model; "" for none.
     """
 
     config: BertConfig
     labels: StatedLabels
     defaults: tuple[str, ...]
     notes: tuple[str, ...]
+    code: str
 
 
 def read_config(path: Path) -> StatedConfig:
@@ -261,7 +264,9 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
     config = BertConfig(
         **given, labels=names, problem_type=problem if fits_problem(names, problem) else None
     )
-    return StatedConfig(config, labels, defaults, tuple(notes))
+    code = values.get("auto_map") or {}
+    names_of_code = code.values() if isinstance(code, Mapping) else [code]
+    return StatedConfig(config, labels, defaults, tuple(notes), ", ".join(map(str, names_of_code)))
 
 
 def _log_ignored(names: set[str]) -> None:

@@ -93,7 +93,7 @@ def test_sizes_that_are_missing_are_transformers_own_and_all_named(tmp_path: Pat
         "num_attention_heads = 12, type_vocab_size = 2.",
     )
     read(tmp_path)
-    assert read_config(tmp_path / "config.json")[2:] == ((), ())
+    assert read_config(tmp_path / "config.json")[2:] == ((), (), "")
 
 
 def test_labels_never_stop_a_config(tmp_path: Path) -> None:

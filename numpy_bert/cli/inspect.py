@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     show(json.dumps(report) if options.json else _as_page(report))
     # Last, so that a checkpoint that does not fit its config is still listed.
     only: Literal["embeddings"] | None = "embeddings" if is_part(folder) else None
-    check_weights(checkpoint, stated.config, np.dtype("float32"), only=only)
+    check_weights(checkpoint, stated.config, np.dtype("float32"), only=only, code=stated.code)
     return 1 if problems else 0
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
+from numpy_bert.encoding.members import as_features, bad_member, check_known
 from numpy_bert.errors import CheckpointError, ConfigError
 from numpy_bert.files import quoted, read_json
 from numpy_bert.loading.checkpoint import SINGLE
@@ -20,9 +21,6 @@ from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.weights import read_weight
 
 __all__ = ["Dense", "read_dense", "read_weights"]
-
-_LARGEST = 1 << 24
-
 
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
@@ -93,17 +91,15 @@ def read_dense(folder: Path, dtype: np.dtype[Any], *, mapped: bool) -> Dense:
     path = folder / "config.json"
     stated = read_json(path, error=ConfigError)
     known = {"in_features", "out_features", *_DEFAULTS}
-    for name in stated:
-        if name not in known:
-            raise ConfigError(f"{path}: {quoted(name)} is not supported for a Dense.")
+    check_known(path, stated, known, "Dense")
     config = {**_DEFAULTS, **stated}
-    sizes = [_size(path, config, name) for name in ("out_features", "in_features")]
+    sizes = [as_features(path, name, config.get(name)) for name in ("out_features", "in_features")]
     for name in ("bias", "use_residual"):
         if type(config[name]) is not bool:
-            raise _bad(path, name, config[name], "true or false")
+            raise bad_member(path, name, config[name], "true or false")
     for name in ("module_input_name", "module_output_name"):
         if config[name] not in ("sentence_embedding", None):
-            raise _bad(path, name, config[name], "'sentence_embedding'")
+            raise bad_member(path, name, config[name], "'sentence_embedding'")
     residual = config["use_residual"] and sizes[0] != sizes[1]
     shapes = {"linear.weight": tuple(sizes), "linear.bias": (sizes[0],)}
     shapes |= {"residual.weight": tuple(sizes)}
@@ -152,18 +148,5 @@ def _activation(path: Path, name: object) -> Callable[[Array], Array]:
     found = activation_named(name)
     if found is None:
         wanted = f"torch.nn's {', '.join(TORCH_ACTIVATIONS)}"
-        raise _bad(path, "activation_function", name, f"one of {wanted}")
+        raise bad_member(path, "activation_function", name, f"one of {wanted}")
     return found
-
-
-def _size(path: Path, config: Mapping[str, Any], name: str) -> int:
-    """Return a number of features."""
-    value = config.get(name)
-    if type(value) is not int or not 1 <= value <= _LARGEST:
-        raise _bad(path, name, value, "a whole number from 1")
-    return value
-
-
-def _bad(path: Path, name: str, value: object, wanted: str) -> ConfigError:
-    """Say that a member is not supported."""
-    return ConfigError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")

@@ -11,8 +11,9 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.encoding.dense import read_weights
+from numpy_bert.encoding.members import bad_member, check_known
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.model.bert import BertModel
 
@@ -75,23 +76,14 @@ def read_layer_pooling(
     """
     path = folder / "config.json"
     stated = read_json(path, error=ConfigError)
-    for name in stated:
-        if name not in (*_WIDTHS, *_DEFAULTS):
-            raise ConfigError(
-                f"{path}: {quoted(name)} is not supported for a WeightedLayerPooling."
-            )
+    check_known(path, stated, (*_WIDTHS, *_DEFAULTS), "WeightedLayerPooling")
     config = {**_DEFAULTS, **stated}
     layers, start = config["num_hidden_layers"], config["layer_start"]
     own = model.config.num_hidden_layers
     if type(layers) is not int or layers != own:
-        raise _bad(path, "num_hidden_layers", layers, f"{own}, as the model has,")
+        raise bad_member(path, "num_hidden_layers", layers, f"{own}, as the model has,")
     if type(start) is not int or not 0 <= start <= layers:
-        raise _bad(path, "layer_start", start, f"a number from 0 to {layers}")
+        raise bad_member(path, "layer_start", start, f"a number from 0 to {layers}")
     needed = {"layer_weights": (layers + 1 - start,)}
     weights = read_weights(folder / SINGLE, needed, dtype, mapped=mapped)
     return WeightedLayerPooling(start=start, weight=weights["layer_weights"])
-
-
-def _bad(path: Path, name: str, value: object, wanted: str) -> ConfigError:
-    """Say that a member cannot be meant."""
-    return ConfigError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")

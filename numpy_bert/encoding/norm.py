@@ -10,8 +10,9 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.encoding.dense import read_weights
+from numpy_bert.encoding.members import as_features, check_known
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.ops.layer_norm import layer_norm
 
@@ -19,7 +20,6 @@ __all__ = ["LayerNorm", "read_layer_norm"]
 
 # torch.nn.LayerNorm's own, which the files do not state.
 _EPS = 1e-5
-_LARGEST = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -66,14 +66,8 @@ def read_layer_norm(folder: Path, dtype: np.dtype[Any], *, mapped: bool) -> Laye
     """
     path = folder / "config.json"
     stated = read_json(path, error=ConfigError)
-    size = stated.get("dimension")
-    for name in stated:
-        if name != "dimension":
-            raise ConfigError(f"{path}: {quoted(name)} is not supported for a LayerNorm.")
-    if type(size) is not int or not 1 <= size <= _LARGEST:
-        raise ConfigError(
-            f"{path}: dimension = {quoted(repr(size))}; a whole number from 1 was expected."
-        )
+    check_known(path, stated, ("dimension",), "LayerNorm")
+    size = as_features(path, "dimension", stated.get("dimension"))
     needed = {"norm.weight": (size,), "norm.bias": (size,)}
     weights = read_weights(folder / SINGLE, needed, dtype, mapped=mapped)
     return LayerNorm(weight=weights["norm.weight"], bias=weights["norm.bias"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from numpy_bert.encoding.members import bad_member, check_known
 from numpy_bert.encoding.pooling import MODES
 from numpy_bert.encoding.transformer import read_transformer
 from numpy_bert.errors import ConfigError
@@ -182,16 +182,15 @@ def _kind(path: Path, entry: ModuleEntry) -> str:
 def _read_pooling(path: Path) -> tuple[tuple[str, ...], int | None, bool]:
     """Return the modes, the width and include_prompt of a Pooling, in either spelling."""
     stated = read_json(path, error=ConfigError)
-    for name in stated:
-        if name not in (*_SWITCHES, *_WIDTHS, "pooling_mode", "include_prompt"):
-            raise ConfigError(f"{path}: {quoted(name)} is not supported for a Pooling.")
+    known = (*_SWITCHES, *_WIDTHS, "pooling_mode", "include_prompt")
+    check_known(path, stated, known, "Pooling")
     includes = stated.get("include_prompt", True)
     for name in ("include_prompt", *_SWITCHES):
         if type(stated.get(name, True)) is not bool:
-            raise _bad(path, name, stated[name], "true or false")
+            raise bad_member(path, name, stated[name], "true or false")
     width = next((stated[name] for name in _WIDTHS if name in stated), None)
     if width is not None and (type(width) is not int or width < 1):
-        raise _bad(path, "embedding_dimension", width, "a number of features")
+        raise bad_member(path, "embedding_dimension", width, "a number of features")
     if "pooling_mode" not in stated:
         modes = tuple(mode for name, mode in _SWITCHES.items() if stated.get(name))
         return modes or ("mean",), width, includes
@@ -199,7 +198,7 @@ def _read_pooling(path: Path) -> tuple[tuple[str, ...], int | None, bool]:
     listed = [mode_named(name) for name in (named if isinstance(named, list) else [named])]
     chosen = tuple(mode for mode in listed if mode is not None)
     if not chosen or len(chosen) < len(listed):
-        raise _bad(path, "pooling_mode", named, f"one or a list of {', '.join(MODES)}")
+        raise bad_member(path, "pooling_mode", named, f"one or a list of {', '.join(MODES)}")
     return chosen, width, includes
 
 
@@ -213,9 +212,4 @@ def _check_place(path: Path, kind: str) -> None:
         if name not in ("module_input_name", "module_output_name") or (
             stated[name] not in (wanted, None)
         ):
-            raise _bad(path, quoted(name), stated[name], f"no other member, and {wanted!r}")
-
-
-def _bad(path: Path, name: str, value: Any, wanted: str) -> ConfigError:
-    """Say that a member cannot be meant, or is not supported."""
-    return ConfigError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")
+            raise bad_member(path, quoted(name), stated[name], f"no other member, and {wanted!r}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from numpy_bert.encoding.members import bad_member
 from numpy_bert.encoding.similarity import SIMILARITIES
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted, read_json
@@ -52,19 +53,21 @@ def read_settings(folder: Path) -> Settings:
     stated = read_json(path, error=ConfigError, finite=False)
     kind = stated.get("model_type")
     if kind not in (None, "SentenceTransformer"):
-        raise _bad(path, "model_type", kind, "'SentenceTransformer'")
+        raise bad_member(path, "model_type", kind, "'SentenceTransformer'")
     prompts = stated.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(
         text is None or isinstance(text, str) for text in prompts.values()
     ):
-        raise _bad(path, "prompts", prompts, "an object of texts by their names")
+        raise bad_member(path, "prompts", prompts, "an object of texts by their names")
     name = stated.get("default_prompt_name")
     if name is not None and (not isinstance(name, str) or name not in prompts):
-        raise _bad(path, "default_prompt_name", name, "null or the name of one of the prompts")
+        raise bad_member(
+            path, "default_prompt_name", name, "null or the name of one of the prompts"
+        )
     similarity, notes = _similarity(stated.get("similarity_fn_name"))
     kept = stated.get("truncate_dim")
     if kept is not None and (type(kept) is not int or kept < 1):
-        raise _bad(path, "truncate_dim", kept, "a number of features or null")
+        raise bad_member(path, "truncate_dim", kept, "a number of features or null")
     return Settings(
         prompts={key: text or "" for key, text in prompts.items()},
         default_prompt_name=name,
@@ -86,8 +89,3 @@ def _similarity(name: object) -> tuple[str, tuple[str, ...]]:
         return _COSINE, (f"{note}; it is {_COSINE}.",)
     wanted = "'dot'" if name == "dot_score" else f"one of {', '.join(SIMILARITIES)}"
     return _COSINE, (f"{note}; {_COSINE} is taken, as there. Set {wanted} if another is meant.",)
-
-
-def _bad(path: Path, name: str, value: object, wanted: str) -> ConfigError:
-    """Say that a member cannot be meant, or is not supported."""
-    return ConfigError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")

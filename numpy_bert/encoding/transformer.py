@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from numpy_bert.encoding.members import bad_member
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted
 from numpy_bert.loading.modules import TRANSFORMER_CONFIGS, read_transformer_config
@@ -79,7 +80,7 @@ def _checked(path: Path, stated: Mapping[str, Any]) -> TransformerConfig:
     limit = stated.get("max_seq_length")
     lowers = stated.get("do_lower_case", False)
     if type(lowers) is not bool:
-        raise _bad(path, "do_lower_case", lowers, "true or false")
+        raise bad_member(path, "do_lower_case", lowers, "true or false")
     for name, value in stated.items():
         kind, _, end = name.rpartition("_")
         if kind in _ARGUMENTS and end in ("args", "kwargs"):
@@ -87,7 +88,7 @@ def _checked(path: Path, stated: Mapping[str, Any]) -> TransformerConfig:
             limit = found.get("model_max_length", limit)  # it counts more, as there
         elif name in _ONLY:
             if value is not None and value != _ONLY[name]:
-                raise _bad(path, name, value, repr(_ONLY[name]))
+                raise bad_member(path, name, value, repr(_ONLY[name]))
         elif name == "modality_config":
             _check_modalities(path, value)
         elif name not in ("max_seq_length", "do_lower_case", *_WITHOUT_EFFECT):
@@ -95,7 +96,7 @@ def _checked(path: Path, stated: Mapping[str, Any]) -> TransformerConfig:
     try:
         length = stated_limit(limit)
     except ValueError:
-        raise _bad(path, "max_seq_length", limit, "a number of tokens or null") from None
+        raise bad_member(path, "max_seq_length", limit, "a number of tokens or null") from None
     return TransformerConfig(max_seq_length=length, lower_case=lowers)
 
 
@@ -104,7 +105,7 @@ def _arguments(path: Path, name: str, value: object, known: tuple[str, ...]) -> 
     # trust_remote_code is not taken from a file there either.
     if not isinstance(value, dict) or not set(value) <= {*known, "trust_remote_code"}:
         listed = ", ".join(known) or "nothing"
-        raise _bad(path, name, value, f"an object of {listed}")
+        raise bad_member(path, name, value, f"an object of {listed}")
     return value
 
 
@@ -113,9 +114,4 @@ def _check_modalities(path: Path, modalities: object) -> None:
     text = modalities.get("text") if isinstance(modalities, dict) else None
     output = text.get("method_output_name") if isinstance(text, dict) else None
     if modalities is not None and output != "last_hidden_state":
-        raise _bad(path, "modality_config", modalities, "text by its last_hidden_state")
-
-
-def _bad(path: Path, name: str, value: object, wanted: str) -> ConfigError:
-    """Say that a member cannot be meant, or is not supported."""
-    return ConfigError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")
+        raise bad_member(path, "modality_config", modalities, "text by its last_hidden_state")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import listed, quoted, read_bytes, read_json
+from numpy_bert.files import listed, quoted, read_json
 from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
@@ -40,14 +39,11 @@ class Checkpoint:
         By canonical key (see `numpy_bert.loading.keys`); a tensor's own name is in it.
     notes : tuple of str
         What is odd but harmless, as sentences.
-    code : str
-        What config.json names as the code of the model; "" for none.
     """
 
     files: tuple[Path, ...]
     tensors: Mapping[str, StoredTensor]
     notes: tuple[str, ...]
-    code: str = ""
 
     @property
     def label(self) -> str:
@@ -83,7 +79,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         files = tuple(shard.path for shard in shards)
         stored = _merge(folder, weight_map, shards, notes)
     where = str(files[0] if len(files) == 1 else folder)
-    return Checkpoint(files, _rename(stored, where, notes), tuple(notes), _code(folder))
+    return Checkpoint(files, _rename(stored, where, notes), tuple(notes))
 
 
 def shard_names(folder: Path) -> dict[str, str]:
@@ -177,17 +173,6 @@ def _rename(
     for key in BUFFERS & renamed.keys():
         _check_buffer(key, renamed[key])
     return renamed
-
-
-def _code(folder: Path) -> str:
-    """Return what ``auto_map`` of config.json names; what is wrong with it, its reader says."""
-    path = folder / "config.json"
-    try:
-        stated = json.loads(read_bytes(path, error=CheckpointError, limit=1 << 20))
-        names = stated["auto_map"] or {}
-    except (CheckpointError, ValueError, RecursionError, KeyError, TypeError):
-        return ""
-    return ", ".join(map(str, names.values() if isinstance(names, dict) else [names]))
 
 
 def _check_equal(first: StoredTensor, second: StoredTensor, key: str) -> None:

@@ -80,11 +80,13 @@ def check_weights(
     dtype: np.dtype[Any],
     *,
     only: Literal["embeddings"] | None = None,
+    code: str = "",
 ) -> LoadingInfo:
     """Check that a checkpoint is a whole BertModel of the config's sizes, reading headers only.
 
     With ``only="embeddings"`` the input embedding is all that it must be: nothing else is missing,
-    and what a whole model would use is not unexpected.
+    and what a whole model would use is not unexpected. `code` is what config.json names as the code
+    of the model.
 
     Returns
     -------
@@ -105,15 +107,17 @@ def check_weights(
     try:
         missing = check_tensors(tensors, needed, config, checkpoint.label)
     except CheckpointError as failure:
-        if checkpoint.code:
-            raise CheckpointError(f"{_refused_code(checkpoint)}\n{failure}") from None
+        if code:
+            raise CheckpointError(f"{_refused_code(checkpoint, code)}\n{failure}") from None
         raise
-    if checkpoint.code:
+    if code:
         odd = [key for key in tensors if key not in known and key.startswith(_PARTS)]
         if odd:
-            raise CheckpointError(f"{_refused_code(checkpoint)} Not BERT's are {listed(odd)}.")
-        code = quoted(checkpoint.code)
-        notes += (f"config.json names code of its own (auto_map: {code}), which is never run.",)
+            raise CheckpointError(
+                f"{_refused_code(checkpoint, code)} Not BERT's are {listed(odd)}."
+            )
+        named = quoted(code)
+        notes += (f"config.json names code of its own (auto_map: {named}), which is never run.",)
     return LoadingInfo(
         files=tuple(str(path) for path in checkpoint.files),
         missing_keys=tuple(missing),
@@ -127,11 +131,11 @@ def check_weights(
     )
 
 
-def _refused_code(checkpoint: Checkpoint) -> str:
+def _refused_code(checkpoint: Checkpoint, code: str) -> str:
     """Say why a model that brings its own code is refused."""
     return (
         f"{checkpoint.label}: is no plain BERT's, and config.json names code of its own (auto_map: "
-        f"{quoted(checkpoint.code)}), which is never run here. Take a model that needs no "
+        f"{quoted(code)}), which is never run here. Take a model that needs no "
         "trust_remote_code."
     )
 

@@ -148,7 +148,7 @@ def _check(
 ) -> LoadingInfo:
     """Hold a checkpoint to the config's sizes, those that it does not state included."""
     try:
-        info = check_weights(checkpoint, stated.config, dtype, only=only)
+        info = check_weights(checkpoint, stated.config, dtype, only=only, code=stated.code)
     except CheckpointError as failure:
         if not stated.defaults:
             raise

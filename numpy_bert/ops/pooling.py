@@ -55,8 +55,8 @@ def mean_pooling(hidden: Array, mask: npt.ArrayLike | None = None) -> MeanPoolin
     if hidden.ndim != 3:
         raise InputError(f"mean_pooling: hidden has shape {hidden.shape}; (B, T, H) was expected.")
     batch, length, _ = hidden.shape
-    ones = np.ones((batch, length), np.bool_)
-    used = ones if mask is None else as_mask(mask, (batch, length), name="mean_pooling: mask")
+    given = np.ones((batch, length), np.bool_) if mask is None else mask
+    used = as_mask(given, (batch, length), name="mean_pooling: mask")
     counts = used.sum(axis=1, keepdims=True)  # (B, 1)
     if not counts.all():
         raise InputError(
