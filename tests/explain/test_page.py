@@ -141,6 +141,7 @@ def test_predictions_are_listed() -> None:
     assert "The masked words" not in explain.page(masked("No mask."))
 
 
+@pytest.mark.slow
 def test_thirty_tokens_of_a_base_model_are_three_megabytes_at_most(tmp_path: Path) -> None:
     sizes = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
     folder = random_model(tmp_path, **sizes, only_config=True)

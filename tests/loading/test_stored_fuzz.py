@@ -87,7 +87,7 @@ EDITS = st.lists(st.tuples(st.integers(0, len(HEADER)), st.integers(0, 3), PIECE
 
 
 @given(EDITS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_a_header_with_some_bytes_changed(path: Path, edits: list[tuple[int, int, bytes]]) -> None:
     header = HEADER
     for place, removed, piece in edits:
@@ -96,14 +96,14 @@ def test_a_header_with_some_bytes_changed(path: Path, edits: list[tuple[int, int
 
 
 @given(st.integers(0, len(FLAWLESS) - 1), st.binary(min_size=1, max_size=9))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_a_file_with_some_bytes_overwritten(path: Path, place: int, piece: bytes) -> None:
     """The header's length among them."""
     judge(path, FLAWLESS[:place] + piece + FLAWLESS[place + len(piece) :])
 
 
 @given(st.binary(max_size=80))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_a_file_of_any_bytes(path: Path, data: bytes) -> None:
     judge(path, data)
     judge(path, pack(data, b""))
@@ -122,7 +122,7 @@ MEMBERS = st.sampled_from(["dtype", "shape", "data_offsets", "x"])
 
 
 @given(st.sampled_from(list(TENSORS)), MEMBERS, VALUES)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_a_header_with_one_member_changed(path: Path, name: str, member: str, value: Any) -> None:
     header = json.loads(HEADER)
     header[name][member] = value
@@ -130,7 +130,7 @@ def test_a_header_with_one_member_changed(path: Path, name: str, member: str, va
 
 
 @given(st.sampled_from([*TENSORS, "__metadata__", "f"]), VALUES)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 def test_a_header_with_one_entry_changed(path: Path, name: str, value: Any) -> None:
     header = json.loads(HEADER) | {name: value}
     judge(path, pack(json.dumps(header).encode(), BODY))
@@ -141,7 +141,7 @@ DTYPES = st.sampled_from(["float64", "float32", "float16", "int64", "int32", "ui
 
 
 @given(st.dictionaries(st.text(max_size=9), st.tuples(DTYPES, SHAPES), max_size=6))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 def test_every_good_file_is_taken(
     path: Path, parts: dict[str, tuple[str, tuple[int, ...]]]
 ) -> None:

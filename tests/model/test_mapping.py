@@ -39,7 +39,7 @@ def test_loading_and_one_sentence_touch_little_of_the_real_file(
 
 @linux
 @pytest.mark.parametrize("stored", ["F32", "F16", "BF16"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_no_table_is_copied_or_converted(tmp_path: Path, stored: str, dtype: str) -> None:
     config = TINY | {"vocab_size": 200_000, "hidden_size": 64, "num_attention_heads": 1}
     tensors = random_tensors(config)

@@ -24,7 +24,7 @@ def run(script: str, *arguments: str) -> list[list[str]]:
     return [line.split() for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("mixed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_an_embedding_is_that_of_torch_onnx_runtime_and_naive_numpy(
     mixed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 TEXTS = [
     "this is a test sentence",
-    "The bank of the river. " * 3,
+    "The bank of the river.",
     "na\u00efve caf\u00e9 \u6771\u4eac",
 ]
 

@@ -11,7 +11,9 @@ import pytest
 from numpy_bert import BertTokenizer
 
 
-@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "name", ["vocab.txt", pytest.param("tokenizer.json", marks=pytest.mark.slow)]
+)
 def test_ids_and_wordpieces_are_the_published_ones(data: Path, tmp_path: Path, name: str) -> None:
     shutil.copy(data / "vocab" / f"bert-base-uncased-{name}", tmp_path / name)
     tokenizer = BertTokenizer.from_pretrained(tmp_path)
