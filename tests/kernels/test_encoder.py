@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 
 from numpy_bert.blocks.encoder import encoder
 from numpy_bert.config import BertConfig
+from numpy_bert.kernels import dense
 from numpy_bert.kernels import encoder as kernel
 from numpy_bert.kernels.encoder import EncoderKernel, fits
 from numpy_bert.kernels.threads import get_num_threads, set_num_threads
+from numpy_bert.kernels.tuning import Cut, tuning
 from numpy_bert.parameters import BertEncoderParameters, arrays_of, build, shapes
 from tests.tolerances import ACROSS_BATCHES, FAST_ENCODER
 
@@ -182,13 +185,21 @@ def test_nothing_to_do() -> None:
     assert EncoderKernel(random_parameters(ODD), ODD)(np.empty((0, 24), np.float32), [])
 
 
+@pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("small", [False, True])
-@pytest.mark.parametrize("lengths", [[16], [33], [128], [5, 5, 60], [300, 40]], ids=str)
+@pytest.mark.parametrize(
+    "lengths", [[16], [33], [128], [5, 5, 60], [300, 40], [600] * 2, [70] * 25], ids=str
+)
 def test_threads_change_nothing_but_roundings(
-    monkeypatch: pytest.MonkeyPatch, lengths: list[int], small: bool
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], small: bool, held: bool
 ) -> None:
-    monkeypatch.setattr(kernel, "SMALL_PRODUCTS", small)
+    """Whether products are cut or not, and whether BLAS can be held to one thread or not."""
+    cuts = (Cut(99, 0, 8, 32),) if small else ()
+    monkeypatch.setattr(dense, "tuning", lambda: dataclasses.replace(tuning(), cuts=cuts))
+    if not held:
+        monkeypatch.setattr(kernel, "one_blas_thread", lambda: nullcontext(False))
     run = EncoderKernel(random_parameters(EVEN), EVEN)
+    assert run._is_cut(1) == small
     alone = embedded(lengths, EVEN)
     others = [alone.copy() for _ in range(3)]
     before = get_num_threads()
