@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from numpy_bert.errors import InputError
 from numpy_bert.kernels.blas import openblas
+from numpy_bert.kernels.processors import processors
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -63,8 +64,9 @@ def set_num_threads(n: int) -> None:
     """Set how many threads a call may use; 1 switches threads off.
 
     The environment variable NUMPY_BERT_NUM_THREADS sets it before the program starts. Without
-    either it is the number of processors that the process may run on. Small inputs use one
-    thread whatever the number is. The input embedding does not depend on it, to the bit; what the
+    either it is the number of processors that the process may run on, or, in a container with a
+    CPU quota, what the quota comes to (rounded up) if that is less. Small inputs use one thread
+    whatever the number is. The input embedding does not depend on it, to the bit; what the
     encoder makes of it does by roundings. BLAS may have threads of its own beside these, which
     OPENBLAS_NUM_THREADS and the like set before the program starts.
 
@@ -286,8 +288,7 @@ def _default() -> int:
     """Return what the environment says, or the number of processors at hand."""
     text = os.environ.get(_VARIABLE)
     if not text:
-        usable = getattr(os, "sched_getaffinity", None)
-        return len(usable(0)) if usable else os.cpu_count() or 1
+        return processors()
     if not text.isascii() or not text.isdigit() or len(text) > 4 or int(text) < 1:
         raise InputError(
             f"the environment variable {_VARIABLE} = {text[:40]!r}; a whole number from 1 was "

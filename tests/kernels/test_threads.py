@@ -16,6 +16,7 @@ import pytest
 from numpy_bert import BertModel, InputError, get_num_threads, set_num_threads
 from numpy_bert.kernels import threads
 from numpy_bert.kernels.blas import openblas
+from numpy_bert.kernels.processors import processors
 from numpy_bert.kernels.threads import free_threads, in_threads, one_blas_thread, share
 from tests.support.platforms import PLATFORM, posix
 
@@ -118,8 +119,14 @@ def child(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_the_environment_sets_the_number() -> None:
     code = "print(numpy_bert.get_num_threads())"
     assert child(code, NUMPY_BERT_NUM_THREADS="3").stdout == "3\n"
-    usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    assert child(code, NUMPY_BERT_NUM_THREADS="").stdout == f"{len(usable)}\n"
+    assert child(code, NUMPY_BERT_NUM_THREADS="").stdout == f"{processors()}\n"
+
+
+def test_the_default_is_what_a_quota_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads._Pool, "number", None)
+    monkeypatch.delenv("NUMPY_BERT_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "processors", lambda: 7)
+    assert get_num_threads() == 7
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1e3", "99999", "²"])
