@@ -115,9 +115,11 @@ def test_beside_numpys_openblas_it_takes_no_threadpoolctl(monkeypatch: pytest.Mo
         held.append(own.get_num_threads())
 
     before = own.get_num_threads()
+    own.set_num_threads(2)
     work_off(range(4), meet)
     assert held == [1] * 4
-    assert own.get_num_threads() == before
+    assert own.get_num_threads() == 2
+    own.set_num_threads(before)
 
 
 def test_one_item_or_one_thread_touches_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from numpy_bert import BertModel, InputError, get_num_threads, set_num_threads
 from numpy_bert.kernels import threads
-from numpy_bert.kernels.blas import openblas
+from numpy_bert.kernels.blas import OpenBlas, openblas
 from numpy_bert.kernels.processors import processors
 from numpy_bert.kernels.threads import free_threads, in_threads, one_blas_thread, share
 from tests.support.platforms import PLATFORM, posix
@@ -212,15 +213,25 @@ class Found(list[Any]):
         return Found(*(each for each in self if getattr(each, name, None) == value))
 
 
+@pytest.fixture
+def own() -> Iterator[OpenBlas]:
+    """NumPy's OpenBLAS, of two threads, however many the environment gives it."""
+    found = openblas()
+    if found is None or found.threads == "openmp":
+        pytest.skip(f"{PLATFORM}: NumPy on OpenBLAS")
+    before = found.get_num_threads()
+    found.set_num_threads(2)
+    yield found
+    assert found.get_num_threads() == 2
+    found.set_num_threads(before)
+
+
 @pytest.fixture(params=["openblas", "threadpoolctl"])
-def blas_threads(request: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def blas_threads(request: Any, own: OpenBlas, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what tells the threads of what is held: OpenBLAS by itself, or by threadpoolctl."""
     monkeypatch.setattr(threads._Blas, "libraries", None)
     if request.param == "openblas":
         monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-        own = openblas()
-        if own is None or own.threads == "openmp":
-            pytest.skip(f"{PLATFORM}: NumPy on OpenBLAS")
         return lambda: [own.get_num_threads()]
     monkeypatch.setattr(threads, "openblas", lambda: None)
     from threadpoolctl import ThreadpoolController
@@ -266,20 +277,15 @@ def test_any_thread_may_hold_blas_and_any_other_let_go(blas_threads: Any) -> Non
         assert held
 
 
-def test_what_another_has_set_is_restored() -> None:
+def test_what_another_has_set_is_restored(own: OpenBlas) -> None:
     """A limit of threadpoolctl's, which from version 3.8 on it lets nobody else set, is none."""
-    own = openblas()
-    if own is None or own.threads == "openmp":
-        pytest.skip(f"{PLATFORM}: NumPy on OpenBLAS")
     from threadpoolctl import threadpool_limits
 
-    before = own.get_num_threads()
-    with threadpool_limits(limits=2, user_api="blas"):
+    with threadpool_limits(limits=3, user_api="blas"):
         with one_blas_thread() as held:
             assert held
             assert own.get_num_threads() == 1
-        assert own.get_num_threads() == 2
-    assert own.get_num_threads() == before
+        assert own.get_num_threads() == 3
 
 
 def test_by_threadpoolctl_blas_is_held_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,6 +392,8 @@ with ThreadPoolExecutor(1) as pool:
     pool.submit(int).result()
 def blas():
     return [library.get_num_threads() for library in threads._libraries()]
+for library in threads._libraries():
+    library.set_num_threads(2)
 before = blas()
 with threads.one_blas_thread() as held, threads._sharing():
     assert threads.free_threads() == 1
