@@ -9,9 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from numpy_bert.errors import InputError
+from numpy_bert.kernels.blas import openblas
+from numpy_bert.kernels.processors import processors
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -38,13 +40,20 @@ class _Pool:
     helpers: ThreadPoolExecutor | None = None
 
 
+class _Library(Protocol):
+    """A BLAS whose threads can be limited for the whole process: OpenBlas, or threadpoolctl's."""
+
+    def get_num_threads(self) -> int: ...
+    def set_num_threads(self, n: int, /) -> object: ...
+
+
 class _Blas:
     """Who holds BLAS to one thread, and what it had before; its libraries are looked for once."""
 
     lock = threading.Lock()
     users: ClassVar[set[object]] = set()
-    libraries: Any = None
-    before: Any = None
+    libraries: ClassVar[list[_Library] | None] = None
+    before: ClassVar[list[int]] = []
 
 
 # What each thread is at.
@@ -55,8 +64,9 @@ def set_num_threads(n: int) -> None:
     """Set how many threads a call may use; 1 switches threads off.
 
     The environment variable NUMPY_BERT_NUM_THREADS sets it before the program starts. Without
-    either it is the number of processors that the process may run on. Small inputs use one
-    thread whatever the number is. The input embedding does not depend on it, to the bit; what the
+    either it is the number of processors that the process may run on, or, in a container with a
+    CPU quota, what the quota comes to (rounded up) if that is less. Small inputs use one thread
+    whatever the number is. The input embedding does not depend on it, to the bit; what the
     encoder makes of it does by roundings. BLAS may have threads of its own beside these, which
     OPENBLAS_NUM_THREADS and the like set before the program starts.
 
@@ -174,10 +184,11 @@ def in_threads(
 def one_blas_thread() -> Iterator[bool]:
     """Hold BLAS to one thread in each of ours, where that can be done; yield whether it is.
 
-    For whoever runs products in several threads: BLAS's own threads would only be in the way. It
-    takes the optional package threadpoolctl (``pip install numpy_bert[threads]``). The limit is
-    the whole process's: the first to come sets it, the last to go restores what there was. It is
-    not held where BLAS has a limit for each thread (OpenBLAS on OpenMP), or another has set one.
+    For whoever runs products in several threads: BLAS's own threads would only be in the way.
+    NumPy's own OpenBLAS is asked itself; where NumPy runs on another BLAS (MKL, BLIS), it takes
+    the optional package threadpoolctl (``pip install numpy_bert[threads]``). The limit is the
+    whole process's: the first to come sets it, the last to go restores what there was. It is not
+    held where BLAS has a limit for each thread (OpenBLAS on OpenMP), or does not heed ours.
     """
     user = object()
     try:
@@ -194,17 +205,13 @@ def _hold(user: object) -> bool:
     """
     with _Blas.lock:
         if _Blas.libraries is None:
-            try:
-                from threadpoolctl import ThreadpoolController
-            except ImportError:
-                return False
-            _Blas.libraries = ThreadpoolController().select(user_api="blas")
-        if not len(_Blas.libraries):
+            _Blas.libraries = _libraries()
+        if not _Blas.libraries:
             return False
         if not _Blas.users:
-            _Blas.before = _Blas.before or _Blas.libraries.info()
-            _limit(1)
-            if any(library["num_threads"] != 1 for library in _Blas.libraries.info()):
+            _Blas.before = _Blas.before or [each.get_num_threads() for each in _Blas.libraries]
+            _limit([1] * len(_Blas.libraries))
+            if any(each.get_num_threads() != 1 for each in _Blas.libraries):
                 _restore()
                 return False
         _Blas.users.add(user)
@@ -221,19 +228,34 @@ def _let_go(user: object) -> None:
 
 def _restore() -> None:
     """Give BLAS the threads back that it had."""
-    if _Blas.before is not None:
+    if _Blas.before:
         _limit(_Blas.before)
-        _Blas.before = None
+        _Blas.before = []
 
 
-def _limit(threads: Any) -> None:
-    """Set the threads of all BLAS libraries, and leave it to any thread to set them again.
+def _limit(threads: list[int]) -> None:
+    """Set the threads of each BLAS library, and leave it to any thread to set them again.
 
     Otherwise, from version 3.8 of threadpoolctl on, only the thread that was first could.
     """
-    _Blas.libraries.limit(limits=threads)
-    for library in _Blas.libraries.lib_controllers:
+    for library, number in zip(_Blas.libraries or [], threads, strict=True):
+        library.set_num_threads(number)
         getattr(library, "clear_controlling_thread", int)()
+
+
+def _libraries() -> list[_Library]:
+    """Return the BLAS to be held: NumPy's OpenBLAS, else all that threadpoolctl finds, or none."""
+    own = openblas()
+    if own is not None:
+        return [] if own.threads == "openmp" else [own]
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return []
+    found = ThreadpoolController().select(user_api="blas")
+    if len(found.select(internal_api="openblas").select(threading_layer="openmp")):
+        return []
+    return list(found.lib_controllers)
 
 
 @contextmanager
@@ -266,8 +288,7 @@ def _default() -> int:
     """Return what the environment says, or the number of processors at hand."""
     text = os.environ.get(_VARIABLE)
     if not text:
-        usable = getattr(os, "sched_getaffinity", None)
-        return len(usable(0)) if usable else os.cpu_count() or 1
+        return processors()
     if not text.isascii() or not text.isdigit() or len(text) > 4 or int(text) < 1:
         raise InputError(
             f"the environment variable {_VARIABLE} = {text[:40]!r}; a whole number from 1 was "
