@@ -115,7 +115,8 @@ def random_model(size: str, tokenizer_from: Path, folder: Path) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(sizes), "utf-8")
     for name in TOKENIZER_FILES:
-        shutil.copy(tokenizer_from / name, folder)
+        if (tokenizer_from / name).exists():
+            shutil.copy(tokenizer_from / name, folder)
     tensors = shapes(BertParameters, BertConfig.from_dict(sizes))
     entries = [Entry(k, "F32", shape, 0, 4 * int(np.prod(shape))) for k, shape in tensors.items()]
     rng = np.random.default_rng(0)
