@@ -10,8 +10,8 @@ product as one large one.
 Printed are numpy_bert's median seconds and how many times as long it takes with the plain products,
 and torch; in the end a line for each kernel says whether numpy_bert is slower there than one of
 them. A product of one size by both libraries, in GFLOP/s, shows whether torch was held: where its
-product did not slow down, the two are not comparable, and the line says so. ONNX Runtime cannot be
-held, and is left out.
+product did not slow down, the two are not comparable, and the line says so. ONNX Runtime is left
+out.
 
     pip install -e ".[bench]"
     python scripts/bench_processors.py PATH_OF_MINILM [--kernels Haswell Nehalem]
@@ -25,6 +25,7 @@ import os
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from bench_machine import print_machine
 from bench_rivals import Ours, hold_threads, mixed_texts
 from bench_rivals import Torch as TorchModel
 
+import numpy_bert
 from numpy_bert.model.embeddings import BertEmbeddings
 
 __all__ = ["KERNELS", "Found", "is_held", "missing_flags", "settings", "verdict"]
@@ -112,12 +114,18 @@ WORK = ("encode", "embedding")
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured under a kernel: GFLOP/s by library, and seconds and ratios by work."""
+    """What was measured under a kernel: GFLOP/s by library, seconds and ratios by work.
+
+    `tuning` is what numpy_bert says of such a process: the running kernel, the choices in force;
+    `is_plain` whether they are those of the plain products, whose ratios are then noise.
+    """
 
     products: Mapping[str, float]
     seconds: Mapping[str, float]
     plain: Mapping[str, float]
     torch: Mapping[str, float]
+    tuning: str = ""
+    is_plain: bool = False
 
 
 def main() -> None:
@@ -198,7 +206,8 @@ def settings(name: str, features: Iterable[str], vendor: str) -> dict[str, str]:
     if off := [feature for feature in features if feature not in allowed]:
         environment["NPY_DISABLE_CPU_FEATURES"] = " ".join(off)
     if vendor != "GenuineIntel" and held.mkl == "SSE4_2":
-        # MKL obeys the other one on Intel's processors only, and this one's oldest on all.
+        # MKL documents the other one for Intel's processors, and an AMD EPYC did not slow down by
+        # it; this one's oldest code it takes on all.
         environment["MKL_CBWR"] = "COMPATIBLE"
     return environment
 
@@ -230,7 +239,14 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> Found:
         seconds={w: statistics.median(tuned[w] for tuned, _ in pairs) for w in WORK},
         plain={w: statistics.median(other[w] / tuned[w] for tuned, other in pairs) for w in WORK},
         torch={w: statistics.median(tuned[f"{w} torch"] for tuned, _ in pairs) for w in WORK},
+        tuning=pairs[0][0]["tuning"],
+        is_plain=choices(pairs[0][0]["tuning"]) == choices(pairs[0][1]["tuning"]),
     )
+
+
+def choices(tuning: str) -> list[str]:
+    """Return what numpy_bert says of a process without who chose."""
+    return [line for line in tuning.splitlines() if "choices:" not in line]
 
 
 def python(arguments: Iterable[str], environment: Mapping[str, str]) -> str:
@@ -248,7 +264,7 @@ def python(arguments: Iterable[str], environment: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def measured(options: argparse.Namespace) -> dict[str, float]:
+def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Measure this process: both libraries' products, both works of numpy_bert and torch."""
     held = hold_threads(options.threads)
     texts = mixed_texts(options.data, options.texts)
@@ -267,6 +283,7 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
         for mixed in (False, True)
     ]
     found = {
+        "tuning": str(numpy_bert.tuning()),
         **products(),
         "encode": statistics.median(own),
         "encode torch": statistics.median(b / a for a, b in zip(own, theirs, strict=True)),
@@ -301,8 +318,9 @@ def products() -> dict[str, float]:
 
 
 def report(name: str, found: Found) -> None:
-    """Print the table of a kernel."""
+    """Print the table of a kernel, below what numpy_bert says of it."""
     print(name)
+    print(textwrap.indent(found.tuning, "  "))
     speeds = ", ".join(f"{library} {speed:.0f}" for library, speed in found.products.items())
     print(f"  a product of {' x '.join(map(str, PRODUCT))}, GFLOP/s: {speeds}")
     print(f"  {'times as long:':>14} {'numpy_bert':>12} {'plain':>7} {'torch':>7}")
@@ -316,7 +334,8 @@ def report(name: str, found: Found) -> None:
 
 def verdict(name: str, found: Found, native: Found) -> str:
     """Say whether numpy_bert is slower under a kernel than the plain product, or than torch."""
-    parts = [_compared("the plain product", found.plain)]
+    plain = "the choices are the plain product's"
+    parts = [plain if found.is_plain else _compared("the plain product", found.plain)]
     shares = {k: speed / native.products[k] for k, speed in found.products.items()}
     if is_held(shares["numpy"], shares["torch"]):
         parts.append(_compared("torch", found.torch))

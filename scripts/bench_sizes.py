@@ -61,8 +61,8 @@ def main() -> None:
         "--most",
         type=float,
         default=0.75,
-        help="the tera-operations of a batch beyond which it is left out; 0.75 is some five "
-        "seconds of two cores, and BERT-large with 64 texts of 512 tokens takes 23",
+        help="the tera-operations of a batch beyond which it is left out; 0.75 is seconds of "
+        "two cores, and BERT-large with 64 texts of 512 tokens takes 21",
     )
     parser.add_argument("--only", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
