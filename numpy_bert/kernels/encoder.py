@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from numpy_bert.kernels.attention import attend, scores_size
 from numpy_bert.kernels.dense import Dense
 from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
 from numpy_bert.kernels.layer_norm import fits as norm_fits
-from numpy_bert.kernels.threads import free_threads, one_blas_thread, share
+from numpy_bert.kernels.threads import blas_threads, free_threads, share
 from numpy_bert.kernels.tuning import tuning
 from numpy_bert.parameters import BertEncoderParameters, BertLayerParameters, arrays_of
 
@@ -172,18 +172,18 @@ class EncoderKernel:
         small = self._is_cut(min(each, MICRO_BATCH))
         if threads > 1 and each < (_LEAST_ROWS if small else _LEAST_LARGE_ROWS):
             # Threads of BLAS's own share its products, if they are large.
-            results = [run(batch, 1, cuts=True) for batch in _micro_batches(lengths, MICRO_BATCH)]
-            return all(results)
-        with one_blas_thread() as alone:
+            with blas_threads(threads):
+                batches = list(_micro_batches(lengths, MICRO_BATCH))
+                return _every(run(batch, 1, cuts=True) for batch in batches)
+        with blas_threads(1) as alone:
             if not alone and not small:
                 threads = 1
             if threads > 1 and each >= (_LEAST_BATCH if small else _LEAST_LARGE_BATCH):
                 batches = list(_micro_batches(lengths, min(each + 1, MICRO_BATCH)))
                 if _are_even(batches, threads):
-                    return all(share(lambda batch: run(batch, 1, cuts=not alone), batches))
+                    return _every(share(lambda batch: run(batch, 1, cuts=not alone), batches))
             batches = list(_micro_batches(lengths, MICRO_BATCH))
-            results = [run(batch, threads, cuts=not alone) for batch in batches]
-        return all(results)
+            return _every(run(batch, threads, cuts=not alone) for batch in batches)
 
     def _is_cut(self, rows: int) -> bool:
         """Tell whether all products of so many tokens are small ones."""
@@ -312,6 +312,11 @@ class EncoderKernel:
             few = slice(heads * number // count, heads * (number + 1) // count)
             shares.append(_Share(rows, few, own))
         return scratch, shares
+
+
+def _every(results: Iterable[bool]) -> bool:
+    """Tell whether all are true, and go on where one is not."""
+    return all(list(results))
 
 
 def _micro_batches(lengths: list[int], most: int) -> Iterator[_MicroBatch]:

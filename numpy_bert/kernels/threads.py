@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
+    "blas_threads",
     "free_threads",
     "get_num_threads",
     "in_threads",
@@ -48,10 +49,10 @@ class _Library(Protocol):
 
 
 class _Blas:
-    """Who holds BLAS to one thread, and what it had before; its libraries are looked for once."""
+    """Who limits BLAS to how many threads, and what it had before; it is looked for once."""
 
     lock = threading.Lock()
-    users: ClassVar[set[object]] = set()
+    users: ClassVar[dict[object, int]] = {}
     libraries: ClassVar[list[_Library] | None] = None
     before: ClassVar[list[int]] = []
 
@@ -67,8 +68,9 @@ def set_num_threads(n: int) -> None:
     either it is the number of processors that the process may run on, or, in a container with a
     CPU quota, what the quota comes to (rounded up) if that is less. Small inputs use one thread
     whatever the number is. The input embedding does not depend on it, to the bit; what the
-    encoder makes of it does by roundings. BLAS may have threads of its own beside these, which
-    OPENBLAS_NUM_THREADS and the like set before the program starts.
+    encoder makes of it does by roundings. BLAS has threads of its own, which OPENBLAS_NUM_THREADS
+    and the like set before the program starts: in the encoder they are held to this number, too,
+    where they can be (see `blas_threads`); elsewhere they stand beside it.
 
     Parameters
     ----------
@@ -180,24 +182,32 @@ def in_threads(
     return results
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[bool]:
-    """Hold BLAS to one thread in each of ours, where that can be done; yield whether it is.
+def one_blas_thread() -> AbstractContextManager[bool]:
+    """Hold BLAS to one thread in each of ours; see `blas_threads`.
 
     For whoever runs products in several threads: BLAS's own threads would only be in the way.
+    """
+    return blas_threads(1)
+
+
+@contextmanager
+def blas_threads(most: int) -> Iterator[bool]:
+    """Hold BLAS to at most so many threads, where that can be done; yield whether it is.
+
     NumPy's own OpenBLAS is asked itself; where NumPy runs on another BLAS (MKL, BLIS), it takes
     the optional package threadpoolctl (``pip install numpy_bert[threads]``). The limit is the
-    whole process's: the first to come sets it, the last to go restores what there was. It is not
-    held where BLAS has a limit for each thread (OpenBLAS on OpenMP), or does not heed ours.
+    whole process's: of several users the one who asks for the least gets it, and the last to go
+    restores what there was. It is not held where BLAS has a limit for each thread (OpenBLAS on
+    OpenMP), or does not heed ours.
     """
     user = object()
     try:
-        yield _hold(user)
+        yield _hold(user, most)
     finally:
         _let_go(user)
 
 
-def _hold(user: object) -> bool:
+def _hold(user: object, most: int) -> bool:
     """Limit BLAS for one more user; tell whether it is limited.
 
     An interrupt may come after any step: what there was is noted before it is changed, and is
@@ -210,37 +220,35 @@ def _hold(user: object) -> bool:
             return False
         if not _Blas.users:
             _Blas.before = _Blas.before or [each.get_num_threads() for each in _Blas.libraries]
-            _limit([1] * len(_Blas.libraries))
-            if any(each.get_num_threads() != 1 for each in _Blas.libraries):
-                _restore()
-                return False
-        _Blas.users.add(user)
-        return True
+        _Blas.users[user] = most
+        _limit()
+        if all(each.get_num_threads() <= most for each in _Blas.libraries):
+            return True
+        del _Blas.users[user]
+        _limit()
+        return False
 
 
 def _let_go(user: object) -> None:
-    """Restore BLAS's threads after the last user."""
+    """Take a user's limit away; after the last BLAS has what it had."""
     with _Blas.lock:
-        _Blas.users.discard(user)
-        if not _Blas.users:
-            _restore()
+        _Blas.users.pop(user, None)
+        _limit()
 
 
-def _restore() -> None:
-    """Give BLAS the threads back that it had."""
-    if _Blas.before:
-        _limit(_Blas.before)
-        _Blas.before = []
+def _limit() -> None:
+    """Give each BLAS library the threads that it had, or the least that a user wants.
 
-
-def _limit(threads: list[int]) -> None:
-    """Set the threads of each BLAS library, and leave it to any thread to set them again.
-
-    Otherwise, from version 3.8 of threadpoolctl on, only the thread that was first could.
+    Any thread may set them again: otherwise, from version 3.8 of threadpoolctl on, only the one
+    that was first could.
     """
-    for library, number in zip(_Blas.libraries or [], threads, strict=True):
-        library.set_num_threads(number)
+    if not _Blas.before:
+        return
+    for library, had in zip(_Blas.libraries or [], _Blas.before, strict=True):
+        library.set_num_threads(min(had, *_Blas.users.values()) if _Blas.users else had)
         getattr(library, "clear_controlling_thread", int)()
+    if not _Blas.users:
+        _Blas.before = []
 
 
 def _libraries() -> list[_Library]:
@@ -304,7 +312,7 @@ def _forget() -> None:
     _WORKING.shared = False
     _Blas.lock = threading.Lock()
     _Blas.users.clear()
-    _restore()
+    _limit()
 
 
 if hasattr(os, "register_at_fork"):

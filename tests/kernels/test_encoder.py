@@ -197,7 +197,7 @@ def test_threads_change_nothing_but_roundings(
     cuts = (Cut(99, 0, 8, 32),) if small else ()
     monkeypatch.setattr(dense, "tuning", lambda: dataclasses.replace(tuning(), cuts=cuts))
     if not held:
-        monkeypatch.setattr(kernel, "one_blas_thread", lambda: nullcontext(False))
+        monkeypatch.setattr(kernel, "blas_threads", lambda _: nullcontext(False))
     run = EncoderKernel(random_parameters(EVEN), EVEN)
     assert run._is_cut(1) == small
     alone = embedded(lengths, EVEN)

@@ -352,6 +352,21 @@ def test_an_openblas_that_only_threadpoolctl_finds(
         assert held is (layer == "pthreads")
 
 
+def test_the_least_that_a_user_wants_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    blas = Blas(8)
+    monkeypatch.setattr(threads._Blas, "libraries", [blas])
+    with threads.blas_threads(16) as held:
+        assert (held, blas.number) == (True, 8)  # never more than there were
+    with threads.blas_threads(4):
+        assert blas.number == 4
+        with one_blas_thread():
+            assert blas.number == 1
+            with threads.blas_threads(2) as held:
+                assert (held, blas.number) == (True, 1)
+        assert blas.number == 4
+    assert blas.number == 8
+
+
 @pytest.mark.parametrize("at", range(4))
 def test_an_interrupt_leaves_blas_as_it_was(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come before or after BLAS is set, on the way in and on the way out."""
