@@ -24,7 +24,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_kept_for_later_processes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune"]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "unset the environment variable NUMPY_BERT_TUNING, which is table now." in err
     assert "8 rows, 48 to 64: one call" in out
     assert f"measured here by `numpy-bert tune`, in {user_file()}" in out
     (name,) = json.loads(user_file().read_text("utf-8"))
