@@ -121,7 +121,8 @@ def free_threads() -> int:
 def share(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Call `work` on every item, each in a thread of its own if there are as many.
 
-    Which thread gets which item must not matter, nor the order of the results.
+    Which thread gets which item must not matter, nor the order of the results. After an exception,
+    which is raised, no item is begun.
     """
     if len(items) == 1:
         return [work(items[0])]
@@ -134,7 +135,11 @@ def share(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]
                 item = waiting.popleft()
             except IndexError:
                 return done
-            done.append(work(item))
+            try:
+                done.append(work(item))
+            except BaseException:  # Ctrl-C among others
+                waiting.clear()
+                raise
 
     return [result for done in in_threads(take, take, len(items) - 1) for result in done]
 
