@@ -171,6 +171,21 @@ def test_what_is_not_finite_is_told_and_stays_in_its_sequence(value: float) -> N
     assert np.abs(x[8:] - clean[8:]).max() <= ACROSS_BATCHES
 
 
+@pytest.mark.parametrize("lengths", [[300, 300], [600, 600, 600, 600]], ids=str)
+def test_threads_warn_of_no_number_that_is_not_finite(lengths: list[int]) -> None:
+    """NumPy's warnings, which are errors here, are each thread's own to silence."""
+    run = EncoderKernel(random_parameters(EVEN), EVEN)
+    before = get_num_threads()
+    try:
+        set_num_threads(2)
+        for value in (np.inf, 3e38):
+            x = embedded(lengths, EVEN)
+            x[::2], x[1::2] = value, -value
+            assert not run(x, lengths)
+    finally:
+        set_num_threads(before)
+
+
 def test_what_the_kernel_cannot_stand_in_for() -> None:
     assert not fits(widened(random_parameters(ODD), ODD))
     for key in ("attention.self.key.bias", "output.LayerNorm.weight"):
