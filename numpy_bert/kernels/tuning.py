@@ -136,7 +136,8 @@ TABLE: Mapping[Machine, Choices] = MappingProxyType(
             activation="exp", block_bytes=384 << 10
         ),
         # AMD Zen 4. OpenBLAS has a routine for products of up to 100**3 terms there, which takes
-        # matrices as they stand; it is as fast as large products for many rows, too.
+        # matrices as they stand; it is as fast as large products for many rows, too. These are the
+        # constants from before this table; scripts/tune.py has not been run there.
         Machine("AMD family 25", "AVX-512", "OpenBLAS SkylakeX"): Choices(
             cuts=(Cut(1953, 0, 8, 64), Cut(3906, 0, 4, 64)), block_bytes=384 << 10
         ),

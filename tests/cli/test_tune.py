@@ -53,6 +53,12 @@ def test_a_file_that_is_another_thing_stays(
     assert captured.out == ""  # nothing was measured
 
 
+def test_a_file_is_not_named_where_none_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["tune", "--show", "-o", "own.json"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
 def test_what_is_in_force_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "--show"]) == 0
     assert "activation" in capsys.readouterr().out
