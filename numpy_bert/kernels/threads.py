@@ -70,7 +70,9 @@ def set_num_threads(n: int) -> None:
     whatever the number is. The input embedding does not depend on it, to the bit; what the
     encoder makes of it does by roundings. BLAS has threads of its own, which OPENBLAS_NUM_THREADS
     and the like set before the program starts: in the encoder they are held to this number, too,
-    where they can be (see `blas_threads`); elsewhere they stand beside it.
+    where they can be (see `blas_threads`); elsewhere they stand beside it. BLAS has one limit for
+    the whole process, so where threads call the encoder at once, a call may find fewer of them than
+    it would alone, and its result then differs by roundings.
 
     Parameters
     ----------
