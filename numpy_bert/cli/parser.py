@@ -184,14 +184,15 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_tune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
         "-o",
         "--output",
         metavar="FILE",
         type=Path,
         help="another file than the user's own, for the environment variable NUMPY_BERT_TUNING",
     )
-    parser.add_argument(
+    either.add_argument(
         "--show", action="store_true", help="measure nothing; print what is in force, and why"
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from numpy_bert.cli.console import note, show
+from numpy_bert.files import quoted
 from numpy_bert.kernels.measure import Sizes, measure, steps
-from numpy_bert.kernels.tuning import check_file, keep, tuning, user_file
+from numpy_bert.kernels.tuning import VARIABLE, check_file, keep, tuning
 from numpy_bert.progress import progress
 
 __all__ = ["run"]
@@ -17,13 +19,16 @@ def run(options: argparse.Namespace) -> int:
     if options.show:
         show(str(tuning()))
         return 0
-    path = options.output or user_file()
-    check_file(path)
+    path = check_file(options.output)
     sizes = Sizes()
     with progress(steps(sizes), "tuning", least=1, unit="steps") as report:
         measured = measure(sizes, report)
     show("\n".join(measured.lines) + "\n")
     show(str(keep(path, measured.choices)))
     if options.output:
-        note(f"To use it, set the environment variable NUMPY_BERT_TUNING to {path}.")
+        note(f"To use it, set the environment variable {VARIABLE} to {path}.")
+    elif stated := os.environ.get(VARIABLE):
+        note(
+            f"To use it, unset the environment variable {VARIABLE}, which is {quoted(stated)} now."
+        )
     return 0

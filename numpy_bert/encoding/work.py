@@ -33,6 +33,10 @@ def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
             work(item)
         return
     with one_blas_thread() as held:
+        if not held:
+            for item in waiting:
+                work(item)
+            return
         stop, turn = threading.Event(), threading.Lock()
 
         def take() -> Iterable[Item]:
@@ -51,7 +55,7 @@ def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
                 stop.set()  # Ctrl-C among others: the helpers are to end soon
                 raise
 
-        in_threads(share, share, threads - 1 if held else 0)
+        in_threads(share, share, threads - 1)
 
 
 class _End:

@@ -246,6 +246,7 @@ class EncoderKernel:
     # Threads share the tokens but for the attention, which needs all of them, and where they share
     # the heads.
 
+    @_SILENT
     def _project(self, x: Array, layer: _Layer, scratch: _Scratch, part: _Share) -> None:
         """Write the queries, keys and values of some tokens."""
         projections = scratch.projections[: len(x)][part.rows]

@@ -129,7 +129,8 @@ def _family(cpuinfo: Mapping[str, str]) -> str:
 
 def _loops() -> str:
     """Return the widest vectors that NumPy uses, which NPY_DISABLE_CPU_FEATURES can narrow."""
-    extensions: Any = np.show_config(mode="dicts")["SIMD Extensions"]
+    config: Any = np.show_config(mode="dicts")
+    extensions = config.get("SIMD Extensions", {})  # a build without any leaves it out
     known = {*extensions.get("baseline", ()), *extensions.get("found", ())}
     return next((text for name, text in _LOOPS.items() if name in known), _UNKNOWN)
 

@@ -80,7 +80,7 @@ class Measurement(NamedTuple):
 def measure(
     sizes: Sizes | None = None, report: Callable[[int], object] = lambda _: None
 ) -> Measurement:
-    """Measure all choices with one thread. It takes a minute.
+    """Measure all choices with one thread, where BLAS can be held to one. It takes a minute.
 
     Parameters
     ----------
@@ -97,8 +97,10 @@ def measure(
     """
     sizes = sizes or Sizes()
     rng = np.random.default_rng(0)
-    with one_blas_thread(), np.errstate(all="ignore"):
+    with one_blas_thread() as held, np.errstate(all="ignore"):
         form, lines = _activation(sizes, rng)
+        if not held:
+            lines.append("products: with all threads of BLAS, which cannot be held to one here")
         report(1)
         block, more = _block(sizes, rng)
         report(1)

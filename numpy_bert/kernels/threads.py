@@ -70,7 +70,9 @@ def set_num_threads(n: int) -> None:
     whatever the number is. The input embedding does not depend on it, to the bit; what the
     encoder makes of it does by roundings. BLAS has threads of its own, which OPENBLAS_NUM_THREADS
     and the like set before the program starts: in the encoder they are held to this number, too,
-    where they can be (see `blas_threads`); elsewhere they stand beside it.
+    where they can be (see `blas_threads`); elsewhere they stand beside it. BLAS has one limit for
+    the whole process, so where threads call the encoder at once, a call may find fewer of them than
+    it would alone, and its result then differs by roundings.
 
     Parameters
     ----------
@@ -121,7 +123,8 @@ def free_threads() -> int:
 def share(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Call `work` on every item, each in a thread of its own if there are as many.
 
-    Which thread gets which item must not matter, nor the order of the results.
+    Which thread gets which item must not matter, nor the order of the results. After an exception,
+    which is raised, no item is begun.
     """
     if len(items) == 1:
         return [work(items[0])]
@@ -134,7 +137,11 @@ def share(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]
                 item = waiting.popleft()
             except IndexError:
                 return done
-            done.append(work(item))
+            try:
+                done.append(work(item))
+            except BaseException:  # Ctrl-C among others
+                waiting.clear()
+                raise
 
     return [result for done in in_threads(take, take, len(items) - 1) for result in done]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +34,7 @@ from numpy_bert.kernels.threads import get_num_threads
 __all__ = [
     "ACTIVATION_FORMS",
     "TABLE",
+    "VARIABLE",
     "Choices",
     "Cut",
     "Tuning",
@@ -43,7 +44,7 @@ __all__ = [
     "user_file",
 ]
 
-_VARIABLE = "NUMPY_BERT_TUNING"
+VARIABLE = "NUMPY_BERT_TUNING"
 ACTIVATION_FORMS = ("tanh", "exp")
 # Sizes that a file may state; beyond them nothing is measured.
 _LARGEST = {"features": 1 << 20, "rows": 1 << 12, "columns": 1 << 16, "bytes": 1 << 26}
@@ -135,7 +136,8 @@ TABLE: Mapping[Machine, Choices] = MappingProxyType(
             activation="exp", block_bytes=384 << 10
         ),
         # AMD Zen 4. OpenBLAS has a routine for products of up to 100**3 terms there, which takes
-        # matrices as they stand; it is as fast as large products for many rows, too.
+        # matrices as they stand; it is as fast as large products for many rows, too. These are the
+        # constants from before this table; scripts/tune.py has not been run there.
         Machine("AMD family 25", "AVX-512", "OpenBLAS SkylakeX"): Choices(
             cuts=(Cut(1953, 0, 8, 64), Cut(3906, 0, 4, 64)), block_bytes=384 << 10
         ),
@@ -181,20 +183,26 @@ def tuning() -> Tuning:
     True
     """
     here = machine()
-    stated = os.environ.get(_VARIABLE, "")
+    stated = os.environ.get(VARIABLE, "")
     if stated == "plain":
-        return _in_force(Choices(), f"the environment variable {_VARIABLE} = plain")
+        return _in_force(Choices(), f"the environment variable {VARIABLE} = plain")
     if stated not in {"", "table"}:
-        path = Path(stated)
-        found = _read(path).get(str(here))
+        try:
+            path = _expanded(stated)
+            found = _entry_of(path, here)
+        except InputError as failure:
+            raise InputError(
+                f'the environment variable {VARIABLE} must be "plain", "table" or the path of a '
+                f"file that `numpy-bert tune -o` wrote; got {quoted(stated)}. {failure}"
+            ) from None
         if found is None:
             raise InputError(
-                f"the environment variable {_VARIABLE} = {quoted(stated)}: the file must have the "
+                f"the environment variable {VARIABLE} = {quoted(stated)}: the file must have the "
                 f"choices for this machine ({here}), and has none; run `numpy-bert tune -o` with "
                 'it here, or set the variable to "table" or "plain".'
             )
-        return _in_force(found, f"{path}, which the environment variable {_VARIABLE} names")
-    if not stated and (found := _of_user().get(str(here))) is not None:
+        return _in_force(found, f"{path}, which the environment variable {VARIABLE} names")
+    if not stated and (found := _of_user(here)) is not None:
         return _in_force(found, f"measured here by `numpy-bert tune`, in {user_file()}")
     if here in TABLE:
         return _in_force(TABLE[here], "the built-in table")
@@ -202,14 +210,27 @@ def tuning() -> Tuning:
 
 
 def user_file() -> Path:
-    """Return the path of the file that ``numpy-bert tune`` writes and later processes look for."""
-    folder = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(folder) if folder else Path("~/.cache").expanduser()
-    return base / "numpy_bert" / "tuning.json"
+    """Return the path of the file that ``numpy-bert tune`` writes and later processes look for.
+
+    Raises
+    ------
+    InputError
+        If it would be in the home folder, and there is none: HOME is not set, and the system knows
+        of none either.
+    """
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return _expanded(shared) / "numpy_bert" / "tuning.json"
 
 
-def check_file(path: Path) -> None:
-    """Raise an error where `keep` could not write, before anything is measured for it.
+def check_file(output: Path | None = None) -> Path:
+    """Return the file that `keep` is to write; raise an error where it could not.
+
+    It is asked for before anything is measured, which takes a minute.
+
+    Parameters
+    ----------
+    output : Path, optional
+        The user's own by default, whose folder is then made.
 
     Raises
     ------
@@ -218,9 +239,8 @@ def check_file(path: Path) -> None:
     OutputError
         If the file could not be written.
     """
-    if path.exists():
-        _read(path)
-    if path == user_file():
+    path = output or user_file()
+    if output is None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
@@ -228,6 +248,10 @@ def check_file(path: Path) -> None:
                 f"{path.parent}: cannot be made a folder ({failure.strerror}); name a file with -o."
             ) from None
     check_output(path, force=True)
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path.parent}: no file can be written there; name another with -o.")
+    _others(path)
+    return path
 
 
 def keep(path: Path, choices: Choices) -> Tuning:
@@ -245,7 +269,7 @@ def keep(path: Path, choices: Choices) -> Tuning:
     Tuning
         The choices as processes find them that read the file; not in force in this one.
     """
-    others = read_json(path, error=InputError) if path.exists() else {}
+    others = _others(path)
     data = json.dumps(others | {str(machine()): asdict(choices)}, indent=1) + "\n"
     write_atomically(path, data.encode())
     return _in_force(choices, f"measured here by `numpy-bert tune`, in {path}")
@@ -267,24 +291,58 @@ def _usual_block(second_level: int) -> int:
     return min(max(second_level * 3 // 8, 96 << 10), 192 << 10)
 
 
-def _of_user() -> Mapping[str, Choices]:
-    """Return what the user's own file says, nothing with a warning if it is broken."""
-    path = user_file()
+def _expanded(path: str) -> Path:
+    """Return a path with its leading ~ expanded."""
     try:
-        return _read(path) if path.exists() else {}
-    except (InputError, OSError) as failure:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{quoted(path)}: there is no such user's home folder.") from None
+
+
+def _of_user(here: Machine) -> Choices | None:
+    """Return what the user's own file says of this machine, nothing with a warning if broken."""
+    try:
+        path = user_file()
+        found = path.exists()
+    except (InputError, OSError):  # without a home, or with one of somebody else's
+        return None
+    try:
+        return _entry_of(path, here) if found else None
+    except InputError as failure:
         import warnings
 
         warnings.warn(f"{failure} The built-in choices are taken instead.", stacklevel=2)
+        return None
+
+
+def _entry_of(path: Path, here: Machine) -> Choices | None:
+    """Return what a file says of this machine; what it says of others is theirs to check."""
+    name = str(here)
+    entries = read_json(path, error=InputError)
+    return _checked(path, name, entries[name]) if name in entries else None
+
+
+def _others(path: Path) -> dict[str, Any]:
+    """Return the entries of a file that is to have one more; raise InputError if it is no such."""
+    if not path.exists():
         return {}
+    try:
+        found = read_json(path, error=InputError)
+        for name, entry in found.items():
+            _check_members(path, name, entry)
+    except InputError as failure:
+        raise InputError(f"{failure} Delete the file, or name another one with -o.") from None
+    return found
 
 
-def _read(path: Path) -> dict[str, Choices]:
-    """Return the choices that a file has, by machine."""
-    return {
-        name: _checked(path, name, entry)
-        for name, entry in read_json(path, error=InputError).items()
-    }
+def _check_members(path: Path, name: str, entry: Any) -> None:
+    """Raise InputError unless an entry of a file is one of `keep`'s, whatever its values are."""
+    names = [each.name for each in fields(Choices)]
+    if not isinstance(entry, dict) or not entry.keys() >= set(names):
+        raise InputError(
+            f"{path}: {quoted(name)}: an entry must have {', '.join(names)}; got "
+            f"{quoted(repr(entry))}."
+        )
 
 
 def _checked(path: Path, name: str, entry: Any) -> Choices:
@@ -312,11 +370,11 @@ def _checked(path: Path, name: str, entry: Any) -> Choices:
             number(value["columns"], "columns", least=0),
         )
 
-    known = {"cuts", "activation", "block_bytes"}
-    if not isinstance(entry, dict) or not known <= set(entry) or type(entry["cuts"]) is not list:
+    _check_members(path, name, entry)
+    if type(entry["cuts"]) is not list:
         raise InputError(
-            f"{path}: {quoted(name)}: must have {', '.join(sorted(known))}; run `numpy-bert tune` "
-            "again."
+            f"{path}: {quoted(name)}: cuts must be a list; got {quoted(repr(entry['cuts']))}. Run "
+            "`numpy-bert tune` again."
         )
     if entry["activation"] not in ACTIVATION_FORMS:
         raise InputError(

@@ -24,7 +24,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_kept_for_later_processes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune"]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "unset the environment variable NUMPY_BERT_TUNING, which is table now." in err
     assert "8 rows, 48 to 64: one call" in out
     assert f"measured here by `numpy-bert tune`, in {user_file()}" in out
     (name,) = json.loads(user_file().read_text("utf-8"))
@@ -50,6 +51,12 @@ def test_a_file_that_is_another_thing_stays(
     captured = capsys.readouterr()
     assert "notes.txt" in captured.err
     assert captured.out == ""  # nothing was measured
+
+
+def test_a_file_is_not_named_where_none_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["tune", "--show", "-o", "own.json"])
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_what_is_in_force_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,9 +141,9 @@ def test_where_blas_cannot_be_held_one_thread_does_all(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(work, "one_blas_thread", not_held)
     set_num_threads(3)
-    seen: list[int] = []
-    work_off(range(20), lambda _: seen.append(threading.get_ident()))
-    assert seen == [threading.get_ident()] * 20
+    seen: list[tuple[int, int]] = []
+    work_off(range(20), lambda _: seen.append((threading.get_ident(), threads.free_threads())))
+    assert seen == [(threading.get_ident(), 3)] * 20  # and threads share what is in each
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,6 +175,21 @@ def test_what_is_not_finite_is_told_and_stays_in_its_sequence(value: float) -> N
     assert np.abs(x[8:] - clean[8:]).max() <= ACROSS_BATCHES
 
 
+@pytest.mark.parametrize("lengths", [[300, 300], [600, 600, 600, 600]], ids=str)
+def test_threads_warn_of_no_number_that_is_not_finite(lengths: list[int]) -> None:
+    """NumPy's warnings, which are errors here, are each thread's own to silence."""
+    run = EncoderKernel(random_parameters(EVEN), EVEN)
+    before = get_num_threads()
+    try:
+        set_num_threads(2)
+        for value in (np.inf, 3e38):
+            x = embedded(lengths, EVEN)
+            x[::2], x[1::2] = value, -value
+            assert not run(x, lengths)
+    finally:
+        set_num_threads(before)
+
+
 def test_what_the_kernel_cannot_stand_in_for() -> None:
     assert not fits(widened(random_parameters(ODD), ODD))
     for key in ("attention.self.key.bias", "output.LayerNorm.weight"):
@@ -213,3 +232,37 @@ def test_threads_change_nothing_but_roundings(
     finally:
         set_num_threads(before)
     np.testing.assert_array_equal(others[0], others[1])
+
+
+FRESH = """
+import hashlib
+from numpy_bert import set_num_threads
+from numpy_bert.kernels.encoder import EncoderKernel
+from tests.kernels.test_encoder import EVEN, embedded, random_parameters
+run = EncoderKernel(random_parameters(EVEN), EVEN)
+for threads in (1, 2):
+    set_num_threads(threads)
+    for lengths in ([16], [60, 60], [300, 40], [70] * 25):
+        x = embedded(lengths, EVEN)
+        assert run(x, lengths)
+        print(hashlib.sha256(x).hexdigest())
+"""
+
+
+def test_two_fresh_processes_give_the_same_bits() -> None:
+    """However threads share: those of BLAS, by rows and heads, by micro-batches."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", FRESH]
+    started = [
+        subprocess.Popen(
+            command,
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    first, second = (process.communicate(timeout=120)[0] for process in started)
+    assert first.count("\n") == 8
+    assert first == second

@@ -79,6 +79,12 @@ def test_numpys_own_loops(monkeypatch: pytest.MonkeyPatch, found: list[str], loo
     assert module._loops() == loops
 
 
+def test_a_numpy_that_was_built_with_no_extensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves out what is empty."""
+    monkeypatch.setattr(np, "show_config", lambda mode: {})
+    assert module._loops() == module._named_blas() == "unknown"
+
+
 def test_this_machine() -> None:
     library = openblas()
     found = machine()

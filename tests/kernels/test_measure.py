@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from numpy_bert.kernels import measure as module
@@ -18,6 +20,11 @@ def test_every_part_is_measured_and_reported() -> None:
     assert len(found.lines) == 6
     assert found.choices.block_bytes in module._BLOCKS
     assert found.lines[2].startswith("   8 rows, 48 to 64 and 32: one call ")
+
+
+def test_it_says_where_blas_is_not_held_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "one_blas_thread", lambda: nullcontext(False))
+    assert any("all threads of BLAS" in line for line in measure(TINY).lines)
 
 
 def test_what_is_not_clearly_faster_is_not_taken() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -436,6 +437,27 @@ def test_shares_are_worked_on_at_the_same_time_and_not_shared_again() -> None:
     assert free == [1, 1]
     assert free_threads() == 2
     assert share(lambda _: free_threads(), [0]) == [2]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_after_an_error_no_share_is_begun(error: type[BaseException]) -> None:
+    """A batch of thousands of texts is some hundred shares, and Ctrl-C is not to wait for them."""
+    set_num_threads(2)
+    together, failed = threading.Barrier(2, timeout=120), threading.Event()
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        together.wait()
+        if item == 0:
+            failed.set()
+            raise error
+        assert failed.wait(timeout=120)
+        time.sleep(0.02)
+
+    with pytest.raises(error):
+        share(work, range(100))
+    assert sorted(begun) == [0, 1]
 
 
 def test_an_error_in_a_share_is_raised_whatever_it_is() -> None:

@@ -54,7 +54,7 @@ def test_the_same_processor_under_another_kernel_is_another_machine() -> None:
 
 
 def test_what_was_measured_here_comes_before_the_table() -> None:
-    check_file(user_file())
+    check_file()
     kept = keep(user_file(), MINE)
     assert choices(kept) == choices(fresh()) == MINE
     assert fresh() == kept
@@ -64,7 +64,7 @@ def test_what_was_measured_here_comes_before_the_table() -> None:
 def test_a_file_has_the_choices_of_several_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     """A home may be shared by the machines of a cluster."""
     here = machine()
-    check_file(user_file())
+    check_file()
     keep(user_file(), MINE)
     monkeypatch.setattr(module, "machine", lambda: Machine("other", "?", "?"))
     assert fresh().cuts == ()
@@ -76,7 +76,7 @@ def test_a_file_has_the_choices_of_several_machines(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_environment_decides_over_both(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    check_file(user_file())
+    check_file()
     keep(user_file(), MINE)
     monkeypatch.setenv("NUMPY_BERT_TUNING", "plain")
     assert (fresh().cuts, fresh().activation) == ((), "tanh")
@@ -93,18 +93,22 @@ def test_a_file_of_the_environments_must_be_one(
     monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.setenv("NUMPY_BERT_TUNING", str(home / "none.json"))
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match=r"NUMPY_BERT_TUNING must be .*none\.json: does not exist"):
         fresh()
     (home / "none.json").write_text("{}")
     with pytest.raises(InputError, match="must have the choices for this machine"):
+        fresh()
+    monkeypatch.setenv("NUMPY_BERT_TUNING", "PLAIN")
+    with pytest.raises(InputError, match=r'must be "plain", "table" or the path .*; got PLAIN\.'):
         fresh()
 
 
 BROKEN = {
     "[]": "a JSON object was expected",
-    '{"m": 3}': "must have activation, block_bytes, cuts",
+    '{"m": 3}': "must have cuts, activation, block_bytes; got 3",
+    '{"m": {"cuts": []}}': "must have cuts, activation, block_bytes; got ",
     '{"m": {"cuts": [], "activation": "erf", "block_bytes": 0}}': "must be one of tanh, exp",
-    '{"m": {"cuts": 3, "activation": "exp", "block_bytes": 0}}': "must have",
+    '{"m": {"cuts": 3, "activation": "exp", "block_bytes": 0}}': "must be a list; got 3",
     '{"m": {"cuts": [], "activation": "exp", "block_bytes": -1}}': "from 0 to 67,108,864; got -1",
     '{"m": {"cuts": [], "activation": "exp", "block_bytes": true}}': "got True",
     '{"m": {"cuts": [[1, 2, 3, 4]], "activation": "exp", "block_bytes": 0}}': "a cut must have",
@@ -117,41 +121,103 @@ WRONG_CUTS = [(0, 8, 4, 64), (384, -1, 4, 64), (384, 8, 0, 64), (384, 8, 4, -1),
 def test_a_broken_file_is_refused_where_it_is_named_and_passed_over_where_it_is_found(
     monkeypatch: pytest.MonkeyPatch, text: str, message: str
 ) -> None:
-    check_file(user_file())
+    text = text.replace('"m"', json.dumps(str(machine())))
+    check_file()
     user_file().write_text(text)
     with pytest.warns(UserWarning, match=r"built-in choices are taken instead\."):
         assert fresh().cuts == TABLE.get(machine(), Choices()).cuts
     monkeypatch.setenv("NUMPY_BERT_TUNING", str(user_file()))
     with pytest.raises(InputError, match=message):
         fresh()
-    with pytest.raises(InputError, match=message):
-        check_file(user_file())
-    assert user_file().read_text() == text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"m": 3}', '{"m": {"cuts": []}}', '{"name": "x"}'])
+def test_a_file_that_is_another_thing_is_not_written_over(home: Path, text: str) -> None:
+    (home / "package.json").write_text(text)
+    with pytest.raises(InputError, match=r"Delete the file, or name another one with -o\.$"):
+        check_file(home / "package.json")
+    with pytest.raises(InputError, match="Delete the file"):
+        keep(home / "package.json", MINE)
+    assert (home / "package.json").read_text() == text
+
+
+def test_wrong_values_are_mended_by_measuring_again() -> None:
+    """As the message about them says."""
+    keep(check_file(), MINE)
+    user_file().write_text(user_file().read_text().replace('"exp"', '"erf"'))
+    with pytest.warns(UserWarning, match="Run `numpy-bert tune` again"):
+        assert choices(fresh()) != MINE
+    keep(check_file(), MINE)
+    assert choices(fresh()) == MINE
+
+
+def test_what_another_version_wrote_for_another_machine_is_left_to_it() -> None:
+    keep(check_file(), MINE)
+    entries = json.loads(user_file().read_text())
+    entries["other"] = {"cuts": "few", "activation": "erf", "block_bytes": 0.5, "new": 1}
+    user_file().write_text(json.dumps(entries))
+    assert choices(fresh()) == MINE
+    keep(check_file(), Choices(activation="exp"))
+    assert json.loads(user_file().read_text())["other"] == entries["other"]
+
+
+def test_without_a_home_there_is_no_file_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as for a user of a container whom no file of the system's names."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert choices(fresh()).cuts == TABLE.get(machine(), Choices()).cuts
+    with pytest.raises(InputError, match="no such user's home folder"):
+        check_file()
+
+
+def test_a_home_that_may_not_be_entered_is_no_reason_to_warn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as root's, which some ways to become another user leave in HOME."""
+
+    def exists(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", exists)
+    assert choices(fresh()).cuts == TABLE.get(machine(), Choices()).cuts
+
+
+def test_the_path_in_the_environment_may_begin_with_the_home(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    keep(home / "mine.json", MINE)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path.replace("~", str(home)))
+    monkeypatch.setenv("NUMPY_BERT_TUNING", "~/mine.json")
+    assert choices(fresh()) == MINE
 
 
 @pytest.mark.parametrize("values", WRONG_CUTS)
 def test_a_cut_that_cannot_be(monkeypatch: pytest.MonkeyPatch, values: tuple[object, ...]) -> None:
     cut = dict(zip(("most_features", "most_rows", "rows", "columns"), values, strict=True))
     entry = {"cuts": [cut], "activation": "tanh", "block_bytes": 0}
-    check_file(user_file())
+    check_file()
     user_file().write_text(json.dumps({str(machine()): entry}))
     monkeypatch.setenv("NUMPY_BERT_TUNING", str(user_file()))
     with pytest.raises(InputError, match="must be whole numbers from"):
         fresh()
 
 
-def test_where_no_file_can_be_written(home: Path) -> None:
+def test_where_no_file_can_be_written(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     (home / "numpy_bert").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be made a folder"):
-        check_file(user_file())
+        check_file()
     with pytest.raises(OutputError, match="does not exist"):
         check_file(home / "none" / "x.json")
+    with pytest.raises(OutputError, match="cannot be looked at"):
+        check_file(home / ("x" * 300))
+    monkeypatch.setattr("os.access", lambda path, mode: path != home)
+    with pytest.raises(OutputError, match="no file can be written there"):
+        check_file(home / "x.json")
 
 
 def test_printed_it_says_what_is_in_force() -> None:
     text = str(tuning())
     for name in ("processor", "caches", "NumPy", "BLAS", "products", "activation", "blocks"):
         assert name in text
-    keep(user_file(), MINE) if user_file().parent.exists() else check_file(user_file())
-    keep(user_file(), MINE)
+    keep(check_file(), MINE)
     assert "pieces of 8 x 64 up to 16 rows of 384 features; one call each" in str(fresh())
