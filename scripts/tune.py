@@ -1,7 +1,8 @@
 """Measure which ways to compute are fast on this machine, and print its row of the built-in table.
 
-The row is for TABLE of numpy_bert/kernels/tuning.py; the lines before it are what was measured. For
-a machine of one's own, `numpy-bert tune` measures the same and keeps it without a change of code.
+The row is for TABLE of numpy_bert/kernels/choices.py; the lines before it are what was measured.
+For a machine of one's own, `numpy-bert tune` measures the same and keeps it without a change of
+code.
 
     python scripts/tune.py [--rounds 15]
 """

@@ -38,7 +38,7 @@ _EXPLAIN = (
 _TUNE = (
     "Measure which ways to compute the same are the fastest on this machine (how products are cut, "
     "how an activation is computed, the size of a block) and keep them for later processes. It "
-    "takes a minute or two, best on a quiet machine; results change by roundings."
+    "takes two minutes, best on a quiet machine; results change by roundings."
 )
 _POOLING = ("cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")
 _FILL_MASK = "Print the words that fit best at each [MASK] of a text, with their probabilities."

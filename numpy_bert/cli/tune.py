@@ -8,7 +8,8 @@ import os
 from numpy_bert.cli.console import note, show
 from numpy_bert.files import quoted
 from numpy_bert.kernels.measure import Sizes, measure, steps
-from numpy_bert.kernels.tuning import VARIABLE, check_file, keep, tuning
+from numpy_bert.kernels.tuning import VARIABLE, in_force, tuning
+from numpy_bert.kernels.tuning_file import check_file, keep
 from numpy_bert.progress import progress
 
 __all__ = ["run"]
@@ -24,7 +25,8 @@ def run(options: argparse.Namespace) -> int:
     with progress(steps(sizes), "tuning", least=1, unit="steps") as report:
         measured = measure(sizes, report)
     show("\n".join(measured.lines) + "\n")
-    show(str(keep(path, measured.choices)))
+    keep(path, measured.choices)
+    show(str(in_force(measured.choices, f"measured here by `numpy-bert tune`, in {path}")))
     if options.output:
         note(f"To use it, set the environment variable {VARIABLE} to {path}.")
     elif stated := os.environ.get(VARIABLE):

@@ -10,7 +10,7 @@ for the weight that follows to make good. The same without the factor is
 
     f(x) = x / (1 + exp(-2 x * q(x**2)))
 
-and `numpy_bert.kernels.tuning` knows which of the two is faster: where NumPy's tanh takes its
+and `numpy_bert.kernels.choices` knows which of the two is faster: where NumPy's tanh takes its
 coefficients from a table by slow gathers, exp takes half its time. The rare ones are computed
 plainly.
 """

@@ -3,7 +3,7 @@
 For a large product BLAS first copies the weight into an order of its own, at every call; with 8
 rows that is most of the time. Some builds of it have another routine for small products, which
 takes matrices as they stand: there many small products, of a few rows by a block of columns, are
-faster than a large one up to some number of rows, or always. `numpy_bert.kernels.tuning` knows
+faster than a large one up to some number of rows, or always. `numpy_bert.kernels.choices` knows
 where, and how to cut. Small products also start no threads of BLAS's own.
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 from numpy import matmul
 
 from numpy_bert.arrays import Array
-from numpy_bert.kernels.tuning import Cut, tuning
+from numpy_bert.kernels.choices import Cut
+from numpy_bert.kernels.tuning import tuning
 
 __all__ = ["Dense", "blocks_of", "cut_product"]
 

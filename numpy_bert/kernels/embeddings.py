@@ -62,7 +62,7 @@ class EmbeddingsKernel:
         Of LayerNorm.
     rows : int, optional
         Of a block; otherwise as many as pass through a core's second-level cache with their scale
-        and their shift, which `numpy_bert.kernels.tuning` knows. Threads share the work from 32
+        and their shift, which `numpy_bert.kernels.choices` knows. Threads share the work from 32
         blocks on.
     """
 

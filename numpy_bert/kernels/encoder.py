@@ -179,7 +179,8 @@ class EncoderKernel:
             if not alone and not small:
                 threads = 1
             if threads > 1 and each >= (_LEAST_BATCH if small else _LEAST_LARGE_BATCH):
-                batches = list(_micro_batches(lengths, min(each + 1, MICRO_BATCH)))
+                most = each // -(-each // MICRO_BATCH) + 1  # of about one size
+                batches = list(_micro_batches(lengths, most))
                 if _are_even(batches, threads):
                     return _every(share(lambda batch: run(batch, 1, cuts=not alone), batches))
             batches = list(_micro_batches(lengths, MICRO_BATCH))

@@ -42,7 +42,8 @@ class Machine(NamedTuple):
     Attributes
     ----------
     processor : str
-        Its maker and family, such as "AMD family 25".
+        Its maker and family, such as "AMD family 25"; of Intel's, which are all of one family, the
+        model, too.
     loops : str
         The widest vectors of NumPy's own loops, such as "AVX2".
     blas : str
@@ -115,16 +116,22 @@ def _cpuinfo() -> Mapping[str, str]:
 def _family(cpuinfo: Mapping[str, str]) -> str:
     """Return maker and family; ARM's are numbers of implementer and part."""
     if "vendor_id" in cpuinfo:
-        vendor = cpuinfo["vendor_id"]
-        return f"{_VENDORS.get(vendor, vendor)} family {cpuinfo.get('cpu family', _UNKNOWN)}"
+        family, model = (cpuinfo.get(name, _UNKNOWN) for name in ("cpu family", "model"))
+        return _named(cpuinfo["vendor_id"], family, model)
     if "CPU part" in cpuinfo:
         return f"ARM {cpuinfo.get('CPU implementer', _UNKNOWN)} part {cpuinfo['CPU part']}"
     # Windows: "AMD64 Family 25 Model 33 Stepping 0, AuthenticAMD"
     words = os.environ.get("PROCESSOR_IDENTIFIER", "").replace(",", "").split()
-    if "Family" in words[:-1]:
-        family = words[words.index("Family") + 1]
-        return f"{_VENDORS.get(words[-1], words[-1])} family {family}"
+    if "Family" in words[:-1] and "Model" in words[:-1]:
+        family, model = (words[words.index(name) + 1] for name in ("Family", "Model"))
+        return _named(words[-1], family, model)
     return _sysctl("machdep.cpu.brand_string") or platform.machine() or _UNKNOWN
+
+
+def _named(vendor: str, family: str, model: str) -> str:
+    """Return maker and family of an x86 processor; of Intel's, which are all of one, the model."""
+    text = f"{_VENDORS.get(vendor, vendor)} family {family}"
+    return f"{text} model {model}" if vendor == "GenuineIntel" else text
 
 
 def _loops() -> str:

@@ -1,4 +1,4 @@
-"""Measures which of the ways to compute the same is the fastest here, for the table of tuning.py.
+"""Measures which of the ways to compute the same is the fastest here, for the table of choices.py.
 
 Every contender computes the same in turn, in one process, several times over, and their medians are
 compared. A way that changes results, or is not the plain one, must be clearly faster to be taken.
@@ -18,10 +18,10 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.kernels.activation import ActivationKernel, block_rows
+from numpy_bert.kernels.choices import ACTIVATION_FORMS, Choices, Cut
 from numpy_bert.kernels.dense import blocks_of, cut_product
 from numpy_bert.kernels.embeddings import EmbeddingsKernel
 from numpy_bert.kernels.threads import one_blas_thread
-from numpy_bert.kernels.tuning import ACTIVATION_FORMS, Choices, Cut
 from numpy_bert.parameters import (
     BertEmbeddingsParameters,
     EmbeddingParameters,
@@ -63,7 +63,7 @@ class Sizes(NamedTuple):
         3072: (768,),
         4096: (1024,),
     }
-    rows: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512)
+    rows: tuple[int, ...] = (8, 16, 32, 64, 128, 512, 2048)
     cold: int = 48 << 20
     features: int = 768
     tokens: int = 4096
@@ -80,7 +80,7 @@ class Measurement(NamedTuple):
 def measure(
     sizes: Sizes | None = None, report: Callable[[int], object] = lambda _: None
 ) -> Measurement:
-    """Measure all choices with one thread, where BLAS can be held to one. It takes a minute.
+    """Measure all choices with one thread, where BLAS can be held to one. It takes two.
 
     Parameters
     ----------
@@ -257,5 +257,5 @@ def _merged(features: int, found: list[tuple[int, tuple[int, int] | None]]) -> l
     cuts: list[Cut] = []
     for piece, some in itertools.groupby(found, key=lambda item: item[1]):
         cuts.append(Cut(features, max(rows for rows, _ in some), *(piece or (0, 0))))
-    last = cuts.pop()
-    return [*cuts, replace(last, most_rows=0)]  # beyond the largest as at the largest
+    last = cuts.pop()  # a micro-batch has no more rows
+    return [*cuts, replace(last, most_rows=0)]

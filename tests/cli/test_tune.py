@@ -11,7 +11,7 @@ from numpy_bert.cli import main
 from numpy_bert.cli import tune as command
 from numpy_bert.kernels.machine import machine
 from numpy_bert.kernels.measure import Sizes
-from numpy_bert.kernels.tuning import user_file
+from numpy_bert.kernels.tuning_file import user_file
 
 TINY = Sizes({48: (64,)}, rows=(8,), cold=1, features=16, tokens=256, rounds=1)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from numpy_bert.kernels.activation import PLAIN, ActivationKernel, block_rows
-from numpy_bert.kernels.tuning import ACTIVATION_FORMS
+from numpy_bert.kernels.choices import ACTIVATION_FORMS
 from numpy_bert.ops.activation import ACTIVATIONS
 from tests.tolerances import FAST_GELU, FAST_SILU
 

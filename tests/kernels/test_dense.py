@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from numpy_bert.kernels.choices import TABLE, Cut
 from numpy_bert.kernels.dense import Dense
-from numpy_bert.kernels.tuning import TABLE, Cut
 from tests.tolerances import product_budget
 
-ZEN_4, XEON = (entry.cuts for entry in TABLE.values() if entry.cuts)
+ZEN_4, XEON, _ = (entry.cuts for entry in TABLE.values() if entry.cuts)
 CUTS = {
     "plain": (),
     "always": ZEN_4,

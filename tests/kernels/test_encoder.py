@@ -19,9 +19,10 @@ from numpy_bert.blocks.encoder import encoder
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels import dense
 from numpy_bert.kernels import encoder as kernel
+from numpy_bert.kernels.choices import Cut
 from numpy_bert.kernels.encoder import EncoderKernel, fits
 from numpy_bert.kernels.threads import get_num_threads, set_num_threads
-from numpy_bert.kernels.tuning import Cut, tuning
+from numpy_bert.kernels.tuning import tuning
 from numpy_bert.parameters import BertEncoderParameters, arrays_of, build, shapes
 from tests.tolerances import ACROSS_BATCHES, FAST_ENCODER
 

@@ -20,7 +20,10 @@ from tests.support.platforms import linux
             "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t: 1\n",
             "AMD family 25",
         ),
-        ("vendor_id: GenuineIntel\ncpu family: 6\n\nvendor_id: other\n", "Intel family 6"),
+        (
+            "vendor_id: GenuineIntel\ncpu family: 6\nmodel: 143\n\nmodel: 7\n",
+            "Intel family 6 model 143",
+        ),
         ("CPU implementer\t: 0x41\nCPU part\t: 0xd4f\n", "ARM 0x41 part 0xd4f"),
         ("vendor_id: CentaurHauls\n", "CentaurHauls family unknown"),
     ],

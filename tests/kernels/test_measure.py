@@ -7,8 +7,8 @@ from contextlib import nullcontext
 import pytest
 
 from numpy_bert.kernels import measure as module
+from numpy_bert.kernels.choices import Cut
 from numpy_bert.kernels.measure import Sizes, measure, steps
-from numpy_bert.kernels.tuning import Cut
 
 TINY = Sizes({48: (64, 32), 64: (96,)}, (8, 16), cold=1, features=16, tokens=256, rounds=1)
 
