@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy_bert.errors import TrainingError as TrainingError
     from numpy_bert.kernels.threads import get_num_threads as get_num_threads
     from numpy_bert.kernels.threads import set_num_threads as set_num_threads
+    from numpy_bert.kernels.tuning import tuning as tuning
     from numpy_bert.loading.hub import fetch as fetch
     from numpy_bert.model.bert import BertModel as BertModel
     from numpy_bert.model.choices import BertForMultipleChoice as BertForMultipleChoice
@@ -78,6 +79,7 @@ _HOMES = {
     "search": "encoding.similarity",
     "set_num_threads": "kernels.threads",
     "similarity": "encoding.similarity",
+    "tuning": "kernels.tuning",
 }
 
 __all__ = [

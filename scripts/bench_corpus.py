@@ -17,19 +17,23 @@ import time
 from pathlib import Path
 
 import numpy as np
+from bench_machine import print_machine
 
 from numpy_bert import SentenceEncoder
+
+__all__ = ["peak"]
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
 def main() -> None:
-    """Encode and print three lines."""
+    """Encode, and print three lines below what the machine is."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", type=Path, metavar="PATH_OF_MINILM")
     parser.add_argument("--data", type=Path, default=DATA, help="the third-party test data")
     parser.add_argument("--texts", type=int, default=100_000)
     options = parser.parse_args()
+    print_machine()
     texts = short_texts(options.data, options.texts)
     encoder = SentenceEncoder.from_pretrained(options.checkpoint)
     encoder.encode(texts[0])

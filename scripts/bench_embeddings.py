@@ -20,10 +20,11 @@ import argparse
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from bench_machine import print_machine
 from bench_programs import fused_graph
 
 import numpy_bert
@@ -59,12 +60,13 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=(1, 2))
     parser.add_argument("--rounds", type=int, default=15, help="turns of each contender")
     options = parser.parse_args()
+    print_machine("transformers", "torch", "onnxruntime")
     parameters = random_parameters(np.random.default_rng(0))
     ours = BertEmbeddings(parameters, CONFIG)
     for threads in options.threads:
         numpy_bert.set_num_threads(threads)
         rivals = (Torch(parameters, threads), OnnxRuntime(parameters, threads), Naive(parameters))
-        print(f"\n{threads} thread{'s' * (threads > 1)}, times as long as numpy_bert")
+        print(f"{threads} thread{'s' * (threads > 1)}, times as long as numpy_bert")
         print(
             f"{'B x T':>8} {'segments':>8} {'numpy_bert':>12} {'torch':>7} {'ORT':>7}"
             f" {'naive':>7} | {'over gather':>11} {'warm':>5}"
@@ -79,6 +81,7 @@ def main() -> None:
         for label, summary in (("geometric mean", statistics.geometric_mean), ("least", min)):
             values = " ".join(f"{summary(ratios[rival.name]):7.2f}" for rival in rivals)
             print(f"{label:>30} {values}")
+        print()
 
 
 def random_parameters(rng: np.random.Generator) -> BertEmbeddingsParameters:
@@ -182,7 +185,7 @@ class Naive:
 
 def compare(
     ours: BertEmbeddings,
-    rivals: tuple[Torch, OnnxRuntime, Naive],
+    rivals: Sequence[Torch | OnnxRuntime | Naive],
     shape: str,
     mixed: bool,
     threads: int,

@@ -1,12 +1,13 @@
-"""How fast texts become vectors: against sentence-transformers, transformers and ONNX Runtime.
+"""How fast texts become vectors: against sentence-transformers, torch, ONNX Runtime and OpenVINO.
 
 All contenders encode the same texts of mixed lengths with the same checkpoint, in one process, in
-turn; each is first shown to give the same vectors. Printed are the median seconds of numpy_bert
-and, as medians over the rounds, how many times as long the others take; and the share of its time
-that bare matrix products of the same sizes take.
+turn. Those in float32 are first shown to give the same vectors; of those that lose digits for
+speed, int8 and bfloat16, the lowest cosine of a text's vector to numpy_bert's is printed. Printed
+are the median seconds of numpy_bert and, as medians over the rounds, how many times as long the
+others take; and the share of its time that bare matrix products of the same sizes take.
 
     pip install -e ".[bench]"
-    python scripts/bench_encode.py PATH_OF_MINILM [--data FOLDER] [--base]
+    python scripts/bench_encode.py PATH_OF_MINILM [--data FOLDER] [--base | --large]
 """
 
 from __future__ import annotations
@@ -21,7 +22,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from bench_rivals import Encoder, Ours, base_model, hold_threads, mixed_texts, rivals
+from bench_machine import print_machine
+from bench_rivals import (
+    EXACT,
+    PACKAGES,
+    Encoder,
+    Ours,
+    add_checkpoint,
+    checkpoint_of,
+    hide_threadpoolctl,
+    hold_threads,
+    lossy_rivals,
+    mixed_texts,
+)
 
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels.encoder import MICRO_BATCH
@@ -34,19 +47,25 @@ REST = 0.2
 def main() -> None:
     """Print a line for each contender, for each number of threads."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("checkpoint", type=Path, metavar="PATH_OF_MINILM")
+    add_checkpoint(parser)
     parser.add_argument("--data", type=Path, default=DATA, help="the third-party test data")
-    parser.add_argument("--base", action="store_true", help="a random model of BERT-base's sizes")
     parser.add_argument("--texts", type=int, default=600)
     parser.add_argument("--threads", nargs="+", type=int, default=(1, 2))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--without-threadpoolctl",
+        action="store_true",
+        help="run numpy_bert as where its extra `threads` is not installed",
+    )
     options = parser.parse_args()
     texts = mixed_texts(options.data, options.texts)
+    if options.without_threadpoolctl:
+        hide_threadpoolctl()
+    print_machine(*PACKAGES)
+    if options.without_threadpoolctl:
+        print("threadpoolctl is kept from numpy_bert")
     with tempfile.TemporaryDirectory() as name:
-        checkpoint = options.checkpoint.resolve()
-        if options.base:
-            (Path(name) / "base").mkdir()
-            checkpoint = base_model(checkpoint, Path(name) / "base")
+        checkpoint = checkpoint_of(options, Path(name))
         ours = Ours(checkpoint)
         lengths = token_counts(ours, texts)
         print(
@@ -56,13 +75,14 @@ def main() -> None:
         )
         for threads in options.threads:
             held = hold_threads(threads)
-            contenders = [ours, *rivals(checkpoint, Path(name), threads)]
-            check(contenders, texts)
+            exact = [rival(checkpoint, Path(name), threads) for rival in EXACT]
+            lossy = [rival(checkpoint, Path(name), threads) for rival in lossy_rivals()]
+            cosines = check(ours, exact, lossy, texts)
             calls: dict[str, Callable[[], object]] = {
-                one.name: partial(one.encode, texts) for one in contenders
+                one.name: partial(one.encode, texts) for one in (ours, *exact, *lossy)
             }
             calls["matrix products"] = products(ours.encoder.model.config, lengths)
-            report(threads, alternate(calls, options.rounds), sum(lengths))
+            report(threads, alternate(calls, options.rounds), sum(lengths), cosines)
             held.restore_original_limits()
 
 
@@ -72,12 +92,25 @@ def token_counts(ours: Ours, texts: Sequence[str]) -> list[int]:
     return [min(len(row), ours.encoder.max_seq_length) for row in ids]
 
 
-def check(contenders: Sequence[Encoder], texts: Sequence[str]) -> None:
-    """Hold all contenders' vectors against one another; this also warms them up."""
-    expected = contenders[0].encode(texts)
-    for rival in contenders[1:]:
+def check(
+    ours: Encoder, exact: Sequence[Encoder], lossy: Sequence[Encoder], texts: Sequence[str]
+) -> dict[str, float]:
+    """Hold the vectors against numpy_bert's; return the lowest cosines of those that lose digits.
+
+    This also warms all of them up.
+    """
+    expected = ours.encode(texts)
+    for rival in exact:
         worst = float(np.abs(rival.encode(texts) - expected).max())
         assert worst < 2e-5, f"{rival.name} differs by {worst}"
+    return {rival.name: lowest_cosine(rival.encode(texts), expected) for rival in lossy}
+
+
+def lowest_cosine(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the least of the cosines between the rows of two arrays."""
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / lengths).min())
 
 
 def products(config: BertConfig, lengths: Sequence[int]) -> Callable[[], None]:
@@ -131,8 +164,10 @@ def alternate(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
     return seconds
 
 
-def report(threads: int, seconds: dict[str, list[float]], tokens: int) -> None:
-    """Print medians, and the ratios round by round."""
+def report(
+    threads: int, seconds: dict[str, list[float]], tokens: int, cosines: dict[str, float]
+) -> None:
+    """Print medians, the ratios round by round, and the lowest cosines."""
     own = seconds["numpy_bert"]
     print(f"\n{threads} thread{'s' * (threads > 1)}")
     for name, times in seconds.items():
@@ -142,6 +177,8 @@ def report(threads: int, seconds: dict[str, list[float]], tokens: int) -> None:
         if name != "numpy_bert":
             spread = f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
             text += f"  {statistics.median(ratios):5.2f} times as long {spread}"
+        if name in cosines:
+            text += f", lowest cosine {cosines[name]:.4f}"
         print(text, flush=True)
 
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench_machine import print_machine
 from bench_programs import PROGRAMS, places
 
 # Not ru_maxrss: that is never less than what the process had before it became this program.
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     options = parser.parse_args()
+    print_machine("transformers", "torch", "onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
         given = places(options.programs, options.checkpoint, Path(folder))
         print(f"{'peak, MB':>14} {'imports':>8} {'one sentence':>13} {'more':>6}")

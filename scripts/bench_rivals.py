@@ -1,16 +1,19 @@
-"""What bench_encode.py and bench_latency.py measure numpy_bert against, and on what texts.
+"""What the bench scripts measure numpy_bert against, and on what texts and models.
 
-Every rival runs the same checkpoint: sentence-transformers as it comes; transformers' BertModel and
-ONNX Runtime (the model exported here, all graph optimizations on) in a loop as their users write
-it, texts sorted by length, padded in batches of 32, the mean of the tokens taken in NumPy.
+Every rival runs the same checkpoint: sentence-transformers as it comes; transformers' BertModel,
+ONNX Runtime (the model exported here, all graph optimizations on) and OpenVINO (the same graph) in
+a loop as their users write it, texts sorted by length, padded in batches of 32, the mean of the
+tokens taken in NumPy. All compute in float32 but two that are faster and lose digits: ONNX Runtime
+on weights that `quantize_dynamic` made int8, and OpenVINO in bfloat16 where the processor has it.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
+import json
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +21,37 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from port_onnx import export
+from threadpoolctl import threadpool_limits
 
-from numpy_bert import SentenceEncoder, set_num_threads
+from numpy_bert import BertConfig, SentenceEncoder, set_num_threads
+from numpy_bert.loading.header import Entry, make_header
+from numpy_bert.parameters import BertParameters, shapes
 
-__all__ = ["Encoder", "Ids", "Ours", "base_model", "hold_threads", "mixed_texts", "rivals"]
+__all__ = [
+    "BARE",
+    "EXACT",
+    "PACKAGES",
+    "SIZES",
+    "Encoder",
+    "Ids",
+    "Ours",
+    "add_checkpoint",
+    "checkpoint_of",
+    "exported",
+    "hide_threadpoolctl",
+    "hold_threads",
+    "lossy_rivals",
+    "mixed_texts",
+    "random_model",
+]
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 BATCH = 32
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+PACKAGES = ("sentence-transformers", "transformers", "torch", "onnxruntime", "openvino")
+# Layers, features, heads and the features between, as google-research/bert published them.
+SIZES = {"base": (12, 768, 12, 3072), "large": (24, 1024, 16, 4096)}
 
 
 class Encoder(Protocol):
@@ -38,8 +62,8 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return a vector of each text."""
 
-    def vector(self, ids: Ids) -> Floats:
-        """Return the mean of the tokens' hidden states, (H,), of one text's ids, (T,)."""
+    def vectors(self, ids: Ids) -> Floats:
+        """Return the means of the tokens' hidden states, (B, H), of texts' ids, (B, T)."""
 
 
 def mixed_texts(data: Path, count: int) -> list[str]:
@@ -56,37 +80,65 @@ def mixed_texts(data: Path, count: int) -> list[str]:
     return texts
 
 
-def base_model(tokenizer_from: Path, folder: Path) -> Path:
-    """Write a random model of BERT-base's sizes into `folder`."""
-    code = (
-        "import sys, torch, transformers\n"
-        "torch.manual_seed(0)\n"
-        "transformers.BertModel(transformers.BertConfig()).save_pretrained(sys.argv[1])\n"
-    )
-    run_quietly(code, str(folder))
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Let the command line name MiniLM, and a size to be measured in its place."""
+    parser.add_argument("checkpoint", type=Path, metavar="PATH_OF_MINILM")
+    sizes = parser.add_mutually_exclusive_group()
+    for size in SIZES:
+        what = f"a random model of BERT-{size}'s sizes, with MiniLM's tokenizer"
+        sizes.add_argument(f"--{size}", dest="size", action="store_const", const=size, help=what)
+
+
+def checkpoint_of(options: argparse.Namespace, folder: Path) -> Path:
+    """Return the checkpoint that the command line asks for; a random one is written to `folder`."""
+    checkpoint: Path = options.checkpoint.resolve()
+    return random_model(options.size, checkpoint, folder) if options.size else checkpoint
+
+
+def random_model(size: str, tokenizer_from: Path, folder: Path) -> Path:
+    """Write a random model of BERT-base's or -large's sizes into a folder of its own there.
+
+    A tensor is drawn when it is written, so that the memory of one is all that is taken.
+    """
+    layers, hidden, heads, wide = SIZES[size]
+    sizes = {
+        "model_type": "bert",
+        "vocab_size": 30522,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": wide,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+    }
+    folder = folder / size
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(sizes), "utf-8")
     for name in TOKENIZER_FILES:
-        shutil.copy(tokenizer_from / name, folder)
+        if (tokenizer_from / name).exists():
+            shutil.copy(tokenizer_from / name, folder)
+    tensors = shapes(BertParameters, BertConfig.from_dict(sizes))
+    entries = [Entry(k, "F32", shape, 0, 4 * int(np.prod(shape))) for k, shape in tensors.items()]
+    rng = np.random.default_rng(0)
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(make_header(entries, {"format": "pt"}))
+        for name, shape in tensors.items():
+            values = rng.standard_normal(shape, np.float32) * np.float32(0.02)
+            file.write((values + 1 if name.endswith("LayerNorm.weight") else values).data)
     return folder
-
-
-def rivals(checkpoint: Path, folder: Path, threads: int) -> list[Encoder]:
-    """Return the others; ONNX Runtime's graph is written into `folder` once."""
-    graph = folder / f"{checkpoint.name}.onnx"
-    if not graph.exists():
-        export(checkpoint, graph, "last_hidden_state")
-    return [
-        SentenceTransformers(checkpoint, threads),
-        Torch(checkpoint, threads),
-        OnnxRuntime(checkpoint, graph, threads),
-    ]
 
 
 def hold_threads(number: int) -> Any:
     """Let numpy_bert, and BLAS under it, use so many threads while the result is referenced."""
-    from threadpoolctl import threadpool_limits
-
     set_num_threads(number)
     return threadpool_limits(limits=number, user_api="blas")
+
+
+def hide_threadpoolctl() -> None:
+    """Keep it from numpy_bert, which asks for it late; what else needs it is imported before."""
+    import sentence_transformers  # noqa: F401
+
+    sys.modules["threadpoolctl"] = None  # type: ignore[assignment]
 
 
 class Ours:
@@ -101,10 +153,10 @@ class Ours:
         """Return a vector of each text."""
         return self.encoder.encode(texts, show_progress_bar=False)
 
-    def vector(self, ids: Ids) -> Floats:
-        """Return the mean of the tokens' hidden states."""
-        mean: Floats = self.encoder.model(ids[np.newaxis]).last_hidden_state[0].mean(axis=0)
-        return mean
+    def vectors(self, ids: Ids) -> Floats:
+        """Return the means of the tokens' hidden states."""
+        means: Floats = self.encoder.model(ids).last_hidden_state.mean(axis=1)
+        return means
 
 
 class SentenceTransformers:
@@ -112,7 +164,7 @@ class SentenceTransformers:
 
     name = "sentence-transformers"
 
-    def __init__(self, checkpoint: Path, threads: int) -> None:
+    def __init__(self, checkpoint: Path, folder: Path, threads: int) -> None:  # noqa: ARG002
         import sentence_transformers
         import torch
 
@@ -127,13 +179,13 @@ class SentenceTransformers:
         )
         return vectors
 
-    def vector(self, ids: Ids) -> Floats:
-        """Return the sentence vector."""
-        given = self.torch.from_numpy(ids[np.newaxis])
+    def vectors(self, ids: Ids) -> Floats:
+        """Return the sentence vectors."""
+        given = self.torch.from_numpy(ids)
         with self.torch.inference_mode():
             found = self.model({"input_ids": given, "attention_mask": self.torch.ones_like(given)})
-        vector: Floats = found["sentence_embedding"][0].numpy()
-        return vector
+        vectors: Floats = found["sentence_embedding"].numpy()
+        return vectors
 
 
 class Padded:
@@ -168,12 +220,10 @@ class Padded:
         found[order] = np.concatenate(vectors)
         return found / np.linalg.norm(found, axis=1, keepdims=True) if self.scales else found
 
-    def vector(self, ids: Ids) -> Floats:
-        """Return the mean of the tokens' hidden states."""
-        mean: Floats = self.hidden(ids[np.newaxis], np.ones((1, len(ids)), np.int64))[0].mean(
-            axis=0
-        )
-        return mean
+    def vectors(self, ids: Ids) -> Floats:
+        """Return the means of the tokens' hidden states."""
+        means: Floats = self.hidden(ids, np.ones_like(ids)).mean(axis=1)
+        return means
 
 
 class Torch(Padded):
@@ -181,7 +231,7 @@ class Torch(Padded):
 
     name = "torch"
 
-    def __init__(self, checkpoint: Path, threads: int) -> None:
+    def __init__(self, checkpoint: Path, folder: Path, threads: int) -> None:  # noqa: ARG002
         import torch
         import transformers
 
@@ -203,7 +253,7 @@ class OnnxRuntime(Padded):
 
     name = "ONNX Runtime"
 
-    def __init__(self, checkpoint: Path, graph: Path, threads: int) -> None:
+    def __init__(self, checkpoint: Path, folder: Path, threads: int) -> None:
         import onnxruntime
 
         super().__init__(checkpoint)
@@ -212,17 +262,92 @@ class OnnxRuntime(Padded):
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         self.session = onnxruntime.InferenceSession(
-            str(graph), options, providers=["CPUExecutionProvider"]
+            str(self.graph(checkpoint, folder)), options, providers=["CPUExecutionProvider"]
         )
+
+    def graph(self, checkpoint: Path, folder: Path) -> Path:
+        """Return the graph that is run."""
+        return exported(checkpoint, folder)
 
     def hidden(self, ids: Ids, mask: Ids) -> Floats:
         """Return the last hidden states."""
-        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        found: Floats = self.session.run(["last_hidden_state"], feed)[0]
+        found: Floats = self.session.run(["last_hidden_state"], inputs(ids, mask))[0]
         return found
 
 
-def run_quietly(code: str, *arguments: str) -> None:
-    """Run Python code in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
-    subprocess.run(command, check=True, capture_output=True)
+class OnnxRuntimeInt8(OnnxRuntime):
+    """ONNX Runtime with int8 weights, the activations quantized as they come."""
+
+    name = "ONNX Runtime int8"
+
+    def graph(self, checkpoint: Path, folder: Path) -> Path:
+        """Return the quantized graph, made once."""
+        from onnxruntime.quantization import quantize_dynamic
+
+        path = folder / f"{checkpoint.name}-int8.onnx"
+        if not path.exists():
+            quantize_dynamic(exported(checkpoint, folder), path)
+        return path
+
+
+class OpenVino(Padded):
+    """OpenVINO."""
+
+    name = "OpenVINO"
+    precision = "f32"
+
+    def __init__(self, checkpoint: Path, folder: Path, threads: int) -> None:
+        import openvino
+
+        super().__init__(checkpoint)
+        settings = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_NUM_THREADS": threads,
+            # The loop asks for one batch at a time, so one stream is to have all threads: what
+            # the hint for throughput makes is several streams, of which all but one would idle.
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        graph = exported(checkpoint, folder)
+        self.model = openvino.Core().compile_model(str(graph), "CPU", settings)
+
+    def hidden(self, ids: Ids, mask: Ids) -> Floats:
+        """Return the last hidden states."""
+        found: Floats = self.model(inputs(ids, mask))[0]
+        return found
+
+
+class OpenVinoBfloat16(OpenVino):
+    """OpenVINO with its products in bfloat16."""
+
+    name = "OpenVINO bfloat16"
+    precision = "bf16"
+
+    @staticmethod
+    def runs() -> bool:
+        """Tell whether OpenVINO finds bfloat16 in the processor; it would emulate it otherwise."""
+        import openvino
+
+        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+# The rivals that compute in float32, those that take token ids first.
+BARE = (Torch, OnnxRuntime, OpenVino)
+EXACT = (SentenceTransformers, *BARE)
+
+
+def lossy_rivals() -> list[type[OnnxRuntimeInt8] | type[OpenVinoBfloat16]]:
+    """Return the rivals that lose digits, as far as this processor has what they use."""
+    return [OnnxRuntimeInt8, *([OpenVinoBfloat16] if OpenVinoBfloat16.runs() else [])]
+
+
+def exported(checkpoint: Path, folder: Path) -> Path:
+    """Return the checkpoint's graph, which is exported into `folder` once."""
+    from port_onnx import export  # it imports onnx and more, which numpy_bert's memory is without
+
+    path = folder / f"{checkpoint.name}.onnx"
+    return path if path.exists() else export(checkpoint, path, "last_hidden_state")
+
+
+def inputs(ids: Ids, mask: Ids) -> dict[str, Ids]:
+    """Return what the graph is fed."""
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}

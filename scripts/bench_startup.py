@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench_machine import print_machine
 from bench_programs import PROGRAMS, places
 
 IMPORTS = {
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     options = parser.parse_args()
+    print_machine("transformers", "torch", "onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
         names = list(dict.fromkeys(["numpy_bert", *options.programs]))
         given = places(names, options.checkpoint, Path(folder))

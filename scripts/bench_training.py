@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_machine import print_machine
 
 SIZES = ((16, 128), (8, 64), (32, 32))
 MEMORY = (16, 128)
@@ -37,7 +38,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.only:
         print(peak(options))
-    elif options.memory:
+        return
+    print_machine("transformers", "torch")
+    if options.memory:
         memory(options)
     else:
         times(options)

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench_machine import print_machine
+
 __all__ = ["measure"]
 
 PROGRAM = (sys.executable, "-m", "numpy_bert")
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="the folder of all-MiniLM-L6-v2")
     parser.add_argument("--tokens", type=int, default=128)
     options = parser.parse_args()
+    print_machine()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ids = [101, *(2000 + number for number in range(options.tokens - 2)), 102]

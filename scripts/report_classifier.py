@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from bench_machine import print_machine
 from demo_texts import read_chapters
 from make_demo_vocab import BOOKS, data_folder, read_corpora
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("minilm", type=Path, help="the folder of all-MiniLM-L6-v2")
     parser.add_argument("--steps", type=int, help="only so many of the training, to try it out")
     arguments = parser.parse_args()
+    print_machine()
     texts, labels = read_sentences()
     print(f"{len(texts) - HELD} sentences to learn from, {HELD} to judge by")
     for name, model in (("demo", "demo"), ("MiniLM", arguments.minilm)):

@@ -104,3 +104,11 @@ def test_every_file_that_it_names_exists() -> None:
     for name in (*ticked, *pictures):
         paths = (ROOT / name, ROOT / "numpy_bert" / name)
         assert any(path.exists() for path in paths), name
+
+
+def test_the_scripts_readme_names_every_file_of_its_folder() -> None:
+    text = (ROOT / "scripts" / "README.md").read_text("utf-8")
+    named = set(re.findall(r"[\w./]+", text))
+    for path in (ROOT / "scripts").iterdir():
+        if path.suffix in {".py", ".ipynb"}:
+            assert {path.name, f"scripts/{path.name}"} & named, path.name

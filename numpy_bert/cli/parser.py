@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from numpy_bert import __version__
 from numpy_bert.cli.arguments import add_model, add_source, count, natural, text
@@ -34,6 +35,11 @@ _EXPLAIN = (
     "sum, LayerNorm, and a token's way through the layers; in the terminal, or with -o page.html "
     "as one page with every map and strip, or with -o picture.svg as a drawing."
 )
+_TUNE = (
+    "Measure which ways to compute the same are the fastest on this machine (how products are cut, "
+    "how an activation is computed, the size of a block) and keep them for later processes. It "
+    "takes two minutes, best on a quiet machine; results change by roundings."
+)
 _POOLING = ("cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")
 _FILL_MASK = "Print the words that fit best at each [MASK] of a text, with their probabilities."
 _CLASSIFY = (
@@ -63,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser("inspect", help="what a checkpoint holds", description=_INSPECT)
     )
     _add_fetch(commands.add_parser("fetch", help="download a checkpoint", description=_FETCH))
+    _add_tune(commands.add_parser("tune", help="measure what is fast here", description=_TUNE))
     for name, (add, line, description) in {**_TASKS, **TRACE_COMMANDS}.items():
         add(commands.add_parser(name, help=line, description=description))
     return parser
@@ -174,6 +181,20 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--verify", action="store_true", help="hash every file again")
     add_source(parser)
+
+
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="another file than the user's own, for the environment variable NUMPY_BERT_TUNING",
+    )
+    either.add_argument(
+        "--show", action="store_true", help="measure nothing; print what is in force, and why"
+    )
 
 
 def _add_fill_mask(parser: argparse.ArgumentParser) -> None:

@@ -19,8 +19,8 @@ def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
 
     Items are made one at a time, in whichever thread asks next; what is done to an item must not
     depend on which thread does it. One item alone is worked on here, without any ado. BLAS is held
-    to one thread meanwhile; where it cannot be (no threadpoolctl), the items are worked on one
-    after another, and threads share what is in each.
+    to one thread meanwhile; where it cannot be (see `one_blas_thread`), the items are worked on
+    one after another, and threads share what is in each.
 
     The first exception stops all threads after their current item and is raised.
     """
@@ -33,6 +33,10 @@ def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
             work(item)
         return
     with one_blas_thread() as held:
+        if not held:
+            for item in waiting:
+                work(item)
+            return
         stop, turn = threading.Event(), threading.Lock()
 
         def take() -> Iterable[Item]:
@@ -51,7 +55,7 @@ def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
                 stop.set()  # Ctrl-C among others: the helpers are to end soon
                 raise
 
-        in_threads(share, share, threads - 1 if held else 0)
+        in_threads(share, share, threads - 1)
 
 
 class _End:

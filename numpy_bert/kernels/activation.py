@@ -6,7 +6,13 @@ The twin of `numpy_bert.ops.activation`. Those that published BERTs have are one
 
 with a polynomial q: one of seven terms for the exact "gelu", of two for its tanh form and of one
 for "silu" and "quick_gelu", since (1 + tanh(x / 2)) / 2 is the sigmoid. The factor 2 is left in,
-for the weight that follows to make good. The rare ones are computed plainly.
+for the weight that follows to make good. The same without the factor is
+
+    f(x) = x / (1 + exp(-2 x * q(x**2)))
+
+and `numpy_bert.kernels.choices` knows which of the two is faster: where NumPy's tanh takes its
+coefficients from a table by slow gathers, exp takes half its time. The rare ones are computed
+plainly.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
-from numpy import absolute, add, multiply, tanh
+from numpy import absolute, add, divide, exp, multiply, tanh
 
 from numpy_bert.arrays import Array
 
@@ -47,8 +53,6 @@ BOUNDS = {"gelu_10": 10.0}
 LAPLACE = (0.707107, 0.282095)
 # Above it softplus is x.
 _STRAIGHT = 20.0
-# Elements of a block, which passes through a core's second-level cache with two of its size.
-_BLOCK = 48 << 10
 
 
 def gate(x: Array, terms: tuple[float, ...]) -> Array:
@@ -113,19 +117,30 @@ PLAIN: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
 class ActivationKernel:
     """An activation, as BertConfig.activation names it; calls share it, threads too.
 
+    Parameters
+    ----------
+    name : str
+        Of the activation.
+    form : str
+        "tanh" or "exp": which of the two formulas above computes it.
+
     Attributes
     ----------
     factor : float
         What a call's result is to be multiplied by: 0.5 or 1.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, form: str) -> None:
         self._name = name
+        self._by_exp = form == "exp"
         self._one = np.array(1.0, np.float32)
+        terms = POLYNOMIALS.get(name, ())
+        scale = -2.0 if self._by_exp else 1.0
         # Arrays of no axis, which ufuncs take faster than scalars.
-        self._terms = [np.array(term, np.float32) for term in POLYNOMIALS.get(name, ())]
+        self._terms = [np.array(scale * term, np.float32) for term in terms]
         self._bound = BOUNDS.get(name)
-        self.factor = 1.0 if name == "tanh" or name in PLAIN else 0.5
+        halves = name == "relu" or (bool(terms) and not self._by_exp)
+        self.factor = 0.5 if halves else 1.0
 
     def __call__(self, x: Array, bias: Array, scratch: Array) -> None:
         """Replace the rows of x by the activation of x + bias, over `factor`.
@@ -170,14 +185,19 @@ class ActivationKernel:
             multiply(inner, x, inner)
         else:
             multiply(x, last, inner)
-        tanh(inner, inner)
-        add(inner, self._one, inner)
-        multiply(x, inner, x)
+        if self._by_exp:
+            exp(inner, inner)
+            add(inner, self._one, inner)
+            divide(x, inner, x)
+        else:
+            tanh(inner, inner)
+            add(inner, self._one, inner)
+            multiply(x, inner, x)
         if self._bound is not None:
             most = self._bound / self.factor
             np.clip(x, -most, most, out=x)
 
 
-def block_rows(features: int) -> int:
-    """Return how many rows of `features` elements a block has."""
-    return max(1, _BLOCK // features)
+def block_rows(features: int, size: int) -> int:
+    """Return how many rows of `features` elements a block of `size` bytes has."""
+    return max(1, size // (4 * features))

@@ -19,7 +19,7 @@ __all__ = ["attend", "scores_size"]
 # Elements of a block of scores, which stays in a core's second-level cache.
 _BLOCK = 1 << 17
 # Terms of a product, and elements of a matrix that a vector is multiplied by, up to which BLAS
-# starts no threads of its own: they would go on spinning where ours are to work.
+# starts no threads of its own, which would go on spinning where ours are to work.
 _MOST_TERMS = 1 << 18
 _MOST_ELEMENTS = 9000
 # Scores up to which exp is taken as it is, far from overflow whatever it is then multiplied by.
@@ -33,7 +33,9 @@ def scores_size(longest: int) -> int:
     return max(_BLOCK, longest * longest)
 
 
-def attend(query: Array, key: Array, value: Array, out: Array, scores: Array) -> None:
+def attend(
+    query: Array, key: Array, value: Array, out: Array, scores: Array, *, cuts: bool
+) -> None:
     """Write the attention of n sequences of T tokens into `out`.
 
     Parameters
@@ -44,11 +46,14 @@ def attend(query: Array, key: Array, value: Array, out: Array, scores: Array) ->
         Any content.
     scores : ndarray of shape (m,), float32
         Memory for a block; m as `scores_size` says.
+    cuts : bool
+        Whether products are cut into such as BLAS starts no threads for; not needed where it has
+        but one.
     """
     length, size = query.shape[2:]
     ones = np.ones(length, np.float32)
-    pieces = _pieces(length, _MOST_TERMS // (length * size))
-    short = _pieces(length, _MOST_ELEMENTS // length)
+    pieces = _pieces(length, _MOST_TERMS // (length * size) if cuts else length)
+    short = _pieces(length, _MOST_ELEMENTS // length if cuts else length)
     for part in _parts(query.shape, max(1, _BLOCK // (length * length))):
         q, transposed, v, o = query[part], key[part].swapaxes(-1, -2), value[part], out[part]
         weights = scores[: q.shape[0] * q.shape[1] * length * length]

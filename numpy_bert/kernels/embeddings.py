@@ -20,6 +20,7 @@ from numpy_bert.kernels.layer_norm import LayerNormKernel
 from numpy_bert.kernels.layer_norm import fits as norm_fits
 from numpy_bert.kernels.scratch import Scratch, Table
 from numpy_bert.kernels.threads import get_num_threads, in_threads
+from numpy_bert.kernels.tuning import tuning
 from numpy_bert.parameters import BertEmbeddingsParameters
 
 __all__ = ["EmbeddingsKernel", "fits"]
@@ -35,8 +36,6 @@ _SILENT = np.errstate(all="ignore")
 _THREADED = 8
 # Workspaces of either size that are kept for the next call.
 _KEPT = 8
-# Bytes of a block, which with its scale and its shift passes through a core's second-level cache.
-_BLOCK_BYTES = 3 << 17
 
 
 def fits(parameters: BertEmbeddingsParameters) -> bool:
@@ -62,7 +61,9 @@ class EmbeddingsKernel:
     eps : float
         Of LayerNorm.
     rows : int, optional
-        Of a block. Threads share the work from 32 blocks on.
+        Of a block; otherwise as many as pass through a core's second-level cache with their scale
+        and their shift, which `numpy_bert.kernels.choices` knows. Threads share the work from 32
+        blocks on.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class EmbeddingsKernel:
         self._positions: Table = parameters.position_embeddings.weight
         self._norm = LayerNormKernel(norm.weight, norm.bias, eps=eps)
         features = len(norm.weight)
-        self._rows = max(8, _BLOCK_BYTES // (4 * features)) if rows is None else rows
+        self._rows = rows or max(8, tuning().block_bytes // (4 * features))
         self._share = 4 * self._rows
         # Segment 0, some times over: broadcasting a row at a time takes twice as long.
         self._first_segments = np.repeat(widened(self._segments[:1]), 8, axis=0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -23,10 +23,11 @@ from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels.activation import ActivationKernel, block_rows
 from numpy_bert.kernels.attention import attend, scores_size
-from numpy_bert.kernels.dense import SMALL_PRODUCTS, Dense
+from numpy_bert.kernels.dense import Dense
 from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
 from numpy_bert.kernels.layer_norm import fits as norm_fits
-from numpy_bert.kernels.threads import free_threads, share
+from numpy_bert.kernels.threads import blas_threads, free_threads, share
+from numpy_bert.kernels.tuning import tuning
 from numpy_bert.parameters import BertEncoderParameters, BertLayerParameters, arrays_of
 
 __all__ = ["MICRO_BATCH", "EncoderKernel", "fits"]
@@ -34,14 +35,25 @@ __all__ = ["MICRO_BATCH", "EncoderKernel", "fits"]
 # Tokens that go through all layers together: enough for BLAS's best speed, few enough for the
 # third-level cache.
 MICRO_BATCH = 2048
+# Tokens for each thread from which ours are worth waking to share one micro-batch, and to take one
+# each; with large products (which BLAS would share out among threads of its own otherwise), all
+# other operations must be long, too: between any two a thread waits for Python's lock.
+_LEAST_ROWS, _LEAST_BATCH = 16, 64
+_LEAST_LARGE_ROWS, _LEAST_LARGE_BATCH = 128, 512
+# Times of the even share that one thread may have.
+_UNEVEN = 1.3
 # Memories for a micro-batch that are kept for the next call.
 _KEPT = 8
-# Tokens for which a thread is worth waking.
-_LEAST_ROWS = 16
 # NumPy's warnings off, also where the caller's own settings would raise.
 _SILENT = np.errstate(all="ignore")
-# Bytes of a block of rows that are added up and normalized within a core's second-level cache.
-_BLOCK_BYTES = 3 << 17
+
+
+class _MicroBatch(NamedTuple):
+    """Sequences that go through all layers together: tokens start to stop."""
+
+    start: int
+    stop: int
+    lengths: list[int]
 
 
 class _Group(NamedTuple):
@@ -70,9 +82,8 @@ class _Layer(NamedTuple):
 class _Workspace:
     """Memory for one thread at a time, whatever the number of tokens."""
 
-    def __init__(self, config: BertConfig, rows: int) -> None:
-        wide = config.intermediate_size
-        self.activation = np.empty((2, block_rows(wide) * wide), np.float32)
+    def __init__(self, config: BertConfig, rows: int, wide_rows: int) -> None:
+        self.activation = np.empty((2, wide_rows * config.intermediate_size), np.float32)
         self.norm = LayerNormWorkspace(rows, config.hidden_size)
         self.scores = np.empty(0, np.float32)
 
@@ -127,8 +138,10 @@ class EncoderKernel:
 
     def __init__(self, parameters: BertEncoderParameters, config: BertConfig) -> None:
         self._config = config
-        self._rows = max(8, _BLOCK_BYTES // (4 * config.hidden_size))
-        self._activation = ActivationKernel(config.activation)
+        chosen = tuning()
+        self._rows = max(8, block_rows(config.hidden_size, chosen.block_bytes))
+        self._wide_rows = block_rows(config.intermediate_size, chosen.block_bytes // 2)
+        self._activation = ActivationKernel(config.activation, chosen.activation)
         self._layers = [self._prepared(layer) for layer in parameters.layer]
         self._idle: deque[_Scratch] = deque(maxlen=_KEPT)
 
@@ -153,11 +166,33 @@ class EncoderKernel:
         bool
             Whether the result is finite.
         """
-        finite = True
-        for start, stop, batch in _micro_batches(lengths):
-            into = None if states is None else [state[start:stop] for state in states]
-            finite &= self._run(hidden[start:stop], batch, into)
-        return finite
+        run = partial(self._run, hidden, states)
+        threads = free_threads()
+        each = len(hidden) // threads
+        small = self._is_cut(min(each, MICRO_BATCH))
+        if threads > 1 and each < (_LEAST_ROWS if small else _LEAST_LARGE_ROWS):
+            # Threads of BLAS's own share its products, if they are large.
+            with blas_threads(threads):
+                batches = list(_micro_batches(lengths, MICRO_BATCH))
+                return _every(run(batch, 1, cuts=True) for batch in batches)
+        with blas_threads(1) as alone:
+            if not alone and not small:
+                threads = 1
+            if threads > 1 and each >= (_LEAST_BATCH if small else _LEAST_LARGE_BATCH):
+                most = each // -(-each // MICRO_BATCH) + 1  # of about one size
+                batches = list(_micro_batches(lengths, most))
+                if _are_even(batches, threads):
+                    return _every(share(lambda batch: run(batch, 1, cuts=not alone), batches))
+            batches = list(_micro_batches(lengths, MICRO_BATCH))
+            return _every(run(batch, threads, cuts=not alone) for batch in batches)
+
+    def _is_cut(self, rows: int) -> bool:
+        """Tell whether all products of so many tokens are small ones."""
+        if not self._layers:
+            return False
+        layer = self._layers[0]
+        weights = layer.projections, layer.attention_output, layer.intermediate, layer.output
+        return all(weight.is_cut(rows) for weight in weights)
 
     def _prepared(self, layer: BertLayerParameters) -> _Layer:
         """Prepare a layer's weights; the large ones wait for their first use."""
@@ -176,7 +211,7 @@ class EncoderKernel:
                 attended.LayerNorm.weight, attended.LayerNorm.bias, eps=eps
             ),
             intermediate=Dense(wide.weight),
-            intermediate_bias=np.tile(wide.bias, (block_rows(len(wide.bias)), 1)),
+            intermediate_bias=np.tile(wide.bias, (self._wide_rows, 1)),
             output=Dense(layer.output.dense.weight, scale=self._activation.factor),
             output_bias=np.tile(layer.output.dense.bias, (self._rows, 1)),
             output_norm=LayerNormKernel(
@@ -184,23 +219,35 @@ class EncoderKernel:
             ),
         )
 
-    def _run(self, x: Array, lengths: list[int], states: list[Array] | None) -> bool:
-        """Run one micro-batch."""
-        scratch, shares = self._prepare(len(x), max(lengths))
-        groups = _groups(lengths)
+    @_SILENT
+    def _run(
+        self,
+        hidden: Array,
+        states: list[Array] | None,
+        batch: _MicroBatch,
+        threads: int,
+        *,
+        cuts: bool,
+    ) -> bool:
+        """Run one micro-batch; with cuts, such products as BLAS starts no threads for."""
+        rows = slice(batch.start, batch.stop)
+        x = hidden[rows]
+        scratch, shares = self._prepare(len(x), max(batch.lengths), threads)
+        groups = _groups(batch.lengths)
         finite = True
         for number, layer in enumerate(self._layers):
             share(partial(self._project, x, layer, scratch), shares)
-            share(partial(self._attend, groups, scratch), shares)
+            share(partial(self._attend, groups, scratch, cuts), shares)
             finite &= all(share(partial(self._finish, x, layer, scratch), shares))
             if states is not None:
-                np.copyto(states[number], x)
+                np.copyto(states[number][rows], x)
         self._idle.append(scratch)
         return finite
 
     # Threads share the tokens but for the attention, which needs all of them, and where they share
     # the heads.
 
+    @_SILENT
     def _project(self, x: Array, layer: _Layer, scratch: _Scratch, part: _Share) -> None:
         """Write the queries, keys and values of some tokens."""
         projections = scratch.projections[: len(x)][part.rows]
@@ -209,7 +256,7 @@ class EncoderKernel:
         add(query, layer.query_bias, query)
 
     @_SILENT
-    def _attend(self, groups: list[_Group], scratch: _Scratch, part: _Share) -> None:
+    def _attend(self, groups: list[_Group], scratch: _Scratch, cuts: bool, part: _Share) -> None:
         """Write the attention's output of some heads, before its projection."""
         heads = self._config.num_attention_heads
         size = scratch.context.shape[1] // heads
@@ -220,7 +267,7 @@ class EncoderKernel:
             parts = by_head[start:stop].reshape(-1, length, 3, heads, size).transpose(2, 0, 3, 1, 4)
             query, key, value = parts[:, :, part.heads]
             out = into[start:stop].reshape(-1, length, heads, size).swapaxes(1, 2)
-            attend(query, key, value, out[:, part.heads], part.own.scores)
+            attend(query, key, value, out[:, part.heads], part.own.scores, cuts=cuts)
 
     @_SILENT
     def _finish(self, x: Array, layer: _Layer, scratch: _Scratch, part: _Share) -> bool:
@@ -247,7 +294,7 @@ class EncoderKernel:
             finite &= norm(rows, own.norm)
         return finite
 
-    def _prepare(self, tokens: int, longest: int) -> tuple[_Scratch, list[_Share]]:
+    def _prepare(self, tokens: int, longest: int, threads: int) -> tuple[_Scratch, list[_Share]]:
         """Return memory for a micro-batch, used before or new, and what each thread does."""
         try:
             scratch = self._idle.pop()
@@ -256,11 +303,9 @@ class EncoderKernel:
         if scratch is None or scratch.tokens < tokens:
             scratch = _Scratch(tokens, self._config)
         heads = self._config.num_attention_heads
-        # Where BLAS has threads of its own, ours would be in their way.
-        most = free_threads() if SMALL_PRODUCTS else 1
-        count = max(1, min(most, heads, tokens // _LEAST_ROWS))
+        count = max(1, min(threads, heads, tokens // _LEAST_ROWS))
         while len(scratch.workspaces) < count:
-            scratch.workspaces.append(_Workspace(self._config, self._rows))
+            scratch.workspaces.append(_Workspace(self._config, self._rows, self._wide_rows))
         shares = []
         for number, own in enumerate(scratch.workspaces[:count]):
             own.prepare(longest)
@@ -271,17 +316,29 @@ class EncoderKernel:
         return scratch, shares
 
 
-def _micro_batches(lengths: list[int]) -> Iterator[tuple[int, int, list[int]]]:
-    """Cut sequences into runs of at most MICRO_BATCH tokens: first and last token, lengths."""
+def _every(results: Iterable[bool]) -> bool:
+    """Tell whether all are true, and go on where one is not."""
+    return all(list(results))
+
+
+def _micro_batches(lengths: list[int], most: int) -> Iterator[_MicroBatch]:
+    """Cut sequences into runs of at most so many tokens."""
     start, total, batch = 0, 0, list[int]()
     for length in lengths:
-        if batch and total + length > MICRO_BATCH:
-            yield start, start + total, batch
+        if batch and total + length > most:
+            yield _MicroBatch(start, start + total, batch)
             start, total, batch = start + total, 0, []
         batch.append(length)
         total += length
     if batch:
-        yield start, start + total, batch
+        yield _MicroBatch(start, start + total, batch)
+
+
+def _are_even(batches: list[_MicroBatch], threads: int) -> bool:
+    """Tell whether threads that take one micro-batch after another end at about the same time."""
+    longest = max(batch.stop - batch.start for batch in batches)
+    rounds = -(-len(batches) // threads)
+    return longest * rounds * threads <= _UNEVEN * batches[-1].stop
 
 
 def _groups(lengths: list[int]) -> list[_Group]:

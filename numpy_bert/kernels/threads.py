@@ -7,16 +7,19 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from numpy_bert.errors import InputError
+from numpy_bert.kernels.blas import openblas
+from numpy_bert.kernels.processors import processors
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
+    "blas_threads",
     "free_threads",
     "get_num_threads",
     "in_threads",
@@ -38,13 +41,20 @@ class _Pool:
     helpers: ThreadPoolExecutor | None = None
 
 
+class _Library(Protocol):
+    """A BLAS whose threads can be limited for the whole process: OpenBlas, or threadpoolctl's."""
+
+    def get_num_threads(self) -> int: ...
+    def set_num_threads(self, n: int, /) -> object: ...
+
+
 class _Blas:
-    """Who holds BLAS to one thread, and what it had before; its libraries are looked for once."""
+    """Who limits BLAS to how many threads, and what it had before; it is looked for once."""
 
     lock = threading.Lock()
-    users: ClassVar[set[object]] = set()
-    libraries: Any = None
-    before: Any = None
+    users: ClassVar[dict[object, int]] = {}
+    libraries: ClassVar[list[_Library] | None] = None
+    before: ClassVar[list[int]] = []
 
 
 # What each thread is at.
@@ -55,10 +65,14 @@ def set_num_threads(n: int) -> None:
     """Set how many threads a call may use; 1 switches threads off.
 
     The environment variable NUMPY_BERT_NUM_THREADS sets it before the program starts. Without
-    either it is the number of processors that the process may run on. Small inputs use one
-    thread whatever the number is. The input embedding does not depend on it, to the bit; what the
-    encoder makes of it does by roundings. BLAS may have threads of its own beside these, which
-    OPENBLAS_NUM_THREADS and the like set before the program starts.
+    either it is the number of processors that the process may run on, or, in a container with a
+    CPU quota, what the quota comes to (rounded up) if that is less. Small inputs use one thread
+    whatever the number is. The input embedding does not depend on it, to the bit; what the
+    encoder makes of it does by roundings. BLAS has threads of its own, which OPENBLAS_NUM_THREADS
+    and the like set before the program starts: in the encoder they are held to this number, too,
+    where they can be (see `blas_threads`); elsewhere they stand beside it. BLAS has one limit for
+    the whole process, so where threads call the encoder at once, a call may find fewer of them than
+    it would alone, and its result then differs by roundings.
 
     Parameters
     ----------
@@ -109,7 +123,8 @@ def free_threads() -> int:
 def share(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Call `work` on every item, each in a thread of its own if there are as many.
 
-    Which thread gets which item must not matter, nor the order of the results.
+    Which thread gets which item must not matter, nor the order of the results. After an exception,
+    which is raised, no item is begun.
     """
     if len(items) == 1:
         return [work(items[0])]
@@ -122,7 +137,11 @@ def share(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]
                 item = waiting.popleft()
             except IndexError:
                 return done
-            done.append(work(item))
+            try:
+                done.append(work(item))
+            except BaseException:  # Ctrl-C among others
+                waiting.clear()
+                raise
 
     return [result for done in in_threads(take, take, len(items) - 1) for result in done]
 
@@ -170,23 +189,32 @@ def in_threads(
     return results
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[bool]:
-    """Hold BLAS to one thread in each of ours, where that can be done; yield whether it is.
+def one_blas_thread() -> AbstractContextManager[bool]:
+    """Hold BLAS to one thread in each of ours; see `blas_threads`.
 
-    For whoever runs products in several threads: BLAS's own threads would only be in the way. It
-    takes the optional package threadpoolctl (``pip install numpy_bert[threads]``). The limit is
-    the whole process's: the first to come sets it, the last to go restores what there was. It is
-    not held where BLAS has a limit for each thread (OpenBLAS on OpenMP), or another has set one.
+    For whoever runs products in several threads: BLAS's own threads would only be in the way.
+    """
+    return blas_threads(1)
+
+
+@contextmanager
+def blas_threads(most: int) -> Iterator[bool]:
+    """Hold BLAS to at most so many threads, where that can be done; yield whether it is.
+
+    NumPy's own OpenBLAS is asked itself; where NumPy runs on another BLAS (MKL, BLIS), it takes
+    the optional package threadpoolctl (``pip install numpy_bert[threads]``). The limit is the
+    whole process's: of several users the one who asks for the least gets it, and the last to go
+    restores what there was. It is not held where BLAS has a limit for each thread (OpenBLAS on
+    OpenMP), or does not heed ours.
     """
     user = object()
     try:
-        yield _hold(user)
+        yield _hold(user, most)
     finally:
         _let_go(user)
 
 
-def _hold(user: object) -> bool:
+def _hold(user: object, most: int) -> bool:
     """Limit BLAS for one more user; tell whether it is limited.
 
     An interrupt may come after any step: what there was is noted before it is changed, and is
@@ -194,46 +222,55 @@ def _hold(user: object) -> bool:
     """
     with _Blas.lock:
         if _Blas.libraries is None:
-            try:
-                from threadpoolctl import ThreadpoolController
-            except ImportError:
-                return False
-            _Blas.libraries = ThreadpoolController().select(user_api="blas")
-        if not len(_Blas.libraries):
+            _Blas.libraries = _libraries()
+        if not _Blas.libraries:
             return False
         if not _Blas.users:
-            _Blas.before = _Blas.before or _Blas.libraries.info()
-            _limit(1)
-            if any(library["num_threads"] != 1 for library in _Blas.libraries.info()):
-                _restore()
-                return False
-        _Blas.users.add(user)
-        return True
+            _Blas.before = _Blas.before or [each.get_num_threads() for each in _Blas.libraries]
+        _Blas.users[user] = most
+        _limit()
+        if all(each.get_num_threads() <= most for each in _Blas.libraries):
+            return True
+        del _Blas.users[user]
+        _limit()
+        return False
 
 
 def _let_go(user: object) -> None:
-    """Restore BLAS's threads after the last user."""
+    """Take a user's limit away; after the last BLAS has what it had."""
     with _Blas.lock:
-        _Blas.users.discard(user)
-        if not _Blas.users:
-            _restore()
+        _Blas.users.pop(user, None)
+        _limit()
 
 
-def _restore() -> None:
-    """Give BLAS the threads back that it had."""
-    if _Blas.before is not None:
-        _limit(_Blas.before)
-        _Blas.before = None
+def _limit() -> None:
+    """Give each BLAS library the threads that it had, or the least that a user wants.
 
-
-def _limit(threads: Any) -> None:
-    """Set the threads of all BLAS libraries, and leave it to any thread to set them again.
-
-    Otherwise, from version 3.8 of threadpoolctl on, only the thread that was first could.
+    Any thread may set them again: otherwise, from version 3.8 of threadpoolctl on, only the one
+    that was first could.
     """
-    _Blas.libraries.limit(limits=threads)
-    for library in _Blas.libraries.lib_controllers:
+    if not _Blas.before:
+        return
+    for library, had in zip(_Blas.libraries or [], _Blas.before, strict=True):
+        library.set_num_threads(min(had, *_Blas.users.values()) if _Blas.users else had)
         getattr(library, "clear_controlling_thread", int)()
+    if not _Blas.users:
+        _Blas.before = []
+
+
+def _libraries() -> list[_Library]:
+    """Return the BLAS to be held: NumPy's OpenBLAS, else all that threadpoolctl finds, or none."""
+    own = openblas()
+    if own is not None:
+        return [] if own.threads == "openmp" else [own]
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return []
+    found = ThreadpoolController().select(user_api="blas")
+    if len(found.select(internal_api="openblas").select(threading_layer="openmp")):
+        return []
+    return list(found.lib_controllers)
 
 
 @contextmanager
@@ -266,8 +303,7 @@ def _default() -> int:
     """Return what the environment says, or the number of processors at hand."""
     text = os.environ.get(_VARIABLE)
     if not text:
-        usable = getattr(os, "sched_getaffinity", None)
-        return len(usable(0)) if usable else os.cpu_count() or 1
+        return processors()
     if not text.isascii() or not text.isdigit() or len(text) > 4 or int(text) < 1:
         raise InputError(
             f"the environment variable {_VARIABLE} = {text[:40]!r}; a whole number from 1 was "
@@ -283,7 +319,7 @@ def _forget() -> None:
     _WORKING.shared = False
     _Blas.lock = threading.Lock()
     _Blas.users.clear()
-    _restore()
+    _limit()
 
 
 if hasattr(os, "register_at_fork"):

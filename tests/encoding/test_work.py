@@ -19,8 +19,10 @@ from numpy_bert.encoding import plan as module
 from numpy_bert.encoding import work
 from numpy_bert.encoding.plan import Plan, distinct
 from numpy_bert.encoding.work import work_off
+from numpy_bert.kernels import threads
+from numpy_bert.kernels.blas import openblas
 from numpy_bert.text.ids import IdEncoder
-from tests.support.platforms import posix
+from tests.support.platforms import PLATFORM, posix
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +100,28 @@ def test_items_are_worked_on_at_the_same_time() -> None:
     work_off(range(4), lambda _: together.wait())  # passes only when two are there
 
 
+def test_beside_numpys_openblas_it_takes_no_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = openblas()
+    if own is None or own.threads == "openmp":
+        pytest.skip(f"{PLATFORM}: NumPy on OpenBLAS")
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    monkeypatch.setattr(threads._Blas, "libraries", None)
+    set_num_threads(2)
+    together = threading.Barrier(2, timeout=120)
+    held: list[int] = []
+
+    def meet(_: int) -> None:
+        together.wait()
+        held.append(own.get_num_threads())
+
+    before = own.get_num_threads()
+    own.set_num_threads(2)
+    work_off(range(4), meet)
+    assert held == [1] * 4
+    assert own.get_num_threads() == 2
+    own.set_num_threads(before)
+
+
 def test_one_item_or_one_thread_touches_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "one_blas_thread", None)
     monkeypatch.setattr(work, "in_threads", None)
@@ -117,9 +141,9 @@ def test_where_blas_cannot_be_held_one_thread_does_all(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(work, "one_blas_thread", not_held)
     set_num_threads(3)
-    seen: list[int] = []
-    work_off(range(20), lambda _: seen.append(threading.get_ident()))
-    assert seen == [threading.get_ident()] * 20
+    seen: list[tuple[int, int]] = []
+    work_off(range(20), lambda _: seen.append((threading.get_ident(), threads.free_threads())))
+    assert seen == [(threading.get_ident(), 3)] * 20  # and threads share what is in each
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])

@@ -25,14 +25,14 @@ def qkv(shape: tuple[int, ...], size: float = 1.0) -> Floats:
     return joined.transpose(2, 0, 3, 1, 4)
 
 
-def run(parts: Floats) -> Floats:
+def run(parts: Floats, *, cuts: bool = False) -> Floats:
     scale = np.float32(parts.shape[-1] ** -0.5)
     _, count, heads, length, features = parts.shape
     # A view, as the kernel of the encoder hands it in.
     out = np.full((count, length, heads, features), np.nan, np.float32).swapaxes(1, 2)
     memory = np.full(scores_size(length), np.nan, np.float32)
     with np.errstate(all="ignore"):
-        attend(parts[0] * scale, parts[1], parts[2], out, memory)
+        attend(parts[0] * scale, parts[1], parts[2], out, memory, cuts=cuts)
     return out
 
 
@@ -44,9 +44,10 @@ def wide(parts: Floats) -> Floats:
     "shape",
     [(1, 1, 1, 1), (3, 4, 7, 6), (5, 2, 40, 3), (2, 3, 130, 8), (2, 3, 400, 8), (300, 4, 9, 5)],
 )
-def test_it_is_the_readable_one(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("cuts", [False, True])
+def test_it_is_the_readable_one(shape: tuple[int, ...], cuts: bool) -> None:
     parts = qkv(shape)
-    assert np.abs(run(parts) - wide(parts)).max() <= 2e-6
+    assert np.abs(run(parts, cuts=cuts) - wide(parts)).max() <= 2e-6
 
 
 @pytest.mark.parametrize("most", [1, 50, 49 * 4, 49 * 9, 1 << 20])

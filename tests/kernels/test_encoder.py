@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +17,12 @@ import pytest
 
 from numpy_bert.blocks.encoder import encoder
 from numpy_bert.config import BertConfig
+from numpy_bert.kernels import dense
 from numpy_bert.kernels import encoder as kernel
+from numpy_bert.kernels.choices import Cut
 from numpy_bert.kernels.encoder import EncoderKernel, fits
 from numpy_bert.kernels.threads import get_num_threads, set_num_threads
+from numpy_bert.kernels.tuning import tuning
 from numpy_bert.parameters import BertEncoderParameters, arrays_of, build, shapes
 from tests.tolerances import ACROSS_BATCHES, FAST_ENCODER
 
@@ -168,6 +176,21 @@ def test_what_is_not_finite_is_told_and_stays_in_its_sequence(value: float) -> N
     assert np.abs(x[8:] - clean[8:]).max() <= ACROSS_BATCHES
 
 
+@pytest.mark.parametrize("lengths", [[300, 300], [600, 600, 600, 600]], ids=str)
+def test_threads_warn_of_no_number_that_is_not_finite(lengths: list[int]) -> None:
+    """NumPy's warnings, which are errors here, are each thread's own to silence."""
+    run = EncoderKernel(random_parameters(EVEN), EVEN)
+    before = get_num_threads()
+    try:
+        set_num_threads(2)
+        for value in (np.inf, 3e38):
+            x = embedded(lengths, EVEN)
+            x[::2], x[1::2] = value, -value
+            assert not run(x, lengths)
+    finally:
+        set_num_threads(before)
+
+
 def test_what_the_kernel_cannot_stand_in_for() -> None:
     assert not fits(widened(random_parameters(ODD), ODD))
     for key in ("attention.self.key.bias", "output.LayerNorm.weight"):
@@ -182,13 +205,21 @@ def test_nothing_to_do() -> None:
     assert EncoderKernel(random_parameters(ODD), ODD)(np.empty((0, 24), np.float32), [])
 
 
+@pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("small", [False, True])
-@pytest.mark.parametrize("lengths", [[16], [33], [128], [5, 5, 60], [300, 40]], ids=str)
+@pytest.mark.parametrize(
+    "lengths", [[16], [33], [128], [5, 5, 60], [300, 40], [600] * 2, [70] * 25], ids=str
+)
 def test_threads_change_nothing_but_roundings(
-    monkeypatch: pytest.MonkeyPatch, lengths: list[int], small: bool
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], small: bool, held: bool
 ) -> None:
-    monkeypatch.setattr(kernel, "SMALL_PRODUCTS", small)
+    """Whether products are cut or not, and whether BLAS can be held to one thread or not."""
+    cuts = (Cut(99, 0, 8, 32),) if small else ()
+    monkeypatch.setattr(dense, "tuning", lambda: dataclasses.replace(tuning(), cuts=cuts))
+    if not held:
+        monkeypatch.setattr(kernel, "blas_threads", lambda _: nullcontext(False))
     run = EncoderKernel(random_parameters(EVEN), EVEN)
+    assert run._is_cut(1) == small
     alone = embedded(lengths, EVEN)
     others = [alone.copy() for _ in range(3)]
     before = get_num_threads()
@@ -202,3 +233,37 @@ def test_threads_change_nothing_but_roundings(
     finally:
         set_num_threads(before)
     np.testing.assert_array_equal(others[0], others[1])
+
+
+FRESH = """
+import hashlib
+from numpy_bert import set_num_threads
+from numpy_bert.kernels.encoder import EncoderKernel
+from tests.kernels.test_encoder import EVEN, embedded, random_parameters
+run = EncoderKernel(random_parameters(EVEN), EVEN)
+for threads in (1, 2):
+    set_num_threads(threads)
+    for lengths in ([16], [60, 60], [300, 40], [70] * 25):
+        x = embedded(lengths, EVEN)
+        assert run(x, lengths)
+        print(hashlib.sha256(x).hexdigest())
+"""
+
+
+def test_two_fresh_processes_give_the_same_bits() -> None:
+    """However threads share: those of BLAS, by rows and heads, by micro-batches."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", FRESH]
+    started = [
+        subprocess.Popen(
+            command,
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    first, second = (process.communicate(timeout=120)[0] for process in started)
+    assert first.count("\n") == 8
+    assert first == second

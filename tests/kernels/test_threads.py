@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +17,10 @@ import pytest
 
 from numpy_bert import BertModel, InputError, get_num_threads, set_num_threads
 from numpy_bert.kernels import threads
+from numpy_bert.kernels.blas import OpenBlas, openblas
+from numpy_bert.kernels.processors import processors
 from numpy_bert.kernels.threads import free_threads, in_threads, one_blas_thread, share
-from tests.support.platforms import posix
+from tests.support.platforms import PLATFORM, posix
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +121,14 @@ def child(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_the_environment_sets_the_number() -> None:
     code = "print(numpy_bert.get_num_threads())"
     assert child(code, NUMPY_BERT_NUM_THREADS="3").stdout == "3\n"
-    usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    assert child(code, NUMPY_BERT_NUM_THREADS="").stdout == f"{len(usable)}\n"
+    assert child(code, NUMPY_BERT_NUM_THREADS="").stdout == f"{processors()}\n"
+
+
+def test_the_default_is_what_a_quota_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads._Pool, "number", None)
+    monkeypatch.delenv("NUMPY_BERT_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "processors", lambda: 7)
+    assert get_num_threads() == 7
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1e3", "99999", "²"])
@@ -178,14 +189,63 @@ def test_the_number_can_be_changed_while_calls_run() -> None:
         changer.join()
 
 
-def blas_threads() -> list[int]:
+class Blas:
+    """A BLAS as openblas() or threadpoolctl tells of it; it may not heed what is set."""
+
+    def __init__(self, number: int = 4, heeds: bool = True, threads: str = "pthreads") -> None:
+        self.number, self.heeds, self.threads = number, heeds, threads
+
+    def get_num_threads(self) -> int:
+        return self.number
+
+    def set_num_threads(self, n: int) -> None:
+        self.number = n if self.heeds else self.number
+
+
+class Found(list[Any]):
+    """What a ThreadpoolController has found."""
+
+    def __init__(self, *libraries: Any) -> None:
+        super().__init__(libraries)
+        self.lib_controllers = self
+
+    def select(self, **words: str) -> Found:
+        (name, value), *_ = words.items()
+        return Found(*(each for each in self if getattr(each, name, None) == value))
+
+
+@pytest.fixture
+def own() -> Iterator[OpenBlas]:
+    """NumPy's OpenBLAS, of two threads, however many the environment gives it."""
+    found = openblas()
+    if found is None or found.threads == "openmp":
+        pytest.skip(f"{PLATFORM}: NumPy on OpenBLAS")
+    before = found.get_num_threads()
+    found.set_num_threads(2)
+    yield found
+    assert found.get_num_threads() == 2
+    found.set_num_threads(before)
+
+
+@pytest.fixture(params=["openblas", "threadpoolctl"])
+def blas_threads(request: Any, own: OpenBlas, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what tells the threads of what is held: OpenBLAS by itself, or by threadpoolctl."""
+    monkeypatch.setattr(threads._Blas, "libraries", None)
+    if request.param == "openblas":
+        monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+        return lambda: [own.get_num_threads()]
+    monkeypatch.setattr(threads, "openblas", lambda: None)
     from threadpoolctl import ThreadpoolController
 
-    found = ThreadpoolController().select(user_api="blas").info()
-    return [library["num_threads"] for library in found]
+    found = ThreadpoolController().select(user_api="blas")
+    return lambda: [library["num_threads"] for library in found.info()]
 
 
-def test_blas_has_one_thread_until_the_last_user_goes() -> None:
+def number_of(libraries: list[Any]) -> list[int]:
+    return [each.get_num_threads() for each in libraries]
+
+
+def test_blas_has_one_thread_until_the_last_user_goes(blas_threads: Any) -> None:
     before = blas_threads()
     assert before
     first, second = one_blas_thread(), one_blas_thread()
@@ -201,7 +261,7 @@ def test_blas_has_one_thread_until_the_last_user_goes() -> None:
     assert blas_threads() == before
 
 
-def test_any_thread_may_hold_blas_and_any_other_let_go() -> None:
+def test_any_thread_may_hold_blas_and_any_other_let_go(blas_threads: Any) -> None:
     before, first = blas_threads(), one_blas_thread()
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
         for taker, giver in ((one, other), (other, one)):  # both live on all the while
@@ -218,15 +278,122 @@ def test_any_thread_may_hold_blas_and_any_other_let_go() -> None:
         assert held
 
 
-def test_blas_is_held_only_where_it_is() -> None:
+def test_what_another_has_set_is_restored(own: OpenBlas) -> None:
+    """A limit of threadpoolctl's, which from version 3.8 on it lets nobody else set, is none."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=2, user_api="blas"):  # from version 3.8 on nobody else may set it
-        before = blas_threads()
+    with threadpool_limits(limits=3, user_api="blas"):
         with one_blas_thread() as held:
-            assert held is (set(blas_threads()) == {1})
-        assert blas_threads() == before
+            assert held
+            assert own.get_num_threads() == 1
+        assert own.get_num_threads() == 3
+
+
+def test_by_threadpoolctl_blas_is_held_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "openblas", lambda: None)
+    monkeypatch.setattr(threads._Blas, "libraries", None)
+    from threadpoolctl import ThreadpoolController, threadpool_limits
+
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    with threadpool_limits(limits=2, user_api="blas"):  # from version 3.8 on nobody else may set it
+        before = number_of(found)
+        with ThreadPoolExecutor(1) as other, one_blas_thread() as held:
+            assert other.submit(number_of, found).result() == number_of(found)
+            assert held is (set(number_of(found)) == {1})
+        assert number_of(found) == before
         assert not threads._Blas.users
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "held"),
+    [
+        (Blas(), None, True),
+        (Blas(1, threads="none"), None, True),
+        (Blas(heeds=False), None, False),
+        (Blas(threads="openmp"), None, False),
+        (None, None, False),
+        (None, [], False),
+        (None, [Blas(4), Blas(2)], True),
+        (None, [Blas(4), Blas(2, heeds=False)], False),
+    ],
+)
+def test_every_blas_is_held_by_what_can(
+    own: Blas | None, others: list[Blas] | None, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads._Blas, "libraries", None)
+    monkeypatch.setattr(threads, "openblas", lambda: own)
+    for each in others or []:
+        monkeypatch.setattr(each, "user_api", "blas", raising=False)
+    other = SimpleNamespace(ThreadpoolController=lambda: Found(*others or []))
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None if others is None else other)
+    libraries = [own] if own else others or []
+    before = number_of(libraries)
+    for _ in range(2):
+        with one_blas_thread() as found:
+            assert found is held
+            assert number_of(libraries) == ([1] * len(libraries) if held else before)
+        assert number_of(libraries) == before
+    assert not threads._Blas.users
+
+
+@pytest.mark.parametrize("layer", ["openmp", "pthreads"])
+def test_an_openblas_that_only_threadpoolctl_finds(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On OpenMP a limit is the calling thread's alone, though threadpoolctl sets it."""
+    monkeypatch.setattr(threads._Blas, "libraries", None)
+    monkeypatch.setattr(threads, "openblas", lambda: None)
+    blas = Blas()
+    for name, value in (("user_api", "blas"), ("internal_api", "openblas")):
+        monkeypatch.setattr(blas, name, value, raising=False)
+    monkeypatch.setattr(blas, "threading_layer", layer, raising=False)
+    made = SimpleNamespace(ThreadpoolController=lambda: Found(blas))
+    monkeypatch.setitem(sys.modules, "threadpoolctl", made)
+    with one_blas_thread() as held:
+        assert held is (layer == "pthreads")
+
+
+def test_the_least_that_a_user_wants_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    blas = Blas(8)
+    monkeypatch.setattr(threads._Blas, "libraries", [blas])
+    with threads.blas_threads(16) as held:
+        assert (held, blas.number) == (True, 8)  # never more than there were
+    with threads.blas_threads(4):
+        assert blas.number == 4
+        with one_blas_thread():
+            assert blas.number == 1
+            with threads.blas_threads(2) as held:
+                assert (held, blas.number) == (True, 1)
+        assert blas.number == 4
+    assert blas.number == 8
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_an_interrupt_leaves_blas_as_it_was(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come before or after BLAS is set, on the way in and on the way out."""
+    calls: list[int] = []
+
+    class Interrupted(Blas):
+        def set_num_threads(self, n: int) -> None:
+            calls.append(n)
+            if len(calls) == at // 2 + 1:
+                if at % 2:
+                    self.number = n
+                raise KeyboardInterrupt
+            self.number = n
+
+    blas = Interrupted()
+    monkeypatch.setattr(threads._Blas, "libraries", [blas])
+    with pytest.raises(KeyboardInterrupt), one_blas_thread():
+        pass
+    if at == 2:  # interrupted as it gave back: the next user does
+        assert blas.number == 1
+        with one_blas_thread():
+            assert blas.number == 1
+    assert blas.number == 4
+    with one_blas_thread() as held:
+        assert held
+    assert (blas.number, threads._Blas.before, len(threads._Blas.users)) == (4, [], 0)
 
 
 @posix
@@ -236,12 +403,13 @@ import os, warnings
 import numpy
 from numpy_bert.kernels import threads  # before what it imports later, whose locks a fork holds
 from concurrent.futures import ThreadPoolExecutor
-from threadpoolctl import ThreadpoolController
 warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
 with ThreadPoolExecutor(1) as pool:
     pool.submit(int).result()
 def blas():
-    return [library["num_threads"] for library in ThreadpoolController().info()]
+    return [library.get_num_threads() for library in threads._libraries()]
+for library in threads._libraries():
+    library.set_num_threads(2)
 before = blas()
 with threads.one_blas_thread() as held, threads._sharing():
     assert threads.free_threads() == 1
@@ -252,14 +420,6 @@ with threads.one_blas_thread() as held, threads._sharing():
 print(held, os.waitpid(child, 0)[1])
 """
     assert child(code, NUMPY_BERT_NUM_THREADS="2").stdout == "True 0\n"
-
-
-def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads._Blas, "libraries", None)
-    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    with one_blas_thread() as held:
-        assert not held
-    assert not threads._Blas.users
 
 
 def test_shares_are_worked_on_at_the_same_time_and_not_shared_again() -> None:
@@ -277,6 +437,27 @@ def test_shares_are_worked_on_at_the_same_time_and_not_shared_again() -> None:
     assert free == [1, 1]
     assert free_threads() == 2
     assert share(lambda _: free_threads(), [0]) == [2]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_after_an_error_no_share_is_begun(error: type[BaseException]) -> None:
+    """A batch of thousands of texts is some hundred shares, and Ctrl-C is not to wait for them."""
+    set_num_threads(2)
+    together, failed = threading.Barrier(2, timeout=120), threading.Event()
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        together.wait()
+        if item == 0:
+            failed.set()
+            raise error
+        assert failed.wait(timeout=120)
+        time.sleep(0.02)
+
+    with pytest.raises(error):
+        share(work, range(100))
+    assert sorted(begun) == [0, 1]
 
 
 def test_an_error_in_a_share_is_raised_whatever_it_is() -> None:

@@ -41,7 +41,7 @@ MASK = np.array(
     [[int(bit) for bit in row] for row in ("1111100", "0011111", "1010110", "0111111", "0000000")]
 )
 # A call is computed by one code or the other, according to what it is asked for.
-ASKED: list[dict[str, bool]] = [
+ASKED: list[Any] = [
     {},
     {"output_hidden_states": True},
     {"output_hidden_states": True, "output_attentions": True},
@@ -96,21 +96,16 @@ def compare(narrow: Pair, wide: Pair, inputs: Mapping[str, Any], *, room: float 
         budget = room * encoder_float32_budget(ours[name], theirs_narrow[name])
         assert error(ours_narrow[name], ours[name]) <= budget, name
     for asked in ASKED:
-        compare_outputs(wide, wide, inputs, inputs, asked, room)
-        compare_outputs(narrow, wide, inputs, short, asked, room)
+        exact = wide.ours(**inputs, **asked)
+        compare_outputs(exact, exact, wide.forward(inputs, **asked), inputs, room)
+        found = narrow.ours(**short, **asked)
+        compare_outputs(found, exact, narrow.forward(short, **asked), inputs, room)
 
 
 def compare_outputs(
-    pair: Pair,
-    wide: Pair,
-    inputs: Mapping[str, Any],
-    values: Mapping[str, Any],
-    asked: Any,
-    room: float,
+    ours: Any, truth: Any, theirs: Any, inputs: Mapping[str, Any], room: float
 ) -> None:
     """Hold what a call returns against transformers' output, field by field."""
-    ours, truth = pair.ours(**values, **asked), wide.ours(**inputs, **asked)
-    theirs = pair.forward(values, **asked)
     # Cross-attentions, always empty here, are listed among theirs; a pooler that the checkpoint
     # lacks is made up there.
     there = tuple(name for name, value in theirs.items() if len(value))
@@ -125,9 +120,9 @@ def compare_outputs(
         assert len(found) == len(wanted)
         where = {"attentions": ..., "pooler_output": real[:, 0]}.get(name, real)
         for one, other, right in zip(found, (w.numpy() for w in wanted), exact, strict=True):
-            assert one.dtype == pair.ours.dtype
+            assert one.dtype == other.dtype
             assert one.shape == other.shape
-            if pair is wide:
+            if ours is truth:
                 assert error(one[where], other[where]) <= ENCODER_FLOAT64_AGAINST_TORCH, name
             else:
                 budget = room * fast_encoder_budget(right[where], other[where])

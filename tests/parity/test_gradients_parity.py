@@ -184,11 +184,12 @@ def test_a_real_models_gradients_are_as_exact_as_torchs(
         assert float(np.abs(ours64[key] - reference).max()) <= GRADIENT_FLOAT64 * largest, key
     (_, ours32), (_, theirs) = results["float32"]
     assert distance(ours32, exact) <= 2 * distance(theirs, exact)
+    nothing = 1e-6 * distance(exact, {})
     for key in exact:
         mine, yours = ({key: found[key]} for found in (ours32, theirs))
         only = {key: exact[key]}
         # Where both are near nothing (key.bias, whose true gradient is 0) all is rounding.
-        allowed = max(2 * distance(yours, only), 1e-6 * distance(exact, {}))
+        allowed = max(2 * distance(yours, only), nothing)
         assert distance(mine, only) <= allowed, key
 
 

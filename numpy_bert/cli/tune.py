@@ -1,0 +1,36 @@
+"""``numpy-bert tune``: measure what is fast on this machine, and keep it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from numpy_bert.cli.console import note, show
+from numpy_bert.files import quoted
+from numpy_bert.kernels.measure import Sizes, measure, steps
+from numpy_bert.kernels.tuning import VARIABLE, in_force, tuning
+from numpy_bert.kernels.tuning_file import check_file, keep
+from numpy_bert.progress import progress
+
+__all__ = ["run"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was measured and chosen, and write it; or print what is in force."""
+    if options.show:
+        show(str(tuning()))
+        return 0
+    path = check_file(options.output)
+    sizes = Sizes()
+    with progress(steps(sizes), "tuning", least=1, unit="steps") as report:
+        measured = measure(sizes, report)
+    show("\n".join(measured.lines) + "\n")
+    keep(path, measured.choices)
+    show(str(in_force(measured.choices, f"measured here by `numpy-bert tune`, in {path}")))
+    if options.output:
+        note(f"To use it, set the environment variable {VARIABLE} to {path}.")
+    elif stated := os.environ.get(VARIABLE):
+        note(
+            f"To use it, unset the environment variable {VARIABLE}, which is {quoted(stated)} now."
+        )
+    return 0
