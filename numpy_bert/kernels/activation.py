@@ -26,7 +26,7 @@ from numpy import absolute, add, divide, exp, multiply, tanh
 
 from numpy_bert.arrays import Array
 
-__all__ = ["BOUNDS", "LAPLACE", "PLAIN", "POLYNOMIALS", "ActivationKernel", "block_rows", "gate"]
+__all__ = ["BOUNDS", "LAPLACE", "PLAIN", "POLYNOMIALS", "ActivationKernel", "gate"]
 
 # q for gelu: the minimax fit of x / 2 * (tanh(x * q(x**2)) - erf(x / sqrt(2))), 7.7e-8 at most
 # before rounding, over all x: the last term is positive, so that tanh stays at 1 beyond 6.
@@ -151,7 +151,7 @@ class ActivationKernel:
             Changed in place.
         bias : ndarray of shape (m, I), float32, C-contiguous
             The same row m times over: broadcasting one takes twice as long. m rows at a time are
-            worked on; see `block_rows`.
+            worked on.
         scratch : ndarray of shape (2, m * I) or longer, float32
             Any content.
         """
@@ -196,8 +196,3 @@ class ActivationKernel:
         if self._bound is not None:
             most = self._bound / self.factor
             np.clip(x, -most, most, out=x)
-
-
-def block_rows(features: int, size: int) -> int:
-    """Return how many rows of `features` elements a block of `size` bytes has."""
-    return max(1, size // (4 * features))

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from numpy_bert.kernels.machine import Machine
 
-__all__ = ["ACTIVATION_FORMS", "TABLE", "Choices", "Cut"]
+__all__ = ["ACTIVATION_FORMS", "TABLE", "Choices", "Cut", "block_rows"]
 
 ACTIVATION_FORMS = ("tanh", "exp")
 
@@ -86,3 +86,8 @@ TABLE: Mapping[Machine, Choices] = MappingProxyType(
         Machine("Intel family 6 model 207", "AVX-512 with FP16", "OpenBLAS SkylakeX"): _RAPIDS,
     }
 )
+
+
+def block_rows(features: int, size: int, *, least: int = 1) -> int:
+    """Return how many rows of `features` float32 elements a block of `size` bytes has."""
+    return max(least, size // (4 * features))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy import add
 
 from numpy_bert.arrays import Array, IntArray, largest
+from numpy_bert.kernels.choices import block_rows
 from numpy_bert.kernels.half import widened
 from numpy_bert.kernels.layer_norm import LayerNormKernel
 from numpy_bert.kernels.layer_norm import fits as norm_fits
@@ -75,7 +76,7 @@ class EmbeddingsKernel:
         self._positions: Table = parameters.position_embeddings.weight
         self._norm = LayerNormKernel(norm.weight, norm.bias, eps=eps)
         features = len(norm.weight)
-        self._rows = rows or max(8, tuning().block_bytes // (4 * features))
+        self._rows = rows or block_rows(features, tuning().block_bytes, least=8)
         self._share = 4 * self._rows
         # Segment 0, some times over: broadcasting a row at a time takes twice as long.
         self._first_segments = np.repeat(widened(self._segments[:1]), 8, axis=0)

@@ -21,8 +21,9 @@ from numpy import add
 
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
-from numpy_bert.kernels.activation import ActivationKernel, block_rows
+from numpy_bert.kernels.activation import ActivationKernel
 from numpy_bert.kernels.attention import attend, scores_size
+from numpy_bert.kernels.choices import block_rows
 from numpy_bert.kernels.dense import Dense
 from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
 from numpy_bert.kernels.layer_norm import fits as norm_fits
@@ -139,7 +140,7 @@ class EncoderKernel:
     def __init__(self, parameters: BertEncoderParameters, config: BertConfig) -> None:
         self._config = config
         chosen = tuning()
-        self._rows = max(8, block_rows(config.hidden_size, chosen.block_bytes))
+        self._rows = block_rows(config.hidden_size, chosen.block_bytes, least=8)
         self._wide_rows = block_rows(config.intermediate_size, chosen.block_bytes // 2)
         self._activation = ActivationKernel(config.activation, chosen.activation)
         self._layers = [self._prepared(layer) for layer in parameters.layer]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_bert.kernels.blas import openblas
+from numpy_bert.kernels.processors import text_of
 
 __all__ = ["Machine", "caches", "machine", "processor_name"]
 
@@ -91,7 +92,7 @@ def caches() -> dict[str, int]:
         return {key: size for key, size in sizes.items() if size}
     found: dict[str, int] = {}
     for folder in sorted(_CACHES.glob("index*")) if _CACHES.is_dir() else ():
-        level, kind, size = (_line(folder / name) for name in ("level", "type", "size"))
+        level, kind, size = (text_of(folder / name).strip() for name in ("level", "type", "size"))
         if kind in {"Data", "Unified"} and size.endswith("K") and size[:-1].isdigit():
             found[f"L{level}d" if kind == "Data" else f"L{level}"] = int(size[:-1]) << 10
     return found
@@ -146,14 +147,6 @@ def _named_blas() -> str:
     """Return the name of the BLAS that NumPy was built with."""
     config: Any = np.show_config(mode="dicts")
     return str(config.get("Build Dependencies", {}).get("blas", {}).get("name") or _UNKNOWN)
-
-
-def _line(path: Path) -> str:
-    """Return what a short file of the system's says, nothing if it cannot be read."""
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _sysctl(name: str) -> str:

@@ -17,8 +17,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.kernels.activation import ActivationKernel, block_rows
-from numpy_bert.kernels.choices import ACTIVATION_FORMS, Choices, Cut
+from numpy_bert.kernels.activation import ActivationKernel
+from numpy_bert.kernels.choices import ACTIVATION_FORMS, Choices, Cut, block_rows
 from numpy_bert.kernels.dense import blocks_of, cut_product
 from numpy_bert.kernels.embeddings import EmbeddingsKernel
 from numpy_bert.kernels.threads import one_blas_thread
@@ -80,7 +80,9 @@ class Measurement(NamedTuple):
 def measure(
     sizes: Sizes | None = None, report: Callable[[int], object] = lambda _: None
 ) -> Measurement:
-    """Measure all choices with one thread, where BLAS can be held to one. It takes two.
+    """Measure all choices with one thread, where BLAS can be held to one.
+
+    It takes about two minutes.
 
     Parameters
     ----------
@@ -186,7 +188,7 @@ def _block(sizes: Sizes, rng: np.random.Generator) -> tuple[int, list[str]]:
     out = np.empty((*ids.shape, features), np.float32)
 
     def call(block: int) -> Callable[[], object]:
-        kernel = EmbeddingsKernel(parameters, eps=1e-12, rows=max(8, block // (4 * features)))
+        kernel = EmbeddingsKernel(parameters, eps=1e-12, rows=block_rows(features, block, least=8))
         return lambda: kernel(ids, None, None, out)
 
     seconds = _medians({block: call(block) for block in _BLOCKS}, sizes.rounds)

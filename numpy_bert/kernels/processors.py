@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ["processors"]
+__all__ = ["processors", "text_of"]
 
 
 def processors(root: Path = Path("/")) -> int:
@@ -35,12 +35,12 @@ def processors(root: Path = Path("/")) -> int:
 def _groups(root: Path) -> Iterator[Path]:
     """Yield the folders of the control groups that this process is in, and of all above them."""
     own = {}  # the group by its controllers, of which version 2 names none
-    for line in _text(root / "proc/self/cgroup").split("\n"):  # 4:cpu,cpuacct:/the/group
+    for line in text_of(root / "proc/self/cgroup").split("\n"):  # 4:cpu,cpuacct:/the/group
         controllers, _, path = line.partition(":")[2].partition(":")
         if path:
             own["cpu" if "cpu" in controllers.split(",") else controllers] = path
     # 32 31 0:29 /of/the/hierarchy /mount/point rw,relatime - cgroup cgroup rw,cpu
-    for line in _text(root / "proc/self/mountinfo").split("\n"):
+    for line in text_of(root / "proc/self/mountinfo").split("\n"):
         before, _, after = line.partition(" - ")
         fields, (kind, _, options, *_) = before.split(" "), [*after.split(" "), "", ""]
         name = {"cgroup2": "", "cgroup": "cpu"}.get(kind)
@@ -57,14 +57,14 @@ def _groups(root: Path) -> Iterator[Path]:
 def _quotas(folder: Path) -> Iterator[int]:
     """Yield the processors that a control group may use, if it has a quota."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
-        words = " ".join(_text(folder / name) for name in names).split()
+        words = " ".join(text_of(folder / name) for name in names).split()
         if len(words) == 2 and all(w.isascii() and w.isdigit() and len(w) < 20 for w in words):
             quota, period = map(int, words)
             if quota and period:
                 yield -(-quota // period)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """Return what a file holds; nothing if it cannot be read."""
     try:
         return path.read_text("utf-8", "surrogateescape")

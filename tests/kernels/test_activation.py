@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from numpy_bert.kernels.activation import PLAIN, ActivationKernel, block_rows
-from numpy_bert.kernels.choices import ACTIVATION_FORMS
+from numpy_bert.kernels.activation import PLAIN, ActivationKernel
+from numpy_bert.kernels.choices import ACTIVATION_FORMS, block_rows
 from numpy_bert.ops.activation import ACTIVATIONS
 from tests.tolerances import FAST_GELU, FAST_SILU
 
