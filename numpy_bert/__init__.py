@@ -36,30 +36,32 @@ if TYPE_CHECKING:
     from numpy_bert.kernels.tuning import tuning as tuning
     from numpy_bert.loading.hub import fetch as fetch
     from numpy_bert.model.bert import BertModel as BertModel
-    from numpy_bert.model.choices import BertForMultipleChoice as BertForMultipleChoice
-    from numpy_bert.model.masked_lm import BertForMaskedLM as BertForMaskedLM
-    from numpy_bert.model.pretraining import BertForPreTraining as BertForPreTraining
-    from numpy_bert.model.sequences import (
+    from numpy_bert.model.task_models import BertForMaskedLM as BertForMaskedLM
+    from numpy_bert.model.task_models import BertForMultipleChoice as BertForMultipleChoice
+    from numpy_bert.model.task_models import (
         BertForNextSentencePrediction as BertForNextSentencePrediction,
     )
-    from numpy_bert.model.sequences import (
+    from numpy_bert.model.task_models import BertForPreTraining as BertForPreTraining
+    from numpy_bert.model.task_models import BertForQuestionAnswering as BertForQuestionAnswering
+    from numpy_bert.model.task_models import (
         BertForSequenceClassification as BertForSequenceClassification,
     )
-    from numpy_bert.model.tokens import BertForQuestionAnswering as BertForQuestionAnswering
-    from numpy_bert.model.tokens import BertForTokenClassification as BertForTokenClassification
+    from numpy_bert.model.task_models import (
+        BertForTokenClassification as BertForTokenClassification,
+    )
     from numpy_bert.text.tokenizer import BertTokenizer as BertTokenizer
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BertConfig": "config",
-    "BertForMaskedLM": "model.masked_lm",
-    "BertForMultipleChoice": "model.choices",
-    "BertForNextSentencePrediction": "model.sequences",
-    "BertForPreTraining": "model.pretraining",
-    "BertForQuestionAnswering": "model.tokens",
-    "BertForSequenceClassification": "model.sequences",
-    "BertForTokenClassification": "model.tokens",
+    "BertForMaskedLM": "model.task_models",
+    "BertForMultipleChoice": "model.task_models",
+    "BertForNextSentencePrediction": "model.task_models",
+    "BertForPreTraining": "model.task_models",
+    "BertForQuestionAnswering": "model.task_models",
+    "BertForSequenceClassification": "model.task_models",
+    "BertForTokenClassification": "model.task_models",
     "BertModel": "model.bert",
     "BertTokenizer": "text.tokenizer",
     "CheckpointError": "errors",

@@ -1,4 +1,4 @@
-"""The parameters of a BertForPreTraining: one tree that is both their home and their table.
+"""The parameters of a BertModel and of the heads: trees that are both their home and their table.
 
 Fields are named as transformers names its modules, so a parameter's path in the tree *is* its key
 in a checkpoint: ``parameters.embeddings.LayerNorm.weight`` is stored as
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from numpy_bert.arrays import Array, StoredArray
 from numpy_bert.config import BertConfig
@@ -26,6 +26,8 @@ __all__ = [
     "BertIntermediateParameters",
     "BertLMPredictionHeadParameters",
     "BertLayerParameters",
+    "BertOnlyMLMHeadParameters",
+    "BertOnlyNSPHeadParameters",
     "BertOutputParameters",
     "BertParameters",
     "BertPoolerParameters",
@@ -33,9 +35,17 @@ __all__ = [
     "BertPredictionHeadTransformParameters",
     "BertSelfAttentionParameters",
     "BertSelfOutputParameters",
+    "ClassifierParameters",
     "EmbeddingParameters",
+    "HeadParameters",
     "LayerNormParameters",
     "LinearParameters",
+    "MaskedLMParameters",
+    "MultipleChoiceParameters",
+    "NextSentenceParameters",
+    "PreTrainingParameters",
+    "QuestionAnsweringParameters",
+    "SentenceStudentParameters",
     "arrays_of",
     "build",
     "pretraining_shapes",
@@ -196,6 +206,78 @@ class BertPreTrainingHeadsParameters:
     predictions: BertLMPredictionHeadParameters
     seq_relationship: Annotated[LinearParameters, "2 H"]
 
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PreTrainingParameters:
+    """The heads of a BertForPreTraining."""
+
+    cls: BertPreTrainingHeadsParameters
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertOnlyMLMHeadParameters:
+    """The head of the masked language model without the other."""
+
+    predictions: BertLMPredictionHeadParameters
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MaskedLMParameters:
+    """The head of a BertForMaskedLM."""
+
+    cls: BertOnlyMLMHeadParameters
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BertOnlyNSPHeadParameters:
+    """The head of next-sentence prediction without the other."""
+
+    seq_relationship: Annotated[LinearParameters, "2 H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NextSentenceParameters:
+    """The head of a BertForNextSentencePrediction."""
+
+    cls: BertOnlyNSPHeadParameters
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ClassifierParameters:
+    """The head of a classifier of sequences or of tokens."""
+
+    classifier: Annotated[LinearParameters, "K H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MultipleChoiceParameters:
+    """The head of a BertForMultipleChoice, which scores one choice at a time."""
+
+    classifier: Annotated[LinearParameters, "1 H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class QuestionAnsweringParameters:
+    """The head of a BertForQuestionAnswering: where an answer starts, and where it ends."""
+
+    qa_outputs: Annotated[LinearParameters, "2 H"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SentenceStudentParameters:
+    """The map of a sentence model that learns from another, to its teacher's E features."""
+
+    projection: Annotated[LinearParameters, "E H"]  # no config says E, so it has no `shapes`
+
+
+HeadParameters: TypeAlias = (
+    PreTrainingParameters
+    | MaskedLMParameters
+    | NextSentenceParameters
+    | ClassifierParameters
+    | MultipleChoiceParameters
+    | QuestionAnsweringParameters
+)
 
 Tree = TypeVar("Tree")
 

@@ -23,9 +23,9 @@ FLOORS = {
     "labels": 1,
     "progress": 1,
     "parameters": 2,
-    "parameters_heads": 2,
+    "inputs": 3,
     "ops": 3,
-    "kernels": 3,
+    "kernels": 4,
     "loading": 3,
     "text": 4,
     "blocks": 4,
@@ -42,14 +42,12 @@ FLOORS = {
     "testing": 10,
     "pytest_plugin": 11,
 }
-# Files of floor 1 may use files.py, which knows nobody but the errors. The heads' parameters are
-# made of the model's.
+# Files of floor 1 may use files.py, which knows nobody but the errors.
 ALLOWED_ON_ONE_FLOOR = {
     ("config", "files"),
     ("arrays", "files"),
     ("config", "labels"),
     ("labels", "files"),
-    ("parameters_heads", "parameters"),
 }
 # The front door and `python -m` stand outside the house.
 DOORS = {"__init__", "__main__"}

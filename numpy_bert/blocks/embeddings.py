@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray, as_floats, as_ids, check_ids
-from numpy_bert.errors import InputError
-from numpy_bert.ops.dropout import DropoutSteps, dropout
-from numpy_bert.ops.embedding import embedding
+from numpy_bert.arrays import Array, IntArray
+from numpy_bert.blocks.gradients import norm_backward
+from numpy_bert.inputs import ModelInputs
+from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
+from numpy_bert.ops.embedding import embedding_backward, look_up
 from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm
-from numpy_bert.parameters import BertEmbeddingsParameters
+from numpy_bert.parameters import BertEmbeddingsParameters, EmbeddingParameters
 
-__all__ = ["EmbeddingsInputs", "EmbeddingsSteps", "check_inputs", "embeddings"]
-
-
-class EmbeddingsInputs(NamedTuple):
-    """What an embedding is made of, checked once: every id is in its table.
-
-    words is ids (B, T) or given rows (B, T, H); segment_ids (B, T), None for all 0; position_ids
-    (1, T) or (B, T), None for 0 to T - 1.
-    """
-
-    words: IntArray | Array
-    segment_ids: IntArray | None
-    position_ids: IntArray | None
+__all__ = ["EmbeddingsSteps", "embeddings", "embeddings_backward"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -49,10 +38,7 @@ class EmbeddingsSteps:
 
 def embeddings(
     parameters: BertEmbeddingsParameters,
-    input_ids: npt.ArrayLike | None = None,
-    token_type_ids: npt.ArrayLike | None = None,
-    position_ids: npt.ArrayLike | None = None,
-    inputs_embeds: npt.ArrayLike | None = None,
+    inputs: ModelInputs,
     *,
     eps: float,
     p: float,
@@ -65,18 +51,13 @@ def embeddings(
     ----------
     parameters : BertEmbeddingsParameters
         Tables of shape (V, H), (S, H) and (P, H), LayerNorm's (H,), all of one dtype.
-    input_ids : array_like of int, shape (B, T)
-        Token ids. Either these or `inputs_embeds`.
-    token_type_ids : array_like of int, shape (B, T), optional
-        Segment of each token; all 0 by default.
-    position_ids : array_like of int, shape (T,), (1, T) or (B, T), optional
-        Position of each token; 0 to T - 1 by default, padding or not.
-    inputs_embeds : array_like of float, shape (B, T, H), optional
-        Rows to use in place of the word look-up, in the parameters' dtype.
+    inputs : ModelInputs
+        The ids of words, segments and positions, checked; or the words' rows. The mask plays no
+        part here: padding is embedded like any token.
     eps : float
-        Of LayerNorm.
+        What LayerNorm adds to the variance.
     p : float
-        Probability to drop, from 0 to 1.
+        Dropout's probability to drop, from 0 to 1.
     rng, keep
         As in `numpy_bert.ops.dropout.dropout`: dropout is off without them.
 
@@ -85,16 +66,10 @@ def embeddings(
     EmbeddingsSteps
         The steps, in the parameters' dtype.
 
-    Raises
-    ------
-    InputError
-        Naming the argument, the place, the value and the limit.
-
     Notes
     -----
     The sum is (word + token_type) + position, the order of transformers' BertEmbeddings.forward,
-    so it equals torch's to the last bit. An attention mask plays no part here: padding is embedded
-    like any token.
+    so it equals torch's to the last bit.
 
     References
     ----------
@@ -104,33 +79,25 @@ def embeddings(
     Examples
     --------
     >>> from numpy_bert import BertModel
-    >>> model = BertModel.from_pretrained("demo")
-    >>> steps = embeddings(model.embeddings.parameters, [[2, 3]], eps=1e-12, p=0.1)
+    >>> from numpy_bert.inputs import model_inputs
+    >>> tables = BertModel.from_pretrained("demo").parameters.embeddings
+    >>> steps = embeddings(tables, model_inputs(tables, [[2, 3]]), eps=1e-12, p=0.1)
     >>> steps.sum.shape, steps.LayerNorm.mean.shape
     ((1, 2, 128), (1, 2, 1))
     """
-    inputs = check_inputs(parameters, input_ids, token_type_ids, position_ids, inputs_embeds)
-    batch, length = inputs.words.shape[:2]
     norm = parameters.LayerNorm
     dtype = norm.weight.dtype
-
-    if input_ids is not None:
-        words = embedding(inputs.words, parameters.word_embeddings.weight, dtype=dtype)
-    else:
-        words = as_floats(inputs.words, name="embeddings: inputs_embeds")  # (B, T, H)
-    segment_ids = inputs.segment_ids
-    if segment_ids is None:
-        segment_ids = np.zeros((batch, length), dtype=np.intp)
-    segments = embedding(segment_ids, parameters.token_type_embeddings.weight, dtype=dtype)
-    position_ids = inputs.position_ids
-    if position_ids is None:
-        position_ids = np.arange(length, dtype=np.intp)[np.newaxis, :]  # (1, T)
-    positions = embedding(position_ids, parameters.position_embeddings.weight, dtype=dtype)
-    total = (words + segments) + positions  # (B, T, H)
+    words = inputs.words
+    if words.ndim == 2:
+        words = look_up(parameters.word_embeddings.weight, words, dtype)  # type: ignore[arg-type]
+    segment_ids, position_ids = _ids(inputs)
+    segments = look_up(parameters.token_type_embeddings.weight, segment_ids, dtype)
+    positions = look_up(parameters.position_embeddings.weight, position_ids, dtype)
+    total: Array = (words + segments) + positions  # (B, T, H)
     normalized = layer_norm(total, norm.weight, norm.bias, eps=eps)
     dropped = dropout(normalized.output, p, rng=rng, keep=keep)
     return EmbeddingsSteps(
-        word_embeddings=words,
+        word_embeddings=words,  # type: ignore[arg-type]
         token_type_embeddings=segments,
         position_embeddings=positions,
         sum=total,
@@ -140,87 +107,86 @@ def embeddings(
     )
 
 
-def check_inputs(
+def embeddings_backward(
+    grad: Array,
     parameters: BertEmbeddingsParameters,
-    input_ids: npt.ArrayLike | None,
-    token_type_ids: npt.ArrayLike | None,
-    position_ids: npt.ArrayLike | None,
-    inputs_embeds: npt.ArrayLike | None,
-) -> EmbeddingsInputs:
-    """Check the arguments of `embeddings`; raise InputError at the first that does not fit."""
-    words = _words(parameters, input_ids, inputs_embeds)
-    batch, length = words.shape[:2]
-    segments = _segments(token_type_ids, (batch, length))
-    if segments is not None:
-        segments = check_ids(
-            segments,
-            len(parameters.token_type_embeddings.weight),
-            name="embeddings: token_type_ids",
-            table="token_type_embeddings",
-        )
-    limit = len(parameters.position_embeddings.weight)
-    positions = None
-    if position_ids is not None:
-        positions = check_ids(
-            _positions(position_ids, batch, length),
-            limit,
-            name="embeddings: position_ids",
-            table="position_embeddings",
-        )
-    elif length > limit:
-        given = "inputs_embeds" if input_ids is None else "input_ids"
-        raise InputError(
-            f"embeddings: {given} has {length} tokens a row; the model has {limit} positions "
-            "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
-        )
-    return EmbeddingsInputs(words, segments, positions)
+    steps: EmbeddingsSteps,
+    inputs: ModelInputs,
+    *,
+    p: float,
+    padding_idx: int | None = None,
+) -> BertEmbeddingsParameters:
+    """Return the gradients of the parameters of `embeddings`.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (B, T, H), the parameters' dtype
+        The gradient of its output.
+    parameters, inputs, p
+        As it was called with.
+    steps : EmbeddingsSteps
+        What it returned.
+    padding_idx : int, optional
+        The word whose row has no gradient, as torch.nn.Embedding gives [PAD] none.
+
+    Returns
+    -------
+    BertEmbeddingsParameters
+        Each of its parameter's shape, the tables' rows that were not picked 0.
+
+    Notes
+    -----
+    Each of the three rows is a term of the sum, so the sum's gradient is each one's; a position's
+    row, which all sequences share, has the sum of theirs. Rows given in place of the words' leave
+    the word table without a gradient.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> from numpy_bert.inputs import model_inputs
+    >>> weights = BertModel.from_pretrained("demo").parameters.embeddings
+    >>> inputs = model_inputs(weights, [[2, 5, 5]])
+    >>> steps = embeddings(weights, inputs, eps=1e-12, p=0.1)
+    >>> found = embeddings_backward(steps.sum, weights, steps, inputs, p=0.1)
+    >>> np.flatnonzero(found.word_embeddings.weight.any(axis=1))
+    array([2, 5])
+    """
+    norm = norm_backward(
+        dropout_backward(grad, steps.dropout.keep, p), steps.LayerNorm, parameters.LayerNorm
+    )
+    total = norm.x  # (B, T, H)
+    segments, positions = _ids(inputs)
+    by_position = total if len(positions) == len(total) else _summed(total)
+    words, read = inputs.words, total
+    if words.ndim == 3:
+        words, read = np.zeros(0, np.intp), total[:0]
+    return BertEmbeddingsParameters(
+        word_embeddings=_table(read, words, parameters.word_embeddings, padding_idx=padding_idx),
+        position_embeddings=_table(by_position, positions, parameters.position_embeddings),
+        token_type_embeddings=_table(total, segments, parameters.token_type_embeddings),
+        LayerNorm=norm.parameters,
+    )
 
 
-def _words(
-    parameters: BertEmbeddingsParameters,
-    input_ids: npt.ArrayLike | None,
-    inputs_embeds: npt.ArrayLike | None,
-) -> IntArray | Array:
-    """Return the word ids (B, T), or the rows (B, T, H) that are given in their place."""
-    if (input_ids is None) == (inputs_embeds is None):
-        raise InputError("embeddings: give input_ids or inputs_embeds, one of the two.")
-    rows, features = parameters.word_embeddings.weight.shape
-    if input_ids is not None:
-        name = "embeddings: input_ids"
-        ids = as_ids(input_ids, name=name)
-        if ids.ndim != 2:
-            raise InputError(
-                f"{name} has shape {ids.shape}; (B, T) was expected. For one sequence write [ids]."
-            )
-        return check_ids(ids, rows, name=name, table="word_embeddings")
-    given = as_floats(inputs_embeds, name="embeddings: inputs_embeds")  # type: ignore[arg-type]
-    dtype = parameters.LayerNorm.weight.dtype
-    if given.ndim != 3 or given.shape[-1] != features or given.dtype != dtype:
-        raise InputError(
-            f"embeddings: inputs_embeds is {given.dtype} of shape {given.shape}; {dtype} of "
-            f"shape (B, T, {features}) was expected."
-        )
-    return given
+def _ids(inputs: ModelInputs) -> tuple[IntArray, IntArray]:
+    """Return the segment ids (B, T) and the position ids, (1, T) or (B, T)."""
+    segments, positions = inputs.segment_ids, inputs.position_ids
+    if segments is None:
+        segments = np.zeros(inputs.shape, np.intp)
+    if positions is None:
+        positions = np.arange(inputs.shape[1], dtype=np.intp)[np.newaxis]
+    return segments, positions
 
 
-def _segments(token_type_ids: npt.ArrayLike | None, shape: tuple[int, int]) -> IntArray | None:
-    """Return the segment ids (B, T), None where none are given."""
-    if token_type_ids is None:
-        return None
-    ids = as_ids(token_type_ids, name="embeddings: token_type_ids")
-    if ids.shape != shape:
-        raise InputError(
-            f"embeddings: token_type_ids has shape {ids.shape}; {shape} was expected, as input_ids."
-        )
-    return ids
+def _summed(grad: Array) -> Array:
+    """Sum over the sequences, in float64, and round once."""
+    total: Array = grad.sum(axis=0, keepdims=True, dtype=np.float64)
+    return total.astype(grad.dtype, copy=False)
 
 
-def _positions(position_ids: npt.ArrayLike, batch: int, length: int) -> IntArray:
-    """Return the position ids (1, T) or (B, T)."""
-    ids = as_ids(position_ids, name="embeddings: position_ids")
-    if ids.shape not in ((length,), (1, length), (batch, length)):
-        raise InputError(
-            f"embeddings: position_ids has shape {ids.shape}; ({length},), (1, {length}) or "
-            f"({batch}, {length}) was expected, as input_ids."
-        )
-    return ids.reshape(-1, length) if length else ids.reshape(1, 0)
+def _table(
+    grad: Array, ids: npt.NDArray[Any], table: EmbeddingParameters, padding_idx: int | None = None
+) -> EmbeddingParameters:
+    """Return the gradient of a table that was read at these ids."""
+    rows = len(table.weight)
+    return EmbeddingParameters(weight=embedding_backward(grad, ids, rows, padding_idx=padding_idx))

@@ -1,33 +1,64 @@
-"""The heads: what a task makes of the encoder's tokens or of the pooler's vector."""
+"""The heads, forward and backward: what a task makes of tokens or of the pooler's vector."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.blocks.gradients import DenseGradients, dense_backward, norm_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS
-from numpy_bert.ops.dropout import DropoutSteps, dropout
+from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
 from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm
-from numpy_bert.ops.linear import linear
+from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.parameters import (
     BertLMPredictionHeadParameters,
+    BertPredictionHeadTransformParameters,
     LinearParameters,
 )
 
 __all__ = [
     "ClassifierSteps",
+    "LMPredictionGradients",
     "LMPredictionSteps",
     "OnlyMLMSteps",
     "OnlyNSPSteps",
     "PreTrainingHeadsSteps",
     "PredictionTransformSteps",
+    "Product",
+    "ProductBackward",
+    "QuestionAnsweringHeadSteps",
     "classifier",
+    "classifier_backward",
     "lm_prediction",
+    "lm_prediction_backward",
 ]
+
+
+class ProductGradients(Protocol):
+    """Of what a dense layer was called with, as `linear_backward` returns them."""
+
+    @property
+    def x(self) -> Array:
+        """Of the input."""
+
+    @property
+    def weight(self) -> Array:
+        """Of the weight."""
+
+    @property
+    def bias(self) -> Array:
+        """Of the bias."""
+
+
+# What multiplies by the decoder, called as `linear` is, and its backward: the readable one or a
+# kernel.
+Product: TypeAlias = Callable[[Array, Array, Array], Array]
+ProductBackward: TypeAlias = Callable[[Array, Array, Array], ProductGradients]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -71,6 +102,13 @@ class OnlyNSPSteps:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class QuestionAnsweringHeadSteps:
+    """The dense layer that scores where an answer starts and where it ends, (B, T, 2)."""
+
+    qa_outputs: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ClassifierSteps:
     """Dropout, and the dense layer over it, (..., K)."""
 
@@ -84,7 +122,7 @@ def lm_prediction(
     hidden: Array,
     *,
     config: BertConfig,
-    product: Callable[[Array, Array, Array], Array] = linear,
+    product: Product = linear,
 ) -> LMPredictionSteps:
     """Score every word of the vocabulary for each token.
 
@@ -179,3 +217,106 @@ def classifier(
     dropped = dropout(x, p, rng=rng)
     scores = linear(dropped.output, parameters.weight, parameters.bias)  # (..., K)
     return ClassifierSteps(dropout=dropped, classifier=scores)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LMPredictionGradients:
+    """Of the head's parameters, of the hidden states (..., H), and of the word table (V, H).
+
+    Where the head has a decoder of its own, whose gradient is among its parameters', `decoder` is
+    None.
+    """
+
+    parameters: BertLMPredictionHeadParameters
+    decoder: Array | None
+    hidden: Array
+
+
+def lm_prediction_backward(
+    grad: Array,
+    parameters: BertLMPredictionHeadParameters,
+    decoder: Array,
+    hidden: Array,
+    steps: LMPredictionSteps,
+    *,
+    config: BertConfig,
+    product_backward: ProductBackward = linear_backward,
+) -> LMPredictionGradients:
+    """Return the gradients of what `lm_prediction` was called with.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (..., V), dtype of `hidden`
+        Of its output.
+    parameters, decoder, hidden, config
+        As it was called with.
+    steps : LMPredictionSteps
+        What it returned.
+    product_backward : callable
+        The backward of its `product`.
+
+    Returns
+    -------
+    LMPredictionGradients
+        A decoder that is the word table has its gradient apart: a part of that table's, to which
+        the look-up adds the other.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForMaskedLM
+    >>> model = BertForMaskedLM.from_pretrained("demo")
+    >>> weights, hidden = model.head.cls.predictions, np.zeros((1, 3, 128), np.float32)
+    >>> steps = lm_prediction(weights, model.decoder, hidden, config=model.config)
+    >>> found = lm_prediction_backward(np.ones_like(steps.output), weights, model.decoder, hidden,
+    ...                                steps, config=model.config)
+    >>> found.decoder.shape, found.parameters.bias.shape
+    ((8000, 128), (8000,))
+    """
+    transform = parameters.transform
+    decoded = product_backward(grad, steps.transform.output, decoder)
+    norm = norm_backward(decoded.x, steps.transform.LayerNorm, transform.LayerNorm)
+    activated = ACTIVATIONS[config.activation].backward(norm.x, steps.transform.dense)
+    dense = dense_backward(activated, hidden, transform.dense)
+    is_tied, own = parameters.decoder is None, None
+    if not is_tied:
+        own = LinearParameters(weight=decoded.weight, bias=decoded.bias)
+    return LMPredictionGradients(
+        parameters=BertLMPredictionHeadParameters(
+            transform=BertPredictionHeadTransformParameters(
+                dense=dense.parameters, LayerNorm=norm.parameters
+            ),
+            bias=decoded.bias if is_tied else np.zeros_like(parameters.bias),
+            decoder=own,
+        ),
+        decoder=decoded.weight if is_tied else None,
+        hidden=dense.x,
+    )
+
+
+def classifier_backward(
+    grad: Array, parameters: LinearParameters, steps: ClassifierSteps, *, p: float
+) -> DenseGradients:
+    """Return the gradients of what `classifier` was called with.
+
+    Parameters
+    ----------
+    grad : ndarray of shape (..., K), dtype of the parameters
+        Of its scores.
+    parameters, p
+        As it was called with.
+    steps : ClassifierSteps
+        What it returned.
+
+    Examples
+    --------
+    >>> weights = LinearParameters(weight=np.ones((2, 3)), bias=np.array([0.0, 1.0]))
+    >>> steps = classifier(weights, np.array([[1.0, 2.0, 3.0]]), p=0.1)
+    >>> classifier_backward(np.array([[1.0, -1.0]]), weights, steps, p=0.1).parameters.weight
+    array([[ 1.,  2.,  3.],
+           [-1., -2., -3.]])
+    """
+    dense = dense_backward(grad, steps.dropout.output, parameters)
+    return DenseGradients(
+        parameters=dense.parameters,
+        x=dropout_backward(dense.x, steps.dropout.keep, p),
+    )

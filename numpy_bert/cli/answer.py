@@ -9,7 +9,7 @@ from numpy_bert.cli.results import percent, show_json, show_table
 from numpy_bert.cli.source import source_options
 from numpy_bert.errors import InputError
 from numpy_bert.files import read_bytes
-from numpy_bert.model.tokens import BertForQuestionAnswering
+from numpy_bert.model.task_models import BertForQuestionAnswering
 
 __all__ = ["run"]
 

@@ -6,7 +6,7 @@ import argparse
 
 from numpy_bert.cli.results import show_json, show_table
 from numpy_bert.cli.source import source_options
-from numpy_bert.model.sequences import BertForSequenceClassification
+from numpy_bert.model.task_models import BertForSequenceClassification
 
 __all__ = ["run"]
 

@@ -13,7 +13,7 @@ from numpy_bert.explain import Reading, figure, page, read, terminal
 from numpy_bert.explain.drawing import png_renderer
 from numpy_bert.files import check_output, quoted, write_atomically
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.masked_lm import BertForMaskedLM
+from numpy_bert.model.task_models import BertForMaskedLM
 from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["run"]

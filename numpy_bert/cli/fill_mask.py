@@ -7,7 +7,7 @@ import argparse
 from numpy_bert.cli.console import show
 from numpy_bert.cli.results import percent, show_json, show_table
 from numpy_bert.cli.source import model_name, source_options
-from numpy_bert.model.masked_lm import BertForMaskedLM
+from numpy_bert.model.task_models import BertForMaskedLM
 
 __all__ = ["run"]
 

@@ -21,8 +21,7 @@ from numpy_bert.loading.hub import find
 from numpy_bert.loading.keys import BUFFERS
 from numpy_bert.loading.tied import differences
 from numpy_bert.loading.weights import check_weights
-from numpy_bert.parameters import TIED, BertParameters, shapes
-from numpy_bert.parameters_heads import HeadParameters
+from numpy_bert.parameters import TIED, BertParameters, HeadParameters, shapes
 from numpy_bert.progress import progress
 
 __all__ = ["run"]

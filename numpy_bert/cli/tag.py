@@ -6,7 +6,7 @@ import argparse
 
 from numpy_bert.cli.results import percent, show_json, show_table
 from numpy_bert.cli.source import source_options
-from numpy_bert.model.tokens import BertForTokenClassification
+from numpy_bert.model.task_models import BertForTokenClassification
 
 __all__ = ["run"]
 

@@ -19,9 +19,11 @@ from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.masked_lm import BertForMaskedLM
-from numpy_bert.model.pretraining import BertForPreTraining
-from numpy_bert.model.sequences import BertForSequenceClassification
+from numpy_bert.model.task_models import (
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertForSequenceClassification,
+)
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.data import LabelledTexts, MaskedTexts, TaughtTexts, TrainingData
 from numpy_bert.training.evaluation import (

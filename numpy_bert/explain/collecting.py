@@ -14,7 +14,7 @@ from numpy_bert.explain.lessons import EMBEDDING_STEPS, WALK_STEPS
 from numpy_bert.explain.measures import cosines
 from numpy_bert.explain.reading import LayerReading, Prediction, Reading, Token
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.masked_lm import BertForMaskedLM
+from numpy_bert.model.task_models import BertForMaskedLM
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.progress import progress
 from numpy_bert.tasks.fill import fills

@@ -1,5 +1,8 @@
 """Attention over sequences of one length, without padding or mask, in float32.
 
+Those who look need not be those who are looked at: some rows of a sequence, or its padding, which
+sees the tokens and is seen by none, look at the same keys and values.
+
 The twin of `numpy_bert.ops.attention`. Where no score is large, exp needs no maximum taken away
 first: one look for the largest score of a block costs a tenth of that. The sum of a row's weights
 comes from a matrix-vector product, and what is divided by it is the smaller of weights and output.
@@ -28,40 +31,52 @@ _LARGEST_SCORE = 60.0
 _LEAST_SUM = 1e-24
 
 
-def scores_size(longest: int) -> int:
-    """Return the elements of memory that `attend` needs for sequences up to a length."""
-    return max(_BLOCK, longest * longest)
+def scores_size(most: int) -> int:
+    """Return the elements of memory that `attend` needs for up to so many scores of a head."""
+    return max(_BLOCK, most)
 
 
 def attend(
-    query: Array, key: Array, value: Array, out: Array, scores: Array, *, cuts: bool
+    query: Array,
+    key: Array,
+    value: Array,
+    out: Array,
+    scores: Array,
+    *,
+    cuts: bool,
+    probs: Array | None = None,
 ) -> None:
-    """Write the attention of n sequences of T tokens into `out`.
+    """Write what Q tokens of each of n sequences take of its T tokens into `out`.
 
     Parameters
     ----------
-    query, key, value : ndarray of shape (n, A, T, D), float32
+    query : ndarray of shape (n, A, Q, D), float32
         Views are as good as copies while the last axis is contiguous. The query is scaled.
-    out : ndarray of shape (n, A, T, D), float32
+    key, value : ndarray of shape (n, A, T, D), float32
+        The same holds for them.
+    out : ndarray of shape (n, A, Q, D), float32
         Any content.
     scores : ndarray of shape (m,), float32
         Memory for a block; m as `scores_size` says.
     cuts : bool
         Whether products are cut into such as BLAS starts no threads for; not needed where it has
         but one.
+    probs : ndarray of shape (n, A, Q, T), float32, optional
+        Where the weights are written, too; what is computed does not depend on it.
     """
-    length, size = query.shape[2:]
+    (queries, size), length = query.shape[2:], key.shape[2]
     ones = np.ones(length, np.float32)
-    pieces = _pieces(length, _MOST_TERMS // (length * size) if cuts else length)
-    short = _pieces(length, _MOST_ELEMENTS // length if cuts else length)
-    for part in _parts(query.shape, max(1, _BLOCK // (length * length))):
+    across = _pieces(length, _MOST_TERMS // (queries * size) if cuts else length)
+    pieces = _pieces(queries, _MOST_TERMS // (length * size) if cuts else queries)
+    short = _pieces(queries, _MOST_ELEMENTS // length if cuts else queries)
+    for part in _parts(query.shape, max(1, _BLOCK // (queries * length))):
         q, transposed, v, o = query[part], key[part].swapaxes(-1, -2), value[part], out[part]
-        weights = scores[: q.shape[0] * q.shape[1] * length * length]
+        weights = scores[: q.shape[0] * q.shape[1] * queries * length]
         rows = weights.reshape(-1, length)
-        block = weights.reshape(*q.shape[:2], length, length)
+        block = weights.reshape(*q.shape[:3], length)
         sums = np.empty(len(rows), np.float32)
-        totals = sums.reshape(block.shape[:3])
-        for cut in pieces:
+        totals = sums.reshape(q.shape[:3])
+        for cut in across:
             matmul(q, transposed[..., cut], block[..., cut])
         large = not weights[weights.argmax()] <= _LARGEST_SCORE  # NaN is the largest
         if not large:
@@ -70,7 +85,7 @@ def attend(
                 matmul(block[:, :, cut], ones, totals[:, :, cut])
             if not sums[sums.argmin()] >= _LEAST_SUM:
                 large = True
-                for cut in pieces:
+                for cut in across:
                     matmul(q, transposed[..., cut], block[..., cut])
         if large:
             subtract(rows, rows.max(axis=-1, keepdims=True), rows)
@@ -84,6 +99,10 @@ def attend(
             matmul(block[:, :, cut], v, o[:, :, cut])
         if length > 3 * size:
             multiply(o, totals[..., np.newaxis], o)
+            if probs is not None:
+                multiply(block, totals[..., np.newaxis], block)
+        if probs is not None:
+            np.copyto(probs[part], block)
 
 
 def _pieces(length: int, most: int) -> list[slice]:

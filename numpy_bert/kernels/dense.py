@@ -9,6 +9,7 @@ where, and how to cut. Small products also start no threads of BLAS's own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,23 +43,29 @@ class Dense:
         self._weights = weights
         self._scale = np.float32(scale)
         known = tuning().cuts if cuts is None else cuts
-        self._cuts = _cuts_for(weights[0].shape[1], sum(map(len, weights)), known)
+        self._cuts = _cuts_for(weights[0].shape[1], math.gcd(*map(len, weights)), known)
         self._arranged: dict[int, Array] | None = None
 
     def is_cut(self, rows: int) -> bool:
         """Tell whether a product of so many rows is cut into small ones."""
         return self._cut(rows) is not None
 
-    def __call__(self, x: Array, out: Array) -> None:
-        """Write ``x @ weight.T`` into `out`: (n, in) and (n, all outs), float32, C-contiguous."""
+    def __call__(self, x: Array, out: Array, columns: slice = slice(None)) -> None:
+        """Write ``x @ weight.T`` into `out`, (n, in) and (n, all outs), float32.
+
+        `x` is C-contiguous, and so are the rows of `out`. `columns` says which of the results are
+        asked for, where that is not all: those of some of the weights.
+        """
         arranged = self._arranged
         if arranged is None:
             arranged = self._arranged = self._arrange()
         cut = self._cut(len(x))
         if cut is None:
-            matmul(x, arranged[0], out)
-        else:
-            cut_product(x, arranged[cut.columns], cut.rows, out)
+            matmul(x, arranged[0][:, columns], out)
+            return
+        blocks = arranged[cut.columns]
+        first, last, _ = columns.indices(len(blocks) * cut.columns)
+        cut_product(x, blocks[first // cut.columns : last // cut.columns], cut.rows, out)
 
     def _cut(self, rows: int) -> Cut | None:
         for cut in self._cuts:
@@ -116,7 +123,7 @@ def _cuts_for(features: int, outs: int, cuts: Sequence[Cut]) -> list[Cut]:
     """Return the cuts for weights (outs, features): those for the next larger size measured."""
     size = min((cut.most_features for cut in cuts if features <= cut.most_features), default=0)
     found = [cut for cut in cuts if cut.most_features == size]
-    # Where the columns do not divide a result, its products are not cut.
+    # Where the columns do not divide a weight's results, its products are not cut.
     return [
         cut if cut.columns and outs % cut.columns == 0 else Cut(size, cut.most_rows, 0, 0)
         for cut in found

@@ -15,6 +15,7 @@ import numpy as np
 from numpy import add
 
 from numpy_bert.arrays import Array, IntArray, largest
+from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.choices import block_rows
 from numpy_bert.kernels.half import widened
 from numpy_bert.kernels.layer_norm import LayerNormKernel
@@ -84,23 +85,13 @@ class EmbeddingsKernel:
             rows: deque(maxlen=_KEPT) for rows in (self._rows, self._share)
         }
 
-    def __call__(
-        self,
-        words: IntArray | Array,
-        segment_ids: IntArray | None,
-        position_ids: IntArray | None,
-        out: Array,
-    ) -> bool:
-        """Write the embedding into `out`; the arguments have been checked.
+    def __call__(self, inputs: ModelInputs, out: Array) -> bool:
+        """Write the embedding into `out`.
 
         Parameters
         ----------
-        words : ndarray of shape (B, T), intp, or (B, T, H), float32
-            Token ids, or the rows to use instead of the look-up.
-        segment_ids : ndarray of shape (B, T), intp, or None
-            None means all 0.
-        position_ids : ndarray of shape (1, T) or (B, T), intp, or None
-            None means 0 to T - 1.
+        inputs : ModelInputs
+            Ids, or the words' rows in float32.
         out : ndarray of shape (B, T, H), float32, C-contiguous
             Any content.
 
@@ -109,6 +100,7 @@ class EmbeddingsKernel:
         bool
             Whether the result is finite. A row that is not finite changes no other.
         """
+        words, segment_ids, position_ids = inputs.words, inputs.segment_ids, inputs.position_ids
         batch, length, features = out.shape
         segments = places = None
         if segment_ids is not None and largest(segment_ids):

@@ -6,20 +6,24 @@ only; attention goes by groups of sequences of one length. Three biases are move
 nothing: the key's adds the same number to all of a query's scores and so changes no probability;
 the value's goes through the probabilities, which sum to 1, and joins the next layer's; the
 activation's factor of 2 is taken out of the weight behind it.
+
+Rows that nobody looks at need no keys and no values: padding, where it is asked for, and in the
+last layer the rows that are read, where not all are. Both follow the tokens of their sequences,
+whose numbers do not depend on whether anything follows them.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy import add
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, IntArray
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels.activation import ActivationKernel
 from numpy_bert.kernels.attention import attend, scores_size
@@ -31,7 +35,7 @@ from numpy_bert.kernels.threads import blas_threads, free_threads, share
 from numpy_bert.kernels.tuning import tuning
 from numpy_bert.parameters import BertEncoderParameters, BertLayerParameters, arrays_of
 
-__all__ = ["MICRO_BATCH", "EncoderKernel", "fits"]
+__all__ = ["MICRO_BATCH", "EncoderKernel", "Read", "Rows", "fits"]
 
 # Tokens that go through all layers together: enough for BLAS's best speed, few enough for the
 # third-level cache.
@@ -49,20 +53,70 @@ _KEPT = 8
 _SILENT = np.errstate(all="ignore")
 
 
-class _MicroBatch(NamedTuple):
-    """Sequences that go through all layers together: tokens start to stop."""
+class Rows(NamedTuple):
+    """Some rows of each sequence, one sequence after another.
 
-    start: int
-    stop: int
-    lengths: list[int]
+    Attributes
+    ----------
+    hidden : ndarray of shape (M, H), float32, C-contiguous
+        What goes into a layer, and is replaced by what comes out.
+    counts : list of int
+        How many of the rows are each sequence's.
+    states : list of ndarray of shape (M, H)
+        One for each layer, where its output is written too; or none.
+    weights : list of ndarray, float32
+        One for each layer, where its attention's weights are written, those of each sequence as
+        (A, rows, tokens); or none.
+    """
+
+    hidden: Array
+    counts: list[int]
+    states: Sequence[Array] = ()
+    weights: Sequence[Array] = ()
+
+
+class Read(NamedTuple):
+    """The rows of the last layer that are read, where not all are.
+
+    Attributes
+    ----------
+    places : ndarray of shape (R,), int
+        Which of all tokens they are, in their order.
+    counts : list of int
+        How many are of each sequence.
+    out : ndarray of shape (R, H), float32, C-contiguous
+        Where they are written; what becomes of all other rows is undefined.
+    """
+
+    places: IntArray
+    counts: list[int]
+    out: Array
+
+
+class _Work(NamedTuple):
+    """What a call is to do: the tokens; their sequences' padding; the rows that are read."""
+
+    tokens: Rows
+    padding: Rows | None
+    read: Read | None
 
 
 class _Group(NamedTuple):
-    """Sequences of one length that stand together: tokens start to stop."""
+    """Sequences that stand together, of one length, of which as many rows look at the tokens."""
 
     length: int
+    tokens: slice
+    many: int
+    rows: slice
+    weights: slice
+
+
+class _MicroBatch(NamedTuple):
+    """Sequences that go through all layers together: where their tokens are, and which they are."""
+
     start: int
     stop: int
+    sequences: slice
 
 
 class _Layer(NamedTuple):
@@ -88,32 +142,52 @@ class _Workspace:
         self.norm = LayerNormWorkspace(rows, config.hidden_size)
         self.scores = np.empty(0, np.float32)
 
-    def prepare(self, longest: int) -> None:
-        """See that there is room for the scores of sequences up to a length."""
-        size = scores_size(longest)
+    def prepare(self, most: int) -> None:
+        """See that there is room for so many scores of a head."""
+        size = scores_size(most)
         if len(self.scores) < size:
             self.scores = np.empty(size, np.float32)
 
 
 class _Scratch:
-    """Memory for a micro-batch of up to n tokens, used by one call at a time."""
+    """Memory for a micro-batch of up to n tokens or other rows, used by one call at a time."""
 
     def __init__(self, tokens: int, config: BertConfig) -> None:
         features = config.hidden_size
         self.tokens = tokens
         self.projections = np.empty((tokens, 3 * features), np.float32)
+        self.query = np.empty((0, features), np.float32)
         self.context = np.empty((tokens, features), np.float32)
         self.product = np.empty((tokens, features), np.float32)
         self.wide = np.empty((tokens, config.intermediate_size), np.float32)
         self.workspaces: list[_Workspace] = []
+        self.scores = 0  # of a head, at most
+
+
+class _Place(NamedTuple):
+    """What a micro-batch is worked on with."""
+
+    scratch: _Scratch
+    threads: int
+    cuts: bool
 
 
 class _Share(NamedTuple):
-    """What one thread does of a micro-batch: some tokens, and some heads of all tokens."""
+    """What one thread does of a micro-batch: some rows, and some heads of all rows."""
 
     rows: slice
     heads: slice
     own: _Workspace
+
+
+class _Part(NamedTuple):
+    """Rows that go through a layer together, who does what of them, and what is kept of each."""
+
+    x: Array
+    groups: list[_Group]
+    shares: list[_Share]
+    states: list[Array]
+    weights: Sequence[Array]
 
 
 def fits(parameters: BertEncoderParameters) -> bool:
@@ -147,27 +221,26 @@ class EncoderKernel:
         self._idle: deque[_Scratch] = deque(maxlen=_KEPT)
 
     @_SILENT
-    def __call__(
-        self, hidden: Array, lengths: list[int], states: list[Array] | None = None
-    ) -> bool:
+    def __call__(self, tokens: Rows, padding: Rows | None = None, read: Read | None = None) -> bool:
         """Replace the input embedding by the last layer's output.
 
         Parameters
         ----------
-        hidden : ndarray of shape (N, H), float32, C-contiguous
-            All tokens, sequence after sequence; changed in place.
-        lengths : list of int
-            Tokens of each sequence, from 1. Best sorted: neighbours of one length are computed
-            together.
-        states : list of ndarray of shape (N, H), float32, optional
-            One for each layer, where its output is written too.
+        tokens : Rows
+            All tokens, from 1 of each sequence. Best sorted by their number: neighbours of one
+            length are computed together.
+        padding : Rows, optional
+            The padding of the same sequences, which sees the tokens and is seen by nobody.
+        read : Read, optional
+            The rows of the last layer that are read, if not all are; without `padding`.
 
         Returns
         -------
         bool
             Whether the result is finite.
         """
-        run = partial(self._run, hidden, states)
+        hidden, lengths = tokens.hidden, tokens.counts
+        run = partial(self._run, _Work(tokens, padding, read))
         threads = free_threads()
         each = len(hidden) // threads
         small = self._is_cut(min(each, MICRO_BATCH))
@@ -221,58 +294,113 @@ class EncoderKernel:
         )
 
     @_SILENT
-    def _run(
-        self,
-        hidden: Array,
-        states: list[Array] | None,
-        batch: _MicroBatch,
-        threads: int,
-        *,
-        cuts: bool,
-    ) -> bool:
+    def _run(self, work: _Work, batch: _MicroBatch, threads: int, *, cuts: bool) -> bool:
         """Run one micro-batch; with cuts, such products as BLAS starts no threads for."""
-        rows = slice(batch.start, batch.stop)
-        x = hidden[rows]
-        scratch, shares = self._prepare(len(x), max(batch.lengths), threads)
-        groups = _groups(batch.lengths)
+        tokens, padding, read = work
+        lengths, heads = tokens.counts, self._config.num_attention_heads
+        groups = _groups(lengths, lengths, batch.sequences, heads)
+        behind, few = list[list[_Group]](), list[_Group]()
+        if padding is not None:
+            behind = _cut(_groups(lengths, padding.counts, batch.sequences, heads))
+        if read is not None:
+            few = _groups(lengths, read.counts, batch.sequences, heads)
+        place = _Place(self._borrow([groups, *behind, few]), threads, cuts)
+        own = self._part(tokens, groups, place)
+        others = [self._part(padding, part, place) for part in behind if padding is not None]
+        layers = self._layers if read is None else self._layers[:-1]
         finite = True
-        for number, layer in enumerate(self._layers):
-            share(partial(self._project, x, layer, scratch), shares)
-            share(partial(self._attend, groups, scratch, cuts), shares)
-            finite &= all(share(partial(self._finish, x, layer, scratch), shares))
-            if states is not None:
-                np.copyto(states[number][rows], x)
-        self._idle.append(scratch)
+        for number, layer in enumerate(layers):
+            finite &= self._layer(layer, number, own, place)
+            for part in others:
+                finite &= self._follow(layer, number, part, place)
+        if read is not None and few:
+            asked = self._part(Rows(read.out, read.counts), few, place)
+            rows = slice(few[0].rows.start, few[-1].rows.stop)
+            np.take(own.x, read.places[rows] - batch.start, 0, asked.x, "clip")
+            finite &= self._last(own, asked, place)
+        self._idle.append(place.scratch)
         return finite
 
-    # Threads share the tokens but for the attention, which needs all of them, and where they share
+    def _layer(self, layer: _Layer, number: int, part: _Part, place: _Place) -> bool:
+        """Take tokens through a layer in which they look at each other."""
+        into = place.scratch.projections
+        share(partial(self._project, layer, part.x, into, slice(None)), part.shares)
+        return self._attended(layer, number, part, into, place)
+
+    def _follow(self, layer: _Layer, number: int, part: _Part, place: _Place) -> bool:
+        """Take rows that nobody looks at through a layer, for which the tokens are projected."""
+        scratch, (rows, features) = place.scratch, part.x.shape
+        if len(scratch.query) < rows:
+            scratch.query = np.empty((scratch.tokens, features), np.float32)
+        into = scratch.query
+        share(partial(self._project, layer, part.x, into, slice(0, features)), part.shares)
+        return self._attended(layer, number, part, into, place)
+
+    def _last(self, tokens: _Part, part: _Part, place: _Place) -> bool:
+        """Take the rows that are read through the last layer; of the tokens keys and values."""
+        layer, features = self._layers[-1], tokens.x.shape[1]
+        seen = slice(features, 3 * features)
+        into = place.scratch.projections[:, seen]
+        share(partial(self._project, layer, tokens.x, into, seen), tokens.shares)
+        return self._follow(layer, -1, part, place)
+
+    def _attended(
+        self, layer: _Layer, number: int, part: _Part, queries: Array, place: _Place
+    ) -> bool:
+        """Do the rest of a layer, for which all is projected; tell whether the result is finite."""
+        weights = part.weights[number] if part.weights else None
+        share(partial(self._attend, part.groups, queries, place, weights), part.shares)
+        finite = all(share(partial(self._finish, layer, part.x, place.scratch), part.shares))
+        if part.states:
+            np.copyto(part.states[number], part.x)
+        return finite
+
+    # Threads share the rows but for the attention, which needs all of them, and where they share
     # the heads.
 
     @_SILENT
-    def _project(self, x: Array, layer: _Layer, scratch: _Scratch, part: _Share) -> None:
-        """Write the queries, keys and values of some tokens."""
-        projections = scratch.projections[: len(x)][part.rows]
-        layer.projections(x[part.rows], projections)
-        query = projections[:, : x.shape[1]]
-        add(query, layer.query_bias, query)
+    def _project(self, layer: _Layer, x: Array, into: Array, columns: slice, part: _Share) -> None:
+        """Write the queries, keys and values of some rows, or those `columns` of them."""
+        projections = into[: len(x)][part.rows]
+        layer.projections(x[part.rows], projections, columns)
+        if not columns.start:
+            query = projections[:, : x.shape[1]]
+            add(query, layer.query_bias, query)
 
     @_SILENT
-    def _attend(self, groups: list[_Group], scratch: _Scratch, cuts: bool, part: _Share) -> None:
+    def _attend(
+        self,
+        groups: list[_Group],
+        queries: Array,
+        place: _Place,
+        weights: Array | None,
+        part: _Share,
+    ) -> None:
         """Write the attention's output of some heads, before its projection."""
-        heads = self._config.num_attention_heads
-        size = scratch.context.shape[1] // heads
-        by_head = scratch.projections.reshape(-1, 3, heads, size)
+        scratch, heads = place.scratch, self._config.num_attention_heads
+        features = scratch.context.shape[1]
+        size, start = features // heads, groups[0].rows.start
+        asking = queries[:, :features].reshape(-1, heads, size)
+        seen = scratch.projections[:, features:].reshape(-1, 2, heads, size)
         into = scratch.context.reshape(-1, heads, size)
-        for length, start, stop in groups:
-            # (n, T, 3, A, D) to (3, n, A, T, D)
-            parts = by_head[start:stop].reshape(-1, length, 3, heads, size).transpose(2, 0, 3, 1, 4)
-            query, key, value = parts[:, :, part.heads]
-            out = into[start:stop].reshape(-1, length, heads, size).swapaxes(1, 2)
-            attend(query, key, value, out[:, part.heads], part.own.scores, cuts=cuts)
+        for group in groups:
+            # (n, T, 2, A, D) to (2, n, A, T, D)
+            pair = seen[group.tokens].reshape(-1, group.length, 2, heads, size)
+            key, value = pair.transpose(2, 0, 3, 1, 4)[:, :, part.heads]
+            rows = slice(group.rows.start - start, group.rows.stop - start)
+            query, out = (
+                array[rows].reshape(-1, group.many, heads, size).swapaxes(1, 2)[:, part.heads]
+                for array in (asking, into)
+            )
+            probs = None
+            if weights is not None:
+                own = weights[group.weights].reshape(-1, heads, group.many, group.length)
+                probs = own[:, part.heads]
+            attend(query, key, value, out, part.own.scores, cuts=place.cuts, probs=probs)
 
     @_SILENT
-    def _finish(self, x: Array, layer: _Layer, scratch: _Scratch, part: _Share) -> bool:
-        """Replace some tokens by the layer's output; tell whether it is finite."""
+    def _finish(self, layer: _Layer, x: Array, scratch: _Scratch, part: _Share) -> bool:
+        """Replace some rows by the layer's output; tell whether it is finite."""
         rows, own = x[part.rows], part.own
         product = scratch.product[: len(x)][part.rows]
         wide = scratch.wide[: len(x)][part.rows]
@@ -295,26 +423,39 @@ class EncoderKernel:
             finite &= norm(rows, own.norm)
         return finite
 
-    def _prepare(self, tokens: int, longest: int, threads: int) -> tuple[_Scratch, list[_Share]]:
-        """Return memory for a micro-batch, used before or new, and what each thread does."""
+    def _borrow(self, several: list[list[_Group]]) -> _Scratch:
+        """Return memory for the groups of a micro-batch, used before or new."""
+        several = [groups for groups in several if groups]
+        rows = max(groups[-1].rows.stop - groups[0].rows.start for groups in several)
         try:
             scratch = self._idle.pop()
         except IndexError:
             scratch = None
-        if scratch is None or scratch.tokens < tokens:
-            scratch = _Scratch(tokens, self._config)
-        heads = self._config.num_attention_heads
-        count = max(1, min(threads, heads, tokens // _LEAST_ROWS))
-        while len(scratch.workspaces) < count:
-            scratch.workspaces.append(_Workspace(self._config, self._rows, self._wide_rows))
+        if scratch is None or scratch.tokens < rows:
+            scratch = _Scratch(rows, self._config)
+        scratch.scores = max(group.many * group.length for part in several for group in part)
+        return scratch
+
+    def _part(self, rows: Rows, groups: list[_Group], place: _Place) -> _Part:
+        """Return some groups of rows as a part of their micro-batch."""
+        some = slice(groups[0].rows.start, groups[-1].rows.stop)
+        x, states = rows.hidden[some], [state[some] for state in rows.states]
+        return _Part(x, groups, self._shares(place, len(x)), states, rows.weights)
+
+    def _shares(self, place: _Place, rows: int) -> list[_Share]:
+        """Return what each thread does of so many rows."""
+        heads, workspaces = self._config.num_attention_heads, place.scratch.workspaces
+        count = max(1, min(place.threads, heads, rows // _LEAST_ROWS))
+        while len(workspaces) < count:
+            workspaces.append(_Workspace(self._config, self._rows, self._wide_rows))
         shares = []
-        for number, own in enumerate(scratch.workspaces[:count]):
-            own.prepare(longest)
-            first, last = (tokens * n // count // 8 * 8 for n in (number, number + 1))
-            rows = slice(first, last if number + 1 < count else tokens)
+        for number, own in enumerate(workspaces[:count]):
+            own.prepare(place.scratch.scores)
+            first, last = (rows * n // count // 8 * 8 for n in (number, number + 1))
+            some = slice(first, last if number + 1 < count else rows)
             few = slice(heads * number // count, heads * (number + 1) // count)
-            shares.append(_Share(rows, few, own))
-        return scratch, shares
+            shares.append(_Share(some, few, own))
+        return shares
 
 
 def _every(results: Iterable[bool]) -> bool:
@@ -324,15 +465,14 @@ def _every(results: Iterable[bool]) -> bool:
 
 def _micro_batches(lengths: list[int], most: int) -> Iterator[_MicroBatch]:
     """Cut sequences into runs of at most so many tokens."""
-    start, total, batch = 0, 0, list[int]()
-    for length in lengths:
-        if batch and total + length > most:
-            yield _MicroBatch(start, start + total, batch)
-            start, total, batch = start + total, 0, []
-        batch.append(length)
+    start = total = first = 0
+    for number, length in enumerate(lengths):
+        if number > first and total + length > most:
+            yield _MicroBatch(start, start + total, slice(first, number))
+            start, total, first = start + total, 0, number
         total += length
-    if batch:
-        yield _MicroBatch(start, start + total, batch)
+    if first < len(lengths):
+        yield _MicroBatch(start, start + total, slice(first, len(lengths)))
 
 
 def _are_even(batches: list[_MicroBatch], threads: int) -> bool:
@@ -342,15 +482,58 @@ def _are_even(batches: list[_MicroBatch], threads: int) -> bool:
     return longest * rounds * threads <= _UNEVEN * batches[-1].stop
 
 
-def _groups(lengths: list[int]) -> list[_Group]:
-    """Return the runs of neighbouring sequences of one length."""
+def _groups(lengths: list[int], counts: list[int], sequences: slice, heads: int) -> list[_Group]:
+    """Return the runs of neighbouring sequences of one length and one number of rows, from 1.
+
+    The tokens are numbered from the first of these sequences, rows and weights from the first of
+    all.
+    """
+    before = zip(lengths[: sequences.start], counts[: sequences.start], strict=True)
+    row, weight = sum(counts[: sequences.start]), sum(a * b for a, b in before) * heads
     found: list[_Group] = []
-    start = 0
-    for length in lengths:
-        stop = start + length
-        if found and found[-1].length == length:
-            found[-1] = found[-1]._replace(stop=stop)
-        else:
-            found.append(_Group(length, start, stop))
-        start = stop
+    token = 0
+    for length, count in zip(lengths[sequences], counts[sequences], strict=True):
+        tokens, rows = slice(token, token + length), slice(row, row + count)
+        weights = slice(weight, weight + heads * length * count)
+        token, row, weight = tokens.stop, rows.stop, weights.stop
+        last = found[-1] if found else None
+        if (
+            last is not None
+            and last.tokens.stop == tokens.start
+            and (last.length, last.many) == (length, count)
+        ):
+            found[-1] = _Group(
+                length,
+                slice(last.tokens.start, token),
+                count,
+                slice(last.rows.start, row),
+                slice(last.weights.start, weight),
+            )
+        elif count:
+            found.append(_Group(length, tokens, count, rows, weights))
+    return found
+
+
+def _cut(groups: list[_Group]) -> list[list[_Group]]:
+    """Cut groups into lists of at most a micro-batch's rows, or of one sequence's."""
+    found: list[list[_Group]] = []
+    room = 0
+    for length, tokens, count, rows, weights in groups:
+        done, every = 0, (rows.stop - rows.start) // count
+        while done < every:
+            if room < count:
+                found.append([])
+                room = max(MICRO_BATCH, count)
+            some = min(room // count, every - done)
+            part = (
+                slice(whole.start + done * each, whole.start + (done + some) * each)
+                for whole, each in (
+                    (tokens, length),
+                    (rows, count),
+                    (weights, (weights.stop - weights.start) // every),
+                )
+            )
+            own, asking, taken = part
+            found[-1].append(_Group(length, own, count, asking, taken))
+            done, room = done + some, room - some * count
     return found

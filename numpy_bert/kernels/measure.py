@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.activation import ActivationKernel
 from numpy_bert.kernels.choices import ACTIVATION_FORMS, Choices, Cut, block_rows
 from numpy_bert.kernels.dense import blocks_of, cut_product
@@ -184,12 +185,12 @@ def _block(sizes: Sizes, rng: np.random.Generator) -> tuple[int, list[str]]:
         LayerNorm=LayerNormParameters(weight=weight, bias=bias),
     )
     length = min(128, tokens)
-    ids = rng.integers(0, len(words), (tokens // length, length))
-    out = np.empty((*ids.shape, features), np.float32)
+    inputs = ModelInputs(words=rng.integers(0, len(words), (tokens // length, length)))
+    out = np.empty((*inputs.shape, features), np.float32)
 
     def call(block: int) -> Callable[[], object]:
         kernel = EmbeddingsKernel(parameters, eps=1e-12, rows=block_rows(features, block, least=8))
-        return lambda: kernel(ids, None, None, out)
+        return lambda: kernel(inputs, out)
 
     seconds = _medians({block: call(block) for block in _BLOCKS}, sizes.rounds)
     shown = ", ".join(

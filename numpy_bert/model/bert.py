@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, as_dtype
-from numpy_bert.blocks.embeddings import check_inputs
-from numpy_bert.blocks.encoder import pooler
+from numpy_bert.arrays import Array, IntArray, as_dtype
+from numpy_bert.blocks.embeddings import EmbeddingsSteps
+from numpy_bert.blocks.encoder import (
+    EncoderSteps,
+    LayerSteps,
+    PoolerSteps,
+    encoder_layers,
+    pooler,
+)
 from numpy_bert.config import BertConfig
+from numpy_bert.errors import InputError
+from numpy_bert.inputs import ModelInputs, model_inputs, packed_inputs, packed_places, padded
 from numpy_bert.loading.weights import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
+from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
-from numpy_bert.model.packed import PackedModel, as_packed, used_mask
-from numpy_bert.model.readable import Arguments, ReadableModel
+from numpy_bert.model.packed import PackedModel, States, clear_padding
 from numpy_bert.model.saving import Saveable
-from numpy_bert.parameters import BertParameters
+from numpy_bert.parameters import BertEncoderParameters, BertParameters
+from numpy_bert.trace import named_steps
 
 __all__ = ["BertModel"]
 
@@ -53,7 +63,7 @@ class BertModel(Saveable):
     """
 
     _fixed = frozenset({"config", "parameters", "loading_info", "embeddings"})
-    _prepared = frozenset({"embeddings", "_readable", "_packed"})
+    _prepared = frozenset({"embeddings", "_packed"})
 
     def __init__(
         self, config: BertConfig, parameters: BertParameters, loading_info: LoadingInfo
@@ -122,31 +132,39 @@ class BertModel(Saveable):
         *,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        unpad_inputs: bool = True,
         rng: np.random.Generator | None = None,
     ) -> BertModelOutput:
-        """Run the model.
-
-        In float32, without `output_attentions` and `rng`, the kernels compute it, on tokens
-        only: then zeros stand in every state where `attention_mask` is 0, and a `pooler_output`
-        whose first token is masked means nothing. Otherwise all is as in transformers, which
-        computes padding like any token.
+        """Run the model: in float32 by the kernels, in float64 by the readable code.
 
         Parameters
         ----------
-        input_ids, token_type_ids, position_ids, inputs_embeds
-            As in `numpy_bert.blocks.embeddings.embeddings`.
+        input_ids : array_like of int, shape (B, T)
+            The ids of tokens. Either these or `inputs_embeds`.
         attention_mask : array_like of int, float or bool, shape (B, T), optional
             1 where a token is, 0 where padding is, anywhere in a row; all 1 by default.
+        token_type_ids : array_like of int, shape (B, T), optional
+            The segment of each token; all 0 by default.
+        position_ids : array_like of int, shape (T,), (1, T) or (B, T), optional
+            The position of each token; 0 to T - 1 by default, padding or not.
+        inputs_embeds : array_like of float, shape (B, T, H), optional
+            Rows to use in place of the words' look-up, in the model's dtype.
         output_hidden_states, output_attentions : bool
             Whether to return every layer's output, and the weights of its attention: what the
             values are multiplied by, after dropout where that is on.
+        unpad_inputs : bool
+            Whether padding is left out, which is faster: then zeros stand at padding in every state
+            and in all weights, and a `pooler_output` whose first token is padding means nothing.
+            With False padding is computed like any token, as transformers' eager code does. With
+            `rng` it always is.
         rng : numpy.random.Generator, optional
             Turns dropout on, wherever BERT has it, and draws its masks.
 
         Returns
         -------
         BertModelOutput
-            last_hidden_state, pooler_output, hidden_states, attentions.
+            last_hidden_state, pooler_output, hidden_states, attentions. What stands at tokens does
+            not depend on what else was asked for.
 
         Raises
         ------
@@ -155,19 +173,13 @@ class BertModel(Saveable):
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
-        arguments = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        fast = self._packed if rng is None and not output_attentions else None
-        if fast is not None and fast.fits:
-            return self._fast(fast, arguments, every=output_hidden_states)
-        steps = self.steps(*arguments, rng=rng)
-        layers = steps.encoder.layer
-        states = (steps.embeddings.output, *(layer.output.output for layer in layers))
-        weights = tuple(layer.attention.self.dropout.output for layer in layers)
-        return BertModelOutput(
-            last_hidden_state=steps.encoder.output,
-            pooler_output=None if steps.pooler is None else steps.pooler.output,
-            hidden_states=states if output_hidden_states else None,
-            attentions=weights if output_attentions else None,
+        inputs = self.inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        return self.forward(
+            inputs,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            unpad_inputs=unpad_inputs,
+            rng=rng,
         )
 
     def steps(
@@ -182,7 +194,7 @@ class BertModel(Saveable):
     ) -> BertSteps:
         """Return every intermediate of the model, computed by the readable code.
 
-        Parameters and errors as of a call.
+        The parameters and the errors are those of a call. Padding is computed like any token.
 
         Examples
         --------
@@ -191,8 +203,10 @@ class BertModel(Saveable):
         >>> model.steps([[2, 5, 3]]).encoder.layer[1].attention.self.probs.shape
         (1, 2, 3, 3)
         """
-        arguments = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        return self._readable.steps(Arguments(*arguments, rng))
+        return self.all_steps(
+            self.inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds),
+            rng,
+        )
 
     def trace(
         self,
@@ -206,7 +220,8 @@ class BertModel(Saveable):
     ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the name and the array of every intermediate, in execution order.
 
-        What `steps` returns, one layer alive at a time. Parameters and errors as of a call.
+        It is what `steps` returns, with one layer in memory at a time. The parameters and the
+        errors are those of a call.
 
         Examples
         --------
@@ -216,15 +231,19 @@ class BertModel(Saveable):
         >>> name, array.shape
         ('embeddings.word_embeddings', (1, 3, 128))
         """
-        arguments = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        return self._readable.trace(Arguments(*arguments, rng))
+        self._encoder_parameters()  # the arguments are checked now, not at the first step
+        return self._stream(
+            self.inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds),
+            rng,
+        )
 
-    @np.errstate(all="ignore")
     def packed(
         self,
         input_ids: npt.ArrayLike,
         lengths: npt.ArrayLike,
         token_type_ids: npt.ArrayLike | None = None,
+        *,
+        places: npt.ArrayLike | None = None,
     ) -> Array:
         """Run embedding and encoder over sequences that stand one after another, without padding.
 
@@ -236,12 +255,15 @@ class BertModel(Saveable):
             Tokens of each sequence, from 1; their sum is N. Best sorted: neighbours of one length
             are faster.
         token_type_ids : array_like of int, shape (N,), optional
-            All 0 by default.
+            The segment of each token; all 0 by default.
+        places : array_like of int, shape (R,), optional
+            The tokens whose last hidden state is asked for, from 0 to N - 1; all by default. In
+            float32 the last layer then computes of all others only what these look at.
 
         Returns
         -------
-        ndarray of shape (N, H)
-            The last hidden state of every token.
+        ndarray of shape (N, H), or (R, H)
+            The last hidden state of every token, or of those at `places`.
 
         Raises
         ------
@@ -255,20 +277,19 @@ class BertModel(Saveable):
         >>> model.packed([2, 3, 2, 5, 3], [2, 3]).shape
         (5, 128)
         """
-        tokens, sizes, segments = as_packed(
-            input_ids, lengths, token_type_ids, positions=self.config.max_position_embeddings
+        inputs, sizes = packed_inputs(
+            self.parameters.embeddings, input_ids, lengths, token_type_ids
         )
-        if self._packed is not None and self._packed.fits:
-            rows, finite = self._packed.rows(tokens, sizes, segments)
+        asked = None if places is None else packed_places(places, inputs.shape[1])
+        packed = self._kernels()
+        if packed is not None:
+            rows, finite = packed.rows(inputs, sizes, asked)
             if finite:
                 return rows
-        mask = np.arange(sizes.max(initial=0)) < sizes[:, np.newaxis]  # (B, T)
-        ids = np.zeros(mask.shape, tokens.dtype)
-        ids[mask] = tokens
-        types = None if segments is None else np.zeros(mask.shape, segments.dtype)
-        if types is not None and segments is not None:
-            types[mask] = segments
-        return self.steps(ids, mask, types).encoder.output[mask]
+        batch = padded(inputs, sizes)
+        last = self._readable(batch, every=False, weights=False).states[0]
+        found = last.reshape(-1, last.shape[-1]) if batch.mask is None else last[batch.mask]
+        return found if asked is None else found[asked]
 
     def release(self) -> None:
         """Give back the memory of the kernels' own weights, which the next call makes anew."""
@@ -287,31 +308,185 @@ class BertModel(Saveable):
     def _trees(self) -> dict[str, object]:
         return {"": self.parameters}
 
-    def _prepare(self) -> None:
-        config, parameters = self.config, self.parameters
-        source = ", ".join(self.loading_info.files)
-        self.embeddings = BertEmbeddings(parameters.embeddings, config, source)
-        self._readable = ReadableModel(config, parameters, self.embeddings, source)
-        self._packed: PackedModel | None = None
-        if parameters.encoder is not None and self.dtype == np.float32:
-            self._packed = PackedModel(self.embeddings, parameters.encoder, config)
+    def inputs(
+        self,
+        input_ids: npt.ArrayLike | None = None,
+        attention_mask: npt.ArrayLike | None = None,
+        token_type_ids: npt.ArrayLike | None = None,
+        position_ids: npt.ArrayLike | None = None,
+        inputs_embeds: npt.ArrayLike | None = None,
+    ) -> ModelInputs:
+        """Return what the model is called with, checked, as all that is below a call takes it."""
+        return model_inputs(
+            self.parameters.embeddings,
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+        )
 
     @np.errstate(all="ignore")
-    def _fast(
-        self, packed: PackedModel, arguments: Sequence[npt.ArrayLike | None], *, every: bool
+    def forward(
+        self,
+        inputs: ModelInputs,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        unpad_inputs: bool = True,
+        rng: np.random.Generator | None = None,
     ) -> BertModelOutput:
-        """Run the model by the kernels."""
-        ids, attention_mask, *others = arguments
-        inputs = check_inputs(self.parameters.embeddings, ids, *others)
-        mask = used_mask(attention_mask, inputs.words.shape[:2])
-        states, finite = packed.states(inputs, mask, every=every)
-        head, last = self.parameters.pooler, states[-1]
-        has_tokens = last.shape[1] > 0
-        pooled = pooler(head, last).output if head is not None and has_tokens else None
-        if not (finite and (pooled is None or np.isfinite(pooled).all())):
-            self.steps(*arguments)  # raises where it is a weight's fault
-        return BertModelOutput(
-            last_hidden_state=last,
-            pooler_output=pooled,
-            hidden_states=tuple(states) if every else None,
+        """Run the model on checked inputs; the other arguments are those of a call."""
+        every, weights, found = output_hidden_states, output_attentions, None
+        packed = self._kernels() if rng is None else None
+        if packed is not None:
+            padding = not unpad_inputs
+            found = packed.states(inputs, every=every, weights=weights, padding=padding)
+            if found is not None and not found.finite:
+                self.blame(inputs)
+        is_cleared = False
+        if found is None:
+            found = self._readable(inputs, every=every, weights=weights, rng=rng)
+            is_cleared = unpad_inputs and rng is None
+        output = BertModelOutput(
+            last_hidden_state=found.states[-1],
+            hidden_states=tuple(found.states) if every else None,
+            attentions=tuple(found.weights) if weights else None,
         )
+        if is_cleared:
+            clear_padding(output, inputs.mask)
+        pooled = self.pool(output.last_hidden_state)
+        return output if pooled is None else replace(output, pooler_output=pooled.output)
+
+    @np.errstate(all="ignore")
+    def hidden_at(self, inputs: ModelInputs, places: IntArray) -> Array:
+        """Return the last hidden states (R, H) at places of the flat batch, zeros at padding.
+
+        In float32 the last layer computes of all other tokens only what these look at.
+        """
+        packed = self._kernels()
+        if packed is not None:
+            rows, finite = packed.at(inputs, places)
+            if not finite:
+                self.blame(inputs)
+            return rows
+        last = self.forward(inputs).last_hidden_state
+        return last.reshape(-1, last.shape[-1])[places]
+
+    @np.errstate(all="ignore")
+    def pool(self, hidden: Array) -> PoolerSteps | None:
+        """Run the pooler over (B, T, H); None where there is none, or no token to read."""
+        head = self.parameters.pooler
+        if head is None or not hidden.shape[1]:
+            return None
+        steps = pooler(head, hidden)
+        self._check(steps.output, "pooler", head, steps, given=not _finite(hidden[:, 0]))
+        return steps
+
+    @np.errstate(all="ignore")
+    def all_steps(self, inputs: ModelInputs, rng: np.random.Generator | None = None) -> BertSteps:
+        """Return every intermediate of a run on checked inputs, as `steps` does."""
+        embedded, *layers = (steps for _, steps in self._blocks(inputs, rng))
+        last = layers[-1].output.output
+        encoded = EncoderSteps(layer=tuple(layers), output=last)
+        return BertSteps(embeddings=embedded, encoder=encoded, pooler=self.pool(last))
+
+    def blame(self, inputs: ModelInputs) -> None:
+        """Raise CheckpointError if it is a weight's fault that a result is not finite."""
+        for _ in self._blocks(inputs, None):
+            pass
+
+    def _blocks(
+        self, inputs: ModelInputs, rng: np.random.Generator | None
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield the name and the steps of the embedding and of each layer, as they are computed.
+
+        One block's steps are in memory at a time if who takes them drops them. A weight that makes
+        a block's output infinite is named before the block is yielded.
+        """
+        parameters = self._encoder_parameters()
+        embedded: EmbeddingsSteps = self.embeddings.all_steps(inputs, rng=rng)
+        hidden = embedded.output
+        given = not _finite(hidden)
+        yield "embeddings", embedded
+        del embedded
+        layers = encoder_layers(parameters, hidden, inputs.mask, config=self.config, rng=rng)
+        for number, layer in enumerate(parameters.layer):  # which would keep hold of the steps
+            name, steps = f"encoder.layer.{number}", next(layers)
+            hidden = steps.output.output
+            self._check(hidden, name, layer, steps, given=given)
+            yield name, steps
+            del steps
+
+    def _readable(
+        self,
+        inputs: ModelInputs,
+        *,
+        every: bool,
+        weights: bool,
+        rng: np.random.Generator | None = None,
+    ) -> States:
+        """Run the readable code, and keep what is asked for; padding is computed."""
+        states, looked = list[Array](), list[Array]()
+        for _, steps in self._blocks(inputs, rng):
+            is_layer = isinstance(steps, LayerSteps)
+            hidden = steps.output.output if is_layer else steps.output
+            states = [*states, hidden] if every else [hidden]
+            if weights and is_layer:
+                looked.append(steps.attention.self.dropout.output)
+            del steps
+        return States(states, looked, finite=True)
+
+    def _stream(
+        self, inputs: ModelInputs, rng: np.random.Generator | None
+    ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Yield the named steps of all blocks."""
+        for name, steps in self._blocks(inputs, rng):
+            hidden = steps.output.output if isinstance(steps, LayerSteps) else steps.output
+            yield from named_steps(steps, name)
+            del steps
+        yield "encoder", hidden
+        pooled = self.pool(hidden)
+        if pooled is not None:
+            yield from named_steps(pooled, "pooler")
+
+    def _check(
+        self, result: Array, name: str, parameters: object, steps: object, *, given: bool
+    ) -> None:
+        """Blame the weight that a result which is not finite is due to."""
+        if not _finite(result):
+            check_finite(
+                (result,),
+                {f"{name}.": parameters},
+                steps=named_steps(steps, name),
+                source=self._source,
+                given=given,
+            )
+
+    def _kernels(self) -> PackedModel | None:
+        """Return the kernels if they can stand in for the readable code."""
+        return self._packed if self._packed is not None and self._packed.fits else None
+
+    def _encoder_parameters(self) -> BertEncoderParameters:
+        """Return the encoder's parameters; raise InputError where only a part was loaded."""
+        if self.parameters.encoder is None:
+            raise InputError(
+                "model: loaded with only='embeddings'; load the whole to run the encoder."
+            )
+        return self.parameters.encoder
+
+    @property
+    def _source(self) -> str:
+        """The checkpoint's files, for messages."""
+        return ", ".join(self.loading_info.files)
+
+    def _prepare(self) -> None:
+        parameters = self.parameters
+        self.embeddings = BertEmbeddings(parameters.embeddings, self.config, self._source)
+        self._packed: PackedModel | None = None
+        if parameters.encoder is not None and self.dtype == np.float32:
+            self._packed = PackedModel(self.embeddings, parameters.encoder, self.config)
+
+
+def _finite(array: Array) -> bool:
+    return bool(np.isfinite(array).all())

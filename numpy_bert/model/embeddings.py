@@ -2,26 +2,98 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array
-from numpy_bert.blocks.embeddings import (
-    EmbeddingsInputs,
-    EmbeddingsSteps,
-    check_inputs,
-    embeddings,
-)
+from numpy_bert.arrays import Array, StoredArray, as_floats, widen
+from numpy_bert.blocks.embeddings import EmbeddingsSteps, embeddings
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
+from numpy_bert.inputs import ModelInputs, model_inputs
 from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
 from numpy_bert.model.faults import check_finite
-from numpy_bert.model.modules import Dropout, Embedding, LayerNorm
-from numpy_bert.model.state import Stateful
+from numpy_bert.model.saving import Stateful
+from numpy_bert.ops.dropout import dropout
+from numpy_bert.ops.embedding import embedding
+from numpy_bert.ops.layer_norm import layer_norm
 from numpy_bert.parameters import BertEmbeddingsParameters
 from numpy_bert.trace import named_steps
 
-__all__ = ["BertEmbeddings"]
+__all__ = ["BertEmbeddings", "Dropout", "Embedding", "LayerNorm"]
+
+
+class Embedding:
+    """A look-up table that is called with ids, as ``torch.nn.Embedding`` is."""
+
+    def __init__(self, table: StoredArray, name: str, dtype: np.dtype[Any]) -> None:
+        self._table = table
+        self._name = name
+        self._dtype = dtype
+
+    @property
+    def weight(self) -> Array:
+        """The whole table in the model's dtype; a fresh copy where it is stored in another."""
+        return widen(self._table, self._dtype)
+
+    def __call__(self, input: npt.ArrayLike) -> Array:
+        """Return the rows (*input.shape, H) of the ids; InputError names one out of range."""
+        return embedding(
+            input,
+            self._table,
+            dtype=self._dtype,
+            ids_name=f"{self._name}: ids",
+            table_name=self._name,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LayerNorm:
+    """Layer normalization that is called with rows, as ``torch.nn.LayerNorm`` is.
+
+    Attributes
+    ----------
+    weight, bias : ndarray of shape (H,)
+        Scale and shift per feature.
+    eps : float
+        Added to the variance under the root.
+    """
+
+    weight: Array
+    bias: Array
+    eps: float
+
+    @np.errstate(all="ignore")  # also where the caller's own settings would raise
+    def __call__(self, input: npt.ArrayLike) -> Array:
+        """Return the normalized rows, of the shape and dtype of `input`."""
+        rows = as_floats(input, name="LayerNorm: input")
+        return layer_norm(rows, self.weight, self.bias, eps=self.eps).output
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dropout:
+    """Inverted dropout: the identity, unless an `rng` or a `keep` mask is given.
+
+    Attributes
+    ----------
+    p : float
+        How likely an element is dropped; the model's config says it.
+    """
+
+    p: float
+
+    @np.errstate(all="ignore")
+    def __call__(
+        self,
+        input: npt.ArrayLike,
+        *,
+        rng: np.random.Generator | None = None,
+        keep: npt.ArrayLike | None = None,
+    ) -> Array:
+        """Return `input` with elements dropped; see `numpy_bert.ops.dropout.dropout`."""
+        return dropout(as_floats(input, name="dropout: input"), self.p, rng=rng, keep=keep).output
 
 
 class BertEmbeddings(Stateful):
@@ -100,24 +172,19 @@ class BertEmbeddings(Stateful):
         >>> model.embeddings([[2, 3]], out=buffer) is buffer
         True
         """
-        arguments = (input_ids, token_type_ids, position_ids, inputs_embeds)
-        inputs = check_inputs(self.parameters, *arguments)
-        shape = inputs.words.shape[:2] + self.LayerNorm.weight.shape
+        inputs = model_inputs(
+            self.parameters, input_ids, None, token_type_ids, position_ids, inputs_embeds
+        )
         if out is not None:
-            self._check_out(out, shape, inputs)
-        if self._kernel is None or rng is not None or keep is not None:
-            output = self.steps(*arguments, rng=rng, keep=keep).output
-            if out is None:
-                return output
-            np.copyto(out, output)
-            return out
+            self._check_out(out, inputs)
+        if rng is None and keep is None:
+            return self.embed(inputs, out)
+        output = self.all_steps(inputs, rng=rng, keep=keep).output
         if out is None:
-            out = np.empty(shape, np.float32)
-        if not self._kernel(*inputs, out):
-            self.steps(*arguments)  # raises where it is a weight's fault
+            return output
+        np.copyto(out, output)
         return out
 
-    @np.errstate(all="ignore")
     def steps(
         self,
         input_ids: npt.ArrayLike | None = None,
@@ -149,20 +216,38 @@ class BertEmbeddings(Stateful):
         >>> model.embeddings.steps([[2, 3]]).LayerNorm.variance.shape
         (1, 2, 1)
         """
-        steps = embeddings(
-            self.parameters,
-            input_ids,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            eps=self.LayerNorm.eps,
-            p=self.dropout.p,
-            rng=rng,
-            keep=keep,
+        inputs = model_inputs(
+            self.parameters, input_ids, None, token_type_ids, position_ids, inputs_embeds
         )
+        return self.all_steps(inputs, rng=rng, keep=keep)
+
+    def embed(self, inputs: ModelInputs, out: Array | None = None) -> Array:
+        """Return the input embedding of checked inputs, by the kernels where they can stand in."""
+        if self._kernel is None:
+            output = self.all_steps(inputs).output
+            if out is None:
+                return output
+            np.copyto(out, output)
+            return out
+        if out is None:
+            out = np.empty((*inputs.shape, len(self.LayerNorm.weight)), np.float32)
+        if not self._kernel(inputs, out):
+            self.all_steps(inputs)  # raises where it is a weight's fault
+        return out
+
+    @np.errstate(all="ignore")
+    def all_steps(
+        self,
+        inputs: ModelInputs,
+        *,
+        rng: np.random.Generator | None = None,
+        keep: npt.ArrayLike | None = None,
+    ) -> EmbeddingsSteps:
+        """Return every intermediate of the embedding of checked inputs, as `steps` does."""
+        eps, p = self.LayerNorm.eps, self.dropout.p
+        steps = embeddings(self.parameters, inputs, eps=eps, p=p, rng=rng, keep=keep)
         if not np.isfinite(steps.output).all():
-            given = (input_ids, token_type_ids, position_ids, inputs_embeds)
-            self._check_finite(steps, check_inputs(self.parameters, *given))
+            self._check_finite(steps, inputs)
         return steps
 
     def _trees(self) -> dict[str, object]:
@@ -180,7 +265,7 @@ class BertEmbeddings(Stateful):
         self.dropout = Dropout(self._config.hidden_dropout_prob)
         self._kernel = EmbeddingsKernel(parameters, eps=eps) if fits(parameters) else None
 
-    def _check_finite(self, steps: EmbeddingsSteps, inputs: EmbeddingsInputs) -> None:
+    def _check_finite(self, steps: EmbeddingsSteps, inputs: ModelInputs) -> None:
         """Blame the first weight in use that is not finite; a caller's own rows pass through."""
         length = inputs.words.shape[1]
         given = inputs.words.ndim == 3
@@ -200,16 +285,18 @@ class BertEmbeddings(Stateful):
             given=given,
         )
 
-    def _check_out(self, out: Array, shape: tuple[int, ...], inputs: EmbeddingsInputs) -> None:
+    def _check_out(self, out: Array, inputs: ModelInputs) -> None:
         """Raise InputError unless a result can be written into `out`."""
-        dtype = self.LayerNorm.weight.dtype
+        weight = self.LayerNorm.weight
+        dtype, shape = weight.dtype, (*inputs.shape, len(weight))
         if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
             is_array = isinstance(out, np.ndarray)
             what = f"{out.dtype} of shape {out.shape}" if is_array else type(out).__name__
             raise InputError(f"embeddings: out is {what}; {dtype} of shape {shape} was expected.")
         if not (out.flags.c_contiguous and out.flags.writeable):
             raise InputError("embeddings: out must be C-contiguous and writeable.")
-        if any(array is not None and np.may_share_memory(out, array) for array in inputs):
+        given = (inputs.words, inputs.segment_ids, inputs.position_ids)
+        if any(array is not None and np.may_share_memory(out, array) for array in given):
             raise InputError(
                 "embeddings: out shares memory with another argument; give another array."
             )

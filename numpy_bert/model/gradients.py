@@ -1,30 +1,27 @@
-"""From a loss back to every parameter: the readable code's steps, in the other direction."""
+"""From a loss back to every parameter: a forward whose steps are kept, and the way back."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from numpy_bert.arrays import Array
-from numpy_bert.blocks.embeddings import check_inputs
-from numpy_bert.blocks.embeddings_backward import embeddings_backward
-from numpy_bert.blocks.encoder import encoder, pooler
-from numpy_bert.blocks.encoder_backward import encoder_backward, pooler_backward
+from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.blocks.embeddings import embeddings_backward
+from numpy_bert.blocks.encoder import encoder, encoder_backward, pooler_backward
+from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.files import listed
+from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.training import EncoderTraining
-from numpy_bert.model.packed import used_mask
 from numpy_bert.parameters import (
     BertEncoderParameters,
     BertParameters,
     EmbeddingParameters,
     arrays_of,
 )
-from numpy_bert.parameters_heads import HeadParameters, SentenceStudentParameters
 
 if TYPE_CHECKING:
     from numpy_bert.model.bert import BertModel
@@ -32,38 +29,34 @@ if TYPE_CHECKING:
 __all__ = [
     "INPUTS",
     "BertRun",
-    "HeadGradients",
-    "KernelRun",
     "LossAndGradients",
-    "ReadableRun",
-    "bert_run",
+    "ReadableTraining",
     "split_batch",
 ]
-
-Parameters = TypeVar("Parameters", bound=HeadParameters | SentenceStudentParameters)
 
 # What a BertModel is called with.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class LossAndGradients(Generic[Parameters]):
+class LossAndGradients:
     """A loss, and its gradients in the classes of the parameters.
 
     Attributes
     ----------
     loss : float
-        Of the batch.
+        The loss of the batch.
     bert : BertParameters
-        Of the model under the head, each array of its parameter's shape, in the model's dtype; None
-        where the checkpoint has no such part.
-    head : one of the classes of `numpy_bert.parameters_heads`
-        Of the head. A decoder that is the word table has its gradient there, in `bert`.
+        The gradients of the model under the head, each array of its parameter's shape, in the
+        model's dtype; None where the checkpoint has no such part.
+    head : one of the classes of `numpy_bert.parameters`
+        The gradients of the head. A decoder that is the word table has its gradient there, in
+        `bert`.
     """
 
     loss: float
     bert: BertParameters
-    head: Parameters
+    head: Any
 
     def named(self) -> Iterator[tuple[str, Array]]:
         """Yield every gradient with its parameter's key in a checkpoint, as `named_parameters`.
@@ -75,30 +68,63 @@ class LossAndGradients(Generic[Parameters]):
                 yield f"{prefix}{key}", array  # type: ignore[misc]  # gradients are never halves
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class HeadGradients(Generic[Parameters]):
-    """Of a head's parameters, and of what it read; None is what it did not read.
+class _Training(Protocol):
+    """An encoder that is run forward once, and then backward once."""
 
-    hidden is (B, T, H), or (N, H) of the tokens that were read; pooled (B, H); decoder (V, H).
+    def forward(
+        self, hidden: Array, mask: BoolArray | None, rng: np.random.Generator | None
+    ) -> Array: ...
+    def backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]: ...
+
+
+class ReadableTraining:
+    """The encoder forward and backward by the readable code, which float64 takes.
+
+    It is the specification of `numpy_bert.kernels.training.EncoderTraining` and is used alike.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> model = BertModel.from_pretrained("demo", dtype="float64")
+    >>> training = ReadableTraining(model.parameters.encoder, model.config)
+    >>> output = training.forward(model.embeddings([[2, 5, 3]]), None, None)
+    >>> training.backward(np.ones_like(output))[1].shape
+    (1, 3, 128)
     """
 
-    parameters: Parameters
-    hidden: Array | None = None
-    pooled: Array | None = None
-    decoder: Array | None = None
+    def __init__(self, parameters: BertEncoderParameters, config: BertConfig) -> None:
+        self._parameters, self._config = parameters, config
+
+    def forward(
+        self, hidden: Array, mask: BoolArray | None, rng: np.random.Generator | None
+    ) -> Array:
+        """Return the last layer's output, (B, T, H), and keep what the backward needs."""
+        self._hidden, self._mask = hidden, mask
+        self._steps = encoder(self._parameters, hidden, mask, config=self._config, rng=rng)
+        return self._steps.output
+
+    def backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
+        """Return the gradients of the parameters and of what went in, (B, T, H)."""
+        found = encoder_backward(
+            grad, self._parameters, self._hidden, self._steps, self._mask, config=self._config
+        )
+        return found.parameters, found.hidden
 
 
-class BertRun(ABC):
-    """A run of a BertModel that its gradients can be had of.
+class BertRun:
+    """A run of a BertModel that its gradients can be had of; padding is computed like any token.
 
     Parameters
     ----------
     model : BertModel
         Loaded whole.
-    inputs : mapping
-        What it is called with, by name.
+    inputs : ModelInputs
+        What it is called with, checked.
     rng : numpy.random.Generator, optional
         Turns dropout on, and draws its masks, in the order of execution.
+    kind : type, optional
+        What runs the encoder: by default the kernels in float32 and the readable code in float64,
+        which have the same masks and gradients.
 
     Attributes
     ----------
@@ -108,34 +134,39 @@ class BertRun(ABC):
         The pooler's output, if the model has one.
     mask : ndarray of shape (B, T), bool, or None
         True where there is a token; None where there is no padding.
-    """
 
-    hidden: Array
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> model = BertModel.from_pretrained("demo")
+    >>> run = BertRun(model, model.inputs([[2, 5, 3]]))
+    >>> found = run.gradients(hidden=np.ones_like(run.hidden))
+    >>> found.encoder.layer[0].output.dense.weight.shape, found.pooler.dense.bias.any()
+    ((128, 512), np.False_)
+    """
 
     @np.errstate(all="ignore")
     def __init__(
-        self, model: BertModel, inputs: Mapping[str, Any], rng: np.random.Generator | None
+        self,
+        model: BertModel,
+        inputs: ModelInputs,
+        rng: np.random.Generator | None = None,
+        *,
+        kind: type[EncoderTraining | ReadableTraining] | None = None,
     ) -> None:
-        self._model = model
-        ids, mask, types, positions, rows = (inputs.get(name) for name in INPUTS)
-        given = (ids, types, positions, rows)
-        self._checked = check_inputs(model.parameters.embeddings, *given)
-        self.mask = used_mask(mask, self._checked.words.shape[:2])
-        self._embedded = model.embeddings.steps(*given, rng=rng)
-        self.hidden = self._forward(self._embedded.output, rng)
+        self._model, self._inputs, self.mask = model, inputs, inputs.mask
+        parameters = model.parameters.encoder
+        if parameters is None:
+            raise InputError("model: loaded with only='embeddings'; load the whole to train it.")
+        if kind is None:
+            kind = EncoderTraining if model.dtype == np.float32 else ReadableTraining
+        self._encoder: _Training = kind(parameters, model.config)
+        self._embedded = model.embeddings.all_steps(inputs, rng=rng)
+        self.hidden = self._encoder.forward(self._embedded.output, self.mask, rng)
         if not np.isfinite(self.hidden).all():
-            model.steps(**inputs)  # raises where it is a weight's fault
-        head, has_tokens = model.parameters.pooler, self.hidden.shape[1] > 0
-        self._pooler = pooler(head, self.hidden) if head is not None and has_tokens else None
+            model.blame(inputs)
+        self._pooler = model.pool(self.hidden)
         self.pooled = None if self._pooler is None else self._pooler.output
-
-    @abstractmethod
-    def _forward(self, embedded: Array, rng: np.random.Generator | None) -> Array:
-        """Run the encoder, and keep what its backward needs."""
-
-    @abstractmethod
-    def _backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
-        """Return the gradients of the encoder's parameters and of what it was called with."""
 
     @np.errstate(all="ignore")
     def gradients(
@@ -167,12 +198,12 @@ class BertRun(ABC):
             wanted = np.zeros_like(self._pooler.output) if pooled is None else pooled
             back = pooler_backward(wanted, parameters.pooler, self.hidden, self._pooler)
             grad, own = grad + back.hidden, back.parameters
-        encoder, before = self._backward(grad)
+        encoder, before = self._encoder.backward(grad)
         embeddings = embeddings_backward(
             before,
             parameters.embeddings,
             self._embedded,
-            self._checked,
+            self._inputs,
             p=config.hidden_dropout_prob,
             padding_idx=config.pad_token_id,
         )
@@ -180,67 +211,6 @@ class BertRun(ABC):
             words: Array = np.add(embeddings.word_embeddings.weight, decoder)
             embeddings = replace(embeddings, word_embeddings=EmbeddingParameters(weight=words))
         return BertParameters(embeddings=embeddings, encoder=encoder, pooler=own)
-
-
-class ReadableRun(BertRun):
-    """A run by the readable code: the specification, and what float64 takes.
-
-    Examples
-    --------
-    >>> from numpy_bert import BertModel
-    >>> run = ReadableRun(BertModel.from_pretrained("demo"), {"input_ids": [[2, 5, 3]]}, None)
-    >>> found = run.gradients(hidden=np.ones_like(run.hidden))
-    >>> found.encoder.layer[0].output.dense.weight.shape, found.pooler.dense.bias.any()
-    ((128, 512), np.False_)
-    """
-
-    def _forward(self, embedded: Array, rng: np.random.Generator | None) -> Array:
-        weights, config = self._weights, self._model.config
-        self._steps = encoder(weights, embedded, self.mask, config=config, rng=rng)
-        return self._steps.output
-
-    def _backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
-        before, config = self._embedded.output, self._model.config
-        found = encoder_backward(grad, self._weights, before, self._steps, self.mask, config=config)
-        return found.parameters, found.hidden
-
-    @property
-    def _weights(self) -> BertEncoderParameters:
-        return encoder_of(self._model)
-
-
-class KernelRun(BertRun):
-    """A run by the kernels, float32; its encoder has the readable one's masks and gradients.
-
-    Examples
-    --------
-    >>> from numpy_bert import BertModel
-    >>> run = KernelRun(BertModel.from_pretrained("demo"), {"input_ids": [[2, 5, 3]]}, None)
-    >>> run.gradients(hidden=np.ones_like(run.hidden)).encoder.layer[0].output.dense.bias.shape
-    (128,)
-    """
-
-    def _forward(self, embedded: Array, rng: np.random.Generator | None) -> Array:
-        self._encoder = EncoderTraining(encoder_of(self._model), self._model.config)
-        return self._encoder.forward(embedded, self.mask, rng)
-
-    def _backward(self, grad: Array) -> tuple[BertEncoderParameters, Array]:
-        return self._encoder.backward(grad)
-
-
-def bert_run(
-    model: BertModel, inputs: Mapping[str, Any], rng: np.random.Generator | None = None
-) -> BertRun:
-    """Run a model so that its gradients can be had: in float32 by the kernels."""
-    kind = KernelRun if model.dtype == np.float32 else ReadableRun
-    return kind(model, inputs, rng)
-
-
-def encoder_of(model: BertModel) -> BertEncoderParameters:
-    """Return the encoder's parameters; raise InputError where only a part was loaded."""
-    if model.parameters.encoder is None:
-        raise InputError("model: loaded with only='embeddings'; load the whole to train it.")
-    return model.parameters.encoder
 
 
 def split_batch(

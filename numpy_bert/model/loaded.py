@@ -27,10 +27,10 @@ from numpy_bert.parameters import (
     BertEncoderParameters,
     BertParameters,
     BertPoolerParameters,
+    ClassifierParameters,
     build,
     shapes,
 )
-from numpy_bert.parameters_heads import ClassifierParameters
 
 __all__ = ["Loaded", "LoadedHead", "load", "load_head"]
 
@@ -95,7 +95,7 @@ def load_head(
     name_or_path, dtype, mmap, **source
         As of `load`, which does the rest; there is no `only`.
     tree : type
-        The head's class in `numpy_bert.parameters_heads`.
+        The head's class in `numpy_bert.parameters`.
     pools : bool
         Whether the head reads the pooler, which then must be there.
     """

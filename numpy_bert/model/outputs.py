@@ -1,4 +1,4 @@
-"""What a model returns: named fields that also index like a tuple and like a dict."""
+"""What a model returns: outputs that also index like a tuple and like a dict, and all steps."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from typing import Any
 from numpy_bert.arrays import Array
 from numpy_bert.blocks.embeddings import EmbeddingsSteps
 from numpy_bert.blocks.encoder import EncoderSteps, PoolerSteps
+from numpy_bert.blocks.heads import OnlyMLMSteps, OnlyNSPSteps, PreTrainingHeadsSteps
+from numpy_bert.ops.dropout import DropoutSteps
 
 __all__ = [
     "BertForPreTrainingOutput",
     "BertModelOutput",
     "BertSteps",
+    "ClassificationSteps",
     "HeadOutput",
     "MaskedLMOutput",
+    "MaskedLMSteps",
     "ModelOutput",
     "MultipleChoiceModelOutput",
     "NextSentencePredictorOutput",
+    "NextSentenceSteps",
+    "PreTrainingSteps",
     "QuestionAnsweringModelOutput",
+    "QuestionAnsweringSteps",
     "SequenceClassifierOutput",
     "TokenClassifierOutput",
 ]
@@ -91,6 +98,47 @@ class BertSteps:
     embeddings: EmbeddingsSteps
     encoder: EncoderSteps
     pooler: PoolerSteps | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ClassificationSteps:
+    """Every intermediate of a classifier; `classifier` (B, K), of tokens (B, T, K)."""
+
+    bert: BertSteps
+    dropout: DropoutSteps
+    classifier: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MaskedLMSteps:
+    """Every intermediate of a BertForMaskedLM."""
+
+    bert: BertSteps
+    cls: OnlyMLMSteps
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NextSentenceSteps:
+    """Every intermediate of a BertForNextSentencePrediction."""
+
+    bert: BertSteps
+    cls: OnlyNSPSteps
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PreTrainingSteps:
+    """Every intermediate of a BertForPreTraining."""
+
+    bert: BertSteps
+    cls: PreTrainingHeadsSteps
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class QuestionAnsweringSteps:
+    """Every intermediate of a BertForQuestionAnswering; qa_outputs (B, T, 2): start and end."""
+
+    bert: BertSteps
+    qa_outputs: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

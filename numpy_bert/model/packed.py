@@ -1,23 +1,23 @@
-"""The whole model on tokens alone, by the kernels: padding is left out, and put back as zeros."""
+"""The encoder by the kernels, on tokens alone: padding is left out, or follows the tokens."""
 
 from __future__ import annotations
 
 import os
 import threading
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_ids, as_mask
-from numpy_bert.blocks.embeddings import EmbeddingsInputs
+from numpy_bert.arrays import Array, BoolArray, IntArray
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import InputError
-from numpy_bert.kernels.encoder import EncoderKernel, fits
+from numpy_bert.inputs import ModelInputs, Packing
+from numpy_bert.kernels.encoder import EncoderKernel, Read, Rows, fits
 from numpy_bert.model.embeddings import BertEmbeddings
+from numpy_bert.model.outputs import BertModelOutput
 from numpy_bert.parameters import BertEncoderParameters
 
-__all__ = ["PackedModel", "as_packed", "has_padding", "used_mask"]
+__all__ = ["PackedModel", "States", "clear_padding"]
 
 
 class _Making:
@@ -26,8 +26,19 @@ class _Making:
     lock = threading.Lock()
 
 
+class States(NamedTuple):
+    """What came of a batch: hidden states (B, T, H), weights (B, A, T, T), whether all is finite.
+
+    `states` has the last hidden state alone, or the embedding's output and each layer's.
+    """
+
+    states: list[Array]
+    weights: list[Array]
+    finite: bool
+
+
 class PackedModel:
-    """Embedding and encoder of a float32 model on tokens without padding.
+    """Embedding and encoder of a float32 model, without padding.
 
     Calls share it, threads too; nothing is prepared before the first.
     """
@@ -45,170 +56,122 @@ class PackedModel:
         """Whether the kernels can stand in for the readable code."""
         return fits(self._parameters)
 
-    def rows(self, ids: IntArray, lengths: IntArray, types: IntArray | None) -> tuple[Array, bool]:
-        """Return the last hidden states (N, H) of packed sequences, and whether all are finite."""
-        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        hidden = self._embeddings(
-            ids[np.newaxis],
-            None if types is None else types[np.newaxis],
-            (np.arange(len(ids)) - starts)[np.newaxis],
-        )[0]
-        return hidden, self._encoder(hidden, lengths.tolist())
-
     def states(
-        self, inputs: EmbeddingsInputs, mask: BoolArray | None, *, every: bool
-    ) -> tuple[list[Array], bool]:
-        """Run a batch, padded or not.
+        self, inputs: ModelInputs, *, every: bool, weights: bool, padding: bool
+    ) -> States | None:
+        """Run a batch; None if the kernels cannot, which is where padding has no token to look at.
 
-        Returns
-        -------
-        list of ndarray of shape (B, T, H)
-            The last hidden state; with `every` the embedding's output and each layer's. Zeros
-            stand where the mask is False.
-        bool
-            Whether all are finite.
+        Parameters
+        ----------
+        inputs : ModelInputs
+            The batch.
+        every, weights : bool
+            Whether all layers' outputs, and their attention's weights, are returned.
+        padding : bool
+            Whether padding is computed; otherwise zeros stand there.
         """
-        batch, length = inputs.words.shape[:2]
-        if mask is None:
-            tokens, lengths = None, [length] * batch if length else []
-            hidden = self._embeddings(*_as_arguments(inputs)).reshape(-1, self._config.hidden_size)
-        else:
-            tokens, lengths = _tokens(mask)
-            hidden = self._embeddings(*_as_arguments(_chosen(inputs, tokens)))[0]
-        first = [hidden.copy()] if every else []
-        later = [np.empty_like(hidden) for _ in self._parameters.layer] if every else None
-        finite = self._encoder(hidden, lengths, later)
-        found = first + later if later is not None else [hidden]
-        return [_put_back(rows, tokens, (batch, length)) for rows in found], finite
+        if padding and inputs.has_empty_rows:
+            return None
+        packing = Packing.of(inputs)
+        lengths, heads = packing.lengths, self._config.num_attention_heads
+        parts = [self._rows(inputs, packing.tokens, lengths, lengths, every, weights)]
+        if padding and len(packing.padding):
+            parts.append(
+                self._rows(inputs, packing.padding, packing.counts, lengths, every, weights)
+            )
+        first = [[rows.hidden.copy()] if every else [rows.hidden] for rows in parts]
+        finite = self._encoder()(*parts)  # type: ignore[arg-type]  # one or two
+        states = [[*before, *rows.states] for before, rows in zip(first, parts, strict=True)]
+        looked = [rows.weights for rows in parts]
+        return States(
+            [packing.put_back(*arrays) for arrays in zip(*states, strict=True)],
+            [packing.put_back_weights(heads, *arrays) for arrays in zip(*looked, strict=True)],
+            finite,
+        )
+
+    def rows(
+        self, inputs: ModelInputs, lengths: list[int], places: IntArray | None = None
+    ) -> tuple[Array, bool]:
+        """Run packed sequences; return the last hidden states, and whether all are finite.
+
+        They are those of all tokens (N, H), or of some in the order of `places` (R, H).
+        """
+        hidden = self._embeddings.embed(inputs)[0]
+        if places is None:
+            return hidden, self._encoder()(Rows(hidden, lengths))
+        return self._read(hidden, lengths, places)
+
+    def at(self, inputs: ModelInputs, places: IntArray) -> tuple[Array, bool]:
+        """Return the last hidden states (R, H) at places of the flat batch, zeros at padding."""
+        packing = Packing.of(inputs)
+        chosen = inputs if packing.tokens is None else inputs.at(packing.tokens)
+        hidden = self._embeddings.embed(chosen).reshape(-1, self._config.hidden_size)
+        if packing.tokens is None:
+            return self._read(hidden, packing.lengths, places)
+        number = np.full(inputs.shape[0] * inputs.shape[1], -1)
+        number[packing.tokens] = np.arange(len(packing.tokens))
+        asked = number[places]
+        rows = np.zeros((len(places), hidden.shape[1]), np.float32)
+        rows[asked >= 0], finite = self._read(hidden, packing.lengths, asked[asked >= 0])
+        return rows, finite
+
+    def _read(self, hidden: Array, lengths: list[int], places: IntArray) -> tuple[Array, bool]:
+        """Run the encoder over all tokens; return the last hidden states of some, (R, H)."""
+        order = np.argsort(places, kind="stable")
+        asked = places[order]
+        sequences = np.searchsorted(np.cumsum(lengths), asked, "right")
+        counts = np.bincount(sequences, minlength=len(lengths)).tolist()
+        out = np.empty((len(places), hidden.shape[1]), np.float32)
+        finite = self._encoder()(Rows(hidden, lengths), read=Read(asked, counts, out))
+        rows = np.empty_like(out)
+        rows[order] = out
+        return rows, finite
 
     def release(self) -> None:
         """Give the memory of prepared weights back, until the next call."""
         self._kernel = None
 
-    def _encoder(
-        self, hidden: Array, lengths: list[int], states: list[Array] | None = None
-    ) -> bool:
-        """Run the kernel, which is made at the first call."""
+    def _rows(
+        self,
+        inputs: ModelInputs,
+        places: IntArray | None,
+        counts: list[int],
+        lengths: list[int],
+        every: bool,
+        weights: bool,
+    ) -> Rows:
+        """Embed the rows at some places, and make room for what is kept of them."""
+        chosen = inputs if places is None else inputs.at(places)
+        hidden = self._embeddings.embed(chosen).reshape(-1, self._config.hidden_size)
+        layers = range(len(self._parameters.layer))
+        size = self._config.num_attention_heads * sum(
+            count * length for count, length in zip(counts, lengths, strict=True)
+        )
+        return Rows(
+            hidden,
+            counts,
+            [np.empty_like(hidden) for _ in layers] if every else (),
+            [np.empty(size, np.float32) for _ in layers] if weights else (),
+        )
+
+    def _encoder(self) -> EncoderKernel:
+        """Return the kernel, which is made at the first call."""
         kernel = self._kernel
         if kernel is None:
             with _Making.lock:
                 kernel = self._kernel or EncoderKernel(self._parameters, self._config)
                 self._kernel = kernel
-        return kernel(hidden, lengths, states)
+        return kernel
 
 
-def used_mask(attention_mask: npt.ArrayLike | None, shape: tuple[int, ...]) -> BoolArray | None:
-    """Return the checked mask, None where nothing is masked."""
-    if attention_mask is None:
-        return None
-    mask = as_mask(attention_mask, shape[:2], name="attention_mask")  # type: ignore[arg-type]
-    return None if mask.all() else mask
-
-
-def has_padding(attention_mask: npt.ArrayLike | None) -> bool:
-    """Tell whether a mask that is yet to be checked masks anything.
-
-    What is no mask of 0 and 1 does not count: the model says what is wrong with it.
-    """
-    if attention_mask is None:
-        return False
-    mask = as_array(attention_mask, "attention_mask")
-    return mask.dtype.kind in "biuf" and not mask.all()
-
-
-def as_packed(
-    ids: npt.ArrayLike, lengths: npt.ArrayLike, types: npt.ArrayLike | None, *, positions: int
-) -> tuple[IntArray, IntArray, IntArray | None]:
-    """Return the checked arguments of `BertModel.packed`; what the ids are is checked later.
-
-    Raises
-    ------
-    InputError
-        If one is no array of integers in one dimension, a sequence has no token or more than there
-        are positions, or the lengths are not of so many tokens.
-    """
-    tokens, sizes = (
-        _in_one_row(value, name, letter)
-        for value, name, letter in ((ids, "input_ids", "N"), (lengths, "lengths", "B"))
-    )
-    segments = None if types is None else _in_one_row(types, "token_type_ids", "N")
-    wrong = np.flatnonzero((sizes < 1) | (sizes > positions))
-    if len(wrong):
-        first = int(wrong[0])
-        raise InputError(
-            f"packed: lengths[{first}] = {sizes[first]}; a sequence has from 1 to {positions} "
-            "tokens (max_position_embeddings). Leave empty ones out, and cut long ones."
-        )
-    total = int(sizes.sum(dtype=np.int64))
-    if total != len(tokens):
-        raise InputError(
-            f"packed: lengths add up to {total}, input_ids has {len(tokens)} tokens; there must be "
-            "a length for each sequence, and no padding."
-        )
-    if segments is not None and segments.shape != tokens.shape:
-        raise InputError(
-            f"packed: token_type_ids has {len(segments)} tokens, input_ids has {len(tokens)}; they "
-            "must have as many."
-        )
-    return tokens, sizes.astype(np.intp, copy=False), segments
-
-
-def _in_one_row(value: npt.ArrayLike, name: str, letter: str) -> IntArray:
-    """Return an argument of `BertModel.packed` as integers in one dimension."""
-    array = as_ids(value, name=f"packed: {name}")
-    if array.ndim != 1:
-        raise InputError(
-            f"packed: {name} has shape {array.shape}; ({letter},) was expected, the sequences one "
-            "after another."
-        )
-    return array
-
-
-def _tokens(mask: BoolArray) -> tuple[IntArray, list[int]]:
-    """Return the places of all tokens in a flat batch, the shortest sequences first, and lengths.
-
-    A sequence without a token is left out.
-    """
-    lengths = mask.sum(axis=1)
-    order = np.argsort(lengths, kind="stable")
-    rows, columns = np.nonzero(mask[order])
-    used = lengths[order]
-    return order[rows] * mask.shape[1] + columns, used[used > 0].tolist()
-
-
-def _chosen(inputs: EmbeddingsInputs, tokens: IntArray) -> EmbeddingsInputs:
-    """Return the inputs of some tokens as one sequence, each at the position that it has."""
-    length = inputs.words.shape[1]
-    positions = inputs.position_ids
-    if positions is None:
-        positions = tokens % length
-    else:
-        positions = positions[tokens // length % len(positions), tokens % length]
-    segments = inputs.segment_ids
-    words = inputs.words
-    return EmbeddingsInputs(
-        words.reshape(-1, *words.shape[2:])[tokens][np.newaxis],
-        None if segments is None else segments.ravel()[tokens][np.newaxis],
-        positions[np.newaxis],
-    )
-
-
-def _as_arguments(
-    inputs: EmbeddingsInputs,
-) -> tuple[IntArray | None, IntArray | None, IntArray | None, Array | None]:
-    """Return inputs in the order in which an embedding takes them."""
-    given = inputs.words.ndim == 3
-    ids, rows = (None, inputs.words) if given else (inputs.words, None)
-    return ids, inputs.segment_ids, inputs.position_ids, rows  # type: ignore[return-value]
-
-
-def _put_back(rows: Array, tokens: IntArray | None, shape: tuple[int, int]) -> Array:
-    """Return the rows of all tokens (N, H) as a batch (B, T, H), zeros at the others."""
-    if tokens is None:
-        return rows.reshape(*shape, rows.shape[1])
-    batch = np.zeros((shape[0] * shape[1], rows.shape[1]), rows.dtype)
-    batch[tokens] = rows
-    return batch.reshape(*shape, rows.shape[1])
+def clear_padding(output: BertModelOutput, mask: BoolArray | None) -> BertModelOutput:
+    """Write zeros at padding, as if it had been left out; return the output, which is changed."""
+    if mask is not None:
+        for state in output.hidden_states or (output.last_hidden_state,):
+            state[~mask] = 0.0
+        for weights in output.attentions or ():
+            weights.swapaxes(1, 2)[~mask] = 0.0  # of (B, T, A, T)
+    return output
 
 
 def _forget() -> None:

@@ -91,10 +91,11 @@ def attention(
     array([[[[1., 0.],
              [1., 0.]]]])
     """
-    scores = attention_scores(query, key, mask, scale=1.0 / math.sqrt(query.shape[-1]))
+    mask = None if mask is None else _checked(mask, key)
+    scores = _scores(query, key, mask, 1.0 / math.sqrt(query.shape[-1]))
     probs = softmax(scores) if scores.size else scores
     dropped = dropout(probs, p, rng=rng)
-    output = weighted_values(dropped.output, value, mask)
+    output = dropped.output @ (value if mask is None else _used_values(value, mask))
     return AttentionSteps(scores=scores, probs=probs, dropout=dropped, output=output)
 
 
@@ -168,12 +169,7 @@ def attention_scores(
     array([[[[2., 2.],
              [2., 2.]]]])
     """
-    scores = (query @ key.swapaxes(-1, -2)) * scale  # (B, A, T, T)
-    if mask is None:
-        return scores
-    mask = _checked(mask, key)
-    least = np.finfo(scores.dtype).min
-    return np.where(mask[:, np.newaxis, np.newaxis, :], scores, least)
+    return _scores(query, key, None if mask is None else _checked(mask, key), scale)
 
 
 def weighted_values(probs: Array, value: Array, mask: npt.ArrayLike | None = None) -> Array:
@@ -187,6 +183,15 @@ def weighted_values(probs: Array, value: Array, mask: npt.ArrayLike | None = Non
     if mask is not None:
         value = _used_values(value, _checked(mask, value))
     return probs @ value
+
+
+def _scores(query: Array, key: Array, mask: BoolArray | None, scale: float) -> Array:
+    """Multiply queries by keys; a masked score is the least number."""
+    scores = (query @ key.swapaxes(-1, -2)) * scale  # (B, A, T, T)
+    if mask is None:
+        return scores
+    least = np.finfo(scores.dtype).min
+    return np.where(mask[:, np.newaxis, np.newaxis, :], scores, least)
 
 
 def _checked(mask: npt.ArrayLike, key: Array) -> BoolArray:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray, StoredArray, as_ids, check_ids, widen
 
-__all__ = ["embedding", "embedding_backward"]
+__all__ = ["embedding", "embedding_backward", "look_up"]
 
 
 def embedding(
@@ -56,8 +56,19 @@ def embedding(
            [1. , 1.5]])
     """
     rows = check_ids(as_ids(ids, name=ids_name), len(table), name=ids_name, table=table_name)
+    return look_up(table, rows, table.dtype if dtype is None else dtype)
+
+
+def look_up(table: StoredArray, rows: IntArray, dtype: npt.DTypeLike) -> Array:
+    """Gather rows whose numbers have been checked; the rest is as of `embedding`.
+
+    Examples
+    --------
+    >>> look_up(np.array([[0.0, 0.5], [1.0, 1.5]]), np.array([1]), "float32")
+    array([[1. , 1.5]], dtype=float32)
+    """
     found: Any = np.take(table, rows, axis=0)  # (*ids.shape, H)
-    return widen(found, found.dtype if dtype is None else dtype)
+    return widen(found, dtype)
 
 
 def embedding_backward(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
-from numpy_bert.tasks.batches import Row
+from numpy_bert.tasks.batches import Row, TextModel, batches_of
+from numpy_bert.tasks.labels import as_top_k
+from numpy_bert.text.inputs import as_pairs
 
-__all__ = ["Answer", "Window", "best_answers", "windows", "word_spans"]
+__all__ = ["Answer", "Window", "answer_questions", "best_answers", "windows", "word_spans"]
+
+# Questions whose windows are in memory at once.
+_QUESTIONS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,73 @@ class Window:
     place: int
     first: int
     last: int
+
+
+def answer_questions(
+    model: TextModel,
+    question: str | Sequence[str],
+    context: str | Sequence[str],
+    *,
+    top_k: int,
+    max_answer_len: int,
+    doc_stride: int,
+    max_seq_len: int,
+    handle_impossible_answer: bool,
+) -> list[Any]:
+    """Find answers in contexts; see `numpy_bert.BertForQuestionAnswering.answer`."""
+    single, items = as_pairs(question, context, ("question", "context"))
+    options: dict[str, Any] = {
+        "top_k": as_top_k(top_k),
+        "max_answer_len": _tokens("max_answer_len", max_answer_len),
+        "handle_impossible_answer": handle_impossible_answer,
+    }
+    limit = min(model.max_length, _tokens("max_seq_len", max_seq_len))
+    overlap = _tokens("doc_stride", doc_stride, least=0)
+    found: list[Any] = []
+    for start in range(0, len(items), _QUESTIONS):
+        part = items[start : start + _QUESTIONS]
+        encoded = _encoded(model, part)
+        cut = []
+        for number, row in enumerate(encoded, start):
+            where = "" if single else f"[{number}]: "
+            cut.append(windows(row, limit=limit, overlap=overlap, where=where))
+        scored = _scored(model, cut)
+        for item, row, marks in zip(part, encoded, scored, strict=True):
+            inside = [i for i, kind in enumerate(row.token_type_ids) if kind and not row.special[i]]
+            tokens = model.tokenizer.convert_ids_to_tokens([row.input_ids[i] for i in inside])
+            words = word_spans(tokens, [row.offsets[i] for i in inside])
+            found.append(best_answers(item[1], words, marks, **options))
+    return found[0] if single else found
+
+
+def _encoded(model: TextModel, items: Sequence[Any]) -> list[Row]:
+    """Encode questions and contexts in full."""
+    encoded = model.tokenizer(items, return_offsets_mapping=True, return_special_tokens_mask=True)
+    columns = ("input_ids", "token_type_ids", "special_tokens_mask", "offset_mapping")
+    return [
+        Row(input_ids=ids, token_type_ids=types, special=special, offsets=offsets)
+        for ids, types, special, offsets in zip(*(encoded[c] for c in columns), strict=True)
+    ]
+
+
+def _scored(model: TextModel, cut: list[list[Window]]) -> list[list[tuple[Window, Array, Array]]]:
+    """Run the model over the windows of all questions; return each with its logits."""
+    flat = [(question, window) for question, of in enumerate(cut) for window in of]
+    found: list[list[tuple[Window, Array, Array]]] = [[] for _ in cut]
+    for batch in batches_of([window.row for _, window in flat], model.tokenizer.pad_token_id):
+        output = model(**batch.inputs)
+        for row, number in enumerate(batch.numbers):
+            question, window = flat[number]
+            found[question].append((window, output.start_logits[row], output.end_logits[row]))
+    return found
+
+
+def _tokens(name: str, value: object, least: int = 1) -> int:
+    """Return a number of tokens."""
+    is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_number or int(value) < least:  # type: ignore[call-overload]
+        raise InputError(f"{name}={value!r}: a number of tokens from {least} was expected.")
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Window]:

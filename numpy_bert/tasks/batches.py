@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.config import BertConfig
 from numpy_bert.text.inputs import Pair
 
 if TYPE_CHECKING:
     # Not when a model is loaded: it can be called with ids, without the tokenizers library.
     from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["Batch", "Cuts", "Row", "batches_of", "micro_batches", "text_batches"]
+__all__ = [
+    "Batch",
+    "Cuts",
+    "Row",
+    "TextModel",
+    "batches_of",
+    "in_batches",
+    "micro_batches",
+    "text_batches",
+]
 
 # Texts that are tokenized at a time, so that not all of their tokens need be in memory at once.
 _TEXTS = 512
 # Padded tokens that a model gets at a time: some 100 MB of intermediates for a BERT-base.
 _TOKENS = 4096
+
+
+class TextModel(Protocol):
+    """What a task needs of a model: to be called, its config, its tokenizer and their limit."""
+
+    config: BertConfig
+
+    @property
+    def tokenizer(self) -> BertTokenizer:
+        """What makes ids of texts."""
+
+    @property
+    def max_length(self) -> int:
+        """How many tokens of a text are read."""
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Return the output for a batch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -58,8 +85,24 @@ class Cuts:
             warnings.warn(
                 f"{len(self.lengths)} of {count} texts cut to the {self.limit} tokens that the "
                 f"model reads ({which}); the rest of it was not looked at.",
-                stacklevel=3,
+                stacklevel=5,  # the method of the model whose task it is was called there
             )
+
+
+def in_batches(
+    model: TextModel, items: Sequence[str | Pair], work: Callable[[Batch], Iterable[Any]]
+) -> list[Any]:
+    """Return what `work` makes of each text of each batch, in the order of the texts.
+
+    The texts that are cut are warned of, once.
+    """
+    cuts = Cuts(model.max_length)
+    found: list[Any] = [None] * len(items)
+    for batch in text_batches(model.tokenizer, items, cuts):
+        for number, result in zip(batch.numbers, work(batch), strict=True):
+            found[number] = result
+    cuts.warn(len(items))
+    return found
 
 
 def text_batches(

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
+from numpy_bert.ops.softmax import softmax
+from numpy_bert.tasks.batches import Batch, Row, TextModel, in_batches
+from numpy_bert.text.inputs import as_texts
 
-__all__ = ["AGGREGATIONS", "Entity", "Token", "check_aggregation", "find_entities"]
+__all__ = [
+    "AGGREGATIONS",
+    "Entity",
+    "Token",
+    "check_aggregation",
+    "find_entities",
+    "tag_texts",
+]
 
 AGGREGATIONS = ("none", "simple", "first", "average", "max")
 
@@ -56,6 +67,48 @@ class Token:
     index: int
     scores: Array
     continues: bool = False
+
+
+def tag_texts(
+    model: TextModel, text: str | Sequence[str], aggregation: str, ignore_labels: Collection[str]
+) -> list[Any]:
+    """Label the words of texts; see `numpy_bert.BertForTokenClassification.tag`."""
+    single, items = as_texts(text)
+    check_aggregation(aggregation)
+
+    def tag(batch: Batch) -> list[list[Entity]]:
+        scores = softmax(model(**batch.inputs).logits)
+        return [
+            find_entities(
+                _tokens(model, row, own, items[number]),
+                model.config.labels,
+                aggregation=aggregation,
+                join=model.tokenizer.convert_tokens_to_string,
+                ignore=ignore_labels,
+            )
+            for number, row, own in zip(batch.numbers, batch.rows, scores, strict=True)
+        ]
+
+    found = in_batches(model, items, tag)
+    return found[0] if single else found
+
+
+def _tokens(model: TextModel, row: Row, scores: Array, text: str) -> list[Token]:
+    """Return a text's own tokens; an unknown one says what stands in the text."""
+    names = model.tokenizer.convert_ids_to_tokens(row.input_ids)
+    unknown = model.tokenizer.unk_token_id
+    return [
+        Token(
+            word=text[start:end] if row.input_ids[index] == unknown else names[index],
+            start=start,
+            end=end,
+            index=index,
+            scores=scores[index],
+            continues=row.input_ids[index] != unknown and names[index].startswith("##"),
+        )
+        for index, (start, end) in enumerate(row.offsets)
+        if not row.special[index]
+    ]
 
 
 def check_aggregation(aggregation: str) -> str:

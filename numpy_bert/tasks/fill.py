@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
-from numpy_bert.tasks.labels import top
+from numpy_bert.ops.softmax import softmax
+from numpy_bert.tasks.batches import Batch, TextModel, in_batches
+from numpy_bert.tasks.labels import as_top_k, top
 from numpy_bert.text.inputs import as_texts
 
 if TYPE_CHECKING:
     # Not when a model is loaded: it can be called with ids, without the tokenizers library.
     from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["Fill", "fills", "mask_places", "target_ids"]
+__all__ = ["Fill", "fill_masks", "fills", "mask_places", "target_ids"]
+
+# Called with a batch's inputs and the rows and columns of masks in it; yields the scores of all
+# words, (n, V), for some masks after another.
+ScoresAt = Callable[[dict[str, Any], IntArray, IntArray], Iterator[Array]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,80 @@ class Fill:
     token: int
     token_str: str
     sequence: str
+
+
+def fill_masks(
+    model: TextModel,
+    scores_at: ScoresAt,
+    text: str | Sequence[str],
+    top_k: int,
+    targets: str | Sequence[str] | None,
+) -> list[Any]:
+    """Say which words fit where texts have masks; see `numpy_bert.BertForMaskedLM.fill_mask`."""
+    single, items = as_texts(text)
+    top_k = as_top_k(top_k)
+    tokenizer, limit = model.tokenizer, model.max_length
+    only = None if targets is None else target_ids(tokenizer, targets)
+
+    def fill(batch: Batch) -> Iterator[Any]:
+        places = [
+            _kept_places(
+                row.input_ids,
+                tokenizer,
+                limit,
+                "text" if single else f"text[{number}]",
+                items[number],
+            )
+            for row, number in zip(batch.rows, batch.numbers, strict=True)
+        ]
+        for filled in _filled(scores_at, tokenizer, batch, places, top_k, only):
+            yield filled[0] if len(filled) == 1 else filled
+
+    found = in_batches(model, items, fill)
+    return found[0] if single else found
+
+
+def _kept_places(
+    ids: list[int], tokenizer: BertTokenizer, limit: int, where: str, item: str
+) -> list[int]:
+    """Return where a text's masks are, none of which may have been cut off."""
+    mask_id, mask_token = tokenizer.mask_token_id, tokenizer.mask_token
+    whole = tokenizer(item)["input_ids"] if len(ids) == limit else ids
+    total = len(mask_places(whole, mask_id, where, mask_token))
+    if ids.count(mask_id) < total:
+        raise InputError(
+            f"{where}: has {len(whole)} tokens, the model reads {limit}: cutting it "
+            f"would lose a {mask_token}. Shorten it."
+        )
+    return mask_places(ids, mask_id, where, mask_token)
+
+
+def _filled(
+    scores_at: ScoresAt,
+    tokenizer: BertTokenizer,
+    batch: Batch,
+    places: list[list[int]],
+    top_k: int,
+    only: npt.NDArray[np.intp] | None,
+) -> list[list[list[Fill]]]:
+    """Score words at the masks of a batch, nowhere else: a row of scores is as long as V."""
+    flat = [(row, place) for row, masks in enumerate(places) for place in masks]
+    found: list[list[list[Fill]]] = [[] for _ in places]
+    rows, columns = np.array(flat).T
+    marks = iter(flat)
+    for scores in scores_at(batch.inputs, rows, columns):
+        for probabilities, (row, place) in zip(softmax(scores), marks, strict=False):
+            filled = fills(
+                tokenizer,
+                batch.rows[row].input_ids,
+                place,
+                probabilities,
+                top_k=top_k,
+                only=only,
+                keep_special=len(places[row]) > 1,
+            )
+            found[row].append(filled)
+    return found
 
 
 def mask_places(ids: Sequence[int], mask_id: int, where: str, mask_token: str) -> list[int]:

@@ -1,9 +1,10 @@
-"""Logits of labels to scores."""
+"""Labels of texts, and whether one follows another: logits to scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,21 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.ops.softmax import softmax
+from numpy_bert.tasks.batches import Batch, TextModel, in_batches
+from numpy_bert.text.inputs import as_items, as_pairs
 
-__all__ = ["FUNCTIONS", "LabelScore", "as_top_k", "function_for", "ranked", "scores_of", "top"]
+__all__ = [
+    "FUNCTIONS",
+    "LabelScore",
+    "NextSentence",
+    "as_top_k",
+    "classify",
+    "function_for",
+    "judge_next",
+    "ranked",
+    "scores_of",
+    "top",
+]
 
 FUNCTIONS = ("none", "sigmoid", "softmax")
 
@@ -23,6 +37,49 @@ class LabelScore:
 
     label: str
     score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextSentence:
+    """Whether a text follows another, and the probability that it does."""
+
+    is_next: bool
+    score: float
+
+
+def classify(
+    model: TextModel,
+    text: str | Sequence[str] | Sequence[tuple[str, str]],
+    text_pair: str | Sequence[str] | None,
+    top_k: int | None,
+    function_to_apply: str | None,
+) -> list[Any]:
+    """Score labels; see `numpy_bert.BertForSequenceClassification.classify`."""
+    single, items = as_items(text, text_pair)
+    count = None if top_k is None else as_top_k(top_k)
+    function = function_to_apply
+    if function is None:
+        function = function_for(model.config.problem_type, model.config.num_labels)
+    scores_of(np.zeros(1), function)  # refused before anything is computed
+
+    def score(batch: Batch) -> list[list[LabelScore]]:
+        scores = scores_of(model(**batch.inputs).logits, function)
+        return [ranked(row, model.config.labels, count) for row in scores]
+
+    found = in_batches(model, items, score)
+    return found[0] if single else found
+
+
+def judge_next(model: TextModel, text: str | Sequence[str], text_pair: str | Sequence[str]) -> Any:
+    """Judge pairs of texts; see `numpy_bert.BertForNextSentencePrediction.is_next`."""
+    single, items = as_pairs(text, text_pair, ("text", "text_pair"))
+
+    def judge(batch: Batch) -> list[NextSentence]:
+        scores = softmax(model(**batch.inputs).logits)[:, 0]  # label 0: it does follow
+        return [NextSentence(is_next=score > 0.5, score=score) for score in scores.tolist()]
+
+    found = in_batches(model, items, judge)
+    return found[0] if single else found
 
 
 def function_for(problem_type: str | None, num_labels: int) -> str:

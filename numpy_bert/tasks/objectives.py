@@ -143,18 +143,16 @@ def next_sentence_objective(
 
 
 def choice_objective(
-    scores: Array, labels: npt.ArrayLike, *, num_items_in_batch: int | None = None
+    scores: Array, labels: npt.ArrayLike, *, choices: int, num_items_in_batch: int | None = None
 ) -> Objective:
-    """Judge the scores (B * C, 1) of choices by the right one's number, labels (B,).
-
-    How many choices C each question has, B says; so the labels must be known to be B.
+    """Judge the scores (B * C, 1) of C choices for each question by the right one's number (B,).
 
     Examples
     --------
-    >>> round(choice_objective(np.zeros((6, 1)), [2, 0]).loss, 6)
+    >>> round(choice_objective(np.zeros((6, 1)), [2, 0], choices=3).loss, 6)
     1.098612
     """
-    rows = scores.reshape(len(np.asarray(labels)), -1)
+    rows = scores.reshape(-1, choices)
     found = label_objective(rows, labels, num_items_in_batch=num_items_in_batch)
     score_gradient = found.score_gradients[0].reshape(scores.shape)
     return Objective(loss=found.loss, score_gradients=(score_gradient,))

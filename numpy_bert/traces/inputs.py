@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import BoolArray, IntArray, as_mask
-from numpy_bert.blocks.embeddings import check_inputs
 from numpy_bert.errors import InputError, TraceError
+from numpy_bert.inputs import model_inputs
 from numpy_bert.parameters import BertParameters
 from numpy_bert.traces.reading import Trace
 
@@ -59,7 +59,7 @@ def read_inputs(
     mask = read_mask(trace, (ids.shape[0], ids.shape[1]))
     types = trace.get("token_type_ids")
     given = trace.get("position_ids") if positions_given else None
-    found = check_inputs(parameters.embeddings, ids, types, given, None)
+    found = model_inputs(parameters.embeddings, ids, None, types, given)
     positions = found.position_ids
     return Inputs(
         np.asarray(found.words),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, as_array
 from numpy_bert.errors import InputError
-from numpy_bert.model.sequences import BertForNextSentencePrediction
+from numpy_bert.model.task_models import BertForNextSentencePrediction
 from numpy_bert.ops.losses import IGNORED
 from numpy_bert.tasks.objectives import check_labels
 from numpy_bert.training.student import SentenceStudent

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.errors import InputError
-from numpy_bert.model.masked_lm import BertForMaskedLM
-from numpy_bert.model.sequences import (
+from numpy_bert.model.task_models import (
+    BertForMaskedLM,
     BertForNextSentencePrediction,
     BertForSequenceClassification,
 )

@@ -13,9 +13,11 @@ from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.errors import InputError
 from numpy_bert.model.gradients import split_batch
-from numpy_bert.model.masked_lm import BertForMaskedLM
-from numpy_bert.model.pretraining import BertForPreTraining
-from numpy_bert.model.sequences import BertForSequenceClassification
+from numpy_bert.model.task_models import (
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertForSequenceClassification,
+)
 from numpy_bert.ops.losses import IGNORED, cross_entropy
 from numpy_bert.tasks.objectives import check_labels
 from numpy_bert.text.inputs import as_items

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.sequences import BertForSequenceClassification
-from numpy_bert.parameters import BertPoolerParameters, LinearParameters
-from numpy_bert.parameters_heads import ClassifierParameters
+from numpy_bert.model.task_models import BertForSequenceClassification
+from numpy_bert.parameters import BertPoolerParameters, ClassifierParameters, LinearParameters
 
 __all__ = ["new_classifier"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_bert.arrays import IntArray
 from numpy_bert.errors import InputError
-from numpy_bert.model.pretraining import BertForPreTraining
+from numpy_bert.model.task_models import BertForPreTraining
 from numpy_bert.text.inputs import as_documents
 from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer

@@ -19,14 +19,13 @@ from numpy_bert.encoding.pooling import normalize
 from numpy_bert.errors import InputError
 from numpy_bert.files import write_atomically
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.gradients import LossAndGradients, bert_run, split_batch
+from numpy_bert.model.gradients import BertRun, LossAndGradients, split_batch
 from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.ops.activation import identity
 from numpy_bert.ops.distillation import cosine_embedding_loss, similarity_preserving_loss
 from numpy_bert.ops.linear import linear
 from numpy_bert.ops.pooling import mean_pooling, mean_pooling_backward
-from numpy_bert.parameters import build
-from numpy_bert.parameters_heads import SentenceStudentParameters
+from numpy_bert.parameters import SentenceStudentParameters, build
 from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.projection import new_projection
@@ -198,7 +197,7 @@ class SentenceStudent(Saveable):
         *,
         rng: np.random.Generator | None = None,
         num_items_in_batch: Items | None = None,
-    ) -> LossAndGradients[SentenceStudentParameters]:
+    ) -> LossAndGradients:
         """Return the loss of a batch and the gradients of all parameters.
 
         Parameters
@@ -218,7 +217,7 @@ class SentenceStudent(Saveable):
             If a hidden state is not finite because a weight is not; the weight is named.
         """
         inputs, labels = split_batch(batch, ("labels",))
-        run = bert_run(self.bert, inputs, rng)
+        run = BertRun(self.bert, self.bert.inputs(**inputs), rng)
         wanted = self._wanted(labels["labels"], len(run.hidden))
         pooled = mean_pooling(run.hidden, run.mask)
         projection = self.head.projection

@@ -133,7 +133,9 @@ def test_predictions_are_fill_masks() -> None:
     assert reading.predictions is not None
     assert [found.position for found in reading.predictions] == [2, 4]
     for found, words in zip(reading.predictions, expected, strict=True):
-        assert [(w.token, w.score) for w in found.words] == [(w.token, w.score) for w in words]
+        assert [word.token for word in found.words] == [word.token for word in words]
+        for word, right in zip(found.words, words, strict=True):
+            assert word.score == pytest.approx(right.score, rel=1e-4)
 
 
 def test_a_model_without_that_head_predicts_nothing() -> None:

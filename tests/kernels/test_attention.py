@@ -30,7 +30,7 @@ def run(parts: Floats, *, cuts: bool = False) -> Floats:
     _, count, heads, length, features = parts.shape
     # A view, as the kernel of the encoder hands it in.
     out = np.full((count, length, heads, features), np.nan, np.float32).swapaxes(1, 2)
-    memory = np.full(scores_size(length), np.nan, np.float32)
+    memory = np.full(scores_size(length**2), np.nan, np.float32)
     with np.errstate(all="ignore"):
         attend(parts[0] * scale, parts[1], parts[2], out, memory, cuts=cuts)
     return out

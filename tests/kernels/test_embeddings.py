@@ -12,6 +12,7 @@ import pytest
 import numpy_bert.kernels.embeddings as kernels
 from numpy_bert import BertModel, get_num_threads, set_num_threads
 from numpy_bert.arrays import Array
+from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 from tests.tolerances import float32_budget
@@ -58,7 +59,8 @@ def inputs(shape: tuple[int, int], segments: str, positions: str) -> dict[str, A
 def run(kernel: EmbeddingsKernel, given: dict[str, Any], features: int) -> Array:
     ids = given["input_ids"]
     out = np.full((*ids.shape, features), np.nan, np.float32)
-    assert kernel(ids, given.get("token_type_ids"), given.get("position_ids"), out)
+    segments, positions = given.get("token_type_ids"), given.get("position_ids")
+    assert kernel(ModelInputs(words=ids, segment_ids=segments, position_ids=positions), out)
     return out
 
 
@@ -202,7 +204,7 @@ def test_an_interrupt_ends_the_others_soon(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(kernel, "_norm", interrupted)
     ids = np.zeros((10_000, 19), int)  # all of it would take 100 seconds
     with pytest.raises(KeyboardInterrupt):
-        kernel(ids, None, None, np.empty((10_000, 19, 24), np.float32))
+        kernel(ModelInputs(words=ids), np.empty((10_000, 19, 24), np.float32))
     assert len(left) < 2_000
 
 

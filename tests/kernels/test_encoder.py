@@ -20,7 +20,7 @@ from numpy_bert.config import BertConfig
 from numpy_bert.kernels import dense
 from numpy_bert.kernels import encoder as kernel
 from numpy_bert.kernels.choices import Cut
-from numpy_bert.kernels.encoder import EncoderKernel, fits
+from numpy_bert.kernels.encoder import EncoderKernel, Read, Rows, fits
 from numpy_bert.kernels.threads import get_num_threads, set_num_threads
 from numpy_bert.kernels.tuning import tuning
 from numpy_bert.parameters import BertEncoderParameters, arrays_of, build, shapes
@@ -101,7 +101,7 @@ def test_every_layer_is_the_readable_one(config: BertConfig, lengths: list[int])
     readable = one_by_one(parameters, x, lengths, config)
     states = [np.full_like(x, np.nan) for _ in range(config.num_hidden_layers)]
     assert fits(parameters)
-    assert EncoderKernel(parameters, config)(x, lengths, states)
+    assert EncoderKernel(parameters, config)(Rows(x, lengths, states))
     for found, right, plain in zip(states, exact, readable, strict=True):
         assert np.abs(found - right).max() <= budget(right, plain)
     np.testing.assert_array_equal(x, states[-1])
@@ -116,7 +116,7 @@ def test_every_activation(name: str) -> None:
     x = embedded(lengths, config)
     exact = one_by_one(widened(parameters, config), x.astype(np.float64), lengths, config)[-1]
     readable = one_by_one(parameters, x, lengths, config)[-1]
-    assert EncoderKernel(parameters, config)(x, lengths)
+    assert EncoderKernel(parameters, config)(Rows(x, lengths))
     assert np.abs(x - exact).max() <= budget(exact, readable)
 
 
@@ -129,9 +129,9 @@ def test_micro_batches_change_nothing_but_roundings(
     whole = embedded(lengths, EVEN)
     states = [np.empty_like(whole) for _ in range(3)]
     cut = whole.copy()
-    run(whole, lengths)
+    run(Rows(whole, lengths))
     monkeypatch.setattr(kernel, "MICRO_BATCH", tokens)
-    assert run(cut, lengths, states)
+    assert run(Rows(cut, lengths, states))
     assert np.abs(cut - whole).max() <= ACROSS_BATCHES
     np.testing.assert_array_equal(states[-1], cut)
 
@@ -141,13 +141,13 @@ def test_the_same_bits_again_and_and_in_threads() -> None:
     run = EncoderKernel(random_parameters(EVEN), EVEN)
     given = embedded(lengths, EVEN)
     first = given.copy()
-    run(first, lengths)
+    run(Rows(first, lengths))
     results: list[Floats] = []
 
     def work() -> None:
         for size in (lengths, lengths[:2], lengths):
             x = given[: sum(size)].copy()
-            run(x, size)
+            run(Rows(x, size))
             if len(size) == 4:
                 results.append(x)
 
@@ -162,15 +162,126 @@ def test_the_same_bits_again_and_and_in_threads() -> None:
         np.testing.assert_array_equal(found, first)
 
 
+def padded(
+    parameters: BertEncoderParameters,
+    tokens: Floats,
+    others: Floats,
+    work: Work,
+    config: BertConfig,
+) -> list[tuple[list[Floats], list[Floats], list[Floats], list[Floats]]]:
+    """Return each layer's outputs and weights of tokens and of padding, by the readable code."""
+    found = []
+    token = other = 0
+    for length, count in work:
+        rows = np.concatenate([tokens[token : token + length], others[other : other + count]])
+        mask = (np.arange(length + count) < length)[np.newaxis]
+        found.append((length, encoder(parameters, rows[np.newaxis], mask, config=config)))
+        token, other = token + length, other + count
+    layers = []
+    for number in range(config.num_hidden_layers):
+        parts: tuple[list[Floats], ...] = ([], [], [], [])
+        for length, steps in found:
+            layer = steps.layer[number]
+            output, probs = layer.output.output[0], layer.attention.self.probs[0]
+            parts[0].append(output[:length])
+            parts[1].append(output[length:])
+            parts[2].append(probs[:, :length, :length].ravel())
+            parts[3].append(probs[:, length:, :length].ravel())
+        layers.append(parts)
+    return layers  # type: ignore[return-value]
+
+
+Work = list[tuple[int, int]]
+WORKS: list[Work] = [
+    [(1, 6), (3, 4), (3, 4), (7, 0)],
+    [(3, 4), (3, 1), (1, 0), (2, 5), (2, 5), (9, 9)],
+    [(100, 70), (2, 30)],
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("most", [1, 7, 2048])
+@pytest.mark.parametrize("work", WORKS, ids=str)
+@pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
+def test_padding_follows_and_changes_no_token(
+    monkeypatch: pytest.MonkeyPatch, config: BertConfig, work: Work, most: int, threads: int
+) -> None:
+    monkeypatch.setattr(kernel, "MICRO_BATCH", most)
+    parameters, layers = random_parameters(config), config.num_hidden_layers
+    lengths, counts = ([pair[place] for pair in work] for place in (0, 1))
+    heads = config.num_attention_heads
+    given = embedded([sum(lengths) + sum(counts)], config)
+    x, y = given[: sum(lengths)].copy(), given[sum(lengths) :].copy()
+    exact = padded(widened(parameters, config), x.astype("f8"), y.astype("f8"), work, config)
+    rows = [
+        Rows(
+            array.copy(),
+            several,
+            [np.full_like(array, np.nan) for _ in range(layers)],
+            [
+                np.full(heads * int(np.dot(several, lengths)), np.nan, np.float32)
+                for _ in range(layers)
+            ],
+        )
+        for array, several in ((x, lengths), (y, counts))
+    ]
+    before = get_num_threads()
+    try:
+        set_num_threads(threads)
+        run, alone = EncoderKernel(parameters, config), x.copy()
+        assert run(Rows(alone, lengths))
+        assert run(rows[0], rows[1])
+    finally:
+        set_num_threads(before)
+    np.testing.assert_array_equal(rows[0].hidden, alone)
+    np.testing.assert_array_equal(rows[1].hidden, rows[1].states[-1])
+    for number, parts in enumerate(exact):
+        for found, right in zip(
+            (rows[0].states, rows[1].states, rows[0].weights, rows[1].weights), parts, strict=True
+        ):
+            assert np.abs(found[number] - np.concatenate(right)).max(initial=0.0) <= 2e-5
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("most", [1, 7, 2048])
+@pytest.mark.parametrize(
+    "places", [[0], [0, 1, 3, 6], [5, 6, 7], [], list(range(11)), [2] * 30 + [10]], ids=str
+)
+@pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
+def test_the_rows_that_are_read_are_those_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+    config: BertConfig,
+    places: list[int],
+    most: int,
+    threads: int,
+) -> None:
+    monkeypatch.setattr(kernel, "MICRO_BATCH", most)
+    lengths = [1, 2, 3, 3, 2]
+    ends = np.cumsum(lengths)
+    counts = np.bincount(
+        np.searchsorted(ends, np.array(places, int), "right"), minlength=5
+    ).tolist()
+    run, whole = EncoderKernel(random_parameters(config), config), embedded(lengths, config)
+    some, out = whole.copy(), np.full((len(places), config.hidden_size), np.nan, np.float32)
+    before = get_num_threads()
+    try:
+        set_num_threads(threads)
+        assert run(Rows(whole, lengths))
+        assert run(Rows(some, lengths), read=Read(np.array(places, int), counts, out))
+    finally:
+        set_num_threads(before)
+    assert np.abs(out - whole[places]).max(initial=0.0) <= ACROSS_BATCHES
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_told_and_stays_in_its_sequence(value: float) -> None:
     lengths = [3, 5, 5]
     run = EncoderKernel(random_parameters(ODD), ODD)
     x = embedded(lengths, ODD)
     clean = x.copy()
-    assert run(clean, lengths)
+    assert run(Rows(clean, lengths))
     x[5, 2] = value
-    assert not run(x, lengths)
+    assert not run(Rows(x, lengths))
     assert not np.isfinite(x[3:8]).any()
     assert np.abs(x[:3] - clean[:3]).max() <= ACROSS_BATCHES
     assert np.abs(x[8:] - clean[8:]).max() <= ACROSS_BATCHES
@@ -186,7 +297,7 @@ def test_threads_warn_of_no_number_that_is_not_finite(lengths: list[int]) -> Non
         for value in (np.inf, 3e38):
             x = embedded(lengths, EVEN)
             x[::2], x[1::2] = value, -value
-            assert not run(x, lengths)
+            assert not run(Rows(x, lengths))
     finally:
         set_num_threads(before)
 
@@ -202,7 +313,7 @@ def test_what_the_kernel_cannot_stand_in_for() -> None:
 
 
 def test_nothing_to_do() -> None:
-    assert EncoderKernel(random_parameters(ODD), ODD)(np.empty((0, 24), np.float32), [])
+    assert EncoderKernel(random_parameters(ODD), ODD)(Rows(np.empty((0, 24), np.float32), []))
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -225,10 +336,10 @@ def test_threads_change_nothing_but_roundings(
     before = get_num_threads()
     try:
         set_num_threads(1)
-        assert run(alone, lengths)
+        assert run(Rows(alone, lengths))
         for threads, x in zip((2, 2, 5), others, strict=True):
             set_num_threads(threads)
-            assert run(x, lengths)
+            assert run(Rows(x, lengths))
             assert np.abs(x - alone).max() <= ACROSS_BATCHES
     finally:
         set_num_threads(before)
@@ -238,14 +349,14 @@ def test_threads_change_nothing_but_roundings(
 FRESH = """
 import hashlib
 from numpy_bert import set_num_threads
-from numpy_bert.kernels.encoder import EncoderKernel
+from numpy_bert.kernels.encoder import EncoderKernel, Rows
 from tests.kernels.test_encoder import EVEN, embedded, random_parameters
 run = EncoderKernel(random_parameters(EVEN), EVEN)
 for threads in (1, 2):
     set_num_threads(threads)
     for lengths in ([16], [60, 60], [300, 40], [70] * 25):
         x = embedded(lengths, EVEN)
-        assert run(x, lengths)
+        assert run(Rows(x, lengths))
         print(hashlib.sha256(x).hexdigest())
 """
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from numpy_bert import get_num_threads, set_num_threads
-from numpy_bert.blocks.encoder import encoder
-from numpy_bert.blocks.encoder_backward import encoder_backward
+from numpy_bert.blocks.encoder import encoder, encoder_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels.activation import PLAIN
 from numpy_bert.kernels.slopes import activate

@@ -12,8 +12,9 @@ import pytest
 
 import numpy_bert
 from numpy_bert import BertForMaskedLM, BertModel, CheckpointError, InputError
-from numpy_bert.model import decoder
-from numpy_bert.model.gradients import KernelRun, ReadableRun
+from numpy_bert.kernels.training import EncoderTraining
+from numpy_bert.model import with_head
+from numpy_bert.model.gradients import BertRun, ReadableTraining
 from numpy_bert.parameters import arrays_of
 from tests.support.checkpoints import TINY, write_checkpoint
 from tests.support.differences import slope
@@ -35,6 +36,10 @@ LABELS: Mapping[str, dict[str, Any]] = {
     },
     "BertForMultipleChoice": {"labels": np.array([2])},
 }
+
+
+def readable(model: BertModel, inputs: Mapping[str, Any]) -> BertRun:
+    return BertRun(model, model.inputs(**inputs), kind=ReadableTraining)
 
 
 def batch_of(name: str) -> dict[str, Any]:
@@ -117,13 +122,13 @@ def test_gradients_are_parameters_classes_in_the_models_dtype(
 def test_only_labelled_tokens_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     model = BertForMaskedLM.from_pretrained("demo")
     seen: list[tuple[int, ...]] = []
-    run = type(model)._run_head
+    run = type(model)._run
 
-    def spy(self: Any, read: Any) -> Any:
-        seen.append(read.hidden.shape)
-        return run(self, read)
+    def spy(self: Any, call: Any) -> Any:
+        seen.append(call.hidden.shape)
+        return run(self, call)
 
-    monkeypatch.setattr(type(model), "_run_head", spy)
+    monkeypatch.setattr(type(model), "_run", spy)
     labels = np.full((2, 5), -100)
     labels[0, 1] = labels[1, 4] = 7
     model.loss_and_gradients({"input_ids": [[2, 4, 8, 9, 3]] * 2, "labels": labels})
@@ -142,10 +147,10 @@ def test_half_precision_tables_have_gradients_in_the_models_dtype() -> None:
 
 def test_a_model_with_a_pooler_that_is_not_read_gives_it_nothing(tmp_path: Path) -> None:
     model = BertModel.from_pretrained(trained_like(tmp_path), dtype="float64")
-    found = ReadableRun(model, IDS, None).gradients(hidden=np.ones((3, 7, 24)))
+    found = readable(model, IDS).gradients(hidden=np.ones((3, 7, 24)))
     assert found.pooler is not None
     assert not found.pooler.dense.weight.any()
-    pooled = ReadableRun(model, IDS, None).gradients(pooled=np.ones((3, 24)))
+    pooled = readable(model, IDS).gradients(pooled=np.ones((3, 24)))
     assert pooled.pooler is not None
     assert pooled.pooler.dense.weight.any()
 
@@ -153,7 +158,7 @@ def test_a_model_with_a_pooler_that_is_not_read_gives_it_nothing(tmp_path: Path)
 def test_rows_in_place_of_ids_leave_the_word_table_alone(tmp_path: Path) -> None:
     model = BertModel.from_pretrained(trained_like(tmp_path), dtype="float64")
     rows = np.random.default_rng(0).standard_normal((2, 5, 24))
-    run = ReadableRun(model, {"inputs_embeds": rows}, None)
+    run = readable(model, {"inputs_embeds": rows})
     found = run.gradients(hidden=np.ones_like(run.hidden) * np.arange(24))
     assert not np.asarray(found.embeddings.word_embeddings.weight).any()
     assert np.asarray(found.embeddings.position_embeddings.weight)[:5].any()
@@ -164,7 +169,7 @@ def test_positions_by_row_have_their_own_gradients(tmp_path: Path) -> None:
     same = {**IDS, "position_ids": np.tile(np.arange(7), (3, 1))}
     results = []
     for inputs in (IDS, same):
-        run = ReadableRun(model, inputs, None)
+        run = readable(model, inputs)
         weights = np.random.default_rng(0).standard_normal(run.hidden.shape)
         found = run.gradients(hidden=weights)
         results.append(np.asarray(found.embeddings.position_embeddings.weight))
@@ -175,8 +180,8 @@ def test_positions_by_row_have_their_own_gradients(tmp_path: Path) -> None:
 def test_the_kernels_run_is_the_readable_one(tmp_path: Path, drops: bool) -> None:
     model = BertModel.from_pretrained(trained_like(tmp_path))
     runs = [
-        kind(model, IDS, np.random.default_rng(2) if drops else None)
-        for kind in (KernelRun, ReadableRun)
+        BertRun(model, model.inputs(**IDS), np.random.default_rng(2) if drops else None, kind=kind)
+        for kind in (EncoderTraining, ReadableTraining)
     ]
     assert np.abs(runs[0].hidden - runs[1].hidden).max() < 2e-5
     weights = np.random.default_rng(0).standard_normal(runs[0].hidden.shape).astype("f4")
@@ -187,30 +192,30 @@ def test_the_kernels_run_is_the_readable_one(tmp_path: Path, drops: bool) -> Non
 
 
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
-def test_words_are_scored_in_float32_where_they_are_trained_in_it(
+def test_words_are_scored_in_float32_but_in_steps(
     name: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = []
     for kernel in ("decode", "decode_backward"):
-        real = getattr(decoder, kernel)
+        real = getattr(with_head, kernel)
 
         def spy(*arrays: Any, kernel: str = kernel, real: Any = real) -> Any:
             used.append(kernel)
             return real(*arrays)
 
-        monkeypatch.setattr(decoder, kernel, spy)
+        monkeypatch.setattr(with_head, kernel, spy)
     model = load(written(tmp_path, name), name, dtype)
-    model(**batch_of(name))
-    assert not used  # a call is judged by the specification
+    model.steps(IDS["input_ids"])
+    assert not used
+    model(IDS["input_ids"])
     model.loss_and_gradients(batch_of(name))
-    assert used == (["decode", "decode_backward"] if dtype == "float32" else [])
+    assert used == (["decode", "decode", "decode_backward"] if dtype == "float32" else [])
 
 
 def test_a_part_of_a_model_cannot_be_trained(tmp_path: Path) -> None:
     part = BertModel.from_pretrained(trained_like(tmp_path), only="embeddings")
-    for kind in (KernelRun, ReadableRun):
-        with pytest.raises(InputError, match="load the whole to train it"):
-            kind(part, IDS, None)
+    with pytest.raises(InputError, match="load the whole to train it"):
+        BertRun(part, part.inputs(**IDS))
 
 
 @pytest.mark.parametrize(
@@ -302,7 +307,7 @@ def test_the_gradient_without_token_types_and_with_a_sequence_of_padding(tmp_pat
         "input_ids": IDS["input_ids"],
         "attention_mask": np.array([[1] * 7, [0] * 7, [1, 1, 0, 1, 1, 0, 0]]),
     }
-    run = ReadableRun(model, inputs, None)
+    run = readable(model, inputs)
     weights = np.random.default_rng(0).standard_normal(run.hidden.shape)
     gradients = dict(arrays_of(run.gradients(hidden=weights)))
     assert not np.asarray(gradients["embeddings.token_type_embeddings.weight"])[1].any()
@@ -317,7 +322,7 @@ def test_the_gradient_without_token_types_and_with_a_sequence_of_padding(tmp_pat
             }
             folder = write_checkpoint(tmp_path / f"{key}{step}", moved, TRAINED)
             other = BertModel.from_pretrained(folder, dtype="float64")
-            return float((ReadableRun(other, inputs, None).hidden * weights).sum())
+            return float((readable(other, inputs).hidden * weights).sum())
 
         expected = float((np.asarray(gradients[key]) * along).sum())
         assert slope(value) / 0.01 == pytest.approx(expected, rel=1e-6)

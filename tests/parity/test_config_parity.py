@@ -13,7 +13,7 @@ import transformers
 
 from numpy_bert import BertForTokenClassification, BertModel
 from numpy_bert.errors import CheckpointError, ConfigError
-from numpy_bert.model.gradients import ReadableRun
+from numpy_bert.model.gradients import BertRun
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 from tests.support.heads import CONFIG, head_tensors, write_head
 from tests.tolerances import HEADS_AGAINST_TORCH
@@ -160,7 +160,8 @@ def test_which_row_learns_nothing(pad: int | None, tmp_path: Path) -> None:
     ids = np.array([[2, 60, 1, 0]])
     theirs(torch.from_numpy(ids)).last_hidden_state.square().sum().backward()
     expected = theirs.embeddings.word_embeddings.weight.grad.numpy()
-    run = ReadableRun(BertModel.from_pretrained(folder, dtype="float64"), {"input_ids": ids}, None)
+    model = BertModel.from_pretrained(folder, dtype="float64")
+    run = BertRun(model, model.inputs(ids))
     found = run.gradients(hidden=2 * run.hidden).embeddings.word_embeddings.weight
     assert np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max()
     assert bool(found[60].any()) is (pad is None)

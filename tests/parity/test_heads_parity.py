@@ -13,7 +13,7 @@ import torch
 import transformers
 
 import numpy_bert
-from numpy_bert.model.head import BertWithHead
+from numpy_bert.model.with_head import BertWithHead
 from numpy_bert.trace import named_steps
 from tests.tolerances import HEADS_AGAINST_TORCH, SHIPPED_GOLDEN, float32_budget
 
@@ -104,10 +104,8 @@ def test_a_head_is_that_of_transformers(case: str, dtype: str, tmp_path: Path) -
     inputs = inputs_of(name)
     theirs, seen = theirs_of(tmp_path, name, dtype, inputs)
     exact, _ = theirs_of(tmp_path, name, "float64", inputs)
-    model: BertWithHead[Any, Any, Any, Any] = getattr(numpy_bert, name).from_pretrained(
-        tmp_path, dtype=dtype
-    )
-    ours = model(**inputs, output_hidden_states=True, output_attentions=True)
+    model: BertWithHead[Any, Any] = getattr(numpy_bert, name).from_pretrained(tmp_path, dtype=dtype)
+    ours = model(**inputs, output_hidden_states=True, output_attentions=True, unpad_inputs=False)
     assert list(ours.keys()) == [key for key in theirs if key != "loss"]
     assert type(ours).__name__ == type(theirs).__name__
     assert model.loading_info.unexpected_keys == ()

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.config import BertConfig
-from numpy_bert.parameters import BertParameters, shapes
-from numpy_bert.parameters_heads import (
+from numpy_bert.parameters import (
+    BertParameters,
     ClassifierParameters,
     MaskedLMParameters,
     MultipleChoiceParameters,
     NextSentenceParameters,
     PreTrainingParameters,
     QuestionAnsweringParameters,
+    shapes,
 )
 from tests.support.checkpoints import TINY, Tensors, write_checkpoint
 from tests.support.tokenizer_files import TOKENS, tokenizer_json, write_folder

@@ -84,7 +84,7 @@ def test_spans_that_were_cut_off_do_not_count() -> None:
 
 def test_choices_and_next_sentences() -> None:
     scores = RNG.standard_normal((6, 1))
-    found = choice_objective(scores, [2, 0])
+    found = choice_objective(scores, [2, 0], choices=3)
     assert found.loss == pytest.approx(label_objective(scores.reshape(2, 3), [2, 0]).loss)
     assert found.score_gradients[0].shape == (6, 1)
     pairs = RNG.standard_normal((2, 2))
@@ -107,7 +107,7 @@ def test_choices_and_next_sentences() -> None:
         (lambda: label_objective(ROWS, [-1, 0, 2]), r"labels\[0\] = -1 is not"),
         (lambda: label_objective(ROWS, [-100] * 3), "none counts"),
         (
-            lambda: choice_objective(np.zeros((6, 1)), [0, 3]),
+            lambda: choice_objective(np.zeros((6, 1)), [0, 3], choices=3),
             r"labels\[1\] = 3 is not among",
         ),
         (

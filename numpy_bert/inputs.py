@@ -1,0 +1,363 @@
+"""What a BERT reads, checked once at the boundary; how padding is left out and put back.
+
+A `ModelInputs` is made of what a caller gives, by `model_inputs` of a batch or by `packed_inputs`
+of sequences that stand one after another. Everything below takes it and checks nothing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_floats, as_ids, as_mask, check_ids
+from numpy_bert.errors import InputError
+from numpy_bert.parameters import BertEmbeddingsParameters
+
+__all__ = ["ModelInputs", "Packing", "model_inputs", "packed_inputs", "packed_places", "padded"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ModelInputs:
+    """A batch that has been checked: every id is in its table, and all shapes fit each other.
+
+    Attributes
+    ----------
+    words : ndarray of shape (B, T), intp, or (B, T, H), floats
+        The token ids, or the rows that stand in the place of their look-up.
+    mask : ndarray of shape (B, T), bool, or None
+        True where a token is; None where nothing is padding.
+    segment_ids : ndarray of shape (B, T), intp, or None
+        None where all are 0.
+    position_ids : ndarray of shape (1, T) or (B, T), intp, or None
+        None where they are 0 to T - 1.
+    """
+
+    words: IntArray | Array
+    mask: BoolArray | None = None
+    segment_ids: IntArray | None = None
+    position_ids: IntArray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of sequences, and of tokens in each, padding included."""
+        batch, length = self.words.shape[:2]
+        return batch, length
+
+    @property
+    def has_empty_rows(self) -> bool:
+        """Whether a sequence has no token, so that its padding has none to look at."""
+        return self.mask is not None and not self.mask.any(axis=1).all()
+
+    def at(self, places: IntArray) -> ModelInputs:
+        """Return what stands at some places of the flat batch, as one sequence without padding."""
+        length = self.words.shape[1]
+        positions, segments = self.position_ids, self.segment_ids
+        if positions is None:
+            positions = places % length
+        else:
+            positions = positions[places // length % len(positions), places % length]
+        return ModelInputs(
+            words=self.words.reshape(-1, *self.words.shape[2:])[places][np.newaxis],
+            segment_ids=None if segments is None else segments.ravel()[places][np.newaxis],
+            position_ids=positions[np.newaxis],
+        )
+
+
+class Packing(NamedTuple):
+    """Where the tokens of a batch are, and where its padding: each sequence's one after another.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the batch, (B, T).
+    tokens : ndarray of shape (N,), int, or None
+        The places of the tokens in the flat batch; None where it has no padding.
+    lengths : list of int
+        How many tokens each sequence has, the shortest first; a sequence without one is left out.
+    padding : ndarray of shape (M,), int
+        The places of the padding of the same sequences.
+    counts : list of int
+        How much padding each of them has.
+    """
+
+    shape: tuple[int, int]
+    tokens: IntArray | None
+    lengths: list[int]
+    padding: IntArray
+    counts: list[int]
+
+    @classmethod
+    def of(cls, inputs: ModelInputs) -> Packing:
+        """Find the tokens and the padding of a batch."""
+        batch, length = inputs.shape
+        none = np.zeros(0, np.intp)
+        if inputs.mask is None:
+            lengths = [length] * batch if length else []
+            return cls(inputs.shape, None, lengths, none, [0] * len(lengths))
+        lengths_of = inputs.mask.sum(axis=1)
+        order = np.argsort(lengths_of, kind="stable")
+        order = order[lengths_of[order] > 0]
+        mask = inputs.mask[order]
+        rows, columns = np.nonzero(mask)
+        others, gaps = np.nonzero(~mask)
+        used = lengths_of[order]
+        return cls(
+            inputs.shape,
+            order[rows] * length + columns,
+            used.tolist(),
+            order[others] * length + gaps,
+            (length - used).tolist(),
+        )
+
+    def put_back(self, tokens: Array, padding: Array | None = None) -> Array:
+        """Return the rows of the tokens (N, H), and of the padding (M, H), as a batch (B, T, H).
+
+        Zeros stand where there are no rows.
+        """
+        if self.tokens is None:
+            return tokens.reshape(*self.shape, tokens.shape[1])
+        batch = np.zeros((self.shape[0] * self.shape[1], tokens.shape[1]), tokens.dtype)
+        batch[self.tokens] = tokens
+        if padding is not None:
+            batch[self.padding] = padding
+        return batch.reshape(*self.shape, tokens.shape[1])
+
+    def put_back_weights(self, heads: int, tokens: Array, padding: Array | None = None) -> Array:
+        """Return the weights with which tokens, and padding, look at tokens, as (B, A, T, T).
+
+        Each sequence's are (A, queries, keys) of the flat arrays, one sequence after another. Zeros
+        stand where there are none.
+        """
+        batch, length = self.shape
+        if self.tokens is None:
+            return tokens.reshape(batch, heads, length, length)
+        out = np.zeros((batch, heads, length, length), tokens.dtype)
+        ends = np.cumsum(self.lengths).tolist()
+        gaps = np.cumsum(self.counts).tolist()
+        start = first = 0
+        for own, many, end, last in zip(self.lengths, self.counts, ends, gaps, strict=True):
+            places = self.tokens[end - own : end]
+            row, keys = out[places[0] // length], places % length
+            size = heads * own * own
+            row[:, keys[:, np.newaxis], keys] = tokens[start : start + size].reshape(-1, own, own)
+            start += size
+            if padding is not None and many:
+                queries, size = self.padding[last - many : last] % length, heads * many * own
+                part = padding[first : first + size].reshape(-1, many, own)
+                row[:, queries[:, np.newaxis], keys] = part
+                first += size
+        return out
+
+
+def model_inputs(
+    parameters: BertEmbeddingsParameters,
+    input_ids: npt.ArrayLike | None = None,
+    attention_mask: npt.ArrayLike | None = None,
+    token_type_ids: npt.ArrayLike | None = None,
+    position_ids: npt.ArrayLike | None = None,
+    inputs_embeds: npt.ArrayLike | None = None,
+) -> ModelInputs:
+    """Check what a model is called with.
+
+    Parameters
+    ----------
+    parameters : BertEmbeddingsParameters
+        The tables that the ids are of.
+    input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds
+        As `numpy_bert.BertModel` takes them.
+
+    Raises
+    ------
+    InputError
+        Naming the argument, the place, the value and the limit.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> tables = BertModel.from_pretrained("demo").parameters.embeddings
+    >>> model_inputs(tables, [[2, 5, 3], [2, 3, 0]], [[1, 1, 1], [1, 1, 0]]).shape
+    (2, 3)
+    >>> model_inputs(tables, [[2, 9999, 3]])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numpy_bert.errors.InputError: embeddings: input_ids[0, 1] = 9999 is outside the vocabulary ...
+    """
+    words = _words(parameters, input_ids, inputs_embeds)
+    batch, length = words.shape[:2]
+    segments = None
+    if token_type_ids is not None:
+        segments = _segments(parameters, token_type_ids, (batch, length))
+    limit = len(parameters.position_embeddings.weight)
+    positions = None
+    if position_ids is not None:
+        positions = check_ids(
+            _positions(position_ids, batch, length),
+            limit,
+            name="embeddings: position_ids",
+            table="position_embeddings",
+        )
+    elif length > limit:
+        given = "inputs_embeds" if input_ids is None else "input_ids"
+        raise InputError(
+            f"embeddings: {given} has {length} tokens a row; the model has {limit} positions "
+            "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
+        )
+    mask = None
+    if attention_mask is not None:
+        mask = as_mask(attention_mask, (batch, length), name="attention_mask")
+        mask = None if mask.all() else mask
+    return ModelInputs(words=words, mask=mask, segment_ids=segments, position_ids=positions)
+
+
+def packed_inputs(
+    parameters: BertEmbeddingsParameters,
+    input_ids: npt.ArrayLike,
+    lengths: npt.ArrayLike,
+    token_type_ids: npt.ArrayLike | None = None,
+) -> tuple[ModelInputs, list[int]]:
+    """Check sequences that stand one after another; return them as one, and their lengths.
+
+    Raises
+    ------
+    InputError
+        If one is no array of integers in one dimension, an id is outside its table, a sequence has
+        no token or more than there are positions, or the lengths are not of so many tokens.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> tables = BertModel.from_pretrained("demo").parameters.embeddings
+    >>> inputs, lengths = packed_inputs(tables, [2, 3, 2, 5, 3], [2, 3])
+    >>> inputs.position_ids, lengths
+    (array([[0, 1, 0, 1, 2]]), [2, 3])
+    """
+    tokens = _in_one_row(input_ids, "input_ids", "N")
+    sizes = _in_one_row(lengths, "lengths", "B")
+    types = None if token_type_ids is None else _in_one_row(token_type_ids, "token_type_ids", "N")
+    positions = len(parameters.position_embeddings.weight)
+    wrong = np.flatnonzero((sizes < 1) | (sizes > positions))
+    if len(wrong):
+        first = int(wrong[0])
+        raise InputError(
+            f"packed: lengths[{first}] = {sizes[first]}; a sequence has from 1 to {positions} "
+            "tokens (max_position_embeddings). Leave empty ones out, and cut long ones."
+        )
+    total = int(sizes.sum(dtype=np.int64))
+    if total != len(tokens):
+        raise InputError(
+            f"packed: lengths add up to {total}, input_ids has {len(tokens)} tokens; there must be "
+            "a length for each sequence, and no padding."
+        )
+    if types is not None and types.shape != tokens.shape:
+        raise InputError(
+            f"packed: token_type_ids has {len(types)} tokens, input_ids has {len(tokens)}; they "
+            "must have as many."
+        )
+    whole = sizes.astype(np.intp, copy=False)
+    starts = np.repeat(np.cumsum(whole) - whole, whole)
+    inputs = ModelInputs(
+        words=_word_ids(parameters, tokens[np.newaxis]),
+        segment_ids=None if types is None else _segment_ids(parameters, types[np.newaxis]),
+        position_ids=(np.arange(len(tokens)) - starts)[np.newaxis],
+    )
+    return inputs, whole.tolist()
+
+
+def packed_places(places: npt.ArrayLike, tokens: int) -> IntArray:
+    """Return which of packed tokens are asked for; raise InputError for one that is not there."""
+    found = _in_one_row(places, "places", "R")
+    return check_ids(found, tokens, name="packed: places", table="tokens")
+
+
+def padded(inputs: ModelInputs, lengths: Sequence[int]) -> ModelInputs:
+    """Return packed ids as a batch: each sequence in a row of its own, padding behind it."""
+    sizes = np.array(lengths, np.intp)
+    mask = np.arange(sizes.max(initial=0)) < sizes[:, np.newaxis]  # (B, T)
+
+    def rows(ids: IntArray) -> IntArray:
+        batch = np.zeros(mask.shape, np.intp)
+        batch[mask] = ids[0]
+        return batch
+
+    segments = inputs.segment_ids
+    return ModelInputs(
+        words=rows(inputs.words),  # type: ignore[arg-type]
+        mask=None if mask.all() else mask,
+        segment_ids=None if segments is None else rows(segments),
+    )
+
+
+def _words(
+    parameters: BertEmbeddingsParameters,
+    input_ids: npt.ArrayLike | None,
+    inputs_embeds: npt.ArrayLike | None,
+) -> IntArray | Array:
+    """Return the word ids (B, T), or the rows (B, T, H) that are given in their place."""
+    if (input_ids is None) == (inputs_embeds is None):
+        raise InputError("embeddings: give input_ids or inputs_embeds, one of the two.")
+    if input_ids is not None:
+        ids = as_ids(input_ids, name="embeddings: input_ids")
+        if ids.ndim != 2:
+            raise InputError(
+                f"embeddings: input_ids has shape {ids.shape}; (B, T) was expected. For one "
+                "sequence write [ids]."
+            )
+        return _word_ids(parameters, ids)
+    given = as_floats(inputs_embeds, name="embeddings: inputs_embeds")  # type: ignore[arg-type]
+    features, dtype = len(parameters.LayerNorm.weight), parameters.LayerNorm.weight.dtype
+    if given.ndim != 3 or given.shape[-1] != features or given.dtype != dtype:
+        raise InputError(
+            f"embeddings: inputs_embeds is {given.dtype} of shape {given.shape}; {dtype} of "
+            f"shape (B, T, {features}) was expected."
+        )
+    return given
+
+
+def _word_ids(parameters: BertEmbeddingsParameters, ids: IntArray) -> IntArray:
+    """Return ids that are rows of the word table."""
+    rows = len(parameters.word_embeddings.weight)
+    return check_ids(ids, rows, name="embeddings: input_ids", table="word_embeddings")
+
+
+def _segments(
+    parameters: BertEmbeddingsParameters, token_type_ids: npt.ArrayLike, shape: tuple[int, int]
+) -> IntArray:
+    """Return the segment ids (B, T)."""
+    ids = as_ids(token_type_ids, name="embeddings: token_type_ids")
+    if ids.shape != shape:
+        raise InputError(
+            f"embeddings: token_type_ids has shape {ids.shape}; {shape} was expected, as input_ids."
+        )
+    return _segment_ids(parameters, ids)
+
+
+def _segment_ids(parameters: BertEmbeddingsParameters, ids: IntArray) -> IntArray:
+    """Return ids that are rows of the segments' table."""
+    rows = len(parameters.token_type_embeddings.weight)
+    name = "embeddings: token_type_ids"
+    return check_ids(ids, rows, name=name, table="token_type_embeddings")
+
+
+def _positions(position_ids: npt.ArrayLike, batch: int, length: int) -> IntArray:
+    """Return the position ids (1, T) or (B, T)."""
+    ids = as_ids(position_ids, name="embeddings: position_ids")
+    if ids.shape not in ((length,), (1, length), (batch, length)):
+        raise InputError(
+            f"embeddings: position_ids has shape {ids.shape}; ({length},), (1, {length}) or "
+            f"({batch}, {length}) was expected, as input_ids."
+        )
+    return ids.reshape(-1, length) if length else ids.reshape(1, 0)
+
+
+def _in_one_row(value: npt.ArrayLike, name: str, letter: str) -> IntArray:
+    """Return an argument of `packed_inputs` as integers in one dimension."""
+    array = as_ids(value, name=f"packed: {name}")
+    if array.ndim != 1:
+        raise InputError(
+            f"packed: {name} has shape {array.shape}; ({letter},) was expected, the sequences one "
+            "after another."
+        )
+    return array
