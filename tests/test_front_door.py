@@ -234,7 +234,7 @@ def test_the_parts_of_the_input_embedding() -> None:
 
 
 def test_the_parts_of_the_rest() -> None:
-    model = numpy_bert.BertModel.from_pretrained("demo")
+    model: Any = numpy_bert.BertModel.from_pretrained("demo")
     steps = model.steps([[2, 5, 3]])
     assert steps.encoder.layer[1].attention.self.probs.shape == (1, 2, 3, 3)
     assert model.parameters.encoder.layer[1].output.LayerNorm.weight.shape == (128,)
@@ -247,7 +247,8 @@ def test_the_parts_of_the_rest() -> None:
         "attentions",
     ]
     batch = {"input_ids": [[2, 4, 3]], "labels": [[-100, 459, -100]]}
-    found = numpy_bert.BertForMaskedLM.from_pretrained("demo").loss_and_gradients(batch)
+    head: Any = numpy_bert.BertForMaskedLM.from_pretrained("demo")
+    found = head.loss_and_gradients(batch)
     assert found.bert.encoder.layer[1].attention.self.query.weight.shape == (128, 128)
 
 

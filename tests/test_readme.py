@@ -21,7 +21,7 @@ import pytest
 
 from numpy_bert import get_num_threads, set_num_threads
 from numpy_bert.cli import main
-from tests.conftest import SKIPS
+from tests.support.platforms import PLATFORM
 from tests.tolerances import FAST_ENCODER
 
 ROOT = Path(__file__).parent.parent
@@ -166,7 +166,7 @@ def test_the_recipe_in_c(tmp_path: Path) -> None:
     (recipe,) = fences("numpy_bert/traces/README.md", "cpp")
     compiler = shutil.which("c++")
     if compiler is None:
-        pytest.skip(SKIPS["compiler"])
+        pytest.skip(f"{PLATFORM}: a C++ compiler")
     includes = "".join(
         f"#include <{name}>\n" for name in ("cstdint", "fstream", "string", "vector")
     )
