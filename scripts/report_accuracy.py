@@ -4,7 +4,7 @@ numpy_bert twice: the readable steps, and the kernels that a plain call runs.
 
     python scripts/report_accuracy.py PATH_OF_A_CHECKPOINT
 
-Needs the `test` extra. Prints the README's table.
+Needs the `test` extra. Prints the machine, and the table of tests/README.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from bench_machine import print_machine
 
 from numpy_bert import BertModel
 from numpy_bert.arrays import Array
@@ -27,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("checkpoint", type=Path, help="a folder with a BERT checkpoint")
     folder = parser.parse_args().checkpoint
+    print_machine("torch", "transformers")
     print("| float32, largest error against float64 | steps | plain call | torch |")
     print("|---|---|---|---|")
     for line in embedding_rows(folder):

@@ -1,4 +1,4 @@
-"""The README's traps: what each costs, and that numpy_bert is not in it."""
+"""The traps of ops/README.md: what each costs, and that numpy_bert is not in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy_bert.ops.layer_norm import layer_norm
 from numpy_bert.ops.softmax import softmax
 from tests.support.pages import SENTENCE
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+README = (Path(__file__).parent.parent / "numpy_bert" / "ops" / "README.md").read_text("utf-8")
 
 
 def test_the_epsilon_of_another_model(minilm: Path) -> None:

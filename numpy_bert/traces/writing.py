@@ -1,6 +1,6 @@
 """A trace written: one safetensors file, streamed, with its own checksum.
 
-The contract is in the README, "The trace contract".
+The contract is in this room's README.md, "The trace contract".
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from numpy_bert.verification.verify import verify
 from tests.parity.pair import Pair
 
 ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
+ROOM = (ROOT / "numpy_bert" / "verification" / "README.md").read_text("utf-8")
+RECIPES = (ROOT / "numpy_bert" / "traces" / "README.md").read_text("utf-8")
 TEXTS = [
     "this is a test sentence",
     "The bank of the river.",
@@ -30,8 +31,8 @@ TEXTS = [
 
 
 def recipe(word: str) -> str:
-    """Return the one Python fence of the README in which a word stands."""
-    fences = re.findall(r"^```python\n(.*?)^```$", README, flags=re.M | re.S)
+    """Return the one Python fence of the room of traces in which a word stands."""
+    fences = re.findall(r"^```python\n(.*?)^```$", RECIPES, flags=re.M | re.S)
     (found,) = [fence for fence in fences if word in fence]
     return str(found)
 
@@ -43,7 +44,7 @@ def exact(minilm: Path) -> BertModel:
 
 @pytest.fixture(scope="module")
 def hooked(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the README's recipe for torch saves."""
+    """What the recipe for torch saves."""
     folder = tmp_path_factory.mktemp("torch")
     before = Path.cwd()
     os.chdir(folder)
@@ -142,7 +143,7 @@ def test_mistakes_in_a_middle_layer(
 
 @pytest.mark.slow
 def test_every_mistake_in_every_layer_and_the_graphs(minilm: Path) -> None:
-    """The script whose table stands in the README; it exits with 1 where one is not named."""
+    """The script whose table stands in the room; it exits with 1 where one is not named."""
     command = [sys.executable, str(ROOT / "scripts" / "report_verification.py"), str(minilm)]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -159,7 +160,7 @@ def test_every_mistake_in_every_layer_and_the_graphs(minilm: Path) -> None:
     assert "The same" in next(line for line in graphs if line.startswith("as exported"))
     assert "The same" in next(line for line in graphs if line.startswith("optimized, hidden"))
     assert "GELU is the tanh form" in next(line for line in graphs if "FastGelu" in line)
-    shown = [line for line in README.splitlines() if line.startswith("| ")]
+    shown = [line for line in ROOM.splitlines() if line.startswith("| ")]
     names = {row.split("|")[1].strip() for row in table}
     assert names <= {row.split("|")[1].strip() for row in shown}
 
