@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray, as_array
+from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 
@@ -17,8 +18,6 @@ __all__ = ["SIMILARITIES", "Hits", "check_similarity", "search", "similarity"]
 
 # Elements of the largest array that a block makes: 16 MB of float64.
 _BLOCK = 1 << 21
-# As torch.nn.functional.normalize: a vector of zeros stays one.
-_LEAST_NORM = 1e-12
 
 
 class Hits(NamedTuple):
@@ -222,16 +221,9 @@ def _scores(name: str, a: Array, b: Array, left: tuple[str, int], right: tuple[s
 
 def _cosine(a: Array, b: Array) -> Array:
     # The shorter side is scaled before, the longer one's scores after: nothing large is copied.
-    scores: Array = (a / _norms(a)[:, None]) @ b.T
-    scores /= _norms(b)
+    scores: Array = normalize(a) @ b.T
+    scores /= norms(b)
     return scores
-
-
-def _norms(a: Array) -> Array:
-    """Return the length of each vector, never 0."""
-    squares = np.einsum("ij,ij->i", a, a, dtype=np.float64)
-    norms: Array = np.maximum(np.sqrt(squares), _LEAST_NORM).astype(a.dtype)
-    return norms
 
 
 def _dot(a: Array, b: Array) -> Array:

@@ -1,7 +1,10 @@
-"""SentenceEncoder: shapes, dtypes, arguments, what is cut, what is the same to the bit."""
+"""numpy_bert.encoding.sentence_encoder: results, arguments, and attributes that can be set."""
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import tracemalloc
 import warnings
 from collections.abc import Iterator
@@ -12,8 +15,9 @@ import numpy as np
 import pytest
 
 from numpy_bert import InputError, SentenceEncoder, get_num_threads, set_num_threads
-from numpy_bert.encoding import fill
+from numpy_bert.encoding import micro_batches
 from numpy_bert.model.bert import BertModel
+from tests.support.sentence_models import dense_files, write
 
 TEXTS = [
     "",
@@ -276,10 +280,10 @@ def test_a_long_work_shows_a_bar_by_itself(
     encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr(fill, "_WORTH_A_BAR", 10)
+    monkeypatch.setattr(micro_batches, "_WORTH_A_BAR", 10)
     encoder.encode(TEXTS)
     assert capsys.readouterr().err == ""  # it took less than two seconds
-    monkeypatch.setattr(fill, "_PATIENCE", 0.0)
+    monkeypatch.setattr(micro_batches, "_PATIENCE", 0.0)
     encoder.encode(TEXTS)
     assert "6/6" in capsys.readouterr().err
 
@@ -316,3 +320,231 @@ def test_a_warning_as_error_leaves_nothing_behind(encoder: SentenceEncoder) -> N
         with pytest.raises(UserWarning):
             encoder.encode("word " * 600)
     assert encoder.encode("a").shape == (128,)
+
+
+TWO = ["the moon and the sea", "a test"]
+# What is set, and how the same is said by an argument or by other means; None: cannot be set.
+SET: dict[str, tuple[Any, dict[str, Any]] | None] = {
+    "default_prompt_name": ("query", {"prompt": "find: "}),
+    "max_seq_length": (4, {}),
+    "model": None,
+    "notes": None,
+    "pooling": ("max", {"pooling": "max"}),
+    "prompts": ({"query": "other: "}, {"prompt": "other: "}),
+    "similarity_fn_name": ("dot", {}),
+    "tokenizer": None,
+    "truncate_dim": (5, {"truncate_dim": 5}),
+}
+WRONG: dict[str, list[Any]] = {
+    "default_prompt_name": ["other", 3, ["query"]],
+    "max_seq_length": [0, 2, 513, "4", None, True],
+    "pooling": ["sum", "", "weightedmeam", [], ["mean", 3], None, 5, ("m", "a", "x")],
+    "prompts": [{"query": 3}, {3: "a"}, {"query": "\ud800"}, ["query"], None, "query"],
+    "similarity_fn_name": ["maxsim", 3, ["dot"]],
+    "truncate_dim": [0, -1, 129, 2.0, "5", True],
+}
+
+
+@pytest.fixture
+def prompted(plain_demo: Path) -> SentenceEncoder:
+    """An encoder with a prompt, which a test may change."""
+    encoder = SentenceEncoder.from_pretrained(plain_demo)
+    encoder.prompts = {"query": "find: "}
+    return encoder
+
+
+def test_every_public_attribute_is_in_the_table(prompted: SentenceEncoder) -> None:
+    public = {name for name in dir(prompted) if not name.startswith("_")}
+    attributes = {name for name in public if not callable(getattr(type(prompted), name))}
+    assert attributes == set(SET)
+    assert set(WRONG) == {name for name, given in SET.items() if given is not None}
+    assert not hasattr(prompted, "__dict__")
+
+
+@pytest.mark.parametrize("name", [name for name, given in SET.items() if given is None])
+def test_what_cannot_be_set(prompted: SentenceEncoder, name: str) -> None:
+    said = rf"^SentenceEncoder\.{name} cannot be set or deleted, because .*\. [A-Z].*\.$"
+    with pytest.raises(AttributeError, match=said):
+        setattr(prompted, name, getattr(prompted, name))
+    with pytest.raises(AttributeError, match=said):
+        delattr(prompted, name)
+
+
+@pytest.mark.parametrize("name", ["poolling", "normalize_embeddings", "encode", "similarity"])
+def test_what_nothing_would_read_cannot_be_set(prompted: SentenceEncoder, name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(prompted, name, "max")
+
+
+@pytest.mark.filterwarnings("ignore:encode. .*cut")
+@pytest.mark.parametrize("name", [name for name, given in SET.items() if given is not None])
+def test_what_is_set_counts_from_the_next_call_on(prompted: SentenceEncoder, name: str) -> None:
+    given = SET[name]
+    assert given is not None
+    value, same = given
+    if name == "prompts":
+        prompted.default_prompt_name = "query"
+    before = prompted.encode(TWO)
+    expected = prompted.encode(TWO, **same)
+    setattr(prompted, name, value)
+    assert getattr(prompted, name) == (("max",) if name == "pooling" else value)
+    after = prompted.encode(TWO)
+    if name == "max_seq_length":
+        expected = prompted.encode(["the moon", "a test"])
+    if name == "similarity_fn_name":
+        assert np.abs(prompted.similarity(before, before) - before @ before.T).max() < 1e-4
+        assert prompted.search(before[0], before).scores[0] > 2
+        assert np.array_equal(after, before)
+        return
+    assert np.array_equal(after, expected)
+    assert after.shape != before.shape or not np.array_equal(after, before)
+    assert prompted.get_embedding_dimension() == after.shape[1]
+    if name != "max_seq_length":
+        assert abs(prompted.search(TWO[0], expected, k=1).scores[0] - 1) < 1e-6
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_nonsense_is_refused_and_changes_nothing(prompted: SentenceEncoder, name: str) -> None:
+    kept, vectors = copy.copy(getattr(prompted, name)), prompted.encode(TWO)
+    for value in WRONG[name]:
+        with pytest.raises(InputError, match=rf"^(the name of )?{name}\b"):
+            setattr(prompted, name, value)
+        assert getattr(prompted, name) == kept
+    assert np.array_equal(prompted.encode(TWO), vectors)
+
+
+def test_prompts_are_checked_when_they_are_changed_in_place(prompted: SentenceEncoder) -> None:
+    for wrong in ({"q": 3}, {3: "q"}, {"q": None}):
+        for change in (prompted.prompts.update, prompted.prompts.__ior__):
+            with pytest.raises(InputError, match=r"prompts\["):
+                change(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^prompts\['q'\]: is int; a str was expected\.$"):
+        prompted.prompts["q"] = 3  # type: ignore[assignment]
+    with pytest.raises(InputError, match=r"prompts\['q'\]: is NoneType"):
+        prompted.prompts.setdefault("q", None)  # type: ignore[arg-type]
+    assert prompted.prompts == {"query": "find: "}
+    own = {"query": "a "}
+    prompted.prompts = own
+    own["query"] = "b "
+    assert prompted.prompts["query"] == "a "
+
+
+def test_a_default_prompt_that_is_gone(prompted: SentenceEncoder) -> None:
+    prompted.default_prompt_name = "query"
+    with pytest.raises(
+        InputError, match=r"^prompts: has no 'query', which default_prompt_name nam"
+    ):
+        prompted.prompts = {"other": "a"}
+    del prompted.prompts["query"]
+    with pytest.raises(InputError, match="no prompt 'query'; there are: none"):
+        prompted.encode("a")
+    prompted.default_prompt_name = None
+    prompted.prompts = {"other": "a"}
+    assert prompted.encode("a").shape == (128,)
+
+
+def test_several_poolings_are_joined_and_truncated(prompted: SentenceEncoder) -> None:
+    parts = [prompted.encode(TWO, pooling=mode) for mode in ("cls", "mean_sqrt_len")]
+    prompted.pooling = ["cls", "mean_sqrt_len_tokens"]
+    assert prompted.pooling == ("cls", "mean_sqrt_len")
+    assert np.array_equal(prompted.encode(TWO), np.hstack(parts))
+    assert prompted.get_embedding_dimension() == 256
+    prompted.truncate_dim = 200
+    assert np.array_equal(prompted.encode(TWO), np.hstack(parts)[:, :200])
+    prompted.pooling = "cls"
+    assert np.array_equal(prompted.encode(TWO), parts[0])
+    assert prompted.get_embedding_dimension() == 128
+    assert np.array_equal(
+        prompted.encode(TWO, pooling=("cls", "mean_sqrt_len")), np.hstack(parts)[:, :200]
+    )
+    prompted.truncate_dim = None
+    assert prompted.similarity_fn_name == "cosine"
+    prompted.similarity_fn_name = "dot"
+    prompted.similarity_fn_name = None
+    assert prompted.similarity_fn_name == "cosine"
+
+
+def test_a_pooling_that_does_not_fit_the_dense_layer(tmp_path: Path) -> None:
+    encoder = SentenceEncoder.from_pretrained(write(tmp_path, dense_files(), model=True))
+    expected = encoder.encode(TWO, pooling="cls")
+    with pytest.raises(InputError, match="makes vectors of 256 features; the model's Dense takes"):
+        encoder.pooling = ("cls", "mean")
+    with pytest.raises(InputError, match=r"truncate_dim: 6; a whole number from 1 to 5"):
+        encoder.truncate_dim = 6
+    assert encoder.pooling == ("mean",)
+    encoder.pooling = "cls"
+    assert np.array_equal(encoder.encode(TWO), expected)
+
+
+def test_what_was_set_is_copied_and_pickled(prompted: SentenceEncoder) -> None:
+    prompted.pooling, prompted.truncate_dim, prompted.default_prompt_name = "max", 7, "query"
+    others = (copy.copy(prompted), copy.deepcopy(prompted), pickle.loads(pickle.dumps(prompted)))
+    deep = copy.deepcopy(prompted)
+    expected = prompted.encode(TWO)
+    for other in others:
+        assert np.array_equal(other.encode(TWO), expected)
+    deep.prompts["query"] = "other: "
+    assert np.array_equal(prompted.encode(TWO), expected)
+    assert not np.array_equal(deep.encode(TWO), expected)
+
+
+def test_a_copy_shares_the_weights_and_nothing_that_can_be_set(prompted: SentenceEncoder) -> None:
+    names = [name for name, given in SET.items() if given is not None]
+    kept = {name: copy.copy(getattr(prompted, name)) for name in names}
+    other = copy.copy(prompted)
+    assert other.model is prompted.model
+    assert other.tokenizer.backend_tokenizer is prompted.tokenizer.backend_tokenizer
+    for name in sorted(names, reverse=True):  # prompts before the name of one
+        given = SET[name]
+        assert given is not None
+        setattr(other, name, given[0])
+        assert getattr(other, name) != kept[name]
+    other.prompts["more"] = "more: "
+    other.tokenizer.padding_side = "left"
+    assert {name: getattr(prompted, name) for name in names} == kept
+    assert prompted.tokenizer.padding_side == "right"
+
+
+@pytest.mark.parametrize("lowers", [False, True])
+def test_a_copy_splits_and_lowers_as_its_original(tmp_path: Path, lowers: bool) -> None:
+    files = dense_files() | {"sentence_bert_config.json": {"do_lower_case": lowers}}
+    folder = write(tmp_path, files, model=True)
+    path = folder / "tokenizer_config.json"
+    stated = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**stated, "split_special_tokens": True}))
+    encoder = SentenceEncoder.from_pretrained(folder)
+    others = (copy.copy(encoder), copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder)))
+    expected = encoder.encode("a [MASK] Test")
+    for other in others:
+        assert np.array_equal(other.encode("a [MASK] Test"), expected)
+
+
+def test_the_limit_is_the_tokenizers(prompted: SentenceEncoder) -> None:
+    long = "one two three four five six"
+    prompted.max_seq_length = 5
+    assert prompted.tokenizer.model_max_length == 5
+    with pytest.warns(UserWarning, match="max_seq_length = 5"):
+        five = prompted.encode(long)
+    prompted.max_seq_length = 6
+    prompted.tokenizer.model_max_length = 5
+    assert prompted.max_seq_length == 5
+    with pytest.warns(UserWarning, match="max_seq_length = 5"):
+        assert np.array_equal(prompted.encode(long), five)
+    prompted.tokenizer.model_max_length = None
+    assert prompted.max_seq_length == prompted.model.config.max_position_embeddings
+
+
+def test_an_encoders_limit_is_not_that_of_the_tokenizer_that_it_was_made_of(
+    prompted: SentenceEncoder,
+) -> None:
+    one = copy.deepcopy(prompted)
+    one.max_seq_length = 5
+    assert prompted.max_seq_length != 5
+
+
+@pytest.mark.parametrize("value", [np.array(["max"]), np.array("max"), np.array(["mean", "max"])])
+def test_an_array_names_no_pooling(prompted: SentenceEncoder, value: Any) -> None:
+    with pytest.raises(InputError, match=r"^pooling: "):
+        prompted.pooling = value
+    with pytest.raises(InputError, match=r"^pooling: "):
+        prompted.encode("a", pooling=value)
