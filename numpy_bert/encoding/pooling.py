@@ -71,9 +71,7 @@ def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 
     """
     for mode in modes:
         if mode not in MODES:
-            raise InputError(
-                f"modes: {quoted(repr(mode))}; some of {', '.join(MODES)} were expected."
-            )
+            raise InputError(f"modes must be some of {', '.join(MODES)}; got {quoted(repr(mode))}.")
     width = hidden.shape[1]
     pooled = np.zeros((len(lengths), len(modes) * width), hidden.dtype)
     start = first = 0

@@ -24,11 +24,13 @@ from numpy_bert.loading.modules import (
 from numpy_bert.text.attributes import stated_limit
 
 __all__ = [
+    "PLACES",
     "WIDTHS",
     "Recipe",
     "Settings",
     "bad_member",
     "check_known",
+    "check_places",
     "read_recipe",
     "read_settings",
 ]
@@ -50,6 +52,8 @@ _SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+# The members that say what a module takes and makes.
+PLACES = ("module_input_name", "module_output_name")
 # What the number of features is called, by newer and by older files.
 WIDTHS = ("embedding_dimension", "word_embedding_dimension")
 # What these members of the Transformer's file may say, for a BERT's vectors not to depend on them.
@@ -135,8 +139,8 @@ def read_recipe(folder: Path) -> Recipe:
     in_order = before[:1] == ["Transformer"] and kinds[first : first + 1] == ["Pooling"]
     if not in_order or not set(behind) <= set(_BEHIND):
         raise ConfigError(
-            f"{path}: has the modules {', '.join(kinds) or 'none'}; a Transformer, then a Pooling "
-            f"(a {_BEFORE} may stand before it), then any of {', '.join(_BEHIND)} were expected."
+            f"{path}: the modules must be a Transformer, then a Pooling (a {_BEFORE} may stand "
+            f"before it), then any of {', '.join(_BEHIND)}; got {', '.join(kinds) or 'none'}."
         )
     places = [folder / entry.path for entry in entries]
     transformer = _read_transformer(places[0])
@@ -225,10 +229,17 @@ def read_settings(folder: Path) -> Settings:
 
 
 def check_known(path: Path, stated: Iterable[str], known: Collection[str], kind: str) -> None:
-    """Raise ConfigError at the first member that is not known of a module of this kind."""
+    """Raise ConfigError at the first member that a module of this kind does not have."""
     for name in stated:
         if name not in known:
             raise ConfigError(f"{path}: {quoted(name)} is not supported for a {kind}.")
+
+
+def check_places(path: Path, stated: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a module takes and makes the text's vector."""
+    for name in PLACES:
+        if stated.get(name) not in ("sentence_embedding", None):
+            raise bad_member(path, name, stated[name], "'sentence_embedding'")
 
 
 def bad_member(path: Path, name: str, value: object, wanted: str) -> ConfigError:
@@ -237,9 +248,9 @@ def bad_member(path: Path, name: str, value: object, wanted: str) -> ConfigError
     Examples
     --------
     >>> str(bad_member(Path("config.json"), "bias", 1, "true or false"))
-    'config.json: bias = 1; true or false was expected.'
+    'config.json: bias must be true or false; got 1.'
     """
-    return ConfigError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")
+    return ConfigError(f"{path}: {name} must be {wanted}; got {quoted(repr(value))}.")
 
 
 def _layers(source: Path, folder: Path | None) -> tuple[Path | None, tuple[str, ...]]:
@@ -270,9 +281,12 @@ def _notes_on_a_plain_model(folder: Path) -> tuple[str, ...]:
 
 
 def _kind(path: Path, entry: ModuleEntry) -> str:
-    """Return the class of a module; refuse one that is nobody's we know, or lies elsewhere."""
+    """Return the class of a module; refuse an unknown one, and one in a folder elsewhere."""
     if not entry.is_plain:
-        raise ConfigError(f"{path}: {quoted(repr(entry.path))} is no folder in the model's own.")
+        raise ConfigError(
+            f"{path}: the path of a module must be a folder in the model's own; got "
+            f"{quoted(repr(entry.path))}."
+        )
     home = entry.type.rpartition(".")[0]
     if not _HOME.fullmatch(home) or entry.kind not in _KINDS:
         raise ConfigError(
@@ -306,15 +320,10 @@ def _read_pooling(path: Path) -> tuple[tuple[str, ...], int | None, bool]:
 
 def _check_place(path: Path, kind: str) -> None:
     """Refuse a Normalize that works on anything but the text's vector."""
-    if kind != "Normalize" or not path.exists():
-        return
-    stated = read_json(path, error=ConfigError)
-    for name in stated:
-        wanted = "sentence_embedding"
-        if name not in ("module_input_name", "module_output_name") or (
-            stated[name] not in (wanted, None)
-        ):
-            raise bad_member(path, quoted(name), stated[name], f"no other member, and {wanted!r}")
+    if kind == "Normalize" and path.exists():
+        stated = read_json(path, error=ConfigError)
+        check_known(path, stated, PLACES, kind)
+        check_places(path, stated)
 
 
 class _Transformer(NamedTuple):
@@ -364,8 +373,8 @@ def _arguments(path: Path, name: str, value: object, known: tuple[str, ...]) -> 
     """Return arguments for transformers, all of which are known and change no vector of a BERT."""
     # trust_remote_code is not taken from a file there either.
     if not isinstance(value, dict) or not set(value) <= {*known, "trust_remote_code"}:
-        listed = ", ".join(known) or "nothing"
-        raise bad_member(path, name, value, f"an object of {listed}")
+        wanted = f"an object of {', '.join(known)}" if known else "an empty object"
+        raise bad_member(path, name, value, wanted)
     return value
 
 

@@ -230,13 +230,13 @@ class SentenceEncoder:
     def prompts(self, value: Mapping[str, str]) -> None:
         if not isinstance(value, Mapping):
             raise InputError(
-                f"prompts: is {type(value).__name__}; a dict of texts by their names was expected."
+                f"prompts must be a dict of texts by their names; got {type(value).__name__}."
             )
         prompts = Prompts(value)
         if self._default_prompt_name is not None and self._default_prompt_name not in prompts:
             raise InputError(
-                f"prompts: has no {self._default_prompt_name!r}, which default_prompt_name names; "
-                "set that to None first."
+                f"prompts must have {self._default_prompt_name!r}, which default_prompt_name "
+                "names; set default_prompt_name to None first."
             )
         self._prompts = prompts
 
@@ -296,7 +296,9 @@ class SentenceEncoder:
         least, most = self._ids.frame + 1, self.model.config.max_position_embeddings
         number = _as_count(value, "max_seq_length", least=least, most=most)
         if number is None:
-            raise InputError(f"max_seq_length: None; a number from {least} to {most} was expected.")
+            raise InputError(
+                f"max_seq_length must be a whole number from {least} to {most}; got None."
+            )
         self.tokenizer.model_max_length = number
 
     def encode(
@@ -446,7 +448,7 @@ class SentenceEncoder:
         """Return what is put before each text: a prompt, or one of `prompts` by its name."""
         if prompt is not None:
             if prompt_name is not None:
-                raise InputError("prompt, prompt_name: give one of the two.")
+                raise InputError("prompt and prompt_name are both given; give one of the two.")
             return check_text(prompt, "prompt")
         name = self.default_prompt_name if prompt_name is None else prompt_name
         if name is None:
@@ -459,7 +461,8 @@ class SentenceEncoder:
         if not isinstance(name, str) or name not in self.prompts:
             known = ", ".join(quoted(repr(key)) for key in self.prompts) or "none"
             raise InputError(
-                f"{argument}: the model has no prompt {quoted(repr(name))}; there are: {known}."
+                f"{argument} must be the name of a prompt; got {quoted(repr(name))}. The model "
+                f"has: {known}."
             )
 
 
@@ -468,8 +471,8 @@ def _as_modes(pooling: object) -> tuple[str, ...]:
     modes = modes_named(pooling)
     if not modes:
         raise InputError(
-            f"pooling: {quoted(repr(pooling))}; one of {', '.join(MODES)}, or a list of them, was "
-            "expected."
+            f"pooling must be one of {', '.join(MODES)}, or a list of them; got "
+            f"{quoted(repr(pooling))}."
         )
     return modes
 
@@ -483,7 +486,7 @@ def _as_count(value: object, name: str, *, least: int = 1, most: int | None = No
     if number < least or (most is not None and number > most):
         bound = "" if most is None else f" to {most}"
         raise InputError(
-            f"{name}: {quoted(repr(value))}; a whole number from {least}{bound} was expected."
+            f"{name} must be a whole number from {least}{bound}; got {quoted(repr(value))}."
         )
     return number
 
@@ -491,7 +494,7 @@ def _as_count(value: object, name: str, *, least: int = 1, most: int | None = No
 def _check_flag(value: object, name: str) -> None:
     """Raise InputError unless a value is True, False or None."""
     if value is not None and not isinstance(value, (bool, np.bool_)):
-        raise InputError(f"{name}: {quoted(repr(value))}; True, False or None was expected.")
+        raise InputError(f"{name} must be True, False or None; got {quoted(repr(value))}.")
 
 
 def _as_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -499,13 +502,13 @@ def _as_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray):
-        raise InputError(f"out: is {type(out).__name__}; an ndarray was expected.")
+        raise InputError(f"out must be an ndarray; got {type(out).__name__}.")
     if out.shape != shape or out.dtype != dtype:
         raise InputError(
-            f"out: has shape {out.shape} and dtype {out.dtype}; {shape} and {dtype} are needed."
+            f"out must be of shape {shape} and dtype {dtype}; got {out.shape} and {out.dtype}."
         )
     if not out.flags.writeable:
-        raise InputError("out: may not be written to (a mapped file must be opened with 'r+').")
+        raise InputError("out must be writable; it is not. Open a mapped file with 'r+'.")
     return out
 
 

@@ -13,7 +13,14 @@ import numpy as np
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
 from numpy_bert.encoding.pooling import normalize
-from numpy_bert.encoding.recipe import WIDTHS, Recipe, bad_member, check_known
+from numpy_bert.encoding.recipe import (
+    PLACES,
+    WIDTHS,
+    Recipe,
+    bad_member,
+    check_known,
+    check_places,
+)
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
 from numpy_bert.files import quoted, read_json
 from numpy_bert.loading.checkpoint import SINGLE
@@ -34,8 +41,6 @@ _DENSE_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
         "bias": True,
         "activation_function": "torch.nn.modules.activation.Tanh",
-        "module_input_name": "sentence_embedding",
-        "module_output_name": "sentence_embedding",
         "use_residual": False,
     }
 )
@@ -80,7 +85,7 @@ class WeightedLayerPooling:
         layers, start = config["num_hidden_layers"], config["layer_start"]
         own = model.config.num_hidden_layers
         if type(layers) is not int or layers != own:
-            raise bad_member(path, "num_hidden_layers", layers, f"{own}, as the model has,")
+            raise bad_member(path, "num_hidden_layers", layers, f"{own}, as the model has")
         if type(start) is not int or not 0 <= start <= layers:
             raise bad_member(path, "layer_start", start, f"a number from 0 to {layers}")
         needed = {"layer_weights": (layers + 1 - start,)}
@@ -143,15 +148,15 @@ class Dense:
         """
         path = folder / "config.json"
         stated = read_json(path, error=ConfigError)
-        check_known(path, stated, ("in_features", "out_features", *_DENSE_DEFAULTS), cls.__name__)
+        check_known(
+            path, stated, ("in_features", "out_features", *PLACES, *_DENSE_DEFAULTS), cls.__name__
+        )
         config = {**_DENSE_DEFAULTS, **stated}
         shape = outs, ins = _size(path, "out_features", config), _size(path, "in_features", config)
         for name in ("bias", "use_residual"):
             if type(config[name]) is not bool:
                 raise bad_member(path, name, config[name], "true or false")
-        for name in ("module_input_name", "module_output_name"):
-            if config[name] not in ("sentence_embedding", None):
-                raise bad_member(path, name, config[name], "'sentence_embedding'")
+        check_places(path, config)
         activation = activation_named(config["activation_function"])
         if activation is None:
             wanted = f"one of torch.nn's {', '.join(TORCH_ACTIVATIONS)}"
@@ -288,8 +293,9 @@ class PooledModules:
         for module in self._sized[:1]:
             if module.in_features != in_features:
                 raise InputError(
-                    f"pooling: makes vectors of {in_features} features; the model's "
-                    f"{type(module).__name__} takes {module.in_features}."
+                    f"pooling must make {module.in_features} features, which the model's "
+                    f"{type(module).__name__} takes; got {in_features}. Name as many modes as the "
+                    "model's files do."
                 )
         modules = self.modules
         while normalizes is not None and not normalizes and modules[-1:] == (normalize,):
@@ -309,8 +315,8 @@ def read_pooled_modules(
     """
     if recipe.width not in (None, hidden_size):
         raise ConfigError(
-            f"{recipe.folder}: the pooling is for {recipe.width} features, the model has "
-            f"{hidden_size}."
+            f"{recipe.folder}: the pooling must be for {hidden_size} features, as the model has; "
+            f"got {recipe.width}."
         )
     width = in_features = len(recipe.pooling) * hidden_size
     modules: list[Callable[[Array], Array]] = []
@@ -321,7 +327,7 @@ def read_pooled_modules(
         reader, name = (Dense, "in_features") if kind == "Dense" else (LayerNorm, "dimension")
         module: Dense | LayerNorm = reader.read(folder, dtype, mapped=mapped)
         if module.in_features != width:
-            wanted = f"{width}, which comes from the module before"
+            wanted = f"{width}, which the module before makes"
             raise bad_member(folder / "config.json", name, module.in_features, wanted)
         width = module.out_features
         modules.append(module)
@@ -353,13 +359,13 @@ def _read_weights(
     tensors = SafetensorsFile(path).tensors
     if set(tensors) != set(needed):
         raise CheckpointError(
-            f"{path}: holds {quoted(', '.join(sorted(tensors)))}; its config.json asks for "
-            f"{', '.join(needed)}."
+            f"{path}: must hold {', '.join(needed)}, as its config.json says; got "
+            f"{quoted(', '.join(sorted(tensors)))}."
         )
     for key, shape in needed.items():
         if tensors[key].shape != shape or not tensors[key].is_float:
             raise CheckpointError(
-                f"{path}: {key} is {tensors[key].shape}, {quoted(tensors[key].dtype)}; floats of "
-                f"the shape {shape} were expected, as its config.json says."
+                f"{path}: {key} must be floats of shape {shape}, as its config.json says; got "
+                f"{quoted(tensors[key].dtype)} of shape {tensors[key].shape}."
             )
     return {key: read_weight(tensors[key], dtype, mapped=mapped) for key in needed}

@@ -117,7 +117,7 @@ def search(
     """
     check_similarity(similarity_fn_name)
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
-        raise InputError(f"search: k = {quoted(repr(k))}; a whole number from 1 was expected.")
+        raise InputError(f"k must be a whole number from 1; got {quoted(repr(k))}.")
     left, corpus, dtype = _pair(query, corpus_vectors, ("query", "corpus_vectors"))
     kept = min(int(k), len(corpus))
     indices = np.empty((len(left), kept), np.intp)
@@ -136,8 +136,8 @@ def check_similarity(name: object) -> str:
     """Return the name of a similarity; raise InputError for any other."""
     if not isinstance(name, str) or name not in SIMILARITIES:
         raise InputError(
-            f"similarity_fn_name: {quoted(repr(name))}; one of {', '.join(SIMILARITIES)} was "
-            "expected."
+            f"similarity_fn_name must be one of {', '.join(SIMILARITIES)}; got "
+            f"{quoted(repr(name))}."
         )
     return name
 
@@ -149,8 +149,8 @@ def _pair(
     left, right = (_vectors(x, name) for x, name in zip((a, b), names, strict=True))
     if left.shape[1] != right.shape[1]:
         raise InputError(
-            f"{names[0]}, {names[1]}: vectors of {left.shape[1]} and of {right.shape[1]} features; "
-            "encode both with one model and one truncate_dim."
+            f"{names[0]} and {names[1]} must have as many features; got {left.shape[1]} and "
+            f"{right.shape[1]}. Encode both with one model and one truncate_dim."
         )
     widest = np.result_type(left.dtype, right.dtype, np.float32)
     return left, right, np.dtype(widest)
@@ -162,9 +162,11 @@ def _vectors(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     if array.ndim == 1 and array.size:
         array = array[None]
     if array.ndim != 2:
-        raise InputError(f"{name}: has shape {array.shape}; (n, H), or (H,) for one, was expected.")
+        raise InputError(
+            f"{name} must be of shape (n, H), or (H,) for one vector; got {array.shape}."
+        )
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise InputError(f"{name}: dtype {array.dtype}; floats of 16, 32 or 64 bits were expected.")
+        raise InputError(f"{name} must be floats of 16, 32 or 64 bits; got {array.dtype}.")
     return array
 
 
@@ -214,8 +216,12 @@ def _scores(name: str, a: Array, b: Array, left: tuple[str, int], right: tuple[s
         for (what, first), rows in ((left, a), (right, b)):
             wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             if wrong.size:
-                raise InputError(f"{what}[{first + int(wrong[0])}]: holds a NaN or infinity.")
-        raise InputError(f"{left[0]}, {right[0]}: values too large for {a.dtype}; use float64.")
+                place = f"{what}[{first + int(wrong[0])}]"
+                raise InputError(f"{place} must be finite; it holds a NaN or infinity.")
+        raise InputError(
+            f"{left[0]} and {right[0]} have values too large for {a.dtype}; use smaller ones, or "
+            "float64."
+        )
     return scores
 
 
