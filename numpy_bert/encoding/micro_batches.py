@@ -153,25 +153,11 @@ def fill(
     embed: Callable[[Batch], Array],
     shown: bool | None,
 ) -> dict[int, int]:
-    """Write the vector of each text to its row of `vectors`, equal texts computed once.
+    """Write the vector of each text to its row of `vectors`; equal texts are computed once.
 
-    Parameters
-    ----------
-    vectors : ndarray of shape (n, H)
-        What is written to.
-    texts : sequence of str
-        The n texts.
-    plan : Plan
-        How they are cut into micro-batches.
-    embed : callable
-        Takes a micro-batch and returns its vectors; several threads call it.
-    shown : bool or None
-        Whether progress is shown; None shows it where it takes long.
-
-    Returns
-    -------
-    dict of int to int
-        The rows of texts that were too long, and how many tokens they had.
+    `embed` makes the vectors of a micro-batch, and is called by several threads. Progress is shown
+    if `shown` is true, or where it is None and the work takes long. Returned are the rows of texts
+    that were too long, and how many tokens they had.
     """
     repeats = distinct(texts)
     is_shown = sum(map(len, texts)) >= _WORTH_A_BAR if shown is None else shown

@@ -389,7 +389,7 @@ def _check_modalities(path: Path, modalities: object) -> None:
 def _similarity(name: object) -> tuple[str, tuple[str, ...]]:
     """Return the similarity that a name stands for, and what is to be noted.
 
-    As in sentence-transformers, which passes over every other name, old spellings included.
+    Every other name is passed over, as in sentence-transformers, old spellings included.
     """
     if name is None or (isinstance(name, str) and name in SIMILARITIES):
         return str(name or _COSINE), ()

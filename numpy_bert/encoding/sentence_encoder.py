@@ -55,7 +55,7 @@ class Prompts(UserDict[str, str]):
     Raises
     ------
     InputError
-        If a name or a text that is set is no str.
+        If a name or a text that is set is not a str.
 
     Examples
     --------
@@ -165,9 +165,11 @@ class SentenceEncoder:
         Parameters
         ----------
         name_or_path, revision, cache_dir, local_files_only, token
-            As in `numpy_bert.fetch`. A cached revision is used without any request.
+            Which model, and where it comes from, as `numpy_bert.fetch` takes them. A cached
+            revision is used without any request.
         dtype, mmap
-            As in `BertModel.from_pretrained`.
+            What it computes in, and whether weights are memory-mapped, as
+            `BertModel.from_pretrained` takes them.
 
         Raises
         ------
@@ -283,10 +285,10 @@ class SentenceEncoder:
 
     @property
     def max_seq_length(self) -> int:
-        """Tokens of a text that are read, special ones included; the rest is cut off.
+        """How many tokens of a text are read, special ones included; the rest is cut off.
 
-        As in sentence-transformers it is the `model_max_length` of the encoder's tokenizer. It can
-        be set from the special tokens and one more on, up to the model's positions.
+        It is the `model_max_length` of the encoder's tokenizer, as in sentence-transformers. It can
+        be set to any number that leaves room for one token, up to the model's positions.
         """
         positions = self.model.config.max_position_embeddings
         return min(self.tokenizer.model_max_length or positions, positions)
@@ -327,29 +329,32 @@ class SentenceEncoder:
             What is put before each text, or its name in `prompts`; by default the prompt that
             `default_prompt_name` names. ``prompt=""`` is none.
         batch_size : int, optional
-            At most as many texts are computed together; their tokens bound them anyway.
+            At most so many texts are computed together; their tokens bound them anyway.
         normalize_embeddings : bool, optional
-            Scale vectors to length 1. By default what the model's files say. False leaves out a
-            last Normalize of theirs, which sentence-transformers does not.
+            Whether vectors are scaled to length 1; by default the model's files say so. False
+            leaves out a last Normalize of theirs, which sentence-transformers does not.
         pooling : {"mean", "cls", "max", "mean_sqrt_len", "weightedmean", "lasttoken"}, optional
-            In place of the model's own; the vectors of several, in a list, are joined.
+            The pooling that takes the place of the model's own; the vectors of several, in a list,
+            are joined.
         truncate_dim : int, optional
-            Features that are kept. As in sentence-transformers they are cut off last, and only
-            ``normalize_embeddings=True`` scales to length 1 after that.
+            How many features are kept. The others are cut off last, as in sentence-transformers,
+            and only ``normalize_embeddings=True`` scales to length 1 after that.
         show_progress_bar : bool, optional
-            On standard error, if that is a terminal; by default if it takes more than 2 seconds.
+            Whether a bar is drawn on standard error, if that is a terminal; by default it is where
+            the work takes more than 2 seconds.
         out : ndarray, optional
-            Where to write, such as a memory-mapped file: of the result's shape and dtype.
+            The array that vectors are written to, such as a memory-mapped file, of the result's
+            shape and dtype.
 
         Returns
         -------
         ndarray of shape (H,) or (n, H), of the model's dtype
-            `out` if it is given.
+            The vectors; `out` if it is given.
 
         Raises
         ------
         InputError
-            Naming the argument, and of a text its place; before any work.
+            If an argument is wrong; it is named, and the place of a text. No work is done before.
 
         Warns
         -----
@@ -398,7 +403,7 @@ class SentenceEncoder:
     def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
         """Return the similarity of each vector of `a` to each of `b`, as the model compares them.
 
-        As `numpy_bert.similarity` with the model's `similarity_fn_name`.
+        It is `numpy_bert.similarity` with the model's `similarity_fn_name`.
         """
         return likeness.similarity(a, b, self.similarity_fn_name)
 
@@ -407,7 +412,7 @@ class SentenceEncoder:
     ) -> Hits:
         """Return the `k` vectors of a corpus that are most like a query, a text or a vector.
 
-        As `numpy_bert.search` with the model's `similarity_fn_name`; texts, in whatever `encode`
+        It is `numpy_bert.search` with the model's `similarity_fn_name`; texts, in whatever `encode`
         takes them, are encoded first.
 
         Examples
@@ -424,12 +429,12 @@ class SentenceEncoder:
         return likeness.search(query, corpus_vectors, k, self.similarity_fn_name)
 
     def get_embedding_dimension(self) -> int:
-        """Return the features of a vector that `encode` makes."""
+        """Return how many features a vector of `encode` has."""
         most = self._modules.out_features
         return min(most, self.truncate_dim or most)
 
     def get_sentence_embedding_dimension(self) -> int:
-        """Return the features of a vector that `encode` makes, by sentence-transformers' name."""
+        """Return the same as `get_embedding_dimension`, under sentence-transformers' name."""
         return self.get_embedding_dimension()
 
     def _hidden(self, batch: Batch) -> Array:

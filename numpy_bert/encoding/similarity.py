@@ -26,7 +26,7 @@ class Hits(NamedTuple):
     Attributes
     ----------
     indices : ndarray of shape (k,) or (Q, k), int
-        Rows of the corpus, the most alike first.
+        The rows of the corpus that are most alike, the best first.
     scores : ndarray of the same shape
         Their similarities.
     """
@@ -41,14 +41,14 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "co
     Parameters
     ----------
     a, b : array_like of shape (n, H) and (m, H), or (H,) for one vector
-        Floats; one vector counts as a row.
+        The vectors, of floats; one vector counts as a row.
     similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
-        The distances are negative, so that more is always more alike.
+        How two vectors are compared. Distances are negative, so that more is always more alike.
 
     Returns
     -------
     ndarray of shape (n, m)
-        In the wider dtype of the two. A vector of zeros has the cosine 0 to all.
+        The similarities, in the wider dtype of the two. A vector of zeros has the cosine 0 to all.
 
     Raises
     ------
@@ -90,23 +90,23 @@ def search(
     query : array_like of shape (H,) or (Q, H)
         One vector, or several.
     corpus_vectors : array_like of shape (n, H)
-        May be memory-mapped; a block of it is read at a time, and there is never an array of
-        Q x n elements.
+        The vectors that are searched. They may be memory-mapped: a block of them is read at a time,
+        and there is never an array of Q x n elements.
     k : int
-        From 1; all of a smaller corpus.
+        How many are found, from 1; a smaller corpus is found whole.
     similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
-        As in `similarity`.
+        How two vectors are compared, as `similarity` does it.
 
     Returns
     -------
     Hits
-        indices and scores, (k,) for one vector, (Q, k) for several; of equal scores the lower
-        index comes first.
+        indices and scores, (k,) for one vector, (Q, k) for several; where scores are equal, the
+        lower index comes first.
 
     Raises
     ------
     InputError
-        If the shapes do not fit, a value is not finite, or `k` is no number from 1.
+        If the shapes do not fit, a value is not finite, or `k` is not a whole number from 1.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def _nearest(
 
 
 def _top(scores: Array, places: IntArray, k: int) -> tuple[Array, IntArray]:
-    """Keep the `k` largest of each row in their order, of equal ones the first."""
+    """Keep the `k` largest of each row in their order; where some are equal, the first of them."""
     if scores.shape[1] <= k:
         return scores, places
     split = scores.shape[1] - k
@@ -250,7 +250,7 @@ def _manhattan(a: Array, b: Array) -> Array:
     return scores
 
 
-# By the names that config_sentence_transformers.json may have.
+# Under the names that config_sentence_transformers.json may have.
 SIMILARITIES: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
     {"cosine": _cosine, "dot": _dot, "euclidean": _euclidean, "manhattan": _manhattan}
 )

@@ -154,7 +154,11 @@ def test_a_line_that_is_not_utf8_is_named(
         (["a", "-o", "x.txt"], 2, "the name must end in one of .npy, .npz, .safetensors"),
         (["a", "-o", "no/such/x.npy"], 1, "the folder no/such does not exist"),
         (["a", "--prompt-name", "query"], 2, "must be the name of a prompt; got query"),
-        (["a", "--truncate-dim", "385"], 2, "truncate_dim must be a whole number from 1 to 384; got 385"),
+        (
+            ["a", "--truncate-dim", "385"],
+            2,
+            "truncate_dim must be a whole number from 1 to 384; got 385",
+        ),
         (["caf\udce9"], 2, "sentences[0]: character 3 is U+DCE9"),
         (["a", "--model", "./nowhere"], 2, "there is no folder ./nowhere"),
     ],
