@@ -24,13 +24,13 @@ from numpy_bert.loading.modules import (
 from numpy_bert.text.attributes import stated_limit
 
 __all__ = [
-    "PLACES",
+    "IN_AND_OUT",
     "WIDTHS",
     "Recipe",
     "Settings",
     "bad_member",
+    "check_in_and_out",
     "check_known",
-    "check_places",
     "read_recipe",
     "read_settings",
 ]
@@ -53,7 +53,7 @@ _SWITCHES = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 # The members that say what a module takes and makes.
-PLACES = ("module_input_name", "module_output_name")
+IN_AND_OUT = ("module_input_name", "module_output_name")
 # What the number of features is called, by newer and by older files.
 WIDTHS = ("embedding_dimension", "word_embedding_dimension")
 # What these members of the Transformer's file may say, for a BERT's vectors not to depend on them.
@@ -235,9 +235,9 @@ def check_known(path: Path, stated: Iterable[str], known: Collection[str], kind:
             raise ConfigError(f"{path}: {quoted(name)} is not supported for a {kind}.")
 
 
-def check_places(path: Path, stated: Mapping[str, Any]) -> None:
+def check_in_and_out(path: Path, stated: Mapping[str, Any]) -> None:
     """Raise ConfigError unless a module takes and makes the text's vector."""
-    for name in PLACES:
+    for name in IN_AND_OUT:
         if stated.get(name) not in ("sentence_embedding", None):
             raise bad_member(path, name, stated[name], "'sentence_embedding'")
 
@@ -322,8 +322,8 @@ def _check_place(path: Path, kind: str) -> None:
     """Refuse a Normalize that works on anything but the text's vector."""
     if kind == "Normalize" and path.exists():
         stated = read_json(path, error=ConfigError)
-        check_known(path, stated, PLACES, kind)
-        check_places(path, stated)
+        check_known(path, stated, IN_AND_OUT, kind)
+        check_in_and_out(path, stated)
 
 
 class _Transformer(NamedTuple):

@@ -14,12 +14,12 @@ from numpy_bert.arrays import Array, IntArray
 from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.recipe import (
-    PLACES,
+    IN_AND_OUT,
     WIDTHS,
     Recipe,
     bad_member,
+    check_in_and_out,
     check_known,
-    check_places,
 )
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
 from numpy_bert.files import quoted, read_json
@@ -148,15 +148,14 @@ class Dense:
         """
         path = folder / "config.json"
         stated = read_json(path, error=ConfigError)
-        check_known(
-            path, stated, ("in_features", "out_features", *PLACES, *_DENSE_DEFAULTS), cls.__name__
-        )
+        known = ("in_features", "out_features", *IN_AND_OUT, *_DENSE_DEFAULTS)
+        check_known(path, stated, known, cls.__name__)
         config = {**_DENSE_DEFAULTS, **stated}
         shape = outs, ins = _size(path, "out_features", config), _size(path, "in_features", config)
         for name in ("bias", "use_residual"):
             if type(config[name]) is not bool:
                 raise bad_member(path, name, config[name], "true or false")
-        check_places(path, config)
+        check_in_and_out(path, config)
         activation = activation_named(config["activation_function"])
         if activation is None:
             wanted = f"one of torch.nn's {', '.join(TORCH_ACTIVATIONS)}"
