@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy_bert.config import BertConfig as BertConfig
-    from numpy_bert.encoding.encoder import SentenceEncoder as SentenceEncoder
+    from numpy_bert.encoding.sentence_encoder import SentenceEncoder as SentenceEncoder
     from numpy_bert.encoding.similarity import search as search
     from numpy_bert.encoding.similarity import similarity as similarity
     from numpy_bert.errors import CheckpointError as CheckpointError
@@ -72,7 +72,7 @@ _HOMES = {
     "NumpyBertError": "errors",
     "OfflineError": "errors",
     "OutputError": "errors",
-    "SentenceEncoder": "encoding.encoder",
+    "SentenceEncoder": "encoding.sentence_encoder",
     "TokenizerError": "errors",
     "TraceError": "errors",
     "TrainingError": "errors",

@@ -12,7 +12,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.cli.console import note, show, table
 from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.cli.texts import read_lines
-from numpy_bert.encoding.encoder import SentenceEncoder
+from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
 from numpy_bert.files import check_output, quoted, writing
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy_bert.cli.console import naming, note
 from numpy_bert.cli.source import source_options
-from numpy_bert.encoding.encoder import SentenceEncoder
+from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.loading.cache import MODEL_FILES

@@ -1,1 +1,5 @@
 """From texts to vectors: packing without padding, pooling, similarity, search."""
+
+# Here, because the command line reads it, and imports no NumPy to show its help. In the order in
+# which sentence-transformers joins the modes that its older files switch on.
+MODES = ("cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")

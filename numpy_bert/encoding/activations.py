@@ -1,4 +1,4 @@
-"""The activations that a Dense may name: torch's, by their classes, as these are without arguments.
+"""The activations that a Dense may name: torch's classes, as they are without arguments.
 
 Each takes vectors, (B, features), and returns as many of the same dtype. They are functions of this
 or another module, so that an encoder can be pickled.
@@ -30,7 +30,7 @@ __all__ = ["TORCH_ACTIVATIONS", "activation_named"]
 
 # Where torch's dotted names lead.
 _HOMES = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
-# Of SELU: Klambauer et al., arXiv:1706.02515, section 3.
+# SELU's numbers: Klambauer et al., arXiv:1706.02515, section 3.
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 # The mean of the slopes that RReLU draws in training, 1/8 to 1/3.
 _RRELU_SLOPE = (1.0 / 8.0 + 1.0 / 3.0) / 2.0
@@ -125,7 +125,7 @@ TORCH_ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
 
 
 def activation_named(name: object) -> Callable[[Array], Array] | None:
-    """Return the activation that torch's dotted name stands for, None if there is none such.
+    """Return the activation that torch's dotted name stands for; None for any other name.
 
     Examples
     --------

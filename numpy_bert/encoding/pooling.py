@@ -1,4 +1,4 @@
-"""From the hidden states of a text's tokens to one vector: sentence-transformers' six ways."""
+"""From the hidden states of a text's tokens to one vector: sentence-transformers' six modes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
+from numpy_bert.encoding import MODES
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 
-__all__ = ["MODES", "normalize", "pool"]
+__all__ = ["MODES", "modes_named", "normalize", "norms", "pool"]
 
-# In the order in which sentence-transformers joins the modes that its older files switch on.
-MODES = ("cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")
 # As torch.nn.functional.normalize: a vector of zeros stays one.
 _LEAST_NORM = 1e-12
+
+
+def modes_named(pooling: object) -> tuple[str, ...]:
+    """Return the modes that a name, or a list of names, stands for; none where a name is unknown.
+
+    Examples
+    --------
+    >>> modes_named("max"), modes_named(["cls", "mean_sqrt_len_tokens"]), modes_named("sum")
+    (('max',), ('cls', 'mean_sqrt_len'), ())
+    """
+    names = pooling if isinstance(pooling, (list, tuple)) else [pooling]
+    longer = {"mean_sqrt_len_tokens": "mean_sqrt_len"}
+    modes = tuple(longer.get(name, name) for name in names if isinstance(name, str))
+    return modes if len(modes) == len(names) and set(modes) <= set(MODES) else ()
 
 
 def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 0) -> Array:
@@ -27,11 +40,12 @@ def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 
     hidden : ndarray of shape (N, H)
         The tokens of all texts.
     lengths : ndarray of shape (B,), int
-        Tokens of each; their sum is N. Equal ones that stand together are pooled together.
+        How many tokens each text has; their sum is N. Texts of one length that stand together are
+        pooled together.
     modes : sequence of str
-        Of `MODES`; the vectors of several are joined.
+        Some of `MODES`; the vectors of several are joined.
     skip : int
-        Tokens at the start of each text that do not count: the prompt's. A text that has no
+        How many tokens at the start of each text do not count: the prompt's. A text that has no
         others gets zeros, and its first token's state for "cls", as in sentence-transformers.
 
     Returns
@@ -42,7 +56,7 @@ def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 
     Raises
     ------
     InputError
-        If one of `modes` is none of `MODES`.
+        If `modes` has a name that is not in `MODES`.
 
     References
     ----------
@@ -57,9 +71,7 @@ def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 
     """
     for mode in modes:
         if mode not in MODES:
-            raise InputError(
-                f"modes: {quoted(repr(mode))}; some of {', '.join(MODES)} were expected."
-            )
+            raise InputError(f"modes must be some of {', '.join(MODES)}; got {quoted(repr(mode))}.")
     width = hidden.shape[1]
     pooled = np.zeros((len(lengths), len(modes) * width), hidden.dtype)
     start = first = 0
@@ -86,10 +98,15 @@ def normalize(vectors: Array) -> Array:
     array([[0.6, 0.8],
            [0. , 0. ]])
     """
-    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    norms = np.maximum(np.sqrt(squares), _LEAST_NORM).astype(vectors.dtype)
-    unit: Array = vectors / norms[:, None]
+    unit: Array = vectors / norms(vectors)[:, None]
     return unit
+
+
+def norms(vectors: Array) -> Array:
+    """Return the length of each vector, summed in float64 and never 0."""
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    lengths: Array = np.maximum(np.sqrt(squares), _LEAST_NORM).astype(vectors.dtype)
+    return lengths
 
 
 def _pool(states: Array, mode: str, skip: int, out: Array) -> None:

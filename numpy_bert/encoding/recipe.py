@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from numpy_bert.encoding.members import bad_member, check_known
-from numpy_bert.encoding.pooling import MODES
-from numpy_bert.encoding.transformer import read_transformer
+from numpy_bert.encoding.pooling import MODES, modes_named
+from numpy_bert.encoding.similarity import SIMILARITIES
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import quoted, read_json
 from numpy_bert.loading.modules import (
@@ -17,9 +19,21 @@ from numpy_bert.loading.modules import (
     TRANSFORMER_CONFIGS,
     ModuleEntry,
     read_modules,
+    read_transformer_config,
 )
+from numpy_bert.text.attributes import stated_limit
 
-__all__ = ["Recipe", "mode_named", "read_recipe"]
+__all__ = [
+    "IN_AND_OUT",
+    "WIDTHS",
+    "Recipe",
+    "Settings",
+    "bad_member",
+    "check_in_and_out",
+    "check_known",
+    "read_recipe",
+    "read_settings",
+]
 
 # The dotted names of old files and of version 6: sentence_transformers.models.Pooling,
 # sentence_transformers.sentence_transformer.modules.pooling.Pooling.
@@ -38,7 +52,33 @@ _SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_WIDTHS = ("embedding_dimension", "word_embedding_dimension")
+# The members that say what a module takes and makes.
+IN_AND_OUT = ("module_input_name", "module_output_name")
+# What the number of features is called, by newer and by older files.
+WIDTHS = ("embedding_dimension", "word_embedding_dimension")
+# What these members of the Transformer's file may say, for a BERT's vectors not to depend on them.
+# Those of version 6:
+_ONLY: Mapping[str, Any] = MappingProxyType(
+    {
+        "transformer_task": "feature-extraction",
+        "module_output_name": "token_embeddings",
+        "tokenizer_name_or_path": None,
+        "processing_kwargs": {},
+    }
+)
+# These have no effect on `encode`: how padding is computed, and what is done for `encode_query`.
+_WITHOUT_EFFECT = ("unpad_inputs", "query_length", "document_length", "query_expansion")
+# Arguments for transformers' from_pretrained, by the first part of the name of their member, whose
+# second part is "args" or "kwargs".
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "model": ("dtype", "torch_dtype", "attn_implementation", "add_pooling_layer"),
+        "processor": ("model_max_length", "use_fast"),
+        "tokenizer": ("model_max_length", "use_fast"),
+        "config": (),
+    }
+)
+_COSINE = "cosine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +88,19 @@ class Recipe:
     Attributes
     ----------
     folder : Path
-        Of the BERT and its tokenizer.
+        Where the BERT and its tokenizer are.
     max_seq_length : int or None
-        Tokens that are read, where the files say so.
+        How many tokens of a text are read, where the files say so.
     lower_case : bool
         Whether texts are lower-cased before anything else.
     pooling : tuple of str
-        Of `numpy_bert.encoding.pooling.MODES`.
+        Some of `numpy_bert.encoding.pooling.MODES`.
     width : int or None
-        Features that the pooling takes, where its file says so.
+        How many features the pooling takes, where its file says so.
     include_prompt : bool
         Whether the tokens of a prompt are pooled too.
     behind : tuple of (str, Path)
-        What comes after the pooling: "Dense", "LayerNorm" or "Normalize", and its folder.
+        The modules behind the pooling: "Dense", "LayerNorm" or "Normalize", and its folder.
     layers : Path or None
         The folder of a WeightedLayerPooling before the pooling.
     notes : tuple of str
@@ -81,13 +121,13 @@ class Recipe:
 def read_recipe(folder: Path) -> Recipe:
     """Read modules.json and the files of the folders that it names.
 
-    Without it nothing else is read, as in sentence-transformers: all that is said beside it is of
-    the modules that it lists.
+    Without modules.json nothing else is read, as in sentence-transformers: the other files say
+    something about the modules that it lists.
 
     Raises
     ------
     ConfigError
-        Naming the file, and the module or member that is not supported.
+        If a module or a member is not supported; it is named, and its file.
     """
     path = folder / MODULES
     if not path.exists():
@@ -99,30 +139,118 @@ def read_recipe(folder: Path) -> Recipe:
     in_order = before[:1] == ["Transformer"] and kinds[first : first + 1] == ["Pooling"]
     if not in_order or not set(behind) <= set(_BEHIND):
         raise ConfigError(
-            f"{path}: has the modules {', '.join(kinds) or 'none'}; a Transformer, then a Pooling "
-            f"(a {_BEFORE} may stand before it), then any of {', '.join(_BEHIND)} were expected."
+            f"{path}: the modules must be a Transformer, then a Pooling (a {_BEFORE} may stand "
+            f"before it), then any of {', '.join(_BEHIND)}; got {', '.join(kinds) or 'none'}."
         )
-    source = folder / entries[0].path
-    transformer = read_transformer(source)
-    pooling, width, includes = _read_pooling(folder / entries[first].path / "config.json")
-    layers, notes = _layers(source, folder / entries[1].path if first == 2 else None)
-    for kind, entry in zip(behind, entries[first + 1 :], strict=True):
-        _check_place(folder / entry.path / "config.json", kind)
+    places = [folder / entry.path for entry in entries]
+    transformer = _read_transformer(places[0])
+    pooling, width, include_prompt = _read_pooling(places[first] / "config.json")
+    layers, notes = _layers(places[0], places[1] if first == 2 else None)
+    modules = list(zip(behind, places[first + 1 :], strict=True))
+    for kind, place in modules:
+        _check_place(place / "config.json", kind)
     return Recipe(
-        folder=source,
+        folder=places[0],
         max_seq_length=transformer.max_seq_length,
         lower_case=transformer.lower_case,
         notes=(*transformer.notes, *notes),
         pooling=pooling,
         width=width,
-        include_prompt=includes,
-        behind=tuple(
-            (kind, folder / entry.path)
-            for kind, entry in zip(behind, entries[first + 1 :], strict=True)
-            if kind != "Dropout"  # which does nothing but in training
-        ),
+        include_prompt=include_prompt,
+        # Dropout does nothing but in training.
+        behind=tuple((kind, place) for kind, place in modules if kind != "Dropout"),
         layers=layers,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What config_sentence_transformers.json states.
+
+    Attributes
+    ----------
+    prompts : mapping of str to str
+        What may be put before a text, by its name.
+    default_prompt_name : str or None
+        The name of the prompt that is used where none is named.
+    similarity_fn_name : str
+        How vectors are compared; "cosine" by default.
+    truncate_dim : int or None
+        How many features of a vector are kept.
+    notes : tuple of str
+        What was made of the file, as sentences.
+    """
+
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    similarity_fn_name: str = _COSINE
+    truncate_dim: int | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read config_sentence_transformers.json, if modules.json is there as well.
+
+    Without modules.json it is not read, as in sentence-transformers.
+
+    Raises
+    ------
+    ConfigError
+        If a member cannot be meant; it is named, and the file.
+    """
+    path = folder / SETTINGS
+    if not path.exists() or not (folder / MODULES).exists():
+        return Settings()
+    stated = read_json(path, error=ConfigError, finite=False)
+    kind = stated.get("model_type")
+    if kind not in (None, "SentenceTransformer"):
+        raise bad_member(path, "model_type", kind, "'SentenceTransformer'")
+    prompts = stated.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(
+        text is None or isinstance(text, str) for text in prompts.values()
+    ):
+        raise bad_member(path, "prompts", prompts, "an object of texts by their names")
+    name = stated.get("default_prompt_name")
+    if name is not None and (not isinstance(name, str) or name not in prompts):
+        raise bad_member(
+            path, "default_prompt_name", name, "null or the name of one of the prompts"
+        )
+    similarity, notes = _similarity(stated.get("similarity_fn_name"))
+    kept = stated.get("truncate_dim")
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise bad_member(path, "truncate_dim", kept, "a number of features or null")
+    return Settings(
+        prompts={key: text or "" for key, text in prompts.items()},
+        default_prompt_name=name,
+        similarity_fn_name=similarity,
+        truncate_dim=kept,
+        notes=notes,
+    )
+
+
+def check_known(path: Path, stated: Iterable[str], known: Collection[str], kind: str) -> None:
+    """Raise ConfigError at the first member that a module of this kind does not have."""
+    for name in stated:
+        if name not in known:
+            raise ConfigError(f"{path}: {quoted(name)} is not supported for a {kind}.")
+
+
+def check_in_and_out(path: Path, stated: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a module takes and makes the text's vector."""
+    for name in IN_AND_OUT:
+        if stated.get(name) not in ("sentence_embedding", None):
+            raise bad_member(path, name, stated[name], "'sentence_embedding'")
+
+
+def bad_member(path: Path, name: str, value: object, wanted: str) -> ConfigError:
+    """Say that a member cannot be meant, or is not supported.
+
+    Examples
+    --------
+    >>> str(bad_member(Path("config.json"), "bias", 1, "true or false"))
+    'config.json: bias must be true or false; got 1.'
+    """
+    return ConfigError(f"{path}: {name} must be {wanted}; got {quoted(repr(value))}.")
 
 
 def _layers(source: Path, folder: Path | None) -> tuple[Path | None, tuple[str, ...]]:
@@ -152,24 +280,13 @@ def _notes_on_a_plain_model(folder: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def mode_named(name: object) -> str | None:
-    """Return a pooling mode by its own or its longer name, None if there is none such.
-
-    Examples
-    --------
-    >>> mode_named("mean_sqrt_len_tokens")
-    'mean_sqrt_len'
-    """
-    if not isinstance(name, str):
-        return None
-    short = "mean_sqrt_len" if name == "mean_sqrt_len_tokens" else name
-    return short if short in MODES else None
-
-
 def _kind(path: Path, entry: ModuleEntry) -> str:
-    """Return the class of a module; refuse one that is nobody's we know, or lies elsewhere."""
+    """Return the class of a module; refuse an unknown one, and one in a folder elsewhere."""
     if not entry.is_plain:
-        raise ConfigError(f"{path}: {quoted(repr(entry.path))} is no folder in the model's own.")
+        raise ConfigError(
+            f"{path}: the path of a module must be a folder in the model's own; got "
+            f"{quoted(repr(entry.path))}."
+        )
     home = entry.type.rpartition(".")[0]
     if not _HOME.fullmatch(home) or entry.kind not in _KINDS:
         raise ConfigError(
@@ -182,34 +299,102 @@ def _kind(path: Path, entry: ModuleEntry) -> str:
 def _read_pooling(path: Path) -> tuple[tuple[str, ...], int | None, bool]:
     """Return the modes, the width and include_prompt of a Pooling, in either spelling."""
     stated = read_json(path, error=ConfigError)
-    known = (*_SWITCHES, *_WIDTHS, "pooling_mode", "include_prompt")
+    known = (*_SWITCHES, *WIDTHS, "pooling_mode", "include_prompt")
     check_known(path, stated, known, "Pooling")
-    includes = stated.get("include_prompt", True)
+    include_prompt = stated.get("include_prompt", True)
     for name in ("include_prompt", *_SWITCHES):
         if type(stated.get(name, True)) is not bool:
             raise bad_member(path, name, stated[name], "true or false")
-    width = next((stated[name] for name in _WIDTHS if name in stated), None)
+    width = next((stated[name] for name in WIDTHS if name in stated), None)
     if width is not None and (type(width) is not int or width < 1):
         raise bad_member(path, "embedding_dimension", width, "a number of features")
     if "pooling_mode" not in stated:
         modes = tuple(mode for name, mode in _SWITCHES.items() if stated.get(name))
-        return modes or ("mean",), width, includes
-    named = stated["pooling_mode"]
-    listed = [mode_named(name) for name in (named if isinstance(named, list) else [named])]
-    chosen = tuple(mode for mode in listed if mode is not None)
-    if not chosen or len(chosen) < len(listed):
-        raise bad_member(path, "pooling_mode", named, f"one or a list of {', '.join(MODES)}")
-    return chosen, width, includes
+        return modes or ("mean",), width, include_prompt
+    modes = modes_named(stated["pooling_mode"])
+    if not modes:
+        wanted = f"one or a list of {', '.join(MODES)}"
+        raise bad_member(path, "pooling_mode", stated["pooling_mode"], wanted)
+    return modes, width, include_prompt
 
 
 def _check_place(path: Path, kind: str) -> None:
     """Refuse a Normalize that works on anything but the text's vector."""
-    if kind != "Normalize" or not path.exists():
-        return
-    stated = read_json(path, error=ConfigError)
-    for name in stated:
-        wanted = "sentence_embedding"
-        if name not in ("module_input_name", "module_output_name") or (
-            stated[name] not in (wanted, None)
-        ):
-            raise bad_member(path, quoted(name), stated[name], f"no other member, and {wanted!r}")
+    if kind == "Normalize" and path.exists():
+        stated = read_json(path, error=ConfigError)
+        check_known(path, stated, IN_AND_OUT, kind)
+        check_in_and_out(path, stated)
+
+
+class _Transformer(NamedTuple):
+    """What the Transformer's file says, and which files were passed over for it."""
+
+    max_seq_length: int | None
+    lower_case: bool
+    notes: tuple[str, ...] = ()
+
+
+def _read_transformer(folder: Path) -> _Transformer:
+    """Read sentence_bert_config.json, or what has an older name, as sentence-transformers does."""
+    there = [name for name in TRANSFORMER_CONFIGS if (folder / name).exists()]
+    read, stated = read_transformer_config(folder, error=ConfigError)
+    unread = there[there.index(read) + 1 :] if there else []
+    notes = (f"not read, since {read} is there: {', '.join(unread)}.",) if unread else ()
+    return _checked(folder / read, stated)._replace(notes=notes)
+
+
+def _checked(path: Path, stated: Mapping[str, Any]) -> _Transformer:
+    """Return what a Transformer's file states; refuse what would make other vectors."""
+    limit = stated.get("max_seq_length")
+    lowers = stated.get("do_lower_case", False)
+    if type(lowers) is not bool:
+        raise bad_member(path, "do_lower_case", lowers, "true or false")
+    for name, value in stated.items():
+        kind, _, end = name.rpartition("_")
+        if kind in _ARGUMENTS and end in ("args", "kwargs"):
+            found = _arguments(path, name, value, _ARGUMENTS[kind])
+            limit = found.get("model_max_length", limit)  # it counts more, as there
+        elif name in _ONLY:
+            if value is not None and value != _ONLY[name]:
+                raise bad_member(path, name, value, repr(_ONLY[name]))
+        elif name == "modality_config":
+            _check_modalities(path, value)
+        else:
+            known = ("max_seq_length", "do_lower_case", *_WITHOUT_EFFECT)
+            check_known(path, [name], known, "Transformer")
+    try:
+        length = stated_limit(limit)
+    except ValueError:
+        raise bad_member(path, "max_seq_length", limit, "a number of tokens or null") from None
+    return _Transformer(length, lowers)
+
+
+def _arguments(path: Path, name: str, value: object, known: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return arguments for transformers, all of which are known and change no vector of a BERT."""
+    # trust_remote_code is not taken from a file there either.
+    if not isinstance(value, dict) or not set(value) <= {*known, "trust_remote_code"}:
+        wanted = f"an object of {', '.join(known)}" if known else "an empty object"
+        raise bad_member(path, name, value, wanted)
+    return value
+
+
+def _check_modalities(path: Path, modalities: object) -> None:
+    """Refuse other outputs of other models, which version 6 can take."""
+    text = modalities.get("text") if isinstance(modalities, dict) else None
+    output = text.get("method_output_name") if isinstance(text, dict) else None
+    if modalities is not None and output != "last_hidden_state":
+        raise bad_member(path, "modality_config", modalities, "text by its last_hidden_state")
+
+
+def _similarity(name: object) -> tuple[str, tuple[str, ...]]:
+    """Return the similarity that a name stands for, and what is to be noted.
+
+    Every other name is passed over, as in sentence-transformers, old spellings included.
+    """
+    if name is None or (isinstance(name, str) and name in SIMILARITIES):
+        return str(name or _COSINE), ()
+    note = f"similarity_fn_name = {quoted(repr(name))} is not read by sentence-transformers"
+    if name == "cos_sim":
+        return _COSINE, (f"{note}; it is {_COSINE}.",)
+    wanted = "'dot'" if name == "dot_score" else f"one of {', '.join(SIMILARITIES)}"
+    return _COSINE, (f"{note}; {_COSINE} is taken, as there. Set {wanted} if another is meant.",)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray, as_array
+from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 
@@ -17,8 +18,6 @@ __all__ = ["SIMILARITIES", "Hits", "check_similarity", "search", "similarity"]
 
 # Elements of the largest array that a block makes: 16 MB of float64.
 _BLOCK = 1 << 21
-# As torch.nn.functional.normalize: a vector of zeros stays one.
-_LEAST_NORM = 1e-12
 
 
 class Hits(NamedTuple):
@@ -27,7 +26,7 @@ class Hits(NamedTuple):
     Attributes
     ----------
     indices : ndarray of shape (k,) or (Q, k), int
-        Rows of the corpus, the most alike first.
+        The rows of the corpus that are most alike, the best first.
     scores : ndarray of the same shape
         Their similarities.
     """
@@ -42,14 +41,14 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "co
     Parameters
     ----------
     a, b : array_like of shape (n, H) and (m, H), or (H,) for one vector
-        Floats; one vector counts as a row.
+        The vectors, of floats; one vector counts as a row.
     similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
-        The distances are negative, so that more is always more alike.
+        How two vectors are compared. Distances are negative, so that more is always more alike.
 
     Returns
     -------
     ndarray of shape (n, m)
-        In the wider dtype of the two. A vector of zeros has the cosine 0 to all.
+        The similarities, in the wider dtype of the two. A vector of zeros has the cosine 0 to all.
 
     Raises
     ------
@@ -91,23 +90,23 @@ def search(
     query : array_like of shape (H,) or (Q, H)
         One vector, or several.
     corpus_vectors : array_like of shape (n, H)
-        May be memory-mapped; a block of it is read at a time, and there is never an array of
-        Q x n elements.
+        The vectors that are searched. They may be memory-mapped: a block of them is read at a time,
+        and there is never an array of Q x n elements.
     k : int
-        From 1; all of a smaller corpus.
+        How many are found, from 1; a smaller corpus is found whole.
     similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
-        As in `similarity`.
+        How two vectors are compared, as `similarity` does it.
 
     Returns
     -------
     Hits
-        indices and scores, (k,) for one vector, (Q, k) for several; of equal scores the lower
-        index comes first.
+        indices and scores, (k,) for one vector, (Q, k) for several; where scores are equal, the
+        lower index comes first.
 
     Raises
     ------
     InputError
-        If the shapes do not fit, a value is not finite, or `k` is no number from 1.
+        If the shapes do not fit, a value is not finite, or `k` is not a whole number from 1.
 
     Examples
     --------
@@ -118,7 +117,7 @@ def search(
     """
     check_similarity(similarity_fn_name)
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
-        raise InputError(f"search: k = {quoted(repr(k))}; a whole number from 1 was expected.")
+        raise InputError(f"k must be a whole number from 1; got {quoted(repr(k))}.")
     left, corpus, dtype = _pair(query, corpus_vectors, ("query", "corpus_vectors"))
     kept = min(int(k), len(corpus))
     indices = np.empty((len(left), kept), np.intp)
@@ -137,8 +136,8 @@ def check_similarity(name: object) -> str:
     """Return the name of a similarity; raise InputError for any other."""
     if not isinstance(name, str) or name not in SIMILARITIES:
         raise InputError(
-            f"similarity_fn_name: {quoted(repr(name))}; one of {', '.join(SIMILARITIES)} was "
-            "expected."
+            f"similarity_fn_name must be one of {', '.join(SIMILARITIES)}; got "
+            f"{quoted(repr(name))}."
         )
     return name
 
@@ -150,8 +149,8 @@ def _pair(
     left, right = (_vectors(x, name) for x, name in zip((a, b), names, strict=True))
     if left.shape[1] != right.shape[1]:
         raise InputError(
-            f"{names[0]}, {names[1]}: vectors of {left.shape[1]} and of {right.shape[1]} features; "
-            "encode both with one model and one truncate_dim."
+            f"{names[0]} and {names[1]} must have as many features; got {left.shape[1]} and "
+            f"{right.shape[1]}. Encode both with one model and one truncate_dim."
         )
     widest = np.result_type(left.dtype, right.dtype, np.float32)
     return left, right, np.dtype(widest)
@@ -163,9 +162,11 @@ def _vectors(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     if array.ndim == 1 and array.size:
         array = array[None]
     if array.ndim != 2:
-        raise InputError(f"{name}: has shape {array.shape}; (n, H), or (H,) for one, was expected.")
+        raise InputError(
+            f"{name} must be of shape (n, H), or (H,) for one vector; got {array.shape}."
+        )
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise InputError(f"{name}: dtype {array.dtype}; floats of 16, 32 or 64 bits were expected.")
+        raise InputError(f"{name} must be floats of 16, 32 or 64 bits; got {array.dtype}.")
     return array
 
 
@@ -194,7 +195,7 @@ def _nearest(
 
 
 def _top(scores: Array, places: IntArray, k: int) -> tuple[Array, IntArray]:
-    """Keep the `k` largest of each row in their order, of equal ones the first."""
+    """Keep the `k` largest of each row in their order; where some are equal, the first of them."""
     if scores.shape[1] <= k:
         return scores, places
     split = scores.shape[1] - k
@@ -215,23 +216,20 @@ def _scores(name: str, a: Array, b: Array, left: tuple[str, int], right: tuple[s
         for (what, first), rows in ((left, a), (right, b)):
             wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             if wrong.size:
-                raise InputError(f"{what}[{first + int(wrong[0])}]: holds a NaN or infinity.")
-        raise InputError(f"{left[0]}, {right[0]}: values too large for {a.dtype}; use float64.")
+                place = f"{what}[{first + int(wrong[0])}]"
+                raise InputError(f"{place} must be finite; it holds a NaN or infinity.")
+        raise InputError(
+            f"{left[0]} and {right[0]} have values too large for {a.dtype}; use smaller ones, or "
+            "float64."
+        )
     return scores
 
 
 def _cosine(a: Array, b: Array) -> Array:
     # The shorter side is scaled before, the longer one's scores after: nothing large is copied.
-    scores: Array = (a / _norms(a)[:, None]) @ b.T
-    scores /= _norms(b)
+    scores: Array = normalize(a) @ b.T
+    scores /= norms(b)
     return scores
-
-
-def _norms(a: Array) -> Array:
-    """Return the length of each vector, never 0."""
-    squares = np.einsum("ij,ij->i", a, a, dtype=np.float64)
-    norms: Array = np.maximum(np.sqrt(squares), _LEAST_NORM).astype(a.dtype)
-    return norms
 
 
 def _dot(a: Array, b: Array) -> Array:
@@ -252,7 +250,7 @@ def _manhattan(a: Array, b: Array) -> Array:
     return scores
 
 
-# By the names that config_sentence_transformers.json may have.
+# Under the names that config_sentence_transformers.json may have.
 SIMILARITIES: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
     {"cosine": _cosine, "dot": _dot, "euclidean": _euclidean, "manhattan": _manhattan}
 )

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray, as_array
-from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.encoding.pooling import normalize
+from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
 from numpy_bert.model.gradients import split_batch
 from numpy_bert.model.task_models import (

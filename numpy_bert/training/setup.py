@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.encoding.dense import Dense
-from numpy_bert.encoding.head import read_head
-from numpy_bert.encoding.recipe import Recipe, read_recipe
-from numpy_bert.encoding.settings import Settings, read_settings
+from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings
+from numpy_bert.encoding.sentence_modules import Dense, read_pooled_modules
 from numpy_bert.errors import InputError
 from numpy_bert.files import quoted
 from numpy_bert.loading.modules import SETTINGS, TRANSFORMER_CONFIGS
@@ -165,8 +163,8 @@ def read_map(
     UserWarning
         If it has a map to another number of features, which is not used then.
     """
-    steps = read_head(recipe, size, dtype, mapped=False).steps
-    layers = [step for step in steps if isinstance(step, Dense)]
+    modules = read_pooled_modules(recipe, size, dtype, mapped=False).modules
+    layers = [module for module in modules if isinstance(module, Dense)]
     if not layers:
         return None
     layer = layers[0]

@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, as_array
 from numpy_bert.blocks.gradients import dense_backward
-from numpy_bert.encoding.dense import Dense
-from numpy_bert.encoding.encoder import SentenceEncoder
-from numpy_bert.encoding.head import Head
 from numpy_bert.encoding.pooling import normalize
+from numpy_bert.encoding.sentence_encoder import SentenceEncoder
+from numpy_bert.encoding.sentence_modules import Dense, PooledModules
 from numpy_bert.errors import InputError
 from numpy_bert.files import write_atomically
 from numpy_bert.model.bert import BertModel
@@ -262,10 +261,10 @@ class SentenceStudent(Saveable):
         """
         projection = self.head.projection
         dense = Dense(weight=projection.weight, bias=projection.bias, activation=identity)
-        steps = (dense, normalize) if self.setup.normalizes else (dense,)
-        head = Head(pooled=self.config.hidden_size, steps=steps)
+        chain = (dense, normalize) if self.setup.normalizes else (dense,)
+        modules = PooledModules(in_features=self.config.hidden_size, modules=chain)
         recipe = self.setup.recipe(self.folder)
-        return SentenceEncoder(self.bert, tokenizer, recipe, head, self.setup.settings)
+        return SentenceEncoder(self.bert, tokenizer, recipe, modules, self.setup.settings)
 
     def files(self) -> dict[str, bytes]:
         """Return what `save_pretrained` writes beside config.json and model.safetensors.

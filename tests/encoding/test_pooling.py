@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from numpy_bert import InputError
 from numpy_bert.encoding.pooling import MODES, normalize, pool
 
 LENGTHS = np.array([9, 5, 5, 5, 2, 1])
@@ -62,3 +63,11 @@ def test_normalize(dtype: str) -> None:
     assert np.allclose(normalize(vectors), [[0.6, 0.8], [0.0, 0.0], [1e-8, 0.0]], atol=1e-12)
     assert normalize(vectors).dtype == dtype
     assert vectors[0, 0] == 3
+
+
+@pytest.mark.parametrize("modes", ["max", ("mean", "sum"), ("",), (None,)])
+def test_pool_refuses_an_unknown_mode(modes: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"^modes must be some of cls, max, mean, mean_sqrt_len.*; got "
+    ):
+        pool(np.ones((2, 3)), np.array([2]), modes)

@@ -116,15 +116,24 @@ def test_an_empty_corpus() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: similarity(vectors(2), vectors(2, width=8)), "vectors of 7 and of 8 features"),
-        (lambda: similarity(vectors(2), [[1, 2]]), r"^b: dtype int64; floats"),
-        (lambda: similarity(vectors(2)[None], vectors(2)), r"^a: has shape \(1, 2, 7\)"),
-        (lambda: similarity(vectors(2), vectors(2), "cos"), "'cos'; one of cosine, dot, eucl"),
-        (lambda: similarity([[1.0], [np.nan]], [[1.0]]), r"^a\[1\]: holds a NaN or infinity"),
-        (lambda: search([1.0], [[1.0], [np.inf]]), r"^corpus_vectors\[1\]: holds a NaN or inf"),
-        (lambda: search([1.0], [[1.0]], 0), "k = 0; a whole number from 1"),
-        (lambda: search([1.0], [[1.0]], True), "k = True; a whole number"),
-        (lambda: search([1.0], [[1.0]], 1.5), "k = 1.5; a whole number"),  # type: ignore[arg-type]
+        (
+            lambda: similarity(vectors(2), vectors(2, width=8)),
+            "^a and b must have as many features; got 7 and 8",
+        ),
+        (lambda: similarity(vectors(2), [[1, 2]]), "^b must be floats of .*; got int64"),
+        (
+            lambda: similarity(vectors(2)[None], vectors(2)),
+            r"^a must be of shape .*; got \(1, 2, 7\)",
+        ),
+        (
+            lambda: similarity(vectors(2), vectors(2), "cos"),
+            "must be one of cosine, dot, eucl.*; got 'cos'",
+        ),
+        (lambda: similarity([[1.0], [np.nan]], [[1.0]]), r"^a\[1\] must be finite"),
+        (lambda: search([1.0], [[1.0], [np.inf]]), r"^corpus_vectors\[1\] must be finite"),
+        (lambda: search([1.0], [[1.0]], 0), "k must be a whole number from 1; got 0"),
+        (lambda: search([1.0], [[1.0]], True), "k must be a whole number from 1; got True"),
+        (lambda: search([1.0], [[1.0]], 1.5), "k must be a whole number from 1; got 1.5"),  # type: ignore[arg-type]
         (lambda: similarity([[1e200]], [[1e200]], "dot"), "too large for float64"),
     ],
 )

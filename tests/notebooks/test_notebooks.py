@@ -109,6 +109,21 @@ def test_reading_bert_has_thirty_cells_each_result_checked() -> None:
     assert max(differences) <= 1e-12
 
 
+def test_reading_bert_follows_the_page_section_by_section() -> None:
+    page = (SCRIPTS / "bert_on_a_page.py").read_text("utf-8")
+    notebook = stored("reading_bert")
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    sections = re.findall(r"^# (.+)$", page, re.M)
+    assert len(sections) == 4
+    assert re.findall(r"^## (.+)$", text, re.M)[1:] == sections
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    embedding = ("words", "types", "places", "embedded")
+    encoder = ("q, k, v", "scores", "context", "attended", "dense", "hidden", "activated")
+    for name in (*embedding, *encoder, "vector", "logits"):
+        for source in (page, code):
+            assert re.search(rf"^(?: |\w+ = )*{name} = ", source, re.M), name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_stored_as_it_was_run_from_top_to_bottom(name: str) -> None:
     notebook = stored(name)

@@ -1,26 +1,38 @@
-"""Which texts are computed together: chunks for the tokenizer, micro-batches for the model."""
+"""Texts cut into micro-batches of similar length, which threads work off, without padding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import chain, islice
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import IntArray
+from numpy_bert.arrays import Array, IntArray
 from numpy_bert.kernels.encoder import MICRO_BATCH
+from numpy_bert.kernels.threads import get_num_threads, in_threads, one_blas_thread
+from numpy_bert.progress import progress
 from numpy_bert.text.ids import IdEncoder
 
-__all__ = ["Batch", "Plan", "Repeats", "distinct"]
+__all__ = ["Batch", "Plan", "Repeats", "distinct", "fill", "work_off"]
+
+Item = TypeVar("Item")
 
 # What the tokenizer gets at a time. Each token of it takes some hundred bytes until its id is in
 # an array, and nothing can interrupt it.
 _CHUNK_TEXTS = 4096
 _CHUNK_CHARACTERS = 1_000_000
-# Fewer are not shared out: waking a thread costs as much as they do.
+# Fewer tokens are not shared out: waking a thread costs as much as they do.
 _LEAST_TOKENS = 64
+# Below as many characters nobody waits, and the bar's own import would be felt.
+_WORTH_A_BAR = 20_000
+_PATIENCE = 2.0  # seconds
+# How many copies are written at a time; the file that they are written to may be large.
+_COPIES = 4096
 
 
 class Repeats(NamedTuple):
@@ -29,9 +41,9 @@ class Repeats(NamedTuple):
     Attributes
     ----------
     rows : ndarray, int
-        The first of each text, in order.
+        Where each text stands first, in order.
     copies, originals : ndarray, int
-        The others, and for each the first that is equal.
+        Where a text stands again, and for each such place the first one.
     """
 
     rows: IntArray
@@ -45,9 +57,9 @@ class Batch(NamedTuple):
     Attributes
     ----------
     ids : ndarray of shape (N,), int64
-        Of all its texts.
+        The ids of all its texts, one after another.
     lengths : ndarray of shape (B,), int
-        Tokens of each.
+        How many tokens each text has.
     rows : ndarray of shape (B,), int
         Where each text's vector goes.
     """
@@ -68,15 +80,15 @@ class Plan:
     encode_ids : IdEncoder
         The tokenizer.
     limit : int
-        Tokens of a text that are read.
+        How many tokens of a text are read.
     prompt : str
         What is put before each text.
     most_texts : int or None
-        Texts of a micro-batch; the number of tokens bounds them anyway.
+        How many texts a micro-batch may have; the number of its tokens bounds them anyway.
     workers : int
-        Threads among which little work is shared out.
+        How many threads little work is shared out among.
     cut : dict of int to int
-        Filled as the plan goes: the texts that were too long, and how many tokens they had.
+        The rows of texts that were too long, and how many tokens they had; filled as the plan goes.
     """
 
     encode_ids: IdEncoder
@@ -132,6 +144,81 @@ def distinct(texts: Sequence[str]) -> Repeats:
     first = np.fromiter(map(seen.setdefault, texts, range(len(texts))), np.intp, len(texts))
     own = first == np.arange(len(texts))
     return Repeats(np.flatnonzero(own), np.flatnonzero(~own), first[~own])
+
+
+def fill(
+    vectors: Array,
+    texts: Sequence[str],
+    plan: Plan,
+    embed: Callable[[Batch], Array],
+    shown: bool | None,
+) -> dict[int, int]:
+    """Write the vector of each text to its row of `vectors`; equal texts are computed once.
+
+    `embed` makes the vectors of a micro-batch, and is called by several threads. Progress is shown
+    if `shown` is true, or where it is None and the work takes long. Returned are the rows of texts
+    that were too long, and how many tokens they had.
+    """
+    repeats = distinct(texts)
+    is_shown = sum(map(len, texts)) >= _WORTH_A_BAR if shown is None else shown
+    total = len(repeats.rows) if is_shown else 0
+    delay = 0.0 if shown else _PATIENCE
+    with progress(total, "encoding", least=1, unit="texts", delay=delay) as report:
+
+        def work(batch: Batch) -> None:
+            vectors[batch.rows] = embed(batch)
+            report(len(batch.rows))
+
+        work_off(plan.batches(texts, repeats.rows), work)
+    for start in range(0, len(repeats.copies), _COPIES):
+        part = slice(start, start + _COPIES)
+        vectors[repeats.copies[part]] = vectors[repeats.originals[part]]
+    for copy, original in zip(repeats.copies.tolist(), repeats.originals.tolist(), strict=True):
+        if original in plan.cut:
+            plan.cut[copy] = plan.cut[original]
+    return plan.cut
+
+
+def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
+    """Call `work` on every item, as many at a time as there are threads.
+
+    Items are made one at a time, in whichever thread asks next; what is done to an item must not
+    depend on which thread does it. One item alone is worked on here, without any ado. BLAS is held
+    to one thread meanwhile; where it cannot be (see `one_blas_thread`), the items are worked on
+    one after another, and threads share what is in each.
+
+    The first exception stops all threads after their current item and is raised.
+    """
+    queue = iter(items)
+    few = list(islice(queue, 2))
+    waiting = chain(few, queue)
+    threads = get_num_threads()
+    is_shared = len(few) > 1 and threads > 1
+    with one_blas_thread() if is_shared else nullcontext(enter_result=False) as is_held:
+        if not is_held:
+            for item in waiting:
+                work(item)
+            return
+        stop, turn = threading.Event(), threading.Lock()
+
+        def take() -> Iterator[Item]:
+            while not stop.is_set():
+                with turn:
+                    try:
+                        item = next(waiting)
+                    except StopIteration:
+                        return
+                yield item
+
+        def share() -> None:
+            try:
+                for item in take():
+                    work(item)
+            except BaseException:
+                stop.set()  # Ctrl-C among others: the helpers are to end soon
+                raise
+
+        in_threads(share, share, threads - 1)
 
 
 def _chunks(texts: Sequence[str], rows: IntArray) -> Iterator[IntArray]:

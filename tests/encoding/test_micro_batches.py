@@ -1,4 +1,4 @@
-"""numpy_bert.encoding.plan and .work: what is computed together, and by whom."""
+"""numpy_bert.encoding.micro_batches: what is computed together, and by whom."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ import numpy as np
 import pytest
 
 from numpy_bert import BertTokenizer, get_num_threads, set_num_threads
-from numpy_bert.encoding import plan as module
-from numpy_bert.encoding import work
-from numpy_bert.encoding.plan import Plan, distinct
-from numpy_bert.encoding.work import work_off
+from numpy_bert.encoding import micro_batches as module
+from numpy_bert.encoding.micro_batches import Plan, distinct, work_off
 from numpy_bert.kernels import threads
 from numpy_bert.kernels.blas import openblas
 from numpy_bert.text.ids import IdEncoder
@@ -123,8 +121,8 @@ def test_beside_numpys_openblas_it_takes_no_threadpoolctl(monkeypatch: pytest.Mo
 
 
 def test_one_item_or_one_thread_touches_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "one_blas_thread", None)
-    monkeypatch.setattr(work, "in_threads", None)
+    monkeypatch.setattr(module, "one_blas_thread", None)
+    monkeypatch.setattr(module, "in_threads", None)
     done: list[int] = []
     set_num_threads(2)
     work_off([5], done.append)
@@ -139,7 +137,7 @@ def test_where_blas_cannot_be_held_one_thread_does_all(monkeypatch: pytest.Monke
     def not_held() -> Iterator[bool]:
         yield False
 
-    monkeypatch.setattr(work, "one_blas_thread", not_held)
+    monkeypatch.setattr(module, "one_blas_thread", not_held)
     set_num_threads(3)
     seen: list[tuple[int, int]] = []
     work_off(range(20), lambda _: seen.append((threading.get_ident(), threads.free_threads())))

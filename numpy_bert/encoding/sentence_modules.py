@@ -1,0 +1,370 @@
+"""The modules of sentence-transformers that stand before and behind the pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from numpy_bert.arrays import Array, IntArray
+from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
+from numpy_bert.encoding.pooling import normalize
+from numpy_bert.encoding.recipe import (
+    IN_AND_OUT,
+    WIDTHS,
+    Recipe,
+    bad_member,
+    check_in_and_out,
+    check_known,
+)
+from numpy_bert.errors import CheckpointError, ConfigError, InputError
+from numpy_bert.files import quoted, read_json
+from numpy_bert.loading.checkpoint import SINGLE
+from numpy_bert.loading.formats import converted
+from numpy_bert.loading.stored import SafetensorsFile
+from numpy_bert.loading.weights import read_weight
+from numpy_bert.model.bert import BertModel
+from numpy_bert.ops.layer_norm import layer_norm
+
+__all__ = ["Dense", "LayerNorm", "PooledModules", "WeightedLayerPooling", "read_pooled_modules"]
+
+_MOST_FEATURES = 1 << 24
+# torch.nn.LayerNorm's own epsilon, which the files do not state.
+_EPS = 1e-5
+# What counts where a config.json does not state it.
+_LAYER_DEFAULTS: Mapping[str, Any] = MappingProxyType({"num_hidden_layers": 12, "layer_start": 4})
+_DENSE_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "bias": True,
+        "activation_function": "torch.nn.modules.activation.Tanh",
+        "use_residual": False,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class WeightedLayerPooling:
+    """A weighted mean of the layers' hidden states, which takes the place of the last one.
+
+    Attributes
+    ----------
+    start : int
+        The first of the hidden states that count; 0 is the embedding's.
+    weight : ndarray of shape (n,)
+        The weight of each hidden state from there to the last.
+    """
+
+    start: int
+    weight: Array
+
+    @classmethod
+    def read(
+        cls, folder: Path, model: BertModel, dtype: np.dtype[Any], *, mapped: bool
+    ) -> WeightedLayerPooling:
+        """Read the module of a folder: config.json and model.safetensors.
+
+        Raises
+        ------
+        ConfigError
+            If a member is unknown, or does not fit the model.
+        CheckpointError
+            If the weights are pickled, or do not fit the config.
+
+        References
+        ----------
+        .. [1] sentence-transformers, sentence_transformer/modules/weighted_layer_pooling.py.
+        """
+        path = folder / "config.json"
+        stated = read_json(path, error=ConfigError)
+        check_known(path, stated, (*WIDTHS, *_LAYER_DEFAULTS), cls.__name__)
+        config = {**_LAYER_DEFAULTS, **stated}
+        layers, start = config["num_hidden_layers"], config["layer_start"]
+        own = model.config.num_hidden_layers
+        if type(layers) is not int or layers != own:
+            raise bad_member(path, "num_hidden_layers", layers, f"{own}, as the model has")
+        if type(start) is not int or not 0 <= start <= layers:
+            raise bad_member(path, "layer_start", start, f"a number from 0 to {layers}")
+        needed = {"layer_weights": (layers + 1 - start,)}
+        weights = _read_weights(folder, needed, dtype, mapped=mapped)
+        return cls(start=start, weight=weights["layer_weights"])
+
+    def __call__(self, states: Sequence[Array]) -> Array:
+        """Return the mean of the states, which are the embedding's to the last layer's."""
+        output = np.zeros_like(states[-1])
+        for weight, state in zip(self.weight, states[self.start :], strict=True):
+            output += weight * state
+        output /= self.weight.sum()
+        return output
+
+    def packed(self, model: BertModel, ids: IntArray, lengths: IntArray) -> Array:
+        """Return the mean for each token, (N, H), of texts that stand one after another."""
+        mask = np.arange(lengths.max(initial=0)) < lengths[:, np.newaxis]  # (B, T)
+        padded = np.zeros(mask.shape, ids.dtype)
+        padded[mask] = ids
+        states = model(padded, mask, output_hidden_states=True).hidden_states
+        assert states is not None
+        with np.errstate(all="ignore"):
+            return self([state[mask] for state in states])
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Dense:
+    """A linear layer and its activation.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (out, in)
+        The matrix, as torch stores it.
+    bias : ndarray of shape (out,), or None
+        What is added to the product.
+    activation : callable
+        What is applied to the sum.
+    residual : ndarray of shape (out, in), or None
+        What the input is multiplied by before it is added to the result.
+    adds_input : bool
+        Whether the input itself is added to the result.
+    """
+
+    weight: Array
+    bias: Array | None
+    activation: Callable[[Array], Array]
+    residual: Array | None = None
+    adds_input: bool = False
+
+    @classmethod
+    def read(cls, folder: Path, dtype: np.dtype[Any], *, mapped: bool) -> Dense:
+        """Read the module of a folder: config.json and model.safetensors.
+
+        Raises
+        ------
+        ConfigError
+            If a member is unknown, of the wrong type, or names what is not supported.
+        CheckpointError
+            If the weights are pickled, or do not fit the config.
+        """
+        path = folder / "config.json"
+        stated = read_json(path, error=ConfigError)
+        known = ("in_features", "out_features", *IN_AND_OUT, *_DENSE_DEFAULTS)
+        check_known(path, stated, known, cls.__name__)
+        config = {**_DENSE_DEFAULTS, **stated}
+        shape = outs, ins = _size(path, "out_features", config), _size(path, "in_features", config)
+        for name in ("bias", "use_residual"):
+            if type(config[name]) is not bool:
+                raise bad_member(path, name, config[name], "true or false")
+        check_in_and_out(path, config)
+        activation = activation_named(config["activation_function"])
+        if activation is None:
+            wanted = f"one of torch.nn's {', '.join(TORCH_ACTIVATIONS)}"
+            raise bad_member(path, "activation_function", config["activation_function"], wanted)
+        needed: dict[str, tuple[int, ...]] = {"linear.weight": shape}
+        if config["bias"]:
+            needed["linear.bias"] = (outs,)
+        if config["use_residual"] and outs != ins:
+            needed["residual.weight"] = shape
+        weights = _read_weights(folder, needed, dtype, mapped=mapped)
+        return cls(
+            weight=weights["linear.weight"],
+            bias=weights.get("linear.bias"),
+            activation=activation,
+            residual=weights.get("residual.weight"),
+            adds_input=config["use_residual"] and outs == ins,
+        )
+
+    @property
+    def in_features(self) -> int:
+        """How many features it takes."""
+        return int(self.weight.shape[1])
+
+    @property
+    def out_features(self) -> int:
+        """How many features it makes."""
+        return int(self.weight.shape[0])
+
+    def __call__(self, vectors: Array) -> Array:
+        """Apply the layer to vectors of shape (B, in)."""
+        output: Array = vectors @ self.weight.T
+        if self.bias is not None:
+            output += self.bias
+        output = self.activation(output)
+        if self.adds_input:
+            return output + vectors
+        return output if self.residual is None else output + vectors @ self.residual.T
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LayerNorm:
+    """Vectors brought to mean 0 and variance 1, then scaled and shifted.
+
+    Attributes
+    ----------
+    weight, bias : ndarray of shape (in,)
+        Scale and shift of each feature.
+    """
+
+    weight: Array
+    bias: Array
+
+    @classmethod
+    def read(cls, folder: Path, dtype: np.dtype[Any], *, mapped: bool) -> LayerNorm:
+        """Read the module of a folder: config.json and model.safetensors.
+
+        Raises
+        ------
+        ConfigError
+            If config.json says anything but the number of features.
+        CheckpointError
+            If the weights are pickled, or do not fit the config.
+
+        References
+        ----------
+        .. [1] sentence-transformers, sentence_transformer/modules/layer_norm.py.
+        """
+        path = folder / "config.json"
+        stated = read_json(path, error=ConfigError)
+        check_known(path, stated, ("dimension",), cls.__name__)
+        size = _size(path, "dimension", stated)
+        needed = {"norm.weight": (size,), "norm.bias": (size,)}
+        weights = _read_weights(folder, needed, dtype, mapped=mapped)
+        return cls(weight=weights["norm.weight"], bias=weights["norm.bias"])
+
+    @property
+    def in_features(self) -> int:
+        """How many features it takes, and makes."""
+        return len(self.weight)
+
+    out_features = in_features
+
+    def __call__(self, vectors: Array) -> Array:
+        """Apply the layer to vectors of shape (B, in)."""
+        return layer_norm(vectors, self.weight, self.bias, eps=_EPS).output
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PooledModules:
+    """The modules from a pooled vector to the result.
+
+    Attributes
+    ----------
+    in_features : int
+        How many features they take.
+    modules : tuple of callable
+        Dense layers, LayerNorms and `normalize`, in order.
+    scales_last : bool
+        Whether vectors are scaled to length 1 after all, truncation included.
+    """
+
+    in_features: int
+    modules: tuple[Callable[[Array], Array], ...] = ()
+    scales_last: bool = False
+
+    @property
+    def out_features(self) -> int:
+        """How many features they make, before truncation."""
+        return self._sized[-1].out_features if self._sized else self.in_features
+
+    @property
+    def _sized(self) -> list[Dense | LayerNorm]:
+        """Those that have weights, and so take vectors of one length alone."""
+        return [module for module in self.modules if isinstance(module, (Dense, LayerNorm))]
+
+    def __call__(self, pooled: Array, width: int) -> Array:
+        """Return the first `width` features of the result, (B, width), of pooled vectors."""
+        with np.errstate(all="ignore"):
+            for module in self.modules:
+                pooled = module(pooled)
+            cut = pooled[:, :width]
+            return normalize(cut) if self.scales_last else cut
+
+    def fitted(self, in_features: int, normalizes: bool | None) -> PooledModules:
+        """Return the modules for another pooling, and with normalization as it is asked for.
+
+        False leaves out what normalizes last; True normalizes once more, after truncation.
+
+        Raises
+        ------
+        InputError
+            If a module takes vectors of another width.
+        """
+        for module in self._sized[:1]:
+            if module.in_features != in_features:
+                raise InputError(
+                    f"pooling must make {module.in_features} features, which the model's "
+                    f"{type(module).__name__} takes; got {in_features}. Name as many modes as the "
+                    "model's files do."
+                )
+        modules = self.modules
+        while normalizes is not None and not normalizes and modules[-1:] == (normalize,):
+            modules = modules[:-1]
+        return PooledModules(in_features=in_features, modules=modules, scales_last=bool(normalizes))
+
+
+def read_pooled_modules(
+    recipe: Recipe, hidden_size: int, dtype: np.dtype[Any], *, mapped: bool
+) -> PooledModules:
+    """Read the modules behind the pooling.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        If a module is malformed, or does not take what the one before it makes.
+    """
+    if recipe.width not in (None, hidden_size):
+        raise ConfigError(
+            f"{recipe.folder}: the pooling must be for {hidden_size} features, as the model has; "
+            f"got {recipe.width}."
+        )
+    width = in_features = len(recipe.pooling) * hidden_size
+    modules: list[Callable[[Array], Array]] = []
+    for kind, folder in recipe.behind:
+        if kind == "Normalize":
+            modules.append(normalize)
+            continue
+        reader, name = (Dense, "in_features") if kind == "Dense" else (LayerNorm, "dimension")
+        module: Dense | LayerNorm = reader.read(folder, dtype, mapped=mapped)
+        if module.in_features != width:
+            wanted = f"{width}, which the module before makes"
+            raise bad_member(folder / "config.json", name, module.in_features, wanted)
+        width = module.out_features
+        modules.append(module)
+    return PooledModules(in_features=in_features, modules=tuple(modules))
+
+
+def _size(path: Path, name: str, config: Mapping[str, Any]) -> int:
+    """Return the number of features that a member states; raise ConfigError if no layer has it."""
+    value = config.get(name)
+    if type(value) is not int or not 1 <= value <= _MOST_FEATURES:
+        raise bad_member(path, name, value, "a whole number from 1")
+    return value
+
+
+def _read_weights(
+    folder: Path, needed: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], *, mapped: bool
+) -> dict[str, Array]:
+    """Read the tensors that are needed from a folder, in which no others may be."""
+    path = folder / SINGLE
+    if not path.exists():
+        pickle = path.with_name("pytorch_model.bin")
+        what = (
+            f"has only pickled weights ({pickle.name}); they are refused, since opening a pickle "
+            "runs whatever code is in it. " + converted(str(folder.parent), sentence=True)
+            if pickle.exists()
+            else f"has no {path.name}; `numpy-bert fetch` gets it."
+        )
+        raise CheckpointError(f"{folder}: {what}")
+    tensors = SafetensorsFile(path).tensors
+    if set(tensors) != set(needed):
+        raise CheckpointError(
+            f"{path}: must hold {', '.join(needed)}, as its config.json says; got "
+            f"{quoted(', '.join(sorted(tensors)))}."
+        )
+    for key, shape in needed.items():
+        if tensors[key].shape != shape or not tensors[key].is_float:
+            raise CheckpointError(
+                f"{path}: {key} must be floats of shape {shape}, as its config.json says; got "
+                f"{quoted(tensors[key].dtype)} of shape {tensors[key].shape}."
+            )
+    return {key: read_weight(tensors[key], dtype, mapped=mapped) for key in needed}
