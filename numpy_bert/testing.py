@@ -16,15 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from numpy_bert.comparison.report import Report
-from numpy_bert.comparison.text_report import as_text
+from numpy_bert.comparison.report import Report, as_text
 from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.loading.cache import MODEL_FILES, used_files
 from numpy_bert.loading.hub import find
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.names import NameMap
-from numpy_bert.traces.other_names import Rule
+from numpy_bert.traces.names import NameMap, Rule
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
 from numpy_bert.verification.verify import verify
 

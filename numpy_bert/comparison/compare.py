@@ -18,19 +18,40 @@ from numpy_bert.comparison.differences import (
     difference,
     effective_dtype,
 )
-from numpy_bert.comparison.pairs import Pairs
 from numpy_bert.comparison.report import Report, StepReport, measured
 from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.errors import InputError, TraceError
-from numpy_bert.files import quoted
+from numpy_bert.files import listed, quoted
 from numpy_bert.progress import progress
-from numpy_bert.traces.inputs import read_mask
-from numpy_bert.traces.names import INPUTS, axes_of, is_weight, matches
+from numpy_bert.traces.array_files import LazyArray
+from numpy_bert.traces.layout import (
+    INPUTS,
+    axes_of,
+    is_weight,
+    layers_in,
+    place_of,
+    same_step,
+)
 from numpy_bert.traces.reading import Trace, TraceArray
+from numpy_bert.traces.trace_inputs import read_mask, usual_input
 
 __all__ = ["compare"]
 
 _ALL: BoolArray = np.ones((), np.bool_)
+
+
+# The inputs that a trace need not hold, and what it then says.
+_OPTIONAL = {
+    "attention_mask": "all 1",
+    "token_type_ids": "all 0",
+    "position_ids": "0, 1, 2, ...",
+}
+_MANIFEST = {
+    "weights_sha256": "weights",
+    "tokenizer_sha256": "tokenizers",
+    "config": "configs",
+    "text": "texts",
+}
 
 
 def compare(
@@ -76,7 +97,7 @@ def compare(
     >>> compare(as_trace(right), as_trace(wrong)).first
     'embeddings'
     """
-    pairs = Pairs(reference, candidate)
+    pairs = _Pairs(reference, candidate)
     given = _Comparison(pairs, tolerances or Tolerances(), all_positions, equal_nan)
     unused = given.tolerances.unused(pairs.names)
     if unused:
@@ -87,9 +108,7 @@ def compare(
     rows: list[StepReport] = []
     with progress(len(pairs.names), "comparing", least=2, unit="steps", delay=2.0) as report:
         for name in pairs.names:
-            for row in given.rows(name):
-                is_allowed = row.verdict == "differs" and matches(row.name, allow)
-                rows.append(replace(row, verdict="allowed") if is_allowed else row)
+            rows += [row.allowed_by(allow) for row in given.rows(name)]
             report(1)
             if fail_fast and rows[-1].verdict == "differs" and not rows[-1].is_missing:
                 break
@@ -103,11 +122,123 @@ def compare(
     )
 
 
+class _Pairs:
+    """Which arrays of two traces belong together.
+
+    Attributes
+    ----------
+    reference, candidate : Trace
+        The two, each with the inputs that the other one holds (see `_completed`).
+    names : list of str
+        The reference's, in the order of comparison: inputs, weights, steps. Weights and inputs that
+        need not be there are among them only if the candidate has them.
+    assumed : dict of str to str
+        Inputs that one of the two leaves out: what is to be said of it.
+    """
+
+    def __init__(self, reference: Trace, candidate: Trace) -> None:
+        self.reference = _completed(reference, candidate)
+        self.candidate = _completed(candidate, reference)
+        self.assumed = {
+            name: f"the {who} holds none, which stands for {_OPTIONAL[name]}"
+            for who, before, after in (
+                ("reference", reference, self.reference),
+                ("candidate", candidate, self.candidate),
+            )
+            for name in after.arrays
+            if name not in before.arrays
+        }
+        self._layers = layers_in([*reference.arrays, *candidate.arrays])
+        self._check_twins()
+        self._theirs: dict[str, list[TraceArray]] = {}
+        for array in (*self.candidate.arrays.values(), *candidate.twins):
+            self._theirs.setdefault(same_step(array.step, self._layers), []).append(array)
+        found = [name for name in self.reference.arrays if not self._is_left_out(name)]
+        inputs = [name for name in INPUTS if name in found]
+        weights = [name for name in found if is_weight(name)]
+        steps = [name for name in found if name not in inputs and not is_weight(name)]
+        self.names = [*inputs, *weights, *sorted(steps, key=place_of)]
+        if not any(self.of(name) for name in self.names if name not in INPUTS):
+            raise TraceError(
+                f"{reference.label} and {candidate.label} have no tensor in common; name the "
+                "candidate's as the reference's are, or give a name map (--map)."
+            )
+
+    def of(self, name: str) -> list[TraceArray]:
+        """Return the candidate's arrays of a reference's name, the one that bears it first.
+
+        Another name of the same step will do where the reference has no array of that name. One
+        array may so stand for several names, but each is in at least one list.
+        """
+        group = self._theirs.get(same_step(name, self._layers), [])
+        own = [array for array in group if array.step == name]
+        others = [array for array in group if array.step not in self.reference.arrays]
+        return own + others if own or others else group[:1]
+
+    def notes(self) -> list[str]:
+        """Say what the traces claim to be made of, where it differs, and what is left over."""
+        notes = []
+        for member, what in _MANIFEST.items():
+            ours, theirs = self.reference.metadata.get(member), self.candidate.metadata.get(member)
+            if ours is not None and theirs is not None and ours != theirs:
+                notes.append(f"the two are said to be of different {what}.")
+        known = {same_step(name, self._layers) for name in self.reference.arrays}
+        absent = [name for name in self.reference.arrays if self._is_left_out(name)]
+        if absent:
+            names = listed(absent)
+            notes.append(f"in the reference only, need not be there, and not compared: {names}.")
+        left = [a for step, group in self._theirs.items() if step not in known for a in group]
+        if left:
+            names = listed([array.stored.name for array in left])
+            notes.append(f"in the candidate only, and not compared: {names}.")
+        return notes
+
+    def _is_left_out(self, name: str) -> bool:
+        """Tell whether the candidate has not what it need not have."""
+        return (name in _OPTIONAL or is_weight(name)) and not self.of(name)
+
+    def _check_twins(self) -> None:
+        """Raise TraceError if the reference has two arrays for one step that differ."""
+        for twin in self.reference.twins:
+            first = self.reference.arrays[twin.step]
+            if not np.array_equal(twin.stored.load(), first.stored.load(), equal_nan=True):
+                raise TraceError(
+                    f"{self.reference.label}: {quoted(twin.stored.name)} and "
+                    f"{quoted(first.stored.name)} are both {quoted(twin.step)}, but differ."
+                )
+
+
+def _completed(trace: Trace, other: Trace) -> Trace:
+    """Return a trace with the inputs that it leaves out and another one holds.
+
+    A trace without ids says nothing of the others, and stays as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_bert.traces.reading import as_trace
+    >>> ids = {"input_ids": np.array([[2, 5, 3]])}
+    >>> other = as_trace({**ids, "position_ids": np.arange(3)})
+    >>> _completed(as_trace(ids), other).get("position_ids")
+    array([[0, 1, 2]])
+    """
+    ids = trace.arrays.get("input_ids")
+    if ids is None or len(ids.stored.shape) != 2:
+        return trace
+    arrays = dict(trace.arrays)
+    for name in _OPTIONAL:
+        if name in other.arrays and name not in arrays:
+            array = usual_input(name, ids.stored.shape)
+            stored = LazyArray(name, array.dtype.name, array.shape, array.view)
+            arrays[name] = TraceArray(stored, name, None)
+    return Trace(trace.label, arrays, trace.twins, trace.metadata)
+
+
 class _Comparison:
     """How pairs of arrays are compared."""
 
     def __init__(
-        self, pairs: Pairs, tolerances: Tolerances, all_positions: bool, equal_nan: bool
+        self, pairs: _Pairs, tolerances: Tolerances, all_positions: bool, equal_nan: bool
     ) -> None:
         self.notes: list[str] = []
         self._pairs = pairs
@@ -135,7 +266,7 @@ class _Comparison:
         fault = self._fault(name, ours, theirs)
         if fault is not None:
             return replace(row, text=fault)
-        wanted, found = _load(name, ours), _load(name, theirs)
+        wanted, found = (array.load_in(axes_of(name)) for array in (ours, theirs))
         if name in INPUTS or theirs.dtype not in EPSILONS:
             return self._ids_row(row, found, wanted)
         if name == "embeddings.position_embeddings" and found.shape != wanted.shape:
@@ -145,7 +276,7 @@ class _Comparison:
     def _fault(self, name: str, ours: TraceArray, theirs: TraceArray) -> str | None:
         """Return why two arrays cannot be compared, from their headers alone."""
         try:
-            shapes = [_shape_of(name, array) for array in (ours, theirs)]
+            shapes = [array.shape_in(axes_of(name)) for array in (ours, theirs)]
         except (TraceError, ValueError) as failure:
             return str(failure)
         if not self._fit(name, *shapes):
@@ -271,28 +402,17 @@ class _Comparison:
 
     def _places(self, name: str, shape: tuple[int, ...]) -> BoolArray:
         """Return what counts of a tensor."""
-        mask, axes = self._mask, axes_of(name)
+        mask, axes = self._mask, axes_of(name, shape[0] if shape else 1)
         if mask is None or is_weight(name):
             return _ALL
         if axes is not None and len(axes) == len(shape):
-            chosen = "BTH" if axes[0] == "1" and shape[0] != 1 else axes
-            self._check_mask(name, chosen, shape, mask)
-            return counted(chosen, mask)
+            self._check_mask(name, axes, shape, mask)
+            return counted(axes, mask)
         if shape[:2] != mask.shape:
             return _ALL
         # A name of the user's own, with a row for each token.
         rows: BoolArray = mask.reshape(*mask.shape, *(1,) * (len(shape) - 2))
         return rows
-
-
-def _shape_of(name: str, array: TraceArray) -> tuple[int, ...]:
-    axes = axes_of(name)
-    return array.stored.shape if axes is None else array.shape_in(axes)
-
-
-def _load(name: str, array: TraceArray) -> npt.NDArray[Any]:
-    axes = axes_of(name)
-    return array.stored.load() if axes is None else array.load_in(axes)
 
 
 def _mask_of(reference: Trace) -> BoolArray | None:

@@ -18,8 +18,8 @@ from numpy_bert.files import write_atomically
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.inputs import Inputs
-from numpy_bert.traces.recording import Recorder, inputs_of
+from numpy_bert.traces.recording import Recorder
+from numpy_bert.traces.trace_inputs import TraceInputs, inputs_of
 
 __all__ = ["MANIFEST", "write_golden"]
 
@@ -36,7 +36,7 @@ class _Case(NamedTuple):
     name: str
     what: str
     texts: Sequence[str]
-    inputs: Inputs
+    inputs: TraceInputs
     pair: bool = False
 
 
@@ -179,14 +179,14 @@ def _shifted(encoding: Any) -> dict[str, Any]:
     return moved
 
 
-def _rare(model: BertModel, tokenizer: BertTokenizer) -> Inputs:
+def _rare(model: BertModel, tokenizer: BertTokenizer) -> TraceInputs:
     """Return [CLS], the last and evenly spread ids of the vocabulary, and [SEP]."""
     ids = np.linspace(0, model.config.vocab_size - 1, 30).round().astype(np.int64)
     ids = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])
     return inputs_of({"input_ids": ids[np.newaxis]}, model)
 
 
-def _longest(model: BertModel, tokenizer: BertTokenizer, length: int) -> Inputs:
+def _longest(model: BertModel, tokenizer: BertTokenizer, length: int) -> TraceInputs:
     """Return as many tokens as the model takes."""
     words = tokenizer(_LONG, add_special_tokens=False)["input_ids"]
     ids = np.resize(np.array(words), max(length - 2, 0))

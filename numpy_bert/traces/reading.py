@@ -14,14 +14,9 @@ import numpy.typing as npt
 from numpy_bert.arrays import as_array
 from numpy_bert.errors import IntegrityError, NumpyBertError, TraceError
 from numpy_bert.files import file_size, permissions, quoted
-from numpy_bert.traces.layout import arranged
-from numpy_bert.traces.names import INPUTS, Named, NameMap
-from numpy_bert.traces.stored_arrays import (
-    StoredArray,
-    read_folder,
-    read_npz,
-    read_safetensors,
-)
+from numpy_bert.traces.array_files import LazyArray, read_folder, read_npz, read_safetensors
+from numpy_bert.traces.layout import INPUTS, arranged
+from numpy_bert.traces.names import Named, NameMap
 from numpy_bert.traces.writing import CHECKSUM, CONTRACT, checksum_of
 
 __all__ = ["Trace", "TraceArray", "as_trace", "open_trace"]
@@ -37,7 +32,7 @@ class TraceArray:
     `axes` are the letters of its axes, None where they are the step's own.
     """
 
-    stored: StoredArray
+    stored: LazyArray
     step: str
     axes: str | None
 
@@ -46,23 +41,30 @@ class TraceArray:
         """As NumPy calls it; ``"bfloat16"`` too."""
         return self.stored.dtype
 
-    def shape_in(self, wanted: str) -> tuple[int, ...]:
+    def shape_in(self, wanted: str | None) -> tuple[int, ...]:
         """Return the shape that the array has in the order of the step's axes.
+
+        Parameters
+        ----------
+        wanted : str or None
+            The letters of the step's axes; None for an array that is no step.
 
         Raises
         ------
         TraceError, ValueError
-            If its own axes do not fit it, or are not the step's.
+            If the array's own axes do not fit it, or are not the step's.
         """
-        if self.axes is None:
+        if self.axes is None or wanted is None:
             return self.stored.shape
         stand_in = np.broadcast_to(np.float32(0), self.stored.shape)  # takes no memory
         return arranged(stand_in, self.axes, wanted, self.step).shape
 
-    def load_in(self, wanted: str) -> npt.NDArray[Any]:
-        """Read the array, and bring it into the order of the step's axes."""
+    def load_in(self, wanted: str | None) -> npt.NDArray[Any]:
+        """Read the array in the order of the step's axes; the same parameter as `shape_in`."""
         found = self.stored.load()
-        return found if self.axes is None else arranged(found, self.axes, wanted, self.step)
+        if self.axes is None or wanted is None:
+            return found
+        return arranged(found, self.axes, wanted, self.step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def as_trace(
     return _named(label, stored, {}, names or NameMap())
 
 
-def _in_memory(name: str, value: Any, label: str) -> StoredArray:
+def _in_memory(name: str, value: Any, label: str) -> LazyArray:
     """Return a value as an array, bfloat16 as float32."""
     where = f"{label}: {quoted(name)}"
     is_bfloat16 = str(getattr(value, "dtype", "")).endswith("bfloat16")
@@ -180,11 +182,11 @@ def _in_memory(name: str, value: Any, label: str) -> StoredArray:
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise TraceError(f"{where}: dtype {array.dtype}; plain numbers were expected.")
     dtype = "bfloat16" if is_bfloat16 else array.dtype.name
-    return StoredArray(name, dtype, array.shape, lambda: array)
+    return LazyArray(name, dtype, array.shape, lambda: array)
 
 
 def _named(
-    label: str, stored: list[StoredArray], metadata: Mapping[str, str], names: NameMap
+    label: str, stored: list[LazyArray], metadata: Mapping[str, str], names: NameMap
 ) -> Trace:
     """Give every array its step's name."""
     arrays: dict[str, TraceArray] = {}

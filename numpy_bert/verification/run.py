@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import (
+    EPSILONS,
     comparable,
     counted,
     difference,
@@ -18,17 +20,16 @@ from numpy_bert.comparison.differences import (
 from numpy_bert.comparison.report import StepReport, measured
 from numpy_bert.errors import TraceError
 from numpy_bert.model.bert import BertModel
-from numpy_bert.traces.layout import sizes_of
+from numpy_bert.traces.layout import axes_of, shape_of, sizes_of
 from numpy_bert.traces.reading import Trace, TraceArray
-from numpy_bert.verification.case import Case
-from numpy_bert.verification.causes import diagnose, refined
-from numpy_bert.verification.held import Held
-from numpy_bert.verification.mistake import Cause, Setting
-from numpy_bert.verification.segments import segment_of
-from numpy_bert.verification.steps import Step
-from numpy_bert.verification.visibility import Visibility
+from numpy_bert.verification.diagnosis import Case, Visibility, diagnose, refined
+from numpy_bert.verification.mistakes import Cause, Setting
+from numpy_bert.verification.steps import Step, segment_of
 
 __all__ = ["Run"]
+
+# How many arrays are kept: a step reads at most a few that lie shortly before it.
+_KEPT = 8
 
 
 class Run:
@@ -48,8 +49,8 @@ class Run:
         sizes = sizes_of(model.config, *inputs.input_ids.shape)
         self._model = model
         self._setting = setting
-        self._held = Held(candidate, setting.steps, sizes)
-        self._reference = None if reference is None else Held(reference, setting.steps, sizes)
+        self._held = _Held(candidate, setting.steps, sizes)
+        self._reference = None if reference is None else _Held(reference, setting.steps, sizes)
         self._mask = np.ones_like(inputs.attention_mask) if all_positions else inputs.attention_mask
         self.visibility = Visibility(setting)
         self._looks_for_hidden = look_for_hidden
@@ -153,7 +154,7 @@ class Run:
             effective_dtype(raw[np.broadcast_to(places, raw.shape)], dtype),
             view,
         )
-        return case._replace(allowed=case.budget(case.expected, {}))
+        return case._replace(allowed=case.budget(case.expected))
 
     def _view(self, step: Step) -> Callable[[Array], Array]:
         """Return what is done to a step before it is compared."""
@@ -163,8 +164,7 @@ class Run:
 
     def _places(self, step: Step, found: Array) -> BoolArray:
         """Return what counts of a step."""
-        axes = "BTH" if step.kind == "position_embeddings" and len(found) > 1 else step.axes
-        return counted(axes, self._mask)
+        return counted(axes_of(step.name, len(found)) or "", self._mask)
 
     def _distance_of_reference(
         self, step: Step, truth: Array, case: Case, own: float
@@ -214,3 +214,71 @@ class Run:
             inherited=row.max_abs,
             text=text,
         )
+
+
+class _Held(Collection[str]):
+    """The steps that a trace holds in the shape that they must have, and what is wrong with others.
+
+    Attributes
+    ----------
+    steps : mapping of str to Step
+        Of the model, in execution order; one whose shape may vary has the trace's.
+    faults : dict of str to str
+        By a step's name, why its array cannot be used.
+    """
+
+    def __init__(self, trace: Trace, steps: Mapping[str, Step], sizes: dict[str, int]) -> None:
+        self.trace = trace
+        self.steps = steps
+        self.faults: dict[str, str] = {}
+        self._sizes = sizes
+        self._cache: OrderedDict[str, Array] = OrderedDict()
+        held = (name for name in steps if name in trace.arrays and self._fits(name))
+        self._names = dict.fromkeys(held)  # a set in the order of execution
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return the array of a step in float64, in the step's own axes."""
+        if name not in self._cache:
+            self._cache[name] = self.load(self.trace.arrays[name])
+            if len(self._cache) > _KEPT:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(name)
+        return self._cache[name]
+
+    def load(self, array: TraceArray) -> Array:
+        """Return an array of the trace in float64, in its step's axes."""
+        return array.load_in(self.steps[array.step].axes).astype(np.float64)
+
+    def _fits(self, name: str) -> bool:
+        """Tell whether an array can be used for its step; say why not in `faults`."""
+        array, step = self.trace.arrays[name], self.steps[name]
+        fault = self.fault_of(array, step)
+        if fault is not None:
+            self.faults[name] = fault
+        return fault is None
+
+    def fault_of(self, array: TraceArray, step: Step) -> str | None:
+        """Return why an array cannot be used for a step; None if it can."""
+        expected = shape_of(step.axes, self._sizes)
+        shape = array.stored.shape
+        if array.dtype not in EPSILONS:
+            return f"dtype {array.dtype}; a float one was expected"
+        if not array.stored.size:
+            return f"shape {shape}: it is empty"
+        try:
+            shape = array.shape_in(step.axes)
+        except (TraceError, ValueError) as failure:
+            return str(failure)
+        rows = (self._sizes["B"], *expected[1:])
+        if shape == expected or (step.kind == "position_embeddings" and shape == rows):
+            return None
+        return f"shape {shape}; {expected} was expected"

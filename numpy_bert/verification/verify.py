@@ -17,15 +17,19 @@ from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import progress
 from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.inputs import Inputs, padding_left_in, read_inputs
-from numpy_bert.traces.names import INPUTS, is_weight, matches, place_of
+from numpy_bert.traces.layout import INPUTS, is_weight, place_of
+from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import Trace
-from numpy_bert.verification.ids import compare_positions, compare_texts
-from numpy_bert.verification.mistake import Setting
+from numpy_bert.traces.trace_inputs import TraceInputs, padding_left_in, read_inputs
+from numpy_bert.verification.mistakes import Setting
+from numpy_bert.verification.origins import (
+    check_sizes,
+    compare_positions,
+    compare_texts,
+    compare_weights,
+)
 from numpy_bert.verification.run import Run
-from numpy_bert.verification.sizes import check_sizes
 from numpy_bert.verification.steps import steps_of
-from numpy_bert.verification.weights import compare_with_model
 
 __all__ = ["verify"]
 
@@ -134,12 +138,12 @@ class _Task:
     fail_fast: bool
     look_for_hidden: bool
 
-    def inputs_of(self, candidate: Trace) -> Inputs:
+    def inputs_of(self, candidate: Trace) -> TraceInputs:
         """Read what the trace was made of."""
         given = matches("position_ids", self.allow)
         return read_inputs(candidate, self.model.parameters, positions_given=given)
 
-    def report(self, candidate: Trace, inputs: Inputs) -> Report:
+    def report(self, candidate: Trace, inputs: TraceInputs) -> Report:
         """Verify inputs, weights and steps."""
         model, allow = self.model, self.allow
         setting = Setting(model.config, steps_of(model.config, model.parameters, inputs), inputs)
@@ -151,35 +155,30 @@ class _Task:
             all_positions=self.all_positions,
             look_for_hidden=self.look_for_hidden,
         )
-        rows = [
+        made_of = [
             *_input_rows(candidate, setting, self.tokenizer, self.texts, pair=self.pair),
-            *compare_with_model(candidate, model.parameters),
+            *compare_weights(candidate, model.parameters),
         ]
+        rows = [row.allowed_by(allow) for row in made_of]
         with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as tick:
             for row in run.rows():
-                rows.append(row)
+                rows.append(row.allowed_by(allow))
                 tick(1)
-                if self.fail_fast and row.verdict == "differs" and not matches(row.name, allow):
+                if self.fail_fast and rows[-1].verdict == "differs":
                     break
-        allowed = [self.allowed(row) for row in rows]
-        if not any(row.verdict != "allowed" for row in allowed if row.name in setting.steps):
+        if not any(row.verdict != "allowed" for row in rows if row.name in setting.steps):
             raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
         return Report(
             candidate=candidate.label,
             against=", ".join(model.loading_info.files),
-            steps=allowed,
+            steps=rows,
             notes=[*_notes(candidate, setting, dict(arrays_of(model.parameters))), *run.notes()],
             hidden=run.visibility.hidden(),
         )
 
-    def allowed(self, row: StepReport) -> StepReport:
-        """Return a row that may differ as one that is allowed to."""
-        is_allowed = row.verdict == "differs" and matches(row.name, self.allow)
-        return replace(row, verdict="allowed") if is_allowed else row
-
 
 def _of_padded(
-    task: _Task, candidate: Trace, inputs: Inputs, padding: BoolArray, report: Report
+    task: _Task, candidate: Trace, inputs: TraceInputs, padding: BoolArray, report: Report
 ) -> Report:
     """Say that padding was taken for tokens; where it explains the first difference, say that.
 
@@ -211,7 +210,7 @@ def _of_padded(
         cause="padding_masked",
         text=f"{what}, but the port masks them; save its attention_mask beside its input_ids",
     )
-    return replace(masked, steps=[task.allowed(row), *masked.steps])
+    return replace(masked, steps=[row.allowed_by(task.allow), *masked.steps])
 
 
 def _first_step(report: Report) -> str | None:
@@ -220,7 +219,7 @@ def _first_step(report: Report) -> str | None:
     return next((name for name in wrong if name not in INPUTS and not is_weight(name)), None)
 
 
-def _check_reference(reference: Trace, inputs: Inputs) -> None:
+def _check_reference(reference: Trace, inputs: TraceInputs) -> None:
     """Raise TraceError unless a reference is of the candidate's own ids, at its tokens."""
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         found, expected = reference.get(name), getattr(inputs, name)

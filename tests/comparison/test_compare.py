@@ -12,7 +12,7 @@ from numpy_bert import InputError, TraceError
 from numpy_bert.comparison.compare import compare
 from numpy_bert.comparison.report import Report
 from numpy_bert.comparison.tolerances import Tolerances
-from numpy_bert.traces.names import step_names
+from numpy_bert.traces.layout import step_names
 from numpy_bert.traces.reading import as_trace
 from tests.support.traces import IDS, Arrays, trace_of, trained_like
 

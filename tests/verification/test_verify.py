@@ -12,9 +12,11 @@ import pytest
 from numpy_bert import BertModel, BertTokenizer, InputError, TraceError
 from numpy_bert.comparison.report import Report
 from numpy_bert.parameters import arrays_of
-from numpy_bert.traces.names import NameMap, step_names
+from numpy_bert.traces.layout import step_names
+from numpy_bert.traces.names import NameMap
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
-from numpy_bert.traces.recording import Recorder, inputs_of
+from numpy_bert.traces.recording import Recorder
+from numpy_bert.traces.trace_inputs import inputs_of
 from numpy_bert.verification.verify import verify
 from tests.support.checkpoints import random_tensors, write_checkpoint
 from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like
@@ -101,7 +103,7 @@ def test_the_guilty_step_stands_out_and_what_follows_only_inherits(
 def test_half_precision_has_a_budget_of_its_own(
     trace: Arrays, model: BertModel, dtype: str
 ) -> None:
-    from numpy_bert.verification.dense_mistakes import to_bfloat16
+    from numpy_bert.verification.mistakes import to_bfloat16
 
     def narrow(array: Any) -> Any:
         if array.dtype.kind != "f":

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from numpy_bert import TraceError
+from numpy_bert.traces.array_files import read_folder, read_npz, read_safetensors
 from numpy_bert.traces.reading import open_trace
-from numpy_bert.traces.stored_arrays import read_folder, read_npz, read_safetensors
 from tests.support.checkpoints import pack, serialize
 from tests.support.limits import allocating_at_most
 from tests.support.platforms import posix

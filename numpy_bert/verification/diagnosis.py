@@ -1,28 +1,36 @@
-"""Why a step is wrong: the known mistake that gives the candidate's own numbers."""
+"""Why a step is wrong: the known mistake that gives the candidate's own numbers.
+
+The same runs tell which of the known mistakes a trace could show, and which ones it hides, whatever
+the port does.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import rms
 from numpy_bert.progress import progress
-from numpy_bert.verification.case import Case
-from numpy_bert.verification.dense_mistakes import to_bfloat16
-from numpy_bert.verification.dropout_mistakes import dropout_in
-from numpy_bert.verification.functions import same
-from numpy_bert.verification.mistake import Cause, Setting
-from numpy_bert.verification.mistakes import mistakes_in
-from numpy_bert.verification.segments import Segment
-from numpy_bert.verification.steps import Step
+from numpy_bert.verification.mistakes import (
+    PRE_LAYER_NORM,
+    Cause,
+    Setting,
+    mistakes_in,
+    to_bfloat16,
+    to_float16,
+)
+from numpy_bert.verification.rounding import budget
+from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same
 
-__all__ = ["Diagnosis", "Variant", "diagnose", "refined", "variants"]
+__all__ = ["Case", "Diagnosis", "Variant", "Visibility", "diagnose", "refined", "variants"]
 
 # A mistake must leave so much less of the error than no mistake, and than any other one does.
 _BETTER = 2.0
@@ -39,6 +47,51 @@ _TINY = 1e-300
 _NOTHING = 1e-4
 
 
+class Case(NamedTuple):
+    """A step as a candidate has it, and as it should be from the candidate's own input.
+
+    Attributes
+    ----------
+    segment : Segment
+        The step, and those between it and the nearest steps that the candidate holds.
+    arrays : mapping of str to ndarray
+        The candidate's arrays of these nearest steps.
+    found, expected : ndarray
+        The candidate's result, and the float64 result from the candidate's own input.
+    places : ndarray of bool
+        The places that count.
+    dtype : str
+        The dtype that the candidate computes in.
+    view : callable
+        What was done to both results before they were compared.
+    allowed : float
+        The largest error of the expected result that rounding explains.
+    """
+
+    segment: Segment
+    arrays: Mapping[str, npt.NDArray[Any]]
+    found: Array
+    expected: Array
+    places: BoolArray
+    dtype: str
+    view: Callable[[Array], Array] = lambda array: array
+    allowed: float = 0.0
+
+    def run(self, others: Mapping[str, Step]) -> Array:
+        """Run the segment with other steps in it."""
+        result = self.view(self.segment.run(self.arrays, np.float64, others))
+        return np.broadcast_to(result, self.found.shape)  # the same positions for every row
+
+    def budget(self, result: Array, others: Mapping[str, Step] = UNCHANGED) -> float:
+        """Return the largest error that rounding explains in such a result."""
+        return budget(self.segment, self.arrays, result, self.places, self.dtype, others, self.view)
+
+    def counts(self, array: Array) -> Array:
+        """Return the values of an array at the places that count, (N,)."""
+        chosen: Array = array[np.broadcast_to(self.places, array.shape)]
+        return chosen
+
+
 class Variant(NamedTuple):
     """A mistake made somewhere in a segment: what to run, and where if that is not plain.
 
@@ -49,10 +102,6 @@ class Variant(NamedTuple):
     steps: Mapping[str, Step]
     where: str
     is_general: bool
-
-
-# The sum that a LayerNorm normalizes without its residual, which the port adds later.
-_LATER = Cause("pre_layer_norm", "LayerNorm comes before the residual sum, not after it")
 
 
 class Diagnosis(NamedTuple):
@@ -92,9 +141,9 @@ def diagnose(case: Case, setting: Setting, named: Collection[Cause] = ()) -> Dia
             fits = _fits(case, tried, found)
             if fits:
                 return _best(fits)
-        dropped = dropout_in(case)
+        dropped = _dropout_in(case)
         if dropped is not None:
-            return Diagnosis(*dropped)
+            return dropped
         fits = _rounding_fits(case, found)
     return _best(fits) if fits else Diagnosis(None, "no known mistake gives these numbers")
 
@@ -113,13 +162,18 @@ def refined(why: Diagnosis, case: Case, after: Array | None) -> Diagnosis:
         others[case.segment.target.name] = replace(case.segment.target, function=same)
     residual = case.run(others)
     rest = case.counts(after) - case.counts(case.found + residual)
-    return Diagnosis(_LATER, _LATER.text) if np.abs(rest).max() <= case.allowed else why
+    return (
+        Diagnosis(PRE_LAYER_NORM, PRE_LAYER_NORM.text)
+        if np.abs(rest).max() <= case.allowed
+        else why
+    )
 
 
 def variants(segment: Segment, setting: Setting) -> Iterator[Variant]:
     """Yield every mistake that can be made in a segment.
 
-    In all steps where it can be made; in all that do the same in several layers; in each.
+    Each is made in all steps where it can be made, then in those that do the same in several
+    layers, then in one step alone.
     """
     names = {step.name for step in segment.steps}
     by_cause: dict[Cause, dict[str, Mapping[str, Step]]] = {}
@@ -226,12 +280,129 @@ def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
     expected = case.counts(case.expected)
     fits = []
     for dtype, narrow in (
-        ("float16", lambda x: x.astype(np.float16).astype(np.float64)),
+        ("float16", to_float16),
         ("bfloat16", to_bfloat16),
     ):
         narrowed = found.size >= _MANY and np.array_equal(found, narrow(found))
         error = float(np.abs(found - expected).max())
-        if narrowed and error <= case._replace(dtype=dtype).budget(case.expected, {}):
+        if narrowed and error <= case._replace(dtype=dtype).budget(case.expected):
             cause = Cause(f"computed_in_{dtype}", f"the step is computed in {dtype}")
             fits.append(_Fit(cause, "", error, rms(found - expected), narrow(expected)))
     return fits[:1]
+
+
+# Steps behind dropout in which each element depends on one element of it.
+_PER_ELEMENT = ("same", "residual")
+# So many must be dropped for their pattern to say anything.
+_FEWEST = 8
+# Standard deviations that chance does not reach.
+_FAR = 6.0
+
+
+def _dropout_in(case: Case) -> Diagnosis | None:
+    """Tell whether dropout was left on: whether the candidate's numbers are those of a drawn mask.
+
+    Zeros that follow a head, a feature, a token or the size of the numbers are somebody's other
+    mistake.
+    """
+    for number, step in enumerate(case.segment.steps):
+        p = step.arguments.get("p", 0.0)
+        after = case.segment.steps[number + 1 :]
+        if step.kind != "dropout" or any(s.kind not in _PER_ELEMENT for s in after):
+            continue
+        if not 0.0 < p < 1.0:  # where all is kept, or all dropped, no mask can be read off
+            continue
+        low = _scaled(case, step, 0.0)
+        for cause, scale in (
+            (Cause("dropout_on", f"dropout is on (p = {p:g})"), 1.0 / (1.0 - p)),
+            (Cause("dropout_unscaled", f"dropout is on (p = {p:g}), without its scale"), 1.0),
+        ):
+            high = _scaled(case, step, scale)
+            dropped = np.abs(case.found - low) < np.abs(case.found - high)
+            error = float(np.abs(case.counts(case.found - np.where(dropped, low, high))).max())
+            telling = np.broadcast_to(case.places, dropped.shape) & (low != high)
+            fits = error <= scale * case.allowed
+            if fits and _is_random(dropped, telling, np.abs(case.expected), p):
+                return Diagnosis(cause, f"{cause.text}; it leaves {error:.1e}")
+    return None
+
+
+def _scaled(case: Case, step: Step, scale: float) -> Array:
+    """Run a case whose dropout multiplies everything by one number."""
+    return case.run({step.name: replace(step, function=lambda x, **_: x * scale)})
+
+
+def _is_random(dropped: BoolArray, telling: BoolArray, size: Array, p: float) -> bool:
+    """Tell whether a mask looks as if each element had been dropped with probability p."""
+    if (dropped & telling).sum() < _FEWEST:
+        return False
+    axes = range(dropped.ndim)
+    for count in range(1, dropped.ndim + 1):
+        for summed in combinations(axes, count):  # every head, every pair of query and key, ...
+            gone, total = ((m & telling).sum(axis=summed) for m in (dropped, telling))
+            if (np.abs(gone - p * total) > _FAR * np.sqrt(p * (1.0 - p) * total) + 1.0).any():
+                return False
+    lost, kept = size[telling & dropped], size[telling & ~dropped]
+    spread = float(size[telling].std()) * math.sqrt(1.0 / len(lost) + 1.0 / len(kept))
+    return abs(float(lost.mean() - kept.mean())) <= _FAR * spread
+
+
+# What to do about mistakes that need another input to show.
+_ADVICE = (
+    (("mask_", "pooler_token"), "no row is padded: give a batch of texts of several lengths"),
+    (("positions_restart",), "no token stands behind padding: pad a batch on the left"),
+    (("segments_",), "all token_type_ids are 0: give a pair of texts"),
+)
+_BY_INPUT = tuple(name for names, _ in _ADVICE for name in names)
+# Beyond so many steps, a block of the model and more, only what depends on the input is looked at.
+_LONG = 12
+
+
+class Visibility:
+    """A count, for each mistake, of the steps in which it would have stood out."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._seen: dict[Cause, list[bool]] = {}
+
+    @np.errstate(all="ignore")
+    def look(self, case: Case) -> None:
+        """Make each mistake in a segment, and note whether the result leaves its budget."""
+        counts = np.broadcast_to(case.places, case.expected.shape)
+        is_long = len(case.segment.steps) > _LONG
+        done: set[Cause] = set()
+        for variant in variants(case.segment, self._setting):
+            if variant.cause in done:
+                continue  # the first is made wherever it can be
+            done.add(variant.cause)
+            if is_long and not variant.cause.name.startswith(_BY_INPUT):
+                continue
+            try:
+                effect = np.abs(case.run(variant.steps) - case.expected)[counts].max()
+            except ValueError:  # of another shape
+                effect = np.inf
+            seen = bool(effect > case.allowed or not np.isfinite(effect))
+            self._seen.setdefault(variant.cause, []).append(seen)
+
+    def hidden(self) -> list[str]:
+        """Return the mistakes that could nowhere, or not everywhere, have been seen."""
+        found = []
+        for cause, seen in self._seen.items():
+            if all(seen):
+                continue
+            if any(seen):
+                count = len(seen) - sum(seen)
+                found.append(f"{cause.text} (at {count} of {len(seen)} steps)")
+            else:
+                found.append(f"{cause.text}{self._advice(cause)}")
+        return found
+
+    def _advice(self, cause: Cause) -> str:
+        """Say what would show a mistake that the input hides."""
+        mask, types = self._setting.inputs.attention_mask, self._setting.inputs.token_type_ids
+        behind = bool((np.cumsum(~mask, axis=1)[mask] > 0).any())
+        met = (bool(~mask.all()), behind, bool(types.any()))
+        for (names, advice), is_met in zip(_ADVICE, met, strict=True):
+            if cause.name.startswith(names) and not is_met:
+                return f" ({advice})"
+        return ""

@@ -26,7 +26,7 @@ from numpy_bert.files import file_size, quoted
 from numpy_bert.loading.header import DTYPES
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 
-__all__ = ["StoredArray", "read_folder", "read_npz", "read_safetensors"]
+__all__ = ["LazyArray", "read_folder", "read_npz", "read_safetensors"]
 
 # NumPy writes 128 bytes; a header of more than this is no array's.
 _LONGEST_HEADER = 1 << 16
@@ -70,7 +70,7 @@ _NAMES |= {"BF16": "bfloat16", "BOOL": "bool"}
 
 
 @dataclass(frozen=True, slots=True)
-class StoredArray:
+class LazyArray:
     """An array of a file, not read yet.
 
     Attributes
@@ -96,7 +96,7 @@ class StoredArray:
         return math.prod(self.shape)
 
 
-def read_safetensors(path: Path) -> tuple[list[StoredArray], dict[str, str]]:
+def read_safetensors(path: Path) -> tuple[list[LazyArray], dict[str, str]]:
     """Return the arrays of a safetensors file in the order in which they lie, and its metadata."""
     try:
         file = SafetensorsFile(path)
@@ -106,7 +106,7 @@ def read_safetensors(path: Path) -> tuple[list[StoredArray], dict[str, str]]:
     return found, file.metadata
 
 
-def read_npz(path: Path) -> list[StoredArray]:
+def read_npz(path: Path) -> list[LazyArray]:
     """Return the arrays of an npz file in the order in which they were written."""
     size = file_size(path, error=TraceError)
     try:
@@ -125,7 +125,7 @@ def read_npz(path: Path) -> list[StoredArray]:
         raise TraceError(f"{path}: is no npz file that can be read ({quoted(failure)}).") from None
 
 
-def read_folder(path: Path) -> list[StoredArray]:
+def read_folder(path: Path) -> list[LazyArray]:
     """Return the arrays of the npy files of a folder, each under its file's name."""
     files = sorted(p for p in path.iterdir() if p.suffix == ".npy")
     if not files:
@@ -135,8 +135,8 @@ def read_folder(path: Path) -> list[StoredArray]:
     return [_of_file(file) for file in files]
 
 
-def _of_tensor(tensor: StoredTensor) -> StoredArray:
-    """Return a tensor as a StoredArray."""
+def _of_tensor(tensor: StoredTensor) -> LazyArray:
+    """Return a tensor as a LazyArray."""
     where = f"{tensor.file.path}: {quoted(tensor.name)}"
     if tensor.dtype not in _NAMES:
         raise TraceError(f"{where} has dtype {quoted(tensor.dtype)}; {', '.join(_NAMES)} are read.")
@@ -158,12 +158,12 @@ def _of_tensor(tensor: StoredTensor) -> StoredArray:
             raise TraceError(f"{where}: its booleans hold numbers other than 0 and 1.")
         return array.astype(np.bool_)
 
-    return StoredArray(tensor.name, _NAMES[tensor.dtype], tensor.shape, load)
+    return LazyArray(tensor.name, _NAMES[tensor.dtype], tensor.shape, load)
 
 
 def _of_member(
     path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int
-) -> StoredArray:
+) -> LazyArray:
     """Return a member of an npz file; its header is read, its data is not."""
     where = f"{path}: {quoted(member.filename)}"
     if not member.filename.endswith(".npy"):
@@ -192,10 +192,10 @@ def _of_member(
             raise TraceError(f"{where}: cannot be read ({quoted(failure)}).") from None
         return _numbers(data, dtype, shape, order, where)
 
-    return StoredArray(member.filename.removesuffix(".npy"), _dtype_name(dtype), shape, load)
+    return LazyArray(member.filename.removesuffix(".npy"), _dtype_name(dtype), shape, load)
 
 
-def _of_file(path: Path) -> StoredArray:
+def _of_file(path: Path) -> LazyArray:
     """Return an npy file; its header is read, its data is not."""
     size = file_size(path, error=TraceError)
     try:
@@ -214,7 +214,7 @@ def _of_file(path: Path) -> StoredArray:
             raise TraceError(f"{path}: cannot be read ({failure.strerror}).") from None
         return _numbers(data, dtype, shape, order, str(path))
 
-    return StoredArray(path.stem, _dtype_name(dtype), shape, load)
+    return LazyArray(path.stem, _dtype_name(dtype), shape, load)
 
 
 def _read_header(file: BinaryIO, where: str) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +13,28 @@ import numpy.typing as npt
 from numpy_bert.arrays import BoolArray, IntArray, as_mask
 from numpy_bert.blocks.embeddings import check_inputs
 from numpy_bert.errors import InputError, TraceError
+from numpy_bert.files import file_size, quoted, read_json
 from numpy_bert.parameters import BertParameters
-from numpy_bert.traces.reading import Trace
+from numpy_bert.traces.layout import INPUTS
+from numpy_bert.traces.reading import Trace, as_trace, open_trace
 
-__all__ = ["Inputs", "padding_left_in", "read_inputs", "read_mask", "usual_input"]
+if TYPE_CHECKING:
+    from numpy_bert.model.bert import BertModel
+
+__all__ = [
+    "TraceInputs",
+    "inputs_of",
+    "padding_left_in",
+    "read_ids",
+    "read_inputs",
+    "read_mask",
+    "usual_input",
+]
+
+_LARGEST_IDS = 1 << 26
 
 
-class Inputs(NamedTuple):
+class TraceInputs(NamedTuple):
     """What a model is run on, checked: ids and mask (B, T), positions (1, T) or (B, T)."""
 
     input_ids: IntArray
@@ -27,7 +45,7 @@ class Inputs(NamedTuple):
 
 def read_inputs(
     trace: Trace, parameters: BertParameters, *, positions_given: bool = False
-) -> Inputs:
+) -> TraceInputs:
     """Return what a trace was made of: ids, mask, token types; positions are 0, 1, 2, ...
 
     Parameters
@@ -60,13 +78,11 @@ def read_inputs(
     types = trace.get("token_type_ids")
     given = trace.get("position_ids") if positions_given else None
     found = check_inputs(parameters.embeddings, ids, types, given, None)
-    positions = found.position_ids
-    return Inputs(
+    segments, positions = found.segment_ids, found.position_ids
+    return TraceInputs(
         np.asarray(found.words),
         mask,
-        usual_input("token_type_ids", ids.shape)
-        if found.segment_ids is None
-        else found.segment_ids,
+        usual_input("token_type_ids", ids.shape) if segments is None else segments,
         usual_input("position_ids", ids.shape) if positions is None else positions,
     )
 
@@ -101,7 +117,7 @@ def usual_input(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     return np.full(shape, int(name == "attention_mask"), np.int64)
 
 
-def padding_left_in(inputs: Inputs, pad_token_id: int | None) -> BoolArray | None:
+def padding_left_in(inputs: TraceInputs, pad_token_id: int | None) -> BoolArray | None:
     """Return where the mask has a token and the padding id stands; None unless a row ends in one.
 
     No text holds that id. That it begins or ends a row is how transformers tells that a mask has
@@ -110,7 +126,7 @@ def padding_left_in(inputs: Inputs, pad_token_id: int | None) -> BoolArray | Non
     Examples
     --------
     >>> ids = np.array([[2, 5, 3], [2, 3, 0]])
-    >>> inputs = Inputs(ids, np.ones((2, 3), np.bool_), ids * 0, np.arange(3)[np.newaxis])
+    >>> inputs = TraceInputs(ids, np.ones((2, 3), np.bool_), ids * 0, np.arange(3)[np.newaxis])
     >>> padding_left_in(inputs, 0)
     array([[False, False, False],
            [False, False,  True]])
@@ -119,3 +135,38 @@ def padding_left_in(inputs: Inputs, pad_token_id: int | None) -> BoolArray | Non
         return None
     found: BoolArray = (inputs.input_ids == pad_token_id) & inputs.attention_mask
     return found if found[:, [0, -1]].any() else None
+
+
+def inputs_of(encoding: Mapping[str, Any], model: BertModel) -> TraceInputs:
+    """Check what a tokenizer made of texts, and add positions."""
+    return read_inputs(as_trace(encoding), model.parameters, positions_given=True)
+
+
+def read_ids(path: Path, model: BertModel) -> TraceInputs:
+    """Read ids from a JSON object or a trace.
+
+    Raises
+    ------
+    TraceError, InputError
+        Naming the file and what is wrong with it.
+    """
+    with _reading(path), path.open("rb") as file:
+        is_json = file.read(64).lstrip()[:1] in (b"{", b"[", b"")
+    if not is_json:
+        return read_inputs(open_trace(path), model.parameters, positions_given=True)
+    members = read_json(path, error=TraceError, limit=_LARGEST_IDS)
+    other = sorted(members.keys() - set(INPUTS))
+    if other or "input_ids" not in members:
+        what = f"a member {quoted(other[0])}" if other else "no input_ids"
+        raise TraceError(f"{path}: has {what}; there are {', '.join(INPUTS)}.")
+    return read_inputs(as_trace(members, label=str(path)), model.parameters, positions_given=True)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn a file that cannot be read into a TraceError."""
+    file_size(path, error=TraceError)
+    try:
+        yield
+    except OSError as failure:
+        raise TraceError(f"{path}: cannot be read ({failure.strerror}).") from None
