@@ -292,7 +292,11 @@ def _legend(
     )
 
 
+def printable(text: str) -> str:
+    """Return a text in which control characters are written out, not obeyed."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def xml_text(text: str) -> str:
-    """Escape text for SVG and HTML; what XML cannot hold is shown, not written."""
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return html.escape(plain)
+    """Escape a text for SVG and HTML; the characters that XML cannot hold are written out."""
+    return html.escape(printable(text))

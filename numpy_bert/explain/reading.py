@@ -99,6 +99,15 @@ class Reading:
     notes: tuple[str, ...]
 
     @property
+    def summary(self) -> str:
+        """How many tokens the text has, and how large the model is."""
+        config, count = self.config, len(self.tokens)
+        return (
+            f"{count} token{'s' * (count != 1)}, {config.num_hidden_layers} layers of "
+            f"{config.hidden_size} features, {config.num_attention_heads} heads each"
+        )
+
+    @property
     def shown(self) -> tuple[Token, ...]:
         """The tokens that are drawn."""
         return tuple(self.tokens[place] for place in self.drawn)

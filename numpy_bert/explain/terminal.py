@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numpy_bert.explain.drawing import printable
 from numpy_bert.explain.measures import PARTS, Floats, Parts, parts_of
 from numpy_bert.explain.reading import LayerReading, Reading
 from numpy_bert.files import quoted
@@ -50,11 +51,7 @@ def terminal(reading: Reading, *, width: int = 80, colour: bool = False) -> str:
     """
     width = min(max(width, _NARROW), _WIDE)
     page = _Page(width, colour=colour)
-    config = reading.config
-    size = f"{config.num_hidden_layers} layers of {config.hidden_size} features"
-    count = f"{len(reading.tokens)} token{'s' * (len(reading.tokens) != 1)}"
-    rest = f": {count}, {size}, {config.num_attention_heads} heads each"
-    name = quoted(reading.name)
+    name, rest = quoted(reading.name), f": {reading.summary}"
     if _columns(name + rest) > width:
         name = name.rpartition("/")[2]
     if _columns(name + rest) > width:
@@ -264,7 +261,7 @@ def _column(character: str) -> int:
 
 def _fit(text: str, columns: int) -> str:
     """Return a text, control characters shown, in exactly so many columns: cut, or padded."""
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    plain = printable(text)
     if _columns(plain) > columns:
         while _columns(plain) > columns - 2:
             plain = plain[:-1]
