@@ -22,31 +22,31 @@ Verdict = Literal["pass", "differs", "allowed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """One input, weight or step, compared.
+    """A row of a report: one input, weight or step.
 
     Attributes
     ----------
     name : str
-        The step's name.
+        The name of the input, weight or step.
     verdict : {"pass", "differs", "allowed"}
-        Whether it is within its budget; allowed: it is not, and was named as allowed.
+        Whether it is within its budget; "allowed" if it is not, but was named as allowed.
     shape, dtype
-        The candidate's; empty where it has none.
+        The shape and dtype of the candidate's array; empty where it has none.
     max_abs, max_rel, ulp : float or None
         The largest distance from the reference, in three units; None where nothing was compared.
     own, inherited : float or None
-        The part of `max_abs` that the step itself makes from the candidate's own input, and what
-        comes from the steps before it; None where that was not asked.
+        The part of `max_abs` that the step itself makes from the candidate's own input, and the
+        part that comes from the steps before it; None in a comparison of two traces.
     budget : float or None
-        What `own` (in a plain comparison the difference) may be.
+        The largest value that `own`, or `max_abs` where that is None, may have.
     worst, value, expected
-        Where the largest difference is, what stands there and what should.
+        Where the largest difference is, what stands there and what should stand there.
     cause : str or None
         The name of the mistake that gives the candidate's numbers.
     text : str
         What is wrong, as a sentence.
     reference : float or None
-        How far a further reference is from the float64 result.
+        How far a second trace, the reference, is from the float64 result.
     """
 
     name: str
@@ -68,7 +68,7 @@ class StepReport:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the candidate has no such array."""
+        """Whether the candidate has no array for the row."""
         return not self.dtype
 
     def allowed_by(self, globs: Sequence[str]) -> StepReport:
@@ -85,16 +85,16 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The result of a comparison.
+    """The result of a comparison or a verification.
 
     Attributes
     ----------
     candidate, against : str
-        What was compared with what.
+        The name of the candidate, and of what it was held against.
     steps : sequence of StepReport
-        Inputs, weights, then steps in execution order.
+        The rows: inputs, weights, then steps in execution order.
     notes : sequence of str
-        What else a reader must know.
+        What else a reader must know, as sentences.
     hidden : sequence of str
         Mistakes that could not have been seen in this trace, whatever the port does.
     """
@@ -112,22 +112,22 @@ class Report:
 
     @property
     def guilty(self) -> StepReport | None:
-        """The first step that differs; one that the candidate does not have, if no other does."""
+        """The first row that differs; a row that the candidate lacks only if no other differs."""
         wrong = [step for step in self.steps if step.verdict == "differs"]
         return next((step for step in wrong if not step.is_missing), next(iter(wrong), None))
 
     @property
     def first(self) -> str | None:
-        """The name of the first step that differs."""
+        """The name of the first row that differs, None if none does."""
         return None if self.guilty is None else self.guilty.name
 
     @property
     def cause(self) -> str | None:
-        """The name of the mistake that explains it, None where none or more than one does."""
+        """The name of the mistake that explains the first difference, None if it is not known."""
         return None if self.guilty is None else self.guilty.cause
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it; a number that is not finite is null."""
+        """Return the report as JSON has it; a number that is not finite becomes None."""
         return {
             "verdict": self.verdict,
             "first": self.first,
@@ -166,7 +166,7 @@ class Report:
 
 
 def measured(found: Difference) -> dict[str, Any]:
-    """Return what a row says of a difference."""
+    """Return the members of a row that a difference fills."""
     return {
         "max_abs": found.max_abs,
         "max_rel": found.max_rel,
@@ -187,7 +187,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_split(rows: Sequence[StepReport]) -> bool:
-    """Tell whether own and inherited errors are known, which a comparison of two files has not."""
+    """Tell whether own and inherited errors are known, as they are in a verification."""
     return any(row.own is not None for row in rows)
 
 
@@ -196,7 +196,7 @@ def _shape(row: StepReport) -> str:
 
 
 def _worst(row: StepReport, digits: int, mark: str = "") -> str:
-    """Say where a row differs most, and what stands there; "" where nothing was compared."""
+    """Say where a row differs most and what stands there, "" if nothing was compared."""
     if row.worst is None or row.value is None or row.expected is None:
         return ""
     return f"{place(row.worst)}{mark} {row.value:.{digits}g}, not {row.expected:.{digits}g}"
@@ -228,8 +228,8 @@ def as_text(report: Report, *, verbose: bool = False) -> str:
     report : Report
         What `compare` or `verify` found.
     verbose : bool
-        Show the worst place of every step, not of those that differ only, and every mistake that
-        could not have been seen.
+        Whether to show the worst place of every step, not only of those that differ, and every
+        mistake that could not have been seen.
 
     Examples
     --------
@@ -255,7 +255,7 @@ def as_text(report: Report, *, verbose: bool = False) -> str:
 
 
 def _table(rows: Sequence[StepReport], *, verbose: bool) -> list[str]:
-    """Return the table; a step's worst place stands under it."""
+    """Return the lines of the table, with the worst place of a step under its row."""
     is_split = _is_split(rows)
     has_reference = any(row.reference is not None for row in rows)
     head = ["step", "shape", "dtype", "max abs"]
@@ -286,13 +286,13 @@ def _table(rows: Sequence[StepReport], *, verbose: bool) -> list[str]:
 
 
 def _block_of(name: str) -> str:
-    """Return the block under whose heading a step stands."""
+    """Return the block under whose heading a step stands, "" if under none."""
     found = _BLOCK.match(name)
     return found[1] if found else ""
 
 
 def _shown(name: str) -> str:
-    """Return a step's name under its block's heading; that of the block itself whole."""
+    """Return a step's name as it stands under its block's heading."""
     name = quoted(name)
     block = _block_of(name)
     return f"  {name[len(block) + 1 :] or name}" if block else name
@@ -309,7 +309,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _details(row: StepReport) -> Iterator[str]:
-    """Yield what is to be said under a row."""
+    """Yield the lines under a row."""
     worst = _worst(row, 9, ":")
     if worst:
         yield f"    worst at {worst}"

@@ -1,6 +1,6 @@
 """Arrays in files that somebody else wrote: npy, npz and safetensors, read one at a time.
 
-Comparison files are hostile until they have been looked at. Every size is taken from a header and
+Such files are hostile until they have been looked at. Every size is taken from a header and
 held against the bytes that are there before anything is read; pickles, and dtypes that are not
 plain numbers, are refused.
 """
@@ -71,18 +71,18 @@ _NAMES |= {"BF16": "bfloat16", "BOOL": "bool"}
 
 @dataclass(frozen=True, slots=True)
 class LazyArray:
-    """An array of a file, not read yet.
+    """An array that is not read yet.
 
     Attributes
     ----------
     name : str
-        What the file calls it.
+        The name that the file gives the array.
     dtype : str
-        As NumPy calls it; ``"bfloat16"`` too.
+        The dtype as NumPy calls it, or ``"bfloat16"``.
     shape : tuple of int
-        Checked against the bytes that there are.
+        The shape, checked against the bytes that there are.
     load : callable
-        Reads it, in the byte order of this machine; bfloat16 as float32.
+        Reads the array in the byte order of this machine; bfloat16 becomes float32.
     """
 
     name: str
@@ -92,7 +92,7 @@ class LazyArray:
 
     @property
     def size(self) -> int:
-        """How many elements it has."""
+        """How many elements the array has."""
         return math.prod(self.shape)
 
 
@@ -113,36 +113,44 @@ def read_npz(path: Path) -> list[LazyArray]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) > _MOST_ARRAYS:
-                raise TraceError(f"{path}: holds more than {_MOST_ARRAYS:,} arrays.")
+                raise TraceError(
+                    f"{path} must hold at most {_MOST_ARRAYS:,} arrays; it holds more."
+                )
             names = [member.filename for member in members]
             twice = {name for name in names if names.count(name) > 1} if len(names) < 5000 else ()
             if len(set(names)) != len(names):
-                raise TraceError(f"{path}: {quoted(min(twice, default='a name'))} stands twice.")
+                name = quoted(min(twice, default="one of them"))
+                raise TraceError(f"{path} must hold each name once; {name} stands there twice.")
             return [_of_member(path, archive, member, size) for member in members]
     except _BROKEN as failure:
         if isinstance(failure, TraceError):
             raise
-        raise TraceError(f"{path}: is no npz file that can be read ({quoted(failure)}).") from None
+        raise TraceError(f"{path} is no npz file that can be read ({quoted(failure)}).") from None
 
 
 def read_folder(path: Path) -> list[LazyArray]:
     """Return the arrays of the npy files of a folder, each under its file's name."""
     files = sorted(p for p in path.iterdir() if p.suffix == ".npy")
     if not files:
-        raise TraceError(f"{path}: this folder holds no .npy file.")
+        raise TraceError(f"{path} must hold .npy files; this folder holds none.")
     if len(files) > _MOST_ARRAYS:
-        raise TraceError(f"{path}: holds more than {_MOST_ARRAYS:,} arrays.")
+        raise TraceError(f"{path} must hold at most {_MOST_ARRAYS:,} arrays; it holds more.")
     return [_of_file(file) for file in files]
 
 
 def _of_tensor(tensor: StoredTensor) -> LazyArray:
-    """Return a tensor as a LazyArray."""
+    """Return a tensor of a safetensors file, not read yet."""
     where = f"{tensor.file.path}: {quoted(tensor.name)}"
     if tensor.dtype not in _NAMES:
-        raise TraceError(f"{where} has dtype {quoted(tensor.dtype)}; {', '.join(_NAMES)} are read.")
+        dtypes = ", ".join(_NAMES)
+        raise TraceError(
+            f"{where} must have one of the dtypes {dtypes}; got {quoted(tensor.dtype)}."
+        )
     more = _MORE_DTYPES.get(tensor.dtype)
     if more is not None and math.prod(tensor.shape) * more.itemsize != tensor.nbytes:
-        raise TraceError(f"{where}: {tensor.nbytes:,} bytes are not what its shape takes.")
+        raise TraceError(
+            f"{where} must have the bytes that its shape takes; got {tensor.nbytes:,}."
+        )
 
     def load() -> npt.NDArray[Any]:
         try:
@@ -155,7 +163,9 @@ def _of_tensor(tensor: StoredTensor) -> LazyArray:
         if tensor.dtype != "BOOL":
             return array
         if array.max(initial=0) > 1:
-            raise TraceError(f"{where}: its booleans hold numbers other than 0 and 1.")
+            raise TraceError(
+                f"{where} must hold 0 and 1 alone, as booleans; it holds other numbers."
+            )
         return array.astype(np.bool_)
 
     return LazyArray(tensor.name, _NAMES[tensor.dtype], tensor.shape, load)
@@ -164,21 +174,23 @@ def _of_tensor(tensor: StoredTensor) -> LazyArray:
 def _of_member(
     path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int
 ) -> LazyArray:
-    """Return a member of an npz file; its header is read, its data is not."""
+    """Return a member of an npz file, of which the header alone is read."""
     where = f"{path}: {quoted(member.filename)}"
     if not member.filename.endswith(".npy"):
-        raise TraceError(f"{where}: is no .npy file; an npz holds nothing else.")
+        raise TraceError(f"{where} must be an .npy file; an npz holds nothing else.")
     if member.flag_bits & 1:
-        raise TraceError(f"{where}: is encrypted.")
+        raise TraceError(f"{where} must not be encrypted.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise TraceError(f"{where}: is compressed in a way that NumPy does not write.")
+        raise TraceError(f"{where} is compressed in a way that NumPy does not write.")
     if member.compress_size > size:
-        raise TraceError(f"{where}: claims {member.compress_size:,} bytes, the file has {size:,}.")
+        raise TraceError(
+            f"{where} claims {member.compress_size:,} bytes, but the file has {size:,}."
+        )
     expands = member.file_size > _LARGEST_RATIO * max(member.compress_size, 1)
     if expands and member.file_size > _SMALL:
         raise TraceError(
-            f"{where}: {member.compress_size:,} bytes claim to expand to {member.file_size:,}, "
-            "which no computed numbers do; save it uncompressed (numpy.savez)."
+            f"{where} claims that {member.compress_size:,} bytes expand to {member.file_size:,}, "
+            "which no computed numbers do. Save it uncompressed (numpy.savez)."
         )
     with archive.open(member) as file:
         dtype, shape, order, start = _read_header(file, where)  # type: ignore[arg-type]
@@ -189,20 +201,20 @@ def _of_member(
             with zipfile.ZipFile(path) as again, again.open(member) as file:
                 data = file.read(member.file_size + 1)[start:]
         except _BROKEN as failure:
-            raise TraceError(f"{where}: cannot be read ({quoted(failure)}).") from None
+            raise TraceError(f"{where} cannot be read ({quoted(failure)}).") from None
         return _numbers(data, dtype, shape, order, where)
 
     return LazyArray(member.filename.removesuffix(".npy"), _dtype_name(dtype), shape, load)
 
 
 def _of_file(path: Path) -> LazyArray:
-    """Return an npy file; its header is read, its data is not."""
+    """Return the array of an npy file, of which the header alone is read."""
     size = file_size(path, error=TraceError)
     try:
         with path.open("rb") as file:
             dtype, shape, order, start = _read_header(file, str(path))
     except OSError as failure:
-        raise TraceError(f"{path}: cannot be read ({failure.strerror}).") from None
+        raise TraceError(f"{path} cannot be read ({failure.strerror}).") from None
     _check_size(dtype, shape, size - start, str(path))
 
     def load() -> npt.NDArray[Any]:
@@ -211,14 +223,14 @@ def _of_file(path: Path) -> LazyArray:
                 file.seek(start)
                 data = file.read(size - start + 1)
         except OSError as failure:
-            raise TraceError(f"{path}: cannot be read ({failure.strerror}).") from None
+            raise TraceError(f"{path} cannot be read ({failure.strerror}).") from None
         return _numbers(data, dtype, shape, order, str(path))
 
     return LazyArray(path.stem, _dtype_name(dtype), shape, load)
 
 
 def _read_header(file: BinaryIO, where: str) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:
-    """Read the header of an npy file: dtype, shape, order and where the data starts."""
+    """Return what the header of an npy file says: dtype, shape, order, where the data starts."""
     start = io.BytesIO(file.read(_LONGEST_HEADER))
     try:
         version = np.lib.format.read_magic(start)
@@ -227,21 +239,22 @@ def _read_header(file: BinaryIO, where: str) -> tuple[np.dtype[Any], tuple[int, 
         elif version == (2, 0):
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(start)
         else:
-            raise TraceError(f"{where}: is an npy file of version {version}; 1.0 and 2.0 are read.")
+            found = ".".join(str(part) for part in version)
+            raise TraceError(f"{where} must be of npy version 1.0 or 2.0; got {found}.")
     except _NO_HEADER as failure:
         if isinstance(failure, TraceError):
             raise
-        raise TraceError(f"{where}: is no npy file ({quoted(failure)}).") from None
+        raise TraceError(f"{where} is no npy file ({quoted(failure)}).") from None
     if dtype.hasobject:
-        raise TraceError(f"{where}: holds Python objects, which are pickles; they are refused.")
+        raise TraceError(f"{where} holds Python objects, which are pickles; they are refused.")
     is_bfloat16 = dtype.str[1:] == "V2" and dtype.fields is None and dtype.subdtype is None
     if dtype.kind not in "fiub" and not is_bfloat16:
-        raise TraceError(f"{where}: has dtype {quoted(dtype)}; plain numbers were expected.")
+        raise TraceError(f"{where} must hold plain numbers; got dtype {quoted(dtype)}.")
     if dtype.kind == "f" and dtype.itemsize not in (2, 4, 8):
-        raise TraceError(f"{where}: has dtype {quoted(dtype)}; float16 to float64 are read.")
+        raise TraceError(f"{where} must be float16, float32 or float64; got dtype {quoted(dtype)}.")
     good = len(shape) <= _MOST_AXES and all(type(n) is int and 0 <= n <= _LARGEST for n in shape)
     if not good or math.prod(n or 1 for n in shape) > _LARGEST:
-        raise TraceError(f"{where}: has a shape that no array can have.")
+        raise TraceError(f"{where} has a shape that no array can have.")
     return dtype, shape, "F" if fortran else "C", start.tell()
 
 
@@ -250,8 +263,8 @@ def _check_size(dtype: np.dtype[Any], shape: tuple[int, ...], size: int, where: 
     needed = math.prod(shape) * dtype.itemsize
     if needed != size:
         raise TraceError(
-            f"{where}: has {max(size, 0):,} bytes of data; {dtype} of shape {quoted(shape)} takes "
-            f"{needed:,}."
+            f"{where} must have {needed:,} bytes of data, which {dtype} of shape {quoted(shape)} "
+            f"takes; got {max(size, 0):,}."
         )
 
 
@@ -260,13 +273,15 @@ def _numbers(
 ) -> npt.NDArray[Any]:
     """Turn bytes into an array of this machine's byte order."""
     if len(data) != math.prod(shape) * dtype.itemsize:
-        raise TraceError(f"{where}: changed while it was read; try again.")
+        raise TraceError(f"{where} changed while it was read. Try again.")
     if dtype.kind == "V":  # as ml_dtypes saves bfloat16
         array = widen(np.frombuffer(data, "<u2"), np.float32)
     else:
         flat = np.frombuffer(data, dtype)
         if dtype.kind == "b" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
-            raise TraceError(f"{where}: its booleans hold numbers other than 0 and 1.")
+            raise TraceError(
+                f"{where} must hold 0 and 1 alone, as booleans; it holds other numbers."
+            )
         array = flat.astype(dtype.newbyteorder("="), copy=False)
     return array.reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
 

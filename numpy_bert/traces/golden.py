@@ -54,11 +54,15 @@ def write_golden(
     Parameters
     ----------
     folder : Path
-        Must not exist, or be empty.
-    model, tokenizer, recorder
-        Of one checkpoint, the model in float64.
+        A folder that is empty or does not exist yet.
+    model : BertModel
+        The model, in float64.
+    tokenizer : BertTokenizer
+        The tokenizer of the same checkpoint.
+    recorder : Recorder
+        Runs the model and writes its traces.
     name : str
-        What the checkpoint is called, for the command that is noted.
+        The name of the checkpoint, for the command that is noted.
     names : sequence of str, optional
         Globs of the steps to write; all by default.
 
@@ -70,7 +74,7 @@ def write_golden(
     Raises
     ------
     OutputError
-        If the folder holds something, or the disk is full; nothing has changed then.
+        If the folder holds something, or the disk is full. Nothing has changed then.
     """
     _check_free(folder)
     chosen = ["--names", *names] if names else []
@@ -96,7 +100,7 @@ def write_golden(
         raise
     except OSError as failure:
         raise OutputError(
-            f"{folder}: could not be written ({failure.strerror}); nothing changed."
+            f"{folder} could not be written ({failure.strerror}); nothing has changed."
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -104,21 +108,23 @@ def write_golden(
 
 
 def _check_free(folder: Path) -> None:
-    """Raise OutputError unless the folder is not there, or empty."""
+    """Raise OutputError unless the folder is empty or not there."""
     try:
         if folder.is_dir() and not any(folder.iterdir()):
             return
         stands = folder.exists() or folder.is_symlink()
     except OSError as failure:
-        raise OutputError(f"{folder}: cannot be looked at ({failure.strerror}).") from None
+        raise OutputError(f"{folder} cannot be looked at ({failure.strerror}).") from None
     if stands:
-        raise OutputError(f"{folder}: holds files already, or is none; name a new folder.")
+        raise OutputError(
+            f"{folder} must be empty or not there; it holds files or is no folder. Name a new one."
+        )
 
 
 def _write(
     folder: Path, case: _Case, recorder: Recorder, names: Sequence[str] | None, command: str
 ) -> dict[str, Any]:
-    """Write the trace of one case, and return what the manifest says of it."""
+    """Write the trace of one case, and return its entry in the manifest."""
     path = folder / f"{case.name}.safetensors"
     recorder.record(
         path,
@@ -138,7 +144,7 @@ def _write(
 
 
 def _cases(model: BertModel, tokenizer: BertTokenizer) -> list[_Case]:
-    """Return the inputs, from the smallest to the longest."""
+    """Return the inputs of a pack, from the smallest to the longest."""
     longest = min(model.config.max_position_embeddings, tokenizer.model_max_length or 512, 512)
     batch = [_SENTENCE, _LONG, _SHORT, _UNUSUAL]
     right = tokenizer(batch, padding=True, return_tensors="np")
@@ -180,14 +186,14 @@ def _shifted(encoding: Any) -> dict[str, Any]:
 
 
 def _rare(model: BertModel, tokenizer: BertTokenizer) -> TraceInputs:
-    """Return [CLS], the last and evenly spread ids of the vocabulary, and [SEP]."""
+    """Return an input of ids spread evenly over the vocabulary, its last one included."""
     ids = np.linspace(0, model.config.vocab_size - 1, 30).round().astype(np.int64)
     ids = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])
     return inputs_of({"input_ids": ids[np.newaxis]}, model)
 
 
 def _longest(model: BertModel, tokenizer: BertTokenizer, length: int) -> TraceInputs:
-    """Return as many tokens as the model takes."""
+    """Return an input of as many tokens as the model takes."""
     words = tokenizer(_LONG, add_special_tokens=False)["input_ids"]
     ids = np.resize(np.array(words), max(length - 2, 0))
     row = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])[:length]

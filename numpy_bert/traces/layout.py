@@ -150,13 +150,13 @@ def is_weight(name: str) -> bool:
 
 
 def layers_in(names: Iterable[str]) -> int:
-    """Return how many layers a model has at least that has steps of these names."""
+    """Return how many layers a model must have to have steps of these names."""
     numbers = [int(found[1]) for name in names if (found := _LAYER.fullmatch(name))]
     return max(numbers, default=-1) + 1
 
 
 def sizes_of(config: BertConfig, batch: int, length: int) -> dict[str, int]:
-    """Return what each letter of a shape stands for.
+    """Return the size that each letter of a shape stands for.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def sizes_of(config: BertConfig, batch: int, length: int) -> dict[str, int]:
 
 
 def shape_of(axes: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Return the shape of an array by the letters of its axes.
+    """Return the shape of an array with these axes.
 
     Examples
     --------
@@ -187,18 +187,20 @@ def shape_of(axes: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def arranged(array: npt.NDArray[Any], axes: str, wanted: str, name: str) -> npt.NDArray[Any]:
-    """Return an array in the order of a step's axes: heads beside each other, a batch of one added.
+    """Return an array in the order of a step's axes.
+
+    Heads are laid beside each other, and a batch of one is added where there is none.
 
     Parameters
     ----------
     array : ndarray
-        As a port has it.
+        The array as a port has it.
     axes : str
         The letters of its axes; A and D together are H.
     wanted : str
         The letters of the step's axes.
     name : str
-        What an error calls it.
+        What an error calls the array.
 
     Raises
     ------
@@ -215,8 +217,8 @@ def arranged(array: npt.NDArray[Any], axes: str, wanted: str, name: str) -> npt.
         array, axes = array[np.newaxis], "B" + axes
     if array.ndim != len(axes) or sorted(axes) != sorted(apart):
         raise TraceError(
-            f"{name}: an array of shape {array.shape} has not the axes {axes}, or they are "
-            f"not {wanted} in another order; mend the name map."
+            f"{name}: the axes {axes} must fit shape {array.shape} and be {wanted} in another "
+            "order; they do not. Mend the name map."
         )
     order = [
         _place(axes, letter, apart[:number].count(letter)) for number, letter in enumerate(apart)
@@ -230,5 +232,5 @@ def arranged(array: npt.NDArray[Any], axes: str, wanted: str, name: str) -> npt.
 
 
 def _place(axes: str, letter: str, number: int) -> int:
-    """Return where the axis of a letter is; of several with that letter, the one of this number."""
+    """Return where the axis of a letter is, or the one of this number if there are several."""
     return [place for place, other in enumerate(axes) if other == letter][number]

@@ -101,7 +101,7 @@ OTHER_NAMES: Mapping[str, Rule] = {**_TRANSFORMERS, **_ONNX, **_TRANSFORMER_LENS
 
 
 class Named(NamedTuple):
-    """What a name in a file stands for: a step, and the letters of its axes if they are others.
+    """The step that a name in a file stands for, and the array's axes if they are not the step's.
 
     The step is empty where the array is not to be read.
     """
@@ -115,11 +115,11 @@ class NameMap:
 
     Parameters
     ----------
-    rules : mapping of str to str, or to (str, str)
-        The user's own, which come before the built-in ones: a name in which ``*`` stands for
-        anything, and the step, in which each ``*`` is replaced by what the one of its place stood
-        for; or the step and the axes of the port's array, as ``"BTAD"``; or None for what is not
-        to be read.
+    rules : mapping of str to str, or to (str, str), optional
+        The user's own rules, which come before the built-in ones. A rule leads from a name, in
+        which ``*`` stands for anything, to a step, in which each ``*`` is replaced by what the one
+        of its place stood for; or to the step and the axes of the port's array, as ``"BTAD"``; or
+        to None for what is not to be read.
 
     Examples
     --------
@@ -136,7 +136,7 @@ class NameMap:
         self._own = [_compiled(*checked_rule(name, rule)) for name, rule in (rules or {}).items()]
 
     def __call__(self, name: str) -> Named:
-        """Return what a name stands for; a name that no rule fits stands for itself."""
+        """Return the step that a name stands for; a name that no rule fits stands for itself."""
         found = _first(self._own, name)
         if found is not None:
             return found
@@ -154,7 +154,7 @@ def read_map(path: Path) -> dict[str, Rule | None]:
     Raises
     ------
     TraceError
-        Naming the file and the rule.
+        If the file holds no such rules. The message names the file and the rule.
     """
     try:
         return dict(checked_rule(*item) for item in read_json(path, error=TraceError).items())
@@ -165,27 +165,29 @@ def read_map(path: Path) -> dict[str, Rule | None]:
 
 
 def checked_rule(name: str, rule: object) -> tuple[str, Rule | None]:
-    """Return a rule of a name map; raise TraceError if it is none."""
+    """Return a rule of a name map; raise TraceError if it is not one."""
     if rule is None:
         return name, None
     step, axes = rule if isinstance(rule, (list, tuple)) and len(rule) == 2 else (rule, None)
     if not isinstance(step, str) or not step or not (axes is None or _is_axes(axes)):
         raise TraceError(
-            f"{quoted(name)} is {quoted(rule)}; the name of a step was expected, or "
-            '["name of a step", "BTAD"] with the letters of the array\'s axes, or null.'
+            f'{quoted(name)} must lead to the name of a step, to ["name of a step", "BTAD"] with '
+            f"the letters of the array's axes, or to null; got {quoted(rule)}."
         )
     if step.count("*") > name.count("*"):
         raise TraceError(
-            f"{quoted(step)} has more * than {quoted(name)}; each stands for what the one of its "
-            "place stood for."
+            f"{quoted(step)} must not have more * than {quoted(name)}: each stands for what the "
+            "one of its place stood for."
         )
     if step in INPUTS and axes is not None:
-        raise TraceError(f"{quoted(name)}: {step} is (B, T) and has no other axes.")
+        raise TraceError(
+            f"{quoted(name)} must lead to {step} without axes, which are always (B, T)."
+        )
     return name, step if axes is None else (step, str(axes))
 
 
 def matches(name: str, globs: Iterable[str]) -> bool:
-    """Tell whether one of the globs, in which ``*`` stands for anything, is the whole name.
+    """Tell whether one of the globs fits a whole name; ``*`` stands for anything.
 
     Examples
     --------
@@ -205,7 +207,7 @@ def _compiled(name: str, rule: Rule | None) -> tuple[re.Pattern[str], str, str |
 
 
 def _first(rules: Iterable[tuple[re.Pattern[str], str, str | None]], name: str) -> Named | None:
-    """Return what the first rule that fits makes of a name."""
+    """Return what the first rule that fits makes of a name, None if none fits."""
     for pattern, step, axes in rules:
         found = pattern.fullmatch(name)
         if found is not None:

@@ -36,9 +36,11 @@ class Recorder:
     Parameters
     ----------
     model : BertModel
-        Loaded.
+        The loaded model.
     name_or_path : str or Path
-        What it was loaded from, for the hashes of its files; the other arguments as of `fetch`.
+        What the model was loaded from, for the hashes of its files.
+    **source
+        The arguments of `from_pretrained` that say where to look: ``revision`` and the like.
     """
 
     def __init__(self, model: BertModel, name_or_path: str | Path, **source: Any) -> None:
@@ -53,16 +55,19 @@ class Recorder:
     def tensors(
         self, inputs: TraceInputs, names: Sequence[str] | None = None, *, weights: bool = False
     ) -> list[Tensor]:
-        """Return what a trace of these inputs will hold.
+        """Return what a trace of these inputs will hold; the parameters are those of `record`.
 
-        `names` are globs of the steps that are wanted; TraceError if one fits none.
+        Raises
+        ------
+        TraceError
+            If one of the `names` fits no step.
         """
         model = self._model
         layers, pools = model.config.num_hidden_layers, model.parameters.pooler is not None
         steps = step_names(layers, pools=pools)
         for glob in names or ():
             if not any(matches(name, [glob]) for name in steps):
-                raise TraceError(f"--names {quoted(glob)}: fits no step; there is embeddings.sum.")
+                raise TraceError(f"--names {quoted(glob)} fits no step. One is embeddings.sum.")
         sizes = sizes_of(model.config, *inputs.input_ids.shape)
         ids = [Tensor(name, "int64", getattr(inputs, name).shape) for name in INPUTS]
         own = arrays_of(model.parameters) if weights else ()
@@ -92,15 +97,17 @@ class Recorder:
         Parameters
         ----------
         path : Path
-            Written in one step, when all of it is there.
+            The file, which takes this name when all of it is there.
         inputs : TraceInputs
-            What to run.
+            What the model is run on.
         names : sequence of str, optional
             Globs of the steps to write; all by default.
         weights : bool
-            Whether to write the parameters too, before the steps.
-        texts, pair
-            What the inputs are made of, for the metadata; `pair`: the two of one row.
+            Whether to write the parameters, too, before the steps.
+        texts : sequence of str, optional
+            The texts that the inputs are made of, for the metadata.
+        pair : bool
+            Whether `texts` are the two of one row.
         more : mapping of str to str, optional
             Further metadata.
         """
@@ -129,7 +136,7 @@ class Recorder:
     def _arrays(
         self, inputs: TraceInputs, *, weights: bool
     ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """Yield inputs, parameters, steps."""
+        """Yield the inputs, the parameters if wanted, and the steps."""
         for name in INPUTS:
             yield name, getattr(inputs, name).astype(np.int64)
         if weights:
@@ -138,5 +145,5 @@ class Recorder:
         yield from self._model.trace(*inputs)
 
     def _weight(self, stored: Any) -> npt.NDArray[Any]:
-        """Return a parameter in the model's dtype; look-up tables may be stored in another."""
+        """Return a parameter in the model's dtype; a look-up table may be stored in another."""
         return widen(stored, self._model.dtype)

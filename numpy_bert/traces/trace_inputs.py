@@ -35,7 +35,7 @@ _LARGEST_IDS = 1 << 26
 
 
 class TraceInputs(NamedTuple):
-    """What a model is run on, checked: ids and mask (B, T), positions (1, T) or (B, T)."""
+    """The checked inputs of a run: ids, mask and types (B, T), positions (1, T) or (B, T)."""
 
     input_ids: IntArray
     attention_mask: BoolArray
@@ -46,33 +46,35 @@ class TraceInputs(NamedTuple):
 def read_inputs(
     trace: Trace, parameters: BertParameters, *, positions_given: bool = False
 ) -> TraceInputs:
-    """Return what a trace was made of: ids, mask, token types; positions are 0, 1, 2, ...
+    """Return the inputs that a trace was made of.
 
     Parameters
     ----------
     trace : Trace
-        Must hold ``input_ids``; the mask is 1 and the token types are 0 where it does not say.
+        A trace that holds ``input_ids``. The mask is 1 and the token types are 0 where the trace
+        does not say otherwise.
     parameters : BertParameters
-        Of the model that is to run them.
+        The parameters of the model that is to run the ids.
     positions_given : bool
-        Whether ``position_ids`` are taken as the trace has them.
+        Whether ``position_ids`` are taken as the trace has them; otherwise they are 0, 1, 2, ...
 
     Raises
     ------
     TraceError
-        If it holds no ``input_ids``, or no token at all.
+        If the trace holds no ``input_ids``, or no token at all.
     InputError
-        Naming the argument, the place, the value and the limit.
+        If an id is not in its table. The message names the argument, the place, the value and the
+        limit.
     """
     ids = trace.get("input_ids")
     if ids is None:
         raise TraceError(
-            f"{trace.label}: holds no input_ids, which a model could be run on; save them beside "
-            "the steps, as integers of shape (B, T)."
+            f"{trace.label} must hold input_ids, which the model is run on; it holds none. Save "
+            "them beside the steps, as integers of shape (B, T)."
         )
     if ids.ndim != 2 or not ids.size:
         raise TraceError(
-            f"{trace.label}: input_ids has shape {ids.shape}; (B, T) was expected, with a token."
+            f"{trace.label}: input_ids must have shape (B, T), with a token; got shape {ids.shape}."
         )
     mask = read_mask(trace, (ids.shape[0], ids.shape[1]))
     types = trace.get("token_type_ids")
@@ -88,24 +90,24 @@ def read_inputs(
 
 
 def read_mask(trace: Trace, shape: tuple[int, int]) -> BoolArray:
-    """Return the checked mask of a trace, in which a token is left; 1 where it holds none.
+    """Return the checked mask of a trace; one that masks nothing if the trace holds none.
 
     Raises
     ------
     InputError
-        If it is no mask of that shape, or masks everything.
+        If the trace holds a mask of another shape, or one that masks everything.
     """
     given = trace.get("attention_mask")
     if given is None:
         return np.ones(shape, np.bool_)
     mask = as_mask(given, shape, name=f"{trace.label}: attention_mask")
     if not mask.any():
-        raise InputError(f"{trace.label}: attention_mask is 0 everywhere; there is no token.")
+        raise InputError(f"{trace.label}: attention_mask must be 1 at a token; it is 0 everywhere.")
     return mask
 
 
 def usual_input(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Return what an input is where a trace of ids of that shape does not hold it.
+    """Return the input that stands for one that a trace leaves out, for ids of that shape.
 
     Examples
     --------
@@ -118,10 +120,10 @@ def usual_input(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
 
 
 def padding_left_in(inputs: TraceInputs, pad_token_id: int | None) -> BoolArray | None:
-    """Return where the mask has a token and the padding id stands; None unless a row ends in one.
+    """Return where the padding id stands at what the mask calls a token, None if nowhere.
 
-    No text holds that id. That it begins or ends a row is how transformers tells that a mask has
-    been forgotten.
+    No text holds that id. As transformers does, a mask is taken for forgotten only if the padding
+    id begins or ends a row; otherwise None is returned, too.
 
     Examples
     --------
@@ -138,17 +140,17 @@ def padding_left_in(inputs: TraceInputs, pad_token_id: int | None) -> BoolArray 
 
 
 def inputs_of(encoding: Mapping[str, Any], model: BertModel) -> TraceInputs:
-    """Check what a tokenizer made of texts, and add positions."""
+    """Return what a tokenizer made of texts as checked inputs of a model."""
     return read_inputs(as_trace(encoding), model.parameters, positions_given=True)
 
 
 def read_ids(path: Path, model: BertModel) -> TraceInputs:
-    """Read ids from a JSON object or a trace.
+    """Read the inputs of a model from a JSON object or a trace.
 
     Raises
     ------
     TraceError, InputError
-        Naming the file and what is wrong with it.
+        If the file holds no such inputs. The message names it and what is wrong with it.
     """
     with _reading(path), path.open("rb") as file:
         is_json = file.read(64).lstrip()[:1] in (b"{", b"[", b"")
@@ -157,8 +159,10 @@ def read_ids(path: Path, model: BertModel) -> TraceInputs:
     members = read_json(path, error=TraceError, limit=_LARGEST_IDS)
     other = sorted(members.keys() - set(INPUTS))
     if other or "input_ids" not in members:
-        what = f"a member {quoted(other[0])}" if other else "no input_ids"
-        raise TraceError(f"{path}: has {what}; there are {', '.join(INPUTS)}.")
+        what = quoted(other[0]) if other else "no input_ids"
+        raise TraceError(
+            f"{path} must hold {INPUTS[0]} and may hold {', '.join(INPUTS[1:])}; got {what}."
+        )
     return read_inputs(as_trace(members, label=str(path)), model.parameters, positions_given=True)
 
 
@@ -169,4 +173,4 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as failure:
-        raise TraceError(f"{path}: cannot be read ({failure.strerror}).") from None
+        raise TraceError(f"{path} cannot be read ({failure.strerror}).") from None

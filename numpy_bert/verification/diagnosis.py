@@ -93,9 +93,18 @@ class Case(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """A mistake made somewhere in a segment: what to run, and where if that is not plain.
+    """A mistake made somewhere in a segment.
 
-    It is general unless it is made in one layer of several.
+    Attributes
+    ----------
+    cause : Cause
+        The mistake.
+    steps : mapping of str to Step
+        The steps that stand in the place of the right ones.
+    where : str
+        Where it is made, "" if that is plain.
+    is_general : bool
+        Whether it is made wherever it can be; if not, it is made in one layer of several.
     """
 
     cause: Cause
@@ -105,7 +114,7 @@ class Variant(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """What was found: the cause, None where it cannot be told, and a sentence."""
+    """The cause of a difference, None if it cannot be told, and a sentence about it."""
 
     cause: Cause | None
     text: str
@@ -151,8 +160,8 @@ def diagnose(case: Case, setting: Setting, named: Collection[Cause] = ()) -> Dia
 def refined(why: Diagnosis, case: Case, after: Array | None) -> Diagnosis:
     """Tell a residual that is missing from one that is added behind the LayerNorm.
 
-    `after` is the candidate's array of the block that ends in the LayerNorm, None where it has
-    none: were it what BERT's is, it would be the LayerNorm's own.
+    `after` is the candidate's array of the block that ends in the LayerNorm, None if it has none.
+    In BERT it equals the LayerNorm's own output.
     """
     sums = [step for step in case.segment.steps if step.kind == "residual"]
     if why.cause is None or why.cause.name != "residual_missing" or after is None or not sums:
@@ -266,7 +275,7 @@ def _same_numbers(a: _Fit, b: _Fit) -> bool:
 
 
 def _of_faults(case: Case) -> Diagnosis:
-    """Explain a NaN or infinity."""
+    """Return the diagnosis of numbers that are not finite."""
     if case.segment.target.kind in ("scores", "probs", "dropout", "context"):
         text = "not finite: often an infinite mask, multiplied by 0 or hiding every key of a row"
         return Diagnosis(None, text)

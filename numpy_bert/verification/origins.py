@@ -37,7 +37,7 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
-# Of the letters of a step's axes, those that are a size of the model.
+# The letters of a step's axes that stand for a size of the model.
 _LETTERS = {"H": "hidden_size", "A": "num_attention_heads", "I": "intermediate_size"}
 _TABLES = {
     "embeddings.word_embeddings.weight": "vocab_size",
@@ -48,19 +48,19 @@ _ALL: BoolArray = np.ones((), np.bool_)
 
 
 def check_sizes(trace: Trace, config: BertConfig, model: str) -> None:
-    """Raise TraceError if a trace is of a model of other sizes.
+    """Raise TraceError if a trace was made with a model of other sizes.
 
-    They are those that its arrays agree on, and, where they do not say, those of the config in its
-    metadata. Where its arrays disagree, each is compared for itself.
+    The sizes are those that the trace's arrays agree on or, where these do not say, those of the
+    config in its metadata. Where its arrays disagree, each is compared by itself later.
 
     Parameters
     ----------
     trace : Trace
-        What is to be verified.
+        The trace to verify.
     config : BertConfig
-        Of the model.
+        The settings of the model.
     model : str
-        What the message calls it.
+        What the message calls the model.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def check_sizes(trace: Trace, config: BertConfig, model: str) -> None:
     >>> trace = as_trace({"input_ids": np.array([[2, 5, 3]]), "embeddings": np.ones((1, 3, 24))})
     >>> check_sizes(trace, BertModel.from_pretrained("demo").config, "demo")
     Traceback (most recent call last):
-    numpy_bert.errors.TraceError: the candidate: is of a BERT with hidden_size 24; demo has \
+    numpy_bert.errors.TraceError: the candidate was made with a BERT of hidden_size 24; demo has \
 hidden_size 128. Name the model that was ported.
     """
     stated = {**_of_metadata(trace), **_of_arrays(trace, config.hidden_size)}
@@ -82,13 +82,13 @@ hidden_size 128. Name the model that was ported.
     if wrong:
         theirs, ours = (", ".join(f"{n} {sizes[n]}" for n in wrong) for sizes in (stated, own))
         raise TraceError(
-            f"{trace.label}: is of a BERT with {theirs}; {model} has {ours}. Name the model that "
-            "was ported."
+            f"{trace.label} was made with a BERT of {theirs}; {model} has {ours}. Name the model "
+            "that was ported."
         )
 
 
 def _of_metadata(trace: Trace) -> Mapping[str, int]:
-    """Return the sizes in the metadata's config; none where it holds none that can be read."""
+    """Return the sizes that can be read in the metadata's config."""
     try:
         config = json.loads(trace.metadata.get("config", "{}"))
     except (ValueError, RecursionError):
@@ -106,7 +106,7 @@ def _of_arrays(trace: Trace, hidden: int) -> Mapping[str, int]:
 
 
 def _each(trace: Trace, hidden: int) -> Iterator[tuple[str, int]]:
-    """Yield each size that an array tells: of a step whose other axes are those of the ids."""
+    """Yield each size that the array of a table, or of a step that fits the ids, tells."""
     ids = trace.arrays.get("input_ids")
     known = dict(zip("BT", () if ids is None else ids.stored.shape, strict=False))
     for array in trace.arrays.values():
@@ -122,7 +122,7 @@ def _each(trace: Trace, hidden: int) -> Iterator[tuple[str, int]]:
 
 
 def compare_positions(trace: Trace, inputs: TraceInputs) -> StepReport | None:
-    """Hold a trace's ``position_ids`` against 0, 1, 2, ..., at tokens; None where it has none."""
+    """Hold a trace's ``position_ids`` against 0, 1, 2, ... at tokens; None if it has none."""
     found = trace.get("position_ids")
     if found is None:
         return None
@@ -130,7 +130,7 @@ def compare_positions(trace: Trace, inputs: TraceInputs) -> StepReport | None:
     width = mask.shape[1]
     row = StepReport(name="position_ids", verdict="differs", shape=ids.shape, dtype=ids.dtype.name)
     if ids.shape not in ((width,), (1, width), mask.shape):
-        return replace(row, text=f"shape {ids.shape}; (1, {width}) was expected")
+        return replace(row, text=f"its shape must be (1, {width}); got {ids.shape}")
     wide = np.broadcast_to(ids.astype(np.int64), mask.shape)[mask]
 
     def is_found(positions: IntArray) -> bool:
@@ -167,7 +167,9 @@ def compare_texts(
         name="input_ids", verdict="differs", shape=inputs.input_ids.shape, dtype="int64"
     )
     if len(items) != len(rows):
-        return replace(report, text=f"{len(rows)} rows; there are {len(items)} texts")
+        return replace(
+            report, text=f"there must be a row for each of {len(items)} texts; got {len(rows)}"
+        )
     expected = _ids_of(tokenizer.backend_tokenizer, items)
     if rows == expected:
         return replace(report, verdict="pass")
@@ -195,7 +197,7 @@ def _ids_of(
 def _other_ids(
     items: list[str | Pair], tokenizer: BertTokenizer
 ) -> Iterator[tuple[str, str, list[list[int]]]]:
-    """Yield what tokenizers that are known to be taken for this one make of the texts."""
+    """Yield the ids that tokenizers which are often taken for this one make of the texts."""
     backend = tokenizer.backend_tokenizer
     normalizer = backend.normalizer
     if isinstance(normalizer, BertNormalizer):
@@ -246,7 +248,7 @@ def _first_difference(
 
 
 def compare_weights(trace: Trace, parameters: BertParameters) -> Iterator[StepReport]:
-    """Yield a row for each weight that a trace carries and a model has; they must be equal."""
+    """Yield a row for each weight that a trace and a model have; the two must be equal."""
     own = dict(arrays_of(parameters))
     for array in (*trace.arrays.values(), *trace.twins):
         if array.step in own:
@@ -254,16 +256,17 @@ def compare_weights(trace: Trace, parameters: BertParameters) -> Iterator[StepRe
 
 
 def _weight_row(name: str, array: TraceArray, own: Mapping[str, StoredArray]) -> StepReport:
-    """Compare one weight."""
+    """Return the row of one weight."""
     found, expected = array.stored.load(), _wide(own[name])
     row = StepReport(name=name, verdict="differs", shape=found.shape, dtype=array.dtype)
     if found.dtype.kind != "f":
-        return replace(row, text=f"dtype {array.dtype}; a float one was expected")
+        return replace(row, text=f"its dtype must be a float; got {array.dtype}")
     if found.shape != expected.shape:
         transposed = found.shape == expected.shape[::-1] and np.array_equal(found.T, expected)
         cause = "weight_not_transposed" if transposed else None
-        text = "it is transposed" if transposed else f"{expected.shape} was expected"
-        return replace(row, text=f"shape {found.shape}: {text}", cause=cause)
+        text = "; it is transposed" if transposed else ""
+        text = f"its shape must be {expected.shape}; got {found.shape}{text}"
+        return replace(row, text=text, cause=cause)
     dtype = array.dtype if array.dtype in EPSILONS else "float32"
     apart = difference(found, expected, _ALL, dtype)
     numbers = {**measured(apart), "budget": 0.0}

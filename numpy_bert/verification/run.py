@@ -33,7 +33,28 @@ _KEPT = 8
 
 
 class Run:
-    """One pass over the steps that a trace holds."""
+    """One pass over the steps that a trace holds, in which each is run again.
+
+    Parameters
+    ----------
+    candidate : Trace
+        The trace to verify.
+    model : BertModel
+        The model, in float64.
+    setting : Setting
+        The steps and the inputs of the model.
+    reference : Trace or None
+        A second trace, whose distance from float64 is measured, too.
+    all_positions : bool
+        Whether padding counts, too.
+    look_for_hidden : bool
+        Whether to find out which mistakes the trace could not have shown.
+
+    Raises
+    ------
+    TraceError
+        If the candidate holds no step of the model.
+    """
 
     def __init__(
         self,
@@ -59,13 +80,13 @@ class Run:
         self._named: list[Cause] = []
         if not len(self._held) and not self._held.faults:
             raise TraceError(
-                f"{candidate.label}: holds no step of a BERT under a name that is known; name them "
-                "as transformers' modules are, or give a name map (--map)."
+                f"{candidate.label} must hold a step of a BERT under a known name; it holds none. "
+                "Name the steps as transformers' modules are named, or give a name map (--map)."
             )
 
     @property
     def count(self) -> int:
-        """How many arrays of the trace are steps."""
+        """How many arrays of the trace are steps of the model."""
         return len(self._held) + len(self._held.faults) + len(self._held.trace.twins)
 
     def rows(self) -> Iterator[StepReport]:
@@ -87,7 +108,7 @@ class Run:
                     yield self._twin(twin, row)
 
     def notes(self) -> list[str]:
-        """Say which of candidate and reference is nearer to float64."""
+        """Say whether the candidate or the reference is nearer to float64."""
         ours, theirs = self._nearer
         if not ours + theirs:
             why = "are as near" if self._shared else "have no step in common"
@@ -99,7 +120,7 @@ class Run:
         ]
 
     def _row(self, step: Step, truth: Array) -> StepReport:
-        """Compare one step."""
+        """Return the row of one step; `truth` is what the model makes of the ids."""
         array = self._held.trace.arrays[step.name]
         case = self._case(step, array.dtype)
         allowed = case.allowed
@@ -138,7 +159,7 @@ class Run:
         )
 
     def _case(self, step: Step, dtype: str) -> Case:
-        """Return a step as the candidate has it and as it should be, from the candidate's input."""
+        """Return the case of a step: as the candidate has it, and as it should be."""
         view = self._view(step)
         raw = self._held[step.name]
         segment = segment_of(step.name, self._setting.steps, self._held)
@@ -163,7 +184,7 @@ class Run:
         return partial(comparable, mask=self._setting.inputs.attention_mask)
 
     def _places(self, step: Step, found: Array) -> BoolArray:
-        """Return what counts of a step."""
+        """Return which places of a step count."""
         return counted(axes_of(step.name, len(found)) or "", self._mask)
 
     def _distance_of_reference(
@@ -203,10 +224,10 @@ class Run:
             return replace(own, verdict="differs", text=fault)
         found = self._held.load(twin)
         if found.shape != first.shape:
-            return replace(own, verdict="differs", text=f"is not shaped as {twin.step} is")
+            return replace(own, verdict="differs", text=f"it is not shaped as {twin.step} is")
         apart = difference(found, first, self._places(step, first), "float32").max_abs
         same = apart <= (row.budget or 0.0)
-        text = "" if same else f"differs from {twin.step}, which it is another name of"
+        text = "" if same else f"it differs from {twin.step}, which it is another name of"
         return replace(
             own,
             verdict="pass" if same else "differs",
@@ -217,14 +238,16 @@ class Run:
 
 
 class _Held(Collection[str]):
-    """The steps that a trace holds in the shape that they must have, and what is wrong with others.
+    """The steps that a trace holds in the shape that they must have.
 
     Attributes
     ----------
+    trace : Trace
+        The trace.
     steps : mapping of str to Step
-        Of the model, in execution order; one whose shape may vary has the trace's.
+        The steps of the model, in execution order.
     faults : dict of str to str
-        By a step's name, why its array cannot be used.
+        Why the arrays of the other steps cannot be used, by their names.
     """
 
     def __init__(self, trace: Trace, steps: Mapping[str, Step], sizes: dict[str, int]) -> None:
@@ -259,7 +282,7 @@ class _Held(Collection[str]):
         return array.load_in(self.steps[array.step].axes).astype(np.float64)
 
     def _fits(self, name: str) -> bool:
-        """Tell whether an array can be used for its step; say why not in `faults`."""
+        """Tell whether an array can be used for its step; if not, say why in `faults`."""
         array, step = self.trace.arrays[name], self.steps[name]
         fault = self.fault_of(array, step)
         if fault is not None:
@@ -267,13 +290,13 @@ class _Held(Collection[str]):
         return fault is None
 
     def fault_of(self, array: TraceArray, step: Step) -> str | None:
-        """Return why an array cannot be used for a step; None if it can."""
+        """Return why an array cannot be used for a step, None if it can."""
         expected = shape_of(step.axes, self._sizes)
         shape = array.stored.shape
         if array.dtype not in EPSILONS:
-            return f"dtype {array.dtype}; a float one was expected"
+            return f"its dtype must be a float; got {array.dtype}"
         if not array.stored.size:
-            return f"shape {shape}: it is empty"
+            return f"it must not be empty; got shape {shape}"
         try:
             shape = array.shape_in(step.axes)
         except (TraceError, ValueError) as failure:
@@ -281,4 +304,4 @@ class _Held(Collection[str]):
         rows = (self._sizes["B"], *expected[1:])
         if shape == expected or (step.kind == "position_embeddings" and shape == rows):
             return None
-        return f"shape {shape}; {expected} was expected"
+        return f"its shape must be {expected}; got {shape}"

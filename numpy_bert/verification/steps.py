@@ -332,7 +332,7 @@ def add(first: Array, *others: Array) -> Array:
 
 
 def same(x: Array, **_: object) -> Array:
-    """Return what came."""
+    """Return the array itself."""
     return x
 
 

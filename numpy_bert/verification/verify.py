@@ -56,38 +56,39 @@ def verify(
     Parameters
     ----------
     candidate : Trace
-        What is verified. It need not hold every step: what is absent is computed from the nearest
-        step before it that is there.
+        The trace to verify. It need not hold every step: what is absent is computed from the
+        nearest step before it that is there.
     model : BertModel
-        Loaded with ``dtype="float64"``.
-    tokenizer, texts : optional
-        The model's tokenizer, and what the ids were made of, by default as the trace says: then
-        the ids are verified too.
+        The model, loaded with ``dtype="float64"``.
+    tokenizer : BertTokenizer, optional
+        The model's tokenizer, with which the ids are verified, too.
+    texts : sequence of str, optional
+        The texts that the ids were made of; by default those that the trace names.
     pair : bool
         Whether `texts` are the two of one row.
     reference : Trace, optional
-        A second trace of the same ids, of which is told how far it is from float64.
+        A second trace of the same ids; the report says how far it is from float64.
     allow : sequence of str
-        Globs of what may differ, ``position_ids`` among them: then they are taken as they are.
+        Globs of what may differ. If ``position_ids`` are among it, they are taken as they are.
     all_positions : bool
-        Whether padding counts too.
+        Whether padding counts, too.
     fail_fast : bool
-        Stop at the first step that differs.
-
+        Whether to stop at the first step that differs.
     look_for_hidden : bool
-        Whether to find out which mistakes the trace could not have shown: half of the time.
+        Whether to find out which mistakes the trace could not have shown; it takes half of the
+        time.
 
     Returns
     -------
     Report
-        Inputs, weights and steps in this order, the first that differs, and its cause.
+        The inputs, weights and steps in this order, the first that differs, and its cause.
 
     Raises
     ------
     TraceError
-        If the trace holds no ids, or no step, or is of a model of other sizes.
+        If the trace holds no ids or no step, or was made with a model of other sizes.
     InputError
-        If its ids are not the model's.
+        If its ids are not in the model's tables.
 
     Examples
     --------
@@ -103,7 +104,10 @@ def verify(
     'The first to differ is encoder.layer.0.intermediate, ...: the activation is left out; it ...'
     """
     if model.dtype != np.float64:
-        raise TraceError("verify: the model computes in float32; load it with dtype='float64'.")
+        raise TraceError(
+            "verify: the model must compute in float64; it computes in float32. Load it with "
+            "dtype='float64'."
+        )
     check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
     task = _Task(
         model=model,
@@ -126,7 +130,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Task:
-    """The arguments of `verify`."""
+    """A call of `verify`, which may have to be made twice, with one mask and another."""
 
     model: BertModel
     tokenizer: BertTokenizer | None
@@ -139,12 +143,12 @@ class _Task:
     look_for_hidden: bool
 
     def inputs_of(self, candidate: Trace) -> TraceInputs:
-        """Read what the trace was made of."""
+        """Return the inputs that the trace was made of."""
         given = matches("position_ids", self.allow)
         return read_inputs(candidate, self.model.parameters, positions_given=given)
 
     def report(self, candidate: Trace, inputs: TraceInputs) -> Report:
-        """Verify inputs, weights and steps."""
+        """Verify the inputs, weights and steps of a trace."""
         model, allow = self.model, self.allow
         setting = Setting(model.config, steps_of(model.config, model.parameters, inputs), inputs)
         run = Run(
@@ -180,9 +184,10 @@ class _Task:
 def _of_padded(
     task: _Task, candidate: Trace, inputs: TraceInputs, padding: BoolArray, report: Report
 ) -> Report:
-    """Say that padding was taken for tokens; where it explains the first difference, say that.
+    """Return a report that says that padding was taken for tokens.
 
-    The port may have masked what its trace does not: then more steps are right with such a mask.
+    The port may have masked what its trace does not. Then more steps are right with such a mask,
+    and the report is about that.
     """
     mask = inputs.attention_mask & ~padding
     is_stated = "attention_mask" in candidate.arrays
@@ -214,22 +219,24 @@ def _of_padded(
 
 
 def _first_step(report: Report) -> str | None:
-    """Return the first step that differs, which is neither an input nor a weight."""
+    """Return the first step that differs, passing over inputs and weights."""
     wrong = (row.name for row in report.steps if row.verdict == "differs")
     return next((name for name in wrong if name not in INPUTS and not is_weight(name)), None)
 
 
 def _check_reference(reference: Trace, inputs: TraceInputs) -> None:
-    """Raise TraceError unless a reference is of the candidate's own ids, at its tokens."""
+    """Raise TraceError unless a reference has the candidate's own ids, wherever tokens are."""
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         found, expected = reference.get(name), getattr(inputs, name)
         if name == "input_ids" and found is None:
-            raise TraceError(f"{reference.label}: holds no input_ids, so it may be of others.")
+            raise TraceError(
+                f"{reference.label} must hold input_ids; it holds none, so they may be others."
+            )
         counts = ... if name == "attention_mask" else inputs.attention_mask
         if found is None:
             continue
         if found.shape != expected.shape or (found != expected)[counts].any():
-            raise TraceError(f"{reference.label}: its {name} are not the candidate's.")
+            raise TraceError(f"{reference.label}: {name} must be the candidate's; they are not.")
 
 
 def _input_rows(
@@ -240,7 +247,7 @@ def _input_rows(
     *,
     pair: bool,
 ) -> Iterator[StepReport]:
-    """Yield what is to be said of the ids."""
+    """Yield the rows of the ids and positions, as far as they can be verified."""
     if texts is None:
         texts, pair = candidate.listed("text"), candidate.metadata.get("pair") == "true"
     if tokenizer is not None and texts is not None:
@@ -253,7 +260,7 @@ def _input_rows(
 
 
 def _notes(candidate: Trace, setting: Setting, weights: Iterable[str]) -> list[str]:
-    """Say what was assumed, and what of the trace was passed over."""
+    """Say what was assumed, and which arrays of the trace were passed over."""
     notes = []
     for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
         if name not in candidate.arrays and (getattr(setting.inputs, name) == value).all():

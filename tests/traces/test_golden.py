@@ -69,5 +69,5 @@ def test_a_pack_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not list(tmp_path.iterdir())
     folder.mkdir()
     (folder / "mine").write_text("x")
-    with pytest.raises(OutputError, match="holds files already"):
+    with pytest.raises(OutputError, match="must be empty or not there; it holds files"):
         write_golden(folder, model, tokenizer, recorder, name="demo", names=["pooler"])

@@ -68,5 +68,7 @@ def test_axes_are_brought_into_order(
 
 @pytest.mark.parametrize(("axes", "shape"), [("BTI", (1, 2, 3)), ("BT", (1, 2)), ("BTH", (1, 2))])
 def test_axes_that_do_not_fit(axes: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(TraceError, match=rf"has not the axes {axes}, or they are not BTH"):
+    with pytest.raises(
+        TraceError, match=rf"the axes {axes} must fit shape .* and be BTH in another order"
+    ):
         arranged(np.zeros(shape), axes, "BTH", "x")

@@ -69,7 +69,7 @@ def test_some_names_and_the_weights(tmp_path: Path) -> None:
         "encoder.layer.0.attention",
         "encoder.layer.1.attention",
     ]
-    with pytest.raises(TraceError, match="--names nothing: fits no step"):
+    with pytest.raises(TraceError, match="--names nothing fits no step"):
         Recorder(model, folder).tensors(inputs_of(IDS, model), ["nothing"])
 
 

@@ -39,7 +39,7 @@ def page(reading: Reading) -> str:
     Parameters
     ----------
     reading : Reading
-        From `read`.
+        What `read` returns.
 
     Returns
     -------
