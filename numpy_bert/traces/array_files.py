@@ -11,11 +11,12 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -193,44 +194,71 @@ def _of_member(
             "which no computed numbers do. Save it uncompressed (numpy.savez)."
         )
     with archive.open(member) as file:
-        dtype, shape, order, start = _read_header(file, where)  # type: ignore[arg-type]
-    _check_size(dtype, shape, member.file_size - start, where)
+        header = _read_header(file, where)  # type: ignore[arg-type]
 
-    def load() -> npt.NDArray[Any]:
-        try:
-            with zipfile.ZipFile(path) as again, again.open(member) as file:
-                data = file.read(member.file_size + 1)[start:]
-        except _BROKEN as failure:
-            raise TraceError(f"{where} cannot be read ({quoted(failure)}).") from None
-        return _numbers(data, dtype, shape, order, where)
+    def read() -> bytes:
+        with zipfile.ZipFile(path) as again, again.open(member) as file:
+            return file.read(member.file_size + 1)
 
-    return LazyArray(member.filename.removesuffix(".npy"), _dtype_name(dtype), shape, load)
+    return _of_npy(member.filename, header, member.file_size, read, where)
 
 
 def _of_file(path: Path) -> LazyArray:
     """Return the array of an npy file, of which the header alone is read."""
     size = file_size(path, error=TraceError)
-    try:
+    with _readable(str(path)), path.open("rb") as file:
+        header = _read_header(file, str(path))
+
+    def read() -> bytes:
         with path.open("rb") as file:
-            dtype, shape, order, start = _read_header(file, str(path))
-    except OSError as failure:
-        raise TraceError(f"{path} cannot be read ({failure.strerror}).") from None
-    _check_size(dtype, shape, size - start, str(path))
+            return file.read(size + 1)
+
+    return _of_npy(path.name, header, size, read, str(path))
+
+
+def _of_npy(
+    name: str, header: _Header, size: int, read: Callable[[], bytes], where: str
+) -> LazyArray:
+    """Return an array whose bytes, header and all, `read` returns."""
+    needed = math.prod(header.shape) * header.dtype.itemsize
+    if needed != size - header.start:
+        raise TraceError(
+            f"{where} must have {needed:,} bytes of data, which {header.dtype} of shape "
+            f"{quoted(header.shape)} takes; got {max(size - header.start, 0):,}."
+        )
 
     def load() -> npt.NDArray[Any]:
-        try:
-            with path.open("rb") as file:
-                file.seek(start)
-                data = file.read(size - start + 1)
-        except OSError as failure:
-            raise TraceError(f"{path} cannot be read ({failure.strerror}).") from None
-        return _numbers(data, dtype, shape, order, str(path))
+        with _readable(where):
+            data = read()
+        return _numbers(data, header, needed, where)
 
-    return LazyArray(path.stem, _dtype_name(dtype), shape, load)
+    dtype = "bfloat16" if header.dtype.kind == "V" else header.dtype.name
+    return LazyArray(name.removesuffix(".npy"), dtype, header.shape, load)
 
 
-def _read_header(file: BinaryIO, where: str) -> tuple[np.dtype[Any], tuple[int, ...], str, int]:
-    """Return what the header of an npy file says: dtype, shape, order, where the data starts."""
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Turn what damaged bytes raise into a TraceError."""
+    try:
+        yield
+    except TraceError:
+        raise
+    except _BROKEN as failure:
+        reason = getattr(failure, "strerror", None) or quoted(failure)
+        raise TraceError(f"{where} cannot be read ({reason}).") from None
+
+
+class _Header(NamedTuple):
+    """What the header of an npy file says, and where the data starts."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: str
+    start: int
+
+
+def _read_header(file: BinaryIO, where: str) -> _Header:
+    """Return the checked header of an npy file."""
     start = io.BytesIO(file.read(_LONGEST_HEADER))
     try:
         version = np.lib.format.read_magic(start)
@@ -255,36 +283,21 @@ def _read_header(file: BinaryIO, where: str) -> tuple[np.dtype[Any], tuple[int, 
     good = len(shape) <= _MOST_AXES and all(type(n) is int and 0 <= n <= _LARGEST for n in shape)
     if not good or math.prod(n or 1 for n in shape) > _LARGEST:
         raise TraceError(f"{where} has a shape that no array can have.")
-    return dtype, shape, "F" if fortran else "C", start.tell()
+    return _Header(dtype, shape, "F" if fortran else "C", start.tell())
 
 
-def _check_size(dtype: np.dtype[Any], shape: tuple[int, ...], size: int, where: str) -> None:
-    """Raise TraceError unless the bytes that there are are those that the shape takes."""
-    needed = math.prod(shape) * dtype.itemsize
-    if needed != size:
-        raise TraceError(
-            f"{where} must have {needed:,} bytes of data, which {dtype} of shape {quoted(shape)} "
-            f"takes; got {max(size, 0):,}."
-        )
-
-
-def _numbers(
-    data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: str, where: str
-) -> npt.NDArray[Any]:
-    """Turn bytes into an array of this machine's byte order."""
-    if len(data) != math.prod(shape) * dtype.itemsize:
+def _numbers(data: bytes, header: _Header, needed: int, where: str) -> npt.NDArray[Any]:
+    """Turn the bytes of a file into an array of this machine's byte order."""
+    dtype, shape, order, start = header
+    if len(data) != start + needed:
         raise TraceError(f"{where} changed while it was read. Try again.")
     if dtype.kind == "V":  # as ml_dtypes saves bfloat16
-        array = widen(np.frombuffer(data, "<u2"), np.float32)
+        array = widen(np.frombuffer(data, "<u2", offset=start), np.float32)
     else:
-        flat = np.frombuffer(data, dtype)
-        if dtype.kind == "b" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
+        flat = np.frombuffer(data, dtype, offset=start)
+        if dtype.kind == "b" and flat.view(np.uint8).max(initial=0) > 1:
             raise TraceError(
                 f"{where} must hold 0 and 1 alone, as booleans; it holds other numbers."
             )
         array = flat.astype(dtype.newbyteorder("="), copy=False)
     return array.reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
-
-
-def _dtype_name(dtype: np.dtype[Any]) -> str:
-    return "bfloat16" if dtype.kind == "V" else dtype.name

@@ -6,11 +6,12 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from numpy_bert import __version__
 from numpy_bert.errors import NumpyBertError, OutputError
@@ -146,34 +147,25 @@ def _write(
 def _cases(model: BertModel, tokenizer: BertTokenizer) -> list[_Case]:
     """Return the inputs of a pack, from the smallest to the longest."""
     longest = min(model.config.max_position_embeddings, tokenizer.model_max_length or 512, 512)
+    pair = tokenizer(_SHORT, _LONG, return_tensors="np")
     batch = [_SENTENCE, _LONG, _SHORT, _UNUSUAL]
     right = tokenizer(batch, padding=True, return_tensors="np")
-    return [
-        _of_texts("sentence", "one sentence", [_SENTENCE], model, tokenizer),
-        _of_texts("pair", "two segments", [_SHORT, _LONG], model, tokenizer, pair=True),
-        _Case("padded", "four lengths, padded right", batch, inputs_of(right, model)),
-        _Case(
-            "padded_left",
-            "the same, padded left: positions count from the padding",
-            batch,
-            inputs_of(_shifted(right), model),
-        ),
-        _Case("rare_ids", "ids from all over the vocabulary", [], _rare(model, tokenizer)),
-        _Case("longest", f"{longest} tokens", [], _longest(model, tokenizer, longest)),
+    left = "the same, padded left: positions count from the padding"
+    rare = np.linspace(0, model.config.vocab_size - 1, 30).round().astype(np.int64)
+    words = np.array(tokenizer(_LONG, add_special_tokens=False)["input_ids"])
+    long = np.resize(words, max(longest - 2, 0))
+    made: list[tuple[str, str, list[str], Mapping[str, Any]]] = [
+        ("sentence", "one sentence", [_SENTENCE], tokenizer(_SENTENCE, return_tensors="np")),
+        ("pair", "two segments", [_SHORT, _LONG], pair),
+        ("padded", "four lengths, padded right", batch, right),
+        ("padded_left", left, batch, _shifted(right)),
+        ("rare_ids", "ids from all over the vocabulary", [], _framed(rare, tokenizer)),
+        ("longest", f"{longest} tokens", [], _framed(long, tokenizer, longest)),
     ]
-
-
-def _of_texts(
-    name: str,
-    what: str,
-    texts: list[str],
-    model: BertModel,
-    tokenizer: BertTokenizer,
-    *,
-    pair: bool = False,
-) -> _Case:
-    encoded = tokenizer(*texts, return_tensors="np")
-    return _Case(name, what, texts, inputs_of(encoded, model), pair)
+    return [
+        _Case(name, what, texts, inputs_of(encoding, model), pair=name == "pair")
+        for name, what, texts, encoding in made
+    ]
 
 
 def _shifted(encoding: Any) -> dict[str, Any]:
@@ -185,16 +177,9 @@ def _shifted(encoding: Any) -> dict[str, Any]:
     return moved
 
 
-def _rare(model: BertModel, tokenizer: BertTokenizer) -> TraceInputs:
-    """Return an input of ids spread evenly over the vocabulary, its last one included."""
-    ids = np.linspace(0, model.config.vocab_size - 1, 30).round().astype(np.int64)
-    ids = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])
-    return inputs_of({"input_ids": ids[np.newaxis]}, model)
-
-
-def _longest(model: BertModel, tokenizer: BertTokenizer, length: int) -> TraceInputs:
-    """Return an input of as many tokens as the model takes."""
-    words = tokenizer(_LONG, add_special_tokens=False)["input_ids"]
-    ids = np.resize(np.array(words), max(length - 2, 0))
-    row = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])[:length]
-    return inputs_of({"input_ids": row[np.newaxis]}, model)
+def _framed(
+    ids: npt.NDArray[np.int64], tokenizer: BertTokenizer, length: int | None = None
+) -> dict[str, Any]:
+    """Return a row of [CLS], the ids and [SEP], cut to a length."""
+    row = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])
+    return {"input_ids": row[np.newaxis, :length]}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -109,68 +109,30 @@ def verify(
             "dtype='float64'."
         )
     check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
-    task = _Task(
-        model=model,
-        tokenizer=tokenizer,
-        texts=texts,
-        pair=pair,
-        reference=reference,
-        allow=allow,
-        all_positions=all_positions,
-        fail_fast=fail_fast,
-        look_for_hidden=look_for_hidden,
-    )
-    inputs = task.inputs_of(candidate)
+    given = matches("position_ids", allow)
+    inputs = read_inputs(candidate, model.parameters, positions_given=given)
     if reference is not None:
         _check_reference(reference, inputs)
-    report = task.report(candidate, inputs)
-    padding = padding_left_in(inputs, model.config.pad_token_id)
-    return report if padding is None else _of_padded(task, candidate, inputs, padding, report)
 
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Task:
-    """A call of `verify`, which may have to be made twice, with one mask and another."""
-
-    model: BertModel
-    tokenizer: BertTokenizer | None
-    texts: Sequence[str] | None
-    pair: bool
-    reference: Trace | None
-    allow: Sequence[str]
-    all_positions: bool
-    fail_fast: bool
-    look_for_hidden: bool
-
-    def inputs_of(self, candidate: Trace) -> TraceInputs:
-        """Return the inputs that the trace was made of."""
-        given = matches("position_ids", self.allow)
-        return read_inputs(candidate, self.model.parameters, positions_given=given)
-
-    def report(self, candidate: Trace, inputs: TraceInputs) -> Report:
-        """Verify the inputs, weights and steps of a trace."""
-        model, allow = self.model, self.allow
-        setting = Setting(model.config, steps_of(model.config, model.parameters, inputs), inputs)
+    def verified(inputs: TraceInputs) -> Report:
+        """Verify the trace with these inputs, whose mask may be another one than the trace's."""
+        steps = steps_of(model.config, model.parameters, inputs)
+        setting = Setting(model.config, steps, inputs)
         run = Run(
             candidate,
             model,
             setting,
-            self.reference,
-            all_positions=self.all_positions,
-            look_for_hidden=self.look_for_hidden,
+            reference,
+            all_positions=all_positions,
+            look_for_hidden=look_for_hidden,
         )
         made_of = [
-            *_input_rows(candidate, setting, self.tokenizer, self.texts, pair=self.pair),
+            *_input_rows(candidate, setting, tokenizer, texts, pair=pair),
             *compare_weights(candidate, model.parameters),
         ]
         rows = [row.allowed_by(allow) for row in made_of]
-        with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as tick:
-            for row in run.rows():
-                rows.append(row.allowed_by(allow))
-                tick(1)
-                if self.fail_fast and rows[-1].verdict == "differs":
-                    break
-        if not any(row.verdict != "allowed" for row in rows if row.name in setting.steps):
+        rows += _step_rows(run, allow, fail_fast=fail_fast)
+        if not any(row.verdict != "allowed" for row in rows if row.name in steps):
             raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
         return Report(
             candidate=candidate.label,
@@ -180,9 +142,32 @@ class _Task:
             hidden=run.visibility.hidden(),
         )
 
+    report = verified(inputs)
+    padding = padding_left_in(inputs, model.config.pad_token_id)
+    if padding is None:
+        return report
+    return _of_padded(candidate, inputs, padding, report, verified, allow)
+
+
+def _step_rows(run: Run, allow: Sequence[str], *, fail_fast: bool) -> list[StepReport]:
+    """Return the rows of the steps, up to the first that differs where that is enough."""
+    rows: list[StepReport] = []
+    with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as tick:
+        for row in run.rows():
+            rows.append(row.allowed_by(allow))
+            tick(1)
+            if fail_fast and rows[-1].verdict == "differs":
+                break
+    return rows
+
 
 def _of_padded(
-    task: _Task, candidate: Trace, inputs: TraceInputs, padding: BoolArray, report: Report
+    candidate: Trace,
+    inputs: TraceInputs,
+    padding: BoolArray,
+    report: Report,
+    verified: Callable[[TraceInputs], Report],
+    allow: Sequence[str],
 ) -> Report:
     """Return a report that says that padding was taken for tokens.
 
@@ -192,7 +177,7 @@ def _of_padded(
     mask = inputs.attention_mask & ~padding
     is_stated = "attention_mask" in candidate.arrays
     fault = "is 1 there" if is_stated else "is not in the trace, and was taken as all 1"
-    pad = task.model.config.pad_token_id
+    pad = inputs.input_ids[padding][0]
     what = (
         f"{int(padding.sum())} of the input_ids are {pad}, the padding, and attention_mask {fault}"
     )
@@ -203,7 +188,7 @@ def _of_padded(
     first, told = _first_step(report), replace(report, notes=[*report.notes, note])
     if first is None or not mask.any():
         return told
-    masked = task.report(candidate, inputs._replace(attention_mask=mask))
+    masked = verified(inputs._replace(attention_mask=mask))
     later = _first_step(masked)
     if later is not None and place_of(later) <= place_of(first):
         return told
@@ -215,7 +200,7 @@ def _of_padded(
         cause="padding_masked",
         text=f"{what}, but the port masks them; save its attention_mask beside its input_ids",
     )
-    return replace(masked, steps=[row.allowed_by(task.allow), *masked.steps])
+    return replace(masked, steps=[row.allowed_by(allow), *masked.steps])
 
 
 def _first_step(report: Report) -> str | None:
