@@ -270,12 +270,10 @@ class _Comparison:
     def _row(self, name: str, theirs: TraceArray) -> StepReport:
         """Compare one tensor with one array of the candidate's."""
         ours = self._pairs.reference.arrays[name]
-        row = StepReport(
-            name=name, verdict="differs", shape=theirs.stored.shape, dtype=theirs.dtype
-        )
         fault = self._fault(name, ours, theirs)
+        row = StepReport.of(name, theirs, fault or "")
         if fault is not None:
-            return replace(row, text=fault)
+            return row
         wanted, found = (array.load_in(axes_of(name)) for array in (ours, theirs))
         if name in INPUTS or theirs.dtype not in EPSILONS:
             return self._ids_row(row, found, wanted)

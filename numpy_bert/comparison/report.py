@@ -14,6 +14,7 @@ from numpy_bert.arrays import place
 from numpy_bert.comparison.differences import Difference
 from numpy_bert.files import quoted
 from numpy_bert.traces.names import matches
+from numpy_bert.traces.reading import TraceArray
 
 __all__ = ["Report", "StepReport", "Verdict", "as_html", "as_text", "measured"]
 
@@ -65,6 +66,12 @@ class StepReport:
     cause: str | None = None
     text: str = ""
     reference: float | None = None
+
+    @classmethod
+    def of(cls, name: str, array: TraceArray, text: str = "") -> StepReport:
+        """Return the row of a candidate's array, which differs until it is found to be right."""
+        shape, dtype = array.stored.shape, array.dtype
+        return cls(name=name, verdict="differs", shape=shape, dtype=dtype, text=text)
 
     @property
     def is_missing(self) -> bool:

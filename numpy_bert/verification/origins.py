@@ -258,7 +258,7 @@ def compare_weights(trace: Trace, parameters: BertParameters) -> Iterator[StepRe
 def _weight_row(name: str, array: TraceArray, own: Mapping[str, StoredArray]) -> StepReport:
     """Return the row of one weight."""
     found, expected = array.stored.load(), _wide(own[name])
-    row = StepReport(name=name, verdict="differs", shape=found.shape, dtype=array.dtype)
+    row = StepReport.of(name, array)
     if found.dtype.kind != "f":
         return replace(row, text=f"its dtype must be a float; got {array.dtype}")
     if found.shape != expected.shape:

@@ -100,7 +100,8 @@ class Run:
         )
         for name, truth in stream:
             if name in self._held.faults:
-                yield self._faulty(name)
+                fault = self._held.faults[name]
+                yield StepReport.of(name, self._held.trace.arrays[name], fault)
             elif name in self._held:
                 row = self._row(self._setting.steps[name], truth)
                 yield row
@@ -130,11 +131,9 @@ class Run:
         inherited = difference(case.expected, truth, case.places, case.dtype)
         if self._looks_for_hidden:
             self.visibility.look(case)
-        row = StepReport(
-            name=step.name,
+        row = replace(
+            StepReport.of(step.name, array),
             verdict="pass" if own.max_abs <= allowed < np.inf and not own.faults else "differs",
-            shape=array.stored.shape,
-            dtype=array.dtype,
             own=own.max_abs,
             inherited=inherited.max_abs,
             budget=allowed,
@@ -202,17 +201,6 @@ class Run:
         if distance != own:
             self._nearer[own > distance] += 1
         return distance
-
-    def _faulty(self, name: str) -> StepReport:
-        """Return the row of an array that cannot be compared."""
-        array = self._held.trace.arrays[name]
-        return StepReport(
-            name=name,
-            verdict="differs",
-            shape=array.stored.shape,
-            dtype=array.dtype,
-            text=self._held.faults[name],
-        )
 
     def _twin(self, twin: TraceArray, row: StepReport) -> StepReport:
         """Hold a second array of one step against the first."""
