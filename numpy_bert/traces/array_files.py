@@ -161,13 +161,7 @@ def _of_tensor(tensor: StoredTensor) -> LazyArray:
         except CheckpointError as failure:
             raise TraceError(str(failure)) from None
         array: npt.NDArray[Any] = data.view(more).reshape(tensor.shape)
-        if tensor.dtype != "BOOL":
-            return array
-        if array.max(initial=0) > 1:
-            raise TraceError(
-                f"{where} must hold 0 and 1 alone, as booleans; it holds other numbers."
-            )
-        return array.astype(np.bool_)
+        return _booleans(array, where) if tensor.dtype == "BOOL" else array
 
     return LazyArray(tensor.name, _NAMES[tensor.dtype], tensor.shape, load)
 
@@ -295,9 +289,14 @@ def _numbers(data: bytes, header: _Header, needed: int, where: str) -> npt.NDArr
         array = widen(np.frombuffer(data, "<u2", offset=start), np.float32)
     else:
         flat = np.frombuffer(data, dtype, offset=start)
-        if dtype.kind == "b" and flat.view(np.uint8).max(initial=0) > 1:
-            raise TraceError(
-                f"{where} must hold 0 and 1 alone, as booleans; it holds other numbers."
-            )
+        if dtype.kind == "b":
+            flat = _booleans(flat.view(np.uint8), where)
         array = flat.astype(dtype.newbyteorder("="), copy=False)
     return array.reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
+
+
+def _booleans(array: npt.NDArray[np.uint8], where: str) -> npt.NDArray[np.bool_]:
+    """Return bytes as booleans; raise TraceError if one is neither 0 nor 1."""
+    if array.max(initial=0) > 1:
+        raise TraceError(f"{where} must hold 0 and 1 alone, as booleans; it holds other numbers.")
+    return array.view(np.bool_)

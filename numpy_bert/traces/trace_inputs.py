@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -152,8 +151,12 @@ def read_ids(path: Path, model: BertModel) -> TraceInputs:
     TraceError, InputError
         If the file holds no such inputs. The message names it and what is wrong with it.
     """
-    with _reading(path), path.open("rb") as file:
-        is_json = file.read(64).lstrip()[:1] in (b"{", b"[", b"")
+    file_size(path, error=TraceError)
+    try:
+        with path.open("rb") as file:
+            is_json = file.read(64).lstrip()[:1] in (b"{", b"[", b"")
+    except OSError as failure:
+        raise TraceError(f"{path} cannot be read ({failure.strerror}).") from None
     if not is_json:
         return read_inputs(open_trace(path), model.parameters, positions_given=True)
     members = read_json(path, error=TraceError, limit=_LARGEST_IDS)
@@ -164,13 +167,3 @@ def read_ids(path: Path, model: BertModel) -> TraceInputs:
             f"{path} must hold {INPUTS[0]} and may hold {', '.join(INPUTS[1:])}; got {what}."
         )
     return read_inputs(as_trace(members, label=str(path)), model.parameters, positions_given=True)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn a file that cannot be read into a TraceError."""
-    file_size(path, error=TraceError)
-    try:
-        yield
-    except OSError as failure:
-        raise TraceError(f"{path} cannot be read ({failure.strerror}).") from None
