@@ -11,7 +11,7 @@ __all__ = ["matches_bert"]
 
 @pytest.fixture(scope="session")
 def matches_bert() -> Callable[..., None]:
-    """`numpy_bert.testing.assert_matches_bert`: a port's trace is what BERT's arithmetic gives.
+    """Return `numpy_bert.testing.assert_matches_bert`, which checks the trace of a port.
 
     ::
 

@@ -1,4 +1,4 @@
-"""For the tests of a port of BERT: one line, and no framework.
+"""What the tests of a port of BERT need: one line, and no framework.
 
 >>> from numpy_bert import BertModel
 >>> from numpy_bert.testing import assert_matches_bert
@@ -16,15 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from numpy_bert.comparison.report import Report
-from numpy_bert.comparison.text_report import as_text
+from numpy_bert.comparison.report import Report, as_text
 from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.loading.cache import MODEL_FILES, used_files
 from numpy_bert.loading.hub import find
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.names import NameMap
-from numpy_bert.traces.other_names import Rule
+from numpy_bert.traces.names import NameMap, Rule
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
 from numpy_bert.verification.verify import verify
 
@@ -49,10 +47,11 @@ def assert_matches_bert(
         A file or folder, or arrays by name: ``input_ids`` (with ``attention_mask`` and
         ``token_type_ids`` where they are not all 1 and all 0) and whatever steps there are.
     model : str, Path or BertModel
-        What was ported: a folder, a name on the hub, or a model loaded with ``dtype="float64"``.
+        The model that was ported: a folder, a name on the hub, or a model that was loaded with
+        ``dtype="float64"``.
     texts : sequence of str, optional
-        What the ids are made of, a text for each row: then the tokenizer is verified too. Needs a
-        `model` that is a folder or a name.
+        The texts that the ids are made of, one for each row. Then the tokenizer is verified, too;
+        it needs a `model` that is a folder or a name.
     pair : bool
         Whether `texts` are the two of one row.
     names : mapping, optional
@@ -60,12 +59,13 @@ def assert_matches_bert(
     allow : sequence of str
         Globs of what may differ.
     all_positions : bool
-        Whether padding counts too.
+        Whether padding counts, too.
 
     Raises
     ------
     AssertionError
-        With the whole report: the first step that is wrong, by how much, and why.
+        If the trace is wrong. The message is the whole report: the first step that is wrong, by
+        how much, and why.
     TraceError, InputError
         If the trace cannot be compared.
 
@@ -104,12 +104,19 @@ def verify_trace(
     allow: Sequence[str] = (),
     all_positions: bool = False,
 ) -> Report:
-    """Return what `assert_matches_bert` looks at; its parameters, and a second trace.
+    """Return the report of a trace, by which `assert_matches_bert` decides.
 
     Parameters
     ----------
+    trace, model, texts, pair, names, allow, all_positions
+        The same parameters as those of `assert_matches_bert`.
     reference : str, Path or mapping, optional
-        A trace of the same ids, of which is told whether it is nearer to float64.
+        A second trace of the same ids; the report says which of the two is nearer to float64.
+
+    Returns
+    -------
+    Report
+        The rows, the verdict, the first step that differs, and its cause.
 
     Examples
     --------
@@ -123,8 +130,8 @@ def verify_trace(
     loaded, tokenizer = (model, None) if isinstance(model, BertModel) else _load(model)
     if texts is not None and not isinstance(tokenizer, BertTokenizer):
         raise tokenizer or InputError(
-            "texts: a loaded model comes without a tokenizer, so that nothing can be verified of "
-            "them. Give the name or the folder of the model."
+            "texts cannot be verified with a loaded model, which comes without a tokenizer. Give "
+            "the name or the folder of the model."
         )
     return verify(
         _opened(trace, names),
@@ -151,7 +158,7 @@ def _loaded(
 ) -> tuple[BertModel, BertTokenizer | NumpyBertError]:
     """Load a model that is told from others by what its files are, not by its name alone.
 
-    Why there is no tokenizer matters only to those who have texts.
+    Where there is no tokenizer, the reason comes in its place; only a call with texts raises it.
     """
     del stamps
     tokenizer: BertTokenizer | NumpyBertError

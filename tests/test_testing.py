@@ -51,7 +51,7 @@ def test_a_wrong_one_is_told_why(tmp_path: Path) -> None:
     names = {"mine": "pooler"}
     mine = {**IDS, "encoder": trace["encoder"], "mine": trace["pooler"]}
     assert verify_trace(mine, model=folder, names=names).first == "pooler"
-    with pytest.raises(TraceError, match="holds no step"):
+    with pytest.raises(TraceError, match="must hold a step"):
         assert_matches_bert({**IDS, "mine": trace["pooler"]}, model=folder)
 
 
@@ -164,7 +164,11 @@ def test_files_that_are_the_same_are_read_once(
 def test_texts_without_a_tokenizer_are_not_passed_over(tmp_path: Path, loaded: bool) -> None:
     folder = trained_like(tmp_path)
     model: Any = exact(folder) if loaded else folder
-    what = (InputError, "^texts: a loaded model comes") if loaded else (TokenizerError, "neither")
+    what = (
+        (InputError, "^texts cannot be verified with a loaded model")
+        if loaded
+        else (TokenizerError, "neither")
+    )
     with pytest.raises(what[0], match=what[1]):
         assert_matches_bert(trace_of(folder), model=model, texts=["a"])
 

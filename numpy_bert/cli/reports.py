@@ -7,9 +7,7 @@ import json
 from pathlib import Path
 
 from numpy_bert.cli.console import note, show
-from numpy_bert.comparison.html_report import as_html
-from numpy_bert.comparison.report import Report
-from numpy_bert.comparison.text_report import as_text
+from numpy_bert.comparison.report import Report, as_html, as_text
 from numpy_bert.errors import InputError
 from numpy_bert.files import check_output, write_atomically
 from numpy_bert.traces.names import NameMap, read_map

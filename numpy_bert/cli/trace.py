@@ -11,8 +11,8 @@ from numpy_bert.errors import InputError, TraceError
 from numpy_bert.files import check_output, file_size, quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.inputs import Inputs, padding_left_in
-from numpy_bert.traces.recording import Recorder, inputs_of, read_ids
+from numpy_bert.traces.recording import Recorder
+from numpy_bert.traces.trace_inputs import TraceInputs, inputs_of, padding_left_in, read_ids
 
 __all__ = ["run"]
 
@@ -66,7 +66,7 @@ def _output(options: argparse.Namespace) -> Path:
     return path
 
 
-def _encoded(options: argparse.Namespace, name: str, model: BertModel) -> Inputs:
+def _encoded(options: argparse.Namespace, name: str, model: BertModel) -> TraceInputs:
     """Tokenize the texts, padded to the longest."""
     tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
     if options.padding_side is not None:

@@ -18,19 +18,40 @@ from numpy_bert.comparison.differences import (
     difference,
     effective_dtype,
 )
-from numpy_bert.comparison.pairs import Pairs
 from numpy_bert.comparison.report import Report, StepReport, measured
 from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.errors import InputError, TraceError
-from numpy_bert.files import quoted
+from numpy_bert.files import listed, quoted
 from numpy_bert.progress import progress
-from numpy_bert.traces.inputs import read_mask
-from numpy_bert.traces.names import INPUTS, axes_of, is_weight, matches
+from numpy_bert.traces.array_files import LazyArray
+from numpy_bert.traces.layout import (
+    INPUTS,
+    axes_of,
+    is_weight,
+    layers_in,
+    place_of,
+    same_step,
+)
 from numpy_bert.traces.reading import Trace, TraceArray
+from numpy_bert.traces.trace_inputs import read_mask, usual_input
 
 __all__ = ["compare"]
 
 _ALL: BoolArray = np.ones((), np.bool_)
+
+
+# The inputs that a trace need not hold, and what it then says.
+_OPTIONAL = {
+    "attention_mask": "all 1",
+    "token_type_ids": "all 0",
+    "position_ids": "0, 1, 2, ...",
+}
+_MANIFEST = {
+    "weights_sha256": "weights",
+    "tokenizer_sha256": "tokenizers",
+    "config": "configs",
+    "text": "texts",
+}
 
 
 def compare(
@@ -45,28 +66,38 @@ def compare(
 ) -> Report:
     """Find the first tensor in which two traces differ.
 
+    Every tensor of the reference must be in the candidate, in its shape, but for what the trace
+    contract calls optional. Weights are compared where both have them. An ``attention_mask`` that
+    one of the two leaves out is 1 there, ``token_type_ids`` are 0 and ``position_ids`` 0, 1, 2, ...
+    A missing step differs, but the first step that both have and that differs is named before it.
+
     Parameters
     ----------
     reference, candidate : Trace
-        Every tensor of the reference must be in the candidate, in its shape, but for what the trace
-        contract calls optional: weights are compared where both have them; of ``attention_mask``,
-        ``token_type_ids`` and ``position_ids`` what one leaves out is 1, 0 or 0, 1, 2, ... there. A
-        missing step differs, but the first that both have and that differs is named before it.
+        The two traces.
     tolerances : Tolerances, optional
-        What is allowed.
+        How far the two may be apart.
     allow : sequence of str
         Globs of what may differ or be missing.
     all_positions : bool
-        Whether padding counts too; by default only what the reference's ``attention_mask`` has.
+        Whether padding counts, too; by default the tokens count that the reference's
+        ``attention_mask`` has.
     equal_nan : bool
-        Whether a NaN in both at one place is no difference.
+        Whether two NaNs at one place are no difference.
     fail_fast : bool
-        Stop at the first that differs.
+        Whether to stop at the first tensor that differs.
+
+    Returns
+    -------
+    Report
+        The inputs, weights and steps in this order.
 
     Raises
     ------
     TraceError
         If the two have no tensor in common, so that nothing would be compared.
+    InputError
+        If a glob of `tolerances` fits no tensor of the reference.
 
     Examples
     --------
@@ -76,20 +107,18 @@ def compare(
     >>> compare(as_trace(right), as_trace(wrong)).first
     'embeddings'
     """
-    pairs = Pairs(reference, candidate)
+    pairs = _Pairs(reference, candidate)
     given = _Comparison(pairs, tolerances or Tolerances(), all_positions, equal_nan)
     unused = given.tolerances.unused(pairs.names)
     if unused:
         raise InputError(
-            f"atol, rtol: {quoted(unused[0])} fits no tensor of {reference.label}; * stands for "
-            "anything, and the whole name counts."
+            f"atol, rtol: {quoted(unused[0])} fits no tensor of {reference.label}. The whole name "
+            "counts, and * stands for anything."
         )
     rows: list[StepReport] = []
     with progress(len(pairs.names), "comparing", least=2, unit="steps", delay=2.0) as report:
         for name in pairs.names:
-            for row in given.rows(name):
-                is_allowed = row.verdict == "differs" and matches(row.name, allow)
-                rows.append(replace(row, verdict="allowed") if is_allowed else row)
+            rows += [row.allowed_by(allow) for row in given.rows(name)]
             report(1)
             if fail_fast and rows[-1].verdict == "differs" and not rows[-1].is_missing:
                 break
@@ -103,11 +132,123 @@ def compare(
     )
 
 
+class _Pairs:
+    """Which arrays of two traces belong together.
+
+    Attributes
+    ----------
+    reference, candidate : Trace
+        The two traces, each with the inputs that the other one holds (see `_completed`).
+    names : list of str
+        The names of the reference's arrays in the order of comparison: inputs, weights, steps.
+        Weights and inputs that need not be there are among them only if the candidate has them.
+    assumed : dict of str to str
+        A sentence for each input that one of the two leaves out.
+    """
+
+    def __init__(self, reference: Trace, candidate: Trace) -> None:
+        self.reference = _completed(reference, candidate)
+        self.candidate = _completed(candidate, reference)
+        self.assumed = {
+            name: f"the {who} holds none, which stands for {_OPTIONAL[name]}"
+            for who, before, after in (
+                ("reference", reference, self.reference),
+                ("candidate", candidate, self.candidate),
+            )
+            for name in after.arrays
+            if name not in before.arrays
+        }
+        self._layers = layers_in([*reference.arrays, *candidate.arrays])
+        self._check_twins()
+        self._theirs: dict[str, list[TraceArray]] = {}
+        for array in (*self.candidate.arrays.values(), *candidate.twins):
+            self._theirs.setdefault(same_step(array.step, self._layers), []).append(array)
+        found = [name for name in self.reference.arrays if not self._is_left_out(name)]
+        inputs = [name for name in INPUTS if name in found]
+        weights = [name for name in found if is_weight(name)]
+        steps = [name for name in found if name not in inputs and not is_weight(name)]
+        self.names = [*inputs, *weights, *sorted(steps, key=place_of)]
+        if not any(self.of(name) for name in self.names if name not in INPUTS):
+            raise TraceError(
+                f"{reference.label} and {candidate.label} have no tensor in common. Name the "
+                "candidate's as the reference's are, or give a name map (--map)."
+            )
+
+    def of(self, name: str) -> list[TraceArray]:
+        """Return the candidate's arrays for a name of the reference's, the one that bears it first.
+
+        Another name of the same step will do where the reference has no array of that name. One
+        array may so stand for several names, but each array stands for at least one.
+        """
+        group = self._theirs.get(same_step(name, self._layers), [])
+        own = [array for array in group if array.step == name]
+        others = [array for array in group if array.step not in self.reference.arrays]
+        return own + others if own or others else group[:1]
+
+    def notes(self) -> list[str]:
+        """Say what the two claim to be made of, if it differs, and which arrays are left over."""
+        notes = []
+        for member, what in _MANIFEST.items():
+            ours, theirs = self.reference.metadata.get(member), self.candidate.metadata.get(member)
+            if ours is not None and theirs is not None and ours != theirs:
+                notes.append(f"the two are said to be of different {what}.")
+        known = {same_step(name, self._layers) for name in self.reference.arrays}
+        absent = [name for name in self.reference.arrays if self._is_left_out(name)]
+        if absent:
+            names = listed(absent)
+            notes.append(f"in the reference only, need not be there, and not compared: {names}.")
+        left = [a for step, group in self._theirs.items() if step not in known for a in group]
+        if left:
+            names = listed([array.stored.name for array in left])
+            notes.append(f"in the candidate only, and not compared: {names}.")
+        return notes
+
+    def _is_left_out(self, name: str) -> bool:
+        """Tell whether a name need not be in the candidate, and is not."""
+        return (name in _OPTIONAL or is_weight(name)) and not self.of(name)
+
+    def _check_twins(self) -> None:
+        """Raise TraceError if the reference has two arrays for one step that differ."""
+        for twin in self.reference.twins:
+            first = self.reference.arrays[twin.step]
+            if not np.array_equal(twin.stored.load(), first.stored.load(), equal_nan=True):
+                raise TraceError(
+                    f"{self.reference.label}: {quoted(twin.stored.name)} and "
+                    f"{quoted(first.stored.name)} are both {quoted(twin.step)}, but differ."
+                )
+
+
+def _completed(trace: Trace, other: Trace) -> Trace:
+    """Return a trace with the inputs that it leaves out and another one holds.
+
+    A trace without ids stays as it is: nothing is known of its other inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_bert.traces.reading import as_trace
+    >>> ids = {"input_ids": np.array([[2, 5, 3]])}
+    >>> other = as_trace({**ids, "position_ids": np.arange(3)})
+    >>> _completed(as_trace(ids), other).get("position_ids")
+    array([[0, 1, 2]])
+    """
+    ids = trace.arrays.get("input_ids")
+    if ids is None or len(ids.stored.shape) != 2:
+        return trace
+    arrays = dict(trace.arrays)
+    for name in _OPTIONAL:
+        if name in other.arrays and name not in arrays:
+            array = usual_input(name, ids.stored.shape)
+            stored = LazyArray(name, array.dtype.name, array.shape, array.view)
+            arrays[name] = TraceArray(stored, name, None)
+    return Trace(trace.label, arrays, trace.twins, trace.metadata)
+
+
 class _Comparison:
-    """How pairs of arrays are compared."""
+    """The comparison of pairs of arrays, by one set of rules."""
 
     def __init__(
-        self, pairs: Pairs, tolerances: Tolerances, all_positions: bool, equal_nan: bool
+        self, pairs: _Pairs, tolerances: Tolerances, all_positions: bool, equal_nan: bool
     ) -> None:
         self.notes: list[str] = []
         self._pairs = pairs
@@ -118,24 +259,22 @@ class _Comparison:
         self._mask = None if all_positions else self._stored_mask
 
     def rows(self, name: str) -> Iterator[StepReport]:
-        """Compare one tensor, with whatever the candidate has for it."""
+        """Compare one tensor with each array that the candidate has for it."""
         found = self._pairs.of(name)
         if not found:
-            yield StepReport(name=name, verdict="differs", text="missing in the candidate")
+            yield StepReport(name=name, verdict="differs", text="it is missing in the candidate")
         for number, array in enumerate(found):
             row = self._row(name, array)
             yield row if number == 0 else replace(row, name=array.stored.name)
 
     def _row(self, name: str, theirs: TraceArray) -> StepReport:
-        """Compare one tensor with one of the candidate's."""
+        """Compare one tensor with one array of the candidate's."""
         ours = self._pairs.reference.arrays[name]
-        row = StepReport(
-            name=name, verdict="differs", shape=theirs.stored.shape, dtype=theirs.dtype
-        )
         fault = self._fault(name, ours, theirs)
+        row = StepReport.of(name, theirs, fault or "")
         if fault is not None:
-            return replace(row, text=fault)
-        wanted, found = _load(name, ours), _load(name, theirs)
+            return row
+        wanted, found = (array.load_in(axes_of(name)) for array in (ours, theirs))
         if name in INPUTS or theirs.dtype not in EPSILONS:
             return self._ids_row(row, found, wanted)
         if name == "embeddings.position_embeddings" and found.shape != wanted.shape:
@@ -143,18 +282,18 @@ class _Comparison:
         return self._numbers_row(row, found, wanted, self._coarser(ours, theirs, wanted))
 
     def _fault(self, name: str, ours: TraceArray, theirs: TraceArray) -> str | None:
-        """Return why two arrays cannot be compared, from their headers alone."""
+        """Return why two arrays cannot be compared, None if they can; no number is read."""
         try:
-            shapes = [_shape_of(name, array) for array in (ours, theirs)]
+            shapes = [array.shape_in(axes_of(name)) for array in (ours, theirs)]
         except (TraceError, ValueError) as failure:
             return str(failure)
         if not self._fit(name, *shapes):
-            return f"shape {shapes[1]}; {shapes[0]} was expected"
+            return f"its shape must be {shapes[0]}; got {shapes[1]}"
         if not theirs.stored.size:
-            return "it is empty"
+            return f"it must not be empty; got shape {shapes[1]}"
         integers = [array.dtype not in EPSILONS for array in (ours, theirs)]
         if integers[0] != integers[1] and name not in INPUTS:  # whose values say all
-            return f"dtype {theirs.dtype}; the reference has {ours.dtype}"
+            return f"its dtype must be {ours.dtype}, as in the reference; got {theirs.dtype}"
         claimed = self._pairs.candidate.metadata.get("dtype")
         if (
             name not in INPUTS
@@ -163,11 +302,11 @@ class _Comparison:
             and not integers[1]
             and EPSILONS[theirs.dtype] > EPSILONS[claimed]
         ):
-            return f"dtype {theirs.dtype}; the candidate claims to be {claimed}"
+            return f"its dtype must be {claimed}, as the candidate claims; got {theirs.dtype}"
         return None
 
     def _fit(self, name: str, ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
-        """Tell whether two shapes of one name are of the same thing."""
+        """Tell whether arrays of two shapes can be compared under one name."""
         if name == "position_ids":
             ours, theirs = (
                 self._in_rows(shape, max(ours, theirs, key=len)) for shape in (ours, theirs)
@@ -177,7 +316,7 @@ class _Comparison:
         return ours == theirs
 
     def _in_rows(self, positions: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of positions in every row of the ids; they may stand once for all."""
+        """Return the shape of positions that are repeated for every row of the ids."""
         ids = self._pairs.reference.arrays.get("input_ids")
         shape = other if ids is None else ids.stored.shape
         return shape if positions in ((1, *shape[1:]), shape[1:]) else positions
@@ -192,7 +331,7 @@ class _Comparison:
     def _ids_row(
         self, row: StepReport, found: npt.NDArray[Any], wanted: npt.NDArray[Any]
     ) -> StepReport:
-        """Compare integers, which must be equal; those of padding as far as padding counts."""
+        """Compare integers, which must be equal wherever they count."""
         name = row.name
         if name == "position_ids":
             shape = self._in_rows(found.shape, max(found.shape, wanted.shape, key=len))
@@ -216,7 +355,7 @@ class _Comparison:
     def _numbers_row(
         self, row: StepReport, found: npt.NDArray[Any], wanted: npt.NDArray[Any], dtype: str
     ) -> StepReport:
-        """Compare numbers."""
+        """Compare numbers, which may be apart as far as the tolerances say."""
         places = self._places(row.name, found.shape)
         a, b = found.astype(np.float64), wanted.astype(np.float64)
         if self._equal_nan:
@@ -242,7 +381,7 @@ class _Comparison:
         return replace(row, verdict="pass") if judged.passes else row
 
     def _scale(self, name: str, own: float) -> float:
-        """Return the largest number that a tensor is made of: of a mean, what was averaged."""
+        """Return the largest number that a tensor, or the numbers that a mean averages, has."""
         path = name.removesuffix(".mean")
         if path == name:
             return own
@@ -253,31 +392,31 @@ class _Comparison:
         return own if total is None else max(own, float(np.nan_to_num(np.abs(total)).max()))
 
     def _text(self, a: npt.NDArray[Any], b: npt.NDArray[Any], places: BoolArray) -> str:
-        """Say what a difference is beside large."""
+        """Say how many values are not finite, "" if all are."""
         counts = np.broadcast_to(places, a.shape)
         faults = [int((~np.isfinite(array[counts])).sum()) for array in (a, b)]
         if any(faults):
-            return f"not finite: {faults[0]} values of the candidate, {faults[1]} of the reference"
+            ours, theirs = faults[1], faults[0]
+            return f"{theirs} values of the candidate and {ours} of the reference are not finite"
         return ""
 
     def _check_mask(self, name: str, axes: str, shape: tuple[int, ...], mask: BoolArray) -> None:
-        """Raise TraceError unless a mask is of the rows and tokens of a step."""
+        """Raise TraceError unless a mask has the rows and tokens of a step."""
         sizes = dict(zip(axes, shape, strict=True))
         if (sizes.get("B", len(mask)), sizes.get("T", mask.shape[1])) != mask.shape:
             raise TraceError(
-                f"{self._pairs.reference.label}: attention_mask has shape {mask.shape}, {name} "
-                f"has {shape}; they are not of one run."
+                f"{self._pairs.reference.label}: attention_mask and {name} must be of one run; got "
+                f"shapes {mask.shape} and {shape}."
             )
 
     def _places(self, name: str, shape: tuple[int, ...]) -> BoolArray:
-        """Return what counts of a tensor."""
-        mask, axes = self._mask, axes_of(name)
+        """Return which places of a tensor count."""
+        mask, axes = self._mask, axes_of(name, shape[0] if shape else 1)
         if mask is None or is_weight(name):
             return _ALL
         if axes is not None and len(axes) == len(shape):
-            chosen = "BTH" if axes[0] == "1" and shape[0] != 1 else axes
-            self._check_mask(name, chosen, shape, mask)
-            return counted(chosen, mask)
+            self._check_mask(name, axes, shape, mask)
+            return counted(axes, mask)
         if shape[:2] != mask.shape:
             return _ALL
         # A name of the user's own, with a row for each token.
@@ -285,31 +424,20 @@ class _Comparison:
         return rows
 
 
-def _shape_of(name: str, array: TraceArray) -> tuple[int, ...]:
-    axes = axes_of(name)
-    return array.stored.shape if axes is None else array.shape_in(axes)
-
-
-def _load(name: str, array: TraceArray) -> npt.NDArray[Any]:
-    axes = axes_of(name)
-    return array.stored.load() if axes is None else array.load_in(axes)
-
-
 def _mask_of(reference: Trace) -> BoolArray | None:
-    """Return the reference's mask, None where it has none; raise an error if it is no mask."""
+    """Return the reference's checked mask, None if it has none."""
     found = reference.arrays.get("attention_mask")
     if found is None:
         return None
     shape = reference.arrays.get("input_ids", found).stored.shape
     if len(shape) != 2:
         raise TraceError(
-            f"{reference.label}: attention_mask: has shape {found.stored.shape}; (B, T) was "
-            "expected."
+            f"{reference.label}: attention_mask must have shape (B, T); got {found.stored.shape}."
         )
     return read_mask(reference, (shape[0], shape[1]))
 
 
 def _usual_dtype(trace: Trace) -> str:
-    """Return the dtype that most steps of a trace are in."""
+    """Return the dtype that most arrays of a trace have."""
     kinds = Counter(a.dtype for a in trace.arrays.values() if a.dtype in EPSILONS)
     return kinds.most_common(1)[0][0] if kinds else "float64"

@@ -23,14 +23,14 @@ __all__ = [
     "rms",
 ]
 
-# The spacing of the numbers at 1, of every dtype that a trace may be in.
+# The spacing of the numbers at 1, for every dtype that a trace may have.
 EPSILONS = {
     "float64": 2.0**-52,
     "float32": 2.0**-23,
     "float16": 2.0**-10,
     "bfloat16": 2.0**-7,
 }
-# Of a score so far below the largest softmax makes 0, in float32 to the last bit.
+# Softmax makes 0, to the last bit of float32, of a score so far below the largest.
 _UNSEEN = 104.0
 # Where the largest score of a row is below this, every key of the row is masked.
 _MASKED = -5e3
@@ -45,13 +45,13 @@ class Difference:
     Attributes
     ----------
     max_abs, max_rel : float
-        Largest distance; largest distance over the reference's own size.
+        Largest distance, and largest distance over the size of the reference there.
     ulp : float
         Largest distance in units of the spacing of numbers at the reference.
     worst : tuple of int
         Where the distance is largest.
     value, expected : float
-        What stands there, and what should.
+        What stands there, and what should stand there.
     largest : float
         Largest finite absolute value of the reference.
     faults : int
@@ -79,9 +79,9 @@ def difference(
     array, reference : ndarray of one shape
         Compared in float64. An equal infinity is no difference, a NaN always is one.
     places : ndarray of bool, broadcastable to that shape
-        What counts; at least one place.
+        The places that count, at least one.
     dtype : str
-        A key of `EPSILONS`: whose spacing an ULP is.
+        The dtype whose spacing an ULP is, a key of `EPSILONS`.
 
     Examples
     --------
@@ -117,9 +117,9 @@ def comparable(scores: Array, mask: BoolArray) -> Array:
     """Return attention scores in which it does not matter how anything was masked.
 
     A masked key's score may be -10000, the least number or -infinity: as long as softmax makes 0
-    of it, it becomes 0 here. One that softmax would see becomes 1000 and itself, so that it stands
-    out. No score is left farther below the largest of its row than softmax sees. In a row in which
-    every key is masked what counts is each score below the largest.
+    of it, it becomes 0 here. If softmax would see it, 1000 is added to it, so that it stands out.
+    No score is left farther below the largest of its row than softmax sees. In a row in which
+    every key is masked, a score counts by how far it is below the largest.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def counted(axes: str, mask: BoolArray) -> BoolArray:
 
 
 def effective_dtype(array: npt.NDArray[Any], dtype: str) -> str:
-    """Return the dtype that an array was computed in: float64 may hold float32's numbers only.
+    """Return the dtype that an array was computed in: float64 may hold numbers of float32 alone.
 
     Examples
     --------

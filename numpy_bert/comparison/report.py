@@ -1,47 +1,53 @@
-"""What a comparison found: rows of steps, a verdict, the first step that differs, and its cause."""
+"""What a comparison found: its rows, verdict and first fault; as text, as JSON, as a page."""
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from string import Template
 from typing import Any, Literal
 
+from numpy_bert.arrays import place
 from numpy_bert.comparison.differences import Difference
 from numpy_bert.files import quoted
+from numpy_bert.traces.names import matches
+from numpy_bert.traces.reading import TraceArray
 
-__all__ = ["Report", "StepReport", "Verdict", "measured"]
+__all__ = ["Report", "StepReport", "Verdict", "as_html", "as_text", "measured"]
 
 Verdict = Literal["pass", "differs", "allowed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """One input, weight or step, compared.
+    """A row of a report: one input, weight or step.
 
     Attributes
     ----------
     name : str
-        The step's name.
+        The name of the input, weight or step.
     verdict : {"pass", "differs", "allowed"}
-        Whether it is within its budget; allowed: it is not, and was named as allowed.
+        Whether it is within its budget; "allowed" if it is not, but was named as allowed.
     shape, dtype
-        The candidate's; empty where it has none.
+        The shape and dtype of the candidate's array; empty where it has none.
     max_abs, max_rel, ulp : float or None
         The largest distance from the reference, in three units; None where nothing was compared.
     own, inherited : float or None
-        The part of `max_abs` that the step itself makes from the candidate's own input, and what
-        comes from the steps before it; None where that was not asked.
+        The part of `max_abs` that the step itself makes from the candidate's own input, and the
+        part that comes from the steps before it; None in a comparison of two traces.
     budget : float or None
-        What `own` (in a plain comparison the difference) may be.
+        The largest value that `own`, or `max_abs` where that is None, may have.
     worst, value, expected
-        Where the largest difference is, what stands there and what should.
+        Where the largest difference is, what stands there and what should stand there.
     cause : str or None
         The name of the mistake that gives the candidate's numbers.
     text : str
         What is wrong, as a sentence.
     reference : float or None
-        How far a further reference is from the float64 result.
+        How far a second trace, the reference, is from the float64 result.
     """
 
     name: str
@@ -61,24 +67,41 @@ class StepReport:
     text: str = ""
     reference: float | None = None
 
+    @classmethod
+    def of(cls, name: str, array: TraceArray, text: str = "") -> StepReport:
+        """Return the row of a candidate's array, which differs until it is found to be right."""
+        shape, dtype = array.stored.shape, array.dtype
+        return cls(name=name, verdict="differs", shape=shape, dtype=dtype, text=text)
+
     @property
     def is_missing(self) -> bool:
-        """Whether the candidate has no such array."""
+        """Whether the candidate has no array for the row."""
         return not self.dtype
+
+    def allowed_by(self, globs: Sequence[str]) -> StepReport:
+        """Return the row as one that is allowed to differ, if it differs and a glob fits its name.
+
+        Examples
+        --------
+        >>> StepReport(name="pooler", verdict="differs").allowed_by(["pool*"]).verdict
+        'allowed'
+        """
+        is_allowed = self.verdict == "differs" and matches(self.name, globs)
+        return replace(self, verdict="allowed") if is_allowed else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The result of a comparison.
+    """The result of a comparison or a verification.
 
     Attributes
     ----------
     candidate, against : str
-        What was compared with what.
+        The name of the candidate, and of what it was held against.
     steps : sequence of StepReport
-        Inputs, weights, then steps in execution order.
+        The rows: inputs, weights, then steps in execution order.
     notes : sequence of str
-        What else a reader must know.
+        What else a reader must know, as sentences.
     hidden : sequence of str
         Mistakes that could not have been seen in this trace, whatever the port does.
     """
@@ -96,22 +119,22 @@ class Report:
 
     @property
     def guilty(self) -> StepReport | None:
-        """The first step that differs; one that the candidate does not have, if no other does."""
+        """The first row that differs; a row that the candidate lacks only if no other differs."""
         wrong = [step for step in self.steps if step.verdict == "differs"]
         return next((step for step in wrong if not step.is_missing), next(iter(wrong), None))
 
     @property
     def first(self) -> str | None:
-        """The name of the first step that differs."""
+        """The name of the first row that differs, None if none does."""
         return None if self.guilty is None else self.guilty.name
 
     @property
     def cause(self) -> str | None:
-        """The name of the mistake that explains it, None where none or more than one does."""
+        """The name of the mistake that explains the first difference, None if it is not known."""
         return None if self.guilty is None else self.guilty.cause
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it; a number that is not finite is null."""
+        """Return the report as JSON has it; a number that is not finite becomes None."""
         return {
             "verdict": self.verdict,
             "first": self.first,
@@ -150,7 +173,7 @@ class Report:
 
 
 def measured(found: Difference) -> dict[str, Any]:
-    """Return what a row says of a difference."""
+    """Return the members of a row that a difference fills."""
     return {
         "max_abs": found.max_abs,
         "max_rel": found.max_rel,
@@ -165,3 +188,357 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return list(value) if isinstance(value, tuple) else value
+
+
+# What the two forms of a report write alike.
+
+
+def _is_split(rows: Sequence[StepReport]) -> bool:
+    """Tell whether own and inherited errors are known, as they are in a verification."""
+    return any(row.own is not None for row in rows)
+
+
+def _shape(row: StepReport) -> str:
+    return "x".join(str(n) for n in row.shape)
+
+
+def _worst(row: StepReport, digits: int, mark: str = "") -> str:
+    """Say where a row differs most and what stands there, "" if nothing was compared."""
+    if row.worst is None or row.value is None or row.expected is None:
+        return ""
+    return f"{place(row.worst)}{mark} {row.value:.{digits}g}, not {row.expected:.{digits}g}"
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "" if value is None else "0" if value == 0.0 else f"{value:.{digits}e}"
+
+
+# A report as text.
+_COLUMNS = 100
+_SHORT = {
+    "float64": "f64",
+    "float32": "f32",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "int64": "i64",
+    "int32": "i32",
+}
+_LONGEST_LIST = 12
+_BLOCK = re.compile(r"(embeddings|encoder\.layer\.\d+|pooler)(?=\.|$)")
+
+
+def as_text(report: Report, *, verbose: bool = False) -> str:
+    """Return a report as lines of at most 100 columns.
+
+    Parameters
+    ----------
+    report : Report
+        What `compare` or `verify` found.
+    verbose : bool
+        Whether to show the worst place of every step, not only of those that differ, and every
+        mistake that could not have been seen.
+
+    Examples
+    --------
+    >>> row = StepReport(name="pooler", verdict="pass", shape=(1, 4), dtype="float32",
+    ...                  max_abs=1e-7, max_rel=1e-6, ulp=2.0, budget=1e-5)
+    >>> print(as_text(Report(candidate="a", against="b", steps=[row])))
+    a against b
+    <BLANKLINE>
+    step      shape  dtype  max abs  max rel  ULP   budget
+    pooler
+      pooler  1x4    f32    1.0e-07  1.0e-06    2  1.0e-05  pass
+    <BLANKLINE>
+    The same: all 1 are within their budgets.
+    """
+    lines = [*_wrapped(f"{quoted(report.candidate)} against {quoted(report.against)}"), ""]
+    lines += _table(report.steps, verbose=verbose)
+    lines += ["", *(line for note in report.notes for line in _wrapped(f"note: {note}"))]
+    lines += _hidden(report.hidden, verbose=verbose)
+    if lines[-1]:
+        lines.append("")
+    lines += _wrapped(report.sentence)
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[StepReport], *, verbose: bool) -> list[str]:
+    """Return the lines of the table, with the worst place of a step under its row."""
+    is_split = _is_split(rows)
+    has_reference = any(row.reference is not None for row in rows)
+    head = ["step", "shape", "dtype", "max abs"]
+    head += ["own", "inherited"] if is_split else ["max rel", "ULP"]
+    head += ["budget", *["reference"] * has_reference, ""]
+    cells = [head]
+    for row in rows:
+        numbers = [row.max_abs]
+        numbers += [row.own, row.inherited] if is_split else [row.max_rel, row.ulp]
+        numbers += [row.budget, *[row.reference] * has_reference]
+        texts = [_number(number) for number in numbers]
+        if not is_split:
+            texts[2] = _units(row.ulp)
+        name = _shown(row.name)
+        cells.append([name, _shape(row), _SHORT.get(row.dtype, row.dtype), *texts, row.verdict])
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    spare = _COLUMNS - sum(widths[1:]) - 2 * (len(head) - 1)
+    widths[0] = min(widths[0], max(spare, 20))
+    lines, block = [_line(cells[0], widths)], ""
+    for row, line in zip(rows, cells[1:], strict=True):
+        if _block_of(row.name) != block:
+            block = _block_of(row.name)
+            lines += [block] * bool(block)
+        lines.append(_line(line, widths))
+        if row.verdict != "pass" or verbose:
+            lines += _details(row)
+    return lines
+
+
+def _block_of(name: str) -> str:
+    """Return the block under whose heading a step stands, "" if under none."""
+    found = _BLOCK.match(name)
+    return found[1] if found else ""
+
+
+def _shown(name: str) -> str:
+    """Return a step's name as it stands under its block's heading."""
+    name = quoted(name)
+    block = _block_of(name)
+    return f"  {name[len(block) + 1 :] or name}" if block else name
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Align a row: names and shapes to the left, numbers to the right."""
+    name = cells[0]
+    if len(name) > widths[0]:  # the end of a name says more than its middle
+        name = f"  ..{name[len(name) - widths[0] + 4 :]}"
+    left = [name.ljust(widths[0]), cells[1].ljust(widths[1]), cells[2].ljust(widths[2])]
+    right = [cell.rjust(width) for cell, width in zip(cells[3:-1], widths[3:-1], strict=True)]
+    return "  ".join([*left, *right, cells[-1]]).rstrip()
+
+
+def _details(row: StepReport) -> Iterator[str]:
+    """Yield the lines under a row."""
+    worst = _worst(row, 9, ":")
+    if worst:
+        yield f"    worst at {worst}"
+    if row.text:
+        yield from _wrapped(row.text, "    ")
+
+
+def _hidden(hidden: Sequence[str], *, verbose: bool) -> list[str]:
+    """List the mistakes that could not have been seen."""
+    never = [text for text in hidden if " steps)" not in text]
+    shown = list(hidden) if verbose else never
+    if not shown:
+        return []
+    lines = ["This trace could not have shown:"]
+    limit = len(shown) if verbose else _LONGEST_LIST
+    lines += [line for text in shown[:limit] for line in _wrapped(text, "  - ")]
+    left = len(hidden) - min(len(shown), limit)
+    if left and not verbose:
+        lines.append(f"  - and {left} that show at some steps only (--verbose lists them)")
+    return lines
+
+
+def _wrapped(text: str, start: str = "") -> list[str]:
+    """Break a sentence into lines."""
+    import textwrap
+
+    blank = " " * len(start)
+    return textwrap.wrap(text, _COLUMNS, initial_indent=start, subsequent_indent=blank) or [start]
+
+
+def _units(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}" if value < 1e5 else f"{value:.0e}"
+
+
+# A report as a page: its chart, and what stands around it.
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 1000, 300, 56, 22
+_DECADES = 18
+
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$verdict: $candidate</title>
+<style>
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --faint: #6b7280;
+  --line: #d9dde3; --good: #1a7f4b; --bad: #c02b2b; --own: #35588c; --inherited: #b3c0d3;
+  --budget: #1a7f4b; --shade: #f5f6f8; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --paper: #14171b; --faint: #98a1ad;
+  --line: #333a43; --good: #4cc38a; --bad: #ff7b72; --own: #8fb4e8; --inherited: #46566c;
+  --budget: #4cc38a; --shade: #1c2127; } }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem; background: var(--paper);
+  color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.35rem; margin: 0 0 .25rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
+.against { color: var(--faint); overflow-wrap: anywhere; margin: 0; }
+.sentence { border-left: 4px solid var(--$tone); background: var(--shade); padding: .7rem 1rem;
+  margin: 1rem 0; overflow-wrap: anywhere; }
+.sentence b { color: var(--$tone); }
+svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint); font-size: 11px; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; }
+th { text-align: left; border-bottom: 2px solid var(--line); white-space: nowrap; }
+th, td { padding: .22rem .6rem .22rem 0; vertical-align: top; }
+td { border-bottom: 1px solid var(--line); } .n { text-align: right; white-space: nowrap;
+  font-variant-numeric: tabular-nums; } .name { font-family: ui-monospace, monospace; }
+.why { color: var(--faint); } td.differs { color: var(--bad); font-weight: 600; }
+td.pass { color: var(--good); } td.allowed { color: var(--faint); }
+.key i { display: inline-block; width: .8em; height: .8em; margin: 0 .35em 0 1em; }
+body.few tr.pass { display: none; }
+@media print { label { display: none; } }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+<p class="against">$candidate against $against</p>
+<p class="sentence"><b>$verdict</b> $sentence</p>
+$chart
+<h2>Every step</h2>
+<p><label><input type="checkbox" id="few"> only what differs</label></p>
+<div class="wide"><table>
+<thead><tr>$head</tr></thead>
+<tbody>
+$rows
+</tbody>
+</table></div>
+$notes
+<script>
+const box = document.getElementById("few");
+box.addEventListener("change", () => document.body.classList.toggle("few", box.checked));
+</script>
+</body>
+</html>
+""")
+
+
+def as_html(report: Report) -> str:
+    """Return a report as one HTML file that opens from the disk.
+
+    Parameters
+    ----------
+    report : Report
+        What `compare` or `verify` found.
+
+    Examples
+    --------
+    >>> row = StepReport(name="<b>", verdict="pass", max_abs=1e-7, budget=1e-5)
+    >>> "<td class='name'>&lt;b&gt;" in as_html(Report(candidate="a", against="b", steps=[row]))
+    True
+    """
+    same = report.verdict == "pass"
+    is_split = _is_split(report.steps)
+    sizes = ("own", "inherited") if is_split else ("max rel", "ULP")
+    head = ("step", "shape", "dtype", "max abs", *sizes, "budget", "worst place", "verdict")
+    return _PAGE.substitute(
+        title="Verification of a trace" if is_split else "Comparison of two traces",
+        candidate=html.escape(report.candidate),
+        against=html.escape(report.against),
+        verdict="Passes." if same else "Differs.",
+        tone="good" if same else "bad",
+        sentence=html.escape(report.sentence),
+        chart=_chart(report),
+        head="".join(f"<th>{text}</th>" for text in head),
+        rows="\n".join(_row(row, is_split=is_split) for row in report.steps),
+        notes=_list("Notes", report.notes)
+        + _list("Mistakes that this trace could not have shown", report.hidden),
+    )
+
+
+def _row(row: StepReport, *, is_split: bool) -> str:
+    """Return a row of the table."""
+    pair = (row.own, row.inherited) if is_split else (row.max_rel, row.ulp)
+    sizes = (row.max_abs, *pair, row.budget)
+    numbers = "".join(f"<td class='n'>{_number(size, 2)}</td>" for size in sizes)
+    why = f"<div class='why'>{html.escape(row.text)}</div>" if row.text else ""
+    return (
+        f"<tr class='{row.verdict}'><td class='name'>{html.escape(row.name)}{why}</td>"
+        f"<td class='n'>{_shape(row)}</td><td>{html.escape(row.dtype)}</td>{numbers}"
+        f"<td class='n'>{_worst(row, 7)}</td><td class='{row.verdict}'>{row.verdict}</td></tr>"
+    )
+
+
+def _chart(report: Report) -> str:
+    """Draw each step's error and its budget, on a logarithmic scale, in execution order."""
+    rows = [row for row in report.steps if row.max_abs is not None and row.budget]
+    if not rows:
+        return ""
+    top = max(max(_finite(row.max_abs), _finite(row.budget)) for row in rows)
+    highest = math.ceil(math.log10(top)) if top > 0 else 0
+    values = [x for row in rows for x in (row.own, row.max_abs, row.budget) if x]
+    lowest = max(math.floor(math.log10(min(map(_finite, values)))), highest - _DECADES)
+    step = (_WIDTH - _LEFT) / len(rows)
+
+    def y(value: float | None) -> float:
+        size = _finite(value)
+        share = 0.0 if size <= 0 else (math.log10(size) - lowest) / max(highest - lowest, 1)
+        return _HEIGHT - _BOTTOM - (_HEIGHT - 2 * _BOTTOM) * min(max(share, 0.0), 1.0)
+
+    marks = _layers(rows, step)
+    marks += [_grid(exponent, y(10.0**exponent)) for exponent in range(lowest, highest + 1)]
+    for number, row in enumerate(rows):
+        x = _LEFT + step * number
+        label = f"<title>{html.escape(_label(row))}</title>"
+        bars = [("inherited", row.max_abs, 0.8)] if row.own is not None else []
+        kind = "bad" if row.verdict == "differs" else "own"
+        bars.append((kind, row.max_abs if row.own is None else row.own, 0.45))
+        drawn = "".join(_bar(x, step, kind, y(value), part) for kind, value, part in bars if value)
+        limit = y(row.budget)
+        mark = (
+            f"<path d='M{x:.2f} {limit:.1f}h{step:.2f}' stroke='var(--budget)' stroke-width='2'/>"
+        )
+        marks.append(f"<g>{label}{drawn}{mark}</g>")
+    title = "Largest error of every step, in execution order"
+    is_split = _is_split(rows)
+    key = [("own", "its own" if is_split else "the difference"), ("bad", "beyond its budget")]
+    key += [("inherited", "with what it inherits")] * is_split + [("budget", "budget")]
+    keys = "".join(f"<i style='background:var(--{kind})'></i>{text}" for kind, text in key)
+    return (
+        f"<h2>{title}</h2><p class='key'>{keys}</p>"
+        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{title}'>"
+        f"{''.join(marks)}</svg>"
+    )
+
+
+def _layers(rows: Sequence[StepReport], step: float) -> list[str]:
+    """Mark where each layer begins."""
+    marks, last = [], ""
+    for number, row in enumerate(rows):
+        parts = row.name.split(".")
+        layer = parts[2] if row.name.startswith("encoder.layer.") and len(parts) > 2 else ""
+        if layer and layer != last:
+            x = _LEFT + step * number
+            line = f"<path d='M{x:.2f} {_BOTTOM}V{_HEIGHT - _BOTTOM}' stroke='var(--line)'/>"
+            text = f"<text x='{x:.2f}' y='{_HEIGHT - 6}'>{html.escape(layer)}</text>"
+            marks.append(line + text)
+        last = layer
+    return marks
+
+
+def _grid(exponent: int, y: float) -> str:
+    line = f"<path d='M{_LEFT} {y:.1f}H{_WIDTH}' stroke='var(--line)' stroke-width='1'/>"
+    return f"{line}<text x='{_LEFT - 6}' y='{y + 4:.1f}' text-anchor='end'>1e{exponent}</text>"
+
+
+def _bar(x: float, step: float, kind: str, y: float, part: float) -> str:
+    left, width = x + step * (1 - part) / 2, step * part
+    height = max(_HEIGHT - _BOTTOM - y, 1.0)
+    return (
+        f"<rect x='{left:.2f}' y='{_HEIGHT - _BOTTOM - height:.1f}' width='{width:.2f}' "
+        f"height='{height:.1f}' fill='var(--{kind})'/>"
+    )
+
+
+def _label(row: StepReport) -> str:
+    sizes = {"max abs": row.max_abs, "own": row.own, "budget": row.budget}
+    told = (f"{what} {_number(size, 2)}" for what, size in sizes.items() if size is not None)
+    return f"{row.name}: {', '.join(told)} ({row.verdict})"
+
+
+def _list(title: str, texts: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    return f"<h2>{title}</h2><ul>{items}</ul>" if items else ""
+
+
+def _finite(value: float | None) -> float:
+    return 0.0 if value is None else min(value, 1e300)

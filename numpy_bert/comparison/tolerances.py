@@ -20,11 +20,11 @@ __all__ = ["CHECKS", "Judgement", "Tolerances"]
 
 Check = Literal["max", "mean", "ulp", "nmse", "cosine"]
 CHECKS: tuple[Check, ...] = ("max", "mean", "ulp", "nmse", "cosine")
-# Times epsilon times the largest number: what two right ports of a BERT stay within. Half
+# Two right ports of a BERT stay within this many times epsilon times the largest number. Half
 # precision is added up in float32, so that its own epsilon counts a few times only.
 _FACTORS = {"float64": 32.0, "float32": 32.0, "float16": 8.0, "bfloat16": 8.0}
 _NUMBER = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-# What the other checks allow where nothing is said. The last two are loose: a LayerNorm with the
+# What the other checks allow by default. The last two are loose: a LayerNorm with the
 # wrong epsilon passes them.
 _DEFAULTS = {"ulp": 4096.0, "nmse": 1e-11, "cosine": 1e-11}
 
@@ -33,7 +33,7 @@ _WHOLE = {"nmse": nmse, "cosine": cosine_distance}
 
 
 class Judgement(NamedTuple):
-    """Whether a difference is allowed, what was measured against what, and where."""
+    """Whether a difference passes, the budget it was held to, and where it is worst."""
 
     passes: bool
     budget: float
@@ -47,9 +47,9 @@ class Tolerances:
     ----------
     atol, rtol : sequence of str
         Numbers, each for every tensor or, as ``"embeddings.*:2e-6"``, for those whose name a glob
-        fits; the last that fits counts. Of the two, the one that is not given is 0. With neither,
-        ``atol`` is 32 times the epsilon of the coarser dtype (8 times, if it is a half) times the
-        largest finite number of the reference.
+        fits; the last one that fits counts. If only one of the two is given, the other is 0. If
+        neither is, ``atol`` is 32 times the epsilon of the coarser dtype (8 times, if that is half
+        precision) times the largest finite number of the reference.
     check : {"max", "mean", "ulp", "nmse", "cosine"}
         What is measured: every element's distance, their mean, the largest distance in units of
         the last place, squared distances over squared reference, one minus the cosine. `atol` is
@@ -58,7 +58,7 @@ class Tolerances:
     Raises
     ------
     InputError
-        If a number is negative, infinite or none.
+        If a text is not a number from 0, or if `check` is not one of the five or takes no `rtol`.
 
     Examples
     --------
@@ -71,15 +71,15 @@ class Tolerances:
         self, atol: Sequence[str] = (), rtol: Sequence[str] = (), check: Check = "max"
     ) -> None:
         if check not in CHECKS:
-            raise InputError(f"check: {quoted(check)}; one of {', '.join(CHECKS)} was expected.")
+            raise InputError(f"check must be one of {', '.join(CHECKS)}; got {quoted(check)}.")
         self.check = check
         self._atol = [_rule(text, "atol") for text in atol]
         self._rtol = [_rule(text, "rtol") for text in rtol]
         if rtol and check not in ("max", "mean"):
-            raise InputError(f"rtol: has no meaning for the check {check}; give atol.")
+            raise InputError(f"rtol has no meaning for the check {check}. Give atol.")
 
     def limits(self, name: str) -> tuple[float, float] | None:
-        """Return what was given for a tensor, atol and rtol; None where nothing was."""
+        """Return the atol and rtol that were given for a tensor, None if none were."""
         atol, rtol = _chosen(self._atol, name), _chosen(self._rtol, name)
         if atol is None and rtol is None:
             return None
@@ -105,18 +105,17 @@ class Tolerances:
         Parameters
         ----------
         name : str
-            The tensor's.
+            The tensor's name.
         found : Difference
-            Of the two arrays.
+            The difference between the two arrays.
         arrays : (ndarray, ndarray)
-            The candidate's and the reference's.
+            The candidate's array and the reference's.
         places : ndarray of bool
-            What counts, broadcastable to their shape.
+            The places that count, broadcastable to the shape of the arrays.
         dtype : str
             The coarser of their dtypes.
         scale : float
-            The largest finite number that the tensor is made of: the reference's own, but of a
-            mean that of what was averaged.
+            The largest finite number of the reference or, for a mean, of the numbers averaged.
         """
         limits = self.limits(name)
         counts = np.broadcast_to(places, arrays[1].shape)
@@ -146,8 +145,8 @@ def _rule(text: str, name: str) -> tuple[str, float]:
     value = float(digits) if _NUMBER.fullmatch(digits) else math.nan
     if not math.isfinite(value) or (colon and not glob):
         raise InputError(
-            f"{name}: {quoted(text)}; a number from 0 was expected, as 1e-5, or a glob and a "
-            "number, as embeddings.*:2e-6."
+            f"{name} must be a number from 0, as 1e-5, or a glob and a number, as "
+            f"embeddings.*:2e-6; got {quoted(text)}."
         )
     return glob or "*", value
 

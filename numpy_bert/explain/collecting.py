@@ -1,4 +1,4 @@
-"""A model is run over a text, and of each step as it comes by what can be drawn is kept."""
+"""A model is run over a text, and what can be drawn of each step is kept as it comes by."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["read"]
 
-# Tokens that are drawn of a long text: what a person can tell apart, and a page can hold.
+# How many tokens of a long text are drawn: as many as a person can tell apart and a page can hold.
 _MOST_DRAWN = 48
-# Of these, special tokens and masks at most: each is a landmark, many are none.
+# How many of these may be special tokens and masks: each is a landmark, many are none.
 _MOST_LANDMARKS = 12
 _TOP_K = 10
 _IN_LAYER = re.compile(r"encoder\.layer\.\d+\.?(.*)")
@@ -47,11 +47,11 @@ def read(
     Parameters
     ----------
     text, text_pair : str
-        A text, or the two of a pair.
+        A text, or the two texts of a pair.
     model : BertModel or BertForMaskedLM
-        A BertForMaskedLM also says which words fit at each mask of the text.
+        The model. A BertForMaskedLM also says which words fit at each mask of the text.
     tokenizer : BertTokenizer
-        The model's.
+        The model's tokenizer.
     token : int, optional
         The position of the token that is followed through the layers; the middle one by default.
     truncation : bool
@@ -62,12 +62,12 @@ def read(
     Returns
     -------
     Reading
-        For `figure`, `page` and `terminal`.
+        What `figure`, `page` and `terminal` draw.
 
     Raises
     ------
     InputError
-        If the text has more tokens than the model takes, or none, or none at `token`.
+        If the text has more tokens than the model takes, no token at all, or none at `token`.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def read(
     texts = (text,) if text_pair is None else (text, text_pair)
     if not isinstance(model, (BertModel, BertForMaskedLM)):
         raise InputError(
-            f"model: {type(model).__name__}; a BertModel or a BertForMaskedLM was expected."
+            f"model must be a BertModel or a BertForMaskedLM; got {type(model).__name__}."
         )
     limit = model.config.max_position_embeddings
     inputs = encode_whole(tokenizer, texts, limit, truncation=truncation)
@@ -125,23 +125,23 @@ def _tokens(tokenizer: BertTokenizer, inputs: BatchEncoding) -> tuple[Token, ...
 def _walked(token: int | None, tokens: Sequence[Token]) -> int:
     """Return the position of the token that is followed."""
     if not tokens:
-        raise InputError("the text has no token, and this tokenizer adds none.")
+        raise InputError("the text must have a token; it has none, and this tokenizer adds none.")
     if token is None:
         return len(tokens) // 2
     if not isinstance(token, (int, np.integer)) or isinstance(token, bool):
         raise InputError(
-            f"token: {type(token).__name__}; a whole number, a position, was expected."
+            f"token must be a whole number, the position of a token; got {type(token).__name__}."
         )
     if not 0 <= token < len(tokens):
         raise InputError(
-            f"token {token}: the text has {len(tokens)} tokens, at positions 0 to "
-            f"{len(tokens) - 1}."
+            f"token must be a position from 0 to {len(tokens) - 1}, as the text has {len(tokens)} "
+            f"tokens; got {token}."
         )
     return int(token)
 
 
 def _drawn(length: int, walked: int, landmarks: Sequence[int]) -> tuple[int, ...]:
-    """Return which positions are drawn: all, or the first landmarks and what is by the walked."""
+    """Return which positions are drawn: all, or some landmarks and those around the walked one."""
     if length <= _MOST_DRAWN:
         return tuple(range(length))
     chosen = {*list(dict.fromkeys(landmarks))[:_MOST_LANDMARKS], walked}
@@ -155,7 +155,7 @@ def _drawn(length: int, walked: int, landmarks: Sequence[int]) -> tuple[int, ...
 def _collect(
     model: BertModel, inputs: BatchEncoding, drawn: list[int], walked: int
 ) -> tuple[dict[str, Array], tuple[LayerReading, ...], npt.NDArray[np.float64]]:
-    """Run the model and keep, of each step as it comes by, what is drawn."""
+    """Run the model, and keep what is drawn of each step as it comes by."""
     embeddings: dict[str, Array] = {}
     layers: list[LayerReading] = []
     states: list[Array] = []
@@ -179,7 +179,7 @@ def _collect(
 
 
 def _layer(steps: Mapping[str, Array], drawn: list[int], walked: int) -> LayerReading:
-    """Keep what is drawn of a layer whose steps are (T, n) and, of its attention, (A, T, T)."""
+    """Return what is drawn of a layer; its steps are (T, n), those of its attention (A, T, T)."""
     probs = steps["attention.self.probs"]
     others = np.setdiff1d(np.arange(probs.shape[2]), drawn)
     walk = {

@@ -56,7 +56,7 @@ class Figure:
         Parameters
         ----------
         zoom : float
-            Pixels for each of the drawing's units.
+            How many pixels each unit of the drawing takes.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class Figure:
             If the extra ``png`` is not installed, or `zoom` is not from 0.1 to 20.
         """
         if not (isinstance(zoom, (int, float)) and 0.1 <= zoom <= 20.0):
-            raise InputError(f"png: zoom = {zoom!r}; a number from 0.1 to 20 was expected.")
+            raise InputError(f"png: zoom must be a number from 0.1 to 20; got {zoom!r}.")
         return png_renderer()(svg_string=self.svg, zoom=zoom, background="#ffffff")
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
@@ -73,30 +73,38 @@ class Figure:
         Parameters
         ----------
         path : str or Path
-            Its name ends in ``.svg`` or ``.png``.
+            The file, whose name ends in ``.svg`` or ``.png``.
         force : bool
             Whether a file that is there is replaced.
 
         Raises
         ------
-        InputError, OutputError
-            As `png`; if the name has another end; if the file is there or cannot be written.
+        InputError
+            If the name has another end, or the extra ``png`` is not installed.
+        OutputError
+            If the file is there already, or cannot be written.
         """
         path = Path(path)
         if path.suffix not in (".svg", ".png"):
-            raise InputError(f"{quoted(path)}: the name must end in .svg or .png.")
+            raise InputError(f"the name must end in .svg or .png; got {quoted(path)}.")
         check_output(path, force=force)
         data = self.png() if path.suffix == ".png" else self.svg.encode("utf-8")
         write_atomically(path, data)
 
 
 def png_renderer() -> Callable[..., bytes]:
-    """Return what turns SVG into PNG; raise InputError where the extra ``png`` is not installed."""
+    """Return the function that turns SVG into PNG; it comes with the extra ``png``.
+
+    Raises
+    ------
+    InputError
+        If the extra is not installed.
+    """
     try:
         from resvg_py import svg_to_bytes
     except ImportError:
         raise InputError(
-            "png: needs the package resvg-py; pip install 'numpy_bert[png]' brings it. The "
+            "png needs the package resvg-py, which pip install 'numpy_bert[png]' brings. The "
             "drawing as .svg needs nothing."
         ) from None
     return svg_to_bytes
@@ -108,19 +116,20 @@ def figure(reading: Reading, *, features: int | Sequence[int] = 24) -> Figure:
     Parameters
     ----------
     reading : Reading
-        From `read`.
+        What `read` returns.
     features : int or sequence of int
-        How many of the H features are drawn, the first ones; or which.
+        How many of the H features are drawn, from the first one on, or which ones.
 
     Returns
     -------
     Figure
-        For a notebook, or to be saved as SVG, or as PNG with the extra ``png``.
+        A drawing that a notebook shows, and that can be saved as SVG, or as PNG with the extra
+        ``png``.
 
     Raises
     ------
     InputError
-        If there is no such feature, or none is asked for.
+        If a feature does not exist, or none is asked for.
 
     Examples
     --------
@@ -134,17 +143,17 @@ def figure(reading: Reading, *, features: int | Sequence[int] = 24) -> Figure:
 
 
 def chosen_features(reading: Reading, features: int | Sequence[int]) -> list[int]:
-    """Return the features to draw; raise InputError if there are no such."""
+    """Return the numbers of the features to draw; raise InputError if one does not exist."""
     size = reading.config.hidden_size
-    wanted = f"a number from 1, or a list of features from 0 to {size - 1}, was expected."
+    rule = f"figure: features must be a number from 1, or a list of numbers from 0 to {size - 1}"
     given = np.asarray(features)
     if given.dtype.kind not in "iu" or given.ndim > 1 or not given.size:
-        raise InputError(f"figure: features = {quoted(features)}; {wanted}")
+        raise InputError(f"{rule}; got {quoted(features)}.")
     if given.ndim == 0 and given >= 1:
         return list(range(min(int(given), size)))
     wrong = given[(given < 0) | (given >= size)]
     if given.ndim == 0 or wrong.size:
-        raise InputError(f"figure: features: {(*wrong.tolist(), 0)[0]} came; {wanted}")
+        raise InputError(f"{rule}; got {(*wrong.tolist(), 0)[0]}.")
     return [int(feature) for feature in given]
 
 
@@ -194,7 +203,7 @@ def draw(reading: Reading, features: Sequence[int], *, background: bool) -> str:
 
 
 def _tables(reading: Reading) -> list[tuple[int, list[int]]]:
-    """Return, of each table, how many rows it has and which of them the drawn tokens pick."""
+    """Return how many rows each table has, and which of them the drawn tokens pick."""
     config, tokens = reading.config, reading.shown
     return [
         (config.vocab_size, [token.id for token in tokens]),
@@ -292,7 +301,11 @@ def _legend(
     )
 
 
+def printable(text: str) -> str:
+    """Return a text in which control characters are written out, not obeyed."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def xml_text(text: str) -> str:
-    """Escape text for SVG and HTML; what XML cannot hold is shown, not written."""
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return html.escape(plain)
+    """Escape a text for SVG and HTML; the characters that XML cannot hold are written out."""
+    return html.escape(printable(text))

@@ -24,7 +24,7 @@ class Lesson:
     sentence : str
         What is computed.
     formula : str
-        How.
+        How it is computed.
     function : str
         The path of the function that computes it.
     axes : str
@@ -115,7 +115,7 @@ _WALK = {
     ),
     "output.LayerNorm": _norm("The second LayerNorm: what the next layer gets.", _WHOLE_NORM),
 }
-# By what BertConfig.activation returns.
+# The lessons of the activations, by what BertConfig.activation returns.
 _ACTIVATIONS = {
     "gelu": (
         "GELU's output: what is far below zero is shut off, smoothly.",

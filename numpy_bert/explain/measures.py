@@ -24,7 +24,7 @@ PARTS = {
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Parts:
-    """How long each part of the drawn tokens' sums is, and its share: (K, 3); total is (K,)."""
+    """Lengths and shares of the parts of the drawn tokens' sums, (K, 3); total is (K,)."""
 
     norms: Floats
     shares: Floats
@@ -34,9 +34,9 @@ class Parts:
 def parts_of(reading: Reading) -> Parts:
     """Measure the word's, the segment's and the position's part of each drawn token's sum.
 
-    A share is part · sum / |sum|², the part's extent in the direction of the sum: the three sum
-    to 1, and one of them is negative where a part points away. Of a sum of zeros all are 0. In
-    float64.
+    A share is part · sum / |sum|², the part's extent in the direction of the sum. The three sum to
+    1, and one of them is negative where a part points away. Where the sum is all zeros, the shares
+    are 0. The arithmetic is in float64.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def parts_of(reading: Reading) -> Parts:
 
 
 def cosines(rows: Array) -> Floats:
-    """Return the cosine between each two rows, (K, K), in float64; 0 where a row is all zeros.
+    """Return the cosine between each two rows, (K, K), in float64; it is 0 if a row is all zeros.
 
     Examples
     --------

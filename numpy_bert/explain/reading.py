@@ -27,14 +27,14 @@ class Token:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerReading:
-    """What is drawn of one layer, K tokens of A heads; arrays are the trace's own.
+    """What is drawn of one layer, for K tokens and A heads; the arrays are the trace's own.
 
     Attributes
     ----------
     probs : ndarray of shape (A, K, K)
         The attention weights of each drawn token (first K) over each drawn token.
     rest : ndarray of shape (A, K)
-        Its weights over all tokens that are not drawn, summed.
+        The sum of each drawn token's weights over all tokens that are not drawn.
     walked_probs : ndarray of shape (A, T)
         The walked token's attention weights over every token of the text.
     walk : dict of str to ndarray
@@ -58,7 +58,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Reading:
-    """A text as a model reads it. Made by `read`; every array is the trace's, none is rounded.
+    """A text as a model reads it, made by `read`. No array is rounded: each is the trace's own.
 
     Attributes
     ----------
@@ -67,9 +67,9 @@ class Reading:
     texts : tuple of str
         The text, or the two of a pair.
     config : BertConfig
-        The model's.
+        The model's settings.
     tokens : tuple of Token
-        All T of them.
+        All T tokens of the text.
     drawn : tuple of int
         The positions of the K tokens that are drawn: all, unless there are too many to see.
     walked : int
@@ -77,13 +77,14 @@ class Reading:
     embeddings : dict of str to ndarray
         The steps of the input embedding by their trace names, (K, H) or (K, 1).
     layers : tuple of LayerReading
-        First to last.
+        What is drawn of each layer, from the first to the last.
     similarity : ndarray of shape (L + 1, K, K), float64
         The cosine between the drawn tokens' rows of the embedding's output and each layer's.
     predictions : tuple of Prediction, or None
-        For each mask that is drawn; None where the model has no head that predicts words.
+        The words that fit at each mask that is drawn; None where the model has no head that
+        predicts words.
     notes : tuple of str
-        What the text lost on its way, as sentences.
+        Sentences about what the text lost on its way.
     """
 
     name: str
@@ -99,13 +100,22 @@ class Reading:
     notes: tuple[str, ...]
 
     @property
+    def summary(self) -> str:
+        """How many tokens the text has, and how large the model is."""
+        config, count = self.config, len(self.tokens)
+        return (
+            f"{count} token{'s' * (count != 1)}, {config.num_hidden_layers} layers of "
+            f"{config.hidden_size} features, {config.num_attention_heads} heads each"
+        )
+
+    @property
     def shown(self) -> tuple[Token, ...]:
         """The tokens that are drawn."""
         return tuple(self.tokens[place] for place in self.drawn)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What is not drawn, as a sentence; none where all is."""
+        """A sentence about the tokens that are not drawn; empty if all are."""
         if len(self.drawn) == len(self.tokens):
             return ()
         return (

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numpy_bert.explain.drawing import printable
 from numpy_bert.explain.measures import PARTS, Floats, Parts, parts_of
 from numpy_bert.explain.reading import LayerReading, Reading
 from numpy_bert.files import quoted
@@ -29,16 +30,16 @@ def terminal(reading: Reading, *, width: int = 80, colour: bool = False) -> str:
     Parameters
     ----------
     reading : Reading
-        From `read`.
+        What `read` returns.
     width : int
-        Columns of the terminal; 80 are used where there are fewer, 120 where there are more.
+        How many columns the terminal has; at least 80 are used and at most 120.
     colour : bool
         Whether to write the terminal's colours; otherwise the text is plain.
 
     Returns
     -------
     str
-        Lines, the last one without an end.
+        The lines, with no line break after the last one.
 
     Examples
     --------
@@ -50,11 +51,7 @@ def terminal(reading: Reading, *, width: int = 80, colour: bool = False) -> str:
     """
     width = min(max(width, _NARROW), _WIDE)
     page = _Page(width, colour=colour)
-    config = reading.config
-    size = f"{config.num_hidden_layers} layers of {config.hidden_size} features"
-    count = f"{len(reading.tokens)} token{'s' * (len(reading.tokens) != 1)}"
-    rest = f": {count}, {size}, {config.num_attention_heads} heads each"
-    name = quoted(reading.name)
+    name, rest = quoted(reading.name), f": {reading.summary}"
     if _columns(name + rest) > width:
         name = name.rpartition("/")[2]
     if _columns(name + rest) > width:
@@ -90,7 +87,7 @@ class _Page:
         return self.paint(_fit(text, self.width).rstrip(), _BOLD)
 
     def bar(self, shares: Floats, columns: int) -> str:
-        """Draw shares, each as long as its size; in capitals one that is below zero."""
+        """Draw shares, each as long as its size, in capitals where it is below zero."""
         sizes = np.abs(shares)
         if not sizes.any():
             return " " * columns
@@ -245,7 +242,7 @@ def _fixed(value: float) -> str:
 
 
 def _whole_percent(share: float) -> str:
-    """Write a share in at most five characters; what is beyond has no meaning but its sign."""
+    """Write a share in at most five characters; of a larger one only the sign has a meaning."""
     return f"{100 * share:.0f}%" if abs(share) < 9.995 else ">999%" if share > 0 else "<-9e2"
 
 
@@ -255,7 +252,7 @@ def _columns(text: str) -> int:
 
 
 def _column(character: str) -> int:
-    """Return the columns of a character: none of a mark on another, or a Korean vowel or final."""
+    """Return the columns of a character: 0 for a mark on another, a Korean vowel or final."""
     is_mark = unicodedata.category(character) in ("Mn", "Me", "Cf")
     if is_mark or "\u1160" <= character <= "\u11ff":
         return 0
@@ -264,7 +261,7 @@ def _column(character: str) -> int:
 
 def _fit(text: str, columns: int) -> str:
     """Return a text, control characters shown, in exactly so many columns: cut, or padded."""
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    plain = printable(text)
     if _columns(plain) > columns:
         while _columns(plain) > columns - 2:
             plain = plain[:-1]

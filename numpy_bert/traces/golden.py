@@ -6,11 +6,12 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from numpy_bert import __version__
 from numpy_bert.errors import NumpyBertError, OutputError
@@ -18,8 +19,8 @@ from numpy_bert.files import write_atomically
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.inputs import Inputs
-from numpy_bert.traces.recording import Recorder, inputs_of
+from numpy_bert.traces.recording import Recorder
+from numpy_bert.traces.trace_inputs import TraceInputs, inputs_of
 
 __all__ = ["MANIFEST", "write_golden"]
 
@@ -36,7 +37,7 @@ class _Case(NamedTuple):
     name: str
     what: str
     texts: Sequence[str]
-    inputs: Inputs
+    inputs: TraceInputs
     pair: bool = False
 
 
@@ -54,11 +55,15 @@ def write_golden(
     Parameters
     ----------
     folder : Path
-        Must not exist, or be empty.
-    model, tokenizer, recorder
-        Of one checkpoint, the model in float64.
+        A folder that is empty or does not exist yet.
+    model : BertModel
+        The model, in float64.
+    tokenizer : BertTokenizer
+        The tokenizer of the same checkpoint.
+    recorder : Recorder
+        Runs the model and writes its traces.
     name : str
-        What the checkpoint is called, for the command that is noted.
+        The name of the checkpoint, for the command that is noted.
     names : sequence of str, optional
         Globs of the steps to write; all by default.
 
@@ -70,7 +75,7 @@ def write_golden(
     Raises
     ------
     OutputError
-        If the folder holds something, or the disk is full; nothing has changed then.
+        If the folder holds something, or the disk is full. Nothing has changed then.
     """
     _check_free(folder)
     chosen = ["--names", *names] if names else []
@@ -96,7 +101,7 @@ def write_golden(
         raise
     except OSError as failure:
         raise OutputError(
-            f"{folder}: could not be written ({failure.strerror}); nothing changed."
+            f"{folder} could not be written ({failure.strerror}); nothing has changed."
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -104,21 +109,23 @@ def write_golden(
 
 
 def _check_free(folder: Path) -> None:
-    """Raise OutputError unless the folder is not there, or empty."""
+    """Raise OutputError unless the folder is empty or not there."""
     try:
         if folder.is_dir() and not any(folder.iterdir()):
             return
         stands = folder.exists() or folder.is_symlink()
     except OSError as failure:
-        raise OutputError(f"{folder}: cannot be looked at ({failure.strerror}).") from None
+        raise OutputError(f"{folder} cannot be looked at ({failure.strerror}).") from None
     if stands:
-        raise OutputError(f"{folder}: holds files already, or is none; name a new folder.")
+        raise OutputError(
+            f"{folder} must be empty or not there; it holds files or is no folder. Name a new one."
+        )
 
 
 def _write(
     folder: Path, case: _Case, recorder: Recorder, names: Sequence[str] | None, command: str
 ) -> dict[str, Any]:
-    """Write the trace of one case, and return what the manifest says of it."""
+    """Write the trace of one case, and return its entry in the manifest."""
     path = folder / f"{case.name}.safetensors"
     recorder.record(
         path,
@@ -138,36 +145,27 @@ def _write(
 
 
 def _cases(model: BertModel, tokenizer: BertTokenizer) -> list[_Case]:
-    """Return the inputs, from the smallest to the longest."""
+    """Return the inputs of a pack, from the smallest to the longest."""
     longest = min(model.config.max_position_embeddings, tokenizer.model_max_length or 512, 512)
+    pair = tokenizer(_SHORT, _LONG, return_tensors="np")
     batch = [_SENTENCE, _LONG, _SHORT, _UNUSUAL]
     right = tokenizer(batch, padding=True, return_tensors="np")
-    return [
-        _of_texts("sentence", "one sentence", [_SENTENCE], model, tokenizer),
-        _of_texts("pair", "two segments", [_SHORT, _LONG], model, tokenizer, pair=True),
-        _Case("padded", "four lengths, padded right", batch, inputs_of(right, model)),
-        _Case(
-            "padded_left",
-            "the same, padded left: positions count from the padding",
-            batch,
-            inputs_of(_shifted(right), model),
-        ),
-        _Case("rare_ids", "ids from all over the vocabulary", [], _rare(model, tokenizer)),
-        _Case("longest", f"{longest} tokens", [], _longest(model, tokenizer, longest)),
+    left = "the same, padded left: positions count from the padding"
+    rare = np.linspace(0, model.config.vocab_size - 1, 30).round().astype(np.int64)
+    words = np.array(tokenizer(_LONG, add_special_tokens=False)["input_ids"])
+    long = np.resize(words, max(longest - 2, 0))
+    made: list[tuple[str, str, list[str], Mapping[str, Any]]] = [
+        ("sentence", "one sentence", [_SENTENCE], tokenizer(_SENTENCE, return_tensors="np")),
+        ("pair", "two segments", [_SHORT, _LONG], pair),
+        ("padded", "four lengths, padded right", batch, right),
+        ("padded_left", left, batch, _shifted(right)),
+        ("rare_ids", "ids from all over the vocabulary", [], _framed(rare, tokenizer)),
+        ("longest", f"{longest} tokens", [], _framed(long, tokenizer, longest)),
     ]
-
-
-def _of_texts(
-    name: str,
-    what: str,
-    texts: list[str],
-    model: BertModel,
-    tokenizer: BertTokenizer,
-    *,
-    pair: bool = False,
-) -> _Case:
-    encoded = tokenizer(*texts, return_tensors="np")
-    return _Case(name, what, texts, inputs_of(encoded, model), pair)
+    return [
+        _Case(name, what, texts, inputs_of(encoding, model), pair=name == "pair")
+        for name, what, texts, encoding in made
+    ]
 
 
 def _shifted(encoding: Any) -> dict[str, Any]:
@@ -179,16 +177,9 @@ def _shifted(encoding: Any) -> dict[str, Any]:
     return moved
 
 
-def _rare(model: BertModel, tokenizer: BertTokenizer) -> Inputs:
-    """Return [CLS], the last and evenly spread ids of the vocabulary, and [SEP]."""
-    ids = np.linspace(0, model.config.vocab_size - 1, 30).round().astype(np.int64)
-    ids = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])
-    return inputs_of({"input_ids": ids[np.newaxis]}, model)
-
-
-def _longest(model: BertModel, tokenizer: BertTokenizer, length: int) -> Inputs:
-    """Return as many tokens as the model takes."""
-    words = tokenizer(_LONG, add_special_tokens=False)["input_ids"]
-    ids = np.resize(np.array(words), max(length - 2, 0))
-    row = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])[:length]
-    return inputs_of({"input_ids": row[np.newaxis]}, model)
+def _framed(
+    ids: npt.NDArray[np.int64], tokenizer: BertTokenizer, length: int | None = None
+) -> dict[str, Any]:
+    """Return a row of [CLS], the ids and [SEP], cut to a length."""
+    row = np.concatenate([[tokenizer.cls_token_id], ids, [tokenizer.sep_token_id]])
+    return {"input_ids": row[np.newaxis, :length]}

@@ -1,21 +1,162 @@
-"""The shape of every step, and arrays with other axes brought into it."""
+"""The steps of a model: their names in the order of execution, and the axes of each.
+
+A step's name is the path of the module in transformers' BertModel (see `numpy_bert.trace`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
+from typing import Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arrays import BoolArray
+from numpy_bert.blocks.embeddings import EmbeddingsSteps
+from numpy_bert.blocks.encoder import LayerSteps, PoolerSteps
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import TraceError
 
-__all__ = ["arranged", "shape_of", "sizes_of"]
+__all__ = [
+    "INPUTS",
+    "arranged",
+    "axes_of",
+    "is_weight",
+    "layers_in",
+    "place_of",
+    "same_step",
+    "shape_of",
+    "sizes_of",
+    "step_names",
+]
+
+
+# What dropout has drawn: nothing in a trace.
+_DROPOUT_MASK = BoolArray | None
+
+
+def _names_in(steps: type, path: str) -> Iterator[str]:
+    """Yield the names that `numpy_bert.trace.named_steps` gives the arrays of such a dataclass."""
+    for field, kind in get_type_hints(steps).items():
+        name = f"{path}.{field}" if path else field
+        has_steps = isinstance(kind, type) and is_dataclass(kind)
+        if has_steps:
+            yield from _names_in(kind, name)
+        if field == "output":
+            yield path
+        elif not has_steps and kind != _DROPOUT_MASK:
+            yield name
+
+
+# What a model is run on, in the order in which it is compared.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+_FIRST = tuple(_names_in(EmbeddingsSteps, "embeddings"))
+_IN_LAYER = tuple(_names_in(LayerSteps, ""))  # what follows encoder.layer.N.
+_LAST = ("encoder", *_names_in(PoolerSteps, "pooler"))
+_LAYER = re.compile(r"encoder\.layer\.(\d{1,4})\.?(.*)")
+# Names of what one array is: the end of a block, of the block around it, of the LayerNorm in it.
+_SAME = (
+    (re.compile(r"(encoder\.layer\.\d+\.attention)(?:\.output)?"), r"\1.output.LayerNorm"),
+    (re.compile(r"(encoder\.layer\.\d+)(?:\.output)?"), r"\1.output.LayerNorm"),
+    (re.compile(r"embeddings"), "embeddings.dropout"),
+)
+
+
+def same_step(name: str, layers: int) -> str:
+    """Return the first name of the array that `name` stands for, where it has several.
+
+    Examples
+    --------
+    >>> same_step("encoder.layer.1.attention", 6), same_step("encoder", 6)
+    ('encoder.layer.1.attention.output.LayerNorm', 'encoder.layer.5.output.LayerNorm')
+    """
+    if name == "encoder" and layers:
+        name = f"encoder.layer.{layers - 1}"
+    for pattern, first in _SAME:
+        found = pattern.fullmatch(name)
+        if found is not None:
+            return found.expand(first)
+    return name
+
+
+def step_names(layers: int, *, pools: bool) -> list[str]:
+    """Return the names of a whole model's steps in the order of execution.
+
+    Examples
+    --------
+    >>> len(step_names(2, pools=True)), step_names(0, pools=False)[-1]
+    (72, 'encoder')
+    """
+    inside = [
+        f"encoder.layer.{number}.{part}".rstrip(".")
+        for number in range(layers)
+        for part in _IN_LAYER
+    ]
+    return [*_FIRST, *inside, *(_LAST if pools else _LAST[:1])]
+
+
+def place_of(name: str) -> tuple[int, int, int]:
+    """Return what sorts names into the order of execution; unknown ones come last.
+
+    Examples
+    --------
+    >>> sorted(["pooler", "encoder.layer.1.output", "encoder.layer.1.attention"], key=place_of)
+    ['encoder.layer.1.attention', 'encoder.layer.1.output', 'pooler']
+    """
+    for part, names in ((0, _FIRST), (2, _LAST)):
+        if name in names:
+            return (part, 0, names.index(name))
+    layer = _LAYER.fullmatch(name)
+    if layer is not None and layer[2] in _IN_LAYER:
+        return (1, int(layer[1]), _IN_LAYER.index(layer[2]))
+    return (3, 0, 0)
+
+
+def axes_of(name: str, rows: int = 1) -> str | None:
+    """Return the letters of a step's axes, None if the name is not the name of a step.
+
+    Parameters
+    ----------
+    name : str
+        The name of a step, or any other name.
+    rows : int
+        How many rows the position embeddings have: one for the whole batch, or one for each text.
+
+    Examples
+    --------
+    >>> axes_of("encoder.layer.0.attention.self.probs"), axes_of("loss")
+    ('BATT', None)
+    >>> axes_of("embeddings.position_embeddings"), axes_of("embeddings.position_embeddings", 8)
+    ('1TH', 'BTH')
+    """
+    if place_of(name)[0] == 3:
+        return None
+    last = name.rpartition(".")[2]
+    if last in ("scores", "probs") or name.endswith("self.dropout"):
+        return "BATT"
+    if name.startswith("pooler"):
+        return "BH"
+    if name == "embeddings.position_embeddings":
+        return "1TH" if rows == 1 else "BTH"
+    wide = re.search(r"\.intermediate(\.dense)?$", name)
+    return "BT1" if last in ("mean", "variance", "rstd") else "BTI" if wide else "BTH"
+
+
+def is_weight(name: str) -> bool:
+    """Tell whether a name is a parameter's, not a step's."""
+    return name.endswith((".weight", ".bias"))
+
+
+def layers_in(names: Iterable[str]) -> int:
+    """Return how many layers a model must have to have steps of these names."""
+    numbers = [int(found[1]) for name in names if (found := _LAYER.fullmatch(name))]
+    return max(numbers, default=-1) + 1
 
 
 def sizes_of(config: BertConfig, batch: int, length: int) -> dict[str, int]:
-    """Return what each letter of a shape stands for.
+    """Return the size that each letter of a shape stands for.
 
     Examples
     --------
@@ -35,7 +176,7 @@ def sizes_of(config: BertConfig, batch: int, length: int) -> dict[str, int]:
 
 
 def shape_of(axes: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Return the shape of an array by the letters of its axes.
+    """Return the shape of an array with these axes.
 
     Examples
     --------
@@ -46,18 +187,20 @@ def shape_of(axes: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def arranged(array: npt.NDArray[Any], axes: str, wanted: str, name: str) -> npt.NDArray[Any]:
-    """Return an array in the order of a step's axes: heads beside each other, a batch of one added.
+    """Return an array in the order of a step's axes.
+
+    Heads are laid beside each other, and a batch of one is added where there is none.
 
     Parameters
     ----------
     array : ndarray
-        As a port has it.
+        The array as a port has it.
     axes : str
         The letters of its axes; A and D together are H.
     wanted : str
         The letters of the step's axes.
     name : str
-        What an error calls it.
+        What an error calls the array.
 
     Raises
     ------
@@ -74,8 +217,8 @@ def arranged(array: npt.NDArray[Any], axes: str, wanted: str, name: str) -> npt.
         array, axes = array[np.newaxis], "B" + axes
     if array.ndim != len(axes) or sorted(axes) != sorted(apart):
         raise TraceError(
-            f"{name}: an array of shape {array.shape} has not the axes {axes}, or they are "
-            f"not {wanted} in another order; mend the name map."
+            f"{name}: the axes {axes} must fit shape {array.shape} and be {wanted} in another "
+            "order; they do not. Mend the name map."
         )
     order = [
         _place(axes, letter, apart[:number].count(letter)) for number, letter in enumerate(apart)
@@ -89,5 +232,5 @@ def arranged(array: npt.NDArray[Any], axes: str, wanted: str, name: str) -> npt.
 
 
 def _place(axes: str, letter: str, number: int) -> int:
-    """Return where the axis of a letter is; of several with that letter, the one of this number."""
+    """Return where the axis of a letter is, or the one of this number if there are several."""
     return [place for place, other in enumerate(axes) if other == letter][number]

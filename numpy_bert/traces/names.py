@@ -1,7 +1,7 @@
 """The names in a trace: what a port calls a step, turned into its one name.
 
-A step's name is the path of the module in transformers' BertModel (see `numpy_bert.trace`). Rules
-of the user's own (a name map) come first, then those of `numpy_bert.traces.other_names`.
+The user's own rules (a name map) come first. Then come the built-in ones, for what transformers'
+outputs, torch's ONNX exporter and TransformerLens call BERT's steps.
 """
 
 from __future__ import annotations
@@ -14,68 +14,94 @@ from typing import NamedTuple
 from numpy_bert.errors import TraceError
 from numpy_bert.files import quoted, read_json
 from numpy_bert.loading.keys import canonical
-from numpy_bert.traces.other_names import OTHER_NAMES, Rule
+from numpy_bert.traces.layout import INPUTS
 
-__all__ = [
-    "INPUTS",
-    "NameMap",
-    "Named",
-    "axes_of",
-    "checked_rule",
-    "is_weight",
-    "layers_in",
-    "matches",
-    "place_of",
-    "read_map",
-    "same_step",
-    "step_names",
-]
+__all__ = ["OTHER_NAMES", "NameMap", "Named", "Rule", "checked_rule", "matches", "read_map"]
 
-# What a model is run on, in the order in which it is compared.
-INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+# A step's name; or that and the axes of the port's array, where they are not the step's own.
+Rule = str | tuple[str, str]
 # What wrappers of a BertModel put before its modules' paths.
 _WRAPPERS = re.compile(r"(?:_orig_mod\.|\d+\.|auto_model\.|model\.|module\.|bert\.)+")
 _ONNX_WRAPPER = re.compile(r"/.*(?=/(?:embeddings|encoder|pooler)/)")
 _HIDDEN_STATE = re.compile(r"hidden_states[._]([1-9]\d{0,3})")
-# Names of what one array is: the end of a block, of the block around it, of the LayerNorm in it.
-_SAME = (
-    (re.compile(r"(encoder\.layer\.\d+\.attention)(?:\.output)?"), r"\1.output.LayerNorm"),
-    (re.compile(r"(encoder\.layer\.\d+)(?:\.output)?"), r"\1.output.LayerNorm"),
-    (re.compile(r"embeddings"), "embeddings.dropout"),
-)
-_IN_LAYER = re.compile(r"encoder\.layer\.(\d{1,4})\.?(.*)")
-_NORM = ("LayerNorm.mean", "LayerNorm.variance", "LayerNorm.rstd", "LayerNorm.normalized")
-_ENDS = ("dense", "dropout", "sum", *_NORM, "LayerNorm")
-# The steps in the order of execution: of the embedding and of what follows the layers, of a layer.
-_AROUND = (
-    "embeddings.word_embeddings",
-    "embeddings.token_type_embeddings",
-    "embeddings.position_embeddings",
-    "embeddings.sum",
-    *(f"embeddings.{part}" for part in (*_NORM, "LayerNorm")),
-    "embeddings.dropout",
-    "embeddings",
-    "encoder",
-    "pooler.dense",
-    "pooler",
-)
-_LAYER_STEPS = (
-    *(f"attention.self.{part}" for part in ("query", "key", "value", "scores", "probs", "dropout")),
-    "attention.self",
-    *(f"attention.output.{part}" for part in _ENDS),
-    "attention.output",
-    "attention",
-    "intermediate.dense",
-    "intermediate",
-    *(f"output.{part}" for part in _ENDS),
-    "output",
-    "",
-)
 _AXES = re.compile(r"[BTHADIS1]{1,6}")
+
+# The built-in rules, in the form of a name map's.
+_LAYER = "encoder.layer.*"
+_BLOCK = "blocks.*"
+_TRANSFORMERS: Mapping[str, Rule] = {
+    # Modules that are one step with the one around them.
+    "encoder.layer.*.intermediate.intermediate_act_fn": f"{_LAYER}.intermediate",
+    "pooler.activation": "pooler",
+    # Outputs, as fields of what a model returns and as names in an exported graph.
+    "last_hidden_state": "encoder",
+    "pooler_output": "pooler",
+    "hidden_states.0": "embeddings",
+    "hidden_states_0": "embeddings",
+    "attentions.*": f"{_LAYER}.attention.self.dropout",
+    "attentions_*": f"{_LAYER}.attention.self.dropout",
+}
+# The path of a module and the operator that ends it; what stands before the path is cut off.
+_ONNX: Mapping[str, Rule] = {
+    "/embeddings/word_embeddings/Gather_output_0": "embeddings.word_embeddings",
+    "/embeddings/token_type_embeddings/Gather_output_0": "embeddings.token_type_embeddings",
+    "/embeddings/position_embeddings/Gather_output_0": "embeddings.position_embeddings",
+    "/embeddings/Add_1_output_0": "embeddings.sum",
+    "/embeddings/LayerNorm/LayerNormalization_output_0": "embeddings.LayerNorm",
+    "/embeddings/LayerNorm/Add_1_output_0": "embeddings.LayerNorm",
+    "/encoder/layer.*/attention/self/query/Add_output_0": f"{_LAYER}.attention.self.query",
+    "/encoder/layer.*/attention/self/key/Add_output_0": f"{_LAYER}.attention.self.key",
+    "/encoder/layer.*/attention/self/value/Add_output_0": f"{_LAYER}.attention.self.value",
+    "/encoder/layer.*/attention/self/Add_output_0": f"{_LAYER}.attention.self.scores",
+    "/encoder/layer.*/attention/self/Softmax_output_0": f"{_LAYER}.attention.self.probs",
+    "/encoder/layer.*/attention/self/Reshape_3_output_0": f"{_LAYER}.attention.self",
+    "/encoder/layer.*/attention/output/dense/Add_output_0": f"{_LAYER}.attention.output.dense",
+    "/encoder/layer.*/attention/output/Add_output_0": f"{_LAYER}.attention.output.sum",
+    "/encoder/layer.*/attention/output/LayerNorm/LayerNormalization_output_0": (
+        f"{_LAYER}.attention.output.LayerNorm"
+    ),
+    "/encoder/layer.*/attention/output/LayerNorm/Add_1_output_0": (
+        f"{_LAYER}.attention.output.LayerNorm"
+    ),
+    "/encoder/layer.*/intermediate/dense/Add_output_0": f"{_LAYER}.intermediate.dense",
+    "/encoder/layer.*/intermediate/intermediate_act_fn/Mul_1_output_0": f"{_LAYER}.intermediate",
+    "/encoder/layer.*/output/dense/Add_output_0": f"{_LAYER}.output.dense",
+    "/encoder/layer.*/output/Add_output_0": f"{_LAYER}.output.sum",
+    "/encoder/layer.*/output/LayerNorm/LayerNormalization_output_0": f"{_LAYER}.output.LayerNorm",
+    "/encoder/layer.*/output/LayerNorm/Add_1_output_0": f"{_LAYER}.output.LayerNorm",
+    "/pooler/dense/Gemm_output_0": "pooler.dense",
+    "/pooler/activation/Tanh_output_0": "pooler",
+}
+# HookedEncoder. hook_scale is 1 / rstd, which is no step here.
+_TRANSFORMER_LENS: Mapping[str, Rule] = {
+    "embed.hook_embed": "embeddings.word_embeddings",
+    "embed.hook_token_type_embed": "embeddings.token_type_embeddings",
+    "embed.hook_pos_embed": "embeddings.position_embeddings",
+    "embed.ln.hook_normalized": "embeddings.LayerNorm",
+    "hook_full_embed": "embeddings",
+    f"{_BLOCK}.attn.hook_q": (f"{_LAYER}.attention.self.query", "BTAD"),
+    f"{_BLOCK}.attn.hook_k": (f"{_LAYER}.attention.self.key", "BTAD"),
+    f"{_BLOCK}.attn.hook_v": (f"{_LAYER}.attention.self.value", "BTAD"),
+    f"{_BLOCK}.attn.hook_attn_scores": f"{_LAYER}.attention.self.scores",
+    f"{_BLOCK}.attn.hook_pattern": f"{_LAYER}.attention.self.probs",
+    f"{_BLOCK}.attn.hook_z": (f"{_LAYER}.attention.self", "BTAD"),
+    f"{_BLOCK}.hook_attn_out": f"{_LAYER}.attention.output.dense",
+    f"{_BLOCK}.hook_resid_mid": f"{_LAYER}.attention.output.sum",
+    f"{_BLOCK}.ln1.hook_normalized": f"{_LAYER}.attention.output.LayerNorm",
+    f"{_BLOCK}.mlp.hook_pre": f"{_LAYER}.intermediate.dense",
+    f"{_BLOCK}.mlp.hook_post": f"{_LAYER}.intermediate",
+    f"{_BLOCK}.hook_mlp_out": f"{_LAYER}.output.dense",
+    # The sum before the second LayerNorm; behind it is what transformers calls a hidden state.
+    f"{_BLOCK}.hook_resid_post": f"{_LAYER}.output.sum",
+    f"{_BLOCK}.ln2.hook_normalized": f"{_LAYER}.output.LayerNorm",
+    f"{_BLOCK}.hook_normalized_resid_post": _LAYER,
+    "pooler.hook_pooler_out": "pooler",
+}
+OTHER_NAMES: Mapping[str, Rule] = {**_TRANSFORMERS, **_ONNX, **_TRANSFORMER_LENS}
 
 
 class Named(NamedTuple):
-    """What a name in a file stands for: a step, and the letters of its axes if they are others.
+    """The step that a name in a file stands for, and the array's axes if they are not the step's.
 
     The step is empty where the array is not to be read.
     """
@@ -89,11 +115,11 @@ class NameMap:
 
     Parameters
     ----------
-    rules : mapping of str to str, or to (str, str)
-        The user's own, which come before the built-in ones: a name in which ``*`` stands for
-        anything, and the step, in which each ``*`` is replaced by what the one of its place stood
-        for; or the step and the axes of the port's array, as ``"BTAD"``; or None for what is not
-        to be read.
+    rules : mapping of str to str, or to (str, str), optional
+        The user's own rules, which come before the built-in ones. A rule leads from a name, in
+        which ``*`` stands for anything, to a step, in which each ``*`` is replaced by what the one
+        of its place stood for; or to the step and the axes of the port's array, as ``"BTAD"``; or
+        to None for what is not to be read.
 
     Examples
     --------
@@ -110,7 +136,7 @@ class NameMap:
         self._own = [_compiled(*checked_rule(name, rule)) for name, rule in (rules or {}).items()]
 
     def __call__(self, name: str) -> Named:
-        """Return what a name stands for; a name that no rule fits stands for itself."""
+        """Return the step that a name stands for; a name that no rule fits stands for itself."""
         found = _first(self._own, name)
         if found is not None:
             return found
@@ -128,7 +154,7 @@ def read_map(path: Path) -> dict[str, Rule | None]:
     Raises
     ------
     TraceError
-        Naming the file and the rule.
+        If the file holds no such rules. The message names the file and the rule.
     """
     try:
         return dict(checked_rule(*item) for item in read_json(path, error=TraceError).items())
@@ -139,111 +165,29 @@ def read_map(path: Path) -> dict[str, Rule | None]:
 
 
 def checked_rule(name: str, rule: object) -> tuple[str, Rule | None]:
-    """Return a rule of a name map; raise TraceError if it is none."""
+    """Return a rule of a name map; raise TraceError if it is not one."""
     if rule is None:
         return name, None
     step, axes = rule if isinstance(rule, (list, tuple)) and len(rule) == 2 else (rule, None)
     if not isinstance(step, str) or not step or not (axes is None or _is_axes(axes)):
         raise TraceError(
-            f"{quoted(name)} is {quoted(rule)}; the name of a step was expected, or "
-            '["name of a step", "BTAD"] with the letters of the array\'s axes, or null.'
+            f'{quoted(name)} must lead to the name of a step, to ["name of a step", "BTAD"] with '
+            f"the letters of the array's axes, or to null; got {quoted(rule)}."
         )
     if step.count("*") > name.count("*"):
         raise TraceError(
-            f"{quoted(step)} has more * than {quoted(name)}; each stands for what the one of its "
-            "place stood for."
+            f"{quoted(step)} must not have more * than {quoted(name)}: each stands for what the "
+            "one of its place stood for."
         )
     if step in INPUTS and axes is not None:
-        raise TraceError(f"{quoted(name)}: {step} is (B, T) and has no other axes.")
+        raise TraceError(
+            f"{quoted(name)} must lead to {step} without axes, which are always (B, T)."
+        )
     return name, step if axes is None else (step, str(axes))
 
 
-def same_step(name: str, layers: int) -> str:
-    """Return the first name of the array that `name` stands for, where it has several.
-
-    Examples
-    --------
-    >>> same_step("encoder.layer.1.attention", 6), same_step("encoder", 6)
-    ('encoder.layer.1.attention.output.LayerNorm', 'encoder.layer.5.output.LayerNorm')
-    """
-    if name == "encoder" and layers:
-        name = f"encoder.layer.{layers - 1}"
-    for pattern, first in _SAME:
-        found = pattern.fullmatch(name)
-        if found is not None:
-            return found.expand(first)
-    return name
-
-
-def step_names(layers: int, *, pools: bool) -> list[str]:
-    """Return the names of a whole model's steps in the order of execution.
-
-    Examples
-    --------
-    >>> len(step_names(2, pools=True)), step_names(0, pools=False)[-1]
-    (72, 'encoder')
-    """
-    first = _AROUND.index("encoder")
-    inside = [
-        f"encoder.layer.{number}.{part}".rstrip(".")
-        for number in range(layers)
-        for part in _LAYER_STEPS
-    ]
-    last = _AROUND[first:] if pools else _AROUND[first : first + 1]
-    return [*_AROUND[:first], *inside, *last]
-
-
-def place_of(name: str) -> tuple[int, int, int]:
-    """Return what sorts names into the order of execution; unknown ones come last.
-
-    Examples
-    --------
-    >>> sorted(["pooler", "encoder.layer.1.output", "encoder.layer.1.attention"], key=place_of)
-    ['encoder.layer.1.attention', 'encoder.layer.1.output', 'pooler']
-    """
-    if name in _AROUND:
-        number = _AROUND.index(name)
-        return (0 if number < _AROUND.index("encoder") else 2, 0, number)
-    layer = _IN_LAYER.fullmatch(name)
-    if layer is not None and layer[2] in _LAYER_STEPS:
-        return (1, int(layer[1]), _LAYER_STEPS.index(layer[2]))
-    return (3, 0, 0)
-
-
-def axes_of(name: str) -> str | None:
-    """Return the letters of a step's axes by its name; None of a name that is no step's.
-
-    Examples
-    --------
-    >>> axes_of("encoder.layer.0.attention.self.probs"), axes_of("loss")
-    ('BATT', None)
-    """
-    if place_of(name)[0] == 3:
-        return None
-    last = name.rpartition(".")[2]
-    if last in ("scores", "probs") or name.endswith("self.dropout"):
-        return "BATT"
-    if name.startswith("pooler"):
-        return "BH"
-    if name == "embeddings.position_embeddings":
-        return "1TH"
-    wide = re.search(r"\.intermediate(\.dense)?$", name)
-    return "BT1" if last in ("mean", "variance", "rstd") else "BTI" if wide else "BTH"
-
-
-def is_weight(name: str) -> bool:
-    """Tell whether a name is a parameter's, not a step's."""
-    return name.endswith((".weight", ".bias"))
-
-
-def layers_in(names: Iterable[str]) -> int:
-    """Return how many layers a model has at least that has steps of these names."""
-    numbers = [int(found[1]) for name in names if (found := _IN_LAYER.fullmatch(name))]
-    return max(numbers, default=-1) + 1
-
-
 def matches(name: str, globs: Iterable[str]) -> bool:
-    """Tell whether one of the globs, in which ``*`` stands for anything, is the whole name.
+    """Tell whether one of the globs fits a whole name; ``*`` stands for anything.
 
     Examples
     --------
@@ -263,7 +207,7 @@ def _compiled(name: str, rule: Rule | None) -> tuple[re.Pattern[str], str, str |
 
 
 def _first(rules: Iterable[tuple[re.Pattern[str], str, str | None]], name: str) -> Named | None:
-    """Return what the first rule that fits makes of a name."""
+    """Return what the first rule that fits makes of a name, None if none fits."""
     for pattern, step, axes in rules:
         found = pattern.fullmatch(name)
         if found is not None:

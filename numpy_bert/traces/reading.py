@@ -14,14 +14,9 @@ import numpy.typing as npt
 from numpy_bert.arrays import as_array
 from numpy_bert.errors import IntegrityError, NumpyBertError, TraceError
 from numpy_bert.files import file_size, permissions, quoted
-from numpy_bert.traces.layout import arranged
-from numpy_bert.traces.names import INPUTS, Named, NameMap
-from numpy_bert.traces.stored_arrays import (
-    StoredArray,
-    read_folder,
-    read_npz,
-    read_safetensors,
-)
+from numpy_bert.traces.array_files import LazyArray, read_folder, read_npz, read_safetensors
+from numpy_bert.traces.layout import INPUTS, arranged
+from numpy_bert.traces.names import Named, NameMap
 from numpy_bert.traces.writing import CHECKSUM, CONTRACT, checksum_of
 
 __all__ = ["Trace", "TraceArray", "as_trace", "open_trace"]
@@ -32,53 +27,67 @@ _LONGEST_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class TraceArray:
-    """An array of a trace: what it is called there, and the step that it is.
+    """An array of a trace, and the step that it is.
 
-    `axes` are the letters of its axes, None where they are the step's own.
+    Attributes
+    ----------
+    stored : LazyArray
+        The array as the trace has it, not read yet.
+    step : str
+        The name of the step that it is.
+    axes : str or None
+        The letters of its axes, None where they are the step's own.
     """
 
-    stored: StoredArray
+    stored: LazyArray
     step: str
     axes: str | None
 
     @property
     def dtype(self) -> str:
-        """As NumPy calls it; ``"bfloat16"`` too."""
+        """The dtype as NumPy calls it, or ``"bfloat16"``."""
         return self.stored.dtype
 
-    def shape_in(self, wanted: str) -> tuple[int, ...]:
+    def shape_in(self, wanted: str | None) -> tuple[int, ...]:
         """Return the shape that the array has in the order of the step's axes.
+
+        Parameters
+        ----------
+        wanted : str or None
+            The letters of the step's axes; None for an array that is no step.
 
         Raises
         ------
         TraceError, ValueError
-            If its own axes do not fit it, or are not the step's.
+            If the array's own axes do not fit it, or are not the step's.
         """
-        if self.axes is None:
+        if self.axes is None or wanted is None:
             return self.stored.shape
         stand_in = np.broadcast_to(np.float32(0), self.stored.shape)  # takes no memory
         return arranged(stand_in, self.axes, wanted, self.step).shape
 
-    def load_in(self, wanted: str) -> npt.NDArray[Any]:
-        """Read the array, and bring it into the order of the step's axes."""
+    def load_in(self, wanted: str | None) -> npt.NDArray[Any]:
+        """Read the array in the order of the step's axes; the same parameter as `shape_in`."""
         found = self.stored.load()
-        return found if self.axes is None else arranged(found, self.axes, wanted, self.step)
+        if self.axes is None or wanted is None:
+            return found
+        return arranged(found, self.axes, wanted, self.step)
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The arrays of a trace by step, in the order in which they lie, and what is said of them.
+    """The arrays of a trace, and what it says of itself.
 
     Attributes
     ----------
     label : str
-        What messages call it.
+        What messages call the trace.
     arrays : mapping of str to TraceArray
-        By the step's name.
+        The arrays by the names of their steps, in the order in which they lie.
     twins : tuple of TraceArray
-        Further arrays for a step that `arrays` has already: a module and the only one in it.
+        Second arrays for steps that `arrays` has already: a module and the only one in it.
     metadata : mapping of str to str
-        Empty in a trace made elsewhere: names and arrays suffice.
+        What the trace says of itself, which is nothing where it was made elsewhere.
     """
 
     label: str
@@ -87,14 +96,14 @@ class Trace:
     metadata: Mapping[str, str]
 
     def get(self, name: str) -> npt.NDArray[Any] | None:
-        """Return an array by the step's name, None where there is none."""
+        """Return the array of a step, None if the trace has none."""
         found = self.arrays.get(name)
         return None if found is None else found.stored.load()
 
     def listed(self, member: str) -> list[str] | None:
-        """Return a member of the metadata that is a list of strings; None where it is none.
+        """Return a member of the metadata that must be a list of strings, None if it is not.
 
-        A trace that does not have it has an empty one.
+        The list is empty where the metadata has no such member.
         """
         try:
             value = json.loads(self.metadata.get(member, "[]"))
@@ -111,16 +120,16 @@ def open_trace(path: str | Path, names: NameMap | None = None) -> Trace:
     Parameters
     ----------
     path : str or Path
-        What to open. Told by its content, not by its name.
+        The file or folder. Its kind is told by its content, not by its name.
     names : NameMap, optional
         What the names in it stand for; the built-in rules by default.
 
     Raises
     ------
     TraceError
-        Naming the file, the array and what is wrong with it.
+        If the trace cannot be read. The message names the file, the array and what is wrong.
     IntegrityError
-        If it carries a checksum, and was changed after that was made.
+        If the trace carries a checksum, and was changed after that was made.
 
     Examples
     --------
@@ -140,14 +149,14 @@ def open_trace(path: str | Path, names: NameMap | None = None) -> Trace:
             if start.startswith(b"PK"):
                 stored = read_npz(path)
             elif start.startswith(b"\x93NUMPY"):
-                raise TraceError(f"{path}: is a single npy file; name the folder that it is in.")
+                raise TraceError(f"{path} is a single npy file. Name the folder that it is in.")
             else:
                 stored, metadata = read_safetensors(path)
                 _check_sum(path, metadata)
     except NumpyBertError:
         raise
     except OSError as failure:
-        raise TraceError(f"{quoted(path)}: cannot be read ({failure.strerror}).") from None
+        raise TraceError(f"{quoted(path)} cannot be read ({failure.strerror}).") from None
     return _named(str(path), stored, metadata, names or NameMap())
 
 
@@ -156,7 +165,7 @@ def as_trace(
 ) -> Trace:
     """Return arrays that are in memory as a trace.
 
-    Anything that NumPy takes for an array will do: torch's and JAX's arrays too.
+    Anything that NumPy takes for an array will do; torch's and JAX's arrays are such.
 
     Examples
     --------
@@ -167,8 +176,8 @@ def as_trace(
     return _named(label, stored, {}, names or NameMap())
 
 
-def _in_memory(name: str, value: Any, label: str) -> StoredArray:
-    """Return a value as an array, bfloat16 as float32."""
+def _in_memory(name: str, value: Any, label: str) -> LazyArray:
+    """Return a value as an array; one of bfloat16 becomes float32."""
     where = f"{label}: {quoted(name)}"
     is_bfloat16 = str(getattr(value, "dtype", "")).endswith("bfloat16")
     if hasattr(value, "detach"):  # a tensor of torch
@@ -178,13 +187,13 @@ def _in_memory(name: str, value: Any, label: str) -> StoredArray:
     if is_bfloat16:
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        raise TraceError(f"{where}: dtype {array.dtype}; plain numbers were expected.")
+        raise TraceError(f"{where} must hold plain numbers; got dtype {array.dtype}.")
     dtype = "bfloat16" if is_bfloat16 else array.dtype.name
-    return StoredArray(name, dtype, array.shape, lambda: array)
+    return LazyArray(name, dtype, array.shape, lambda: array)
 
 
 def _named(
-    label: str, stored: list[StoredArray], metadata: Mapping[str, str], names: NameMap
+    label: str, stored: list[LazyArray], metadata: Mapping[str, str], names: NameMap
 ) -> Trace:
     """Give every array its step's name."""
     arrays: dict[str, TraceArray] = {}
@@ -192,8 +201,8 @@ def _named(
     for array in stored:
         if len(array.name) > _LONGEST_NAME:
             raise TraceError(
-                f"{label}: a name has {len(array.name):,} characters; at most "
-                f"{_LONGEST_NAME} are read."
+                f"{label}: a name must have at most {_LONGEST_NAME} characters; got "
+                f"{len(array.name):,}."
             )
         named = Named(array.name) if array.name in INPUTS else names(array.name)
         if not named.step:
@@ -203,7 +212,7 @@ def _named(
         if other is not None and named.step in INPUTS:
             raise TraceError(
                 f"{label}: {quoted(other.stored.name)} and {quoted(array.name)} are both "
-                f"{named.step}; keep one of them."
+                f"{named.step}. Keep one of them."
             )
         if other is not None and array.name == named.step:
             twins.append(other)
@@ -221,10 +230,10 @@ def _check_sum(path: Path, metadata: Mapping[str, str]) -> None:
     if not contract.startswith(CONTRACT.partition("/")[0]):
         return  # made elsewhere
     if contract != CONTRACT:
-        raise TraceError(f"{path}: its contract is {quoted(contract)}; {CONTRACT} is read.")
+        raise TraceError(f"{path}: the contract must be {CONTRACT}; got {quoted(contract)}.")
     found = checksum_of(path, stated)
     if found != stated:
         raise IntegrityError(
-            f"{path}: its bytes hash to {found}, its own {CHECKSUM} is {quoted(stated)}; it was "
-            "changed after it was written. Make it again."
+            f"{path} was changed after it was written: its bytes hash to {found}, its own "
+            f"{CHECKSUM} is {quoted(stated)}. Make it again."
         )

@@ -35,7 +35,7 @@ _CODES = {"float64": "F64", "float32": "F32", "int64": "I64", "bool": "BOOL"}
 
 
 class Tensor(NamedTuple):
-    """What is known of an array before it is computed."""
+    """The name, dtype and shape of an array, known before it is computed."""
 
     name: str
     dtype: str
@@ -58,18 +58,19 @@ def write_trace(
     Parameters
     ----------
     path : Path
-        Takes its name when all of it is on the disk; until then an older file stays.
+        The file, which takes this name when all of it is on the disk; until then an older file
+        stays.
     tensors : iterable of Tensor
         What is to be written, in this order.
     arrays : iterable of (str, ndarray)
-        The same, and others between them, which are passed over.
+        The same arrays in the same order; others between them are passed over.
     metadata : mapping of str to str
-        To which the order and the checksum are added.
+        The metadata, to which the order and the checksum are added.
 
     Raises
     ------
     OutputError
-        If the disk is too small or full; nothing has changed then.
+        If the disk is too small or full. Nothing has changed then.
     """
     wanted = list(tensors)
     total = sum(tensor.nbytes for tensor in wanted)
@@ -121,10 +122,22 @@ def metadata_of(
     texts: list[str] | None,
     pair: bool,
 ) -> dict[str, str]:
-    """Return what a trace says of itself: all strings, lists and objects as JSON.
+    """Return what a trace says of itself, as strings; lists and objects are written as JSON.
 
-    `weights` and `tokenizer` are sha256 digits; the latter and `texts` are None where ids were
-    given.
+    Parameters
+    ----------
+    config : BertConfig
+        The model's settings.
+    dtype : str
+        The dtype that the model computes in.
+    weights : str
+        The sha256 digits of the weights.
+    tokenizer : str or None
+        The sha256 digits of the tokenizer, None where ids were given.
+    texts : list of str or None
+        The texts, None where ids were given.
+    pair : bool
+        Whether `texts` are the two of one row.
     """
     settings = {name: getattr(config, name) for name in config.__slots__ if name != "labels"}
     versions = {
@@ -151,8 +164,8 @@ def _bytes(array: npt.NDArray[Any], tensor: Tensor) -> bytes:
     """Return the little-endian bytes of an array that is what was announced."""
     if array.shape != tensor.shape or array.dtype.name != tensor.dtype:
         raise TraceError(
-            f"{tensor.name}: is {array.dtype} of shape {array.shape}; {tensor.dtype} of shape "
-            f"{tensor.shape} was announced."
+            f"{tensor.name} must be {tensor.dtype} of shape {tensor.shape}, as was announced; got "
+            f"{array.dtype} of shape {array.shape}."
         )
     # In C order whatever the array's is: a transposed one would be written in the wrong order.
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
@@ -177,6 +190,6 @@ def _check_space(path: Path, total: int) -> None:
         return  # what is wrong there is said when it is written to
     if total > free:
         raise OutputError(
-            f"{path}: takes {total / 1e6:,.0f} MB, the disk has {free / 1e6:,.0f} MB free; nothing "
-            "was written. Take fewer names (--names)."
+            f"{path} takes {total / 1e6:,.0f} MB, but the disk has {free / 1e6:,.0f} MB free; "
+            "nothing was written. Take fewer names (--names)."
         )

@@ -1,4 +1,4 @@
-"""What rounding does to a segment: runs in which every step's rounding is drawn at random.
+"""How far rounding may take a step from the float64 result: derived from the step, not chosen.
 
 A single float32 run may be exact by luck, at the one number that decides or everywhere. So beside
 numpy_bert's own plain run stand some of Monte Carlo arithmetic [1]_: float64, with an error added
@@ -22,33 +22,76 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import EPSILONS
 from numpy_bert.ops.attention import merge_heads, split_heads
-from numpy_bert.verification.segments import Segment
-from numpy_bert.verification.steps import Step
+from numpy_bert.verification.steps import UNCHANGED, Segment, Step
 
-__all__ = ["rounded_runs"]
+__all__ = ["FACTOR", "budget", "rounded_runs"]
 
+# How many times the error of our own float32 runs another one may make: it adds up in an order of
+# its own. Calibrated by scripts/report_verification.py.
+FACTOR = 4.0
 _DRAWS = 3
 # Errors of half a unit are two standard deviations.
 _SPREAD = 0.5 * EPSILONS["float32"]
-_NONE: Mapping[str, Step] = {}
 # Below it float32's erf is -1, so that nothing is left of a GELU.
 _NOTHING_LEFT = -6.0
+
+
+@np.errstate(all="ignore")
+def budget(
+    segment: Segment,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    expected: Array,
+    places: BoolArray,
+    dtype: str,
+    others: Mapping[str, Step] = UNCHANGED,
+    view: Callable[[Array], Array] = lambda array: array,
+) -> float:
+    """Return the largest error that rounding explains in the last step of a segment.
+
+    ``FACTOR * max(e, eps(float32) * max|expected|)``, where e is the largest error of numpy_bert's
+    own float32 runs of the same segment from the same numbers: a plain one, and those of
+    `rounded_runs`. For another dtype the budget is in proportion to its epsilon.
+
+    Parameters
+    ----------
+    segment : Segment
+        What is run.
+    arrays : mapping of str to ndarray
+        The arrays of the segment's inputs.
+    expected : ndarray
+        The result of a run in float64, after `view`.
+    places : ndarray of bool
+        The places that count, broadcastable to the shape of `expected`.
+    dtype : str
+        The dtype that the other implementation computes in, a key of `EPSILONS`.
+    others : mapping of str to Step
+        Steps that stand in the place of the segment's own, by name.
+    view : callable
+        What is done to a result before it is compared.
+    """
+    counts = np.broadcast_to(places, expected.shape)
+    runs = [segment.run(arrays, np.float32, others), *rounded_runs(segment, arrays, others)]
+    error = EPSILONS["float32"] * float(np.abs(expected[counts]).max())
+    for run in runs:
+        apart = np.abs(view(run) - expected)[counts].max()
+        error = max(error, float(apart)) if np.isfinite(apart) else error
+    return FACTOR * error * EPSILONS[dtype] / EPSILONS["float32"]
 
 
 def rounded_runs(
     segment: Segment,
     arrays: Mapping[str, npt.NDArray[Any]],
-    others: Mapping[str, Step] = _NONE,
+    others: Mapping[str, Step] = UNCHANGED,
 ) -> list[Array]:
     """Return the results of the segment in runs whose rounding is drawn at random.
 
     Parameters
     ----------
     segment, arrays, others
-        As in `Segment.run`.
+        The same parameters as those of `budget`.
     """
     draws = [np.random.default_rng(seed) for seed in range(_DRAWS)]
     if len(segment.steps) == 1:  # nothing that is rounded goes in, so it is computed once

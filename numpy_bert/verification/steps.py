@@ -1,42 +1,48 @@
 """BERT as a table of steps: each with a name, the steps that it reads, and the function it is.
 
 `numpy_bert.blocks` computes a whole block from its input. Here the same functions of
-`numpy_bert.ops` stand one by one, so that a step can be run again on numbers that somebody else
-computed, or with one thing in it changed. What the table computes from the ids is what
-`BertModel.trace` yields, to the bit (tests/verification/test_steps.py).
+`numpy_bert.ops` stand one by one, so that a step, or a segment of several, can be run again on
+numbers that somebody else computed, or with one thing in it changed. What the table computes from
+the ids in float64 is what `BertModel.trace` yields, to the bit (tests/verification/test_steps.py).
+
+Run in float32 the steps are the yardstick of what rounding does, so they must not be better than a
+plain implementation: `ops` adds up in float64, the functions at the end of this file do not.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, BoolArray, IntArray
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS
+from numpy_bert.ops.attention import attention_scores, merge_heads, split_heads, weighted_values
+from numpy_bert.ops.embedding import embedding
+from numpy_bert.ops.layer_norm import layer_norm
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.parameters import BertLayerParameters, BertParameters, LayerNormParameters
-from numpy_bert.traces.inputs import Inputs
-from numpy_bert.verification.functions import (
-    activate,
-    add,
-    context,
-    dense,
-    first_token,
-    look_up,
-    norm_part,
-    same,
-    scores,
-)
+from numpy_bert.traces.layout import axes_of
+from numpy_bert.traces.trace_inputs import TraceInputs
 
 __all__ = [
-    "Inputs",
+    "UNCHANGED",
+    "Segment",
     "Step",
+    "add",
+    "dense",
+    "look_up",
+    "mean_values",
+    "plain_norm_part",
+    "same",
+    "scores",
+    "segment_of",
     "steps_of",
 ]
 
@@ -48,11 +54,9 @@ class Step:
     Attributes
     ----------
     name : str
-        Its trace name.
+        The step's trace name.
     kind : str
-        What it does, which says what mistakes can be made in it.
-    axes : str
-        The letters of its shape (see `numpy_bert.arrays`); 1 is an axis of one element.
+        What the step does, which says what mistakes can be made in it.
     inputs : tuple of str
         The names of the steps whose arrays `function` takes.
     function : callable
@@ -63,10 +67,15 @@ class Step:
 
     name: str
     kind: str
-    axes: str
     inputs: tuple[str, ...]
     function: Callable[..., Array]
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def axes(self) -> str:
+        """The letters of the result's shape (see `numpy_bert.arrays`); 1 is an axis of one."""
+        rows = len(self.arguments["ids"]) if self.kind == "position_embeddings" else 1
+        return axes_of(self.name, rows) or ""
 
     @np.errstate(all="ignore")
     def run(self, inputs: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike) -> Array:
@@ -81,194 +90,314 @@ class Step:
         return self.function(*arrays, **arguments)
 
 
-def steps_of(config: BertConfig, parameters: BertParameters, inputs: Inputs) -> dict[str, Step]:
+# The steps that stand in the place of others where no mistake is tried.
+UNCHANGED: Mapping[str, Step] = {}
+
+
+class Segment(NamedTuple):
+    """A part of the model that can be run again: a step, and those before it that a trace lacks.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        In execution order; the last one is the step that the segment is named after.
+    inputs : tuple of str
+        The names of the steps that these read and the trace holds.
+    """
+
+    steps: tuple[Step, ...]
+    inputs: tuple[str, ...]
+
+    @property
+    def target(self) -> Step:
+        """The step that the segment is named after."""
+        return self.steps[-1]
+
+    def run(
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        dtype: npt.DTypeLike = np.float64,
+        others: Mapping[str, Step] = UNCHANGED,
+        after: Callable[[Step, list[Array], Array], Array] | None = None,
+    ) -> Array:
+        """Compute the last step of the segment.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            The arrays of the steps in `inputs`.
+        dtype : dtype
+            What is computed in.
+        others : mapping of str to Step
+            Steps that stand in the place of the segment's own, by name.
+        after : callable, optional
+            Gets each step, its inputs and its output, and returns what is to stand for the output.
+        """
+        values = dict(arrays)
+        chosen = [others.get(step.name, step) for step in self.steps]
+        uses = Counter(name for step in chosen for name in step.inputs)
+        for step in chosen:
+            output = step.run(values, dtype)
+            if after is not None:
+                output = after(step, [values[name] for name in step.inputs], output)
+            values[step.name] = output
+            for name in step.inputs:
+                uses[name] -= 1
+                if not uses[name]:
+                    del values[name]  # a long segment need not be held whole
+        found: Array = values[self.target.name]
+        return found
+
+
+def segment_of(name: str, steps: Mapping[str, Step], held: Collection[str]) -> Segment:
+    """Return the segment that ends in a step.
+
+    Parameters
+    ----------
+    name : str
+        The step's name.
+    steps : mapping of str to Step
+        The steps of the whole model, in execution order.
+    held : collection of str
+        The names of the steps that a trace holds.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> from numpy_bert.traces.trace_inputs import inputs_of
+    >>> model = BertModel.from_pretrained("demo")
+    >>> inputs = inputs_of({"input_ids": np.array([[2, 5, 3]])}, model)
+    >>> steps = steps_of(model.config, model.parameters, inputs)
+    >>> segment_of("pooler", steps, {"encoder"}).inputs
+    ('encoder',)
+    """
+    needed, inputs, left = {name}, [], [name]
+    while left:
+        for other in steps[left.pop()].inputs:
+            if other in held:
+                inputs.append(other)
+            elif other not in needed:
+                needed.add(other)
+                left.append(other)
+    inside = tuple(step for step in steps.values() if step.name in needed)
+    return Segment(inside, tuple(dict.fromkeys(inputs)))
+
+
+def steps_of(
+    config: BertConfig, parameters: BertParameters, inputs: TraceInputs
+) -> dict[str, Step]:
     """Return the steps of a whole model by name, in execution order.
 
     Examples
     --------
     >>> from numpy_bert import BertModel
-    >>> from numpy_bert.traces.inputs import Inputs
+    >>> from numpy_bert.traces.trace_inputs import inputs_of
     >>> model = BertModel.from_pretrained("demo")
-    >>> ids = np.array([[2, 5, 3]])
-    >>> inputs = Inputs(ids, ids > 0, ids * 0, np.arange(3)[np.newaxis])
+    >>> inputs = inputs_of({"input_ids": np.array([[2, 5, 3]])}, model)
     >>> steps = steps_of(model.config, model.parameters, inputs)
     >>> steps["encoder.layer.0.attention.self.query"].inputs
     ('embeddings',)
     """
     found = _embedding_steps(config, parameters, inputs)
-    if parameters.encoder is None:
-        return {step.name: step for step in found}
-    hidden = "embeddings"
-    for number, layer in enumerate(parameters.encoder.layer):
-        found += _layer_steps(config, layer, f"encoder.layer.{number}", hidden, inputs)
-        hidden = f"encoder.layer.{number}"
-    found.append(_same("encoder", hidden))
-    if parameters.pooler is not None:
-        dense = parameters.pooler.dense
-        found += [
-            Step(
-                name="pooler.dense",
-                kind="pooler.dense",
-                axes="BH",
-                inputs=("encoder",),
-                function=first_token,
-                arguments={"weight": dense.weight, "bias": dense.bias},
-            ),
-            Step(name="pooler", kind="tanh", axes="BH", inputs=("pooler.dense",), function=np.tanh),
-        ]
+    if parameters.encoder is not None:
+        hidden = "embeddings"
+        for number, layer in enumerate(parameters.encoder.layer):
+            found += _layer_steps(config, layer, f"encoder.layer.{number}", hidden, inputs)
+            hidden = f"encoder.layer.{number}"
+        found.append(_step("encoder", "same", same, hidden))
+        if parameters.pooler is not None:
+            own = parameters.pooler.dense
+            first = {"weight": own.weight, "bias": own.bias}
+            found += [
+                _step("pooler.dense", "pooler.dense", _first_token, "encoder", **first),
+                _step("pooler", "tanh", np.tanh, "pooler.dense"),
+            ]
     return {step.name: step for step in found}
 
 
-def _embedding_steps(config: BertConfig, parameters: BertParameters, inputs: Inputs) -> list[Step]:
+def _step(
+    name: str, kind: str, function: Callable[..., Array], *inputs: str, **arguments: Any
+) -> Step:
+    return Step(name=name, kind=kind, inputs=inputs, function=function, arguments=arguments)
+
+
+def _embedding_steps(
+    config: BertConfig, parameters: BertParameters, inputs: TraceInputs
+) -> list[Step]:
     """Return the three look-ups, their sum, LayerNorm and dropout."""
-    tables = {
+    own, path = parameters.embeddings, "embeddings"
+    rows = {
         "word_embeddings": inputs.input_ids,
         "token_type_embeddings": inputs.token_type_ids,
         "position_embeddings": inputs.position_ids,
     }
-    found = [
-        Step(
-            name=f"embeddings.{name}",
-            kind=name,
-            axes="1TH" if len(ids) == 1 and name == "position_embeddings" else "BTH",
-            inputs=(),
-            function=look_up,
-            arguments={"ids": ids, "table": getattr(parameters.embeddings, name).weight},
-        )
-        for name, ids in tables.items()
+    looked = [
+        _step(f"{path}.{name}", name, look_up, ids=ids, table=getattr(own, name).weight)
+        for name, ids in rows.items()
     ]
-    names = tuple(step.name for step in found)
-    total = Step(
-        name="embeddings.sum", kind="embeddings.sum", axes="BTH", inputs=names, function=add
-    )
-    path, norm = "embeddings.LayerNorm", parameters.embeddings.LayerNorm
-    normalized = _norm_steps(path, "embeddings.sum", norm, config)
-    dropped = _dropout_step("embeddings.dropout", path, config.hidden_dropout_prob)
-    return [*found, total, *normalized, dropped, _same("embeddings", "embeddings.dropout")]
+    p = config.hidden_dropout_prob
+    return [
+        *looked,
+        _step(f"{path}.sum", f"{path}.sum", add, *(step.name for step in looked)),
+        *_norm_steps(f"{path}.LayerNorm", f"{path}.sum", own.LayerNorm, config),
+        _step(f"{path}.dropout", "dropout", same, f"{path}.LayerNorm", p=p),
+        _step(path, "same", same, f"{path}.dropout"),
+    ]
 
 
 def _layer_steps(
-    config: BertConfig, layer: BertLayerParameters, path: str, hidden: str, inputs: Inputs
+    config: BertConfig, layer: BertLayerParameters, path: str, hidden: str, inputs: TraceInputs
 ) -> list[Step]:
     """Return the steps of one layer, whose input is the step `hidden`."""
-    attention = f"{path}.attention"
-    wide = _linear_step(f"{path}.intermediate.dense", attention, layer.intermediate.dense, "BTI")
+    looked, attended, widened = (
+        f"{path}.{part}" for part in ("attention.self", "attention", "intermediate")
+    )
+    function = ACTIVATIONS[config.activation].forward
     return [
-        *_attention_steps(config, layer, f"{attention}.self", hidden, inputs),
-        *_output_steps(
-            config, layer.attention.output, f"{attention}.output", f"{attention}.self", hidden
-        ),
-        _same(attention, f"{attention}.output"),
-        wide,
-        Step(
-            name=f"{path}.intermediate",
-            kind="activation",
-            axes="BTI",
-            inputs=(wide.name,),
-            function=activate,
-            arguments={"activation": ACTIVATIONS[config.activation].forward},
-        ),
-        *_output_steps(config, layer.output, f"{path}.output", f"{path}.intermediate", attention),
-        _same(path, f"{path}.output"),
+        *_attention_steps(config, layer, looked, hidden, inputs),
+        *_output_steps(config, layer.attention.output, f"{attended}.output", looked, hidden),
+        _step(attended, "same", same, f"{attended}.output"),
+        _dense_step(f"{widened}.dense", attended, layer.intermediate.dense),
+        _step(widened, "activation", _activate, f"{widened}.dense", activation=function),
+        *_output_steps(config, layer.output, f"{path}.output", widened, attended),
+        _step(path, "same", same, f"{path}.output"),
     ]
 
 
 def _attention_steps(
-    config: BertConfig, layer: BertLayerParameters, path: str, hidden: str, inputs: Inputs
+    config: BertConfig, layer: BertLayerParameters, path: str, hidden: str, inputs: TraceInputs
 ) -> list[Step]:
     """Return self-attention, from the projections to the context."""
+    query, key, value, found, probs, dropped = (
+        f"{path}.{part}" for part in ("query", "key", "value", "scores", "probs", "dropout")
+    )
     heads = config.num_attention_heads
-    setting = {"heads": heads, "mask": inputs.attention_mask}
     scale = 1.0 / math.sqrt(config.hidden_size // heads)
+    given = {"heads": heads, "mask": inputs.attention_mask}
     own = layer.attention.self
     return [
-        *(
-            _linear_step(f"{path}.{name}", hidden, getattr(own, name), "BTH")
-            for name in ("query", "key", "value")
-        ),
-        Step(
-            name=f"{path}.scores",
-            kind="scores",
-            axes="BATT",
-            inputs=(f"{path}.query", f"{path}.key"),
-            function=scores,
-            arguments={**setting, "scale": scale},
-        ),
-        Step(
-            name=f"{path}.probs",
-            kind="probs",
-            axes="BATT",
-            inputs=(f"{path}.scores",),
-            function=softmax,
-        ),
-        _dropout_step(
-            f"{path}.dropout", f"{path}.probs", config.attention_probs_dropout_prob, "BATT"
-        ),
-        Step(
-            name=path,
-            kind="context",
-            axes="BTH",
-            inputs=(f"{path}.dropout", f"{path}.value"),
-            function=context,
-            arguments=setting,
-        ),
+        _dense_step(query, hidden, own.query),
+        _dense_step(key, hidden, own.key),
+        _dense_step(value, hidden, own.value),
+        _step(found, "scores", scores, query, key, **given, scale=scale),
+        _step(probs, "probs", softmax, found),
+        _step(dropped, "dropout", same, probs, p=config.attention_probs_dropout_prob),
+        _step(path, "context", _context, dropped, value, **given),
     ]
 
 
 def _output_steps(config: BertConfig, own: Any, path: str, x: str, residual: str) -> list[Step]:
     """Return a dense layer over `x`, dropout, the residual sum and its LayerNorm."""
-    norm = f"{path}.LayerNorm"
+    p = config.hidden_dropout_prob
     return [
-        _linear_step(f"{path}.dense", x, own.dense, "BTH"),
-        _dropout_step(f"{path}.dropout", f"{path}.dense", config.hidden_dropout_prob),
-        Step(
-            name=f"{path}.sum",
-            kind="residual",
-            axes="BTH",
-            inputs=(f"{path}.dropout", residual),
-            function=add,
-        ),
-        *_norm_steps(norm, f"{path}.sum", own.LayerNorm, config),
-        _same(path, norm),
+        _dense_step(f"{path}.dense", x, own.dense),
+        _step(f"{path}.dropout", "dropout", same, f"{path}.dense", p=p),
+        _step(f"{path}.sum", "residual", add, f"{path}.dropout", residual),
+        *_norm_steps(f"{path}.LayerNorm", f"{path}.sum", own.LayerNorm, config),
+        _step(path, "same", same, f"{path}.LayerNorm"),
     ]
 
 
 def _norm_steps(path: str, x: str, norm: LayerNormParameters, config: BertConfig) -> list[Step]:
     """Return LayerNorm and its parts, each from the rows that are normalized."""
-    arguments = {"weight": norm.weight, "bias": norm.bias, "eps": config.layer_norm_eps}
+    given = {"weight": norm.weight, "bias": norm.bias, "eps": config.layer_norm_eps}
+    parts = ("mean", "variance", "rstd", "normalized")
     return [
-        Step(
-            name=path if part == "output" else f"{path}.{part}",
-            kind="layer_norm",
-            axes="BT1" if part in ("mean", "variance", "rstd") else "BTH",
-            inputs=(x,),
-            function=norm_part,
-            arguments={**arguments, "part": part},
-        )
-        for part in ("mean", "variance", "rstd", "normalized", "output")
+        *(
+            _step(f"{path}.{part}", "layer_norm", _norm_part, x, **given, part=part)
+            for part in parts
+        ),
+        _step(path, "layer_norm", _norm_part, x, **given, part="output"),
     ]
 
 
-def _linear_step(name: str, x: str, own: Any, axes: str) -> Step:
-    """Return a dense layer."""
-    arguments = {"weight": own.weight, "bias": own.bias}
-    return Step(
-        name=name, kind="linear", axes=axes, inputs=(x,), function=dense, arguments=arguments
-    )
-
-
-def _dropout_step(name: str, x: str, p: float, axes: str = "BTH") -> Step:
-    """Return dropout, which is off."""
-    arguments = {"p": p}
-    return Step(
-        name=name, kind="dropout", axes=axes, inputs=(x,), function=same, arguments=arguments
-    )
-
-
-def _same(name: str, x: str) -> Step:
-    """Return a second name for what another step returns."""
-    return Step(name=name, kind="same", axes="BTH", inputs=(x,), function=same)
+def _dense_step(name: str, x: str, own: Any) -> Step:
+    return _step(name, "linear", dense, x, weight=own.weight, bias=own.bias)
 
 
 def _is_float(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def look_up(*, ids: IntArray, table: Any, dtype: npt.DTypeLike) -> Array:
+    """Return the rows of a table."""
+    return embedding(ids, table, dtype=dtype)
+
+
+def add(first: Array, *others: Array) -> Array:
+    """Return a sum, taken from the left."""
+    for other in others:
+        first = first + other
+    return first
+
+
+def same(x: Array, **_: object) -> Array:
+    """Return the array itself."""
+    return x
+
+
+def dense(x: Array, *, weight: Array, bias: Array) -> Array:
+    """Return what `numpy_bert.ops.linear.linear` does; float32 is added up in float32."""
+    return x @ weight.T + bias
+
+
+def _first_token(hidden: Array, *, weight: Array, bias: Array) -> Array:
+    """Return a dense layer over each row's first token."""
+    return dense(hidden[:, 0], weight=weight, bias=bias)
+
+
+def _activate(x: Array, *, activation: Callable[[Array], Array]) -> Array:
+    return activation(x)
+
+
+def scores(query: Array, key: Array, *, heads: int, mask: BoolArray, scale: float) -> Array:
+    """Return the scores of every head."""
+    return attention_scores(split_heads(query, heads), split_heads(key, heads), mask, scale=scale)
+
+
+def _context(probs: Array, value: Array, *, heads: int, mask: BoolArray) -> Array:
+    """Return the heads' means of the values, side by side."""
+    return merge_heads(mean_values(probs, split_heads(value, heads), mask))
+
+
+def mean_values(probs: Array, value: Array, mask: BoolArray) -> Array:
+    """Return `weighted_values`, where the weights need not be 0 at masked tokens.
+
+    What is no number there is selected away all the same; in a port it has no weight.
+    """
+    masked = ~mask[:, np.newaxis, :, np.newaxis] & ~np.isfinite(value)
+    return weighted_values(probs, np.where(masked, value.dtype.type(0.0), value))
+
+
+def _norm_part(x: Array, *, part: str, **given: Any) -> Array:
+    """Return one of the steps of LayerNorm; in float32 with the rounding of a plain one."""
+    if x.dtype == np.float32:
+        return plain_norm_part(x, part=part, **given)
+    found: Array = getattr(layer_norm(x, given["weight"], given["bias"], eps=given["eps"]), part)
+    return found
+
+
+def plain_norm_part(
+    x: Array,
+    *,
+    weight: Array,
+    bias: Array,
+    eps: float,
+    part: str,
+    outside: bool = False,
+    bessel: bool = False,
+    centred: bool = True,
+) -> Array:
+    """Return one of the steps of a LayerNorm that computes in the dtype of `x`.
+
+    It is not BERT's LayerNorm with epsilon `outside` the root, with Bessel's correction, or where
+    it is not `centred`.
+    """
+    mean = x.mean(axis=-1, keepdims=True) if centred else np.zeros_like(x[..., :1])
+    features = x.shape[-1] - bessel
+    variance = np.square(x - mean).sum(axis=-1, keepdims=True) / features
+    rstd = 1.0 / (np.sqrt(variance) + eps) if outside else 1.0 / np.sqrt(variance + eps)
+    normalized = (x - mean) * rstd
+    parts = {"mean": mean, "variance": variance, "rstd": rstd, "normalized": normalized}
+    found: Array = parts[part] if part in parts else normalized * weight + bias
+    return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,15 +17,19 @@ from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import progress
 from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.inputs import Inputs, padding_left_in, read_inputs
-from numpy_bert.traces.names import INPUTS, is_weight, matches, place_of
+from numpy_bert.traces.layout import INPUTS, is_weight, place_of
+from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import Trace
-from numpy_bert.verification.ids import compare_positions, compare_texts
-from numpy_bert.verification.mistake import Setting
+from numpy_bert.traces.trace_inputs import TraceInputs, padding_left_in, read_inputs
+from numpy_bert.verification.mistakes import Setting
+from numpy_bert.verification.origins import (
+    check_sizes,
+    compare_positions,
+    compare_texts,
+    compare_weights,
+)
 from numpy_bert.verification.run import Run
-from numpy_bert.verification.sizes import check_sizes
 from numpy_bert.verification.steps import steps_of
-from numpy_bert.verification.weights import compare_with_model
 
 __all__ = ["verify"]
 
@@ -52,38 +56,39 @@ def verify(
     Parameters
     ----------
     candidate : Trace
-        What is verified. It need not hold every step: what is absent is computed from the nearest
-        step before it that is there.
+        The trace to verify. It need not hold every step: what is absent is computed from the
+        nearest step before it that is there.
     model : BertModel
-        Loaded with ``dtype="float64"``.
-    tokenizer, texts : optional
-        The model's tokenizer, and what the ids were made of, by default as the trace says: then
-        the ids are verified too.
+        The model, loaded with ``dtype="float64"``.
+    tokenizer : BertTokenizer, optional
+        The model's tokenizer, with which the ids are verified, too.
+    texts : sequence of str, optional
+        The texts that the ids were made of; by default those that the trace names.
     pair : bool
         Whether `texts` are the two of one row.
     reference : Trace, optional
-        A second trace of the same ids, of which is told how far it is from float64.
+        A second trace of the same ids; the report says how far it is from float64.
     allow : sequence of str
-        Globs of what may differ, ``position_ids`` among them: then they are taken as they are.
+        Globs of what may differ. If ``position_ids`` are among it, they are taken as they are.
     all_positions : bool
-        Whether padding counts too.
+        Whether padding counts, too.
     fail_fast : bool
-        Stop at the first step that differs.
-
+        Whether to stop at the first step that differs.
     look_for_hidden : bool
-        Whether to find out which mistakes the trace could not have shown: half of the time.
+        Whether to find out which mistakes the trace could not have shown; it takes half of the
+        time.
 
     Returns
     -------
     Report
-        Inputs, weights and steps in this order, the first that differs, and its cause.
+        The inputs, weights and steps in this order, the first that differs, and its cause.
 
     Raises
     ------
     TraceError
-        If the trace holds no ids, or no step, or is of a model of other sizes.
+        If the trace holds no ids or no step, or was made with a model of other sizes.
     InputError
-        If its ids are not the model's.
+        If its ids are not in the model's tables.
 
     Examples
     --------
@@ -99,96 +104,80 @@ def verify(
     'The first to differ is encoder.layer.0.intermediate, ...: the activation is left out; it ...'
     """
     if model.dtype != np.float64:
-        raise TraceError("verify: the model computes in float32; load it with dtype='float64'.")
+        raise TraceError(
+            "verify: the model must compute in float64; it computes in float32. Load it with "
+            "dtype='float64'."
+        )
     check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
-    task = _Task(
-        model=model,
-        tokenizer=tokenizer,
-        texts=texts,
-        pair=pair,
-        reference=reference,
-        allow=allow,
-        all_positions=all_positions,
-        fail_fast=fail_fast,
-        look_for_hidden=look_for_hidden,
-    )
-    inputs = task.inputs_of(candidate)
+    given = matches("position_ids", allow)
+    inputs = read_inputs(candidate, model.parameters, positions_given=given)
     if reference is not None:
         _check_reference(reference, inputs)
-    report = task.report(candidate, inputs)
-    padding = padding_left_in(inputs, model.config.pad_token_id)
-    return report if padding is None else _of_padded(task, candidate, inputs, padding, report)
 
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Task:
-    """The arguments of `verify`."""
-
-    model: BertModel
-    tokenizer: BertTokenizer | None
-    texts: Sequence[str] | None
-    pair: bool
-    reference: Trace | None
-    allow: Sequence[str]
-    all_positions: bool
-    fail_fast: bool
-    look_for_hidden: bool
-
-    def inputs_of(self, candidate: Trace) -> Inputs:
-        """Read what the trace was made of."""
-        given = matches("position_ids", self.allow)
-        return read_inputs(candidate, self.model.parameters, positions_given=given)
-
-    def report(self, candidate: Trace, inputs: Inputs) -> Report:
-        """Verify inputs, weights and steps."""
-        model, allow = self.model, self.allow
-        setting = Setting(model.config, steps_of(model.config, model.parameters, inputs), inputs)
+    def verified(inputs: TraceInputs) -> Report:
+        """Verify the trace with these inputs, whose mask may be another one than the trace's."""
+        steps = steps_of(model.config, model.parameters, inputs)
+        setting = Setting(model.config, steps, inputs)
         run = Run(
             candidate,
             model,
             setting,
-            self.reference,
-            all_positions=self.all_positions,
-            look_for_hidden=self.look_for_hidden,
+            reference,
+            all_positions=all_positions,
+            look_for_hidden=look_for_hidden,
         )
-        rows = [
-            *_input_rows(candidate, setting, self.tokenizer, self.texts, pair=self.pair),
-            *compare_with_model(candidate, model.parameters),
+        made_of = [
+            *_input_rows(candidate, setting, tokenizer, texts, pair=pair),
+            *compare_weights(candidate, model.parameters),
         ]
-        with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as tick:
-            for row in run.rows():
-                rows.append(row)
-                tick(1)
-                if self.fail_fast and row.verdict == "differs" and not matches(row.name, allow):
-                    break
-        allowed = [self.allowed(row) for row in rows]
-        if not any(row.verdict != "allowed" for row in allowed if row.name in setting.steps):
+        rows = [row.allowed_by(allow) for row in made_of]
+        rows += _step_rows(run, allow, fail_fast=fail_fast)
+        if not any(row.verdict != "allowed" for row in rows if row.name in steps):
             raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
         return Report(
             candidate=candidate.label,
             against=", ".join(model.loading_info.files),
-            steps=allowed,
+            steps=rows,
             notes=[*_notes(candidate, setting, dict(arrays_of(model.parameters))), *run.notes()],
             hidden=run.visibility.hidden(),
         )
 
-    def allowed(self, row: StepReport) -> StepReport:
-        """Return a row that may differ as one that is allowed to."""
-        is_allowed = row.verdict == "differs" and matches(row.name, self.allow)
-        return replace(row, verdict="allowed") if is_allowed else row
+    report = verified(inputs)
+    padding = padding_left_in(inputs, model.config.pad_token_id)
+    if padding is None:
+        return report
+    return _of_padded(candidate, inputs, padding, report, verified, allow)
+
+
+def _step_rows(run: Run, allow: Sequence[str], *, fail_fast: bool) -> list[StepReport]:
+    """Return the rows of the steps, up to the first that differs where that is enough."""
+    rows: list[StepReport] = []
+    with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as tick:
+        for row in run.rows():
+            rows.append(row.allowed_by(allow))
+            tick(1)
+            if fail_fast and rows[-1].verdict == "differs":
+                break
+    return rows
 
 
 def _of_padded(
-    task: _Task, candidate: Trace, inputs: Inputs, padding: BoolArray, report: Report
+    candidate: Trace,
+    inputs: TraceInputs,
+    padding: BoolArray,
+    report: Report,
+    verified: Callable[[TraceInputs], Report],
+    allow: Sequence[str],
 ) -> Report:
-    """Say that padding was taken for tokens; where it explains the first difference, say that.
+    """Return a report that says that padding was taken for tokens.
 
-    The port may have masked what its trace does not: then more steps are right with such a mask.
+    The port may have masked what its trace does not. Then more steps are right with such a mask,
+    and the report is about that.
     """
     mask = inputs.attention_mask & ~padding
     is_stated = "attention_mask" in candidate.arrays
     fault = "is 1 there" if is_stated else "is not in the trace, and was taken as all 1"
-    pad = task.model.config.pad_token_id
+    pad = inputs.input_ids[padding][0]
     what = (
         f"{int(padding.sum())} of the input_ids are {pad}, the padding, and attention_mask {fault}"
     )
@@ -199,7 +188,7 @@ def _of_padded(
     first, told = _first_step(report), replace(report, notes=[*report.notes, note])
     if first is None or not mask.any():
         return told
-    masked = task.report(candidate, inputs._replace(attention_mask=mask))
+    masked = verified(inputs._replace(attention_mask=mask))
     later = _first_step(masked)
     if later is not None and place_of(later) <= place_of(first):
         return told
@@ -211,26 +200,28 @@ def _of_padded(
         cause="padding_masked",
         text=f"{what}, but the port masks them; save its attention_mask beside its input_ids",
     )
-    return replace(masked, steps=[task.allowed(row), *masked.steps])
+    return replace(masked, steps=[row.allowed_by(allow), *masked.steps])
 
 
 def _first_step(report: Report) -> str | None:
-    """Return the first step that differs, which is neither an input nor a weight."""
+    """Return the first step that differs, passing over inputs and weights."""
     wrong = (row.name for row in report.steps if row.verdict == "differs")
     return next((name for name in wrong if name not in INPUTS and not is_weight(name)), None)
 
 
-def _check_reference(reference: Trace, inputs: Inputs) -> None:
-    """Raise TraceError unless a reference is of the candidate's own ids, at its tokens."""
+def _check_reference(reference: Trace, inputs: TraceInputs) -> None:
+    """Raise TraceError unless a reference has the candidate's own ids, wherever tokens are."""
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         found, expected = reference.get(name), getattr(inputs, name)
         if name == "input_ids" and found is None:
-            raise TraceError(f"{reference.label}: holds no input_ids, so it may be of others.")
+            raise TraceError(
+                f"{reference.label} must hold input_ids; it holds none, so they may be others."
+            )
         counts = ... if name == "attention_mask" else inputs.attention_mask
         if found is None:
             continue
         if found.shape != expected.shape or (found != expected)[counts].any():
-            raise TraceError(f"{reference.label}: its {name} are not the candidate's.")
+            raise TraceError(f"{reference.label}: {name} must be the candidate's; they are not.")
 
 
 def _input_rows(
@@ -241,7 +232,7 @@ def _input_rows(
     *,
     pair: bool,
 ) -> Iterator[StepReport]:
-    """Yield what is to be said of the ids."""
+    """Yield the rows of the ids and positions, as far as they can be verified."""
     if texts is None:
         texts, pair = candidate.listed("text"), candidate.metadata.get("pair") == "true"
     if tokenizer is not None and texts is not None:
@@ -254,7 +245,7 @@ def _input_rows(
 
 
 def _notes(candidate: Trace, setting: Setting, weights: Iterable[str]) -> list[str]:
-    """Say what was assumed, and what of the trace was passed over."""
+    """Say what was assumed, and which arrays of the trace were passed over."""
     notes = []
     for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
         if name not in candidate.arrays and (getattr(setting.inputs, name) == value).all():

@@ -155,7 +155,11 @@ def test_words_are_predicted_where_the_model_can(
     [
         (["-o", "page.pdf"], 2, r"-o page\.pdf: the name must end in one of \.html, \.svg, \.png"),
         (["-o", "nowhere/page.html"], 1, "nowhere"),
-        (["--token", "7"], 2, "token 7: the text has 7 tokens, at positions 0 to 6"),
+        (
+            ["--token", "7"],
+            2,
+            "token must be a position from 0 to 6, as the text has 7 tokens; got 7",
+        ),
         (["--model", "./nothing"], 2, r"there is no folder \./nothing"),
     ],
 )

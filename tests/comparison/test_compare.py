@@ -12,7 +12,7 @@ from numpy_bert import InputError, TraceError
 from numpy_bert.comparison.compare import compare
 from numpy_bert.comparison.report import Report
 from numpy_bert.comparison.tolerances import Tolerances
-from numpy_bert.traces.names import step_names
+from numpy_bert.traces.layout import step_names
 from numpy_bert.traces.reading import as_trace
 from tests.support.traces import IDS, Arrays, trace_of, trained_like
 
@@ -84,7 +84,7 @@ def test_padding_counts_only_if_asked(right: Arrays) -> None:
 def test_what_is_missing_or_extra(right: Arrays) -> None:
     some = {name: a for name, a in right.items() if name != STEP}
     report = run(right, some)
-    assert (report.first, report.guilty.text) == (STEP, "missing in the candidate")  # type: ignore[union-attr]
+    assert (report.first, report.guilty.text) == (STEP, "it is missing in the candidate")  # type: ignore[union-attr]
     allowed = run(right, some, allow=["encoder.*.intermediate"])
     assert allowed.verdict == "pass"
     assert [row.verdict for row in allowed.steps if row.name == STEP] == ["allowed"]
@@ -113,10 +113,13 @@ def test_both_arrays_of_a_step_are_compared(right: Arrays) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (np.zeros((3, 7)), r"shape (3, 7); (3, 7, 37) was expected"),
-        (np.zeros((7, 3, 37)), r"shape (7, 3, 37); (3, 7, 37) was expected"),
-        (np.zeros((1, 7, 37)), r"shape (1, 7, 37); (3, 7, 37) was expected"),
-        (np.zeros((3, 7, 37), np.int64), "dtype int64; the reference has float64"),
+        (np.zeros((3, 7)), "its shape must be (3, 7, 37); got (3, 7)"),
+        (np.zeros((7, 3, 37)), "its shape must be (3, 7, 37); got (7, 3, 37)"),
+        (np.zeros((1, 7, 37)), "its shape must be (3, 7, 37); got (1, 7, 37)"),
+        (
+            np.zeros((3, 7, 37), np.int64),
+            "its dtype must be float64, as in the reference; got int64",
+        ),
     ],
 )
 def test_other_shapes_and_kinds(right: Arrays, value: Any, text: str) -> None:
@@ -129,7 +132,9 @@ def test_other_shapes_and_kinds(right: Arrays, value: Any, text: str) -> None:
 def test_empty_arrays_are_no_equal_arrays() -> None:
     empty = {"pooler": np.zeros((0, 4)), "embeddings": np.ones((1, 1, 4))}
     report = run(empty, empty)
-    assert (report.first, report.guilty.text) == ("pooler", "it is empty")  # type: ignore[union-attr]
+    assert report.guilty is not None
+    text = "it must not be empty; got shape (0, 4)"
+    assert (report.first, report.guilty.text) == ("pooler", text)
 
 
 def test_a_dtype_that_is_not_the_claimed_one(right: Arrays, narrow: Arrays) -> None:
@@ -138,7 +143,7 @@ def test_a_dtype_that_is_not_the_claimed_one(right: Arrays, narrow: Arrays) -> N
     report = compare(as_trace(right), candidate)
     assert report.first == STEP
     assert report.guilty is not None
-    assert report.guilty.text == "dtype float16; the candidate claims to be float32"
+    assert report.guilty.text == "its dtype must be float32, as the candidate claims; got float16"
 
 
 def test_nan_on_both_sides(right: Arrays) -> None:
@@ -146,7 +151,7 @@ def test_nan_on_both_sides(right: Arrays) -> None:
     report = run(broken, broken)
     assert report.first == STEP
     assert report.guilty is not None
-    assert report.guilty.text == "not finite: 1 values of the candidate, 1 of the reference"
+    assert report.guilty.text == "1 values of the candidate and 1 of the reference are not finite"
     assert run(broken, broken, equal_nan=True).verdict == "pass"
     assert run(right, broken, equal_nan=True).first == STEP
     hidden = changed(right, STEP, (1, 0, 0), np.nan)
@@ -230,7 +235,7 @@ def test_a_mask_that_is_none(right: Arrays, mask: Any, message: str) -> None:
         run(wrong, wrong)
     if mask.ndim == 2 and mask.any() and mask.max() == 1:
         bare = {n: a for n, a in wrong.items() if n in ("attention_mask", STEP)}
-        with pytest.raises(TraceError, match="they are not of one run"):
+        with pytest.raises(TraceError, match="must be of one run; got shapes"):
             run(bare, bare)
 
 
@@ -340,14 +345,14 @@ def test_checks_and_tolerances(right: Arrays, options: tuple[Any, ...], passes: 
 )
 def test_numbers_that_are_no_tolerance(text: str) -> None:
     for place in ({"atol": [text]}, {"rtol": [text]}):
-        with pytest.raises(InputError, match="a number from 0 was expected"):
+        with pytest.raises(InputError, match="must be a number from 0, as 1e-5"):
             Tolerances(**place)  # type: ignore[arg-type]
 
 
 def test_checks_that_are_none() -> None:
-    with pytest.raises(InputError, match="one of max, mean, ulp, nmse, cosine was expected"):
+    with pytest.raises(InputError, match="check must be one of max, mean, ulp, nmse, cosine; got"):
         Tolerances(check="maximum")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="rtol: has no meaning for the check ulp"):
+    with pytest.raises(InputError, match="rtol has no meaning for the check ulp"):
         Tolerances(rtol=["1"], check="ulp")
 
 
@@ -413,7 +418,7 @@ def test_position_ids_may_stand_once_or_in_every_row(right: Arrays) -> None:
             assert run(one, {**other, "position_ids": theirs + 1}).first == "position_ids"
     report = run({**right, "position_ids": ways[0]}, {**right, "position_ids": np.arange(8)})
     assert report.guilty is not None
-    assert report.guilty.text == "shape (8,); (7,) was expected"
+    assert report.guilty.text == "its shape must be (7,); got (8,)"
     for odd in (np.arange(8), np.array(3), np.zeros((4, 7), int)):  # of no row, but the same
         same = {**right, "position_ids": odd}
         assert run(same, same).verdict == "pass"
@@ -448,8 +453,8 @@ def test_what_is_missing_is_named_after_what_differs(right: Arrays) -> None:
     report = run(right, few)
     assert (report.verdict, report.first) == ("differs", "input_ids")
     assert report.sentence == (
-        "The first to differ is input_ids: missing in the candidate; 1 more is missing in the "
-        "candidate."
+        "The first to differ is input_ids: it is missing in the candidate; 1 more is missing in "
+        "the candidate."
     )
     for options in ({}, {"fail_fast": True}):
         wrong = run(right, changed(few, STEP, (0, 2, 5), 1.5), **options)

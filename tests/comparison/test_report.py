@@ -8,9 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from numpy_bert.comparison.html_report import as_html
-from numpy_bert.comparison.report import Report, StepReport, Verdict
-from numpy_bert.comparison.text_report import as_text
+from numpy_bert.comparison.report import Report, StepReport, Verdict, as_html, as_text
 
 LONG = "encoder.layer.11.attention.output.LayerNorm.normalized"
 

@@ -112,7 +112,7 @@ def test_the_walked_token_is_chosen(token: int | None, walked: int) -> None:
 
 @pytest.mark.parametrize("token", [7, -1, 10**9])
 def test_a_token_that_is_not_there_is_refused(token: int) -> None:
-    with pytest.raises(InputError, match=rf"token {token}: the text has 7 tokens, at .* 0 to 6"):
+    with pytest.raises(InputError, match=rf"from 0 to 6, as the text has 7 tokens; got {token}"):
         read("demo", SENTENCE, token=token)
 
 
@@ -157,14 +157,18 @@ def test_what_is_no_text_is_refused(wrong: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [1.5, "1", True])
 def test_what_is_no_position_is_refused(wrong: Any) -> None:
-    with pytest.raises(InputError, match="a whole number, a position, was expected"):
+    with pytest.raises(
+        InputError, match="token must be a whole number, the position of a token; got"
+    ):
         read("demo", "a", token=wrong)
 
 
 def test_what_is_no_such_model_is_refused() -> None:
     tokenizer = BertTokenizer.from_pretrained("demo")
     model: Any = BertForPreTraining.from_pretrained("demo")
-    with pytest.raises(InputError, match="BertForPreTraining; a BertModel or a BertForMaskedLM"):
+    with pytest.raises(
+        InputError, match="a BertModel or a BertForMaskedLM; got BertForPreTraining"
+    ):
         explain.read("a", model=model, tokenizer=tokenizer)
 
 

@@ -10,7 +10,7 @@ from numpy_bert import BertModel
 from numpy_bert.config import BertConfig
 from numpy_bert.explain.lessons import EMBEDDING_STEPS, LESSONS, WALK_STEPS, lesson_of
 from numpy_bert.ops.activation import ACTIVATIONS
-from numpy_bert.traces.names import axes_of, step_names
+from numpy_bert.traces.layout import axes_of, step_names
 from tests.support.checkpoints import TINY
 
 

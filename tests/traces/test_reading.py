@@ -68,10 +68,10 @@ def test_ids_are_never_renamed() -> None:
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (np.array([object()]), TraceError, "pooler: dtype object; plain numbers"),
-        (np.zeros(2, complex), TraceError, "pooler: dtype complex128; plain numbers"),
+        (np.array([object()]), TraceError, "pooler must hold plain numbers; got dtype object"),
+        (np.zeros(2, complex), TraceError, "pooler must hold plain numbers; got dtype complex128"),
         ([[1.0], [1.0, 2.0]], InputError, "pooler: its rows are of different lengths"),
-        ("text", TraceError, "plain numbers were expected"),
+        ("text", TraceError, "must hold plain numbers"),
     ],
 )
 def test_values_that_are_no_numbers(value: Any, error: type[Exception], message: str) -> None:

@@ -11,9 +11,7 @@ import pytest
 from numpy_bert import BertModel
 from numpy_bert.comparison.report import Report
 from numpy_bert.traces.reading import as_trace
-from numpy_bert.verification.dense_mistakes import to_bfloat16
-from numpy_bert.verification.mistake import Mistake, Setting
-from numpy_bert.verification.mistakes import mistakes_in
+from numpy_bert.verification.mistakes import Mistake, Setting, mistakes_in, to_bfloat16
 from numpy_bert.verification.verify import verify
 from tests.support.traces import IDS, Arrays, exact, trained_like
 from tests.verification.test_steps import table

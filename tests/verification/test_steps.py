@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 
 from numpy_bert.ops.activation import ACTIVATIONS
-from numpy_bert.traces.inputs import Inputs, read_inputs
 from numpy_bert.traces.layout import shape_of, sizes_of
-from numpy_bert.traces.reading import as_trace
-from numpy_bert.verification.segments import segment_of
-from numpy_bert.verification.steps import Step, steps_of
+from numpy_bert.traces.trace_inputs import TraceInputs, inputs_of
+from numpy_bert.verification.steps import Step, segment_of, steps_of
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 from tests.support.traces import IDS, Arrays, exact, trained_like
 
 
-def table(model: Any, ids: Any = IDS) -> tuple[dict[str, Step], Inputs]:
-    inputs = read_inputs(as_trace(ids), model.parameters, positions_given=True)
+def table(model: Any, ids: Any = IDS) -> tuple[dict[str, Step], TraceInputs]:
+    inputs = inputs_of(ids, model)
     return steps_of(model.config, model.parameters, inputs), inputs
 
 

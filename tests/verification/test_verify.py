@@ -12,9 +12,11 @@ import pytest
 from numpy_bert import BertModel, BertTokenizer, InputError, TraceError
 from numpy_bert.comparison.report import Report
 from numpy_bert.parameters import arrays_of
-from numpy_bert.traces.names import NameMap, step_names
+from numpy_bert.traces.layout import step_names
+from numpy_bert.traces.names import NameMap
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
-from numpy_bert.traces.recording import Recorder, inputs_of
+from numpy_bert.traces.recording import Recorder
+from numpy_bert.traces.trace_inputs import inputs_of
 from numpy_bert.verification.verify import verify
 from tests.support.checkpoints import random_tensors, write_checkpoint
 from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like
@@ -101,7 +103,7 @@ def test_the_guilty_step_stands_out_and_what_follows_only_inherits(
 def test_half_precision_has_a_budget_of_its_own(
     trace: Arrays, model: BertModel, dtype: str
 ) -> None:
-    from numpy_bert.verification.dense_mistakes import to_bfloat16
+    from numpy_bert.verification.mistakes import to_bfloat16
 
     def narrow(array: Any) -> Any:
         if array.dtype.kind != "f":
@@ -207,10 +209,10 @@ def test_a_row_without_a_token_says_how_it_is_masked(folder: Path, model: BertMo
 
 def test_what_cannot_be_used_is_named(trace: Arrays, model: BertModel) -> None:
     for array, text in (
-        (trace[STEP][:, :, :-1], "shape (3, 7, 36); (3, 7, 37) was expected"),
-        (trace[STEP].swapaxes(0, 1), "shape (7, 3, 37); (3, 7, 37) was expected"),
-        (trace[STEP][:0], "shape (0, 7, 37): it is empty"),
-        (trace[STEP].astype(np.int64), "dtype int64; a float one was expected"),
+        (trace[STEP][:, :, :-1], "its shape must be (3, 7, 37); got (3, 7, 36)"),
+        (trace[STEP].swapaxes(0, 1), "its shape must be (3, 7, 37); got (7, 3, 37)"),
+        (trace[STEP][:0], "it must not be empty; got shape (0, 7, 37)"),
+        (trace[STEP].astype(np.int64), "its dtype must be a float; got int64"),
     ):
         report = run({**trace, STEP: array}, model)
         assert report.first == STEP
@@ -238,7 +240,7 @@ def test_a_second_array_of_a_step(trace: Arrays, model: BertModel) -> None:
     assert other.first == inner
     assert "another name of" in row_of(other, inner).text
     short = run({**trace, inner: trace[STEP][:1]}, model)
-    assert "was expected" in row_of(short, inner).text
+    assert "its shape must be" in row_of(short, inner).text
 
 
 def test_a_reference_and_who_is_nearer(folder: Path, trace: Arrays, model: BertModel) -> None:
@@ -254,10 +256,10 @@ def test_a_reference_and_who_is_nearer(folder: Path, trace: Arrays, model: BertM
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"input_ids": IDS["input_ids"][::-1]}, "its input_ids are not the candidate's"),
-        ({"input_ids": IDS["input_ids"][:, :3]}, "its input_ids are not the candidate's"),
-        ({"attention_mask": np.ones((3, 7), int)}, "its attention_mask are not the candidate's"),
-        ({"input_ids": None}, "holds no input_ids, so it may be of others"),
+        ({"input_ids": IDS["input_ids"][::-1]}, "input_ids must be the candidate's; they are not"),
+        ({"input_ids": IDS["input_ids"][:, :3]}, "input_ids must be the candidate's; they are not"),
+        ({"attention_mask": np.ones((3, 7), int)}, "attention_mask must be the candidate's"),
+        ({"input_ids": None}, "must hold input_ids; it holds none, so they may be others"),
     ],
 )
 def test_a_reference_of_other_ids(
@@ -300,7 +302,7 @@ def test_other_names_and_axes(trace: Arrays, model: BertModel) -> None:
     assert run({**few, "mine.q": query[:, ::-1]}, model, names=names).verdict == "differs"
     wrong = run({**few, "mine.q": query[0]}, model, names=names)
     assert wrong.guilty is not None
-    assert "has not the axes BATD" in wrong.guilty.text
+    assert "the axes BATD must fit shape" in wrong.guilty.text
 
 
 def test_positions_may_stand_in_every_row(trace: Arrays, model: BertModel) -> None:
@@ -332,7 +334,7 @@ def test_what_is_misnamed_or_stands_twice_is_noted(trace: Arrays, model: BertMod
     notes = run({**trace, **wrong}, model).notes
     assert "did you mean encoder.layer.0.attention.self.query.weight?" in notes[0]
     for name in ("model.input_ids", "bert.attention_mask"):
-        with pytest.raises(TraceError, match="keep one of them"):
+        with pytest.raises(TraceError, match="Keep one of them"):
             run({**trace, name: IDS["input_ids"]}, model)
 
 
@@ -431,15 +433,19 @@ def test_what_the_trace_could_not_have_shown(folder: Path, model: BertModel) -> 
 @pytest.mark.parametrize(
     ("ids", "error", "message"),
     [
-        ({}, TraceError, "holds no input_ids"),
-        ({"input_ids": np.array([1, 2])}, TraceError, r"has shape \(2,\); \(B, T\) was expected"),
+        ({}, TraceError, "must hold input_ids"),
+        (
+            {"input_ids": np.array([1, 2])},
+            TraceError,
+            r"must have shape \(B, T\), with a token; got shape \(2,\)",
+        ),
         ({"input_ids": np.zeros((0, 3), int)}, TraceError, "with a token"),
         ({"input_ids": np.array([[99]])}, InputError, r"input_ids\[0, 0\] = 99 is outside"),
         ({"input_ids": np.array([[1.0]])}, InputError, "an array of integers was expected"),
         (
             {"input_ids": np.array([[1]]), "attention_mask": np.array([[0]])},
             InputError,
-            "attention_mask is 0 everywhere",
+            "attention_mask must be 1 at a token; it is 0 everywhere",
         ),
     ],
 )
@@ -453,9 +459,9 @@ def test_ids_that_cannot_be_run(
 def test_nothing_to_verify_and_a_model_of_the_wrong_kind(
     folder: Path, model: BertModel, trace: Arrays
 ) -> None:
-    with pytest.raises(TraceError, match="holds no step of a BERT under a name that is known"):
+    with pytest.raises(TraceError, match="must hold a step of a BERT under a known name"):
         run({**IDS, "output": np.ones(3)}, model)
-    with pytest.raises(TraceError, match="load it with dtype='float64'"):
+    with pytest.raises(TraceError, match="Load it with dtype='float64'"):
         run(trace, BertModel.from_pretrained(folder))
 
 
@@ -467,7 +473,7 @@ def test_nothing_to_verify_and_a_model_of_the_wrong_kind(
         (np.cumsum(MASK, axis=1) - 1, "positions_restart", "count tokens only, not padding"),
         (np.cumsum(MASK, axis=1) + 1, "positions_restart", "not padding, from 2"),
         (np.arange(7)[::-1], None, "they are not 0, 1, 2"),
-        (np.arange(6), None, r"shape (6,); (1, 7) was expected"),
+        (np.arange(6), None, "its shape must be (1, 7); got (6,)"),
     ],
 )
 def test_positions_that_the_trace_states(
@@ -507,7 +513,7 @@ def test_the_tokenizer_is_verified_where_the_texts_are_known() -> None:
         row_of(other, "input_ids").text
     )
     short = run(trace, model, tokenizer=tokenizer, texts=TEXTS[:1])
-    assert row_of(short, "input_ids").text == "2 rows; there are 1 texts"
+    assert row_of(short, "input_ids").text == "there must be a row for each of 1 texts; got 2"
     bare = tokenizer(TEXTS, padding=True, add_special_tokens=False, return_tensors="np")
     steps = dict(BertModel.from_pretrained("demo").trace(**bare))
     missing = run({**bare, **steps}, model, **known)
@@ -571,8 +577,8 @@ WEIGHT = "encoder.layer.1.attention.self.query.weight"
         (lambda _, other: other, "qkv_swapped", "it is the key's"),
         (lambda w, _: w * 0, "bias_missing", "it is 0"),
         (lambda w, _: w + 1, None, "the weights are others"),
-        (lambda w, _: w[:3], None, "shape (3, 24): (24, 24) was expected"),
-        (lambda w, _: w.astype(int), None, "dtype int64; a float one was expected"),
+        (lambda w, _: w[:3], None, "its shape must be (24, 24); got (3, 24)"),
+        (lambda w, _: w.astype(int), None, "its dtype must be a float; got int64"),
     ],
 )
 def test_weights_that_a_trace_carries(
@@ -725,8 +731,8 @@ def test_sizes_come_before_ids(
         run(trace_of(trained_like(tmp_path, **changes), ids=ids), model)
     file = model.loading_info.files[0]
     assert str(raised.value) == (
-        f"the candidate: is of a BERT with {theirs}; {file} has {ours}. Name the model that was "
-        "ported."
+        f"the candidate was made with a BERT of {theirs}; {file} has {ours}. Name the model that "
+        "was ported."
     )
 
 

@@ -1,30 +1,33 @@
 """The page: one HTML file with the picture, every number it shows, and the script that draws them.
 
-The files beside this one are its parts: ``page.html`` the frame, ``page.css`` its looks,
-``strips.js``, ``maps.js`` and ``page.js`` what draws; ``panels.py`` what is said and tabulated.
+The files beside this one are its parts: ``page.html`` is the frame, ``page.css`` its looks;
+``strips.js``, ``maps.js`` and ``page.js`` draw; ``panels.py`` says and tabulates.
 Nothing is fetched when it is opened.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from importlib.resources import files
 from string import Template
 from typing import Any
+
+import numpy as np
 
 from numpy_bert import __version__
 from numpy_bert.arrays import Array
 from numpy_bert.explain.drawing import xml_text
 from numpy_bert.explain.measures import PARTS, scale_of
 from numpy_bert.explain.reading import Reading
-from numpy_bert.explain.web.draws import dropout_draws
-from numpy_bert.explain.web.packing import exact, quantized
-from numpy_bert.explain.web.panels import panels
+from numpy_bert.explain.web.panels import dropout_draws, panels
 
 __all__ = ["page"]
 
 # Characters of a heading; the tokens below it say the rest.
 _LONGEST = 200
+# The largest of the whole numbers that a quantized array is made of.
+_LARGEST = 32767
 _SCRIPTS = ("strips.js", "maps.js", "page.js")
 
 
@@ -36,7 +39,7 @@ def page(reading: Reading) -> str:
     Parameters
     ----------
     reading : Reading
-        From `read`.
+        What `read` returns.
 
     Returns
     -------
@@ -51,17 +54,12 @@ def page(reading: Reading) -> str:
     >>> "<h1><bdi>1 &lt; 2</bdi></h1>" in explain.page(reading)
     True
     """
-    config = reading.config
     found = panels(reading)
     text = " / ".join(text.strip() or "(an empty text)" for text in reading.texts)
-    model = (
-        f"{reading.name}: {len(reading.tokens)} tokens, {config.num_hidden_layers} layers of "
-        f"{config.hidden_size} features, {config.num_attention_heads} heads each"
-    )
     return Template(_part("page.html")).substitute(
         title=xml_text(text[:80]),
         heading=xml_text(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"),
-        model=xml_text(model),
+        model=xml_text(f"{reading.name}: {reading.summary}"),
         tokens=_token_list(reading),
         notes="".join(
             f'<p class="note">{xml_text(note[0].upper() + note[1:])}</p>'
@@ -108,18 +106,18 @@ def _data(reading: Reading) -> dict[str, Any]:
         "walked": reading.drawn.index(reading.walked),
         "features": reading.config.hidden_size,
         "isPartial": len(reading.drawn) < len(reading.tokens),
-        "embeddings": {name: exact(array) for name, array in reading.embeddings.items()},
+        "embeddings": {name: _exact(array) for name, array in reading.embeddings.items()},
         "scales": {name: scale_of(*arrays) for name, arrays in _scaled_alike(reading).items()},
-        "draws": exact(dropout_draws(reading.config.hidden_size)),
+        "draws": _exact(dropout_draws(reading.config.hidden_size)),
         "layers": [
             {
-                "probs": quantized(layer.probs),
-                "rest": quantized(layer.rest),
-                "walk": {name: quantized(array) for name, array in layer.walk.items()},
+                "probs": _quantized(layer.probs),
+                "rest": _quantized(layer.rest),
+                "walk": {name: _quantized(array) for name, array in layer.walk.items()},
             }
             for layer in reading.layers
         ],
-        "similarity": quantized(reading.similarity),
+        "similarity": _quantized(reading.similarity),
     }
 
 
@@ -129,4 +127,41 @@ def _scaled_alike(reading: Reading) -> dict[str, list[Array]]:
     return {
         "sum": [rows[name] for name in (*PARTS, "embeddings.sum")],
         "LayerNorm": [rows["embeddings.LayerNorm"]],
+    }
+
+
+def _exact(array: Array) -> dict[str, Any]:
+    """Pack an array to the bit, float32 or float64.
+
+    Examples
+    --------
+    >>> _exact(np.array([[1.0]], np.float32))
+    {'dtype': 'float32', 'shape': [1, 1], 'base64': 'AACAPw=='}
+    """
+    return _packed(array, array.dtype.name)
+
+
+def _quantized(array: Array) -> dict[str, Any]:
+    """Pack an array in 16 bits a value: whole numbers that are to be multiplied by ``scale``.
+
+    A value is off by half of ``scale`` at most, which is the largest size over 32767.
+
+    Examples
+    --------
+    >>> packed = _quantized(np.array([0.5, -1.0]))
+    >>> packed["dtype"], packed["scale"] * 32767
+    ('int16', 1.0)
+    """
+    largest = float(np.abs(array).max(initial=0.0))
+    scale = largest / _LARGEST or 1.0
+    levels = np.rint(array.astype(np.float64) / scale).astype(np.int16)
+    return _packed(levels, "int16") | {"scale": scale}
+
+
+def _packed(array: Any, dtype: str) -> dict[str, Any]:
+    data = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return {
+        "dtype": dtype,
+        "shape": list(array.shape),
+        "base64": base64.b64encode(data).decode("ascii"),
     }
