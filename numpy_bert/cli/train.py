@@ -14,10 +14,10 @@ from numpy_bert.errors import InputError, OutputError
 from numpy_bert.files import write_atomically
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.text.saving import tokenizer_files
-from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.fit import CHECKPOINT, Trainer
-from numpy_bert.training.sources import is_table
 from numpy_bert.training.student import SentenceStudent
+from numpy_bert.training.text_files import is_table
+from numpy_bert.training.training_args import TrainingArguments
 
 __all__ = ["run"]
 

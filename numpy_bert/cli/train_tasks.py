@@ -30,19 +30,19 @@ from numpy_bert.training.evaluation import (
     regression_scores,
     sentence_correlation,
 )
-from numpy_bert.training.files import (
+from numpy_bert.training.heads import new_classifier
+from numpy_bert.training.identity import fingerprint
+from numpy_bert.training.next_sentence import SentencePairs
+from numpy_bert.training.student import SentenceStudent
+from numpy_bert.training.targets import REGRESSION, SINGLE, targets_of
+from numpy_bert.training.text_files import (
     LabelledRows,
+    is_table,
     read_documents,
     read_labelled,
     read_scored,
     read_texts,
 )
-from numpy_bert.training.heads import new_classifier
-from numpy_bert.training.next_sentence import SentencePairs
-from numpy_bert.training.sources import is_table
-from numpy_bert.training.student import SentenceStudent
-from numpy_bert.training.targets import REGRESSION, SINGLE, targets_of
-from numpy_bert.training.weights import fingerprint
 
 __all__ = ["TASKS", "Task", "options_named"]
 

@@ -15,8 +15,7 @@ from numpy_bert.model.pretraining import BertForPreTraining
 from numpy_bert.text.inputs import as_documents
 from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.training.checks import check_model, check_tokens
-from numpy_bert.training.encoded import Batch, Examples, padded
+from numpy_bert.training.data import Batch, Examples, check_model, check_tokens, padded
 from numpy_bert.training.masking import check_probability, drawn_from, mask_batch
 
 __all__ = ["SentencePairs"]

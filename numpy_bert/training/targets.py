@@ -10,9 +10,9 @@ from itertools import pairwise
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import listed, quoted
-from numpy_bert.training.files import NUMBER, as_number, label_numbers
+from numpy_bert.training.text_files import NUMBER, as_number
 
-__all__ = ["REGRESSION", "SINGLE", "Targets", "targets_of"]
+__all__ = ["REGRESSION", "SINGLE", "Targets", "label_numbers", "targets_of"]
 
 REGRESSION, SINGLE = "regression", "single_label_classification"
 _LEAST = 2
@@ -131,6 +131,23 @@ def targets_of(labels: Sequence[str], where: str, problem_type: str | None = Non
         raise InputError(f"{where}: has one label, {listed(names)}; two were expected.")
     values_of_classes = label_numbers(list(labels), names, where)
     return Targets(problem_type=SINGLE, names=names, values=values_of_classes)
+
+
+def label_numbers(labels: list[str], names: tuple[str, ...], where: str) -> list[int]:
+    """Return the number of each label among the names.
+
+    Raises
+    ------
+    InputError
+        Naming the first that is none of them.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    for row, label in enumerate(labels, 1):
+        if label not in numbers:
+            raise InputError(
+                f"{where}: row {row}: label {quoted(label)} is none of {listed(names, 10)}."
+            )
+    return [numbers[label] for label in labels]
 
 
 def _problem_of(labels: Sequence[str], where: str) -> str:

@@ -28,12 +28,13 @@ from numpy_bert import (
     TrainingError,
 )
 from numpy_bert.model import saving
-from numpy_bert.training import fit, state
-from numpy_bert.training.arguments import TrainingArguments
+from numpy_bert.training import fit
+from numpy_bert.training import run_folder as state
 from numpy_bert.training.data import LabelledTexts, MaskedTexts
 from numpy_bert.training.fit import BEST, CHECKPOINT, LOG, Trainer
 from numpy_bert.training.joint import JointData, JointModel
 from numpy_bert.training.optimizer import AdamW, global_norm
+from numpy_bert.training.training_args import TrainingArguments
 from tests.support.heads import CONFIG, head_tensors, write_head
 from tests.support.platforms import posix
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.config import BertConfig
 from numpy_bert.tasks.items import Items
 
-__all__ = ["Found", "Model", "Trainable", "fingerprint", "identity_of", "trainable"]
+__all__ = ["Found", "Model", "Trainable", "trainable"]
 
 Self = TypeVar("Self")
 
@@ -65,50 +62,6 @@ class Trainable(Protocol):
 
 
 Model = TypeVar("Model", bound=Trainable)
-
-
-class HasParameters(Protocol):
-    """A model of any kind."""
-
-    def named_parameters(self) -> Iterator[tuple[str, Array]]:
-        """Yield every parameter with its name."""
-
-
-def identity_of(model: object) -> dict[str, Any]:
-    """Return what a model computes beside its weights: its kind and its config, as JSON has them.
-
-    A model that has more to say has an attribute `identity`, a mapping.
-
-    Examples
-    --------
-    >>> from numpy_bert import BertForMaskedLM
-    >>> found = identity_of(BertForMaskedLM.from_pretrained("demo"))
-    >>> found["kind"], found["dtype"], found["config.hidden_act"]
-    ('BertForMaskedLM', 'float32', 'gelu')
-    """
-    config, dtype = getattr(model, "config", None), getattr(model, "dtype", None)
-    found: dict[str, Any] = {"kind": type(model).__name__, "dtype": str(dtype)}
-    if isinstance(config, BertConfig):
-        values = asdict(config)
-        found |= {f"config.{name}": values[name] for name in values}
-    return found | dict(getattr(model, "identity", {}))
-
-
-def fingerprint(model: HasParameters) -> str:
-    """Return what tells a model from others: a hash of what `identity_of` says, and its weights.
-
-    Examples
-    --------
-    >>> from numpy_bert import BertForMaskedLM, BertModel
-    >>> one, other = (BertForMaskedLM.from_pretrained("demo") for _ in range(2))
-    >>> fingerprint(one) == fingerprint(other), fingerprint(one) == fingerprint(one.bert)
-    (True, False)
-    """
-    digest = hashlib.sha256(repr(sorted(identity_of(model).items())).encode())
-    for name, array in model.named_parameters():
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def trainable(model: Model) -> tuple[Model, dict[str, Array]]:

@@ -10,8 +10,8 @@ import pytest
 
 from numpy_bert import InputError
 from numpy_bert.cli.texts import read_lines
-from numpy_bert.training.files import (
-    label_numbers,
+from numpy_bert.training.targets import label_numbers
+from numpy_bert.training.text_files import (
     read_documents,
     read_labelled,
     read_scored,

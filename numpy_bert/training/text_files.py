@@ -1,4 +1,4 @@
-"""What is trained on, read from files: texts a line, or a table with labels."""
+"""Texts to train on, read from files: a text a line, or a table with columns; no other kind."""
 
 from __future__ import annotations
 
@@ -13,28 +13,54 @@ from pathlib import Path
 from types import ModuleType
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import decode_lines, listed, quoted
-from numpy_bert.training.sources import is_table, read_source, read_table_source
+from numpy_bert.files import decode_lines, listed, quoted, read_bytes
 
 __all__ = [
     "NUMBER",
     "LabelledRows",
     "ScoredPairs",
     "as_number",
-    "label_numbers",
+    "is_table",
     "read_documents",
     "read_labelled",
     "read_scored",
     "read_texts",
 ]
 
+# How a number is written.
+NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
+_TEXT, _PAIR, _LABEL = "text", "text_pair", "label"  # columns
 # Longer than any file that is read, and within what csv takes on every system.
 _LONGEST = 2**31 - 1
 _BLANK_QUOTE = re.compile(r' +"')
 _LEAST_DOCUMENTS = _LEAST_SCORES = 2
-# How a number is written.
-NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
-_TEXT, _PAIR, _LABEL = "text", "text_pair", "label"  # columns
+# Nobody trains on more with this package, and what is larger is somebody's mistake.
+_LARGEST = 2_000_000_000
+_TABLES = (".csv", ".tsv", ".tab")
+# What is no text a line, though some of it could be read as if it were.
+_OTHERS = {
+    "JSON": (".json", ".jsonl", ".ndjson"),
+    "a page of markup": (".html", ".htm", ".xml"),
+    "a table in binary": (".parquet", ".pq", ".feather", ".arrow", ".orc", ".avro", ".h5", ".hdf5"),
+    "a spreadsheet": (".xlsx", ".xls", ".ods"),
+    "a document": (".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub"),
+    "compressed": (".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z", ".tar", ".rar"),
+    "a file of arrays or objects": (".npy", ".npz", ".pkl", ".pickle", ".pt", ".safetensors"),
+    "a database": (".db", ".sqlite", ".sqlite3"),
+}
+# By their first bytes, whatever they are called.
+_MAGIC = {
+    b"PAR1": "a table in binary (Parquet)",
+    b"ARROW1": "a table in binary (Arrow)",
+    b"PK\x03\x04": "compressed (zip, as spreadsheets are)",
+    b"\x1f\x8b": "compressed (gzip)",
+    b"BZh": "compressed (bzip2)",
+    b"\xfd7zXZ\x00": "compressed (xz)",
+    b"\x28\xb5\x2f\xfd": "compressed (zstd)",
+    b"%PDF-": "a document (PDF)",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +77,17 @@ class ScoredPairs:
 
     texts: list[tuple[str, str]]
     scores: list[float]
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a file is a table, by the end of its name: .csv, .tsv or .tab.
+
+    Examples
+    --------
+    >>> is_table(Path("reviews.CSV")), is_table(Path("texts.txt"))
+    (True, False)
+    """
+    return path.suffix.lower() in _TABLES
 
 
 def read_texts(path: Path, column: str | None = None) -> list[str]:
@@ -159,19 +196,19 @@ def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
     InputError
         Naming the file, the line, and what was expected there.
     """
-    table, text = _read_table(path), text_column.strip().lower()
-    if table.count(text) == 0 or table.count(_LABEL) == 0:
+    table, text = _read_table(path), _plain(text_column)
+    if not {text, _LABEL} <= {*table.names}:
         raise InputError(
             f"{path}: line 1: the columns are {table.columns}; {quoted(text)} and label (and "
             "text_pair for pairs) were expected."
         )
-    labels = [label.strip() for label in table.column(path, _LABEL)]
+    labels = [label.strip() for label in table.column(_LABEL)]
     if "" in labels:
         line = table.lines[labels.index("")]
         raise InputError(f"{path}: line {line}: has no label.")
-    texts = table.column(path, text)
-    if table.count(_PAIR) and text != _PAIR:
-        pairs = list(zip(texts, table.column(path, _PAIR), strict=True))
+    texts = table.column(text)
+    if _PAIR in table.names and text != _PAIR:
+        pairs = list(zip(texts, table.column(_PAIR), strict=True))
         return LabelledRows(texts=pairs, labels=labels)
     return LabelledRows(texts=texts, labels=labels)
 
@@ -190,27 +227,11 @@ def as_number(label: str) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def label_numbers(labels: list[str], names: tuple[str, ...], where: str) -> list[int]:
-    """Return the number of each label among the names.
-
-    Raises
-    ------
-    InputError
-        Naming the first that is none of them.
-    """
-    numbers = {name: number for number, name in enumerate(names)}
-    for row, label in enumerate(labels, 1):
-        if label not in numbers:
-            raise InputError(
-                f"{where}: row {row}: label {quoted(label)} is none of {listed(names, 10)}."
-            )
-    return [numbers[label] for label in labels]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
     """A table: its first row, the rows below it, and the line where each of these ends."""
 
+    path: Path
     header: list[str]
     rows: list[list[str]]
     lines: list[int]
@@ -220,25 +241,31 @@ class _Table:
         """The names of the columns, for a message."""
         return listed(self.header, 20) or "none"
 
-    def count(self, name: str) -> int:
-        """Return how many columns have a name, whose case and blanks around it do not count."""
-        return [title.strip().lower() for title in self.header].count(name.strip().lower())
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, whose case and blanks around it do not count."""
+        return [_plain(title) for title in self.header]
 
-    def column(self, path: Path, name: str) -> list[str]:
+    def column(self, name: str) -> list[str]:
         """Return a column; raise InputError unless there is one of the name."""
-        if self.count(name) != 1:
-            what = "has no column" if not self.count(name) else "has more than one column"
+        found = self.names.count(_plain(name))
+        if found != 1:
             raise InputError(
-                f"{path}: line 1: {what} {quoted(name)}; the columns are {self.columns}."
+                f"{self.path}: line 1: has {'more than one' if found else 'no'} column "
+                f"{quoted(name)}; the columns are {self.columns}."
             )
-        place = [title.strip().lower() for title in self.header].index(name.strip().lower())
+        place = self.names.index(_plain(name))
         return [row[place] for row in self.rows]
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()
 
 
 def _read_table(path: Path) -> _Table:
     """Read a table whose rows all have a field for each column of the first."""
     kind = csv.excel_tab if path.suffix.lower() in (".tsv", ".tab") else csv.excel
-    source, own = read_table_source(path), _own_csv()
+    source, own = _read_table_source(path), _own_csv()
     reader = own.reader(io.StringIO(source, newline=""), dialect=kind, strict=True)
     rows, lines = [], []
     try:
@@ -255,8 +282,8 @@ def _read_table(path: Path) -> _Table:
         raise InputError(f"{path}: line {reader.line_num}: {failure}.") from None
     if header and not rows:
         raise InputError(f"{path}: holds no row below its header.")
-    table = _Table(header=header, rows=rows, lines=lines)
-    _check_quotes(path, table, source, kind)
+    table = _Table(path=path, header=header, rows=rows, lines=lines)
+    _check_quotes(table, source, kind)
     return table
 
 
@@ -276,15 +303,15 @@ def _own_csv() -> ModuleType:
     return own
 
 
-def _check_quotes(path: Path, table: _Table, source: str, kind: type[csv.Dialect]) -> None:
+def _check_quotes(table: _Table, source: str, kind: type[csv.Dialect]) -> None:
     """Refuse a table in which quotes mean something else than csv takes them for."""
     odd = False
     for row, line in zip([table.header, *table.rows], [1, *table.lines], strict=True):
         if kind is csv.excel_tab and any("\t" in field and "\n" in field for field in row):
             raise InputError(
-                f"{path}: line {line}: a field that ends here spans lines and has a tab in it: its "
-                "first quote was taken for the start of it. Double the quotes in a text and put it "
-                "in quotes, or save the table as .csv."
+                f"{table.path}: line {line}: a field that ends here spans lines and has a tab in "
+                "it: its first quote was taken for the start of it. Double the quotes in a text "
+                "and put it in quotes, or save the table as .csv."
             )
         odd = odd or any(_BLANK_QUOTE.match(field) for field in row)
     if not odd:
@@ -295,20 +322,20 @@ def _check_quotes(path: Path, table: _Table, source: str, kind: type[csv.Dialect
     for row, other in zip([table.header, *table.rows], filter(None, again), strict=False):
         if [field.strip() for field in row] != [field.strip() for field in other]:
             raise InputError(
-                f"{path}: line {again.line_num}: a field begins with a blank and a quote, so the "
-                "quote would be a part of it; take the blanks before quotes out."
+                f"{table.path}: line {again.line_num}: a field begins with a blank and a quote, so "
+                "the quote would be a part of it; take the blanks before quotes out."
             )
 
 
 def _read_column(path: Path, name: str | None) -> list[str]:
     """Read the texts of a column, the one that is called text where none is named."""
     table = _read_table(path)
-    if name is None and (not table.count(_TEXT) or table.count(_PAIR)):
+    if name is None and (_TEXT not in table.names or _PAIR in table.names):
         raise InputError(
             f"{path}: line 1: the columns are {table.columns}; name the one that holds the texts "
             "(column=)."
         )
-    found = [text.strip() for text in table.column(path, _TEXT if name is None else name)]
+    found = [text.strip() for text in table.column(_TEXT if name is None else name)]
     if not any(found):
         raise InputError(f"{path}: holds no text in that column.")
     return [text for text in found if text]
@@ -316,5 +343,42 @@ def _read_column(path: Path, name: str | None) -> list[str]:
 
 def _stripped_lines(path: Path) -> list[str]:
     """Return the lines of a file without blanks around them."""
-    lines = decode_lines(io.BytesIO(read_source(path)), where=str(path), error=InputError)
+    lines = decode_lines(io.BytesIO(_read_source(path)), where=str(path), error=InputError)
     return [line.strip() for line in lines]
+
+
+def _read_source(path: Path) -> bytes:
+    """Return the bytes of a file that can be text; refuse another kind by its name."""
+    suffix = path.suffix.lower()
+    data = read_bytes(path, error=InputError, limit=_LARGEST)
+    for what, suffixes in _OTHERS.items():
+        if suffix in suffixes:
+            raise _refused(path, what)
+    for start, what in _MAGIC.items():
+        if data.startswith(start):
+            raise _refused(path, what)
+    if b"\x00" in data:
+        line = data[: data.index(b"\x00")].count(b"\n") + 1
+        raise _refused(path, f"binary, or text in UTF-16 (line {line} has a NUL byte)")
+    return data
+
+
+def _read_table_source(path: Path) -> str:
+    """Return a table as text."""
+    data = _read_source(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        line = data[: failure.start].count(b"\n") + 1
+        raise InputError(
+            f"{path}: line {line} is not UTF-8 (byte {failure.start}, "
+            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
+        ) from None
+
+
+def _refused(path: Path, what: str) -> InputError:
+    """Say what a file is instead of text."""
+    return InputError(
+        f"{path}: is {what}; a text a line in UTF-8, or a table (.csv, .tsv) was expected. Save "
+        "the texts as one of these."
+    )
