@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
-from numpy_bert.cli.options import add_task, count, source_options, text
+from numpy_bert.cli.options import add_task, count, model_options, text
 from numpy_bert.errors import InputError
 from numpy_bert.files import read_bytes
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if options.context_file is not None:
         context = _read(Path(options.context_file))
     model = numpy_bert.BertForQuestionAnswering.from_pretrained(
-        options.model, dtype=options.dtype, **source_options(options)
+        options.model, **model_options(options)
     )
     found = model.answer(
         options.question,

@@ -6,7 +6,7 @@ import argparse
 
 import numpy_bert
 from numpy_bert.cli.console import results_as_json, show, table
-from numpy_bert.cli.options import add_task, count, source_options, text
+from numpy_bert.cli.options import add_task, count, model_options, text
 
 __all__ = ["add_arguments", "run"]
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Classify the text or the pair, and print the labels, best first."""
     model = numpy_bert.BertForSequenceClassification.from_pretrained(
-        options.model, dtype=options.dtype, **source_options(options)
+        options.model, **model_options(options)
     )
     found = model.classify(options.text, options.text_pair, top_k=options.top_k)
     if options.json:

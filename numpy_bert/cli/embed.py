@@ -15,6 +15,7 @@ from numpy_bert.cli.options import (
     add_text,
     add_truncate,
     model_name,
+    model_options,
     natural,
     output_path,
     source_options,
@@ -75,9 +76,7 @@ def run(options: argparse.Namespace) -> int:
     output = output_path(options, _ENDS)
     name = model_name(options)
     only = cached_part(name, revision=options.revision, cache_dir=options.cache_dir)
-    model = numpy_bert.BertModel.from_pretrained(
-        name, dtype=options.dtype, only=only, **source_options(options)
-    )
+    model = numpy_bert.BertModel.from_pretrained(name, only=only, **model_options(options))
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source_options(options))
     texts = [options.text] + ([] if options.text_pair is None else [options.text_pair])
     limit = model.config.max_position_embeddings

@@ -19,8 +19,8 @@ from numpy_bert.cli.options import (
     add_source,
     count,
     model_name,
+    model_options,
     output_path,
-    source_options,
     text,
 )
 from numpy_bert.errors import InputError
@@ -106,9 +106,7 @@ def run(options: argparse.Namespace) -> int:
 def load(options: argparse.Namespace) -> tuple[str, numpy_bert.SentenceEncoder]:
     """Load the model that is named, or the built-in one with a word about what it is."""
     name = model_name(options)
-    encoder = numpy_bert.SentenceEncoder.from_pretrained(
-        name, dtype=options.dtype, **source_options(options)
-    )
+    encoder = numpy_bert.SentenceEncoder.from_pretrained(name, **model_options(options))
     for line in encoder.notes:
         note(line)
     return name, encoder

@@ -15,6 +15,7 @@ from numpy_bert.cli.options import (
     add_text,
     add_truncate,
     model_name,
+    model_options,
     natural,
     output_path,
     source_options,
@@ -87,14 +88,13 @@ def _model(
     options: argparse.Namespace, name: str, mask_token: str | None
 ) -> numpy_bert.BertModel | numpy_bert.BertForMaskedLM:
     """Load the model, with the head that predicts words where there is a mask and it has one."""
-    keywords = {"dtype": options.dtype, **source_options(options)}
-    model = numpy_bert.BertModel.from_pretrained(name, **keywords)
+    model = numpy_bert.BertModel.from_pretrained(name, **model_options(options))
     texts = (options.text, options.text_pair or "")
     if mask_token is None or not any(mask_token in text for text in texts):
         return model
     if any("cls.predictions" in key for key in model.loading_info.unexpected_keys):
         del model  # it is loaded anew, with its head
-        return numpy_bert.BertForMaskedLM.from_pretrained(name, **keywords)
+        return numpy_bert.BertForMaskedLM.from_pretrained(name, **model_options(options))
     note(f"{name} has no head that predicts words, so none are shown for {mask_token}.")
     return model
 

@@ -6,7 +6,7 @@ import argparse
 
 import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
-from numpy_bert.cli.options import add_task, count, model_name, source_options, text
+from numpy_bert.cli.options import add_task, count, model_name, model_options, text
 
 __all__ = ["add_arguments", "run"]
 
@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fill the masks of the text, and print the words mask by mask."""
     name = model_name(options)
-    model = numpy_bert.BertForMaskedLM.from_pretrained(
-        name, dtype=options.dtype, **source_options(options)
-    )
+    model = numpy_bert.BertForMaskedLM.from_pretrained(name, **model_options(options))
     found = model.fill_mask(options.text, top_k=options.top_k)
     masks = found if isinstance(found[0], list) else [found]
     if options.json:

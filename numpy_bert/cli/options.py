@@ -26,6 +26,7 @@ __all__ = [
     "count",
     "is_same_file",
     "model_name",
+    "model_options",
     "natural",
     "output_path",
     "source_options",
@@ -149,6 +150,11 @@ def source_options(options: argparse.Namespace) -> dict[str, Any]:
         "local_files_only": options.offline,
         "token": options.token,
     }
+
+
+def model_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what a model's ``from_pretrained`` takes: what it computes in, and where it is."""
+    return {"dtype": options.dtype, **source_options(options)}
 
 
 def output_path(

@@ -6,7 +6,7 @@ import argparse
 
 import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
-from numpy_bert.cli.options import add_task, source_options, text
+from numpy_bert.cli.options import add_task, model_options, text
 
 __all__ = ["add_arguments", "run"]
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Label the words of the text, and print the entities, first to last."""
     model = numpy_bert.BertForTokenClassification.from_pretrained(
-        options.model, dtype=options.dtype, **source_options(options)
+        options.model, **model_options(options)
     )
     found = model.tag(options.text, options.aggregation)
     if options.json:

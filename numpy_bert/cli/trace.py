@@ -14,6 +14,7 @@ from numpy_bert.cli.options import (
     add_output,
     add_source,
     model_name,
+    model_options,
     output_path,
     source_options,
     text,
@@ -68,9 +69,7 @@ def run(options: argparse.Namespace) -> int:
     if options.pair and len(options.texts) != 2:
         raise InputError(f"--pair: there must be two texts; got {len(options.texts)}.")
     name = model_name(options)
-    model = numpy_bert.BertModel.from_pretrained(
-        name, dtype=options.dtype, **source_options(options)
-    )
+    model = numpy_bert.BertModel.from_pretrained(name, **model_options(options))
     inputs = (
         _encoded(options, name, model)
         if options.ids is None

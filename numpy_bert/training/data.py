@@ -1,4 +1,4 @@
-"""What a model is trained on: texts, encoded once and held to it, and batches of them by number."""
+"""Examples to train on: texts that are encoded once, and batches of them by number."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ __all__ = [
 
 # Batches that are sorted together: few enough that passes differ, enough that lengths are alike.
 _TOGETHER = 50
-_SUMS = 16  # of a sketch
+# How many numbers a sketch of a teacher's vectors has.
+_SUMS = 16
 
 Batch = dict[str, Any]
 
@@ -52,16 +53,16 @@ Batch = dict[str, Any]
 class TrainingData(Protocol):
     """Examples by number; a batch of them is what a model's `loss_and_gradients` takes.
 
-    Data whose last bits may differ from run to run have a `sketch` too, as `TaughtTexts`.
+    Data whose last bits may differ from run to run have a `sketch` too, as `TaughtTexts` have.
     """
 
     @property
     def fingerprint(self) -> str:
-        """What tells these examples from others."""
+        """A text that tells these examples from others."""
 
     @property
     def lengths(self) -> IntArray:
-        """About how many tokens each example has, so that like ones can be read together."""
+        """How many tokens each example has, about, so that like ones can be read together."""
 
     def __len__(self) -> int:
         """Return how many examples there are."""
@@ -71,7 +72,7 @@ class TrainingData(Protocol):
 
 
 class Examples:
-    """Base of data whose hash and lengths are found when they are made."""
+    """The base of data that find their hash and their lengths when they are made."""
 
     _fingerprint: str
     _lengths: IntArray
@@ -83,7 +84,7 @@ class Examples:
 
     @property
     def lengths(self) -> IntArray:
-        """About how many tokens each example has."""
+        """How many tokens each example has, about."""
         return self._lengths
 
     def __len__(self) -> int:
@@ -91,7 +92,7 @@ class Examples:
 
 
 class EncodedTexts(Examples):
-    """Texts, as `as_examples` returns them, as token ids; padded when they become a batch."""
+    """Texts as token ids, which are padded when they become a batch."""
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class EncodedTexts(Examples):
         self._fingerprint = digest.hexdigest()
 
     def check(self, model: Any) -> None:
-        """Hold the texts to the model that is to read them; raise InputError if they do not fit."""
+        """Raise InputError if the texts do not fit the model that is to read them."""
         check_tokens(
             model,
             ids=max(self._tokenizer.pad_token_id, *map(max, self._ids)),
@@ -139,18 +140,20 @@ class EncodedTexts(Examples):
 
 
 class MaskedTexts(EncodedTexts):
-    """Texts for a BertForMaskedLM: each time that one is read, other tokens are to be guessed.
+    """Texts for a BertForMaskedLM, which guesses other tokens each time that it reads a text.
 
     Parameters
     ----------
     texts : sequence of str, or of (str, str)
-        Texts, or pairs.
+        The texts, or pairs of texts.
     tokenizer : BertTokenizer
-        The model's.
+        The model's tokenizer.
     max_length : int
-        Tokens of a text at most; what is longer is cut.
-    probability, whole_words
-        As of `mask_tokens`; whether words are masked whole.
+        How many tokens of a text are read; a longer one is cut.
+    probability : float
+        The probability with which a token is to be guessed, in (0, 1).
+    whole_words : bool
+        Whether words are masked whole.
 
     Warns
     -----
@@ -186,14 +189,14 @@ class MaskedTexts(EncodedTexts):
             )
 
     def check(self, model: Any) -> None:
-        """Hold the texts, and what masking draws, to the model's tables."""
+        """Raise InputError if the texts, or what masking draws, do not fit the model."""
         check_model(self, model, BertForMaskedLM)
         super().check(model)
         drawn = max(self._tokenizer.vocab_size - 1, self._tokenizer.mask_token_id)
         check_tokens(model, ids=drawn, types=0, length=0)
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
-        """Return these texts, masked; at least one token of them is to be guessed."""
+        """Return these texts, masked so that at least one token is to be guessed."""
         inputs = self._inputs(numbers)
         special = self._padded(self._special, numbers, 1).astype(np.bool_)
         masked = mask_batch(
@@ -213,15 +216,15 @@ class LabelledTexts(EncodedTexts):
     Parameters
     ----------
     texts, tokenizer, max_length
-        As of `MaskedTexts`.
+        The same as for `MaskedTexts`.
     labels : array_like of int, or of float, shape (len(texts),)
-        Of each text: its label's number, or for a regression, as floats, a number. A label of -100
-        does not count where a model is judged; it is refused where one is trained.
+        The number of each text's label, or for a regression a number each, as floats. A label of
+        -100 does not count where a model is judged; it is refused where one is trained.
 
     Raises
     ------
     InputError
-        If there is not one of each text, or one is no number, or not finite.
+        If there is not one label for each text, or one is no number, or is not finite.
 
     Examples
     --------
@@ -241,12 +244,12 @@ class LabelledTexts(EncodedTexts):
     ) -> None:
         texts = as_examples(texts)
         self._labels = _as_labels(labels, len(texts))
-        self._labels.setflags(write=False)  # the fingerprint is of these
+        self._labels.setflags(write=False)  # they are in the fingerprint
         also = str(self._labels.tolist())
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
 
     def check(self, model: Any) -> None:
-        """Hold the texts and their labels to the model that is to learn them."""
+        """Raise InputError if the texts or their labels do not fit the model."""
         check_model(self, model, BertForSequenceClassification, BertForNextSentencePrediction)
         super().check(model)
         _check_targets(self._labels, model)
@@ -268,13 +271,13 @@ class TaughtTexts(EncodedTexts):
     Parameters
     ----------
     texts, tokenizer, max_length
-        As of `MaskedTexts`; the tokenizer is the student's, and so is the limit: a student that
-        has a max_seq_length learns no longer texts. If it has a prompt or lower-cases texts, give
-        ``[student.setup.prepared(text) for text in texts]``, which is what it reads.
+        The same as for `MaskedTexts`. The tokenizer is the student's, and so is the limit: a
+        student that has a max_seq_length learns no longer texts. If it has a prompt or lower-cases
+        texts, give ``[student.setup.prepared(text) for text in texts]``, which is what it reads.
     vectors : array_like of shape (len(texts), E)
-        The teacher's, such as `SentenceEncoder.encode` returns.
+        The teacher's vectors, such as `SentenceEncoder.encode` returns.
     teacher : str
-        What tells this teacher from others: a run does not go on with another's vectors.
+        A text that tells this teacher from others: a run does not go on with another's vectors.
 
     Examples
     --------
@@ -296,23 +299,25 @@ class TaughtTexts(EncodedTexts):
         texts = as_examples(texts)
         rows: Array = as_array(vectors, "vectors")
         if rows.dtype.kind not in "fiu":
-            raise InputError(f"vectors: dtype {rows.dtype}; a teacher's vectors were expected.")
+            raise InputError(
+                f"vectors must be numbers, a teacher's vectors; got dtype {rows.dtype}."
+            )
         if rows.ndim != 2 or len(rows) != len(texts):
             raise InputError(
-                f"data: {len(texts)} texts and vectors of shape {rows.shape}; one each, "
-                f"({len(texts)}, E), was expected."
+                f"data: there must be one vector for each text; got {len(texts)} texts and vectors "
+                f"of shape {rows.shape}."
             )
         wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(wrong):
             raise InputError(f"data: the vector of text {wrong[0] + 1} is not finite.")
-        # Not the vectors themselves, of which there is a sketch.
+        # The vectors themselves are in the sketch.
         also = f"{rows.shape[1]} features of {teacher}"
         super().__init__(texts, tokenizer, max_length=max_length, also=also)
-        self._vectors = rows.copy()  # the caller's may change
+        self._vectors = rows.copy()  # what the caller has may change
 
     @property
     def sketch(self) -> dict[str, list[float]]:
-        """Sums of the vectors' numbers, under signs of chance: near for vectors that are near.
+        """Sums of the vectors' numbers under random signs, which are near for near vectors.
 
         The last bits of a teacher's vectors may differ with the number of threads, so a hash would
         take them for others.
@@ -331,7 +336,7 @@ class TaughtTexts(EncodedTexts):
         return {"vectors": [float(np.linalg.norm(self._vectors)), *sums.tolist()]}
 
     def check(self, model: Any) -> None:
-        """Hold the texts and the teacher's vectors to the student that is to follow them."""
+        """Raise InputError if the texts or the teacher's vectors do not fit the student."""
         check_model(self, model, SentenceStudent)
         super().check(model)
         most = model.setup.max_seq_length
@@ -356,18 +361,18 @@ def batches(
     Parameters
     ----------
     examples : int
-        How many there are.
+        How many examples there are.
     size : int
-        Examples of a batch; the last may have fewer.
+        How many examples a batch has; the last may have fewer.
     rng : numpy.random.Generator
         Draws the order.
     lengths : ndarray of shape (examples,), int, optional
-        Of the examples: then those of a batch are of about one length.
+        The lengths of the examples. If given, those of a batch are of about one length.
 
     References
     ----------
     .. [1] transformers, trainer_pt_utils.py, get_length_grouped_indices; there batches stand in the
-       order of their lengths within each group, here in one of chance.
+       order of their lengths within each group, here in a random one.
 
     Examples
     --------
@@ -384,25 +389,25 @@ def batches(
     for start in range(0, examples, _TOGETHER * size):
         group = order[start : start + _TOGETHER * size]
         group = group[np.argsort(lengths[group], kind="stable")]
-        # Anew in an order of chance: who reads a part of a batch must not read the shortest.
+        # In a random order again: who reads a part of a batch must not read the shortest.
         found += [rng.permutation(group[s : s + size]) for s in range(0, len(group), size)]
     return [found[place] for place in rng.permutation(len(found))]
 
 
 def as_examples(texts: object) -> list[Any]:
-    """Return checked texts, or pairs, of which there is one at least.
+    """Return checked texts, or pairs, of which there must be one at least.
 
     Examples
     --------
     >>> as_examples("a cat")
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: texts: is one text; a list of texts, or of pairs, was expected.
+    numpy_bert.errors.InputError: texts must be a list of texts, or of pairs; got one text.
     """
     single, items = as_items(texts, None, ("texts", "texts"))
     if single:
-        raise InputError("texts: is one text; a list of texts, or of pairs, was expected.")
+        raise InputError("texts must be a list of texts, or of pairs; got one text.")
     if not items:
-        raise InputError("data: holds no text; one at least was expected. Give some.")
+        raise InputError("data: holds no text; give at least one.")
     return items
 
 
@@ -444,10 +449,9 @@ def tokens_of(batch: Batch) -> int:
 
 
 def check_fits(data: object, model: Any) -> None:
-    """Hold examples to the model that is to learn them, before its first step.
+    """Raise InputError if examples do not fit the model that is to learn them.
 
-    Data of one's own may have such a `check`, which is called with the model; it raises InputError
-    where a batch would not fit.
+    This calls the `check` of the data with the model, if they have one, before the first step.
 
     Examples
     --------
@@ -473,13 +477,7 @@ def check_model(data: object, model: Any, *kinds: type[Any]) -> None:
 
 
 def check_tokens(model: Any, *, ids: int, types: int, length: int) -> None:
-    """Hold the largest token id, the largest token type and the longest text to a model's tables.
-
-    Raises
-    ------
-    InputError
-        Naming the table.
-    """
+    """Raise InputError if a token id, a token type or a text's length is beyond a model's table."""
     config = model.config
     for what, value, table in (
         (f"has the token id {ids}", ids, "vocab_size"),
@@ -509,45 +507,38 @@ def _as_labels(labels: npt.ArrayLike, texts: int) -> npt.NDArray[Any]:
     if given.shape != (texts,):
         several = "; several labels a text are not trained here" if given.ndim > 1 else ""
         raise InputError(
-            f"data: {texts} texts and labels of shape {given.shape}; one each was expected"
-            f"{several}."
+            f"data: there must be one label for each text; got {texts} texts and labels of shape "
+            f"{given.shape}{several}."
         )
     if given.dtype.kind in "iu":
         return given.astype(np.int64)
     if given.dtype.kind != "f":
         raise InputError(
-            f"labels: dtype {given.dtype}; integers, the numbers of classes, or floats were "
-            "expected."
+            f"labels must be integers, the numbers of classes, or floats; got dtype {given.dtype}."
         )
     wrong = np.flatnonzero(~np.isfinite(given))
     if len(wrong):
-        raise InputError(f"labels[{wrong[0]}] = {given[wrong[0]]}; a finite number was expected.")
+        raise InputError(f"labels[{wrong[0]}] must be finite; got {given[wrong[0]]}.")
     return given.astype(np.float64)
 
 
 def _check_targets(labels: npt.NDArray[Any], model: Any) -> None:
-    """Hold a label each to the classifier, or the judge of next sentences, that is to learn them.
-
-    Raises
-    ------
-    InputError
-        If they are floats for classes or integers for a regression, or one is no class.
-    """
+    """Raise InputError if labels are floats for classes, integers for a regression, or no class."""
     config = model.config
     is_next = isinstance(model, BertForNextSentencePrediction)
     classes = 2 if is_next else config.num_labels
     problem = None if is_next else config.problem_type
     if problem == "multi_label_classification":
         raise InputError(
-            "data: a label each; the model's problem_type is multi_label_classification, for "
-            "which LabelledTexts are not."
+            "data: LabelledTexts have one label each; the model's problem_type is "
+            "multi_label_classification, which has several."
         )
     if problem == "regression" or (problem is None and classes == 1):
         _check_numbers(labels, classes, model.dtype)
     elif labels.dtype.kind == "f":
         raise InputError(
-            f"labels: dtype {labels.dtype}; the model has {classes} classes, whose numbers, "
-            "integers, were expected. Floats are for a regression (num_labels = 1)."
+            f"labels must be integers, the numbers of the model's {classes} classes; got dtype "
+            f"{labels.dtype}. Floats are for a regression (num_labels = 1)."
         )
     elif (labels == IGNORED).any():
         first = int(np.flatnonzero(labels == IGNORED)[0])
@@ -560,13 +551,7 @@ def _check_targets(labels: npt.NDArray[Any], model: Any) -> None:
 
 
 def _check_vectors(vectors: Array, model: SentenceStudent) -> None:
-    """Hold a teacher's vectors to the student that is to follow them.
-
-    Raises
-    ------
-    InputError
-        If they have another number of features, or one does not fit into the student's dtype.
-    """
+    """Raise InputError if a teacher's vectors have other features or no room in the dtype."""
     features = len(model.head.projection.weight)
     if vectors.shape[1] != features:
         raise InputError(
@@ -579,13 +564,13 @@ def _check_vectors(vectors: Array, model: SentenceStudent) -> None:
 
 
 def _check_numbers(labels: npt.NDArray[Any], outputs: int, dtype: np.dtype[Any]) -> None:
-    """Hold the labels of a regression to floats that the model's dtype has room for."""
+    """Raise InputError unless labels are one number each that the model's dtype has room for."""
     if outputs != 1:
-        raise InputError(f"data: a number each; the model is a regression of {outputs} of them.")
+        raise InputError(f"data: LabelledTexts have one number each; the model has {outputs}.")
     if labels.dtype.kind != "f":
         raise InputError(
-            "labels: are integers, which are classes; the model is a regression (num_labels = 1). "
-            "Give floats, or a model with a label for each class."
+            f"labels must be floats, since the model is a regression (num_labels = 1); got dtype "
+            f"{labels.dtype}. Give floats, or a model with a label for each class."
         )
     wrong = np.flatnonzero(np.abs(labels) > np.finfo(dtype).max)
     if len(wrong):

@@ -26,14 +26,14 @@ from numpy_bert.training.training_args import TrainingArguments
 
 __all__ = ["Identity", "fingerprint", "identify", "identity_of", "identity_of_function"]
 
-# Two sketches count as one if they differ by at most this share of the length of what they are
-# sketches of. The number of threads changes a teacher's vectors by a thousandth of that, and
+# Two sketches count as equal if they differ by at most this share of the length of the array that
+# was sketched. The number of threads changes a teacher's vectors by a thousandth of that, and
 # another teacher's vectors differ by far more.
 _NEAR = 1e-4
 
 
 class Identity(NamedTuple):
-    """What a run that goes on must have in common with the one that it goes on with.
+    """What two runs must have in common so that one can go on from the other's checkpoint.
 
     `exact` holds JSON values. `sketch` holds numbers that may differ a little, as
     `numpy_bert.training.data.TaughtTexts.sketch` returns them; the first of each is the length of
@@ -44,11 +44,11 @@ class Identity(NamedTuple):
     sketch: Mapping[str, list[float]]
 
     def check(self, theirs: Identity, path: Path, *, is_judged: bool) -> None:
-        """Raise TrainingError, naming the first that differs, where the other is another run's.
+        """Raise TrainingError, naming the first difference, unless a checkpoint is of this run.
 
         How a run is evaluated counts from its first evaluation on.
         """
-        # In an order of our own: what says most stands before what is a hash.
+        # What says most is compared before what is a hash.
         for name in [*self.exact, *sorted({*theirs.exact} - {*self.exact})]:
             if name == "evaluate" and not is_judged:
                 continue
@@ -82,12 +82,12 @@ def identify(
     evaluate: Callable[[Any], float] | None,
     also: Mapping[str, Any],
 ) -> Identity:
-    """Return what tells a run from others; the arguments are those of a `Trainer`.
+    """Return what tells a run from others, given the arguments of its `Trainer`.
 
     Raises
     ------
     InputError
-        If `also` has what JSON has no way to say, or a name that the run has itself.
+        If a value of `also` is none of JSON's, or a name of it is one that the run has itself.
     """
     own = {**asdict(arguments), **identity_of(model)}
     hashed = {
@@ -102,27 +102,27 @@ def identify(
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as a checkpoint gives them back."""
+    """Return values as they are when they have been read from a checkpoint."""
     found = {}
     for name, value in values.items():
         try:
             found[name] = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as failure:
-            raise InputError(f"also: {name}: a JSON value was expected ({failure}).") from None
+            raise InputError(f"also: {name} must be a JSON value ({failure}).") from None
     return found
 
 
 class HasParameters(Protocol):
-    """A model of any kind."""
+    """A model of any kind, whose parameters have names."""
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Yield every parameter with its name."""
 
 
 def identity_of(model: object) -> dict[str, Any]:
-    """Return what a model computes beside its weights: its kind and its config, as JSON has them.
+    """Return the kind and the config of a model as JSON values: what it is beside its weights.
 
-    A model that has more to say has an attribute `identity`, a mapping.
+    What a model has in an attribute `identity`, a mapping, is added.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def identity_of(model: object) -> dict[str, Any]:
 
 
 def fingerprint(model: HasParameters) -> str:
-    """Return what tells a model from others: a hash of what `identity_of` says, and its weights.
+    """Return a hash of a model's weights, and of what `identity_of` says of it.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def fingerprint(model: HasParameters) -> str:
 
 
 def identity_of_function(function: Callable[..., Any] | None) -> str | None:
-    """Return what tells a function from others: its name, and a hash of what is compared.
+    """Return a text that tells a function from others: its name, and a hash of what is compared.
 
     What is compared is the function's qualified name, its own code without docstrings, and the
     texts, booleans and data sets (by their `fingerprint`) that it closes over or has as defaults
@@ -181,7 +181,7 @@ def identity_of_function(function: Callable[..., Any] | None) -> str | None:
 
 
 def _parts(function: Any) -> Iterator[str]:
-    """Yield the name of a function, and then what else is compared of it, as text."""
+    """Yield the name of a function, then the texts that are compared."""
     if isinstance(function, functools.partial):
         yield from _parts(function.func)
         given = {str(place): value for place, value in enumerate(function.args)}
@@ -204,7 +204,7 @@ def _parts(function: Any) -> Iterator[str]:
 
 
 def _code(code: CodeType) -> Iterator[str]:
-    """Yield what code does, the code within it included: not where it stands."""
+    """Yield what code does, wherever it stands, and what the code within it does."""
     for step in dis.get_instructions(code):
         value = step.argval
         if isinstance(value, CodeType):

@@ -59,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """What the best parameters so far are of: a step, its score, and what gave the score."""
+    """The step of the best parameters so far, its score, and the identity of what gave it."""
 
     step: int
     score: float
@@ -72,13 +72,13 @@ def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Iden
     Parameters
     ----------
     path : Path
-        A safetensors file: each parameter, and both of its running means.
+        The safetensors file that gets each parameter and both of its running means.
     optimizer : AdamW
-        Of the parameters.
+        The optimizer, which has the parameters.
     progress : Progress
         How far the run is.
     identity : Identity
-        What a run that goes on must have in common with this one.
+        What a run that goes on from the checkpoint must have in common with this one.
 
     Raises
     ------
@@ -90,8 +90,8 @@ def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Iden
         tensors[name] = array
         tensors[f"exp_avg.{name}"] = optimizer.exp_avg[name]
         tensors[f"exp_avg_sq.{name}"] = optimizer.exp_avg_sq[name]
-    # One entry: safetensors writes several in an order of chance, and a checkpoint's bytes are to
-    # say whether two runs are the same.
+    # One entry: safetensors writes several in a random order, and two runs that are the same are to
+    # have the same bytes.
     run = {
         "contract": _CONTRACT,
         "progress": asdict(progress),
@@ -147,7 +147,7 @@ def read_state(path: Path, optimizer: AdamW, identity: Identity) -> Progress:
 def write_best(path: Path, arrays: Mapping[str, Array], best: Best) -> None:
     """Write the best parameters so far, by their names; those before stay until these are whole.
 
-    What they are of stands in the same file, so that neither is ever without the other.
+    Their step and score stand in the same file, so that neither is ever without the other.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def write_best(path: Path, arrays: Mapping[str, Array], best: Best) -> None:
 
 
 def score_of(path: Path) -> Best | None:
-    """Return what the parameters of a file are of, None where no run of this version wrote it."""
+    """Return the step and score of a file of parameters, or None if no such run wrote it."""
     if not path.exists():
         return None
     try:
@@ -192,14 +192,14 @@ def _tensor(file: SafetensorsFile, key: str, array: Array) -> Array:
         raise CheckpointError(str(failure)) from None
     if read.shape != array.shape or read.dtype != array.dtype:
         raise CheckpointError(
-            f"{file.path}: {key} is {read.dtype} of shape {read.shape}; {array.dtype} of shape "
-            f"{array.shape} was expected."
+            f"{file.path}: {key} must be {array.dtype} of shape {array.shape}; got {read.dtype} of "
+            f"shape {read.shape}."
         )
     return read
 
 
 class Log:
-    r"""A file of JSON lines: of a step its loss, rate and speed, or what an evaluation gave.
+    r"""A file of JSON lines: the loss, rate and speed of a step, or what an evaluation gave.
 
     Examples
     --------
@@ -232,7 +232,7 @@ class Log:
             raise OutputError(f"{self._path}: {failure.strerror}.") from None
 
     def rewind(self, step: int, judged: int | None = None) -> None:
-        """Drop what is said of steps after this one, which are to be taken again.
+        """Drop the lines of the steps after this one, which are to be taken again.
 
         Evaluations are dropped that were made after the step `judged`, if it is given. A last line
         without an end was being written when the run was stopped, and is dropped too.
@@ -240,7 +240,7 @@ class Log:
         Raises
         ------
         OutputError
-            If a line is none that a run writes: then nothing has changed.
+            If no run writes such a line; nothing has changed then.
         """
         last = step if judged is None else judged
         *lines, rest = self._read().split(b"\n")

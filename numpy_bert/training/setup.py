@@ -35,7 +35,7 @@ _LINEAR = "torch.nn.modules.linear.Identity"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentSetup:
-    """How texts become vectors, beside the weights.
+    """The settings by which texts become vectors, beside the weights.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class StudentSetup:
     normalizes: bool = True
 
     def recipe(self, folder: Path) -> Recipe:
-        """Return what a SentenceEncoder is told of a model in a folder."""
+        """Return the recipe of a SentenceEncoder for the model in a folder."""
         return Recipe(
             folder=folder,
             max_seq_length=self.max_seq_length,
@@ -67,7 +67,7 @@ class StudentSetup:
         )
 
     def prepared(self, text: str) -> str:
-        """Return a text as it is tokenized: with the prompt of `default_prompt_name`, lower-cased.
+        """Return a text as it is tokenized: with the default prompt, lower-cased if need be.
 
         Examples
         --------
@@ -84,9 +84,9 @@ class StudentSetup:
         return str(Lowercase().normalize_str(whole))
 
     def files(self) -> dict[str, bytes]:
-        """Return the files of sentence-transformers that say so, by their names.
+        """Return the files of sentence-transformers that hold these settings, by their names.
 
-        Both are written whatever they say, since others may stand in the folder.
+        Both are written whatever they hold, since others may stand in the folder.
 
         Examples
         --------
@@ -107,12 +107,12 @@ class StudentSetup:
 
 
 def read_setup(folder: Path) -> tuple[StudentSetup, Recipe]:
-    """Read the files of a sentence model that is to be a student, and what they say of its layers.
+    """Read the settings of a sentence model that is to be a student, and the recipe of its layers.
 
     Raises
     ------
     ConfigError
-        As of `SentenceEncoder.from_pretrained`.
+        If `SentenceEncoder.from_pretrained` would raise it.
     InputError
         If its vectors are made in a way that a student cannot go back through.
     """
@@ -152,11 +152,11 @@ def read_map(
     Parameters
     ----------
     recipe : Recipe
-        Of `read_setup`.
+        The recipe that `read_setup` returned.
     size, features : int
-        Of the model's tokens, and of its teacher's vectors.
+        How many features the model's tokens have, and its teacher's vectors.
     dtype : dtype
-        Of the map.
+        The dtype of the map.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def read_map(
     Warns
     -----
     UserWarning
-        If it has a map to another number of features, which is not used then.
+        If the model has a map to another number of features, which is not used then.
     """
     steps = read_head(recipe, size, dtype, mapped=False).steps
     layers = [step for step in steps if isinstance(step, Dense)]
@@ -190,7 +190,7 @@ def read_map(
 def sentence_files(
     projection: LinearParameters, *, normalizes: bool = True, include_prompt: bool = True
 ) -> dict[str, bytes]:
-    """Return what makes a BERT a sentence model, as sentence-transformers stores it.
+    """Return the files that make a BERT a sentence model, as sentence-transformers stores them.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def sentence_files(
     Returns
     -------
     dict of str to bytes
-        By the files' names in the model's folder.
+        The files, by their names in the model's folder.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def sentence_files(
     pooling |= {} if include_prompt else {"include_prompt": False}
     dense = {"in_features": ins, "out_features": outs, "bias": True, "activation_function": _LINEAR}
     tensors = {"linear.weight": projection.weight, "linear.bias": projection.bias}
-    # safetensors 0.8 writes wrong values for an array that is not contiguous
+    # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
     ready = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     return {
         "modules.json": _as_json(listed),
@@ -234,7 +234,7 @@ def sentence_files(
 
 
 def check_places(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
-    """Make the folders of files that are to be written; raise OutputError if one cannot be."""
+    """Make the folders of files that are to be written; raise OutputError if that cannot be."""
     try:
         for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -246,7 +246,7 @@ def check_places(folder: Path, files: Mapping[str, bytes], *, force: bool) -> No
 
 
 def _refused(folder: Path, what: str, wanted: str) -> InputError:
-    """Say what a student cannot go on with."""
+    """Return the error that says what a student cannot go on from."""
     return InputError(
         f"{folder}: {what}; a student goes on from a model with {wanted} alone. "
         "SentenceStudent.new puts a new map over its BERT, which is another model."

@@ -37,7 +37,7 @@ _LEAST_DOCUMENTS = _LEAST_SCORES = 2
 # Nobody trains on more with this package, and what is larger is somebody's mistake.
 _LARGEST = 2_000_000_000
 _TABLES = (".csv", ".tsv", ".tab")
-# What is no text a line, though some of it could be read as if it were.
+# Files that do not hold a text a line, though some could be read as if they did.
 _OTHERS = {
     "JSON": (".json", ".jsonl", ".ndjson"),
     "a page of markup": (".html", ".htm", ".xml"),
@@ -48,7 +48,7 @@ _OTHERS = {
     "a file of arrays or objects": (".npy", ".npz", ".pkl", ".pickle", ".pt", ".safetensors"),
     "a database": (".db", ".sqlite", ".sqlite3"),
 }
-# By their first bytes, whatever they are called.
+# The first bytes of such files, whatever they are called.
 _MAGIC = {
     b"PAR1": "a table in binary (Parquet)",
     b"ARROW1": "a table in binary (Arrow)",
@@ -73,7 +73,7 @@ class LabelledRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPairs:
-    """Pairs of texts, and a number for each of how alike they are."""
+    """Pairs of texts, and for each a number that says how alike its texts are."""
 
     texts: list[tuple[str, str]]
     scores: list[float]
@@ -98,23 +98,26 @@ def read_texts(path: Path, column: str | None = None) -> list[str]:
     Parameters
     ----------
     path : Path
-        A table if its name ends in .csv, .tsv or .tab, and then its first row names the columns.
+        The file. It is a table if its name ends in .csv, .tsv or .tab, and then its first row names
+        the columns.
     column : str, optional
-        Of a table, where the texts are; "text" by default, unless there is a text_pair too.
+        The column of a table that has the texts; "text" by default, unless there is a text_pair.
 
     Raises
     ------
     InputError
-        Naming the file, and the line that is not UTF-8; if it is of another kind; if a table has no
-        such column, and then naming those that it has; or if there is no text.
+        If a line is not UTF-8, the file is of another kind, a table has no such column, or there
+        is no text. The message names the file and the line, or the columns that there are.
     """
     if is_table(path):
         return _read_column(path, column)
     if column is not None:
-        raise InputError(f"{path}: has no columns, so no {quoted(column)}; a table was expected.")
+        raise InputError(
+            f"{path}: must be a table (.csv, .tsv) to have a column {quoted(column)}; it is not."
+        )
     found = [line for line in _stripped_lines(path) if line]
     if not found:
-        raise InputError(f"{path}: holds no text; a text a line was expected.")
+        raise InputError(f"{path}: must hold a text a line; it holds none.")
     return found
 
 
@@ -124,7 +127,7 @@ def read_documents(path: Path) -> list[list[str]]:
     Raises
     ------
     InputError
-        Naming the file, and the line that is not UTF-8; if it is a table, or of another kind; or if
+        If a line, which is named, is not UTF-8; if the file is a table, or of another kind; or if
         there are not two documents.
 
     References
@@ -134,8 +137,8 @@ def read_documents(path: Path) -> list[list[str]]:
     found: list[list[str]] = [[]]
     if is_table(path):
         raise InputError(
-            f"{path}: is a table; documents were expected, a sentence a line, with an empty line "
-            "after each."
+            f"{path}: must hold documents, a sentence a line, with an empty line after each; it is "
+            "a table."
         )
     for line in _stripped_lines(path):
         if line:
@@ -145,8 +148,8 @@ def read_documents(path: Path) -> list[list[str]]:
     documents = [sentences for sentences in found if sentences]
     if len(documents) < _LEAST_DOCUMENTS:
         raise InputError(
-            f"{path}: has {len(documents)} document{'s' * (not documents)}; at least two were "
-            "expected, a sentence a line, with an empty line after each document."
+            f"{path}: must hold at least two documents, a sentence a line, with an empty line "
+            f"after each; it holds {len(documents) or 'none'}."
         )
     return documents
 
@@ -157,32 +160,32 @@ def read_scored(path: Path) -> ScoredPairs:
     Raises
     ------
     InputError
-        As of `read_labelled`, and naming a row whose label is no number.
+        If `read_labelled` raises it, or a label is no number; the row is named.
     """
     rows = read_labelled(path)
     pairs = [texts for texts in rows.texts if not isinstance(texts, str)]
     if len(pairs) < len(rows.texts):
-        raise InputError(f"{path}: line 1: has no column text_pair; pairs were expected.")
+        raise InputError(f"{path}: line 1: there must be a column text_pair, for pairs of texts.")
     scores = []
     for row, label in enumerate(rows.labels, 1):
         scores.append(as_number(label))
         if not math.isfinite(scores[-1]):
             raise InputError(
-                f"{path}: row {row}: label {quoted(label)} is no number; how alike the texts are "
-                "was expected."
+                f"{path}: row {row}: label {quoted(label)} must be a number that says how alike "
+                "the texts are."
             )
     if len(set(scores)) < _LEAST_SCORES:
         raise InputError(
-            f"{path}: has one score, {scores[0]:g}; two different ones were expected at least, or "
-            "nothing is more alike than anything else."
+            f"{path}: there must be two different scores at least, or nothing is more alike than "
+            f"anything else; got one, {scores[0]:g}."
         )
     return ScoredPairs(texts=pairs, scores=scores)
 
 
 def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
-    """Read a table of texts and labels: CSV, or tab-separated where the name ends in .tsv.
+    """Read a table of texts and labels: CSV, or separated by tabs if its name ends in .tsv.
 
-    Its first row names the columns: text, label, and for pairs text_pair. Others are passed over.
+    The first row names the columns: text, label, and for pairs text_pair. Others are passed over.
 
     Parameters
     ----------
@@ -194,13 +197,13 @@ def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
     Raises
     ------
     InputError
-        Naming the file, the line, and what was expected there.
+        If the table is none of these; the file, the line and what must stand there are named.
     """
     table, text = _read_table(path), _plain(text_column)
     if not {text, _LABEL} <= {*table.names}:
         raise InputError(
-            f"{path}: line 1: the columns are {table.columns}; {quoted(text)} and label (and "
-            "text_pair for pairs) were expected."
+            f"{path}: line 1: there must be columns {quoted(text)} and label (and text_pair for "
+            f"pairs); got {table.columns}."
         )
     labels = [label.strip() for label in table.column(_LABEL)]
     if "" in labels:
@@ -273,8 +276,8 @@ def _read_table(path: Path) -> _Table:
         for row in filter(None, reader):
             if len(row) != len(header):
                 raise InputError(
-                    f"{path}: line {reader.line_num}: has {len(row)} fields; {len(header)} "
-                    "were expected. A field with a comma in it stands in quotes."
+                    f"{path}: line {reader.line_num}: must have {len(header)} fields; it has "
+                    f"{len(row)}. Put a field with a comma in it in quotes."
                 )
             rows.append(row)
             lines.append(reader.line_num)
@@ -289,10 +292,10 @@ def _read_table(path: Path) -> _Table:
 
 @cache
 def _own_csv() -> ModuleType:
-    """Return what csv is written on as a module of our own, whose fields may be of any length.
+    """Return a copy of the module below csv whose fields may be of any length.
 
-    The limit of 131,072 characters is the module's, one for all who share it, threads too: lifted
-    there, it would be lifted for others as well, and put back while they rely on their own.
+    The limit of 131,072 characters belongs to the module, and so to all who share it, threads too:
+    lifting it there would lift it for others, and putting it back would undo what they have set.
     """
     spec = find_spec("_csv")
     assert spec is not None
@@ -304,7 +307,7 @@ def _own_csv() -> ModuleType:
 
 
 def _check_quotes(table: _Table, source: str, kind: type[csv.Dialect]) -> None:
-    """Refuse a table in which quotes mean something else than csv takes them for."""
+    """Refuse a table whose quotes mean something else than csv takes them for."""
     odd = False
     for row, line in zip([table.header, *table.rows], [1, *table.lines], strict=True):
         if kind is csv.excel_tab and any("\t" in field and "\n" in field for field in row):
@@ -377,8 +380,8 @@ def _read_table_source(path: Path) -> str:
 
 
 def _refused(path: Path, what: str) -> InputError:
-    """Say what a file is instead of text."""
+    """Return the error that says what a file is instead of text."""
     return InputError(
-        f"{path}: is {what}; a text a line in UTF-8, or a table (.csv, .tsv) was expected. Save "
-        "the texts as one of these."
+        f"{path}: must be a text a line in UTF-8, or a table (.csv, .tsv); it is {what}. Save the "
+        "texts as one of these."
     )

@@ -21,7 +21,7 @@ class Found(Protocol):
 
     @property
     def loss(self) -> float:
-        """Of the batch."""
+        """The loss of the batch."""
 
     def named(self) -> Iterator[tuple[str, Array]]:
         """Yield every gradient with its parameter's name."""
@@ -32,20 +32,20 @@ class Trainable(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Of the checkpoint that it came from."""
+        """The folder of the checkpoint that the model came from."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What it computes in."""
+        """The dtype that the model computes in."""
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Yield every parameter with its name."""
 
     def with_parameters(self: Self, arrays: Mapping[str, Array]) -> Self:
-        """Return another of the same kind with these arrays, not copied."""
+        """Return another model of the same kind with these arrays, which are not copied."""
 
     def num_items_in_batch(self, batch: Mapping[str, Any]) -> Items:
-        """Return what the losses of a batch are a mean over."""
+        """Return how many items each loss of a batch is a mean over."""
 
     def loss_and_gradients(
         self,
@@ -54,10 +54,10 @@ class Trainable(Protocol):
         rng: np.random.Generator | None = None,
         num_items_in_batch: Any = None,
     ) -> Found:
-        """Return the loss of a batch and its gradients, those of all parameters among them.
+        """Return the loss of a batch and the gradients of all parameters.
 
-        `num_items_in_batch` is the sum of what the method of this name returns for all batches of a
-        step; their losses, and their gradients, are then to be added.
+        `num_items_in_batch` is the sum of what the method of this name returns for the batches of a
+        step, whose losses and gradients are then added.
         """
 
 
@@ -67,8 +67,8 @@ Model = TypeVar("Model", bound=Trainable)
 def trainable(model: Model) -> tuple[Model, dict[str, Array]]:
     """Return a copy of a model that nothing else shares, and its arrays, which may be changed.
 
-    What has changed counts for `loss_and_gradients` at once. A plain call may still use what a
-    kernel has made of the old weights: make the model anew by `with_parameters` for that.
+    A change counts for `loss_and_gradients` at once. A plain call may still use what a kernel has
+    made of the old weights; make the model anew by `with_parameters` for that.
 
     Examples
     --------

@@ -121,31 +121,31 @@ def test_a_student_follows_a_teacher(data: Path, capsys: pytest.CaptureFixture[s
     ("arguments", "status", "message"),
     [
         (["mlm", "--data", "nothing.txt"], 2, "nothing.txt: does not exist"),
-        (["classify", "--data", "texts.txt"], 2, "line 1: the columns are"),
-        (["classify", "--data", "one.csv"], 2, "has one label, x; two were expected"),
+        (["classify", "--data", "texts.txt"], 2, "line 1: there must be columns text and label"),
+        (["classify", "--data", "one.csv"], 2, "must be two different labels at least; got one, x"),
         (["classify", "--data", "table.csv", "--whole-words"], 2, "--whole-words: is for mlm"),
         (["classify", "--data", "table.csv", "--teacher", "demo"], 2, "--teacher: is for sentence"),
         (["sentence", "--data", "texts.txt"], 2, "--teacher: name the model"),
         (
             ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "table.csv"],
             2,
-            "table.csv: line 1: has no column text_pair",
+            "table.csv: line 1: there must be a column text_pair",
         ),
         (
             ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "odd.csv"],
             2,
-            "odd.csv: row 2: label much is no number",
+            "odd.csv: row 2: label much must be a number",
         ),
         (
             ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "same.csv"],
             2,
-            "same.csv: has one score, 3; two different ones were expected",
+            "same.csv: there must be two different scores at least",
         ),
         (["mlm", "--data", "blank.txt"], 2, "data: text 2 of 3 has no token to be guessed"),
         (
             ["mlm", "--data", "texts.txt", "--next-sentence"],
             2,
-            "texts.txt: has 1 document; at least two were expected",
+            "texts.txt: must hold at least two documents",
         ),
         (["mlm", "--data", "texts.txt", "--patience", "2"], 2, "need --eval-data"),
         (
@@ -303,9 +303,12 @@ def test_a_tables_column_is_learned_and_cuts_are_told(
         (["mlm", "--data", "odd.txt", "--text-column", "text"], "--text-column: is for a table"),
         (
             ["mlm", "--data", "reviews.csv", "--next-sentence"],
-            "is a table; documents were expected",
+            "must hold documents, .*; it is a table",
         ),
-        (["mlm", "--data", "a.parquet"], "a.parquet: is a table in binary"),
+        (
+            ["mlm", "--data", "a.parquet"],
+            "a.parquet: must be .*; it is a table in binary",
+        ),
         (["mlm", "--data", "odd.txt", "--problem-type", "regression"], "is for classify"),
     ):
         (data / "named.csv").write_text("id,review\n1,good\n2,bad\n")

@@ -766,7 +766,7 @@ def test_what_else_a_run_has_in_common_is_json(folder: Path, tmp_path: Path) -> 
     run({"held": ("a", 1)})
     run({"held": ("a", 1)})  # which a file gives back as a list
     for wrong in ({"held": {1}}, {"held": NAN}):
-        with pytest.raises(InputError, match="also: held: a JSON value was expected"):
+        with pytest.raises(InputError, match="also: held must be a JSON value"):
             run(wrong)
     for names in ({1: 2}, ["held"], "held", {None: 1}):
         with pytest.raises(InputError, match=r"also: .*; a mapping .* was expected"):
