@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     given.add_argument(
         "context", metavar="CONTEXT", nargs="?", type=text, help="the text with the answer in it"
     )
-    given.add_argument("--context-file", metavar="FILE", help="that text in a file, in UTF-8")
+    given.add_argument("--context-file", metavar="FILE", help="a file in UTF-8 with that text")
     add_task(parser)
     parser.add_argument(
         "--top-k", metavar="N", type=count, default=1, help="how many answers to show; 1 by default"

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check",
         choices=("max", "mean", "ulp", "nmse", "cosine"),
         default="max",
-        help="what is measured; max, every element's distance, by default",
+        help="what to measure; by default max, the distance of every element",
     )
     parser.add_argument(
         "--equal-nan",
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_comparison(parser: argparse.ArgumentParser) -> None:
     """Add what compare and verify both take."""
     parser.add_argument(
-        "--map", metavar="FILE", help="a JSON object of the candidate's names and the steps'"
+        "--map", metavar="FILE", help="a JSON object from the candidate's names to the steps'"
     )
     parser.add_argument(
         "--allow",

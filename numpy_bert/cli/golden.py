@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy_bert
 from numpy_bert.cli.console import megabytes, note, show
-from numpy_bert.cli.options import add_names, add_source, source_options
+from numpy_bert.cli.options import NAME_OR_PATH, add_names, add_source, source_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Write traces in float64 of a few texts that exercise pairs, padding on both sides, rare "
         "ids and the longest input: what a port's own tests can compare with."
     )
-    parser.add_argument("model", metavar="NAME_OR_PATH", help="a folder, or a name on the hub")
+    parser.add_argument("model", metavar="NAME_OR_PATH", help=NAME_OR_PATH)
     add_names(parser)
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="make this folder")
     add_source(parser)

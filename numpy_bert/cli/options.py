@@ -34,37 +34,42 @@ __all__ = [
 ]
 
 NAME_OR_PATH = "a folder, or a repository on the hub"
-_DTYPES = ("float32", "float64")
 
 
 def add_text(parser: argparse.ArgumentParser) -> None:
     """Add a text, or a pair of texts, and the model that reads it."""
     parser.add_argument("text", metavar="TEXT", type=text, help="the text")
     parser.add_argument(
-        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text: segment 1"
+        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text, as segment 1"
     )
     add_model(parser)
 
 
-def add_model(parser: argparse.ArgumentParser, *, dtype: str = "float32") -> None:
-    """Add the model that is used, the built-in one by default, and what it computes in."""
-    parser.add_argument(
-        "--model",
-        metavar="NAME_OR_PATH",
-        help=f"{NAME_OR_PATH}; the built-in 'demo' by default",
-    )
-    parser.add_argument("--dtype", choices=_DTYPES, default=dtype, help=f"{dtype} by default")
-
-
-def add_task(parser: argparse.ArgumentParser, *, default: str = "") -> None:
-    """Add what a task's command takes; a model must be named unless there is a default."""
+def add_model(
+    parser: argparse.ArgumentParser,
+    *,
+    trained: str = "",
+    default: str = "the built-in 'demo'",
+    dtype: str = "float32",
+) -> None:
+    """Add the model that is used, which must be named without a default, and its dtype."""
     parser.add_argument(
         "--model",
         metavar="NAME_OR_PATH",
         required=not default,
-        help=f"{NAME_OR_PATH}, trained for this task{default and f'; {default} by default'}",
+        help=f"{NAME_OR_PATH}{trained}{default and f'; {default} by default'}",
     )
-    parser.add_argument("--dtype", choices=_DTYPES, default="float32", help="float32 by default")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64"),
+        default=dtype,
+        help=f"what the model computes in; {dtype} by default",
+    )
+
+
+def add_task(parser: argparse.ArgumentParser, *, default: str = "") -> None:
+    """Add what a task's command takes; a model must be named unless there is a default."""
+    add_model(parser, trained=", trained for this task", default=default)
     add_json(parser)
     add_source(parser)
 
@@ -72,8 +77,12 @@ def add_task(parser: argparse.ArgumentParser, *, default: str = "") -> None:
 def add_source(parser: argparse.ArgumentParser, *, flag: str = "--token") -> None:
     """Add where a model comes from; `flag` is the option that sends the hub's token."""
     group = parser.add_argument_group("where the model comes from")
-    group.add_argument("--revision", metavar="REV", help="a branch, tag or commit; main by default")
-    group.add_argument("--cache-dir", metavar="DIR", help="a cache in huggingface_hub's layout")
+    group.add_argument(
+        "--revision", metavar="REV", help="use this branch, tag or commit; main by default"
+    )
+    group.add_argument(
+        "--cache-dir", metavar="DIR", help="use this cache, in huggingface_hub's layout"
+    )
     group.add_argument("--offline", action="store_true", help="make no request")
     group.add_argument(
         flag, dest="token", action="store_true", help="send the saved token (HF_TOKEN)"

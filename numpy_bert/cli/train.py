@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-_PROBLEMS = ("regression", "single_label_classification")
+# The problem types of transformers, of which the last is not trained here.
+_REGRESSION, _SINGLE = "regression", "single_label_classification"
 _SEVERAL = "multi_label_classification"
 # Options that are for one task alone, by the names of `argparse`.
 _OPTIONS_OF = {
@@ -152,13 +153,13 @@ def _number(argument: str) -> float:
 
 def _problem(argument: str) -> str:
     """Read one of transformers' problem types."""
+    known = (_REGRESSION, _SINGLE)
     if argument == _SEVERAL:
         raise argparse.ArgumentTypeError(
-            f"{argument} is not supported: a text has one label here; use one of "
-            f"{', '.join(_PROBLEMS)}"
+            f"{argument} is not supported: a text has one label here; use one of {', '.join(known)}"
         )
-    if argument not in _PROBLEMS:
-        raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not one of {', '.join(_PROBLEMS)}")
+    if argument not in known:
+        raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not one of {', '.join(known)}")
     return argument
 
 
@@ -315,7 +316,7 @@ def _labelled(options: argparse.Namespace, name: str) -> _Task:
     if options.problem_type is None and bert.config.problem_type == _SEVERAL:
         raise InputError(
             f"{name}: its problem_type is {_SEVERAL}, which is not trained here; --problem-type "
-            f"{_PROBLEMS[1]} trains a new classifier over it, of one label a text."
+            f"{_SINGLE} trains a new classifier over it, of one label a text."
         )
     limit = _limit(options, bert)
 
@@ -342,7 +343,7 @@ def _labelled(options: argparse.Namespace, name: str) -> _Task:
         return task
     held = read_labelled(Path(options.eval_data), column)
     texts = encoded(held, targets.of(held.labels, options.eval_data), options.eval_data)
-    judge = _judge_numbers if targets.problem_type == _PROBLEMS[0] else _judge_classes
+    judge = _judge_numbers if targets.problem_type == _REGRESSION else _judge_classes
     return judge(task, texts, options.eval_data)
 
 

@@ -36,10 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the ids were made of, a text for each row: the tokenizer is then verified too",
     )
     parser.add_argument(
-        "--pair", action="store_true", help="the two texts of --text are one row, of two segments"
+        "--pair",
+        action="store_true",
+        help="take the two texts of --text as one row, of two segments",
     )
     parser.add_argument(
-        "--reference", metavar="FILE", help="a second trace: tell which is nearer to float64"
+        "--reference",
+        metavar="FILE",
+        help="a second trace; tell which of the two is nearer to float64",
     )
     add_comparison(parser)
     add_source(parser)
