@@ -228,17 +228,27 @@ def _check_folder(folder: Path, model: Any, tokenizer: Iterable[str]) -> None:
     from numpy_bert.training import SentenceStudent
     from numpy_bert.training.fit import CHECKPOINT
 
-    if (folder / CHECKPOINT).exists():
+    if _is_there(folder / CHECKPOINT):
         return  # of a run, or the run says that it is of none
     names = ["model.safetensors", "config.json", *tokenizer]
     if isinstance(model, SentenceStudent):
         names += model.files()
     for name in names:
-        if (folder / name).exists() or (folder / name).is_symlink():
+        if _is_there(folder / name):
             raise OutputError(
                 f"{folder}: holds {name}, which this command did not write and would replace; name "
                 "another folder."
             )
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether something has this name, be it a link to what is gone."""
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError as failure:  # its folder may not be entered, or its name is too long
+        raise OutputError(
+            f"{quoted(path)}: cannot be looked at ({failure.strerror}); name another folder."
+        ) from None
 
 
 class _Task(NamedTuple):

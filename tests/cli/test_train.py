@@ -17,6 +17,7 @@ from numpy_bert import (
 )
 from numpy_bert.cli import main
 from tests.support.pages import random_model
+from tests.support.platforms import posix
 
 TEXTS = "the cat sat on the mat\na dog ran to the house\nthe sun is up\nalice saw a rabbit\n"
 PAIRS = "text,text_pair,label\nthe cat,the cat,5\nthe cat,the sun,1\na dog,alice,2.5\n"
@@ -178,6 +179,15 @@ def test_a_folder_with_another_model_is_left_alone(
     assert main(["train", "mlm", "--data", "texts.txt", "-o", str(folder)]) == 1
     assert "holds model.safetensors, which this command did not write" in capsys.readouterr().err
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+@posix
+def test_a_folder_that_cannot_be_looked_at_is_named(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "mlm", "--data", "texts.txt", "--max-steps", "1", "-o"]
+    assert main([*command, "x" * 300]) == 1
+    assert "cannot be looked at (File name too long)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
