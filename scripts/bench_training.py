@@ -109,7 +109,7 @@ def ours(options: argparse.Namespace) -> Callable[[Any, Any], None]:
     from numpy_bert import BertModel, set_num_threads
     from numpy_bert.training.heads import new_classifier
     from numpy_bert.training.optimizer import AdamW, clip_grad_norm
-    from numpy_bert.training.weights import trainable
+    from numpy_bert.training.trainable import trainable
 
     set_num_threads(options.threads)
     folder = Path(options.minilm)

@@ -31,8 +31,8 @@ from numpy_bert.training import (
     Trainer,
     TrainingArguments,
 )
-from numpy_bert.training.sentence_files import sentence_files
-from numpy_bert.training.weights import fingerprint
+from numpy_bert.training.identity import fingerprint
+from numpy_bert.training.setup import sentence_files
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 4 * 1000 * 1000

@@ -23,7 +23,6 @@ import transformers
 
 from numpy_bert import BertForSequenceClassification, BertTokenizer
 from numpy_bert.trace import named_steps
-from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.data import LabelledTexts
 from numpy_bert.training.optimizer import (
     AdamW,
@@ -31,7 +30,8 @@ from numpy_bert.training.optimizer import (
     has_decay,
     linear_schedule,
 )
-from numpy_bert.training.weights import trainable
+from numpy_bert.training.trainable import trainable
+from numpy_bert.training.training_args import TrainingArguments
 
 RATE, DECAY = 1e-4, 0.01
 

@@ -5,16 +5,34 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from numpy_bert.cli.results import percent, show_json, show_table
-from numpy_bert.cli.source import source_options
+import numpy_bert
+from numpy_bert.cli.console import percent, results_as_json, show, table
+from numpy_bert.cli.options import add_task, count, model_options, text
 from numpy_bert.errors import InputError
 from numpy_bert.files import read_bytes
-from numpy_bert.model.task_models import BertForQuestionAnswering
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
 
 # More bytes than a context may have characters are somebody's mistake.
 _LARGEST_FILE = 20_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = "Print the part of a text that answers a question, and where it is."
+    parser.add_argument("question", metavar="QUESTION", type=text, help="the question")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument(
+        "context", metavar="CONTEXT", nargs="?", type=text, help="the text with the answer in it"
+    )
+    given.add_argument("--context-file", metavar="FILE", help="a file in UTF-8 with that text")
+    add_task(parser)
+    parser.add_argument(
+        "--top-k", metavar="N", type=count, default=1, help="how many answers to show; 1 by default"
+    )
+    parser.add_argument(
+        "--impossible", action="store_true", help="allow for there being no answer (SQuAD 2.0)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
     context = options.context
     if options.context_file is not None:
         context = _read(Path(options.context_file))
-    model = BertForQuestionAnswering.from_pretrained(
-        options.model, dtype=options.dtype, **source_options(options)
+    model = numpy_bert.BertForQuestionAnswering.from_pretrained(
+        options.model, **model_options(options)
     )
     found = model.answer(
         options.question,
@@ -32,13 +50,13 @@ def run(options: argparse.Namespace) -> int:
         handle_impossible_answer=options.impossible,
     )
     if options.json:
-        show_json(options.model, {"question": options.question}, found)
+        show(results_as_json(options.model, {"question": options.question}, found))
         return 0
     rows = [
         (best.start, best.end, percent(best.score), best.answer or "(there is no answer)")
         for best in found
     ]
-    show_table(("start", "end", "score", "answer"), rows, "rrrl", "no answer")
+    show(table(("start", "end", "score", "answer"), rows, right="rrrl", nothing="no answer"))
     return 0
 
 
@@ -49,4 +67,7 @@ def _read(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
         line = data[: failure.start].count(b"\n") + 1
-        raise InputError(f"{path}: line {line} is not UTF-8 (byte {failure.start}).") from None
+        raise InputError(
+            f"{path}: line {line} is not UTF-8 (byte {failure.start}, "
+            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
+        ) from None

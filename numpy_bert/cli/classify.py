@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import argparse
 
-from numpy_bert.cli.results import show_json, show_table
-from numpy_bert.cli.source import source_options
-from numpy_bert.model.task_models import BertForSequenceClassification
+import numpy_bert
+from numpy_bert.cli.console import results_as_json, show, table
+from numpy_bert.cli.options import add_task, count, model_options, text
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Print the labels of a text, or of a pair of texts, with their scores: probabilities, "
+        "unless the model is a regression."
+    )
+    parser.add_argument("text", metavar="TEXT", type=text, help="the text")
+    parser.add_argument(
+        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text, for a pair"
+    )
+    add_task(parser)
+    parser.add_argument(
+        "--top-k", metavar="N", type=count, help="how many labels to show; all by default"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Classify the text or the pair, and print the labels, best first."""
-    model = BertForSequenceClassification.from_pretrained(
-        options.model, dtype=options.dtype, **source_options(options)
+    model = numpy_bert.BertForSequenceClassification.from_pretrained(
+        options.model, **model_options(options)
     )
     found = model.classify(options.text, options.text_pair, top_k=options.top_k)
     if options.json:
-        given = {"text": options.text, "text_pair": options.text_pair}
-        show_json(options.model, given, found)
-    else:
-        # No percentage: the score of a regression is none.
-        rows = [(f"{best.score:.4f}", best.label) for best in found]
-        show_table(("score", "label"), rows, "rl", "no label")
+        asked = {"text": options.text, "text_pair": options.text_pair}
+        show(results_as_json(options.model, asked, found))
+        return 0
+    # No percentage: the score of a regression is none.
+    rows = [(f"{best.score:.4f}", best.label) for best in found]
+    show(table(("score", "label"), rows, right="rl", nothing="no label"))
     return 0

@@ -1,19 +1,98 @@
-"""``numpy-bert compare``: the first difference of two traces."""
+"""``numpy-bert compare``: the first difference of two traces, and what `verify` shares with it."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from numpy_bert.cli.reports import check_page, deliver, open_candidate
-from numpy_bert.comparison.compare import compare
-from numpy_bert.comparison.tolerances import Tolerances
-from numpy_bert.traces.reading import open_trace
+from numpy_bert.cli.console import note, show
+from numpy_bert.cli.options import add_json, is_same_file
+from numpy_bert.errors import InputError
+from numpy_bert.files import check_output, write_atomically
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from numpy_bert.comparison.report import Report
+    from numpy_bert.traces.reading import Trace
+
+__all__ = [
+    "TRACE",
+    "add_arguments",
+    "add_comparison",
+    "check_page",
+    "deliver",
+    "open_candidate",
+    "run",
+]
+
+TRACE = "a trace: .safetensors, .npz, or a folder of .npy"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Compare two traces, without a model: ids, weights, then steps in order. Prints a table "
+        "and the first tensor that differs. Exits with 0 if they are the same, 1 if they differ, "
+        "2 if they could not be compared."
+    )
+    parser.add_argument("reference", metavar="REFERENCE", help=TRACE)
+    parser.add_argument("candidate", metavar="CANDIDATE", help="another trace")
+    for name in ("--atol", "--rtol"):
+        parser.add_argument(
+            name,
+            metavar="NUMBER",
+            nargs="+",
+            default=[],
+            help="allow this distance: a number, or GLOB:NUMBER for the tensors whose name the "
+            "glob fits, * for anything; by default 32 epsilon of the largest number of each tensor",
+        )
+    parser.add_argument(
+        "--check",
+        choices=("max", "mean", "ulp", "nmse", "cosine"),
+        default="max",
+        help="what to measure; by default max, the distance of every element",
+    )
+    parser.add_argument(
+        "--equal-nan",
+        action="store_true",
+        help="take a NaN in both traces at one place for no difference",
+    )
+    add_comparison(parser)
+
+
+def add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Add what compare and verify both take."""
+    parser.add_argument(
+        "--map", metavar="FILE", help="a JSON object from the candidate's names to the steps'"
+    )
+    parser.add_argument(
+        "--allow",
+        metavar="GLOB",
+        nargs="+",
+        default=[],
+        help="let the tensors of these names differ, or be missing",
+    )
+    parser.add_argument(
+        "--all-positions", action="store_true", help="compare padding too, not tokens only"
+    )
+    parser.add_argument(
+        "--fail-fast", action="store_true", help="stop at the first tensor that differs"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show the worst place of every step"
+    )
+    add_json(parser)
+    parser.add_argument("--html", metavar="FILE", help="write a page with a picture, too")
+    parser.add_argument("--force", action="store_true", help="replace the page if it exists")
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare two files."""
+    from numpy_bert.comparison.compare import compare
+    from numpy_bert.comparison.tolerances import Tolerances
+    from numpy_bert.traces.reading import open_trace
+
     tolerances = Tolerances(options.atol, options.rtol, options.check)
     check_page(options, options.reference, options.candidate, options.map)
     report = compare(
@@ -26,3 +105,37 @@ def run(options: argparse.Namespace) -> int:
         fail_fast=options.fail_fast,
     )
     return deliver(report, options)
+
+
+def open_candidate(options: argparse.Namespace) -> Trace:
+    """Open the candidate, its names mapped as the user says."""
+    from numpy_bert.traces.names import NameMap, read_map
+    from numpy_bert.traces.reading import open_trace
+
+    names = NameMap(read_map(Path(options.map))) if options.map is not None else NameMap()
+    return open_trace(options.candidate, names)
+
+
+def check_page(options: argparse.Namespace, *inputs: str | None) -> None:
+    """Check, before anything is computed, that the page may be written and is no input."""
+    if options.html is None:
+        return
+    page = Path(options.html)
+    check_output(page, force=options.force)
+    if any(is_same_file(page, given) for given in inputs):
+        raise InputError(f"--html {page}: is one of the files that are compared; name another.")
+
+
+def deliver(report: Report, options: argparse.Namespace) -> int:
+    """Print the report, write the page, and return 0 or 1."""
+    from numpy_bert.comparison.report import as_html, as_text
+
+    if options.json:
+        show(json.dumps(report.as_dict(), allow_nan=False))
+    else:
+        show(as_text(report, verbose=options.verbose))
+    if options.html is not None:
+        page = as_html(report).encode("utf-8", errors="backslashreplace")
+        write_atomically(Path(options.html), page)
+        note(f"wrote {options.html}")
+    return 0 if report.verdict == "pass" else 1

@@ -1,4 +1,4 @@
-"""How the command line writes: results, notes, errors, tables."""
+"""How the command line writes: results, notes, errors and tables for a person, arrays in a file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ import contextlib
 import os
 import re
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from numpy_bert.errors import OutputError
 
-__all__ = ["complain", "has_colours", "megabytes", "naming", "note", "show", "table"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+__all__ = [
+    "complain",
+    "has_colours",
+    "megabytes",
+    "note",
+    "percent",
+    "results_as_json",
+    "save_arrays",
+    "show",
+    "table",
+]
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
@@ -19,7 +34,7 @@ _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 def show(text: str, *, styled: bool = False) -> None:
     """Print a result; control characters in it are shown, not obeyed.
 
-    Of a `styled` one the colours alone are obeyed; whoever made it has shown those in its parts.
+    The colours of a `styled` result alone are obeyed; whoever made it has shown the rest.
 
     Raises
     ------
@@ -56,26 +71,25 @@ def note(text: str) -> None:
     _tell(f"numpy-bert: {text}")
 
 
-@contextlib.contextmanager
-def naming(where: object) -> Iterator[None]:
-    """Let the warnings of a block begin with the name of the file that they are about."""
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in found:
-        warnings.warn(f"{where}: {warning.message}", warning.category, stacklevel=3)
-
-
 def complain(command: str, message: str) -> None:
     """Tell the person at the terminal why a command failed."""
     _tell(f"numpy-bert {command}: error: {message}")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: str = "") -> str:
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: str = "",
+    nothing: str = "",
+) -> str:
     """Write rows under a header in columns, two blanks apart, indented by two.
 
     `right` has an ``r`` for each column whose cells stand at its right edge, else another letter.
+    `nothing` is written where there are no rows.
     """
+    if nothing and not rows:
+        return f"  {nothing}"
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = []
@@ -86,6 +100,28 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: str
         ]
         lines.append(("  " + "  ".join(padded)).rstrip())
     return "\n".join(lines)
+
+
+def results_as_json(model: str, asked: Mapping[str, object], results: Sequence[Any]) -> str:
+    """Write what was asked and the results, dataclasses or lists of them, each field in full."""
+    import json
+    from dataclasses import asdict
+
+    def plain(result: Any) -> Any:
+        return [plain(item) for item in result] if isinstance(result, list) else asdict(result)
+
+    return json.dumps({"model": model, **asked, "results": plain(list(results))})
+
+
+def percent(score: float) -> str:
+    """Write a probability for a person.
+
+    Examples
+    --------
+    >>> percent(0.98765), percent(0.00002)
+    ('98.8 %', '0.002 %')
+    """
+    return f"{100 * score:.1f} %" if score >= 0.001 else f"{100 * score:.1g} %"
 
 
 def megabytes(size: int) -> str:
@@ -99,6 +135,29 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
+def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays to a .npz or .safetensors file by their names, or the last one to a .npy file.
+
+    The file takes its name when all of it is there.
+    """
+    import numpy as np
+
+    from numpy_bert.files import writing
+
+    # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
+    whole: dict[str, Any] = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with writing(path) as file:
+        if path.suffix == ".npy":
+            np.save(file, list(whole.values())[-1], allow_pickle=False)
+        elif path.suffix == ".npz":
+            np.savez(file, **whole)
+        else:
+            from safetensors.numpy import save
+
+            file.write(save(whole))
+    note(f"wrote {path}")
+
+
 def _tell(line: str) -> None:
     """Print to standard error; where that cannot be written, the result still counts."""
     with contextlib.suppress(OSError, AttributeError):
@@ -106,10 +165,10 @@ def _tell(line: str) -> None:
 
 
 def _safe_between_colours(text: str) -> str:
-    """Escape what could steer a terminal, line ends and colours excepted."""
+    """Escape what could steer a terminal, except line ends and colours."""
     return "".join(part if _COLOUR.fullmatch(part) else _safe(part) for part in _COLOUR.split(text))
 
 
 def _safe(text: str) -> str:
-    """Escape what could steer a terminal, line ends excepted."""
+    """Escape what could steer a terminal, except line ends."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+import numpy_bert
+from numpy_bert.cli.console import note, save_arrays, show, table
+from numpy_bert.cli.options import (
+    add_json,
+    add_output,
+    add_source,
+    add_text,
+    add_truncate,
+    model_name,
+    model_options,
+    natural,
+    output_path,
+    source_options,
+)
 
-from numpy_bert.cli.console import note, show, table
-from numpy_bert.cli.source import model_name, source_options
-from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, write_atomically
-from numpy_bert.loading.hub import cached_part
-from numpy_bert.model.bert import BertModel
-from numpy_bert.text.batch import BatchEncoding
-from numpy_bert.text.lost import encode_whole, lost
-from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.trace import named_steps, select
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-__all__ = ["run"]
+    from numpy_bert.text.batch import BatchEncoding
 
-Arrays = dict[str, npt.NDArray[Any]]
+__all__ = ["add_arguments", "run"]
 
-_FORMATS = (".safetensors", ".npz", ".npy")
+_ENDS = (".safetensors", ".npz", ".npy")
 _CAPTIONS = {
     "embeddings.word_embeddings": "the word table's row of each token id",
     "embeddings.token_type_embeddings": "the segment table's row of each segment",
     "embeddings.position_embeddings": "the position table's row of each position",
     "embeddings.sum": "(word + segment) + position",
-    "embeddings.LayerNorm.mean": "of each row of the sum",
+    "embeddings.LayerNorm.mean": "the mean of each row of the sum",
     "embeddings.LayerNorm.variance": "about the mean, divided by the hidden size",
     "embeddings.LayerNorm.rstd": "1 / sqrt(variance + eps)",
     "embeddings.LayerNorm.normalized": "(sum - mean) * rstd",
@@ -43,15 +45,39 @@ _CAPTIONS = {
 }
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Print BERT's input embedding of a text, step by step: token ids, the three look-ups, "
+        "their sum, LayerNorm, dropout. These are input embeddings, the first thing a BERT "
+        "computes; they are no sentence vectors, which are another command's."
+    )
+    add_text(parser)
+    parser.add_argument(
+        "--step", metavar="NAME", help="show only this step, such as embeddings.sum"
+    )
+    add_truncate(parser)
+    parser.add_argument(
+        "--dropout-seed", metavar="N", type=natural, help="apply dropout, its mask drawn from N"
+    )
+    add_output(parser, "save every step in a .safetensors or .npz file, or the last in a .npy file")
+    add_json(parser)
+    add_source(parser)
+
+
 def run(options: argparse.Namespace) -> int:
     """Embed the text, print every step, and save the steps where a file is named."""
-    output = _output(options)
+    import numpy as np
+
+    from numpy_bert.loading.hub import cached_part
+    from numpy_bert.text.lost import encode_whole, lost
+    from numpy_bert.trace import named_steps, select
+
+    output = output_path(options, _ENDS)
     name = model_name(options)
     only = cached_part(name, revision=options.revision, cache_dir=options.cache_dir)
-    model = BertModel.from_pretrained(
-        name, dtype=options.dtype, only=only, **source_options(options)
-    )
-    tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
+    model = numpy_bert.BertModel.from_pretrained(name, only=only, **model_options(options))
+    tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source_options(options))
     texts = [options.text] + ([] if options.text_pair is None else [options.text_pair])
     limit = model.config.max_position_embeddings
     inputs = encode_whole(tokenizer, texts, limit, truncation=options.truncate)
@@ -61,8 +87,8 @@ def run(options: argparse.Namespace) -> int:
     rng = None if options.dropout_seed is None else np.random.default_rng(options.dropout_seed)
     steps = model.embeddings.steps(inputs["input_ids"], inputs["token_type_ids"], rng=rng)
     named = select(dict(named_steps(steps, "embeddings")), options.step)
-    if output is not None:
-        _save(output, named, inputs if options.step is None else {})
+    if output is not None:  # with all steps the ids that they belong to
+        save_arrays(output, (inputs if options.step is None else {}) | named)
     tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
     if options.json:
         show(json.dumps(_as_json(name, tokens, inputs, named)))
@@ -71,23 +97,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _output(options: argparse.Namespace) -> Path | None:
-    """Check where the result is to go before anything is computed."""
-    if options.output is None:
-        return None
-    path = Path(options.output)
-    if path.suffix not in _FORMATS:
-        raise InputError(f"-o {path}: the name must end in one of {', '.join(_FORMATS)}.")
-    check_output(path, force=options.force)
-    return path
-
-
 def _as_page(
     name: str,
-    model: BertModel,
+    model: numpy_bert.BertModel,
     tokens: str | list[str],
     inputs: BatchEncoding,
-    named: Arrays,
+    named: dict[str, npt.NDArray[Any]],
 ) -> str:
     """Write the result for a person: the tokens, then each step's shape and corner values."""
     rows = zip(
@@ -105,16 +120,21 @@ def _as_page(
 
 def _array_text(array: npt.NDArray[Any]) -> str:
     """Write an array as NumPy prints it: the corners of a large one, four decimals."""
+    import numpy as np
+
     with np.printoptions(precision=4, suppress=True, threshold=50, edgeitems=3, linewidth=100):
         return str(array)
 
 
 def _as_json(
-    name: str, tokens: str | list[str], inputs: BatchEncoding, named: Arrays
+    name: str,
+    tokens: str | list[str],
+    inputs: BatchEncoding,
+    named: dict[str, npt.NDArray[Any]],
 ) -> dict[str, Any]:
     """Return the result for a machine, every value in full."""
     return {
-        "model": str(name),
+        "model": name,
         "tokens": tokens,
         **{key: value.tolist() for key, value in inputs.items()},
         "steps": [
@@ -127,20 +147,3 @@ def _as_json(
             for step, array in named.items()
         ],
     }
-
-
-def _save(path: Path, named: Arrays, inputs: BatchEncoding | dict[str, Any]) -> None:
-    """Write the steps, and with all of them the ids that they belong to."""
-    # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
-    arrays = {name: np.ascontiguousarray(a) for name, a in (inputs | named).items()}
-    buffer = io.BytesIO()
-    if path.suffix == ".npy":
-        np.save(buffer, list(arrays.values())[-1], allow_pickle=False)
-    elif path.suffix == ".npz":
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    else:
-        from safetensors.numpy import save
-
-        buffer.write(save(arrays))
-    write_atomically(path, buffer.getvalue())
-    note(f"wrote {path}")

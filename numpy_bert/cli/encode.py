@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
-from numpy_bert.arrays import Array
-from numpy_bert.cli.console import note, show, table
-from numpy_bert.cli.source import model_name, source_options
-from numpy_bert.cli.texts import read_lines
-from numpy_bert.encoding.sentence_encoder import SentenceEncoder
+import numpy_bert
+from numpy_bert.cli.console import note, save_arrays, show, table
+from numpy_bert.cli.options import (
+    add_json,
+    add_model,
+    add_output,
+    add_source,
+    count,
+    model_name,
+    model_options,
+    output_path,
+    text,
+)
+from numpy_bert.encoding import MODES
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, quoted, writing
+from numpy_bert.files import decode_lines, file_size, quoted
 
-__all__ = ["load", "run"]
+if TYPE_CHECKING:
+    from numpy_bert.arrays import Array
 
-_FORMATS = (".npy", ".npz", ".safetensors")
+__all__ = ["add_arguments", "load", "read_lines", "run"]
+
+_ENDS = (".npy", ".npz", ".safetensors")
 _MOST_ROWS = 20
 _MOST_VALUES = 4
 _MOST_CHARACTERS = 40
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Turn texts into vectors, one each, as sentence-transformers' models do; print them, or "
+        "save them to a file."
+    )
+    parser.add_argument("texts", metavar="TEXT", nargs="*", type=text, help="a text")
+    parser.add_argument(
+        "--input", metavar="FILE", help="read a text from each line, in UTF-8; - is standard input"
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="scale vectors to length 1, or do not; by default what the model's files say",
+    )
+    parser.add_argument(
+        "--pooling",
+        choices=MODES,
+        help="how tokens' vectors become the text's, in place of the model's own way",
+    )
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", type=text, help="put TEXT before each text")
+    prompt.add_argument(
+        "--prompt-name", metavar="NAME", type=text, help="put this prompt of the model there"
+    )
+    parser.add_argument("--truncate-dim", metavar="N", type=count, help="keep the first N features")
+    parser.add_argument(
+        "--batch-size", metavar="N", type=count, help="compute at most N texts together"
+    )
+    add_output(parser, "save the vectors: .npy, .npz or .safetensors, as 'vectors'")
+    add_json(parser)
+    add_source(parser)
+
+
 def run(options: argparse.Namespace) -> int:
     """Encode the texts, and save the vectors or print them."""
-    output = _output(options)
+    output = output_path(options, _ENDS, reads="input")
     texts = _texts(options)
     name, encoder = load(options)
     vectors = encoder.encode(
@@ -39,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         truncate_dim=options.truncate_dim,
     )
     if output is not None:
-        _save(output, vectors)
+        save_arrays(output, {"vectors": vectors})
     if options.json:
         report = {
             "model": name,
@@ -53,26 +102,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def load(options: argparse.Namespace) -> tuple[str, SentenceEncoder]:
+def load(options: argparse.Namespace) -> tuple[str, numpy_bert.SentenceEncoder]:
     """Load the model that is named, or the built-in one with a word about what it is."""
     name = model_name(options)
-    encoder = SentenceEncoder.from_pretrained(name, dtype=options.dtype, **source_options(options))
+    encoder = numpy_bert.SentenceEncoder.from_pretrained(name, **model_options(options))
     for line in encoder.notes:
         note(line)
-    return str(name), encoder
-
-
-def _output(options: argparse.Namespace) -> Path | None:
-    """Check where the vectors are to go before anything is computed."""
-    if options.output is None:
-        return None
-    path = Path(options.output)
-    if path.suffix not in _FORMATS:
-        raise InputError(f"-o {quoted(path)}: the name must end in one of {', '.join(_FORMATS)}.")
-    check_output(path, force=options.force)
-    if options.input not in (None, "-") and path.exists() and path.samefile(options.input):
-        raise InputError(f"-o {path}: is the file that --input reads; name another.")
-    return path
+    return name, encoder
 
 
 def _texts(options: argparse.Namespace) -> list[str]:
@@ -87,6 +123,36 @@ def _texts(options: argparse.Namespace) -> list[str]:
     if not texts:
         note(f"--input {quoted(options.input)}: has no lines.")
     return texts
+
+
+def read_lines(name: str) -> list[str]:
+    """Return the lines of a file, or with ``-`` of standard input, as `decode_lines` has them.
+
+    An empty line is an empty text, so that line and vector have one number.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a line, which is named, is not UTF-8.
+    """
+    try:
+        with _opened(name) as file:
+            where = "standard input" if name == "-" else name
+            return decode_lines(file, where=where, error=InputError)
+    except OSError as failure:
+        raise InputError(f"--input {quoted(name)}: cannot be read ({failure.strerror}).") from None
+
+
+def _opened(name: str) -> AbstractContextManager[BinaryIO]:
+    """Open a regular file, or standard input, which stays open."""
+    if name != "-":
+        path = Path(name)
+        file_size(path, error=InputError)
+        return path.open("rb")
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("--input -: standard input is closed.")
+    stream = getattr(sys.stdin, "buffer", None)
+    return nullcontext(io.BytesIO(sys.stdin.read().encode()) if stream is None else stream)
 
 
 def _as_page(name: str, texts: list[str], vectors: Array) -> str:
@@ -113,18 +179,3 @@ def _short(text: str) -> str:
     """Return a text as it fits into a line."""
     line = repr(text)[1:-1] if not text.isprintable() else text
     return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 3] + "..."
-
-
-def _save(path: Path, vectors: Array) -> None:
-    """Write the vectors; the file takes its name when all of it is there."""
-    whole = np.ascontiguousarray(vectors)
-    with writing(path) as file:
-        if path.suffix == ".npy":
-            np.save(file, whole, allow_pickle=False)
-        elif path.suffix == ".npz":
-            np.savez(file, vectors=whole)
-        else:
-            from safetensors.numpy import save
-
-            file.write(save({"vectors": whole}))
-    note(f"wrote {path}")

@@ -5,27 +5,63 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy_bert
 from numpy_bert.cli.console import has_colours, megabytes, note, show
-from numpy_bert.cli.source import model_name, source_options
-from numpy_bert.errors import InputError
-from numpy_bert.explain import Reading, figure, page, read, terminal
-from numpy_bert.explain.drawing import png_renderer
-from numpy_bert.files import check_output, quoted, write_atomically
-from numpy_bert.model.bert import BertModel
-from numpy_bert.model.task_models import BertForMaskedLM
-from numpy_bert.text.tokenizer import BertTokenizer
+from numpy_bert.cli.options import (
+    add_output,
+    add_source,
+    add_text,
+    add_truncate,
+    model_name,
+    model_options,
+    natural,
+    output_path,
+    source_options,
+)
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from numpy_bert.explain import Reading
+
+__all__ = ["add_arguments", "run"]
 
 _ENDS = (".html", ".svg", ".png")
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Show how BERT reads a text, or a pair: the rows that its tokens pick from three tables, "
+        "their sum, LayerNorm, and a token's way through the layers; in the terminal, or with -o "
+        "page.html as one page with every map and strip, or with -o picture.svg as a drawing."
+    )
+    add_text(parser)
+    parser.add_argument(
+        "--token",
+        dest="walked",
+        metavar="N",
+        type=natural,
+        help="follow the token at this position through the layers; the middle one by default",
+    )
+    add_truncate(parser)
+    add_output(
+        parser, "write .html, the page; .svg, the drawing of the embedding; or .png, the same"
+    )
+    add_source(parser, flag="--hub-token")
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the model over the text, and draw or print what it did."""
-    path = _output(options)
+    from numpy_bert.explain import read, terminal
+    from numpy_bert.explain.drawing import png_renderer
+    from numpy_bert.files import write_atomically
+
+    path = output_path(options, _ENDS)
+    if path is not None and path.suffix == ".png":
+        png_renderer()  # says now what is missing
     name = model_name(options)
-    tokenizer = BertTokenizer.from_pretrained(name, **source_options(options))
+    tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source_options(options))
     reading = read(
         options.text,
         options.text_pair,
@@ -48,37 +84,25 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _output(options: argparse.Namespace) -> Path | None:
-    """Check where the result is to go, and that it can be made, before anything is computed."""
-    if options.output is None:
-        return None
-    path = Path(options.output)
-    if path.suffix not in _ENDS:
-        raise InputError(f"-o {quoted(path)}: the name must end in one of {', '.join(_ENDS)}.")
-    check_output(path, force=options.force)
-    if path.suffix == ".png":
-        png_renderer()
-    return path
-
-
 def _model(
     options: argparse.Namespace, name: str, mask_token: str | None
-) -> BertModel | BertForMaskedLM:
+) -> numpy_bert.BertModel | numpy_bert.BertForMaskedLM:
     """Load the model, with the head that predicts words where there is a mask and it has one."""
-    keywords = {"dtype": options.dtype, **source_options(options)}
-    model = BertModel.from_pretrained(name, **keywords)
+    model = numpy_bert.BertModel.from_pretrained(name, **model_options(options))
     texts = (options.text, options.text_pair or "")
     if mask_token is None or not any(mask_token in text for text in texts):
         return model
     if any("cls.predictions" in key for key in model.loading_info.unexpected_keys):
         del model  # it is loaded anew, with its head
-        return BertForMaskedLM.from_pretrained(name, **keywords)
+        return numpy_bert.BertForMaskedLM.from_pretrained(name, **model_options(options))
     note(f"{name} has no head that predicts words, so none are shown for {mask_token}.")
     return model
 
 
 def _file(reading: Reading, end: str) -> bytes:
     """Return the file that a name with this end stands for."""
+    from numpy_bert.explain import figure, page
+
     if end == ".html":
         return page(reading).encode("utf-8")
     drawing = figure(reading)

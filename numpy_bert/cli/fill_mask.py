@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import argparse
 
-from numpy_bert.cli.console import show
-from numpy_bert.cli.results import percent, show_json, show_table
-from numpy_bert.cli.source import model_name, source_options
-from numpy_bert.model.task_models import BertForMaskedLM
+import numpy_bert
+from numpy_bert.cli.console import percent, results_as_json, show, table
+from numpy_bert.cli.options import add_task, count, model_name, model_options, text
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Print the words that fit best at each [MASK] of a text, with their probabilities."
+    )
+    parser.add_argument("text", metavar="TEXT", type=text, help="the text, with [MASK] in it")
+    add_task(parser, default="the built-in 'demo', which is small,")
+    parser.add_argument(
+        "--top-k",
+        metavar="N",
+        type=count,
+        default=5,
+        help="how many words to show for a mask; 5 by default",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Fill the masks of the text, and print the words mask by mask."""
     name = model_name(options)
-    model = BertForMaskedLM.from_pretrained(name, dtype=options.dtype, **source_options(options))
+    model = numpy_bert.BertForMaskedLM.from_pretrained(name, **model_options(options))
     found = model.fill_mask(options.text, top_k=options.top_k)
     masks = found if isinstance(found[0], list) else [found]
     if options.json:
-        show_json(name, {"text": options.text}, masks)
+        show(results_as_json(name, {"text": options.text}, masks))
         return 0
     for number, fills in enumerate(masks):
         if len(masks) > 1:
             show(f"mask {number + 1}")
-        show_table(
-            ("score", "word", "id", "text"),
-            [(percent(fill.score), fill.token_str, fill.token, fill.sequence) for fill in fills],
-            "rlrl",
-            "no word",
-        )
+        rows = [(percent(fill.score), fill.token_str, fill.token, fill.sequence) for fill in fills]
+        show(table(("score", "word", "id", "text"), rows, right="rlrl", nothing="no word"))
     return 0

@@ -5,21 +5,33 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy_bert
 from numpy_bert.cli.console import megabytes, note, show
-from numpy_bert.cli.source import source_options
-from numpy_bert.model.bert import BertModel
-from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.golden import write_golden
-from numpy_bert.traces.recording import Recorder
+from numpy_bert.cli.options import NAME_OR_PATH, add_names, add_source, source_options
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Write traces in float64 of a few texts that exercise pairs, padding on both sides, rare "
+        "ids and the longest input: what a port's own tests can compare with."
+    )
+    parser.add_argument("model", metavar="NAME_OR_PATH", help=NAME_OR_PATH)
+    add_names(parser)
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="make this folder")
+    add_source(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Write a pack and print its files."""
+    from numpy_bert.traces.golden import write_golden
+    from numpy_bert.traces.recording import Recorder
+
     source = source_options(options)
-    model = BertModel.from_pretrained(options.model, dtype="float64", **source)
-    tokenizer = BertTokenizer.from_pretrained(options.model, **source)
+    model = numpy_bert.BertModel.from_pretrained(options.model, dtype="float64", **source)
+    tokenizer = numpy_bert.BertTokenizer.from_pretrained(options.model, **source)
     recorder = Recorder(model, options.model, **source)
     written = write_golden(
         Path(options.output),

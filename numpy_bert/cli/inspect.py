@@ -4,34 +4,52 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-
-from numpy_bert.arrays import place
 from numpy_bert.cli.console import megabytes, show, table
-from numpy_bert.cli.source import source_options
-from numpy_bert.config import BertConfig, StatedConfig, read_config
+from numpy_bert.cli.options import NAME_OR_PATH, add_json, add_source, source_options
 from numpy_bert.files import quoted
-from numpy_bert.loading.cache import MODEL_FILES, is_part
-from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
-from numpy_bert.loading.hub import find
-from numpy_bert.loading.keys import BUFFERS
-from numpy_bert.loading.tied import differences
-from numpy_bert.loading.weights import check_weights
-from numpy_bert.parameters import TIED, BertParameters, HeadParameters, shapes
 from numpy_bert.progress import progress
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy_bert.config import BertConfig, StatedConfig
+    from numpy_bert.loading.checkpoint import Checkpoint
+
+__all__ = ["add_arguments", "run"]
 
 # What a tensor of the model is for, by the first word of its key.
 _PARTS = {"embeddings": "input embedding", "encoder": "encoder", "pooler": "pooler"}
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "List a checkpoint's config and tensors (dtype, shape, size, what is used and what is not) "
+        "without loading the data."
+    )
+    parser.add_argument("model", metavar="NAME_OR_PATH", help=NAME_OR_PATH)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="read all tensors, look for NaN and infinity, and compare tied tensors; exit with 1 "
+        "if any is wrong",
+    )
+    add_json(parser)
+    add_source(parser)
+
+
 def run(options: argparse.Namespace) -> int:
     """Print config and tensors; with --check also what is wrong with the values."""
+    import numpy as np
+
+    from numpy_bert.config import read_config
+    from numpy_bert.loading.cache import MODEL_FILES, is_part
+    from numpy_bert.loading.checkpoint import open_checkpoint
+    from numpy_bert.loading.hub import find
+    from numpy_bert.loading.weights import check_weights
+
     folder = find(options.model, needs=MODEL_FILES, **source_options(options))
     stated = read_config(folder / "config.json")
     checkpoint = open_checkpoint(folder)
@@ -46,6 +64,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _problems(checkpoint: Checkpoint, config: BertConfig) -> list[str]:
     """Read all tensors; describe what is not finite, not tied as it must be, or odd."""
+    from numpy_bert.arrays import place
+    from numpy_bert.loading.tied import differences
+
     found = list(checkpoint.notes)
     tensors = checkpoint.tensors.values()
     with progress(sum(tensor.nbytes for tensor in tensors), "checking") as report:
@@ -61,6 +82,11 @@ def _report(
     folder: Path, stated: StatedConfig, checkpoint: Checkpoint, problems: list[str] | None
 ) -> dict[str, Any]:
     """Return all that is to be printed."""
+    from dataclasses import asdict
+
+    from numpy_bert.loading.keys import BUFFERS
+    from numpy_bert.parameters import TIED, BertParameters, HeadParameters, shapes
+
     config = stated.config
     of_model = shapes(BertParameters, config)
     of_heads = {key for head in get_args(HeadParameters) for key in shapes(head, config)} | {*TIED}

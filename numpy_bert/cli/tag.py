@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import argparse
 
-from numpy_bert.cli.results import percent, show_json, show_table
-from numpy_bert.cli.source import source_options
-from numpy_bert.model.task_models import BertForTokenClassification
+import numpy_bert
+from numpy_bert.cli.console import percent, results_as_json, show, table
+from numpy_bert.cli.options import add_task, model_options, text
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Print the entities of a text (or whatever a model labels words by), and where they are."
+    )
+    parser.add_argument("text", metavar="TEXT", type=text, help="the text")
+    add_task(parser)
+    parser.add_argument(
+        "--aggregation",
+        choices=("simple", "first", "average", "max", "none"),
+        default="simple",
+        help="how labels of tokens become entities; simple by default",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Label the words of the text, and print the entities, first to last."""
-    model = BertForTokenClassification.from_pretrained(
-        options.model, dtype=options.dtype, **source_options(options)
+    model = numpy_bert.BertForTokenClassification.from_pretrained(
+        options.model, **model_options(options)
     )
     found = model.tag(options.text, options.aggregation)
     if options.json:
-        show_json(options.model, {"text": options.text}, found)
+        show(results_as_json(options.model, {"text": options.text}, found))
         return 0
     rows = [
         (entity.start, entity.end, entity.entity, percent(entity.score), entity.word)
         for entity in found
     ]
-    show_table(("start", "end", "entity", "score", "word"), rows, "rrlrl", "no entity")
+    header = ("start", "end", "entity", "score", "word")
+    show(table(header, rows, right="rrlrl", nothing="no entity"))
     return 0

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from numpy_bert.cli.console import note, show
 from numpy_bert.files import quoted
-from numpy_bert.kernels.measure import Sizes, measure, steps
-from numpy_bert.kernels.tuning import VARIABLE, in_force, tuning
-from numpy_bert.kernels.tuning_file import check_file, keep
 from numpy_bert.progress import progress
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Measure which ways to compute the same are the fastest on this machine (how products are "
+        "cut, how an activation is computed, the size of a block) and keep them for later "
+        "processes. It takes two minutes, best on a quiet machine; results change by roundings."
+    )
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write another file than the user's own, for the environment variable "
+        "NUMPY_BERT_TUNING",
+    )
+    either.add_argument(
+        "--show", action="store_true", help="measure nothing; print what is in force, and why"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what was measured and chosen, and write it; or print what is in force."""
+    from numpy_bert.kernels.measure import Sizes, measure, steps
+    from numpy_bert.kernels.tuning import VARIABLE, in_force, tuning
+    from numpy_bert.kernels.tuning_file import check_file, keep
+
     if options.show:
         show(str(tuning()))
         return 0

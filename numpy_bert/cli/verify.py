@@ -4,26 +4,64 @@ from __future__ import annotations
 
 import argparse
 
+import numpy_bert
+from numpy_bert.cli.compare import TRACE, add_comparison, check_page, deliver, open_candidate
 from numpy_bert.cli.console import note
-from numpy_bert.cli.reports import check_page, deliver, open_candidate
-from numpy_bert.cli.source import source_options
+from numpy_bert.cli.options import NAME_OR_PATH, add_source, source_options, text
 from numpy_bert.errors import InputError, TokenizerError
-from numpy_bert.model.bert import BertModel
-from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.reading import open_trace
-from numpy_bert.verification.verify import verify
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command is for, and what it takes."""
+    parser.description = (
+        "Verify a trace that a port of BERT has made: numpy_bert runs the same ids in float64, "
+        "runs every step again from the trace's own numbers, and names the first step that is "
+        "wrong, by how much, and why. Exits with 0 if it passes, 1 if it differs, 2 if it could "
+        "not be compared."
+    )
+    parser.add_argument("candidate", metavar="CANDIDATE", help=TRACE)
+    parser.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        required=True,
+        help=f"the model that was ported: {NAME_OR_PATH}",
+    )
+    parser.add_argument(
+        "--text",
+        metavar="TEXT",
+        nargs="+",
+        type=text,
+        help="what the ids were made of, a text for each row: the tokenizer is then verified too",
+    )
+    parser.add_argument(
+        "--pair",
+        action="store_true",
+        help="take the two texts of --text as one row, of two segments",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="a second trace; tell which of the two is nearer to float64",
+    )
+    add_comparison(parser)
+    add_source(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Verify a file."""
+    from numpy_bert.traces.reading import open_trace
+    from numpy_bert.verification.verify import verify
+
     check_page(options, options.candidate, options.reference, options.map)
     if options.pair and len(options.text or ()) != 2:
-        raise InputError("--pair: --text with two texts was expected.")
+        raise InputError("--pair: there must be two texts; give them with --text.")
     candidate = open_candidate(options)
     reference = open_trace(options.reference) if options.reference is not None else None
-    model = BertModel.from_pretrained(options.model, dtype="float64", **source_options(options))
+    model = numpy_bert.BertModel.from_pretrained(
+        options.model, dtype="float64", **source_options(options)
+    )
     report = verify(
         candidate,
         model,
@@ -38,10 +76,10 @@ def run(options: argparse.Namespace) -> int:
     return deliver(report, options)
 
 
-def _tokenizer(options: argparse.Namespace, *, needed: bool) -> BertTokenizer | None:
+def _tokenizer(options: argparse.Namespace, *, needed: bool) -> numpy_bert.BertTokenizer | None:
     """Load the model's tokenizer; where only the trace may ask for it, it may be absent."""
     try:
-        return BertTokenizer.from_pretrained(options.model, **source_options(options))
+        return numpy_bert.BertTokenizer.from_pretrained(options.model, **source_options(options))
     except TokenizerError as failure:
         if needed:
             raise

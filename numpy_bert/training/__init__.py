@@ -11,7 +11,6 @@
 'BertForMaskedLM'
 """
 
-from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.data import LabelledTexts, MaskedTexts, TaughtTexts
 from numpy_bert.training.evaluation import (
     accuracy,
@@ -25,6 +24,7 @@ from numpy_bert.training.joint import JointData, JointModel
 from numpy_bert.training.next_sentence import SentencePairs
 from numpy_bert.training.optimizer import AdamW
 from numpy_bert.training.student import SentenceStudent
+from numpy_bert.training.training_args import TrainingArguments
 
 __all__ = [
     "AdamW",

@@ -18,7 +18,7 @@ def spearman(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     Raises
     ------
     InputError
-        If they are not as many, at least two, and finite; or if all of one are equal.
+        If `a` and `b` are not as many, at least two, and finite; or if all of either are equal.
 
     References
     ----------
@@ -38,7 +38,7 @@ def pearson(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     Raises
     ------
     InputError
-        As of `spearman`.
+        If `spearman` would raise it.
 
     References
     ----------
@@ -53,24 +53,24 @@ def pearson(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
 
 
 def _rows(name: str, a: npt.ArrayLike, b: npt.ArrayLike) -> list[npt.NDArray[np.float64]]:
-    """Return two rows of as many finite numbers, at least two."""
+    """Return two rows that have equally many finite numbers, at least two."""
     rows = [np.asarray(values, np.float64) for values in (a, b)]
     if rows[0].ndim != 1 or rows[0].shape != rows[1].shape or len(rows[0]) < _LEAST_PAIRS:
         raise InputError(
-            f"{name}: shapes {rows[0].shape} and {rows[1].shape}; two rows of as many numbers, "
-            "at least two, were expected."
+            f"{name}: there must be two rows of as many numbers, at least two; got shapes "
+            f"{rows[0].shape} and {rows[1].shape}."
         )
     if not all(np.isfinite(row).all() for row in rows):
-        raise InputError(f"{name}: a number is not finite.")
+        raise InputError(f"{name}: all numbers must be finite; one is not finite.")
     if not all(np.ptp(row) for row in rows):
-        raise InputError(f"{name}: all numbers of one row are equal, so they have no order.")
+        raise InputError(f"{name}: all numbers of one row are equal; they must have an order.")
     return rows
 
 
 def _correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     """Return how two rows go together, from -1 to 1."""
     apart = [row - row.mean() for row in (a, b)]
-    # By the largest first, so that no square leaves float64.
+    # Each is divided by its largest first, so that no square leaves float64.
     apart = [row / np.abs(row).max() for row in apart]
     lengths = [float(np.sqrt(np.square(row).sum())) for row in apart]
     return round(float((apart[0] * apart[1]).sum() / (lengths[0] * lengths[1])), 12)

@@ -18,15 +18,12 @@ from numpy_bert.errors import CheckpointError, InputError, OutputError, Training
 from numpy_bert.files import quoted
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
-from numpy_bert.training.arguments import TrainingArguments
-from numpy_bert.training.checks import check_fits
-from numpy_bert.training.data import Batch, TrainingData, tokens_of
+from numpy_bert.training.data import Batch, TrainingData, batches, check_fits, tokens_of
 from numpy_bert.training.identity import identify
-from numpy_bert.training.log import Log
 from numpy_bert.training.optimizer import AdamW, clip_grads_with_norm, global_norm
-from numpy_bert.training.order import batches
-from numpy_bert.training.state import (
+from numpy_bert.training.run_folder import (
     Best,
+    Log,
     Progress,
     read_best,
     read_state,
@@ -34,7 +31,8 @@ from numpy_bert.training.state import (
     write_best,
     write_state,
 )
-from numpy_bert.training.weights import Model, trainable
+from numpy_bert.training.trainable import Model, trainable
+from numpy_bert.training.training_args import TrainingArguments
 
 __all__ = ["BEST", "CHECKPOINT", "LOG", "Trainer"]
 

@@ -1,32 +1,39 @@
-"""What a run that goes on must have in common with the one that it goes on with."""
+"""What tells a run, its model and what judges it from others: only the same run can go on."""
 
 from __future__ import annotations
 
+import dis
+import functools
+import hashlib
+import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import CodeType, FunctionType, MethodType
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, TrainingError
-from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.data import TrainingData
-from numpy_bert.training.metric import identity_of_function
-from numpy_bert.training.weights import Trainable, fingerprint, identity_of
+from numpy_bert.training.training_args import TrainingArguments
 
-__all__ = ["Identity", "identify"]
+__all__ = ["Identity", "fingerprint", "identify", "identity_of", "identity_of_function"]
 
-# Two sketches count as one if they differ by at most this share of the length of what they are
-# sketches of. The number of threads changes a teacher's vectors by a thousandth of that, and
+# Two sketches count as equal if they differ by at most this share of the length of the array that
+# was sketched. The number of threads changes a teacher's vectors by a thousandth of that, and
 # another teacher's vectors differ by far more.
 _NEAR = 1e-4
 
 
 class Identity(NamedTuple):
-    """What a run that goes on must have in common with the one that it goes on with.
+    """What two runs must have in common so that one can go on from the other's checkpoint.
 
     `exact` holds JSON values. `sketch` holds numbers that may differ a little, as
     `numpy_bert.training.data.TaughtTexts.sketch` returns them; the first of each is the length of
@@ -37,11 +44,11 @@ class Identity(NamedTuple):
     sketch: Mapping[str, list[float]]
 
     def check(self, theirs: Identity, path: Path, *, is_judged: bool) -> None:
-        """Raise TrainingError, naming the first that differs, where the other is another run's.
+        """Raise TrainingError, naming the first difference, unless a checkpoint is of this run.
 
         How a run is evaluated counts from its first evaluation on.
         """
-        # In an order of our own: what says most stands before what is a hash.
+        # What says most is compared before what is a hash.
         for name in [*self.exact, *sorted({*theirs.exact} - {*self.exact})]:
             if name == "evaluate" and not is_judged:
                 continue
@@ -69,18 +76,18 @@ def _is_near(first: list[float] | None, second: list[float] | None) -> bool:
 
 
 def identify(
-    model: Trainable,
+    model: HasParameters,
     data: TrainingData,
     arguments: TrainingArguments,
     evaluate: Callable[[Any], float] | None,
     also: Mapping[str, Any],
 ) -> Identity:
-    """Return what tells a run from others; the arguments are those of a `Trainer`.
+    """Return what tells a run from others, given the arguments of its `Trainer`.
 
     Raises
     ------
     InputError
-        If `also` has what JSON has no way to say, or a name that the run has itself.
+        If a value of `also` is none of JSON's, or a name of it is one that the run has itself.
     """
     own = {**asdict(arguments), **identity_of(model)}
     hashed = {
@@ -95,11 +102,137 @@ def identify(
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as a checkpoint gives them back."""
+    """Return values as they are when they have been read from a checkpoint."""
     found = {}
     for name, value in values.items():
         try:
             found[name] = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as failure:
-            raise InputError(f"also: {name}: a JSON value was expected ({failure}).") from None
+            raise InputError(f"also: {name} must be a JSON value ({failure}).") from None
     return found
+
+
+class HasParameters(Protocol):
+    """A model of any kind, whose parameters have names."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yield every parameter with its name."""
+
+
+def identity_of(model: object) -> dict[str, Any]:
+    """Return the kind and the config of a model as JSON values: what it is beside its weights.
+
+    What a model has in an attribute `identity`, a mapping, is added.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForMaskedLM
+    >>> found = identity_of(BertForMaskedLM.from_pretrained("demo"))
+    >>> found["kind"], found["dtype"], found["config.hidden_act"]
+    ('BertForMaskedLM', 'float32', 'gelu')
+    """
+    config, dtype = getattr(model, "config", None), getattr(model, "dtype", None)
+    found: dict[str, Any] = {"kind": type(model).__name__, "dtype": str(dtype)}
+    if isinstance(config, BertConfig):
+        values = asdict(config)
+        found |= {f"config.{name}": values[name] for name in values}
+    return found | dict(getattr(model, "identity", {}))
+
+
+def fingerprint(model: HasParameters) -> str:
+    """Return a hash of a model's weights, and of what `identity_of` says of it.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertForMaskedLM, BertModel
+    >>> one, other = (BertForMaskedLM.from_pretrained("demo") for _ in range(2))
+    >>> fingerprint(one) == fingerprint(other), fingerprint(one) == fingerprint(one.bert)
+    (True, False)
+    """
+    digest = hashlib.sha256(repr(sorted(identity_of(model).items())).encode())
+    for name, array in model.named_parameters():
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def identity_of_function(function: Callable[..., Any] | None) -> str | None:
+    """Return a text that tells a function from others: its name, and a hash of what is compared.
+
+    What is compared is the function's qualified name, its own code without docstrings, and the
+    texts, booleans and data sets (by their `fingerprint`) that it closes over or has as defaults
+    or as arguments of a `functools.partial`. Nothing else is: numbers and objects may be counters
+    and histories, which change from call to call, and what stands in a module is not looked at.
+
+    Examples
+    --------
+    >>> def judge(by):
+    ...     return lambda model: by
+    >>> one, same, other = (identity_of_function(judge(by)) for by in ("f1", "f1", "accuracy"))
+    >>> one == same, one == other
+    (True, False)
+    """
+    if function is None:
+        return None
+    name, *parts = _parts(function)
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    version = ".".join(platform.python_version_tuple()[:2])
+    return f"{name}, code {digest[:12]} of Python {version}"
+
+
+def _parts(function: Any) -> Iterator[str]:
+    """Yield the name of a function, then the texts that are compared."""
+    if isinstance(function, functools.partial):
+        yield from _parts(function.func)
+        given = {str(place): value for place, value in enumerate(function.args)}
+        yield from _values(given | function.keywords)
+    elif isinstance(function, MethodType):
+        owner = function.__self__
+        yield _name(owner if isinstance(owner, type) else type(owner), f".{function.__name__}")
+        yield from _parts(function.__func__)
+    elif isinstance(function, FunctionType):
+        yield _name(function)
+        yield from _code(function.__code__)
+        signature = inspect.signature(function, follow_wrapped=False).parameters.values()
+        yield from _values({parameter.name: parameter.default for parameter in signature})
+        yield from _values(_closed_over(function))
+    elif isinstance(call := inspect.getattr_static(type(function), "__call__", None), FunctionType):
+        yield _name(type(function))
+        yield from _parts(call)
+    else:  # one that is written in C, whose name is all that there is
+        yield _name(function if hasattr(function, "__qualname__") else type(function))
+
+
+def _code(code: CodeType) -> Iterator[str]:
+    """Yield what code does, wherever it stands, and what the code within it does."""
+    for step in dis.get_instructions(code):
+        value = step.argval
+        if isinstance(value, CodeType):
+            yield from _code(value)
+        else:
+            members = sorted(value, key=repr) if isinstance(value, frozenset) else value
+            yield f"{step.opname} {members!r}"
+
+
+def _closed_over(function: FunctionType) -> dict[str, Any]:
+    """Return what a function closes over, without what it assigns itself."""
+    steps = dis.get_instructions(function.__code__)
+    assigned = {step.argval for step in steps if step.opname == "STORE_DEREF"}
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # the cell of a name that is not assigned yet
+            found[name] = cell.cell_contents
+    return {name: value for name, value in found.items() if name not in assigned}
+
+
+def _values(given: dict[str, Any]) -> Iterator[str]:
+    """Yield the texts, the booleans and the data sets among some values, with their names."""
+    for name, value in sorted(given.items()):
+        if isinstance(value, (str, bool)):
+            yield f"{name}={value!r}"
+        elif inspect.getattr_static(value, "fingerprint", None) is not None:
+            yield f"{name}={value.fingerprint if isinstance(value.fingerprint, str) else ''}"
+
+
+def _name(value: Any, more: str = "") -> str:
+    return f"{value.__module__}.{value.__qualname__}{more}"

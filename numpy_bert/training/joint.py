@@ -16,9 +16,9 @@ from numpy_bert.errors import InputError
 from numpy_bert.files import listed
 from numpy_bert.model.saving import check_parameters
 from numpy_bert.tasks.items import Items
-from numpy_bert.training.checks import check_fits
-from numpy_bert.training.data import Batch, TrainingData
-from numpy_bert.training.weights import Trainable, identity_of
+from numpy_bert.training.data import Batch, TrainingData, check_fits
+from numpy_bert.training.identity import identity_of
+from numpy_bert.training.trainable import Trainable
 
 __all__ = ["JointData", "JointModel"]
 

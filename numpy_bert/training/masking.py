@@ -24,15 +24,15 @@ __all__ = [
     "words_of",
 ]
 
-# Of the tokens that are to be guessed: how many become [MASK], how many any token.
+# The shares of the tokens to be guessed that become [MASK], and that become any token.
 _HIDDEN, _REPLACED = 0.8, 0.1
-# So often a batch is drawn anew that has nothing to be guessed; then one that has is drawn at once.
+# How often a batch with nothing to be guessed is drawn again, before one with something is drawn.
 _TRIES = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Masked:
-    """What a model reads, and what it is to guess there: both (B, T); -100 where nothing."""
+    """What a model reads, (B, T), and what it is to guess there, (B, T), -100 for nothing."""
 
     input_ids: IntArray
     labels: IntArray
@@ -53,18 +53,18 @@ def mask_tokens(
     Parameters
     ----------
     input_ids : ndarray of shape (B, T), int
-        Never modified.
+        The tokens, which are never modified.
     special : ndarray of shape (B, T), bool
         True where no token is to be guessed: [CLS], [SEP], padding.
     mask_token_id, vocab_size : int
-        Of the tokenizer.
+        The tokenizer's id of [MASK], and the size of its vocabulary.
     rng : numpy.random.Generator
         Draws, for each token, whether it is chosen and what becomes of it; and a token.
     probability : float
-        With which a token is chosen, or a word, in (0, 1).
+        The probability with which a token, or a word, is chosen, in (0, 1).
     words : ndarray of shape (B, T), int, optional
         The number of the word that each token belongs to (see `words_of`): then whole words are
-        chosen, all of whose tokens are to be guessed. What becomes of each is drawn for itself.
+        chosen, all of whose tokens are to be guessed. What becomes of each token is drawn alone.
 
     Returns
     -------
@@ -93,8 +93,8 @@ def mask_tokens(
     shapes = {special.shape, input_ids.shape if words is None else words.shape}
     if input_ids.ndim != 2 or shapes != {input_ids.shape}:
         raise InputError(
-            f"mask_tokens: input_ids has shape {input_ids.shape}; special and words must have the "
-            "same, (B, T)."
+            "mask_tokens: input_ids, special and words must have one shape, (B, T); input_ids has "
+            f"{input_ids.shape}."
         )
     drawn = rng.random(input_ids.shape)
     return _masked(input_ids, special, drawn, mask_token_id, vocab_size, rng, probability, words)
@@ -128,7 +128,7 @@ def check_probability(probability: float) -> None:
     """Raise InputError unless a token can be chosen with this probability, and can be left."""
     is_number = isinstance(probability, (int, float, np.floating))
     if not is_number or not 0.0 < probability < 1.0:
-        raise InputError(f"mask_tokens: probability = {probability!r}; one in (0, 1) was expected.")
+        raise InputError(f"mask_tokens: probability must be in (0, 1); got {probability!r}.")
 
 
 def mask_batch(
@@ -145,9 +145,9 @@ def mask_batch(
     Parameters
     ----------
     input_ids, special, rng, probability
-        As of `mask_tokens`.
+        The same as for `mask_tokens`.
     tokenizer : BertTokenizer
-        The model's.
+        The model's tokenizer.
     whole_words : bool
         Whether words are masked whole.
 
@@ -165,7 +165,7 @@ def mask_batch(
     array([[-100,   99, -100]])
     """
     if special.all():
-        raise InputError("mask_batch: there is no token to be guessed; all are special.")
+        raise InputError("mask_batch: a token must be there to be guessed; got special ones alone.")
     words = None
     if whole_words:
         names = tokenizer.convert_ids_to_tokens
@@ -187,17 +187,17 @@ def mask_batch(
 def _one_at_least(
     special: BoolArray, probability: float, words: IntArray | None, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Draw for each token, as if drawn again until one was below the probability, but once.
+    """Draw a number for each token once, as if drawn again until one was below the probability.
 
-    The first that is chosen is drawn from the geometric distribution, cut off at their number;
-    before it none is, behind it each is with the probability.
+    The first token that is chosen is drawn from the geometric distribution, cut off at the number
+    of tokens; none before it is chosen, and each behind it with the probability.
     """
     drawn = rng.random(special.shape)
     firsts = np.arange(special.size).reshape(special.shape)
     if words is not None:
         firsts = np.take_along_axis(firsts, _first_of_word(words), axis=1)
-    places = np.unique(firsts[~special])  # a token, or a word, each
-    none = math.log1p(-probability)  # of which the power is that one is not chosen
+    places = np.unique(firsts[~special])  # of each token, or of each word
+    none = math.log1p(-probability)  # the logarithm of the probability that one is not chosen
     below = rng.random() * math.expm1(len(places) * none)
     number = min(int(math.log1p(below) / none), len(places) - 1)
     drawn.flat[places[:number]] = 1.0
@@ -206,10 +206,10 @@ def _one_at_least(
 
 
 def drawn_from(tokenizer: BertTokenizer, *, whole_words: bool) -> str:
-    """Return what masking depends on beside the texts' token ids, for a fingerprint.
+    """Return a text of what masking depends on beside the texts' token ids, for a fingerprint.
 
-    These are the size of the vocabulary, the ids of the special tokens, and for whole words which
-    ids continue a word.
+    It has the size of the vocabulary, the ids of the special tokens, and for whole words a hash of
+    which ids continue a word.
 
     Examples
     --------
@@ -229,7 +229,7 @@ def drawn_from(tokenizer: BertTokenizer, *, whole_words: bool) -> str:
 
 
 def words_of(tokens: list[list[str]]) -> npt.NDArray[np.int64]:
-    """Return the number of the word that each token belongs to: ``##`` continues one.
+    """Return the number of the word that each token belongs to; ``##`` continues a word.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def words_of(tokens: list[list[str]]) -> npt.NDArray[np.int64]:
     Returns
     -------
     ndarray of shape (B, T), int64
-        From 0 in each row.
+        The numbers, which start at 0 in each row.
 
     References
     ----------

@@ -15,8 +15,7 @@ from numpy_bert.model.task_models import BertForPreTraining
 from numpy_bert.text.inputs import as_documents
 from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.training.checks import check_model, check_tokens
-from numpy_bert.training.encoded import Batch, Examples, padded
+from numpy_bert.training.data import Batch, Examples, check_model, check_tokens, padded
 from numpy_bert.training.masking import check_probability, drawn_from, mask_batch
 
 __all__ = ["SentencePairs"]
@@ -46,7 +45,7 @@ class _Pair(NamedTuple):
 
 
 class SentencePairs(Examples):
-    """Documents for a BertForPreTraining: words to be guessed, and whether B follows A.
+    """Documents for a BertForPreTraining, which guesses words and whether text B follows text A.
 
     A document is cut into chunks of sentences that fill an example. Each time that one is read, it
     is cut into A and B at a sentence drawn anew; half of the time B is replaced by sentences from
@@ -59,12 +58,12 @@ class SentencePairs(Examples):
         At least two documents, each of which is a list (or an array, a Series, ...) of its
         sentences in their order. One that has no sentence is passed over.
     tokenizer : BertTokenizer
-        The model's.
+        The model's tokenizer.
     max_length : int
-        Tokens of a pair at most, [CLS] and both [SEP] included; a longer one loses tokens at either
-        end, drawn one by one, of whichever text is longer.
+        How many tokens a pair may have, [CLS] and both [SEP] included. A longer pair loses tokens
+        at a random end of whichever text is longer, one by one.
     probability, whole_words
-        As of `MaskedTexts`.
+        The same as for `MaskedTexts`.
 
     Warns
     -----
@@ -102,13 +101,13 @@ class SentencePairs(Examples):
         self._probability, self._whole_words = probability, whole_words
         self._room = limit_of(tokenizer, max_length) - _FRAME
         if self._room < _LEAST:
-            raise InputError(f"max_length = {max_length}; a pair needs at least {_FRAME + _LEAST}.")
+            raise InputError(f"max_length must be at least {_FRAME + _LEAST}; got {max_length}.")
         checked = as_documents(documents)
         self._documents = list(_encoded(checked, tokenizer, self._room - 1))
         if len(self._documents) < 2:
             raise InputError(
-                f"data: {len(self._documents)} document(s) with a sentence; at least two were "
-                "expected, for a second text that does not follow. An empty line ends a document."
+                "data must hold at least two documents with a sentence, so that there are texts "
+                f"that do not follow; got {len(self._documents)}. An empty line ends a document."
             )
         self._chunks = list(_chunks(self._documents, self._room))
         self._fingerprint, self._lengths = self._hashed(), self._counted()
@@ -133,7 +132,7 @@ class SentencePairs(Examples):
         return np.minimum(counts, self._room) + _FRAME
 
     def check(self, model: Any) -> None:
-        """Hold the pairs, and what masking draws, to the model that is to learn them."""
+        """Raise InputError if the pairs, or what masking draws, do not fit the model."""
         check_model(self, model, BertForPreTraining)
         tokenizer = self._tokenizer
         special = (tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id)
@@ -202,7 +201,7 @@ def _encoded(
 ) -> Iterator[_Sentences]:
     """Yield each document's sentences as token ids, without those that have no token.
 
-    Warns at the end of those that are longer than `most`: whoever reads them cuts them.
+    At the end a warning names those that are longer than `most`: whoever reads them cuts them.
     """
     long, total = list[tuple[int, int, int]](), 0
     for number, document in enumerate(documents):

@@ -33,19 +33,19 @@ class AdamW:
     parameters : mapping of str to ndarray
         Writeable, C-contiguous, float32 or float64; the names are checkpoint keys.
     lr : float
-        The learning rate where a step names no other.
+        The learning rate of a step that names no other.
     betas : (float, float)
         How much of the means of the gradient and of its square is kept at a step, in [0, 1).
     eps : float
         Added to the root of the mean square.
     weight_decay : float
-        How much of a weight is taken away at a step, times the learning rate; not of biases and of
-        LayerNorm's parameters (see `has_decay`).
+        How much of a weight is taken away at a step, times the learning rate. Biases and
+        LayerNorm's parameters do not decay (see `has_decay`).
 
     Attributes
     ----------
     steps : int
-        Taken so far.
+        How many steps have been taken.
     exp_avg, exp_avg_sq : dict of str to ndarray
         The running means of each gradient and of its square, as torch names them.
 
@@ -53,8 +53,8 @@ class AdamW:
     -----
     With g the gradient and t the step's number: w <- w - lr * weight_decay * w;
     m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2;
-    w <- w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps). So what never had a gradient
-    only decays.
+    w <- w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps). So a parameter that never had a
+    gradient only decays.
 
     References
     ----------
@@ -81,9 +81,9 @@ class AdamW:
     ) -> None:
         for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
             if not (math.isfinite(value) and value >= 0.0):
-                raise InputError(f"AdamW: {name} = {value!r}; a number from 0 was expected.")
+                raise InputError(f"AdamW: {name} must be a number from 0; got {value!r}.")
         if not all(0.0 <= beta < 1.0 for beta in betas):
-            raise InputError(f"AdamW: betas = {betas!r}; two numbers in [0, 1) were expected.")
+            raise InputError(f"AdamW: betas must be two numbers in [0, 1); got {betas!r}.")
         for name, array in parameters.items():
             if not (array.flags.writeable and array.flags.c_contiguous):
                 raise InputError(f"AdamW: {name} must be writeable and C-contiguous.")
@@ -99,7 +99,7 @@ class AdamW:
         Parameters
         ----------
         gradients : mapping of str to ndarray
-            Of the same names, shapes and dtypes.
+            The gradients, of the same names, shapes and dtypes as the parameters.
         lr : float, optional
             The learning rate of this step; that of the optimizer by default.
 
@@ -112,13 +112,13 @@ class AdamW:
         rate = self.lr if lr is None else lr
         if set(gradients) != set(self.parameters):
             odd = sorted(set(gradients) ^ set(self.parameters))[0]
-            raise InputError(f"AdamW: {odd} is a gradient without a parameter, or the reverse.")
+            raise InputError(f"AdamW: {odd} must have a parameter and a gradient; got only one.")
         for name, array in self.parameters.items():
             grad = gradients[name]
             if grad.shape != array.shape or grad.dtype != array.dtype:
                 raise InputError(
-                    f"AdamW: {name}: the gradient is {grad.dtype} of shape {grad.shape}; "
-                    f"{array.dtype} of shape {array.shape} was expected."
+                    f"AdamW: the gradient of {name} must be {array.dtype} of shape {array.shape}; "
+                    f"got {grad.dtype} of shape {grad.shape}."
                 )
         self.steps += 1
         sources = (self.parameters, gradients, self.exp_avg, self.exp_avg_sq)
@@ -188,14 +188,14 @@ def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
     Parameters
     ----------
     gradients : mapping of str to ndarray
-        Writeable.
+        The gradients, which must be writeable.
     max_norm : float
-        Above 0.
+        The length that they may have together, above 0.
 
     Returns
     -------
     float
-        Their length before.
+        The length that they had together before.
 
     Notes
     -----
@@ -234,7 +234,7 @@ def clip_grads_with_norm(
     array([0.6, 0.8])
     """
     if not (math.isfinite(max_norm) and max_norm > 0.0):
-        raise InputError(f"clip_grad_norm: max_norm = {max_norm!r}; a number above 0 was expected.")
+        raise InputError(f"clip_grad_norm: max_norm must be above 0; got {max_norm!r}.")
     scale = max_norm / (total_norm + 1e-6)
     if scale < 1.0:
         flat = _flat(gradients)
@@ -249,16 +249,16 @@ def clip_grads_with_norm(
 
 
 def linear_schedule(step: int, *, warmup: int, total: int) -> float:
-    """Return what the learning rate is multiplied by: up from 0 by a line, then down to 0.
+    """Return the factor of the learning rate, which rises from 0 in a line, then falls to 0.
 
     Parameters
     ----------
     step : int
         The number of the step, from 0.
     warmup : int
-        Steps of the way up.
+        How many steps the rate rises for.
     total : int
-        All steps.
+        How many steps there are in all.
 
     References
     ----------
@@ -275,7 +275,7 @@ def linear_schedule(step: int, *, warmup: int, total: int) -> float:
 
 
 def _for_blocks(arrays: Mapping[str, Array], work: Callable[[str, int], None]) -> None:
-    """Call `work` on every block of every array: its name and its first element; in threads."""
+    """Call `work` in threads with the array's name and the first element of every block."""
     blocks = [
         (name, start) for name, array in arrays.items() for start in range(0, array.size, _BLOCK)
     ]

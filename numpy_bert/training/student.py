@@ -28,8 +28,13 @@ from numpy_bert.parameters import SentenceStudentParameters, build
 from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.projection import new_projection
-from numpy_bert.training.sentence_files import check_places, sentence_files
-from numpy_bert.training.setup import StudentSetup, read_map, read_setup
+from numpy_bert.training.setup import (
+    StudentSetup,
+    check_places,
+    read_map,
+    read_setup,
+    sentence_files,
+)
 
 __all__ = ["SentenceStudent"]
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import listed, quoted
-from numpy_bert.training.files import NUMBER, as_number, label_numbers
+from numpy_bert.training.text_files import NUMBER, as_number
 
-__all__ = ["REGRESSION", "SINGLE", "Targets", "targets_of"]
+__all__ = ["REGRESSION", "SINGLE", "Targets", "label_numbers", "targets_of"]
 
 REGRESSION, SINGLE = "regression", "single_label_classification"
 _LEAST = 2
@@ -44,11 +44,11 @@ class Targets:
     Attributes
     ----------
     problem_type : {"regression", "single_label_classification"}
-        As in transformers' config.
+        What is learned, as transformers' config names it.
     names : tuple of str
-        The classes in their order; of a regression the one name that transformers gives it.
+        The classes in their order; for a regression the one name that transformers gives it.
     values : list of int, or of float
-        The number of each row's class, or its number.
+        The number of each row's class; for a regression each row's number.
     """
 
     problem_type: str
@@ -57,7 +57,7 @@ class Targets:
 
     @property
     def note(self) -> str:
-        """A line that says what was decided."""
+        """A sentence that says what was decided."""
         if self.problem_type == REGRESSION:
             return (
                 "the labels are numbers, which a regression learns; "
@@ -73,7 +73,7 @@ class Targets:
         Raises
         ------
         InputError
-            Naming the first row whose label is none of the classes, or no number.
+            If a label is none of the classes, or no number; the first such row is named.
         """
         if self.problem_type == REGRESSION:
             return _numbers(labels, where)
@@ -93,16 +93,16 @@ def targets_of(labels: Sequence[str], where: str, problem_type: str | None = Non
     Parameters
     ----------
     labels : sequence of str
-        A label each.
+        The label of each text.
     where : str
-        The file, for messages.
+        What messages call the file.
     problem_type : {"regression", "single_label_classification"}, optional
-        What they are, whatever they look like.
+        What the labels are, whatever they look like.
 
     Raises
     ------
     InputError
-        If they are neither, or several labels of a text, or all alike; naming the row.
+        If the labels are neither, or several of a text, or all alike; the row is named.
 
     References
     ----------
@@ -123,14 +123,33 @@ def targets_of(labels: Sequence[str], where: str, problem_type: str | None = Non
         values = _numbers(labels, where)
         if len(set(values)) < _LEAST:
             raise InputError(
-                f"{where}: has one label, {values[0]:g}; two different numbers were expected."
+                f"{where}: there must be two different labels at least; got one, {values[0]:g}."
             )
         return Targets(problem_type=REGRESSION, names=("LABEL_0",), values=values)
     names = _in_order(set(labels), where)
     if len(names) < _LEAST:
-        raise InputError(f"{where}: has one label, {listed(names)}; two were expected.")
+        raise InputError(
+            f"{where}: there must be two different labels at least; got one, {listed(names)}."
+        )
     values_of_classes = label_numbers(list(labels), names, where)
     return Targets(problem_type=SINGLE, names=names, values=values_of_classes)
+
+
+def label_numbers(labels: list[str], names: tuple[str, ...], where: str) -> list[int]:
+    """Return the number of each label among the names.
+
+    Raises
+    ------
+    InputError
+        If a label is none of the names; the first such row is named.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    for row, label in enumerate(labels, 1):
+        if label not in numbers:
+            raise InputError(
+                f"{where}: row {row}: label {quoted(label)} is none of {listed(names, 10)}."
+            )
+    return [numbers[label] for label in labels]
 
 
 def _problem_of(labels: Sequence[str], where: str) -> str:
@@ -159,13 +178,13 @@ def _check_one_each(labels: Sequence[str], where: str) -> None:
         if len(joined) > 1 or is_listed or _LIST.fullmatch(label):
             raise InputError(
                 f"{where}: row {row}: label {quoted(label)} is several labels of a text "
-                "(multi_label_classification), which are not trained here; one was expected. "
+                "(multi_label_classification), which are not trained here; give one. "
                 f"{_OTHERWISE}"
             )
 
 
 def _check_spelling(labels: Sequence[str], where: str) -> None:
-    """Refuse numbers that would be words, and in the order of these, for how they are written."""
+    """Refuse numbers that are written so that they would be words, and be ordered as words."""
     for row, label in enumerate(labels, 1):
         if _is_odd(label):
             raise InputError(

@@ -13,8 +13,6 @@ from safetensors.numpy import load_file
 
 from numpy_bert import SentenceEncoder
 from numpy_bert.cli import main
-from numpy_bert.cli.parser import _POOLING
-from numpy_bert.encoding.pooling import MODES
 
 TEXTS = ["this is a test sentence", "another", ""]
 
@@ -133,6 +131,18 @@ def test_a_text_a_line(
     assert np.array_equal(saved, encoder.encode(texts))
 
 
+def test_an_input_that_is_not_there_is_named_where_the_output_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "x.npy"
+    output.write_bytes(b"before")
+    assert main(["encode", "--input", "nowhere.txt", "-o", str(output), "--force"]) == 2
+    assert "nowhere.txt: does not exist" in capsys.readouterr().err
+    assert main(["encode", "--input", str(output), "-o", str(output), "--force"]) == 2
+    assert "is the file that --input reads; name another" in capsys.readouterr().err
+    assert output.read_bytes() == b"before"
+
+
 def test_a_line_that_is_not_utf8_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,7 +220,3 @@ def test_a_text_that_is_cut_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err
     assert "1 of 2 texts have more tokens than max_seq_length = 512" in err
     assert "sentences[1], of 602" in err
-
-
-def test_the_parser_knows_every_pooling() -> None:
-    assert _POOLING == MODES

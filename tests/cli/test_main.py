@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -11,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from numpy_bert.cli import main
+import numpy_bert
+from numpy_bert.cli import COMMANDS, main
 from tests.support.checkpoints import random_tensors, write_checkpoint
 from tests.support.platforms import linux, posix
 
@@ -25,8 +28,6 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_version() -> None:
-    import numpy_bert
-
     assert run("--version").stdout == f"numpy-bert {numpy_bert.__version__}\n"
 
 
@@ -59,16 +60,54 @@ def test_a_note_that_cannot_be_written_is_dropped() -> None:
     assert "embeddings.sum" in result.stdout
 
 
+def loaded_after(*commands: list[str]) -> set[str]:
+    """Run commands that end while their arguments are read; return what they have imported."""
+    code = """if True:
+        import contextlib, io, json, sys
+        from numpy_bert.cli import main
+        for command in json.loads(sys.argv[1]):
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(sys.stdout):
+                with contextlib.suppress(SystemExit):
+                    main(command)
+        print(json.dumps(sorted(sys.modules)))"""
+    words = [sys.executable, "-c", code, json.dumps(commands)]
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    return set(json.loads(result.stdout))
+
+
 def test_reading_the_arguments_imports_no_numpy() -> None:
-    code = "import sys, numpy_bert.cli; sys.exit('numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    commands = [[name, *rest] for name in COMMANDS for rest in (["--help"], ["--nothing"])]
+    loaded = loaded_after(*commands)
+    assert {f"numpy_bert.cli.{name.replace('-', '_')}" for name in COMMANDS} <= loaded
+    assert not loaded & {"numpy", "safetensors", "tokenizers", "huggingface_hub", "dataclasses"}
+
+
+def test_help_and_version_import_no_command() -> None:
+    loaded = loaded_after(["--help"], ["--version"], [], ["nothing"])
+    ours = {name for name in loaded if name.startswith("numpy_bert.")}
+    assert ours == {"numpy_bert.cli", "numpy_bert.cli.console", "numpy_bert.errors"}
+
+
+def test_every_command_is_a_module_with_arguments_and_run() -> None:
+    shared = {"__init__", "console", "options"}
+    files = {path.stem for path in Path(numpy_bert.cli.__file__).parent.glob("*.py")}
+    assert {name.replace("-", "_") for name in COMMANDS} == files - shared
+    for name in files - shared:
+        module = importlib.import_module(f"numpy_bert.cli.{name}")
+        assert str(module.__doc__).startswith(f"``numpy-bert {name.replace('_', '-')}``: ")
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        assert str(parser.description).endswith(".")
+        assert callable(module.run)
+        for action in parser._actions:
+            assert action.help, f"{name}: {action.dest} has no help"
 
 
 def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("numpy_bert.cli.embed.BertModel.from_pretrained", interrupted)
+    monkeypatch.setattr("numpy_bert.BertModel.from_pretrained", interrupted)
     assert main(["embed", "a", "--model", "demo"]) == 130
 
 
@@ -78,7 +117,7 @@ def test_too_little_memory_is_one_line(
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("numpy_bert.cli.embed.BertModel.from_pretrained", exhausted)
+    monkeypatch.setattr("numpy_bert.BertModel.from_pretrained", exhausted)
     assert main(["embed", "a", "--model", "demo"]) == 1
     assert capsys.readouterr().err == "numpy-bert embed: error: out of memory.\n"
 

@@ -150,4 +150,6 @@ def test_a_context_that_is_not_utf8_is_named_by_its_line(
     file = tmp_path / "context.txt"
     file.write_bytes(b"one\ntwo \xff")
     assert main(["answer", "q", "--context-file", str(file), "--model", "demo"]) == 2
-    assert f"{file}: line 2 is not UTF-8 (byte 8)." in capsys.readouterr().err
+    assert (
+        f"{file}: line 2 is not UTF-8 (byte 8, 0xff); convert the file" in capsys.readouterr().err
+    )

@@ -79,7 +79,7 @@ def test_ids_from_json_and_from_another_trace(trace: Path, tmp_path: Path) -> No
         (["-o", "t.npz", "a"], 2, "must end in .safetensors"),
         (["-o", "t.safetensors"], 2, "give TEXT, or --ids FILE"),
         (["-o", "t.safetensors", "a", "--ids", "x"], 2, "x: does not exist"),
-        (["-o", "t.safetensors", "a", "--pair"], 2, "--pair: two texts were expected, 1 came"),
+        (["-o", "t.safetensors", "a", "--pair"], 2, "--pair: there must be two texts; got 1"),
         (["-o", "t.safetensors", "a", "--names", "x"], 2, "--names x fits no step"),
         (["-o", "no/t.safetensors", "a"], 1, "the folder no does not exist"),
         (["-o", "t.safetensors", "--ids", "none.json"], 2, "none.json: does not exist"),
@@ -167,6 +167,7 @@ def test_what_cannot_be_compared_is_2_and_no_traceback(
         [str(trace), "--map", str(tmp_path / "none.json")],
         [str(trace), "--html", str(tmp_path / "no" / "page.html")],
         [str(trace), "--html", str(trace), "--force"],
+        [str(tmp_path / "none"), "--html", str(trace.with_name("map.json")), "--force"],
         ["a" * 300],
         ["/proc/self/mem"],
     ):
@@ -251,7 +252,7 @@ def test_whatever_goes_wrong_nothing_was_compared(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("numpy_bert.cli.compare.compare", broken)
+    monkeypatch.setattr("numpy_bert.comparison.compare.compare", broken)
     assert main(["compare", str(trace), str(trace)]) == 2
     assert "ZeroDivisionError" in capsys.readouterr().err
 

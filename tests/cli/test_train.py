@@ -17,6 +17,7 @@ from numpy_bert import (
 )
 from numpy_bert.cli import main
 from tests.support.pages import random_model
+from tests.support.platforms import posix
 
 TEXTS = "the cat sat on the mat\na dog ran to the house\nthe sun is up\nalice saw a rabbit\n"
 PAIRS = "text,text_pair,label\nthe cat,the cat,5\nthe cat,the sun,1\na dog,alice,2.5\n"
@@ -121,31 +122,31 @@ def test_a_student_follows_a_teacher(data: Path, capsys: pytest.CaptureFixture[s
     ("arguments", "status", "message"),
     [
         (["mlm", "--data", "nothing.txt"], 2, "nothing.txt: does not exist"),
-        (["classify", "--data", "texts.txt"], 2, "line 1: the columns are"),
-        (["classify", "--data", "one.csv"], 2, "has one label, x; two were expected"),
+        (["classify", "--data", "texts.txt"], 2, "line 1: there must be columns text and label"),
+        (["classify", "--data", "one.csv"], 2, "must be two different labels at least; got one, x"),
         (["classify", "--data", "table.csv", "--whole-words"], 2, "--whole-words: is for mlm"),
         (["classify", "--data", "table.csv", "--teacher", "demo"], 2, "--teacher: is for sentence"),
         (["sentence", "--data", "texts.txt"], 2, "--teacher: name the model"),
         (
             ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "table.csv"],
             2,
-            "table.csv: line 1: has no column text_pair",
+            "table.csv: line 1: there must be a column text_pair",
         ),
         (
             ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "odd.csv"],
             2,
-            "odd.csv: row 2: label much is no number",
+            "odd.csv: row 2: label much must be a number",
         ),
         (
             ["sentence", "--data", "texts.txt", "--teacher", "demo", "--eval-data", "same.csv"],
             2,
-            "same.csv: has one score, 3; two different ones were expected",
+            "same.csv: there must be two different scores at least",
         ),
         (["mlm", "--data", "blank.txt"], 2, "data: text 2 of 3 has no token to be guessed"),
         (
             ["mlm", "--data", "texts.txt", "--next-sentence"],
             2,
-            "texts.txt: has 1 document; at least two were expected",
+            "texts.txt: must hold at least two documents",
         ),
         (["mlm", "--data", "texts.txt", "--patience", "2"], 2, "need --eval-data"),
         (
@@ -178,6 +179,15 @@ def test_a_folder_with_another_model_is_left_alone(
     assert main(["train", "mlm", "--data", "texts.txt", "-o", str(folder)]) == 1
     assert "holds model.safetensors, which this command did not write" in capsys.readouterr().err
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+@posix
+def test_a_folder_that_cannot_be_looked_at_is_named(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "mlm", "--data", "texts.txt", "--max-steps", "1", "-o"]
+    assert main([*command, "x" * 300]) == 1
+    assert "cannot be looked at (File name too long)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -303,9 +313,12 @@ def test_a_tables_column_is_learned_and_cuts_are_told(
         (["mlm", "--data", "odd.txt", "--text-column", "text"], "--text-column: is for a table"),
         (
             ["mlm", "--data", "reviews.csv", "--next-sentence"],
-            "is a table; documents were expected",
+            "must hold documents, .*; it is a table",
         ),
-        (["mlm", "--data", "a.parquet"], "a.parquet: is a table in binary"),
+        (
+            ["mlm", "--data", "a.parquet"],
+            "a.parquet: must be .*; it is a table in binary",
+        ),
         (["mlm", "--data", "odd.txt", "--problem-type", "regression"], "is for classify"),
     ):
         (data / "named.csv").write_text("id,review\n1,good\n2,bad\n")

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from numpy_bert.cli import main
-from numpy_bert.cli import tune as command
 from numpy_bert.kernels.machine import machine
 from numpy_bert.kernels.measure import Sizes
 from numpy_bert.kernels.tuning_file import user_file
@@ -19,7 +18,7 @@ TINY = Sizes({48: (64,)}, rows=(8,), cold=1, features=16, tokens=256, rounds=1)
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(command, "Sizes", lambda: TINY)
+    monkeypatch.setattr("numpy_bert.kernels.measure.Sizes", lambda: TINY)
 
 
 def test_it_is_kept_for_later_processes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Examples: what is cut is told once, and what does not fit a model is named before a step."""
+"""Examples: what is cut is told once, what fits no model is named, what is read together."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from numpy_bert.training import (
     TrainingArguments,
     new_classifier,
 )
+from numpy_bert.training.data import batches
 from tests.support.pages import random_model
 
 TEXTS = ["the cat sat on the mat", "a dog", "the sun is up and warm"]
@@ -88,11 +89,11 @@ def test_texts_that_are_cut_are_told_once(tokenizer: BertTokenizer) -> None:
 @pytest.mark.parametrize(
     ("labels", "count", "problem", "message"),
     [
-        ([0.0, 1.0, 0.5], 2, None, "dtype float64; the model has 2 classes"),
-        ([0.0, 1.0, 0.5], 3, "single_label_classification", "the model has 3 classes"),
-        ([0, 1, 0], 1, None, "are integers, which are classes; the model is a regression"),
-        ([0, 1, 0], 1, "regression", "are integers"),
-        ([0.0, 1.0, 0.5], 2, "regression", "a number each; the model is a regression of 2"),
+        ([0.0, 1.0, 0.5], 2, None, "the model's 2 classes; got dtype float64"),
+        ([0.0, 1.0, 0.5], 3, "single_label_classification", "numbers of the model's 3 classes"),
+        ([0, 1, 0], 1, None, "must be floats, since the model is a regression .*; got dtype int64"),
+        ([0, 1, 0], 1, "regression", "labels must be floats"),
+        ([0.0, 1.0, 0.5], 2, "regression", "have one number each; the model has 2"),
         ([0, 1, 2], 2, None, r"labels\[2\] = 2 is not among 0 to 1"),
         ([0, -1, 1], 2, None, r"labels\[1\] = -1 is not among 0 to 1"),
         ([0, 1, -100], 2, None, r"labels\[2\] = -100, which is no label; leave the text out"),
@@ -129,11 +130,11 @@ def test_labels_that_fit_are_taken(tokenizer: BertTokenizer, bert: BertModel) ->
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0.0, np.nan, 1.0], r"labels\[1\] = nan; a finite number was expected"),
-        ([0.0, 1.0, np.inf], r"labels\[2\] = inf"),
-        (["a", "b", "c"], "labels: dtype <U1; integers"),
-        ([True, False, True], "labels: dtype bool"),
-        ([None, 1, 2], "labels: dtype object"),
+        ([0.0, np.nan, 1.0], r"labels\[1\] must be finite; got nan"),
+        ([0.0, 1.0, np.inf], r"labels\[2\] must be finite; got inf"),
+        (["a", "b", "c"], "labels must be integers, .*; got dtype <U1"),
+        ([True, False, True], "labels must be integers, .*; got dtype bool"),
+        ([None, 1, 2], "labels must be integers, .*; got dtype object"),
         ([0, 1], r"3 texts and labels of shape \(2,\)"),
         ([[0, 1]] * 3, r"labels of shape \(3, 2\); .*several labels a text are not trained"),
         ([[0], [0, 1], [1]], "labels: its rows are of different lengths"),
@@ -165,18 +166,21 @@ def test_data_for_another_model_are_refused(tokenizer: BertTokenizer, bert: Bert
         (
             JointData({"a": labelled}),
             JointModel({"a": classifier(bert, 1)}),
-            "a: labels: are integers",
+            "a: labels must be floats",
         ),
     ):
         with pytest.raises(InputError, match=message):
             Trainer(model, data, TrainingArguments(), "nowhere")
-    for vectors, message in (([["a"]] * 3, "vectors: dtype"), ([[1], [1, 2], [3]], "vectors: its")):
+    for vectors, message in (
+        ([["a"]] * 3, "vectors must be numbers, .*; got dtype"),
+        ([[1], [1, 2], [3]], "vectors: its"),
+    ):
         with pytest.raises(InputError, match=message):
             TaughtTexts(TEXTS, vectors, tokenizer)
     for probability in (0.0, 1.0, float("nan")):
-        with pytest.raises(InputError, match="probability ="):
+        with pytest.raises(InputError, match="probability must be"):
             MaskedTexts(TEXTS, tokenizer, probability=probability)
-        with pytest.raises(InputError, match="probability ="):
+        with pytest.raises(InputError, match="probability must be"):
             SentencePairs(DOCUMENTS, tokenizer, probability=probability)
 
 
@@ -196,3 +200,25 @@ def test_texts_beyond_a_models_tables_are_named(
     folder = random_model(tmp_path, vocab_size=7999, num_hidden_layers=1)
     student = SentenceStudent.new(BertModel.from_pretrained(folder), 3, folder)
     TaughtTexts(TEXTS, np.eye(3), tokenizer).check(student)  # it draws no token
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(("examples", "size"), [(1, 4), (7, 3), (1000, 8), (64, 8)])
+def test_each_example_comes_once(examples: int, size: int, grouped: bool) -> None:
+    lengths = np.random.default_rng(1).integers(1, 99, examples) if grouped else None
+    found = batches(examples, size, np.random.default_rng(0), lengths)
+    assert sorted(np.concatenate(found).tolist()) == list(range(examples))
+    assert len(found) == -(-examples // size)
+    assert max(map(len, found)) <= size
+    again = batches(examples, size, np.random.default_rng(0), lengths)
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+def test_lengths_are_alike_and_batches_come_in_any_order() -> None:
+    lengths = np.random.default_rng(1).integers(1, 500, 4000)
+    found = batches(4000, 8, np.random.default_rng(0), lengths)
+    spread = np.mean([np.ptp(lengths[batch]) for batch in found])
+    loose = np.mean([np.ptp(lengths[b]) for b in batches(4000, 8, np.random.default_rng(0))])
+    assert spread < loose / 20
+    means = [lengths[batch].mean() for batch in found]
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.2

@@ -28,12 +28,13 @@ from numpy_bert import (
     TrainingError,
 )
 from numpy_bert.model import saving
-from numpy_bert.training import fit, state
-from numpy_bert.training.arguments import TrainingArguments
+from numpy_bert.training import fit
+from numpy_bert.training import run_folder as state
 from numpy_bert.training.data import LabelledTexts, MaskedTexts
 from numpy_bert.training.fit import BEST, CHECKPOINT, LOG, Trainer
 from numpy_bert.training.joint import JointData, JointModel
 from numpy_bert.training.optimizer import AdamW, global_norm
+from numpy_bert.training.training_args import TrainingArguments
 from tests.support.heads import CONFIG, head_tensors, write_head
 from tests.support.platforms import posix
 
@@ -765,7 +766,7 @@ def test_what_else_a_run_has_in_common_is_json(folder: Path, tmp_path: Path) -> 
     run({"held": ("a", 1)})
     run({"held": ("a", 1)})  # which a file gives back as a list
     for wrong in ({"held": {1}}, {"held": NAN}):
-        with pytest.raises(InputError, match="also: held: a JSON value was expected"):
+        with pytest.raises(InputError, match="also: held must be a JSON value"):
             run(wrong)
     for names in ({1: 2}, ["held"], "held", {None: 1}):
         with pytest.raises(InputError, match=r"also: .*; a mapping .* was expected"):

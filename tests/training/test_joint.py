@@ -26,7 +26,7 @@ from numpy_bert.training import (
     TrainingArguments,
     new_classifier,
 )
-from numpy_bert.training.order import batches
+from numpy_bert.training.data import batches
 from tests.training.test_fit import TEXTS, written
 
 DOCUMENTS = [["hello world", "the world", "hello un"], ["un world", "the the hello"]]

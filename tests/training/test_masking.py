@@ -95,13 +95,13 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         (IDS[0], SPECIAL[0], None),
         (IDS, SPECIAL, np.zeros((1, 100), np.int64)),
     ):
-        with pytest.raises(InputError, match="special and words must have the same"):
+        with pytest.raises(InputError, match="special and words must have one shape"):
             mask_tokens(ids, special, words=words, **options)
 
 
 def test_a_batch_without_a_token_to_guess_is_refused() -> None:
     tokenizer, ids = BertTokenizer.from_pretrained("demo"), np.array([[2, 3]])
-    with pytest.raises(InputError, match="no token to be guessed"):
+    with pytest.raises(InputError, match="a token must be there to be guessed"):
         mask_batch(ids, ids > 0, tokenizer, rng=np.random.default_rng(0))
 
 

@@ -118,9 +118,9 @@ def test_a_chunk_of_one_sentence_has_a_second_text_from_elsewhere(
 
 
 def test_what_makes_no_pair_is_refused(tokenizer: BertTokenizer) -> None:
-    with pytest.raises(InputError, match=r"1 document\(s\) with a sentence; at least two"):
+    with pytest.raises(InputError, match=r"at least two documents with a sentence, .*; got 1"):
         SentencePairs([["a", "b"], [], [" "]], tokenizer)
-    with pytest.raises(InputError, match="max_length = 4; a pair needs at least 5"):
+    with pytest.raises(InputError, match="max_length must be at least 5; got 4"):
         SentencePairs(DOCUMENTS, tokenizer, max_length=4)
 
 

@@ -66,9 +66,9 @@ def test_integers_and_words_are_classes(labels: list[str], names: tuple[str, ...
         (["0.5", "1_000"], "row 2: label 1_000 is no number"),
         (["0.5", "1e999"], "row 2: label 1e999 is no finite number"),
         (["1", "01"], "the labels 01 and 1 are one number"),
-        (["x", "x"], "has one label, x; two were expected"),
-        (["3", "3"], "has one label, 3; two were expected"),
-        (["0.5", "0.5"], "has one label, 0.5; two different numbers"),
+        (["x", "x"], "must be two different labels at least; got one, x"),
+        (["3", "3"], "must be two different labels at least; got one, 3"),
+        (["0.5", "0.5"], "must be two different labels at least; got one, 0.5"),
         (
             ["[0, 1]", "[1]"],
             r"row 1: label \[0, 1\] is several labels .*multi_label_classification",

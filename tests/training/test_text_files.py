@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from numpy_bert import InputError
-from numpy_bert.cli.texts import read_lines
-from numpy_bert.training.files import (
-    label_numbers,
+from numpy_bert.cli.encode import read_lines
+from numpy_bert.training.targets import label_numbers
+from numpy_bert.training.text_files import (
     read_documents,
     read_labelled,
     read_scored,
@@ -41,11 +41,17 @@ def test_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", r"line 1: the columns are none; text and label"),
-        (b"sentence,class\na,b\n", r"line 1: the columns are sentence, class; text and label"),
+        (b"", r"line 1: there must be columns text and label .*; got none"),
+        (
+            b"sentence,class\na,b\n",
+            r"line 1: there must be columns text .*; got sentence, class",
+        ),
         (b"text,label\n", r"holds no row below its header"),
-        (b"text,label\na,b\nc\n", r"line 3: has 1 fields; 2 were expected"),
-        (b"text,label\na,b,c\n", r"line 2: has 3 fields; 2 were expected\. A field with a comma"),
+        (b"text,label\na,b\nc\n", r"line 3: must have 2 fields; it has 1"),
+        (
+            b"text,label\na,b,c\n",
+            r"line 2: must have 2 fields; it has 3\. Put a field with a comma",
+        ),
         (b"text,label\na,b\nc, \n", r"line 3: has no label"),
         (b'text,label\n"a,b\n', r"line 2: unexpected end of data"),
         (b"text,label\na,b\nc\xff,d\n", r"line 3 is not UTF-8 \(byte 16, 0xff\)"),
@@ -57,7 +63,7 @@ def test_a_bad_table_is_named_by_line(data: bytes, message: str, tmp_path: Path)
 
 
 def test_bad_texts_and_labels_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no text; a text a line was expected"):
+    with pytest.raises(InputError, match="must hold a text a line; it holds none"):
         read_texts(written(tmp_path, b"\n \n", "a.txt"))
     with pytest.raises(InputError, match="does not exist"):
         read_texts(tmp_path / "nothing.txt")
@@ -69,9 +75,9 @@ def test_documents_end_with_an_empty_line(tmp_path: Path) -> None:
     path = tmp_path / "books.txt"
     path.write_text("\n\nOne.\r\nTwo. \n\n \n\nThree.\n", "utf-8")
     assert read_documents(path) == [["One.", "Two."], ["Three."]]
-    for content, count in (("", "0 documents"), ("One.\nTwo.\n\n", "1 document;")):
+    for content, count in (("", "none"), ("One.\nTwo.\n\n", "1")):
         path.write_text(content, "utf-8")
-        with pytest.raises(InputError, match=f"has {count}.*an empty line after each"):
+        with pytest.raises(InputError, match=rf"an empty line after each; it holds {count}\."):
             read_documents(path)
 
 
@@ -92,13 +98,13 @@ def test_pairs_with_a_score_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("text,label\na,1\n", "line 1: has no column text_pair"),
-        ("text,text_pair,label\na,b,1\nc,d,x\n", "row 2: label x is no number"),
-        ("text,text_pair,label\na,b,nan\n", "row 1: label nan is no number"),
-        ("text,text_pair,label\na,b,inf\n", "row 1: label inf is no number"),
-        ("text,text_pair,label\na,b,1_0\n", "row 1: label 1_0 is no number"),
-        ("text,text_pair,label\na,b,\u0663\n", "row 1: label \u0663 is no number"),
-        ("text,text_pair,label\na,b\n", "line 2: has 2 fields; 3 were expected"),
+        ("text,label\na,1\n", "line 1: there must be a column text_pair"),
+        ("text,text_pair,label\na,b,1\nc,d,x\n", "row 2: label x must be a number"),
+        ("text,text_pair,label\na,b,nan\n", "row 1: label nan must be a number"),
+        ("text,text_pair,label\na,b,inf\n", "row 1: label inf must be a number"),
+        ("text,text_pair,label\na,b,1_0\n", "row 1: label 1_0 must be a number"),
+        ("text,text_pair,label\na,b,\u0663\n", "row 1: label \u0663 must be a number"),
+        ("text,text_pair,label\na,b\n", "line 2: must have 3 fields; it has 2"),
     ],
 )
 def test_pairs_that_have_no_score_are_named(tmp_path: Path, content: str, message: str) -> None:
@@ -139,8 +145,8 @@ def test_a_tables_texts_are_those_of_its_column(tmp_path: Path) -> None:
         ("a.csv", b"text,Text\nx,1\n", None, "has more than one column text"),
         ("a.csv", b"text\n \n", None, "holds no text in that column"),
         ("a.csv", b"", None, "the columns are none"),
-        ("a.txt", b"x\n", "text", "has no columns, so no text; a table was expected"),
-        ("a.jsonl", b'{"text": "x"}\n', None, "is JSON; a text a line .* was expected"),
+        ("a.txt", b"x\n", "text", r"must be a table \(.csv, .tsv\) to have a column text"),
+        ("a.jsonl", b'{"text": "x"}\n', None, "must be a text a line .*; it is JSON"),
         ("a.JSON", b"{}", None, "is JSON"),
         ("a.parquet", b"x", None, "is a table in binary"),
         ("texts", b"PAR1xyz", None, r"is a table in binary \(Parquet\)"),
@@ -221,7 +227,7 @@ def test_the_limit_that_all_who_read_csv_share_is_never_touched(
 def test_a_nul_in_a_table_is_named_by_its_line(tmp_path: Path) -> None:
     for name in ("a.csv", "a.tsv"):
         path = written(tmp_path, b'text,label\n"a\nb\x00",1\n', name)
-        with pytest.raises(InputError, match=r"is binary, .* \(line 3 has a NUL byte\); a text a"):
+        with pytest.raises(InputError, match=r"it is binary, .* \(line 3 has a NUL byte\)\. Save"):
             read_labelled(path)
 
 
@@ -233,9 +239,9 @@ def test_lines_that_end_with_cr_alone_are_refused(read: Any, tmp_path: Path) -> 
 
 
 def test_documents_and_labels_have_files_of_their_kind(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.csv: is a table; documents were expected"):
+    with pytest.raises(InputError, match=r"a\.csv: must hold documents, .*; it is a table"):
         read_documents(written(tmp_path, b"text\nx\n", "a.csv"))
-    with pytest.raises(InputError, match=r"a\.jsonl: is JSON"):
+    with pytest.raises(InputError, match=r"a\.jsonl: must be a text a line .*; it is JSON"):
         read_labelled(written(tmp_path, b"{}", "a.jsonl"))
     rows = read_labelled(written(tmp_path, b"Body,label\nx,1\n", "a.csv"), "body")
     assert (rows.texts, rows.labels) == (["x"], ["1"])

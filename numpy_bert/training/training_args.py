@@ -24,41 +24,41 @@ class TrainingArguments:
     Attributes
     ----------
     learning_rate : float
-        At its highest; see `linear_schedule`.
+        The learning rate at its highest; see `linear_schedule`.
     train_batch_size : int
-        Examples that are read together.
+        How many examples are read together.
     gradient_accumulation_steps : int
-        Batches that a step of the optimizer is taken from, as if they were one: its loss is the
+        How many batches a step of the optimizer is taken from, as if they were one: its loss is the
         mean over the labels of all. The last step of a pass has the batches that are left.
     num_train_epochs : float
-        Passes over the data, unless `max_steps` says how many steps there are.
+        How many passes over the data there are, unless `max_steps` is given.
     max_steps : int, optional
-        Steps of the optimizer.
+        How many steps the optimizer takes.
     warmup_steps : int or float
         The number of steps on which the learning rate rises from 0; below 1 their share of all
         steps, rounded up. The first of them is taken at the rate 0, as in transformers.
-    weight_decay, adam_beta1, adam_beta2, adam_epsilon
-        Of `AdamW`.
+    weight_decay, adam_beta1, adam_beta2, adam_epsilon : float
+        The settings of `AdamW`.
     max_grad_norm : float
         How long all gradients together may be; 0 for any length.
     save_steps, eval_steps : int, optional
-        After how many steps a checkpoint is written, the model is evaluated; at the end, always.
-        None is at the end only.
+        After how many steps a checkpoint is written, or the model is evaluated. Both are done at
+        the end, too; None is for the end alone.
     group_by_length : bool
         Whether a batch holds examples of about one length, so that there is little padding: 50
-        batches at a time are sorted, and then taken in an order of chance.
+        batches at a time are sorted, and then taken in a random order.
     logging_steps : int
         After how many steps a line is logged.
     early_stopping_patience : int, optional
         After how many evaluations without a better one the run ends; needs `eval_steps`. An
         evaluation that is NaN or infinite is no better than any.
     seed : int
-        Of the order of the examples, of dropout, and of what the data draw.
+        The seed of the order of the examples, of dropout, and of what the data draw.
 
     Raises
     ------
     InputError
-        Naming the setting, what came and what was expected.
+        If a setting is out of range; what it must be and what came are named.
 
     References
     ----------
@@ -90,33 +90,32 @@ class TrainingArguments:
         for name in (*_COUNTS, *given):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise InputError(f"{name} = {value!r}; a whole number from 1 was expected.")
+                raise InputError(f"{name} must be a whole number from 1; got {value!r}.")
         if type(self.seed) is not int or self.seed < 0:
-            raise InputError(f"seed = {self.seed!r}; a whole number from 0 was expected.")
+            raise InputError(f"seed must be a whole number from 0; got {self.seed!r}.")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "float" and not (
                 isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
             ):
-                raise InputError(f"{field.name} = {value!r}; a number from 0 was expected.")
+                raise InputError(f"{field.name} must be a number from 0; got {value!r}.")
         for name in ("adam_beta1", "adam_beta2"):
             if getattr(self, name) >= 1:
-                raise InputError(
-                    f"{name} = {getattr(self, name)!r}; a number below 1 was expected."
-                )
+                raise InputError(f"{name} must be below 1; got {getattr(self, name)!r}.")
         if self.warmup_steps >= 1 and self.warmup_steps != int(self.warmup_steps):
             raise InputError(
-                f"warmup_steps = {self.warmup_steps!r}; a whole number of steps was expected, or a "
-                "share of all below 1."
+                "warmup_steps must be a whole number of steps, or below 1 a share of all; got "
+                f"{self.warmup_steps!r}."
             )
         if self.early_stopping_patience is not None and self.eval_steps is None:
             raise InputError(
-                f"early_stopping_patience = {self.early_stopping_patience}: needs eval_steps, "
-                "after how many steps the model is evaluated; without it this is done once, at the "
-                "end."
+                "eval_steps must be given with early_stopping_patience; got None, with which the "
+                "model is evaluated once, at the end."
             )
         if self.max_steps is None and self.num_train_epochs == 0:
-            raise InputError("num_train_epochs = 0; some of a pass was expected, or max_steps.")
+            raise InputError(
+                "num_train_epochs must be above 0; got 0. Raise it, or give max_steps."
+            )
 
     def steps_of(self, examples: int) -> int:
         """Return how many steps the optimizer takes over so many examples.

@@ -10,7 +10,7 @@ import pytest
 
 from numpy_bert import BertTokenizer
 from numpy_bert.training import LabelledTexts, accuracy
-from numpy_bert.training.metric import identity_of_function
+from numpy_bert.training.identity import identity_of_function
 
 
 def made(source: str, name: str = "judge", **given: Any) -> str | None:

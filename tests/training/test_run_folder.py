@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from numpy_bert import OutputError
-from numpy_bert.training.log import Log
+from numpy_bert.training.run_folder import Log
 
 LOSS = '{"step": %d, "loss": 2.5, "learning_rate": 0.001, "tokens_per_second": 10.0}\n'
 JUDGED = '{"step": %d, "evaluation": null}\n'

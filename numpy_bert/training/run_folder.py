@@ -1,8 +1,8 @@
-"""A run's checkpoint: one file, from which it goes on to the same bits.
+"""What a run keeps in its folder: the checkpoint that it goes on from, its best weights, its log.
 
-There is no generator's state in it: the order of an epoch and the draws of a batch come from
-generators that are seeded by the run's seed and by the number of the epoch or batch, so that the
-number of the step says all.
+There is no generator's state in a checkpoint: the order of an epoch and the draws of a batch come
+from generators that are seeded by the run's seed and by the number of the epoch or batch, so that
+the number of the step says all.
 """
 
 from __future__ import annotations
@@ -11,19 +11,36 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from numpy_bert.arrays import Array
-from numpy_bert.errors import CheckpointError, NumpyBertError, TrainingError
+from numpy_bert.errors import CheckpointError, NumpyBertError, OutputError, TrainingError
+from numpy_bert.files import write_atomically
 from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.model.saving import write_tensors
 from numpy_bert.training.identity import Identity
 from numpy_bert.training.optimizer import AdamW
 
-__all__ = ["Best", "Progress", "read_best", "read_state", "score_of", "write_best", "write_state"]
+__all__ = [
+    "Best",
+    "Log",
+    "Progress",
+    "read_best",
+    "read_state",
+    "score_of",
+    "write_best",
+    "write_state",
+]
 
 _CONTRACT = "numpy_bert.training/3"
+# The members of the lines of a log, and with what each of them begins.
+_LINES = (
+    frozenset({"step", "loss", "learning_rate", "tokens_per_second"}),
+    frozenset({"step", "evaluation"}),
+)
+_START = b'{"step": '
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """What the best parameters so far are of: a step, its score, and what gave the score."""
+    """The step of the best parameters so far, its score, and the identity of what gave it."""
 
     step: int
     score: float
@@ -55,13 +72,13 @@ def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Iden
     Parameters
     ----------
     path : Path
-        A safetensors file: each parameter, and both of its running means.
+        The safetensors file that gets each parameter and both of its running means.
     optimizer : AdamW
-        Of the parameters.
+        The optimizer, which has the parameters.
     progress : Progress
         How far the run is.
     identity : Identity
-        What a run that goes on must have in common with this one.
+        What a run that goes on from the checkpoint must have in common with this one.
 
     Raises
     ------
@@ -73,8 +90,8 @@ def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Iden
         tensors[name] = array
         tensors[f"exp_avg.{name}"] = optimizer.exp_avg[name]
         tensors[f"exp_avg_sq.{name}"] = optimizer.exp_avg_sq[name]
-    # One entry: safetensors writes several in an order of chance, and a checkpoint's bytes are to
-    # say whether two runs are the same.
+    # One entry: safetensors writes several in a random order, and two runs that are the same are to
+    # have the same bytes.
     run = {
         "contract": _CONTRACT,
         "progress": asdict(progress),
@@ -130,7 +147,7 @@ def read_state(path: Path, optimizer: AdamW, identity: Identity) -> Progress:
 def write_best(path: Path, arrays: Mapping[str, Array], best: Best) -> None:
     """Write the best parameters so far, by their names; those before stay until these are whole.
 
-    What they are of stands in the same file, so that neither is ever without the other.
+    Their step and score stand in the same file, so that neither is ever without the other.
 
     Raises
     ------
@@ -142,7 +159,7 @@ def write_best(path: Path, arrays: Mapping[str, Array], best: Best) -> None:
 
 
 def score_of(path: Path) -> Best | None:
-    """Return what the parameters of a file are of, None where no run of this version wrote it."""
+    """Return the step and score of a file of parameters, or None if no such run wrote it."""
     if not path.exists():
         return None
     try:
@@ -175,7 +192,98 @@ def _tensor(file: SafetensorsFile, key: str, array: Array) -> Array:
         raise CheckpointError(str(failure)) from None
     if read.shape != array.shape or read.dtype != array.dtype:
         raise CheckpointError(
-            f"{file.path}: {key} is {read.dtype} of shape {read.shape}; {array.dtype} of shape "
-            f"{array.shape} was expected."
+            f"{file.path}: {key} must be {array.dtype} of shape {array.shape}; got {read.dtype} of "
+            f"shape {read.shape}."
         )
     return read
+
+
+class Log:
+    r"""A file of JSON lines: the loss, rate and speed of a step, or what an evaluation gave.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "log.jsonl"
+    ...     log = Log(path)
+    ...     log.write({"step": 1, "evaluation": 2.5})
+    ...     log.write({"step": 2, "evaluation": 2.0})
+    ...     log.rewind(1)
+    ...     path.read_text()
+    '{"step": 1, "evaluation": 2.5}\n'
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Add a line.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written to.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
+        except OSError as failure:
+            raise OutputError(f"{self._path}: {failure.strerror}.") from None
+
+    def rewind(self, step: int, judged: int | None = None) -> None:
+        """Drop the lines of the steps after this one, which are to be taken again.
+
+        Evaluations are dropped that were made after the step `judged`, if it is given. A last line
+        without an end was being written when the run was stopped, and is dropped too.
+
+        Raises
+        ------
+        OutputError
+            If no run writes such a line; nothing has changed then.
+        """
+        last = step if judged is None else judged
+        *lines, rest = self._read().split(b"\n")
+        entries = [_entry(line) for line in lines]
+        if None in entries or not _is_begun(rest):
+            number = entries.index(None) + 1 if None in entries else len(lines) + 1
+            raise OutputError(
+                f"{self._path}: no run wrote its line {number}, and this run would cut the file; "
+                "train into another folder, or move it."
+            )
+        kept = [
+            line + b"\n"
+            for line, entry in zip(lines, entries, strict=True)
+            if entry is not None and entry["step"] <= (last if "evaluation" in entry else step)
+        ]
+        if rest or len(kept) < len(lines):
+            write_atomically(self._path, b"".join(kept))
+
+    def _read(self) -> bytes:
+        """Return what the file holds, nothing where there is none."""
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as failure:
+            raise OutputError(
+                f"{self._path}: cannot be read ({failure.strerror}); train into another folder, "
+                "or move it."
+            ) from None
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Return a line of a run's log, None where it is none."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.keys() not in _LINES or type(entry["step"]) is not int:
+        return None
+    return entry
+
+
+def _is_begun(rest: bytes) -> bool:
+    """Tell whether bytes may be the start of a line; zeros are what a loss of power leaves."""
+    rest = rest.rstrip(b"\0")
+    return rest[: len(_START)] == _START[: len(rest)]

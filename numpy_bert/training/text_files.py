@@ -1,0 +1,387 @@
+"""Texts to train on, read from files: a text a line, or a table with columns; no other kind."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
+from types import ModuleType
+
+from numpy_bert.errors import InputError
+from numpy_bert.files import decode_lines, listed, quoted, read_bytes
+
+__all__ = [
+    "NUMBER",
+    "LabelledRows",
+    "ScoredPairs",
+    "as_number",
+    "is_table",
+    "read_documents",
+    "read_labelled",
+    "read_scored",
+    "read_texts",
+]
+
+# How a number is written.
+NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
+_TEXT, _PAIR, _LABEL = "text", "text_pair", "label"  # columns
+# Longer than any file that is read, and within what csv takes on every system.
+_LONGEST = 2**31 - 1
+_BLANK_QUOTE = re.compile(r' +"')
+_LEAST_DOCUMENTS = _LEAST_SCORES = 2
+# Nobody trains on more with this package, and what is larger is somebody's mistake.
+_LARGEST = 2_000_000_000
+_TABLES = (".csv", ".tsv", ".tab")
+# Files that do not hold a text a line, though some could be read as if they did.
+_OTHERS = {
+    "JSON": (".json", ".jsonl", ".ndjson"),
+    "a page of markup": (".html", ".htm", ".xml"),
+    "a table in binary": (".parquet", ".pq", ".feather", ".arrow", ".orc", ".avro", ".h5", ".hdf5"),
+    "a spreadsheet": (".xlsx", ".xls", ".ods"),
+    "a document": (".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub"),
+    "compressed": (".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z", ".tar", ".rar"),
+    "a file of arrays or objects": (".npy", ".npz", ".pkl", ".pickle", ".pt", ".safetensors"),
+    "a database": (".db", ".sqlite", ".sqlite3"),
+}
+# The first bytes of such files, whatever they are called.
+_MAGIC = {
+    b"PAR1": "a table in binary (Parquet)",
+    b"ARROW1": "a table in binary (Arrow)",
+    b"PK\x03\x04": "compressed (zip, as spreadsheets are)",
+    b"\x1f\x8b": "compressed (gzip)",
+    b"BZh": "compressed (bzip2)",
+    b"\xfd7zXZ\x00": "compressed (xz)",
+    b"\x28\xb5\x2f\xfd": "compressed (zstd)",
+    b"%PDF-": "a document (PDF)",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledRows:
+    """The rows of a table: texts, or pairs of texts, and the label of each as it is written."""
+
+    texts: list[str] | list[tuple[str, str]]
+    labels: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredPairs:
+    """Pairs of texts, and for each a number that says how alike its texts are."""
+
+    texts: list[tuple[str, str]]
+    scores: list[float]
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a file is a table, by the end of its name: .csv, .tsv or .tab.
+
+    Examples
+    --------
+    >>> is_table(Path("reviews.CSV")), is_table(Path("texts.txt"))
+    (True, False)
+    """
+    return path.suffix.lower() in _TABLES
+
+
+def read_texts(path: Path, column: str | None = None) -> list[str]:
+    """Read a text from each line of a UTF-8 file, or from each row of a table.
+
+    A line is what `numpy_bert.files.decode_lines` takes for one; empty ones are passed over.
+
+    Parameters
+    ----------
+    path : Path
+        The file. It is a table if its name ends in .csv, .tsv or .tab, and then its first row names
+        the columns.
+    column : str, optional
+        The column of a table that has the texts; "text" by default, unless there is a text_pair.
+
+    Raises
+    ------
+    InputError
+        If a line is not UTF-8, the file is of another kind, a table has no such column, or there
+        is no text. The message names the file and the line, or the columns that there are.
+    """
+    if is_table(path):
+        return _read_column(path, column)
+    if column is not None:
+        raise InputError(
+            f"{path}: must be a table (.csv, .tsv) to have a column {quoted(column)}; it is not."
+        )
+    found = [line for line in _stripped_lines(path) if line]
+    if not found:
+        raise InputError(f"{path}: must hold a text a line; it holds none.")
+    return found
+
+
+def read_documents(path: Path) -> list[list[str]]:
+    """Read documents: a sentence a line, an empty line after each document but the last.
+
+    Raises
+    ------
+    InputError
+        If a line, which is named, is not UTF-8; if the file is a table, or of another kind; or if
+        there are not two documents.
+
+    References
+    ----------
+    .. [1] google-research/bert, README, "Pre-training with BERT".
+    """
+    found: list[list[str]] = [[]]
+    if is_table(path):
+        raise InputError(
+            f"{path}: must hold documents, a sentence a line, with an empty line after each; it is "
+            "a table."
+        )
+    for line in _stripped_lines(path):
+        if line:
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    documents = [sentences for sentences in found if sentences]
+    if len(documents) < _LEAST_DOCUMENTS:
+        raise InputError(
+            f"{path}: must hold at least two documents, a sentence a line, with an empty line "
+            f"after each; it holds {len(documents) or 'none'}."
+        )
+    return documents
+
+
+def read_scored(path: Path) -> ScoredPairs:
+    """Read pairs of texts and how alike they are: the columns text, text_pair, label, a number.
+
+    Raises
+    ------
+    InputError
+        If `read_labelled` raises it, or a label is no number; the row is named.
+    """
+    rows = read_labelled(path)
+    pairs = [texts for texts in rows.texts if not isinstance(texts, str)]
+    if len(pairs) < len(rows.texts):
+        raise InputError(f"{path}: line 1: there must be a column text_pair, for pairs of texts.")
+    scores = []
+    for row, label in enumerate(rows.labels, 1):
+        scores.append(as_number(label))
+        if not math.isfinite(scores[-1]):
+            raise InputError(
+                f"{path}: row {row}: label {quoted(label)} must be a number that says how alike "
+                "the texts are."
+            )
+    if len(set(scores)) < _LEAST_SCORES:
+        raise InputError(
+            f"{path}: there must be two different scores at least, or nothing is more alike than "
+            f"anything else; got one, {scores[0]:g}."
+        )
+    return ScoredPairs(texts=pairs, scores=scores)
+
+
+def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
+    """Read a table of texts and labels: CSV, or separated by tabs if its name ends in .tsv.
+
+    The first row names the columns: text, label, and for pairs text_pair. Others are passed over.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    text_column : str
+        The column of the texts, the first ones of pairs.
+
+    Raises
+    ------
+    InputError
+        If the table is none of these; the file, the line and what must stand there are named.
+    """
+    table, text = _read_table(path), _plain(text_column)
+    if not {text, _LABEL} <= {*table.names}:
+        raise InputError(
+            f"{path}: line 1: there must be columns {quoted(text)} and label (and text_pair for "
+            f"pairs); got {table.columns}."
+        )
+    labels = [label.strip() for label in table.column(_LABEL)]
+    if "" in labels:
+        line = table.lines[labels.index("")]
+        raise InputError(f"{path}: line {line}: has no label.")
+    texts = table.column(text)
+    if _PAIR in table.names and text != _PAIR:
+        pairs = list(zip(texts, table.column(_PAIR), strict=True))
+        return LabelledRows(texts=pairs, labels=labels)
+    return LabelledRows(texts=texts, labels=labels)
+
+
+def as_number(label: str) -> float:
+    """Return the number that a label is, NaN where it is none or is not finite.
+
+    Its digits are ASCII, without the underscores that Python's float allows for.
+
+    Examples
+    --------
+    >>> as_number("-1e3"), as_number("1_000"), as_number("inf")
+    (-1000.0, nan, nan)
+    """
+    value = float(label) if NUMBER.fullmatch(label) else math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """A table: its first row, the rows below it, and the line where each of these ends."""
+
+    path: Path
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+
+    @property
+    def columns(self) -> str:
+        """The names of the columns, for a message."""
+        return listed(self.header, 20) or "none"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, whose case and blanks around it do not count."""
+        return [_plain(title) for title in self.header]
+
+    def column(self, name: str) -> list[str]:
+        """Return a column; raise InputError unless there is one of the name."""
+        found = self.names.count(_plain(name))
+        if found != 1:
+            raise InputError(
+                f"{self.path}: line 1: has {'more than one' if found else 'no'} column "
+                f"{quoted(name)}; the columns are {self.columns}."
+            )
+        place = self.names.index(_plain(name))
+        return [row[place] for row in self.rows]
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()
+
+
+def _read_table(path: Path) -> _Table:
+    """Read a table whose rows all have a field for each column of the first."""
+    kind = csv.excel_tab if path.suffix.lower() in (".tsv", ".tab") else csv.excel
+    source, own = _read_table_source(path), _own_csv()
+    reader = own.reader(io.StringIO(source, newline=""), dialect=kind, strict=True)
+    rows, lines = [], []
+    try:
+        header: list[str] = next(reader, [])
+        for row in filter(None, reader):
+            if len(row) != len(header):
+                raise InputError(
+                    f"{path}: line {reader.line_num}: must have {len(header)} fields; it has "
+                    f"{len(row)}. Put a field with a comma in it in quotes."
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except own.Error as failure:
+        raise InputError(f"{path}: line {reader.line_num}: {failure}.") from None
+    if header and not rows:
+        raise InputError(f"{path}: holds no row below its header.")
+    table = _Table(path=path, header=header, rows=rows, lines=lines)
+    _check_quotes(table, source, kind)
+    return table
+
+
+@cache
+def _own_csv() -> ModuleType:
+    """Return a copy of the module below csv whose fields may be of any length.
+
+    The limit of 131,072 characters belongs to the module, and so to all who share it, threads too:
+    lifting it there would lift it for others, and putting it back would undo what they have set.
+    """
+    spec = find_spec("_csv")
+    assert spec is not None
+    assert spec.loader is not None
+    own = module_from_spec(spec)
+    spec.loader.exec_module(own)
+    own.field_size_limit(_LONGEST)
+    return own
+
+
+def _check_quotes(table: _Table, source: str, kind: type[csv.Dialect]) -> None:
+    """Refuse a table whose quotes mean something else than csv takes them for."""
+    odd = False
+    for row, line in zip([table.header, *table.rows], [1, *table.lines], strict=True):
+        if kind is csv.excel_tab and any("\t" in field and "\n" in field for field in row):
+            raise InputError(
+                f"{table.path}: line {line}: a field that ends here spans lines and has a tab in "
+                "it: its first quote was taken for the start of it. Double the quotes in a text "
+                "and put it in quotes, or save the table as .csv."
+            )
+        odd = odd or any(_BLANK_QUOTE.match(field) for field in row)
+    if not odd:
+        return
+    # Either such a field stands in quotes as a whole, and is read in the same way where blanks
+    # before quotes are passed over, or its quotes were taken for text.
+    again = _own_csv().reader(io.StringIO(source, newline=""), dialect=kind, skipinitialspace=True)
+    for row, other in zip([table.header, *table.rows], filter(None, again), strict=False):
+        if [field.strip() for field in row] != [field.strip() for field in other]:
+            raise InputError(
+                f"{table.path}: line {again.line_num}: a field begins with a blank and a quote, so "
+                "the quote would be a part of it; take the blanks before quotes out."
+            )
+
+
+def _read_column(path: Path, name: str | None) -> list[str]:
+    """Read the texts of a column, the one that is called text where none is named."""
+    table = _read_table(path)
+    if name is None and (_TEXT not in table.names or _PAIR in table.names):
+        raise InputError(
+            f"{path}: line 1: the columns are {table.columns}; name the one that holds the texts "
+            "(column=)."
+        )
+    found = [text.strip() for text in table.column(_TEXT if name is None else name)]
+    if not any(found):
+        raise InputError(f"{path}: holds no text in that column.")
+    return [text for text in found if text]
+
+
+def _stripped_lines(path: Path) -> list[str]:
+    """Return the lines of a file without blanks around them."""
+    lines = decode_lines(io.BytesIO(_read_source(path)), where=str(path), error=InputError)
+    return [line.strip() for line in lines]
+
+
+def _read_source(path: Path) -> bytes:
+    """Return the bytes of a file that can be text; refuse another kind by its name."""
+    suffix = path.suffix.lower()
+    data = read_bytes(path, error=InputError, limit=_LARGEST)
+    for what, suffixes in _OTHERS.items():
+        if suffix in suffixes:
+            raise _refused(path, what)
+    for start, what in _MAGIC.items():
+        if data.startswith(start):
+            raise _refused(path, what)
+    if b"\x00" in data:
+        line = data[: data.index(b"\x00")].count(b"\n") + 1
+        raise _refused(path, f"binary, or text in UTF-16 (line {line} has a NUL byte)")
+    return data
+
+
+def _read_table_source(path: Path) -> str:
+    """Return a table as text."""
+    data = _read_source(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        line = data[: failure.start].count(b"\n") + 1
+        raise InputError(
+            f"{path}: line {line} is not UTF-8 (byte {failure.start}, "
+            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
+        ) from None
+
+
+def _refused(path: Path, what: str) -> InputError:
+    """Return the error that says what a file is instead of text."""
+    return InputError(
+        f"{path}: must be a text a line in UTF-8, or a table (.csv, .tsv); it is {what}. Save the "
+        "texts as one of these."
+    )
