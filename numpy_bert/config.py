@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.labels import LABEL_MEMBERS, StatedLabels, check_labels, fits_problem, read_labels
+from numpy_bert.messages import quoted
 
 __all__ = ["ACTIVATION_NAMES", "BertConfig", "StatedConfig", "read_config"]
 

@@ -1,4 +1,4 @@
-"""Files in and out: regular files only, strict JSON, atomic writes, safe words for messages."""
+"""Files in and out: regular files only, strict JSON, atomic writes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from numpy_bert.errors import NumpyBertError, OutputError
+from numpy_bert.messages import quoted
 
 __all__ = [
     "check_output",
@@ -21,47 +22,16 @@ __all__ = [
     "decode_lines",
     "file_size",
     "is_pointer",
-    "listed",
     "permissions",
-    "quoted",
     "read_bytes",
     "read_json",
     "write_atomically",
     "writing",
 ]
 
-# Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
-_QUOTE_LIMIT = 200
 # How a Git LFS pointer begins, and how large one may be, by its specification.
 _POINTER = b"version https://git-lfs"
 _LARGEST_POINTER = 1024
-
-
-def quoted(text: object) -> str:
-    r"""Return foreign text so that it cannot break, recolour or flood the message it stands in.
-
-    Examples
-    --------
-    >>> quoted("encoder.layer.0")
-    'encoder.layer.0'
-    >>> quoted("a\x1b[31m\nb")
-    "'a\\x1b[31m\\nb'"
-    """
-    plain = str(text)
-    shown = plain if plain.isprintable() and plain.strip() == plain and plain else repr(plain)
-    return shown if len(shown) <= _QUOTE_LIMIT else shown[:_QUOTE_LIMIT] + "..."
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Return the first of some foreign names, and how many more there are.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(quoted(name) for name in names[:most]) + more
 
 
 def file_size(path: Path, *, error: type[NumpyBertError]) -> int:

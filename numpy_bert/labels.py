@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import listed, quoted
+from numpy_bert.messages import listed, quoted
 
 __all__ = ["LABEL_MEMBERS", "StatedLabels", "check_labels", "fits_problem", "read_labels"]
 

@@ -14,7 +14,8 @@ from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.cli.texts import read_lines
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, quoted, writing
+from numpy_bert.files import check_output, writing
+from numpy_bert.messages import quoted
 
 __all__ = ["load", "run"]
 

@@ -11,7 +11,8 @@ from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.errors import InputError
 from numpy_bert.explain import Reading, figure, page, read, terminal
 from numpy_bert.explain.drawing import png_renderer
-from numpy_bert.files import check_output, quoted, write_atomically
+from numpy_bert.files import check_output, write_atomically
+from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.masked_lm import BertForMaskedLM
 from numpy_bert.text.tokenizer import BertTokenizer

@@ -14,13 +14,13 @@ from numpy_bert.arrays import place
 from numpy_bert.cli.console import megabytes, show, table
 from numpy_bert.cli.source import source_options
 from numpy_bert.config import BertConfig, StatedConfig, read_config
-from numpy_bert.files import quoted
 from numpy_bert.loading.cache import MODEL_FILES, is_part
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.keys import BUFFERS
 from numpy_bert.loading.tied import differences
 from numpy_bert.loading.weights import check_weights
+from numpy_bert.messages import quoted
 from numpy_bert.parameters import TIED, BertParameters, shapes
 from numpy_bert.parameters_heads import HeadParameters
 from numpy_bert.progress import progress

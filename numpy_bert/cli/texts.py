@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import decode_lines, file_size, quoted
+from numpy_bert.files import decode_lines, file_size
+from numpy_bert.messages import quoted
 
 __all__ = ["read_lines"]
 

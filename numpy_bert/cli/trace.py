@@ -8,7 +8,8 @@ from pathlib import Path
 from numpy_bert.cli.console import megabytes, note
 from numpy_bert.cli.source import model_name, source_options
 from numpy_bert.errors import InputError, TraceError
-from numpy_bert.files import check_output, file_size, quoted
+from numpy_bert.files import check_output, file_size
+from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.inputs import Inputs, padding_left_in

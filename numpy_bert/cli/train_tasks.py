@@ -14,10 +14,10 @@ from numpy_bert.cli.console import naming, note
 from numpy_bert.cli.source import source_options
 from numpy_bert.encoding.encoder import SentenceEncoder
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.sentence import find_sentence_model
+from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.masked_lm import BertForMaskedLM
 from numpy_bert.model.pretraining import BertForPreTraining

@@ -6,10 +6,10 @@ import argparse
 import os
 
 from numpy_bert.cli.console import note, show
-from numpy_bert.files import quoted
 from numpy_bert.kernels.measure import Sizes, measure, steps
 from numpy_bert.kernels.tuning import VARIABLE, in_force, tuning
 from numpy_bert.kernels.tuning_file import check_file, keep
+from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
 __all__ = ["run"]

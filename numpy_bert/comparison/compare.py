@@ -22,7 +22,7 @@ from numpy_bert.comparison.pairs import Pairs
 from numpy_bert.comparison.report import Report, StepReport, measured
 from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.errors import InputError, TraceError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 from numpy_bert.traces.inputs import read_mask
 from numpy_bert.traces.names import INPUTS, axes_of, is_weight, matches

@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_bert.comparison.inputs import OPTIONAL, completed
 from numpy_bert.errors import TraceError
-from numpy_bert.files import listed, quoted
+from numpy_bert.messages import listed, quoted
 from numpy_bert.traces.names import INPUTS, is_weight, layers_in, place_of, same_step
 from numpy_bert.traces.reading import Trace, TraceArray
 

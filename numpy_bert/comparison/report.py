@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from numpy_bert.comparison.differences import Difference
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["Report", "StepReport", "Verdict", "measured"]
 

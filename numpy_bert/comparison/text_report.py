@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from numpy_bert.arrays import place
 from numpy_bert.comparison.report import Report, StepReport
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["as_text"]
 

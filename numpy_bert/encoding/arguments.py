@@ -11,7 +11,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.encoding.pooling import MODES
 from numpy_bert.encoding.recipe import mode_named
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.text.inputs import check_text
 
 __all__ = ["as_count", "as_modes", "as_output", "as_prompt", "check_flag", "check_prompt_name"]

@@ -14,11 +14,12 @@ from numpy_bert.arrays import Array
 from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
 from numpy_bert.encoding.members import as_features, bad_member, check_known
 from numpy_bert.errors import CheckpointError, ConfigError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.formats import converted
 from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.weights import read_weight
+from numpy_bert.messages import quoted
 
 __all__ = ["Dense", "read_dense", "read_weights"]
 

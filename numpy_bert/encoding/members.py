@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["as_features", "bad_member", "check_known"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.text.inputs import check_text
 
 __all__ = ["Prompts", "as_prompts"]

@@ -10,7 +10,7 @@ from numpy_bert.encoding.members import bad_member, check_known
 from numpy_bert.encoding.pooling import MODES
 from numpy_bert.encoding.transformer import read_transformer
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.modules import (
     MODULES,
     SETTINGS,
@@ -18,6 +18,7 @@ from numpy_bert.loading.modules import (
     ModuleEntry,
     read_modules,
 )
+from numpy_bert.messages import quoted
 
 __all__ = ["Recipe", "mode_named", "read_recipe"]
 

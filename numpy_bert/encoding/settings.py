@@ -9,8 +9,9 @@ from pathlib import Path
 from numpy_bert.encoding.members import bad_member
 from numpy_bert.encoding.similarity import SIMILARITIES
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.modules import MODULES, SETTINGS
+from numpy_bert.messages import quoted
 
 __all__ = ["Settings", "read_settings"]
 

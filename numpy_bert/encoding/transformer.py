@@ -10,8 +10,8 @@ from typing import Any
 
 from numpy_bert.encoding.members import bad_member
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted
 from numpy_bert.loading.modules import TRANSFORMER_CONFIGS, read_transformer_config
+from numpy_bert.messages import quoted
 from numpy_bert.text.attributes import stated_limit
 
 __all__ = ["TransformerConfig", "read_transformer"]

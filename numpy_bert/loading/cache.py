@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, bert_folder
+from numpy_bert.messages import quoted
 
 __all__ = [
     "ALL_TOKENIZER_FILES",

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import listed, quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
+from numpy_bert.messages import listed, quoted
 
 __all__ = ["INDEX", "SINGLE", "Checkpoint", "nothing_found", "open_checkpoint", "shard_names"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy_bert.errors import CheckpointError, HubError, InputError, IntegrityError
-from numpy_bert.files import quoted, write_atomically
+from numpy_bert.files import write_atomically
 from numpy_bert.loading.cache import SMALL_FILES, CachedRepository
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
 from numpy_bert.loading.failures import endpoint, hub_errors
@@ -30,6 +30,7 @@ from numpy_bert.loading.modules import (
     bert_folder,
     read_modules,
 )
+from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from numpy_bert.errors import HubError, InputError, NumpyBertError, OfflineError, OutputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["endpoint", "hub_errors"]
 

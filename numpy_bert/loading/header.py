@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import check_pointer, decode_json, quoted
+from numpy_bert.files import check_pointer, decode_json
+from numpy_bert.messages import quoted
 
 __all__ = ["DTYPES", "Entry", "Header", "header_length", "make_header", "read_header"]
 

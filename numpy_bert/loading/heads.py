@@ -11,7 +11,6 @@ import numpy as np
 
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import quoted
 from numpy_bert.loading.checkpoint import Checkpoint
 from numpy_bert.loading.keys import canonical
 from numpy_bert.loading.weights import (
@@ -20,6 +19,7 @@ from numpy_bert.loading.weights import (
     complaint,
     misfits_of,
 )
+from numpy_bert.messages import quoted
 
 __all__ = ["check_head"]
 

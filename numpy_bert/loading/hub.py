@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from numpy_bert.errors import CheckpointError, InputError, IntegrityError, OfflineError
-from numpy_bert.files import permissions, quoted
+from numpy_bert.files import permissions
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     PART_FILES,
@@ -22,6 +22,7 @@ from numpy_bert.loading.cache import (
 )
 from numpy_bert.loading.checkpoint import nothing_found
 from numpy_bert.loading.integrity import unverified, verify
+from numpy_bert.messages import quoted
 
 __all__ = ["cached_part", "fetch", "find", "verify_again"]
 

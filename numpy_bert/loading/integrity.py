@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numpy_bert.errors import IntegrityError, OutputError
-from numpy_bert.files import quoted, read_json, write_atomically
+from numpy_bert.files import read_json, write_atomically
 from numpy_bert.loading.cache import PART_RECORD, PARTS
 from numpy_bert.loading.checkpoint import SINGLE
+from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
 __all__ = ["ETAG", "check", "plain_etag", "remove", "sha256", "unverified", "verify"]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import listed
+from numpy_bert.messages import listed
 
 __all__ = ["BUFFERS", "Naming", "canonical", "foreign_model", "naming", "near_miss"]
 

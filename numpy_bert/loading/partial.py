@@ -18,7 +18,7 @@ from pathlib import Path
 
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError, IntegrityError
-from numpy_bert.files import quoted, write_atomically, writing
+from numpy_bert.files import write_atomically, writing
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     PART_FILES,
@@ -37,6 +37,7 @@ from numpy_bert.loading.keys import Naming, naming
 from numpy_bert.loading.ranges import RemoteFile
 from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.weights import check_tensors, embedding_shapes
+from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
 __all__ = ["download_part"]

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from numpy_bert.errors import HubError, IntegrityError
-from numpy_bert.files import quoted
 from numpy_bert.loading.client import Commit
 from numpy_bert.loading.integrity import plain_etag
+from numpy_bert.messages import quoted
 
 __all__ = ["RemoteFile"]
 

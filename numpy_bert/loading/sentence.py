@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
-from numpy_bert.files import permissions, quoted
+from numpy_bert.files import permissions
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     TOKENIZER_FILES,
@@ -27,6 +27,7 @@ from numpy_bert.loading.modules import (
     read_modules,
     read_transformer_config,
 )
+from numpy_bert.messages import quoted
 
 __all__ = ["find_sentence_model"]
 

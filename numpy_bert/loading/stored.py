@@ -23,13 +23,14 @@ from safetensors import SafetensorError, safe_open
 
 from numpy_bert.arrays import widen
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import file_size, quoted
+from numpy_bert.files import file_size
 from numpy_bert.loading.header import (
     DTYPES,
     Entry,
     header_length,
     read_header,
 )
+from numpy_bert.messages import quoted
 
 __all__ = ["SafetensorsFile", "StoredTensor"]
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from numpy_bert.config import BertConfig
-from numpy_bert.files import quoted
 from numpy_bert.loading.checkpoint import Checkpoint
 from numpy_bert.loading.stored import StoredTensor
+from numpy_bert.messages import quoted
 from numpy_bert.parameters import TIED
 
 __all__ = ["differences", "settle"]

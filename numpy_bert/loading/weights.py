@@ -11,11 +11,11 @@ import numpy as np
 from numpy_bert.arrays import Array, StoredArray, place
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import listed, quoted
 from numpy_bert.loading.checkpoint import Checkpoint
 from numpy_bert.loading.header import Entry
 from numpy_bert.loading.keys import BUFFERS, foreign_model, near_miss
 from numpy_bert.loading.stored import StoredTensor
+from numpy_bert.messages import listed, quoted
 from numpy_bert.parameters import (
     TIED,
     BertEmbeddingsParameters,

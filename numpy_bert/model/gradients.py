@@ -15,8 +15,8 @@ from numpy_bert.blocks.embeddings_backward import embeddings_backward
 from numpy_bert.blocks.encoder import encoder, pooler
 from numpy_bert.blocks.encoder_backward import encoder_backward, pooler_backward
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed
 from numpy_bert.kernels.training import EncoderTraining
+from numpy_bert.messages import listed
 from numpy_bert.model.packed import used_mask
 from numpy_bert.parameters import (
     BertEncoderParameters,

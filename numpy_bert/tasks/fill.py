@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.tasks.labels import top
 from numpy_bert.text.inputs import as_texts
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.text.truncation import STRATEGIES
 
 __all__ = ["Lengths", "as_lengths", "check_switches"]

@@ -12,7 +12,8 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordPiece
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import listed, quoted, read_bytes
+from numpy_bert.files import read_bytes
+from numpy_bert.messages import listed, quoted
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.obeying import obey_class, with_special_tokens
 from numpy_bert.text.settings import SPECIAL_TOKENS, Settings, StatedId, read_settings

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["TokenizerClass", "named_class"]
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = [
     "Pair",

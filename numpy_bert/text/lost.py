@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed
+from numpy_bert.messages import listed
 from numpy_bert.text.batch import BatchEncoding
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 from tokenizers import AddedToken
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
+from numpy_bert.messages import quoted
 from numpy_bert.text.attributes import LARGEST_LENGTH, stated_limit
 from numpy_bert.text.classes import TokenizerClass, named_class
 from numpy_bert.text.special import SPECIAL_TOKENS, as_token, bad_setting, merged, stated_tokens

@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["SPECIAL_TOKENS", "StatedTokens", "as_token", "bad_setting", "merged", "stated_tokens"]
 

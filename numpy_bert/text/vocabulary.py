@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import Unigram
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import quoted, read_bytes
+from numpy_bert.files import read_bytes
+from numpy_bert.messages import quoted
 
 __all__ = ["LARGEST_FILE", "check_ids_of", "check_listing", "read_vocabulary", "require_tokens"]
 

@@ -13,7 +13,7 @@ from tokenizers.normalizers import BertNormalizer, Normalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.text.settings import Settings
 
 __all__ = [

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import decode_lines, listed, quoted
+from numpy_bert.files import decode_lines
+from numpy_bert.messages import listed, quoted
 from numpy_bert.training.sources import is_table, read_source, read_table_source
 
 __all__ = [

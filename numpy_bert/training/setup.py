@@ -16,8 +16,8 @@ from numpy_bert.encoding.head import read_head
 from numpy_bert.encoding.recipe import Recipe, read_recipe
 from numpy_bert.encoding.settings import Settings, read_settings
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
 from numpy_bert.loading.modules import SETTINGS, TRANSFORMER_CONFIGS
+from numpy_bert.messages import quoted
 from numpy_bert.ops.activation import identity
 from numpy_bert.parameters import LinearParameters
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed, quoted
+from numpy_bert.messages import listed, quoted
 from numpy_bert.training.files import NUMBER, as_number, label_numbers
 
 __all__ = ["REGRESSION", "SINGLE", "Targets", "targets_of"]
