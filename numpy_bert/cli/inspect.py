@@ -18,8 +18,7 @@ from numpy_bert.loading.cache import MODEL_FILES, is_part
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.keys import BUFFERS
-from numpy_bert.loading.tied import differences
-from numpy_bert.loading.weights import check_weights
+from numpy_bert.loading.tensors import check_weights, differences
 from numpy_bert.messages import quoted
 from numpy_bert.parameters import TIED, BertParameters, shapes
 from numpy_bert.parameters_heads import HeadParameters

@@ -18,7 +18,7 @@ from numpy_bert.files import read_json
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.formats import converted
 from numpy_bert.loading.stored import SafetensorsFile
-from numpy_bert.loading.weights import read_weight
+from numpy_bert.loading.tensors import read_weight
 from numpy_bert.messages import quoted
 
 __all__ = ["Dense", "read_dense", "read_weights"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from numpy_bert.errors import InputError
-from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
+from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, bert_folder
 from numpy_bert.messages import quoted
 
@@ -25,6 +25,7 @@ __all__ = [
     "SMALL_FILES",
     "TOKENIZER_FILES",
     "CachedRepository",
+    "absent",
     "check_only",
     "demo_folder",
     "is_offline",
@@ -212,8 +213,7 @@ def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
         if found is None:
             missing.append(" or ".join(row))
         elif found == INDEX:
-            names = sorted(set(shard_names(folder).values()))
-            missing += [name for name in names if not (folder / name).exists()]
+            missing += [name for name in shard_files(folder) if not (folder / name).exists()]
     return missing
 
 
@@ -223,8 +223,7 @@ def used_files(folder: Path) -> list[Path]:
     paths = [*_weights(folder), *sorted(folder.glob(f"*/{SINGLE}"))]
     if inner := bert_folder(folder):
         paths += _weights(folder / inner)
-    present = (path for path in paths if path.exists())
-    return list(dict.fromkeys([*small_files(folder), *present]))
+    return _present([*_small(folder, inner), *paths])
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -232,16 +231,29 @@ def _weights(folder: Path) -> list[Path]:
     if (folder / SINGLE).exists():
         return [folder / SINGLE]
     if (folder / INDEX).exists():
-        return [folder / name for name in (INDEX, *sorted(set(shard_names(folder).values())))]
+        return [folder / name for name in (INDEX, *shard_files(folder))]
     return []
 
 
 def small_files(folder: Path) -> list[Path]:
     """Return the files of a snapshot that numpy_bert reads besides the weights."""
+    return _present(_small(folder, bert_folder(folder)))
+
+
+def _small(folder: Path, inner: str) -> list[Path]:
+    """Return where those files can be, if the BERT is in the folder `inner` of the model's."""
     paths = [*(folder / name for name in SMALL_FILES), *sorted(folder.glob("*/config.json"))]
-    if inner := bert_folder(folder):
-        paths += [folder / inner / name for name in SMALL_FILES]
+    return paths + [folder / inner / name for name in SMALL_FILES if inner]
+
+
+def _present(paths: Iterable[Path]) -> list[Path]:
+    """Return the files that are there, each once."""
     return list(dict.fromkeys(path for path in paths if path.exists()))
+
+
+def absent(snapshot: Path, name: str) -> Path:
+    """Return the empty file by which the hub's client remembers that a commit has no such file."""
+    return snapshot.parent.parent / ".no_exist" / snapshot.name / name
 
 
 def _default_cache() -> Path:

@@ -17,7 +17,15 @@ from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 from numpy_bert.messages import listed, quoted
 
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "nothing_found", "open_checkpoint", "shard_names"]
+__all__ = [
+    "INDEX",
+    "SINGLE",
+    "Checkpoint",
+    "nothing_found",
+    "open_checkpoint",
+    "shard_files",
+    "shard_names",
+]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -74,11 +82,13 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         stored = dict(file.tensors)
         files: tuple[Path, ...] = (file.path,)
     else:
-        weight_map = shard_names(folder)
+        index = _read_index(folder)
+        weight_map = _weight_map(folder, index)
         names = _existing_shards(folder, weight_map)
         shards = [SafetensorsFile(folder / name) for name in names]
         files = tuple(shard.path for shard in shards)
         stored = _merge(folder, weight_map, shards, notes)
+        notes += _miscounted(index, stored)
     where = str(files[0] if len(files) == 1 else folder)
     return Checkpoint(files, _rename(stored, where, notes), tuple(notes))
 
@@ -91,8 +101,21 @@ def shard_names(folder: Path) -> dict[str, str]:
     CheckpointError
         If the index is no JSON object with a non-empty ``weight_map`` of plain file names.
     """
-    path = folder / INDEX
-    weight_map = _read_index(folder).get("weight_map")
+    return _weight_map(folder, _read_index(folder))
+
+
+def shard_files(folder: Path) -> list[str]:
+    """Return the files that the index lists, each once, in the order of their names."""
+    return sorted(set(shard_names(folder).values()))
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    return read_json(folder / INDEX, error=CheckpointError, limit=_LARGEST_INDEX)
+
+
+def _weight_map(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
+    """Return which tensor lies in which file, as an index has it, checked."""
+    path, weight_map = folder / INDEX, index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{path}: weight_map is missing, empty or no object.")
     for key, name in weight_map.items():
@@ -102,10 +125,6 @@ def shard_names(folder: Path) -> dict[str, str]:
                 "of a .safetensors file was expected."
             )
     return dict(weight_map)
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    return read_json(folder / INDEX, error=CheckpointError, limit=_LARGEST_INDEX)
 
 
 def _stands(path: Path) -> bool:
@@ -118,10 +137,9 @@ def _existing_shards(folder: Path, weight_map: Mapping[str, str]) -> list[str]:
     names = sorted(set(weight_map.values()))
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
-        more = f" and {len(missing) - _LONGEST_LIST} more" * (len(missing) > _LONGEST_LIST)
         raise CheckpointError(
             f"{folder / INDEX}: lists shards that are not there: "
-            f"{', '.join(missing[:_LONGEST_LIST])}{more}. Download them again."
+            f"{listed(missing, _LONGEST_LIST)}. Download them again."
         )
     return names
 
@@ -148,12 +166,17 @@ def _merge(
             f"{index.name} does not list {len(unlisted)} tensors that its shards hold, "
             f"{quoted(unlisted[0])} first; they were read all the same."
         )
-    metadata = _read_index(folder).get("metadata")
-    claimed = metadata.get("total_size") if isinstance(metadata, dict) else None
-    total = sum(tensor.nbytes for tensor in merged.values())
-    if claimed is not None and claimed != total:
-        notes.append(f"{index.name}: total_size is {quoted(claimed)}, the shards hold {total}.")
     return merged
+
+
+def _miscounted(index: Mapping[str, Any], stored: Mapping[str, StoredTensor]) -> list[str]:
+    """Say, in a sentence, where an index states another size than its shards have."""
+    metadata = index.get("metadata")
+    claimed = metadata.get("total_size") if isinstance(metadata, dict) else None
+    total = sum(tensor.nbytes for tensor in stored.values())
+    if claimed in (None, total):
+        return []
+    return [f"{INDEX}: total_size is {quoted(claimed)}, the shards hold {total}."]
 
 
 def _rename(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ __all__ = [
     "bert_folder",
     "read_modules",
     "read_transformer_config",
+    "transformer_folder",
 ]
 
 MODULES = "modules.json"
@@ -94,9 +96,13 @@ def bert_folder(folder: Path) -> str:
     if not path.exists():
         return ""
     try:
-        entries = read_modules(path, error=CheckpointError)
+        return transformer_folder(read_modules(path, error=CheckpointError))
     except CheckpointError:
         return ""
+
+
+def transformer_folder(entries: Iterable[ModuleEntry]) -> str:
+    """Return the name of the folder in which a list of modules has the Transformer, "" for none."""
     first = next((entry for entry in entries if entry.kind == "Transformer"), None)
     return first.path if first is not None and first.is_plain else ""
 

@@ -13,7 +13,7 @@ from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.blocks.embeddings import check_inputs
 from numpy_bert.blocks.encoder import pooler
 from numpy_bert.config import BertConfig
-from numpy_bert.loading.weights import LoadingInfo
+from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.model.loaded import load
 from numpy_bert.model.outputs import BertModelOutput, BertSteps

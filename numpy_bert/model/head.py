@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
-from numpy_bert.loading.weights import LoadingInfo
+from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.differentiable import Differentiable, HeadInput
 from numpy_bert.model.faults import check_finite

@@ -20,6 +20,7 @@ from numpy_bert import (
     SentenceEncoder,
     fetch,
 )
+from numpy_bert.files import read_bytes
 from numpy_bert.loading import client
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.hub import verify_again
@@ -67,6 +68,20 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(client, "_DEADLINE", PATIENCE)
         yield stand_in
+
+
+def test_modules_json_is_read_once_in_a_download(
+    hub: StandInHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path, **options: Any) -> bytes:
+        read.append(path)
+        return read_bytes(path, **options)
+
+    monkeypatch.setattr("numpy_bert.loading.modules.read_bytes", counted)
+    hub.add_commit(REPO, FILES)
+    assert read == [fetch(REPO) / "modules.json"]
 
 
 def test_a_dense_layers_weights_are_fetched_and_hashed(hub: StandInHub) -> None:

@@ -1,4 +1,4 @@
-"""numpy_bert.loading.tied: a decoder under either name, or one of its own (rows B13, B14)."""
+"""numpy_bert.loading.tensors: a decoder under either name, or one of its own (rows B13, B14)."""
 
 from __future__ import annotations
 

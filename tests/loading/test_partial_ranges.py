@@ -19,10 +19,10 @@ from numpy_bert import (
     fetch,
 )
 from numpy_bert.errors import NumpyBertError
-from numpy_bert.loading import ranges
+from numpy_bert.loading import partial
 from numpy_bert.loading.cache import CachedRepository
 from numpy_bert.loading.client import resolve
-from numpy_bert.loading.ranges import RemoteFile
+from numpy_bert.loading.partial import RemoteFile
 from tests.loading.test_hub import FILES, REPO, cache_of, commit, contents, hub, impatient
 from tests.loading.test_partial import WEIGHTS, arrays, asked, part_of, table
 from tests.support.hub import StandInHub
@@ -35,7 +35,7 @@ SIZE = len(DATA)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "_WAITS", (0.01, 0.01))
+    monkeypatch.setattr(partial, "_WAITS", (0.01, 0.01))
 
 
 def check_nothing_kept(hub: StandInHub, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_each_answer_is_checked(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ranges, "_WAITS", ())
+    monkeypatch.setattr(partial, "_WAITS", ())
     declared = hub.fault(on="GET", path=WEIGHTS, times=1, skip=number, **fault)
     with pytest.raises(error) as caught:
         fetch(REPO, only="embeddings")
