@@ -13,7 +13,7 @@ from numpy_bert.cli.train_tasks import TASKS, options_named
 from numpy_bert.errors import InputError, OutputError
 from numpy_bert.files import write_atomically
 from numpy_bert.loading.integrity import sha256
-from numpy_bert.text.saving import tokenizer_files
+from numpy_bert.text.tokenizer_config import tokenizer_files
 from numpy_bert.training.arguments import TrainingArguments
 from numpy_bert.training.fit import CHECKPOINT, Trainer
 from numpy_bert.training.sources import is_table

@@ -12,7 +12,7 @@ from numpy_bert.encoding.members import bad_member
 from numpy_bert.errors import ConfigError
 from numpy_bert.loading.modules import TRANSFORMER_CONFIGS, read_transformer_config
 from numpy_bert.messages import quoted
-from numpy_bert.text.attributes import stated_limit
+from numpy_bert.text.tokenizer_config import stated_limit
 
 __all__ = ["TransformerConfig", "read_transformer"]
 

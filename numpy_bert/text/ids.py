@@ -14,7 +14,7 @@ from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as Normalizers
 
 from numpy_bert.errors import InputError, TokenizerError
-from numpy_bert.text.encode import excess
+from numpy_bert.text.batch import excess
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer import BertTokenizer
 

@@ -12,7 +12,7 @@ from tokenizers.normalizers import BertNormalizer
 
 from numpy_bert.arrays import IntArray, as_ids, place
 from numpy_bert.comparison.report import StepReport
-from numpy_bert.text.encode import encode
+from numpy_bert.text.batch import encode
 from numpy_bert.text.inputs import Pair
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.inputs import Inputs

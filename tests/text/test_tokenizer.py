@@ -1,16 +1,23 @@
-"""BertTokenizer as its users call it (rows E1 to E12)."""
+"""BertTokenizer as its users call it, its attributes, and ids to text (rows E1 to E12)."""
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from numpy_bert import BertTokenizer, InputError, NumpyBertError
-from tests.support.tokenizer_files import TOKENS, added_token, tokenizer_json, write_folder
+from numpy_bert.errors import TokenizerError
+from numpy_bert.text.ids import IdEncoder
+from numpy_bert.text.tokenizer import decoded
+from tests.support.tokenizer_files import TOKENS, added_token, spelt, tokenizer_json, write_folder
 
 MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 
@@ -324,3 +331,164 @@ def test_arguments_of_the_wrong_kind_are_refused_by_name() -> None:
     expected = tokenizer.convert_tokens_to_ids(["a", "test"])
     found = tokenizer.convert_tokens_to_ids(np.array(["a", "test"]))  # type: ignore[arg-type]
     assert found == expected
+
+
+READ_ONLY = [
+    *(f"{name}_token" for name in ("cls", "sep", "pad", "unk", "mask")),
+    *(f"{name}_token_id" for name in ("cls", "sep", "pad", "unk", "mask")),
+    *("notes", "vocab_size", "backend_tokenizer"),
+    *("do_lower_case", "strip_accents", "max_len", "extra"),
+]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> BertTokenizer:
+    files = {"tokenizer.json": tokenizer_json(), "config.json": {"model_type": "bert"}}
+    return BertTokenizer.from_pretrained(write_folder(tmp_path, files))
+
+
+def copies(fresh: BertTokenizer) -> list[BertTokenizer]:
+    return [
+        fresh,
+        copy.copy(fresh),
+        copy.deepcopy(fresh),
+        pickle.loads(pickle.dumps(fresh)),
+    ]
+
+
+def test_every_public_attribute_is_looked_at(fresh: BertTokenizer) -> None:
+    methods = {name for name in dir(fresh) if callable(getattr(fresh, name))}
+    public = {name for name in dir(fresh) if not name.startswith("_")} - methods
+    settable = {"padding_side", "truncation_side", "model_max_length"}
+    assert public == settable.union(READ_ONLY[:13])
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_what_the_files_say_cannot_be_set(fresh: BertTokenizer, name: str) -> None:
+    for one in copies(fresh):
+        before = getattr(one, name, None)
+        with pytest.raises(AttributeError):
+            setattr(one, name, "[SEP]")
+        assert getattr(one, name, None) == before or name == "backend_tokenizer"
+
+
+def test_the_message_says_what_to_do(fresh: BertTokenizer) -> None:
+    with pytest.raises(AttributeError, match=r"^cls_token cannot be set: .* and load it again\.$"):
+        fresh.cls_token = "[MASK]"
+    with pytest.raises(AttributeError, match=r"^a tokenizer has no 'do_lower_case' that could"):
+        fresh.do_lower_case = False
+
+
+def test_the_side_of_truncation_is_obeyed_at_once(fresh: BertTokenizer) -> None:
+    text, first, last = (
+        "a b c d",
+        spelt("[CLS]", "a", "b", "[SEP]"),
+        spelt("[CLS]", "c", "d", "[SEP]"),
+    )
+    encoder = IdEncoder(fresh)
+    for side, expected in (("right", first), ("left", last), ("right", first)):
+        fresh.truncation_side = side
+        for one in copies(fresh):
+            assert one.truncation_side == side
+            assert one(text, truncation=True, max_length=4)["input_ids"] == expected
+        for same in (encoder, copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
+            assert same([text], 4).ids.tolist() == expected
+
+
+def test_the_side_of_padding_is_obeyed(fresh: BertTokenizer) -> None:
+    a = TOKENS.index("a")
+    for side, expected in (("left", [0, 2, a, 3]), ("right", [2, a, 3, 0])):
+        fresh.padding_side = side
+        for one in copies(fresh):
+            assert one(["a", "a b"], padding=True)["input_ids"][0] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"), [(4, 4), (np.int64(5), 5), (None, None), (1e30, None), (10**30, None)]
+)
+def test_the_longest_text_is_obeyed(fresh: BertTokenizer, value: Any, kept: int | None) -> None:
+    fresh.model_max_length = value
+    for one in copies(fresh):
+        assert one.model_max_length == kept
+        if kept is not None:
+            assert len(one("a " * 9, truncation=True)["input_ids"]) == kept
+        else:
+            with pytest.raises(InputError, match="truncation: give max_length"):
+                one("a " * 9, truncation=True)
+
+
+@pytest.mark.parametrize("name", ["padding_side", "truncation_side"])
+@pytest.mark.parametrize("value", ["up", "Left", "", None, 1, ["left"], True])
+def test_a_side_that_is_none_is_refused(fresh: BertTokenizer, name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"^{name} = .*; 'left' or 'right' was expected"):
+        setattr(fresh, name, value)
+    assert getattr(fresh, name) == "right"
+
+
+@pytest.mark.parametrize("value", [0, -1, 5.0, "5", True, [5], float("nan")])
+def test_a_length_that_is_none_is_refused(fresh: BertTokenizer, value: Any) -> None:
+    with pytest.raises(InputError, match=r"^model_max_length = .*; a number of tokens, or None"):
+        fresh.model_max_length = value
+    assert fresh.model_max_length is None
+
+
+def test_a_copied_encoder_of_ids_splits_special_tokens_as_before(tmp_path: Path) -> None:
+    config = {"split_special_tokens": True}
+    files = {"tokenizer.json": tokenizer_json(), "tokenizer_config.json": config}
+    encoder = IdEncoder(BertTokenizer.from_pretrained(write_folder(tmp_path, files)))
+    expected = encoder(["[SEP]"]).ids.tolist()
+    assert len(expected) > 4
+    for copied in (copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
+        assert copied(["[SEP]"]).ids.tolist() == expected
+
+
+@pytest.fixture(scope="module")
+def backend() -> Tokenizer:
+    return Tokenizer.from_str(json.dumps(tokenizer_json()))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "skips", "cleans_up", "text"),
+    [
+        (["[CLS]", "un", "##aff", "##able", "[SEP]"], True, False, "unaffable"),
+        (["[CLS]", "un", "##aff", "[SEP]"], False, False, "[CLS] unaff [SEP]"),
+        (["hello", ",", "world", "."], False, False, "hello, world."),
+        (["a", "'", "t"], False, False, "a ' t"),
+        (["a", "'", "t"], False, True, "a't"),
+        (["[SEP]", "##able"], True, False, "##able"),
+        ([], False, True, ""),
+    ],
+)
+def test_tokens_are_joined(
+    backend: Tokenizer, tokens: list[str], skips: bool, cleans_up: bool, text: str
+) -> None:
+    ids = [TOKENS.index(token) for token in tokens]
+    assert decoded(backend, ids, skip_special_tokens=skips, cleans_up=cleans_up) == text
+
+
+def test_what_the_library_cannot_decode_is_one_error(backend: Tokenizer) -> None:
+    with pytest.raises(TokenizerError, match=r"^decode: "):
+        decoded(backend, [-1], skip_special_tokens=False, cleans_up=False)
+
+
+@pytest.mark.parametrize("value", [None, 5, "ab", {1: [2]}, {2}, np.int64(3), np.array(3)])
+def test_sequences_that_are_none_are_refused(value: Any) -> None:
+    with pytest.raises(InputError, match=r"^sequences: is \w+; a list of sequences of ids was"):
+        BertTokenizer.from_pretrained("demo").batch_decode(value)
+
+
+@pytest.mark.parametrize("value", ["no", 0, 1, None, []])
+def test_switches_that_are_none_are_refused_by_name(value: Any) -> None:
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    names = ["add_special_tokens", "return_offsets_mapping", "return_special_tokens_mask"]
+    names += [] if value is None else ["split_special_tokens"]
+    for name in names:
+        with pytest.raises(InputError, match=f"^{name}=.*: there are True and False"):
+            tokenizer("a", **{name: value})
+    for call in (
+        tokenizer.decode,
+        lambda ids, **how: tokenizer.batch_decode([ids], **how),
+    ):
+        with pytest.raises(InputError, match=r"^skip_special_tokens=.*: there are True and False"):
+            call([2, 3], skip_special_tokens=value)
+    assert tokenizer("a", return_offsets_mapping=np.True_)["offset_mapping"]  # type: ignore[arg-type]
