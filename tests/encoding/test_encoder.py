@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import tracemalloc
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from numpy_bert import InputError, SentenceEncoder, get_num_threads, set_num_threads
+from numpy_bert import InputError, SentenceEncoder, set_num_threads
 from numpy_bert.encoding import fill
 from numpy_bert.model.bert import BertModel
+
+pytestmark = pytest.mark.usefixtures("threads")
 
 TEXTS = [
     "",
@@ -24,13 +25,6 @@ TEXTS = [
     "unbelievable " * 30,
     "[MASK] x" * 9,
 ]
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert import BertTokenizer, get_num_threads, set_num_threads
+from numpy_bert import BertTokenizer, set_num_threads
 from numpy_bert.encoding import plan as module
 from numpy_bert.encoding import work
 from numpy_bert.encoding.plan import Plan, distinct
@@ -24,12 +24,7 @@ from numpy_bert.kernels.blas import openblas
 from numpy_bert.text.ids import IdEncoder
 from tests.support.platforms import PLATFORM, posix
 
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads")
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from numpy_bert import IntegrityError, fetch
-from tests.loading.test_hub import FILES, REPO, hub
 from tests.support.hub import StandInHub
-
-__all__ = ["hub"]  # a fixture
+from tests.support.repository import FILES, REPO
 
 WEIGHTS = "model.safetensors"
 OTHER = "someone/other"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from numpy_bert import (
     TokenizerError,
     fetch,
 )
-from numpy_bert.loading import client, integrity
+from numpy_bert.loading import integrity
 from numpy_bert.loading.cache import demo_folder, is_offline
 from numpy_bert.loading.hub import verify_again
 from tests.support.checkpoints import (
@@ -40,55 +38,9 @@ from tests.support.checkpoints import (
     write_checkpoint,
     write_shards,
 )
-from tests.support.demo import plain_files
-from tests.support.hub import IMPATIENCE, PATIENCE, StandInHub, hub_environment
+from tests.support.hub import PATIENCE, StandInHub, hub_environment
 from tests.support.platforms import posix
-
-REPO = "someone/tiny-bert"
-DEMO = plain_files()
-FILES: dict[str, bytes] = {
-    **{name: DEMO[name] for name in ("config.json", "tokenizer.json", "tokenizer_config.json")},
-    "model.safetensors": DEMO["model.safetensors"],
-    "modules.json": json.dumps([{"path": ""}, {"path": "1_Pooling"}]).encode(),
-    "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
-    "sentence_bert_config.json": b'{"max_seq_length": 256}',
-    # What is not taken:
-    "README.md": b"card",
-    "pytorch_model.bin": b"\x80\x02pickle",
-    "onnx/model.onnx": b"onnx",
-    "other.safetensors": b"unlisted",
-    "2_Other/config.json": b"{}",
-}
-TAKEN = {
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "model.safetensors",
-    "modules.json",
-    "1_Pooling/config.json",
-    "sentence_bert_config.json",
-}
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]:
-    with StandInHub() as stand_in:
-        for name, value in hub_environment(stand_in, tmp_path / "home").items():
-            monkeypatch.setenv(name, value)
-        import huggingface_hub.constants
-
-        # Read once, when the client was imported, perhaps by an earlier test.
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", PATIENCE)
-        monkeypatch.setattr(client, "_DEADLINE", PATIENCE)
-        yield stand_in
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch, hub: StandInHub) -> None:
-    """Give up soon what never answers."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", IMPATIENCE)
-    monkeypatch.setattr(client, "_DEADLINE", IMPATIENCE)
+from tests.support.repository import FILES, REPO, TAKEN, cache_of, contents, corrupt
 
 
 @pytest.fixture
@@ -97,20 +49,6 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     seconds: list[float] = []
     monkeypatch.setattr(time, "sleep", seconds.append)
     return seconds
-
-
-@pytest.fixture
-def commit(hub: StandInHub) -> str:
-    return hub.add_commit(REPO, FILES)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def cache_of(tmp_path: Path) -> Path:
-    return tmp_path / "home" / "hub" / f"models--{REPO.replace('/', '--')}"
 
 
 def test_cold_then_warm_without_a_request(hub: StandInHub, commit: str, tmp_path: Path) -> None:
@@ -501,13 +439,6 @@ def test_a_killed_download_is_completed_by_a_second_run(
     assert not (cache_of(tmp_path) / "snapshots" / commit / "model.safetensors").exists()
     assert contents(fetch(REPO)) == {name: FILES[name] for name in TAKEN}
     assert BertModel.from_pretrained(REPO, local_files_only=True).config.hidden_size == 128
-
-
-def corrupt(path: Path) -> None:
-    blob = path.resolve()
-    data = bytearray(blob.read_bytes())
-    data[-1] ^= 1
-    blob.write_bytes(bytes(data))
 
 
 def test_a_blob_that_was_never_checked_is_checked_at_its_next_use(

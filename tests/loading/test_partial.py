@@ -35,13 +35,11 @@ from numpy_bert.loading import integrity, partial
 from numpy_bert.loading.cache import TOKENIZER_FILES, used_files
 from numpy_bert.loading.hub import cached_part, find, verify_again
 from numpy_bert.parameters import arrays_of
-from tests.loading.test_hub import FILES, REPO, TAKEN, cache_of, commit, contents, corrupt, hub
 from tests.loading.test_spellings import SPELLINGS
 from tests.support.checkpoints import TINY, pack, random_tensors, serialize, write_shards
 from tests.support.hub import PATIENCE, StandInHub, hub_environment
 from tests.support.platforms import posix
-
-__all__ = ["commit", "hub"]  # fixtures
+from tests.support.repository import FILES, REPO, TAKEN, cache_of, contents, corrupt
 
 WEIGHTS = "model.safetensors"
 RECORD = "numpy_bert_part.json"

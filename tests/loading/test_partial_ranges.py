@@ -23,11 +23,9 @@ from numpy_bert.loading import partial
 from numpy_bert.loading.cache import CachedRepository
 from numpy_bert.loading.client import resolve
 from numpy_bert.loading.partial import RemoteFile
-from tests.loading.test_hub import FILES, REPO, cache_of, commit, contents, hub, impatient
 from tests.loading.test_partial import WEIGHTS, arrays, asked, part_of, table
 from tests.support.hub import StandInHub
-
-__all__ = ["commit", "hub", "impatient"]  # fixtures
+from tests.support.repository import FILES, REPO, cache_of, contents
 
 DATA = FILES[WEIGHTS]
 SIZE = len(DATA)

@@ -13,8 +13,8 @@ import torch
 import transformers
 
 from numpy_bert import BertModel, BertTokenizer
-from numpy_bert.arrays import Array
 from tests.parity.pair import Pair, replayed
+from tests.support.arrays import far
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 from tests.tolerances import (
     ENCODER_FLOAT64_AGAINST_TORCH,
@@ -76,12 +76,6 @@ def random_inputs(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def error(found: Array, expected: Array) -> float:
-    """Return the largest difference of two arrays that must be of one shape."""
-    assert found.shape == expected.shape
-    return float(np.abs(found - expected).max(initial=0.0))
-
-
 def compare(narrow: Pair, wide: Pair, inputs: Mapping[str, Any], *, room: float = WILD) -> None:
     """Hold every step that torch has against it: float64 closely, float32 within its budget."""
     rows = inputs.get("inputs_embeds")
@@ -92,9 +86,9 @@ def compare(narrow: Pair, wide: Pair, inputs: Mapping[str, Any], *, room: float 
         if name.endswith(NO_MODULE) or name not in theirs:
             continue
         assert ours_narrow[name].dtype == np.float32
-        assert error(ours[name], theirs[name]) <= ENCODER_FLOAT64_AGAINST_TORCH, name
+        assert far(ours[name], theirs[name]) <= ENCODER_FLOAT64_AGAINST_TORCH, name
         budget = room * encoder_float32_budget(ours[name], theirs_narrow[name])
-        assert error(ours_narrow[name], ours[name]) <= budget, name
+        assert far(ours_narrow[name], ours[name]) <= budget, name
     for asked in ASKED:
         exact = wide.ours(**inputs, **asked)
         compare_outputs(exact, exact, wide.forward(inputs, **asked), inputs, room)
@@ -123,10 +117,10 @@ def compare_outputs(
             assert one.dtype == other.dtype
             assert one.shape == other.shape
             if ours is truth:
-                assert error(one[where], other[where]) <= ENCODER_FLOAT64_AGAINST_TORCH, name
+                assert far(one[where], other[where]) <= ENCODER_FLOAT64_AGAINST_TORCH, name
             else:
                 budget = room * fast_encoder_budget(right[where], other[where])
-                assert error(one[where], right[where]) <= budget, name
+                assert far(one[where], right[where]) <= budget, name
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +143,7 @@ def test_every_module_of_transformers_is_a_step(tmp_path: Path) -> None:
     assert there == {name for name in ours if not name.endswith(NO_MODULE)}
     for name, array in theirs.items():
         step = RENAMED.get(name, name).removesuffix(".intermediate_act_fn")
-        assert error(ours[step], array) <= ENCODER_FLOAT64_AGAINST_TORCH, name
+        assert far(ours[step], array) <= ENCODER_FLOAT64_AGAINST_TORCH, name
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -184,14 +178,14 @@ def test_dropout_replayed_in_torch(tmp_path: Path, mask: Any) -> None:
         theirs = pair.hooked(inputs)
     assert next(left, None) is None
     for name in set(ours) & set(theirs):
-        assert error(ours[name], theirs[name]) <= ENCODER_FLOAT64_AGAINST_TORCH, name
+        assert far(ours[name], theirs[name]) <= ENCODER_FLOAT64_AGAINST_TORCH, name
     asked: Any = {"output_attentions": True, "output_hidden_states": True}
     output = pair.ours(**inputs, **asked, rng=np.random.default_rng(3))
     with replayed(iter(keeps.values())):
         expected = pair.forward(inputs, **asked)
     for name in ("attentions", "hidden_states"):
         for found, wanted in zip(output[name], expected[name], strict=True):
-            assert error(found, wanted.numpy()) <= ENCODER_FLOAT64_AGAINST_TORCH, name
+            assert far(found, wanted.numpy()) <= ENCODER_FLOAT64_AGAINST_TORCH, name
 
 
 @pytest.mark.parametrize("stored", ["F16", "BF16"])

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import numpy as np
 import pytest
 from tokenizers.normalizers import Precompiled
@@ -31,6 +30,8 @@ from tests.support.tokenizer_files import (
     wordlevel_json,
     write_folder,
 )
+
+pytestmark = pytest.mark.usefixtures("no_requests")
 
 BERT = {"model_type": "bert"}
 NEW = len(TOKENS)
@@ -97,11 +98,6 @@ NORMALIZERS: dict[str, Any] = {
     "Sequence of four": sequence("NFD", "Lowercase", "StripAccents", "NFC"),
     "Sequence NFKC, Lowercase": sequence("NFKC", "Lowercase"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
 def ours(folder: Path) -> tuple[BertTokenizer, list[str]]:

@@ -34,7 +34,7 @@ from numpy_bert.training.data import LabelledTexts, MaskedTexts
 from numpy_bert.training.fit import BEST, CHECKPOINT, LOG, Trainer
 from numpy_bert.training.joint import JointData, JointModel
 from numpy_bert.training.optimizer import AdamW, global_norm
-from tests.support.heads import CONFIG, head_tensors, write_head
+from tests.support.heads import calm_head
 from tests.support.platforms import posix
 
 TEXTS = ["hello world", "the world", "hello the un", "un hello world", "world the"]
@@ -50,15 +50,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("model"), "BertForMaskedLM")
-
-
-def written(place: Path, name: str) -> Path:
-    calm = {
-        key: (array * 0.1 + key.endswith("LayerNorm.weight")).astype("f4")
-        for key, array in head_tensors(name).items()
-    }
-    return write_head(place, name, calm, CONFIG)
+    return calm_head(tmp_path_factory.mktemp("model"), "BertForMaskedLM")
 
 
 def trainer(folder: Path, run: Path, **changes: Any) -> Trainer[BertForMaskedLM]:
@@ -266,7 +258,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 
 
 def test_accumulated_batches_are_one_larger_batch(tmp_path: Path) -> None:
-    folder = written(tmp_path / "model", "BertForSequenceClassification")
+    folder = calm_head(tmp_path / "model", "BertForSequenceClassification")
     config = json.loads((folder / "config.json").read_text())
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (folder / "config.json").write_text(json.dumps(config))

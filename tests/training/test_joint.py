@@ -27,14 +27,9 @@ from numpy_bert.training import (
     new_classifier,
 )
 from numpy_bert.training.order import batches
-from tests.training.test_fit import TEXTS, written
+from tests.training.test_fit import TEXTS
 
 DOCUMENTS = [["hello world", "the world", "hello un"], ["un world", "the the hello"]]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("model"), "BertForPreTraining")
 
 
 def models_of(folder: Path, dtype: str = "float64") -> dict[str, Any]:
