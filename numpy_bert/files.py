@@ -49,7 +49,7 @@ def file_size(path: Path, *, error: type[NumpyBertError]) -> int:
     except ValueError:  # a NUL in it, or half of a surrogate pair
         raise error(f"{quoted(repr(str(path)))}: cannot be a path.") from None
     if stat.S_ISDIR(status.st_mode):
-        raise error(f"{path}: is a folder; a file was expected.")
+        raise error(f"{path}: is a folder; name a file.")
     if not stat.S_ISREG(status.st_mode):
         raise error(f"{path}: is not a regular file (a pipe, socket or device).")
     if not os.access(path, os.R_OK):
@@ -115,8 +115,8 @@ def check_pointer(data: bytes, *, where: str, error: type[NumpyBertError]) -> No
 def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:
     r"""Return the lines of a UTF-8 file without their ends; each command's texts are these.
 
-    A line ends with ``\n`` or ``\r\n``, the last one may have no end. Not so with U+2028, U+0085, a
-    form feed or a lone ``\r``, at which ``str.splitlines`` cuts. A byte order mark is no text.
+    A line ends with ``\n`` or ``\r\n``, the last one may have no end. U+2028, U+0085, a form
+    feed or a lone ``\r``, at which ``str.splitlines`` cuts, end none. A byte order mark is no text.
     Where nothing but lone ``\r`` could end a line, the file is refused.
 
     Parameters
@@ -126,7 +126,7 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
     where : str
         What it is called in a message.
     error : type of NumpyBertError
-        What to raise at a line, which is named, that is not UTF-8.
+        The error to raise at a line that is not UTF-8, which it names.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def decode_json(
         return members
 
     def constant(name: str) -> float:
-        raise error(f"{where}: {name} is not JSON; a finite number was expected.")
+        raise error(f"{where}: {name} is not JSON; write a finite number.")
 
     def number(digits: str) -> float:
         value = float(digits)
@@ -205,7 +205,7 @@ def decode_json(
         return value
 
     if not data:
-        raise error(f"{where}: is empty; a JSON object was expected.")
+        raise error(f"{where}: must be a JSON object; got an empty file.")
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -226,7 +226,7 @@ def decode_json(
         # Python refuses to convert integers of more than 4300 digits.
         raise error(f"{where}: holds a number that is too long ({failure}).") from None
     if not isinstance(value, dict):
-        raise error(f"{where}: holds {quoted(value)}; a JSON object was expected.")
+        raise error(f"{where}: must be a JSON object; got {quoted(value)}.")
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["listed", "quoted"]
+__all__ = ["listed", "must_be", "quoted"]
 
 # Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
 _QUOTE_LIMIT = 200
@@ -35,3 +35,14 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(quoted(name) for name in names[:most]) + more
+
+
+def must_be(name: str, wanted: str, value: object) -> str:
+    """Return the sentence that says what a value must be, and what it is.
+
+    Examples
+    --------
+    >>> must_be("config.json: bias", "true or false", 1)
+    'config.json: bias must be true or false; got 1.'
+    """
+    return f"{name} must be {wanted}; got {quoted(repr(value))}."

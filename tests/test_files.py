@@ -65,7 +65,7 @@ def irregular(kind: str, folder: Path) -> Path:
 
 IRREGULAR = {
     "nothing": "does not exist",
-    "folder": "is a folder; a file was expected",
+    "folder": "is a folder; name a file",
     "pipe": "is not a regular file (a pipe, socket or device)",
     "socket": "is not a regular file (a pipe, socket or device)",
     "endless device": "is not a regular file (a pipe, socket or device)",
@@ -180,7 +180,7 @@ def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 MALFORMED = {  # C1, C2, C3
-    "empty": (b"", "is empty; a JSON object was expected"),
+    "empty": (b"", "must be a JSON object; got an empty file"),
     "html": (b"<!DOCTYPE html>", "is not JSON (Expecting value: line 1, column 1)"),
     "byte order mark": (b"\xef\xbb\xbf{}", "is not JSON (Unexpected UTF-8 BOM"),
     "utf-16": ("{}".encode("utf-16"), "is not UTF-8 (byte 0)"),
@@ -188,14 +188,14 @@ MALFORMED = {  # C1, C2, C3
     "latin-1": (b'{"a": "\xe9"}', "is not UTF-8 (byte 7)"),
     "a cut": (b'{\n  "a": 1,\n', "is not JSON (Expecting property name"),
     "more behind it": (b"{} {}", "is not JSON (Extra data: line 1, column 4)"),
-    "a list": (b"[{}]", "holds [{}]; a JSON object was expected"),
-    "a number": (b"3", "holds 3; a JSON object was expected"),
-    "null": (b"null", "holds None; a JSON object was expected"),
+    "a list": (b"[{}]", "must be a JSON object; got [{}]"),
+    "a number": (b"3", "must be a JSON object; got 3"),
+    "null": (b"null", "must be a JSON object; got None"),
     "nesting": (b'{"a":' + b"[" * 200_000, "is nested too deeply"),
     "a key twice": (b'{"a": 1, "b": 2, "a": 1}', "the key a stands twice; keep one"),
     "a key twice within": (b'{"c": [{"a": 1, "a": 2}]}', "the key a stands twice; keep one"),
     "a wild key twice": (b'{"\\u001b[31m":1,"\\u001b[31m":1}', r"the key '\x1b[31m' stands twice"),
-    "NaN": (b'{"a": NaN}', "NaN is not JSON; a finite number was expected"),
+    "NaN": (b'{"a": NaN}', "NaN is not JSON; write a finite number"),
     "Infinity": (b'{"a": -Infinity}', "-Infinity is not JSON"),
     "1e400": (b'{"a": -1e400}', "-1e400 is beyond float64"),
     "5000 digits": (b'{"a": ' + b"9" * 5000 + b"}", "holds a number that is too long"),

@@ -29,7 +29,7 @@ class Prompts(UserDict[str, str]):
     {'query': 'find: ', 'document': 'read: '}
     >>> prompts["query"] = 3
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: prompts['query']: is int; a str was expected.
+    numpy_bert.errors.InputError: prompts['query'] must be a str; got int.
     """
 
     def __setitem__(self, name: str, text: str) -> None:

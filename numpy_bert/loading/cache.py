@@ -14,7 +14,7 @@ from pathlib import Path
 from numpy_bert.errors import InputError
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, bert_folder
-from numpy_bert.messages import quoted
+from numpy_bert.messages import must_be, quoted
 
 __all__ = [
     "ALL_TOKENIZER_FILES",
@@ -85,7 +85,7 @@ class CachedRepository:
 
     def __init__(self, name: str, cache_dir: str | Path | None) -> None:
         if cache_dir is not None and (not isinstance(cache_dir, (str, Path)) or not str(cache_dir)):
-            raise InputError(f"cache_dir: {cache_dir!r}; a folder was expected.")
+            raise InputError(must_be("cache_dir", "a folder", cache_dir))
         if not _REPOSITORY.fullmatch(name) or "--" in name or ".." in name or len(name) > 96:
             raise InputError(
                 f"model: {quoted(repr(name))} is neither a folder that exists nor the name of a "
@@ -135,14 +135,14 @@ class CachedRepository:
         name = "main" if revision is None else revision
         good = isinstance(name, str) and re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name)
         if not good or ".." in name:
-            raise InputError(f"revision: {quoted(repr(name))} is no branch, tag or commit.")
+            raise InputError(must_be("revision", "the name of a branch, tag or commit", name))
         return self.folder / "refs" / name
 
 
 def check_only(only: object) -> None:
     """Raise InputError unless `only` is a part that can be loaded alone, or None for the whole."""
     if only is not None and only != "embeddings":
-        raise InputError(f"only: {quoted(repr(only))}; 'embeddings' or None was expected.")
+        raise InputError(must_be("only", "'embeddings' or None", only))
 
 
 def is_part(folder: Path) -> bool:
@@ -174,9 +174,7 @@ def local_folder(name_or_path: str | Path) -> Path | None:
         If it can only be a path and there is no such folder, or it is a file.
     """
     if not isinstance(name_or_path, (str, Path)) or not str(name_or_path).strip():
-        raise InputError(
-            f"model: {quoted(repr(name_or_path))}; a folder or a repository's name was expected."
-        )
+        raise InputError(must_be("model", "a folder or a repository's name", name_or_path))
     if name_or_path == "demo":
         return demo_folder()
     path = _expanded(name_or_path)

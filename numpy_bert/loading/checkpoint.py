@@ -15,7 +15,7 @@ from numpy_bert.files import read_json
 from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
-from numpy_bert.messages import listed, quoted
+from numpy_bert.messages import listed, must_be, quoted
 
 __all__ = [
     "INDEX",
@@ -45,7 +45,7 @@ class Checkpoint:
     files : tuple of Path
         The safetensors files in use.
     tensors : mapping of str to StoredTensor
-        By canonical key (see `numpy_bert.loading.keys`); a tensor's own name is in it.
+        The tensors by canonical key (see `numpy_bert.loading.keys`); each has its own name.
     notes : tuple of str
         What is odd but harmless, as sentences.
     """
@@ -120,10 +120,8 @@ def _weight_map(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
         raise CheckpointError(f"{path}: weight_map is missing, empty or no object.")
     for key, name in weight_map.items():
         if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name) and name.isprintable()):
-            raise CheckpointError(
-                f"{path}: weight_map[{quoted(repr(key))}] = {quoted(repr(name))}; the plain name "
-                "of a .safetensors file was expected."
-            )
+            entry = f"{path}: weight_map[{quoted(repr(key))}]"
+            raise CheckpointError(must_be(entry, "the plain name of a .safetensors file", name))
     return dict(weight_map)
 
 
@@ -219,8 +217,8 @@ def _check_buffer(key: str, tensor: StoredTensor) -> None:
     """
     if not 0 < tensor.nbytes <= 1 << 20 or len(tensor.shape) not in (1, 2):
         raise CheckpointError(
-            f"{tensor.file.path}: {quoted(tensor.name)} has shape {quoted(tensor.shape)}; "
-            "(1, positions) was expected."
+            f"{tensor.file.path}: {quoted(tensor.name)} must have the shape (1, positions); got "
+            f"{quoted(tensor.shape)}."
         )
     values = tensor.read(mapped=True)
     right = np.arange(tensor.shape[-1]) if key.endswith("position_ids") else 0

@@ -71,9 +71,9 @@ class Commit:
     Attributes
     ----------
     repository : CachedRepository
-        Where its files go.
+        The corner of the cache in which its files are kept.
     sha : str
-        Its name.
+        The hash that is its name.
     names : frozenset of str
         The files that it has.
     token : bool or str
@@ -156,7 +156,7 @@ def resolve(repository: CachedRepository, revision: str | None, token: bool | st
     # None would make the client send the saved token.
     token = False if token is None else token
     if not isinstance(token, (bool, str)):
-        raise InputError(f"token: {type(token).__name__}; True, False or a str was expected.")
+        raise InputError(f"token must be True, False or a str; got {type(token).__name__}.")
     repository.reference(revision)  # refuses what cannot be a revision
 
     with _hub_errors(repository.name, revision, repository.cache):
@@ -306,8 +306,8 @@ def _endpoint() -> str | None:
         good = False
     if not good:
         raise InputError(
-            f"the environment variable HF_ENDPOINT = {quoted(repr(url))}; a URL was expected, as "
-            "https://huggingface.co."
+            "the environment variable HF_ENDPOINT must be a URL such as https://huggingface.co; "
+            f"got {quoted(repr(url))}."
         )
     return url
 
@@ -319,9 +319,9 @@ def _hub_errors(name: str, revision: str | None, cache: Path) -> Iterator[None]:
     Parameters
     ----------
     name, revision : str
-        Of the repository, for the message.
+        The repository and the revision, for the message.
     cache : Path
-        Where files go, for the message.
+        The folder to which files go, for the message.
     """
     mirror = _endpoint()
     try:

@@ -51,14 +51,14 @@ def fetch(
         The cache, in huggingface_hub's layout. By default HF_HUB_CACHE, HF_HOME/hub or
         ~/.cache/huggingface/hub, so a model that transformers has downloaded is found.
     local_files_only : bool
-        Make no request; so does the environment variable HF_HUB_OFFLINE=1, or
-        TRANSFORMERS_OFFLINE=1.
+        Whether no request is made; the environment variables HF_HUB_OFFLINE=1 and
+        TRANSFORMERS_OFFLINE=1 forbid them too.
     token : bool or str or None
         For private and gated models: a token, or True for the saved one. By default, and with
         None, none is sent.
     only : {"embeddings"}, optional
-        Fetch no more of the weights than the input embedding's, about a fifth of BERT's. To be
-        asked for, since a part of a file cannot be checked against the whole file's hash.
+        Fetch no more of the weights than the input embedding's, about a fifth of BERT's. This has
+        to be asked for, since a part of a file cannot be checked against the whole file's hash.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def find(
 ) -> Path:
     """Return the folder of a model, from the cache without any request where that is possible.
 
-    What every ``from_pretrained`` uses. `needs` says which files its reader cannot do without,
+    Every ``from_pretrained`` uses it. `needs` says which files its reader cannot do without,
     one of each row; the rest, and the errors, are as in `fetch`. With `only`, a whole snapshot is
     as good as the part and comes first; without, a part is never returned.
     """
@@ -157,7 +157,8 @@ def cached_part(
 ) -> Literal["embeddings"] | None:
     """Return what `only` must be for a model of which there is no more than a part, else None.
 
-    For readers of the input embedding, who can do with it but need not. Makes no request.
+    It is for readers of the input embedding, which can do with the part but need not. It makes no
+    request.
     """
     folder = local_folder(name_or_path)
     if folder is None:

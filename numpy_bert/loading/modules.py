@@ -23,9 +23,9 @@ __all__ = [
 ]
 
 MODULES = "modules.json"
-# What is said of the whole model.
+# The settings of the whole model.
 SETTINGS = "config_sentence_transformers.json"
-# What is said of the Transformer, by its name and the six older ones, in the order in which
+# The settings of the Transformer, under the name of today and six older ones, in the order in which
 # sentence-transformers looks for them: the first that states anything is the one that counts.
 TRANSFORMER_CONFIGS = (
     "sentence_bert_config.json",
@@ -76,7 +76,7 @@ def read_modules(path: Path, *, error: type[NumpyBertError]) -> list[ModuleEntry
     Raises
     ------
     NumpyBertError
-        Of the type `error`, naming the file and what is wrong with it.
+        If the file is malformed; the error is of the type `error` and names it.
     """
     # A list, where all other files are objects: wrapped, it is read as strictly as they are.
     data = b'{"modules": ' + read_bytes(path, error=error, limit=1 << 20) + b"}"
@@ -125,7 +125,7 @@ def read_transformer_config(
     Raises
     ------
     NumpyBertError
-        Of the type `error`, naming the file and what is wrong with it.
+        If the file is malformed; the error is of the type `error` and names it.
 
     References
     ----------

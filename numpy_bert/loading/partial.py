@@ -247,18 +247,18 @@ class RemoteFile:
     Parameters
     ----------
     commit : Commit
-        Where the file is.
+        The commit that has the file.
     name : str
         The file's name there.
 
     Attributes
     ----------
     where : str
-        What messages call it.
+        What messages call the file.
     etag : str
         The hash of the whole file.
     size : int
-        Of the whole file, in bytes.
+        The size of the whole file, in bytes.
 
     Raises
     ------
@@ -296,7 +296,7 @@ class RemoteFile:
         Parameters
         ----------
         start, stop : int
-            As of a slice, within the file.
+            The range, as in a slice, within the file.
         sink : binary file
             Open for writing at its end.
         report : callable

@@ -80,7 +80,7 @@ def find_sentence_model(
     Raises
     ------
     HubError, IntegrityError, CheckpointError
-        As `numpy_bert.fetch`; also where a module's weights are pickled.
+        As in `numpy_bert.fetch`; also if a module's weights are pickled.
     """
     if cache_dir is None:
         cache_dir = os.environ.get("SENTENCE_TRANSFORMERS_HOME") or None

@@ -107,7 +107,7 @@ class SafetensorsFile:
     Raises
     ------
     CheckpointError
-        Naming the file and what is wrong with it.
+        If the file is malformed; the message names it.
     """
 
     def __init__(self, path: Path) -> None:

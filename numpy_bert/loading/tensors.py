@@ -84,12 +84,12 @@ class LoadingInfo:
 def settle(checkpoint: Checkpoint, config: BertConfig) -> tuple[Checkpoint, BertConfig]:
     """Return a checkpoint and a config that agree on which tensor a decoder is.
 
-    Reads both tensors of a pair that is tied and stored twice.
+    It reads both tensors of a pair that is tied and stored twice.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Of a model that predicts words.
+        The checkpoint of a model that predicts words.
     config : BertConfig
         What its config.json says.
 
@@ -437,7 +437,8 @@ def read_table(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> S
     """Return a look-up table for a model that computes in `dtype`, read-only.
 
     It stays as it is stored where every value fits into `dtype`, for its rows to be widened when
-    they are used; nothing is read then, if it is mapped. Otherwise as `read_weight`.
+    they are used; nothing is read then, if it is mapped. Otherwise it is as `read_weight` returns
+    it.
     """
     if tensor.dtype == "F64" and dtype == np.float32:
         return read_weight(tensor, dtype, mapped=mapped)

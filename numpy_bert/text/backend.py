@@ -75,7 +75,7 @@ class Backend:
         Number of tokens, those added to the vocabulary included. Asking the library for it costs
         some versions 10 ms.
     settings : Settings
-        From the small files.
+        What the small files state.
     notes : tuple of str
         What was done about the files, as sentences.
     """
@@ -103,21 +103,22 @@ def load_backend(folder: Path) -> Backend:
       defaults, as lower-casing.
     - ConvBertTokenizer and DPR's fast ones keep tokenizer.json and make the special tokens around
       texts.
-    - Of all other classes tokenizer.json is kept as it is, whatever switches stand beside it, as
+    - For all other classes tokenizer.json is kept as it is, whatever switches stand beside it, as
       transformers 4 did. Special tokens that are not stated are read from it.
 
     There are two exceptions, where transformers 4 is followed, and the ids may not be those of
     transformers 5. A tokenizer.json that is no WordPiece is kept as it is by all classes, as
     transformers 5 would cut its words at random. And some classes that are not BERT's (MPNet's,
     Funnel's, XLM-R's, RoBERTa's and others) build a tokenizer of their own there. A warning says so
-    where the file is seen to depart from what the class makes, which is looked at in part: of
-    MPNet's and its like not the special tokens around texts, of RoBERTa's and its like only the
-    kind of model. With tokenizer_class 'PreTrainedTokenizerFast' both versions keep the file.
+    where the file is seen to depart from what the class makes. That look is not complete: it leaves
+    out the special tokens around texts for MPNet's class and its like, and sees no more than the
+    kind of model for RoBERTa's and its like. With tokenizer_class 'PreTrainedTokenizerFast' both
+    versions keep the file.
 
     Parameters
     ----------
     folder : Path
-        Where the files lie.
+        The folder that holds the files.
 
     Returns
     -------
@@ -127,7 +128,7 @@ def load_backend(folder: Path) -> Backend:
     Raises
     ------
     TokenizerError
-        Naming the file and what is wrong with it.
+        If the files are malformed or contradict each other; the message names the file.
 
     Examples
     --------
@@ -357,7 +358,7 @@ def _what_is_wrong(tokenizer: Tokenizer, tokens: list[str]) -> str:
 
 
 def _misnumbered(tokenizer: Tokenizer, settings: Settings) -> list[str]:
-    """Say, in a sentence, of which added tokens a file states another id than they have.
+    """Say, in a sentence, for which added tokens a file states another id than they have.
 
     The library gives them ids without a word, and so does transformers.
     """
@@ -410,9 +411,9 @@ def check_listing(path: Path, tokenizer: Tokenizer, ours: str, special: Mapping[
     Parameters
     ----------
     path : Path
-        Of tokenizer.json.
+        The path of tokenizer.json.
     tokenizer : Tokenizer
-        What it makes.
+        The tokenizer that it makes.
     ours : str
         Its tokens, a line each, as `check_ids_of` returns them.
     special : mapping of str to str

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numpy_bert.errors import InputError
-from numpy_bert.messages import quoted
+from numpy_bert.messages import must_be
 from numpy_bert.text.inputs import Pair
 from numpy_bert.text.library import backend_errors
 
@@ -49,9 +49,9 @@ _PADDINGS = {
     "longest": "longest",
     "max_length": "max_length",
 }
-# At 24 bytes each, as lists and again as arrays.
+# The most tokens of a padded batch: they take 24 bytes each, as lists and again as arrays.
 _MOST_TOKENS = 1_000_000_000
-# What padding is in members where it is not 0.
+# What padding is in those members in which it is not 0.
 _FILLS: Mapping[str, Any] = {"special_tokens_mask": 1, "offset_mapping": (0, 0)}
 
 
@@ -127,7 +127,7 @@ def as_lengths(
         raise InputError("max_length has no effect without truncation=True; give both.")
     if used and length is None:
         name = "truncation" if strategy is not None else "padding='max_length'"
-        raise InputError(f"{name}: give max_length; the model states none.")
+        raise InputError(f"{name} needs max_length, since the model states none; give it.")
     return Lengths(
         strategy=strategy,
         cut=None if strategy is None else length,
@@ -140,7 +140,7 @@ def _length(max_length: int) -> int:
     """Return a number of tokens."""
     is_number = isinstance(max_length, (int, np.integer)) and not isinstance(max_length, bool)
     if not is_number or max_length < 0:
-        raise InputError(f"max_length={max_length!r}: a number of tokens was expected.")
+        raise InputError(must_be("max_length", "a number of tokens", max_length))
     return int(max_length)
 
 
@@ -153,16 +153,16 @@ def _strategy(truncation: bool | str | None) -> str | None:
     if isinstance(truncation, str) and truncation == "do_not_truncate":
         return None
     if not isinstance(truncation, str) or truncation not in STRATEGIES:
-        raise InputError(
-            f"truncation={truncation!r}: there are True, False, {', '.join(map(repr, STRATEGIES))}."
-        )
+        wanted = f"True, False or one of {', '.join(map(repr, STRATEGIES))}"
+        raise InputError(must_be("truncation", wanted, truncation))
     return truncation
 
 
 def _padding(padding: bool | str) -> str | None:
     """Return "longest" or "max_length", None for no padding."""
     if not isinstance(padding, (bool, str)) or padding not in _PADDINGS:
-        raise InputError(f"padding={padding!r}: there are True, False, 'longest', 'max_length'.")
+        wanted = "True, False, 'longest' or 'max_length'"
+        raise InputError(must_be("padding", wanted, padding))
     return _PADDINGS[padding]
 
 
@@ -173,11 +173,11 @@ def check_switches(**switches: object) -> None:
     --------
     >>> check_switches(skip_special_tokens="no")
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: skip_special_tokens='no': there are True and False.
+    numpy_bert.errors.InputError: skip_special_tokens must be True or False; got 'no'.
     """
     for name, value in switches.items():
         if not isinstance(value, (bool, np.bool_)):
-            raise InputError(f"{name}={quoted(repr(value))}: there are True and False.")
+            raise InputError(must_be(name, "True or False", value))
 
 
 def encode(
@@ -195,9 +195,10 @@ def rows_of(
     side: str,
     names: Sequence[str] = MEMBERS,
 ) -> tuple[dict[str, list[list[Any]]], dict[int, tuple[int, int]]]:
-    """Return the members of these names row by row, cut; and the cut rows' lengths before, after.
+    """Return the named members of each row, cut where they are too long; and what was cut.
 
-    Offsets are pairs of numbers, the other members numbers, one for each token.
+    The latter maps the number of each row that was cut to its length before and after. Offsets are
+    pairs of numbers, the other members numbers, one for each token.
     """
     rows: dict[str, list[list[Any]]] = {name: [] for name in names}
     truncated = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.messages import quoted
+from numpy_bert.messages import must_be, quoted
 
 __all__ = ["TokenizerClass", "named_class"]
 
@@ -186,8 +186,7 @@ def _name(path: Path, content: Mapping[str, Any]) -> str | None:
     name = content.get("tokenizer_class")
     if name is not None and not isinstance(name, str):
         raise TokenizerError(
-            f"{path}: tokenizer_class = {quoted(repr(name))}; a name, as 'BertTokenizer', was "
-            "expected."
+            must_be(f"{path}: tokenizer_class", "a name such as 'BertTokenizer'", name)
         )
     return name or None
 

@@ -15,6 +15,7 @@ from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
+from numpy_bert.messages import must_be
 from numpy_bert.text.backend import Backend, load_backend
 from numpy_bert.text.batch import (
     MEMBERS,
@@ -56,7 +57,7 @@ class Attribute(Generic[T]):
     'left'
     >>> tokenizer.side = "up"
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: side = 'up'; 'left' or 'right' was expected.
+    numpy_bert.errors.InputError: side must be 'left' or 'right'; got 'up'.
     """
 
     def __init__(self, check: Callable[[str, object], T] | None = None) -> None:
@@ -83,7 +84,7 @@ class Attribute(Generic[T]):
 def _as_side(name: str, value: object) -> str:
     """Return ``"left"`` or ``"right"``; raise InputError for anything else."""
     if not isinstance(value, str) or value not in ("left", "right"):
-        raise InputError(f"{name} = {value!r}; 'left' or 'right' was expected.")
+        raise InputError(must_be(name, "'left' or 'right'", value))
     return value
 
 
@@ -95,22 +96,23 @@ def _as_limit(name: str, value: object) -> int | None:
     if is_number and value >= LARGEST_LENGTH:  # type: ignore[operator]
         return None
     if not is_number or isinstance(value, float) or value < 1:  # type: ignore[operator]
-        raise InputError(f"{name} = {value!r}; a number of tokens, or None, was expected.")
+        raise InputError(must_be(name, "a number of tokens, or None", value))
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 class BertTokenizer:
     """A BERT's tokenizer, built on the `tokenizers` library.
 
-    Made by `from_pretrained`. An instance is never changed by a call, so threads can share it.
-    The sides and `model_max_length` can be set, as in transformers; all else is the files'.
+    It is made by `from_pretrained`. An instance is never changed by a call, so threads can share
+    it. The sides and `model_max_length` can be set, as in transformers; everything else is as the
+    files say.
 
     Attributes
     ----------
     cls_token, sep_token, pad_token, unk_token, mask_token : str
         The special tokens; ``cls_token_id`` and so on are their ids.
     model_max_length : int or None
-        Tokens that the model can take; what ``truncation=True`` cuts to.
+        The number of tokens that the model can take, to which ``truncation=True`` cuts.
     padding_side, truncation_side : str
         ``"right"`` or ``"left"``, as the files say.
     notes : tuple of str
@@ -209,24 +211,24 @@ class BertTokenizer:
         text : str, or sequence of str or of (str, str)
             One text, or a batch.
         text_pair : str or sequence of str, optional
-            The second text of each.
+            The second text of each pair.
         add_special_tokens : bool
-            Frame by [CLS] and [SEP].
+            Whether [CLS] and [SEP] are put around the texts.
         padding : bool or {"longest", "max_length"}
             True pads to the longest row, ``"max_length"`` to `max_length`.
         truncation : bool or {"longest_first", "only_first", "only_second"}
             True is ``"longest_first"``. Nothing is cut unless asked.
         max_length : int, optional
-            Special tokens included; `model_max_length` by default.
+            The most tokens of a row, special tokens included; `model_max_length` by default.
         return_tensors : "np", optional
-            int64 arrays of shape (B, T) in place of lists.
+            With ``"np"`` the members are int64 arrays of shape (B, T) in place of lists.
         split_special_tokens : bool, optional
-            Take ``[SEP]`` or ``[MASK]`` in a text for plain characters. By default they become
+            Whether ``[SEP]`` or ``[MASK]`` in a text is plain characters. By default they become
             the special tokens, as in transformers, unless the files say otherwise.
         return_offsets_mapping : bool
-            Add ``offset_mapping``: the characters ``text[start:end]`` of each token.
+            Whether to add ``offset_mapping``: the characters ``text[start:end]`` of each token.
         return_special_tokens_mask : bool
-            Add ``special_tokens_mask``: 1 for what frames and pads the texts.
+            Whether to add ``special_tokens_mask``: 1 for what frames and pads the texts.
 
         Returns
         -------
@@ -236,7 +238,7 @@ class BertTokenizer:
         Raises
         ------
         InputError
-            Naming the text's place in the batch.
+            If a text or an argument cannot be used; the message names the text's place.
 
         Examples
         --------
@@ -248,9 +250,7 @@ class BertTokenizer:
         if return_tensors is not None and not (
             isinstance(return_tensors, str) and return_tensors == "np"
         ):
-            raise InputError(
-                f"return_tensors={return_tensors!r}: there is 'np', or None for lists."
-            )
+            raise InputError(must_be("return_tensors", "'np', or None for lists", return_tensors))
         check_switches(
             add_special_tokens=add_special_tokens,
             return_offsets_mapping=return_offsets_mapping,
@@ -309,7 +309,7 @@ class BertTokenizer:
         """Return the text of tokens, pieces joined: ``["un", "##able"]`` is ``"unable"``."""
         single, items = as_texts(tokens, "tokens")
         if single:
-            raise InputError("tokens: is str; a list of tokens was expected.")
+            raise InputError("tokens must be a list of tokens; got str.")
         if self._tokenizer.decoder is None:
             return " ".join(items)
         with backend_errors("convert_tokens_to_string"):
@@ -343,7 +343,7 @@ class BertTokenizer:
         Raises
         ------
         InputError
-            If `sequences` are none, or an id is outside the vocabulary.
+            If `sequences` is no list of sequences, or an id is outside the vocabulary.
         """
         return [
             self.decode(ids, skip_special_tokens=skip_special_tokens)
@@ -356,7 +356,7 @@ class BertTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Tokens in the vocabulary, those added to it later not counted."""
+        """The number of tokens in the vocabulary, without those added to it later."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
 
     @property
@@ -419,7 +419,7 @@ def _as_sequences(sequences: object) -> list[Any]:
     if isinstance(sequences, Iterable) and not loose and getattr(sequences, "ndim", None) != 0:
         return list(sequences)
     raise InputError(
-        f"sequences: is {type(sequences).__name__}; a list of sequences of ids was expected."
+        f"sequences must be a list of sequences of ids; got {type(sequences).__name__}."
     )
 
 
@@ -429,5 +429,5 @@ def _checked_ids(ids: int | npt.ArrayLike, size: int) -> IntArray:
         return np.empty(0, dtype=np.intp)
     checked = as_ids(ids, name="ids")
     if checked.ndim > 1:
-        raise InputError(f"ids: shape {checked.shape}; one sequence was expected.")
+        raise InputError(f"ids must be one sequence; got an array of shape {checked.shape}.")
     return check_ids(checked, size, name="ids", table="the vocabulary")

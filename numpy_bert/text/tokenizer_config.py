@@ -15,7 +15,7 @@ from tokenizers import AddedToken
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import read_bytes, read_json
 from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
-from numpy_bert.messages import quoted
+from numpy_bert.messages import must_be, quoted
 from numpy_bert.text.classes import TokenizerClass, named_class
 
 __all__ = [
@@ -50,7 +50,7 @@ _CONFIG = "tokenizer_config.json"
 
 
 class StatedId(NamedTuple):
-    """The id that a file states of an added token."""
+    """The id that a file states for an added token."""
 
     file: str
     content: str
@@ -67,7 +67,7 @@ class Settings:
     Attributes
     ----------
     tokenizer_class : TokenizerClass
-        What the files name, or transformers takes by default.
+        The class that the files name, or that transformers takes by default.
     special_tokens : mapping of str to str
         ``cls_token`` and so on; BERT's by default.
     stated_tokens : mapping of str to AddedToken
@@ -78,20 +78,20 @@ class Settings:
     lists_tokens : bool
         Whether tokenizer_config.json has ``added_tokens_decoder``, which then lists all.
     declared_tokens : mapping of int to AddedToken
-        Tokens that are taken whole, by the ids that are stated of them, in their order; of two of
-        one id the last.
+        Tokens that are taken whole, by the ids that are stated for them, in their order; where two
+        have one id, the last.
     stated_ids : tuple of StatedId
-        What is stated of their ids.
+        The ids that the files state for added tokens.
     extra_tokens : tuple of AddedToken
-        Further special tokens, of which no id is stated.
+        Further special tokens, for which no id is stated.
     switches : mapping of str to bool or None
-        Those of do_lower_case, tokenize_chinese_chars and strip_accents that are stated.
+        The switches that are stated: do_lower_case, tokenize_chinese_chars, strip_accents.
     split_special_tokens : bool
         Whether ``[SEP]`` in a text is plain characters unless a call says otherwise.
     cleans_up : bool
         Whether decoding removes the spaces before punctuation.
     model_max_length, vocab_size : int or None
-        Tokens that the model takes, and rows of its table, where the files say so.
+        How many tokens the model takes, and rows its table has, where the files say so.
     padding_side, truncation_side : str
         ``"right"`` or ``"left"``.
     notes : tuple of str
@@ -256,9 +256,9 @@ def _max_length(path: Path, stated: Mapping[str, Any]) -> tuple[int | None, list
 def stated_limit(value: object) -> int | None:
     """Return the number of tokens that a file states as a limit, None where it states none.
 
-    transformers takes anything, and fails when it is used, or cuts nothing. Here what can only mean
-    no limit does: null, a number that no model reaches, and one below 1, as the -1 that some write.
-    A whole number may be a float or text.
+    transformers takes anything, and fails when it is used, or cuts nothing. Here null, a number
+    that no model reaches and one below 1, such as the -1 that some write, mean that there is no
+    limit. A whole number may be a float or text.
 
     Raises
     ------
@@ -420,7 +420,7 @@ def _as_token(path: Path, name: str, entry: object, *, special: bool) -> AddedTo
 
 def _bad_setting(path: Path, name: str, value: object, wanted: str) -> TokenizerError:
     """Say that a setting cannot be meant."""
-    return TokenizerError(f"{path}: {name} = {quoted(repr(value))}; {wanted} was expected.")
+    return TokenizerError(must_be(f"{path}: {name}", wanted, value))
 
 
 def tokenizer_files(folder: Path) -> dict[str, bytes]:

@@ -91,8 +91,8 @@ def obey_class(
     makes_frame = False
     if named.has_own_code:
         said.append(
-            f"{named.stated}, of which transformers runs Python code. Here tokenizer.json is used, "
-            "whose ids may be others."
+            f"{named.stated}, for which transformers runs Python code. Here tokenizer.json is "
+            "used, whose ids may be others."
         )
     if named.makes == "nothing" or not isinstance(tokenizer.model, WordPiece):
         said += _kept(path, tokenizer, settings, notes)
@@ -300,9 +300,9 @@ def _switch_differences(tokenizer: Tokenizer, settings: Settings, *, defaults: b
     Parameters
     ----------
     tokenizer : Tokenizer
-        Of tokenizer.json.
+        The tokenizer of tokenizer.json.
     settings : Settings
-        With the switches that are stated.
+        The settings, with the switches that are stated.
     defaults : bool
         Whether a switch that is not stated has BertTokenizer's default, or is not looked at.
     """

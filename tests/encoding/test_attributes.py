@@ -111,9 +111,9 @@ def test_prompts_are_checked_when_they_are_changed_in_place(encoder: SentenceEnc
         for change in (encoder.prompts.update, encoder.prompts.__ior__):
             with pytest.raises(InputError, match=r"prompts\["):
                 change(wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^prompts\['q'\]: is int; a str was expected\.$"):
+    with pytest.raises(InputError, match=r"^prompts\['q'\] must be a str; got int\.$"):
         encoder.prompts["q"] = 3  # type: ignore[assignment]
-    with pytest.raises(InputError, match=r"prompts\['q'\]: is NoneType"):
+    with pytest.raises(InputError, match=r"prompts\['q'\] must be a str; got NoneType"):
         encoder.prompts.setdefault("q", None)  # type: ignore[arg-type]
     assert encoder.prompts == {"query": "find: "}
     own = {"query": "a "}

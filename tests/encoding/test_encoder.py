@@ -191,20 +191,26 @@ def test_out(encoder: SentenceEncoder, kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sentences": 5}, "sentences: is int; a str or a list of str"),
-        ({"sentences": None}, "sentences: is NoneType"),
-        ({"sentences": b"a"}, "sentences: is bytes"),
-        ({"sentences": {"a": 1}}, "sentences: is dict"),
-        ({"sentences": (text for text in "ab")}, "sentences: is generator; .* Put the texts into"),
-        ({"sentences": {"a"}}, "sentences: is set"),
-        ({"sentences": np.array([["a"]])}, r"sentences: is ndarray of shape \(1, 1\)"),
-        ({"sentences": np.array("a")}, r"sentences: is ndarray of shape \(\)"),
-        ({"sentences": ["a", float("nan")]}, r"sentences\[1\]: is float; .* It is a missing"),
-        ({"sentences": ["a", 5]}, r"sentences\[1\]: is int"),
-        ({"sentences": ["a", ["b"]]}, r"sentences\[1\]: is list"),
+        ({"sentences": 5}, "sentences must be a str or a list of str; got int"),
+        ({"sentences": None}, "sentences must be .*; got NoneType"),
+        ({"sentences": b"a"}, "sentences must be .*; got bytes"),
+        ({"sentences": {"a": 1}}, "sentences must be .*; got dict"),
+        (
+            {"sentences": (text for text in "ab")},
+            "sentences must be .*; got generator. Put the texts into",
+        ),
+        ({"sentences": {"a"}}, "sentences must be .*; got set"),
+        ({"sentences": np.array([["a"]])}, r"sentences must be .*; got ndarray of shape \(1, 1\)"),
+        ({"sentences": np.array("a")}, r"sentences must be .*; got ndarray of shape \(\)"),
+        (
+            {"sentences": ["a", float("nan")]},
+            r"sentences\[1\] must be a str; got float\. It is a missing",
+        ),
+        ({"sentences": ["a", 5]}, r"sentences\[1\] must be a str; got int"),
+        ({"sentences": ["a", ["b"]]}, r"sentences\[1\] must be a str; got list"),
         ({"sentences": ["a", "caf\udce9"]}, r"sentences\[1\]: character 3 is U\+DCE9"),
         ({"prompt": "a", "prompt_name": "b"}, "give one of the two"),
-        ({"prompt": 5}, "prompt: is int"),
+        ({"prompt": 5}, "prompt must be a str; got int"),
         ({"prompt_name": "query"}, "no prompt 'query'; there are: none"),
         ({"batch_size": 0}, "batch_size: 0; a whole number from 1 was"),
         ({"batch_size": 2.0}, r"batch_size: 2.0; a whole"),
@@ -242,9 +248,9 @@ def test_search_takes_texts_and_vectors(encoder: SentenceEncoder) -> None:
         assert encoder.search(nothing, corpus, 2).indices.shape == (0, 2)
     none: list[Any] = [(text for text in texts), {"the moon"}, np.array([["the moon"]]), None, b"a"]
     for wrong in none:
-        with pytest.raises(InputError, match=r"^query: is .*; a str or a list of str was expected"):
+        with pytest.raises(InputError, match=r"^query must be a str or a list of str; got .*"):
             encoder.search(wrong, corpus)
-    with pytest.raises(InputError, match=r"^query\[1\]: is float"):
+    with pytest.raises(InputError, match=r"^query\[1\] must be a str; got float"):
         encoder.search(["the moon", float("nan")], corpus)  # type: ignore[arg-type]
     assert encoder.similarity(corpus, corpus).shape == (3, 3)
 

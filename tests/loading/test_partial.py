@@ -318,7 +318,7 @@ def test_local_folders_are_returned_as_they_are(hub: StandInHub, tmp_path: Path)
 
 @pytest.mark.parametrize("only", ["encoder", "", True, 5, ["embeddings"]])
 def test_other_parts_are_refused(only: Any) -> None:
-    words = r"^only: .*; 'embeddings' or None was expected\.$"
+    words = r"^only must be 'embeddings' or None; got .*\.$"
     with pytest.raises(InputError, match=words):
         fetch("demo", only=only)
     with pytest.raises(InputError, match=words):
@@ -382,7 +382,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "backwards": (
         lambda data: entry(data, "embeddings.LayerNorm.bias", data_offsets=[96, 0]),
-        "a dtype, a shape and two offsets were expected",
+        "must have a dtype, a shape and two offsets; got ",
     ),
     "hole": (
         lambda data: entry(

@@ -33,7 +33,7 @@ from tests.support.limits import allocating_at_most, within
 from tests.support.platforms import posix
 
 FOUR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
-OFFSETS = "; a dtype, a shape and two offsets were expected."
+OFFSETS = "must have a dtype, a shape and two offsets; got "
 RNG = np.random.default_rng(3)
 MIXED: dict[str, npt.NDArray[Any]] = {
     "bytes": np.arange(5, dtype=np.uint8),  # what follows is not aligned
@@ -150,15 +150,15 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "A6 escaped": (text(r'{"a": T, "\u0061": T}'), "the key a stands twice"),
     "A7 twice": (text('{"__metadata__": {"k": "", "k": ""}, "a": T}'), "k stands twice"),
     "A7 two": (text('{"__metadata__": {}, "__metadata__": {}}'), "__metadata__ stands twice"),
-    "A7 number": (noted({"k": 1}), "__metadata__ is {'k': 1}; an object of strings was expected"),
-    "A7 null": (noted(None), "__metadata__ is None; an object of strings was expected"),
-    "A7 list": (noted(["pt"]), "__metadata__ is ['pt']; an object of strings was expected"),
-    "A7 null value": (noted({"k": None}), "__metadata__ is {'k': None}; an object of strings"),
+    "A7 number": (noted({"k": 1}), "__metadata__ must be an object of strings; got {'k': 1}"),
+    "A7 null": (noted(None), "__metadata__ must be an object of strings; got None"),
+    "A7 list": (noted(["pt"]), "__metadata__ must be an object of strings; got ['pt']"),
+    "A7 null value": (noted({"k": None}), "an object of strings; got {'k': None}"),
     "A8 overlap": (two([2, 6]), "b starts at byte 132; the tensors before it end at 134"),
     "A8 shared": (two([0, 4]), "b starts at byte 130; the tensors before it end at 134"),
     "A8 hole": (two([6, 10]), "b starts at byte 137; the tensors before it end at 135"),
     "A8 hole at the start": (one(data_offsets=[4, 8]), "a starts at byte 73; the tensors before"),
-    "A8 reversed": (one(data_offsets=[4, 0]), "a is {'dtype': 'F32', 'shape': [1], 'data_offse"),
+    "A8 reversed": (one(data_offsets=[4, 0]), "a " + OFFSETS + "{'dtype': 'F32', 'shape'"),
     "A8 negative": (one(data_offsets=[-4, 0]), OFFSETS),
     "A8 4300 digits": (one(dtype="I8", data_offsets=[0, 10**4300 - 1]), OFFSETS),
     "A8 float": (one(data_offsets=[0, 4.0]), OFFSETS),
@@ -182,17 +182,20 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "A10 number": (one(shape=1), OFFSETS),
     "A14 lower case": (one(dtype="f32"), "It holds dtypes that are not read here: f32."),
     "A14 unknown": (one(dtype="Incomplete"), "that are not read here: Incomplete."),
-    "A14 no string": (one(dtype={"F32": None}), "a is {'dtype': {'F32': None}, 'shape': [1], "),
-    "A14 null": (one(dtype=None), "a is {'dtype': None, 'shape': [1], 'data_offsets': [0, 4]}; a"),
-    "A17 a wild name": (headed({"\x1b[31m\n": None}), r"'\x1b[31m\n' is None"),
-    "A17 an empty name": (headed({"": None}), "'' is None"),
-    "A17 a long name": (headed({"n" * 10**6: None}), "n" * 200 + "... is None"),
+    "A14 no string": (one(dtype={"F32": None}), "a " + OFFSETS + "{'dtype': {'F32': None}, "),
+    "A14 null": (one(dtype=None), "a " + OFFSETS + "{'dtype': None, 'shape': "),
+    "A17 a wild name": (headed({"\x1b[31m\n": None}), r"'\x1b[31m\n' must have a dtype"),
+    "A17 an empty name": (headed({"": None}), "'' must have a dtype"),
+    "A17 a long name": (headed({"n" * 10**6: None}), "n" * 200 + "... must have a dtype"),
     "A17 a wild dtype": (one(dtype="\x1b[31m"), r"not read here: '\x1b[31m'."),
     "A23 data before": (b"#!/bin/sh\n" + one(), "Download it again"),
     "A23 data behind": (one() + bytes(5), "describes 73 bytes, the file has 78; it is too long."),
     "A23 a zip behind": (one() + zipped(), "it is too long. Download it again"),
-    "an entry as a list": (headed({"a": ["F32", [1], [0, 4]]}), "a is ['F32', [1], [0, 4]]; a dty"),
-    "an entry as null": (headed({"a": None}), "a is None; a dtype, a shape and two offsets"),
+    "an entry as a list": (
+        headed({"a": ["F32", [1], [0, 4]]}),
+        "a " + OFFSETS + "['F32', [1], [0, 4]]",
+    ),
+    "an entry as null": (headed({"a": None}), "a " + OFFSETS + "None"),
 }
 
 

@@ -329,7 +329,7 @@ def test_code_of_a_repository_is_not_run(tmp_path: Path, name: str | None) -> No
     files = {"config.json": BERT, "tokenizer.json": cased, "tokenizer_config.json": stated}
     folder = write_folder(tmp_path, files)
     found, said = ours(folder)
-    assert "auto_map names KoBertTokenizer, of which transformers runs Python code" in said[0]
+    assert "auto_map names KoBertTokenizer, for which transformers runs Python code" in said[0]
     theirs = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     assert [found(text)["input_ids"] for text in TEXTS] == [theirs(t)["input_ids"] for t in TEXTS]
 

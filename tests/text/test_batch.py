@@ -160,7 +160,10 @@ def test_nothing_need_be_stated_where_nothing_is_cut() -> None:
 def refused(name: str, wanted: str, *values: object) -> list[tuple[dict[str, object], str]]:
     """Return each value of an argument, in a call where it counts, with its refusal."""
     call: dict[str, object] = {"truncation": True} if name == "max_length" else {}
-    return [(call | {name: value}, f"{name}={value!r}: {wanted}") for value in values]
+    return [(call | {name: value}, f"{name} must be {wanted}; got {value!r}.") for value in values]
+
+
+STRATEGY = "True, False or one of 'longest_first', 'only_first', 'only_second'"
 
 
 @pytest.mark.parametrize(
@@ -169,8 +172,8 @@ def refused(name: str, wanted: str, *values: object) -> list[tuple[dict[str, obj
         ({"max_length": 9}, "max_length has no effect without truncation=True; give both."),
         ({"max_length": 9, "padding": True}, "max_length has no effect without truncation=True"),
         *refused("max_length", "a number of tokens", -1, True, 9.0, "9", float("nan")),
-        *refused("truncation", "there are True, False, 'longest_fi", "longest", 1, 0, "only"),
-        *refused("padding", "there are True, False, 'longest', 'max", "max", 1, 0, None, [], ""),
+        *refused("truncation", STRATEGY, "longest", 1, 0, "only"),
+        *refused("padding", "True, False, 'longest' or 'max_length'", "max", 1, 0, None, [], ""),
     ],
     ids=repr,
 )
@@ -184,7 +187,7 @@ def test_e10_what_has_no_meaning_is_refused(arguments: dict[str, Any], words: st
     [({"truncation": True}, "truncation"), ({"padding": "max_length"}, "padding='max_length'")],
 )
 def test_a_length_that_nobody_states_is_asked_for(arguments: dict[str, Any], name: str) -> None:
-    with pytest.raises(InputError, match=f"^{name}: give max_length; the model states none"):
+    with pytest.raises(InputError, match=f"^{name} needs max_length, since the model states none"):
         lengths(None, **arguments)
 
 

@@ -98,7 +98,7 @@ def test_e1_texts_without_content_are_their_frame(tokenizer: BertTokenizer, text
 def test_e2_what_is_no_text_is_named_with_its_place(
     tokenizer: BertTokenizer, value: object
 ) -> None:
-    with pytest.raises(InputError, match=r"^text\[1\]: "):
+    with pytest.raises(InputError, match=r"^text\[1\] must be a "):
         tokenizer(["a", value, "b"])  # type: ignore[arg-type]
 
 
@@ -213,9 +213,9 @@ def test_e11_pairs_of_every_kind(tokenizer: BertTokenizer) -> None:
     assert tokenizer("a", None) == tokenizer("a")
     with pytest.raises(InputError, match="some items are texts, some pairs"):
         tokenizer(["a", ("b", "c")])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^text\[0\]: 3 texts;"):
+    with pytest.raises(InputError, match=r"^text\[0\] must be .*; got 3 texts\."):
         tokenizer([("a", "b", "c")])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^text_pair: a list of 2 texts was expected"):
+    with pytest.raises(InputError, match=r"^text_pair must be a list of 2 texts"):
         tokenizer(["a", "b"], ["c"])
 
 
@@ -241,7 +241,9 @@ def test_e12_padding_goes_to_the_longest_or_to_a_length(tokenizer: BertTokenizer
 
 
 def test_other_tensors_are_refused(tokenizer: BertTokenizer) -> None:
-    with pytest.raises(InputError, match="return_tensors='pt': there is 'np', or None for lists"):
+    with pytest.raises(
+        InputError, match="return_tensors must be 'np', or None for lists; got 'pt'"
+    ):
         tokenizer("a", return_tensors="pt")
 
 
@@ -270,13 +272,15 @@ def test_added_tokens_count_in_the_length_and_not_in_the_vocabulary(tmp_path: Pa
 @pytest.mark.parametrize("ids", [[-1], [8000], [5, 2**40], [[1, 2]], [1.0], [True], ["a"], None])
 def test_ids_that_are_none_are_refused(tokenizer: BertTokenizer, ids: Any) -> None:
     for call in (tokenizer.decode, tokenizer.convert_ids_to_tokens):
-        with pytest.raises(InputError, match=r"^ids(\[\d\] = -?\d+ is outside|: )"):
+        with pytest.raises(
+            InputError, match=r"^ids(\[\d\] = -?\d+ is outside|: | must be one sequence)"
+        ):
             call(ids)
 
 
 @pytest.mark.parametrize("tokens", [None, 5, ["a", 5], ["a", None], [["a"]], b"ab"])
 def test_tokens_that_are_none_are_refused(tokenizer: BertTokenizer, tokens: Any) -> None:
-    with pytest.raises(InputError, match=r"^tokens(\[\d\])?: is "):
+    with pytest.raises(InputError, match=r"^tokens(\[\d\])? must be a str"):
         tokenizer.convert_tokens_to_ids(tokens)
 
 
@@ -299,7 +303,7 @@ def test_spaces_are_cleaned_up_where_the_files_say_so(tmp_path: Path) -> None:
 def test_tokenize_takes_one_text_or_a_pair(tokenizer: BertTokenizer) -> None:
     assert tokenizer.tokenize("a test") == ["a", "test"]
     assert tokenizer.tokenize("a", "test") == ["a", "test"]
-    with pytest.raises(InputError, match=r"^text: is list; a str was expected"):
+    with pytest.raises(InputError, match=r"^text must be a str; got list"):
         tokenizer.tokenize(["a", "b"])  # type: ignore[arg-type]
 
 
@@ -321,10 +325,10 @@ def test_arguments_of_the_wrong_kind_are_refused_by_name() -> None:
         {"return_tensors": np.array(["np", "np"])},
     ]
     for arguments in wrong:
-        with pytest.raises(InputError, match=f"{next(iter(arguments))}="):
+        with pytest.raises(InputError, match=f"{next(iter(arguments))} must be "):
             tokenizer("a", **arguments)
     for tokens in ("ab", {"a"}, (token for token in "ab"), {"a": 1}):
-        with pytest.raises(InputError, match="tokens: is "):
+        with pytest.raises(InputError, match="tokens must be a "):
             tokenizer.convert_tokens_to_string(tokens)  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match="no 'decode' that could be set"):
         tokenizer.decode = None  # type: ignore[method-assign,assignment]
@@ -420,14 +424,16 @@ def test_the_longest_text_is_obeyed(fresh: BertTokenizer, value: Any, kept: int 
 @pytest.mark.parametrize("name", ["padding_side", "truncation_side"])
 @pytest.mark.parametrize("value", ["up", "Left", "", None, 1, ["left"], True])
 def test_a_side_that_is_none_is_refused(fresh: BertTokenizer, name: str, value: Any) -> None:
-    with pytest.raises(InputError, match=rf"^{name} = .*; 'left' or 'right' was expected"):
+    with pytest.raises(InputError, match=rf"^{name} must be 'left' or 'right'; got "):
         setattr(fresh, name, value)
     assert getattr(fresh, name) == "right"
 
 
 @pytest.mark.parametrize("value", [0, -1, 5.0, "5", True, [5], float("nan")])
 def test_a_length_that_is_none_is_refused(fresh: BertTokenizer, value: Any) -> None:
-    with pytest.raises(InputError, match=r"^model_max_length = .*; a number of tokens, or None"):
+    with pytest.raises(
+        InputError, match=r"^model_max_length must be a number of tokens, or None; got "
+    ):
         fresh.model_max_length = value
     assert fresh.model_max_length is None
 
@@ -473,7 +479,9 @@ def test_what_the_library_cannot_decode_is_one_error(backend: Tokenizer) -> None
 
 @pytest.mark.parametrize("value", [None, 5, "ab", {1: [2]}, {2}, np.int64(3), np.array(3)])
 def test_sequences_that_are_none_are_refused(value: Any) -> None:
-    with pytest.raises(InputError, match=r"^sequences: is \w+; a list of sequences of ids was"):
+    with pytest.raises(
+        InputError, match=r"^sequences must be a list of sequences of ids; got \w+\.$"
+    ):
         BertTokenizer.from_pretrained("demo").batch_decode(value)
 
 
@@ -483,12 +491,12 @@ def test_switches_that_are_none_are_refused_by_name(value: Any) -> None:
     names = ["add_special_tokens", "return_offsets_mapping", "return_special_tokens_mask"]
     names += [] if value is None else ["split_special_tokens"]
     for name in names:
-        with pytest.raises(InputError, match=f"^{name}=.*: there are True and False"):
+        with pytest.raises(InputError, match=f"^{name} must be True or False; got "):
             tokenizer("a", **{name: value})
     for call in (
         tokenizer.decode,
         lambda ids, **how: tokenizer.batch_decode([ids], **how),
     ):
-        with pytest.raises(InputError, match=r"^skip_special_tokens=.*: there are True and False"):
+        with pytest.raises(InputError, match=r"^skip_special_tokens must be True or False; got "):
             call([2, 3], skip_special_tokens=value)
     assert tokenizer("a", return_offsets_mapping=np.True_)["offset_mapping"]  # type: ignore[arg-type]
