@@ -74,19 +74,10 @@ _OTHER_MODELS = {
     *("deberta-v2", "esm", "flaubert", "fnet", "fsmt", "funnel", "gemma", "gpt2", "gpt_neo"),
     *("gpt_neox", "gptj", "gte", "herbert", "ibert", "jina_embeddings_v3", "layoutlmv2"),
     *("layoutlmv3", "layoutxlm", "led", "lilt", "llama", "longformer", "luke", "markuplm"),
-    *("mbart", "mega", "mistral", "modernbert", "modernbert-decoder", "mpnet", "mra", "mt5", "mvp"),
-    *(
-        "nllb",
-        "nystromformer",
-        "openai-gpt",
-        "opt",
-        "pegasus",
-        "perceiver",
-        "phobert",
-        "prophetnet",
-    ),
-    *("qwen2", "qwen3", "reformer", "rembert", "roberta", "roberta-prelayernorm", "roc_bert"),
-    *("roformer", "splinter", "t5", "tapas", "umt5", "xglm", "xlm", "xlm-roberta"),
+    *("mbart", "mega", "mistral", "modernbert", "modernbert-decoder", "mpnet", "mra", "mt5"),
+    *("mvp", "nllb", "nystromformer", "openai-gpt", "opt", "pegasus", "perceiver", "phobert"),
+    *("prophetnet", "qwen2", "qwen3", "reformer", "rembert", "roberta", "roberta-prelayernorm"),
+    *("roc_bert", "roformer", "splinter", "t5", "tapas", "umt5", "xglm", "xlm", "xlm-roberta"),
     *("xlm-roberta-xl", "xlnet", "xmod", "yoso"),
 }
 

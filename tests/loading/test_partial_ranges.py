@@ -281,9 +281,9 @@ def test_what_the_hub_tells_is_asked_again_at_the_end(
 
 
 HEADS: dict[str, tuple[dict[str, str | None], type[NumpyBertError], str]] = {
-    "path": ({"X_Linked_Etag": "../../../outside"}, IntegrityError, "as etag; a sha256 or a git"),
-    "short": ({"X_Linked_Etag": '"abc"'}, IntegrityError, "as etag; a sha256 or a git sha1"),
-    "md5": ({"X_Linked_Etag": None, "Etag": "0" * 32}, IntegrityError, "as etag; a sha256"),
+    "path": ({"X_Linked_Etag": "../../../outside"}, IntegrityError, "etag must be a sha256"),
+    "short": ({"X_Linked_Etag": '"abc"'}, IntegrityError, "etag must be a sha256 or a git sha1"),
+    "md5": ({"X_Linked_Etag": None, "Etag": "0" * 32}, IntegrityError, "etag must be a sha256"),
     "none": ({"X_Linked_Etag": None, "Etag": None}, HubError, "did not tell its etag and size"),
     "no size": ({"X_Linked_Size": "x"}, HubError, "did not tell its etag and size"),
     "negative": ({"X_Linked_Size": "-5"}, HubError, "did not tell its etag and size"),

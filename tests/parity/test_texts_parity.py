@@ -61,9 +61,7 @@ def test_a_table_is_refused_and_its_column_taken(taken: Taken, name: str) -> Non
     )
     with pytest.raises(InputError, match=words):
         call(frame)
-    with pytest.raises(
-        InputError, match=rf"^{argument} must be a str; got DataFrame of shape \(3, 1\)"
-    ):
+    with pytest.raises(InputError, match=rf"^{argument} .*; got DataFrame of shape \(3, 1\)"):
         call(frame[["text"]])
     column = frame["text"]
     expected = call(texts)
