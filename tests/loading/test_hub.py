@@ -542,7 +542,7 @@ def test_demo_is_the_built_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_names_that_cannot_be_are_refused(name: str) -> None:  # H2
     with pytest.raises(
-        InputError, match="^model(:| must be a folder or a repository's name; got) "
+        InputError, match=r"^model(:| must be a folder or a repository's name; got) "
     ):
         fetch(name)
 
