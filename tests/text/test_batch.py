@@ -30,7 +30,7 @@ from numpy_bert.text.batch import (
     to_arrays,
 )
 from numpy_bert.text.inputs import Pair
-from tests.support.tokenizer_files import TOKENS, tokenizer_json
+from tests.support.tokenizer_files import TOKENS, PanicException, tokenizer_json
 
 Rows = dict[str, list[list[int]]]
 
@@ -377,10 +377,6 @@ def test_what_goes_is_named_from_the_end() -> None:
     encoding = encode(TEMPLATE, [("a b c", "a b c d")], add_special_tokens=True)[0]
     gone = excess(encoding, 6, "longest_first", side="right")
     assert gone == [slice(7, 9), slice(2, 4)]
-
-
-class PanicException(BaseException):
-    """Named as the one that a Rust panic raises."""
 
 
 @pytest.mark.parametrize("failure", [PanicException("at src/lib.rs"), Exception("bare")])
