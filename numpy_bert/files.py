@@ -113,7 +113,7 @@ def check_pointer(data: bytes, *, where: str, error: type[NumpyBertError]) -> No
 
 
 def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:
-    r"""Return the lines of a UTF-8 file without their ends; each command's texts are these.
+    r"""Return the lines of a UTF-8 file without their ends, as every command reads its texts.
 
     A line ends with ``\n`` or ``\r\n``, the last one may have no end. U+2028, U+0085, a form
     feed or a lone ``\r``, at which ``str.splitlines`` cuts, end none. A byte order mark is no text.

@@ -216,7 +216,7 @@ def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
 
 
 def used_files(folder: Path) -> list[Path]:
-    """Return the files of a snapshot that numpy_bert reads, of those that are there."""
+    """Return those files of a snapshot that numpy_bert reads and that are there."""
     # Those in folders are the BERT's and the dense layers' that modules.json names.
     paths = [*_weights(folder), *sorted(folder.glob(f"*/{SINGLE}"))]
     if inner := bert_folder(folder):
@@ -239,7 +239,7 @@ def small_files(folder: Path) -> list[Path]:
 
 
 def _small(folder: Path, inner: str) -> list[Path]:
-    """Return where those files can be, if the BERT is in the folder `inner` of the model's."""
+    """Return where the small files can be; `inner` is the folder of the BERT, "" for none."""
     paths = [*(folder / name for name in SMALL_FILES), *sorted(folder.glob("*/config.json"))]
     return paths + [folder / inner / name for name in SMALL_FILES if inner]
 

@@ -155,7 +155,7 @@ def cached_part(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> Literal["embeddings"] | None:
-    """Return what `only` must be for a model of which there is no more than a part, else None.
+    """Return ``"embeddings"`` for a model of which no more than that part is there, else None.
 
     It is for readers of the input embedding, which can do with the part but need not. It makes no
     request.

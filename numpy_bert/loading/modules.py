@@ -118,7 +118,7 @@ def _named(path: str) -> str:
 def read_transformer_config(
     folder: Path, *, error: type[NumpyBertError]
 ) -> tuple[str, dict[str, Any]]:
-    """Return the name and the content of the file that counts of `TRANSFORMER_CONFIGS`.
+    """Return the name and the content of that file of `TRANSFORMER_CONFIGS` which counts.
 
     It is the first that states anything, else the last that is there; "" where none is.
 

@@ -361,7 +361,7 @@ class BertTokenizer:
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """The tokenizer of the `tokenizers` library behind this one; not to be changed."""
+        """The tokenizer of the `tokenizers` library behind this one, which must not be changed."""
         return self._tokenizer
 
     def __len__(self) -> int:
