@@ -89,7 +89,7 @@ def test_positions_that_were_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("[[1]]", TraceError, "a JSON object was expected"),
+        ("[[1]]", TraceError, "must be a JSON object"),
         ("{}", TraceError, "has no input_ids; there are input_ids, attention_mask"),
         ('{"input_ids": 3}', TraceError, r"\(B, T\) was expected"),
         ('{"input_ids": [1, 2]}', TraceError, r"has shape \(2,\); \(B, T\) was expected"),
