@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = [
     "Array",

@@ -10,10 +10,18 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted, read_json
-from numpy_bert.labels import LABEL_MEMBERS, StatedLabels, check_labels, fits_problem, read_labels
+from numpy_bert.files import read_json
+from numpy_bert.labels import (
+    LABEL_MEMBERS,
+    StatedLabels,
+    check_labels,
+    fits_problem,
+    named_labels,
+    read_labels,
+)
+from numpy_bert.messages import must_be, quoted
 
-__all__ = ["ACTIVATION_NAMES", "BertConfig", "StatedConfig", "read_config"]
+__all__ = ["ACTIVATION_NAMES", "SIZES", "BertConfig", "StatedConfig", "read_config"]
 
 # Far above any published BERT, far below what would exhaust memory before a shape is checked.
 _LARGEST_SIZE = 1 << 24
@@ -49,12 +57,13 @@ ACTIVATION_NAMES: Mapping[str, str] = MappingProxyType(
 )
 # These have weights of their own, which no published BERT has.
 _WITH_WEIGHTS = ("prelu", "xielu")
-_SIZES = (
-    "vocab_size",
+# The fields that are sizes, in the order in which messages list them.
+SIZES = (
     "hidden_size",
     "num_hidden_layers",
     "num_attention_heads",
     "intermediate_size",
+    "vocab_size",
     "max_position_embeddings",
     "type_vocab_size",
 )
@@ -112,10 +121,10 @@ class BertConfig:
     pad_token_id: int | None = 0
     classifier_dropout: float | None = None
     problem_type: str | None = None
-    labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
+    labels: tuple[str, ...] = named_labels()
 
     def __post_init__(self) -> None:
-        for name in _SIZES:
+        for name in SIZES:
             _check_size(name, getattr(self, name))
         if self.hidden_size % self.num_attention_heads:
             raise ConfigError(
@@ -131,15 +140,14 @@ class BertConfig:
                 _check_number(name, value, "a probability from 0 to 1", most=1.0)
         pad, words = self.pad_token_id, self.vocab_size
         if pad is not None and (type(pad) is not int or not -words <= pad < words):
-            raise ConfigError(
-                f"pad_token_id = {quoted(repr(pad))}; null, an id of the vocabulary of {words}, or "
-                "one counted from its end (-1 is the last) was expected."
+            wanted = (
+                f"null, an id of the vocabulary of {words}, or one counted from its end (-1 is the "
+                "last)"
             )
+            raise ConfigError(must_be("pad_token_id", wanted, pad))
         ties = self.tie_word_embeddings
         if type(ties) is not bool:
-            raise ConfigError(
-                f"tie_word_embeddings = {quoted(repr(ties))}; true or false was expected."
-            )
+            raise ConfigError(must_be("tie_word_embeddings", "true or false", ties))
         check_labels(self.labels, self.problem_type)
 
     @property
@@ -186,7 +194,7 @@ class BertConfig:
         Raises
         ------
         ConfigError
-            Naming the file and the field.
+            If the file cannot be read or a field is wrong; the message names both.
         """
         return read_config(Path(json_file)).config
 
@@ -197,9 +205,9 @@ class StatedConfig(NamedTuple):
     Attributes
     ----------
     config : BertConfig
-        The model's; its labels are those of `labels` as far as they can be used.
+        The model's config; its labels are those of `labels` as far as they can be used.
     labels : StatedLabels
-        To be fitted to the rows of a classifier.
+        The labels, still to be fitted to the rows of a classifier.
     defaults : tuple of str
         The sizes that are not stated.
     notes : tuple of str
@@ -221,7 +229,7 @@ def read_config(path: Path) -> StatedConfig:
     Raises
     ------
     ConfigError
-        Naming the file and the field.
+        If the file cannot be read or a field is wrong; the message names both.
     """
     try:
         stands = path.exists() or path.is_symlink()
@@ -248,7 +256,7 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
     _log_ignored(set(values) - known - set(_ONLY) - set(LABEL_MEMBERS))
     given = {name: values[name] for name in known if name in values}
     notes = []
-    defaults = tuple(name for name in _SIZES if name not in given)
+    defaults = tuple(name for name in SIZES if name not in given)
     if defaults:
         taken = ", ".join(f"{name} = {getattr(_PUBLISHED, name)}" for name in defaults)
         notes.append(f"config.json does not state all sizes; taken, as in transformers: {taken}.")
@@ -285,8 +293,8 @@ def _check_architecture(values: Mapping[str, Any]) -> None:
     listed = [str(name) for name in names] if isinstance(names, list) else []
     if "model_type" not in values and listed and not any(n.startswith("Bert") for n in listed):
         raise ConfigError(
-            f"architectures = {quoted(repr(names))} without a model_type is not supported; "
-            "a Bert... was expected."
+            "architectures must name a Bert... where there is no model_type; got "
+            f"{quoted(repr(names))}."
         )
     factor = values.get("embedding_size")
     if factor is not None and factor != values.get("hidden_size", _PUBLISHED.hidden_size):
@@ -299,9 +307,7 @@ def _check_size(name: str, value: object) -> None:
     """Raise ConfigError unless `value` is an int (not a bool, float or string) in range."""
     largest = _MOST_LAYERS if name == "num_hidden_layers" else _LARGEST_SIZE
     if type(value) is not int or not 1 <= value <= largest:
-        raise ConfigError(
-            f"{name} = {quoted(repr(value))}; an integer from 1 to {largest:,} was expected."
-        )
+        raise ConfigError(must_be(name, f"an integer from 1 to {largest:,}", value))
 
 
 def _check_activation(name: object) -> None:
@@ -322,12 +328,12 @@ def _is_number(value: object) -> bool:
 
 
 def _check_number(
-    name: str, value: Any, expected: str, *, above: bool = False, most: float | None = None
+    name: str, value: Any, wanted: str, *, above: bool = False, most: float | None = None
 ) -> None:
     """Raise ConfigError unless `value` is a number from 0 (not 0 with `above`) to `most`."""
     good = _is_number(value) and value >= 0 and (most is None or value <= most)
     if not good or (above and value == 0):
-        raise ConfigError(f"{name} = {quoted(repr(value))}; {expected} was expected.")
+        raise ConfigError(must_be(name, wanted, value))
 
 
 _PUBLISHED = BertConfig()

@@ -1,4 +1,4 @@
-"""Files in and out: regular files only, strict JSON, atomic writes, safe words for messages."""
+"""Files in and out: regular files only, strict JSON, atomic writes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from numpy_bert.errors import NumpyBertError, OutputError
+from numpy_bert.messages import quoted
 
 __all__ = [
     "check_output",
@@ -21,47 +22,16 @@ __all__ = [
     "decode_lines",
     "file_size",
     "is_pointer",
-    "listed",
     "permissions",
-    "quoted",
     "read_bytes",
     "read_json",
     "write_atomically",
     "writing",
 ]
 
-# Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
-_QUOTE_LIMIT = 200
 # How a Git LFS pointer begins, and how large one may be, by its specification.
 _POINTER = b"version https://git-lfs"
 _LARGEST_POINTER = 1024
-
-
-def quoted(text: object) -> str:
-    r"""Return foreign text so that it cannot break, recolour or flood the message it stands in.
-
-    Examples
-    --------
-    >>> quoted("encoder.layer.0")
-    'encoder.layer.0'
-    >>> quoted("a\x1b[31m\nb")
-    "'a\\x1b[31m\\nb'"
-    """
-    plain = str(text)
-    shown = plain if plain.isprintable() and plain.strip() == plain and plain else repr(plain)
-    return shown if len(shown) <= _QUOTE_LIMIT else shown[:_QUOTE_LIMIT] + "..."
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Return the first of some foreign names, and how many more there are.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(quoted(name) for name in names[:most]) + more
 
 
 def file_size(path: Path, *, error: type[NumpyBertError]) -> int:
@@ -79,7 +49,7 @@ def file_size(path: Path, *, error: type[NumpyBertError]) -> int:
     except ValueError:  # a NUL in it, or half of a surrogate pair
         raise error(f"{quoted(repr(str(path)))}: cannot be a path.") from None
     if stat.S_ISDIR(status.st_mode):
-        raise error(f"{path}: is a folder; a file was expected.")
+        raise error(f"{path}: is a folder; name a file.")
     if not stat.S_ISREG(status.st_mode):
         raise error(f"{path}: is not a regular file (a pipe, socket or device).")
     if not os.access(path, os.R_OK):
@@ -143,10 +113,10 @@ def check_pointer(data: bytes, *, where: str, error: type[NumpyBertError]) -> No
 
 
 def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:
-    r"""Return the lines of a UTF-8 file without their ends; each command's texts are these.
+    r"""Return the lines of a UTF-8 file without their ends, as every command reads its texts.
 
-    A line ends with ``\n`` or ``\r\n``, the last one may have no end. Not so with U+2028, U+0085, a
-    form feed or a lone ``\r``, at which ``str.splitlines`` cuts. A byte order mark is no text.
+    A line ends with ``\n`` or ``\r\n``, the last one may have no end. U+2028, U+0085, a form
+    feed or a lone ``\r``, at which ``str.splitlines`` cuts, end none. A byte order mark is no text.
     Where nothing but lone ``\r`` could end a line, the file is refused.
 
     Parameters
@@ -156,7 +126,7 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
     where : str
         What it is called in a message.
     error : type of NumpyBertError
-        What to raise at a line, which is named, that is not UTF-8.
+        The error to raise at a line that is not UTF-8, which it names.
 
     Examples
     --------
@@ -226,7 +196,7 @@ def decode_json(
         return members
 
     def constant(name: str) -> float:
-        raise error(f"{where}: {name} is not JSON; a finite number was expected.")
+        raise error(f"{where}: {name} is not JSON; write a finite number.")
 
     def number(digits: str) -> float:
         value = float(digits)
@@ -235,7 +205,7 @@ def decode_json(
         return value
 
     if not data:
-        raise error(f"{where}: is empty; a JSON object was expected.")
+        raise error(f"{where}: must be a JSON object; got an empty file.")
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -256,7 +226,7 @@ def decode_json(
         # Python refuses to convert integers of more than 4300 digits.
         raise error(f"{where}: holds a number that is too long ({failure}).") from None
     if not isinstance(value, dict):
-        raise error(f"{where}: holds {quoted(value)}; a JSON object was expected.")
+        raise error(f"{where}: must be a JSON object; got {quoted(value)}.")
     return value
 
 

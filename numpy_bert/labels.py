@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import listed, quoted
+from numpy_bert.messages import listed, must_be, quoted
 
-__all__ = ["LABEL_MEMBERS", "StatedLabels", "check_labels", "fits_problem", "read_labels"]
+__all__ = [
+    "LABEL_MEMBERS",
+    "StatedLabels",
+    "check_labels",
+    "fits_problem",
+    "named_labels",
+    "read_labels",
+]
 
 LABEL_MEMBERS = ("id2label", "label2id", "num_labels", "problem_type")
 
@@ -50,7 +57,8 @@ class StatedLabels:
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of as many labels as are stated; id2label counts first."""
-        return self._named(len(self.names)) if self.names else _numbered(self.count or _DEFAULT)
+        count = len(self.names) if self.names else self.count
+        return named_labels(self.names, count or _DEFAULT)
 
     def fitted(self, rows: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the names of a classifier's rows, and notes on them.
@@ -74,7 +82,7 @@ class StatedLabels:
             notes = [*self.faults, *self.notes, *self._unnamed(rows)]
             if self.count not in (None, rows):
                 notes.append(f"num_labels = {self.count} was not read: id2label names {rows}.")
-            return self._named(rows), tuple(notes)
+            return named_labels(self.names, rows), tuple(notes)
         if count == rows:
             notes = [*self.faults, *self.notes]
             if self.names is not None:
@@ -83,7 +91,7 @@ class StatedLabels:
                     f"{count}, as many as the classifier has rows; they are LABEL_0 and so on, as "
                     "in transformers."
                 )
-            return _numbered(rows), tuple(notes)
+            return named_labels(None, rows), tuple(notes)
         raise ConfigError(
             f"the classifier has {rows} rows, {self._told()}; write the labels' names into "
             "id2label, one for each row."
@@ -93,11 +101,6 @@ class StatedLabels:
     def _is_silent(self) -> bool:
         """Whether nothing is said at all; two labels are meant then."""
         return self.names is None and self.count is None and not self.faults
-
-    def _named(self, rows: int) -> tuple[str, ...]:
-        """Return the name of each row, made up where id2label has none of its number."""
-        names = self.names or {}
-        return tuple(names.get(row, f"LABEL_{row}") for row in range(rows))
 
     def _unnamed(self, rows: int) -> list[str]:
         """Say where the numbers of id2label are not those of the rows."""
@@ -142,10 +145,7 @@ def read_labels(values: Mapping[str, Any]) -> StatedLabels:
     faults, notes = list[str](), list[str]()
     count, stated = values.get("num_labels"), values.get("id2label")
     if count is not None and (type(count) is not int or not 1 <= count <= _MOST_LABELS):
-        faults.append(
-            f"num_labels = {quoted(repr(count))}; an integer from 1 to {_MOST_LABELS:,} was "
-            "expected."
-        )
+        faults.append(must_be("num_labels", f"an integer from 1 to {_MOST_LABELS:,}", count))
         count = None
     names = None
     # An empty one says nothing, as in transformers, if num_labels does.
@@ -172,14 +172,10 @@ def read_labels(values: Mapping[str, Any]) -> StatedLabels:
 def check_labels(labels: object, problem: object) -> None:
     """Raise ConfigError unless labels are strings and fit the problem that they are for."""
     if type(labels) is not tuple or not labels:
-        raise ConfigError(
-            f"labels = {quoted(repr(labels))}; a tuple of at least one name was expected."
-        )
+        raise ConfigError(must_be("labels", "a tuple of at least one name", labels))
     for number, label in enumerate(labels):
         if not isinstance(label, str):
-            raise ConfigError(
-                f"id2label: label {number} is {quoted(repr(label))}; a string was expected."
-            )
+            raise ConfigError(must_be(f"id2label: label {number}", "a string", label))
     if problem is not None and problem not in _PROBLEMS:
         raise ConfigError(
             f"problem_type = {quoted(repr(problem))} is not supported; "
@@ -197,24 +193,27 @@ def fits_problem(labels: tuple[str, ...], problem: object) -> bool:
     return problem != "single_label_classification" or len(labels) > 1
 
 
-def _numbered(count: int) -> tuple[str, ...]:
-    """Return the names of labels that have none."""
-    return tuple(f"LABEL_{number}" for number in range(count))
+def named_labels(names: Mapping[int, str] | None = None, count: int = _DEFAULT) -> tuple[str, ...]:
+    """Return the name of each label, made up where there is none of its number.
+
+    Examples
+    --------
+    >>> named_labels({1: "yes"}, 2)
+    ('LABEL_0', 'yes')
+    """
+    return tuple((names or {}).get(number, f"LABEL_{number}") for number in range(count))
 
 
 def _by_number(stated: object, faults: list[str], notes: list[str]) -> dict[int, str] | None:
     """Return the names of id2label by their numbers; None, and a fault, where there are none."""
     if not isinstance(stated, Mapping) or not 1 <= len(stated) <= _MOST_LABELS:
-        faults.append(
-            f"id2label = {quoted(repr(stated))}; an object of 1 to {_MOST_LABELS:,} labels was "
-            "expected."
-        )
+        faults.append(must_be("id2label", f"an object of 1 to {_MOST_LABELS:,} labels", stated))
         return None
     wrong = [number for number in stated if not _NUMBER.fullmatch(str(number))]
     names = {} if wrong else {int(number): name for number, name in stated.items()}
     if len(names) < len(stated):
         what = f"{quoted(str(wrong[0]))} is none" if wrong else "one stands there twice"
-        faults.append(f"id2label: the numbers of labels were expected as its keys; {what}.")
+        faults.append(f"id2label: its keys must be the numbers of labels; {what}.")
         return None
     odd = [number for number, name in names.items() if not isinstance(name, str)]
     if odd:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from numpy_bert.errors import TraceError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["named_steps", "select"]
 

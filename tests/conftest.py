@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 from tests.support.demo import write_plain
+from tests.support.hub import IMPATIENCE, PATIENCE, StandInHub, hub_environment
 from tests.support.platforms import PLATFORM
+from tests.support.repository import FILES, REPO
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,6 +83,50 @@ def cached_minilm(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return name
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]:
+    """A hub on this machine, which the client asks in place of the real one."""
+    with StandInHub() as stand_in:
+        for name, value in hub_environment(stand_in, tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        import huggingface_hub.constants
+
+        # Read once, when the client was imported, perhaps by an earlier test.
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", PATIENCE)
+        monkeypatch.setattr("numpy_bert.loading.client._DEADLINE", PATIENCE)
+        yield stand_in
+
+
+@pytest.fixture
+def commit(hub: StandInHub) -> str:
+    """The commit of a model on that hub."""
+    return hub.add_commit(REPO, FILES)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, hub: StandInHub) -> None:
+    """Give up soon what never answers."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", IMPATIENCE)
+    monkeypatch.setattr("numpy_bert.loading.client._DEADLINE", IMPATIENCE)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Leave the number of threads as it was."""
+    from numpy_bert import get_num_threads, set_num_threads
+
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+@pytest.fixture
+def no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbid the hub's client, which is imported by now, to make a request."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -67,7 +67,7 @@ NONSENSE: list[dict[str, Any]] = [
         (
             {"id2label": NAMES, "num_labels": "x"},
             ("no", "yes"),
-            ("num_labels = 'x'; an integer from 1 to 65,536 was expected.",),
+            ("num_labels must be an integer from 1 to 65,536; got 'x'.",),
         ),
         (
             {"id2label": {"0": "a"}, "num_labels": 2},
@@ -80,7 +80,7 @@ NONSENSE: list[dict[str, Any]] = [
         (
             {"id2label": ["a", "b"], "num_labels": 2},
             NUMBERED,
-            ("id2label = ['a', 'b']; an object of 1 to 65,536 labels was expected.",),
+            ("id2label must be an object of 1 to 65,536 labels; got ['a', 'b'].",),
         ),
         (
             {"id2label": {"1": "a", "2": "b"}},
@@ -126,10 +126,13 @@ def test_names_of_two_rows(
         ({"id2label": NAMES}, "id2label names 2 labels"),
         ({"num_labels": 4}, "num_labels = 4"),
         ({"id2label": NAMES, "num_labels": 4}, "id2label names 2 labels, num_labels = 4"),
-        ({"num_labels": 0}, "num_labels = 0; an integer from 1 to 65,536 was expected"),
-        ({"id2label": {}}, "id2label = {}; an object of 1 to 65,536 labels was expected"),
-        ({"id2label": {"no": 0}}, "the numbers of labels were expected as its keys; no is none"),
-        ({"id2label": {"0": "a", "00": "b"}}, "as its keys; one stands there twice"),
+        ({"num_labels": 0}, "num_labels must be an integer from 1 to 65,536; got 0"),
+        ({"id2label": {}}, "id2label must be an object of 1 to 65,536 labels; got {}"),
+        ({"id2label": {"no": 0}}, "its keys must be the numbers of labels; no is none"),
+        (
+            {"id2label": {"0": "a", "00": "b"}},
+            "must be the numbers of labels; one stands there twice",
+        ),
         (
             {"label2id": {"a": 0, "b": 1, "c": 2}},
             "config.json names no labels, by which 2 are meant",
@@ -161,7 +164,8 @@ def test_a_classifier_reads_them_and_no_other_model_does(tmp_path: Path) -> None
         model = kind.from_pretrained(folder)
         assert (model.config.labels, model.loading_info.notes) == (NUMBERED, ())
     path = re.escape(str(folder / "config.json"))
-    with pytest.raises(ConfigError, match=f"^{path}: the classifier has 5 rows, num_labels = '5'"):
+    words = "the classifier has 5 rows, num_labels must be an integer"
+    with pytest.raises(ConfigError, match=f"^{path}: {words}"):
         BertForTokenClassification.from_pretrained(folder)
 
 

@@ -184,7 +184,7 @@ def test_why_there_is_no_tokenizer_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("texts", [{"a rabbit": 1}, (t for t in "a"), np.array([["a rabbit"]])])
 def test_texts_that_are_none_are_refused(texts: Any) -> None:
-    with pytest.raises(InputError, match=r"^texts: is "):
+    with pytest.raises(InputError, match=r"^texts must be a str or a list of str; got "):
         assert_matches_bert(trace_of(demo_folder()), model="demo", texts=texts)
 
 

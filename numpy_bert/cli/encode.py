@@ -25,7 +25,8 @@ from numpy_bert.cli.options import (
 )
 from numpy_bert.encoding import MODES
 from numpy_bert.errors import InputError
-from numpy_bert.files import decode_lines, file_size, quoted
+from numpy_bert.files import decode_lines, file_size
+from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from numpy_bert.arrays import Array

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from numpy_bert.cli.console import megabytes, show, table
 from numpy_bert.cli.options import NAME_OR_PATH, add_json, add_source, source_options
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from numpy_bert.loading.cache import MODEL_FILES, is_part
     from numpy_bert.loading.checkpoint import open_checkpoint
     from numpy_bert.loading.hub import find
-    from numpy_bert.loading.weights import check_weights
+    from numpy_bert.loading.tensors import check_weights
 
     folder = find(options.model, needs=MODEL_FILES, **source_options(options))
     stated = read_config(folder / "config.json")
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 def _problems(checkpoint: Checkpoint, config: BertConfig) -> list[str]:
     """Read all tensors; describe what is not finite, not tied as it must be, or odd."""
     from numpy_bert.arrays import place
-    from numpy_bert.loading.tied import differences
+    from numpy_bert.loading.tensors import differences
 
     found = list(checkpoint.notes)
     tensors = checkpoint.tensors.values()

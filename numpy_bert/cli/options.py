@@ -11,7 +11,8 @@ from typing import Any
 
 from numpy_bert.cli.console import note
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, quoted
+from numpy_bert.files import check_output
+from numpy_bert.messages import quoted
 
 __all__ = [
     "NAME_OR_PATH",

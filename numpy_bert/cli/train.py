@@ -22,7 +22,8 @@ from numpy_bert.cli.options import (
     source_options,
 )
 from numpy_bert.errors import InputError, OutputError
-from numpy_bert.files import quoted, write_atomically
+from numpy_bert.files import write_atomically
+from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from numpy_bert.training import (
@@ -166,7 +167,7 @@ def _problem(argument: str) -> str:
 def run(options: argparse.Namespace) -> int:
     """Train, and save the model in the folder of the run."""
     from numpy_bert.loading.integrity import sha256
-    from numpy_bert.text.saving import tokenizer_files
+    from numpy_bert.text.tokenizer_config import tokenizer_files
     from numpy_bert.training import Trainer
 
     folder = Path(options.output)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from numpy_bert.cli.console import note, show
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
 __all__ = ["add_arguments", "run"]

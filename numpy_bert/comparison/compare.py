@@ -21,7 +21,7 @@ from numpy_bert.comparison.differences import (
 from numpy_bert.comparison.report import Report, StepReport, measured
 from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.errors import InputError, TraceError
-from numpy_bert.files import listed, quoted
+from numpy_bert.messages import listed, quoted
 from numpy_bert.progress import progress
 from numpy_bert.traces.array_files import LazyArray
 from numpy_bert.traces.layout import (

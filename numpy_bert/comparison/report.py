@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from numpy_bert.arrays import place
 from numpy_bert.comparison.differences import Difference
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import TraceArray
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import BoolArray
 from numpy_bert.comparison.differences import EPSILONS, Difference, cosine_distance, nmse
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.traces.names import matches
 
 __all__ = ["CHECKS", "Judgement", "Tolerances"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.encoding import MODES
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["MODES", "modes_named", "normalize", "norms", "pool"]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from numpy_bert.encoding.pooling import MODES, modes_named
 from numpy_bert.encoding.similarity import SIMILARITIES
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.modules import (
     MODULES,
     SETTINGS,
@@ -21,7 +21,8 @@ from numpy_bert.loading.modules import (
     read_modules,
     read_transformer_config,
 )
-from numpy_bert.text.attributes import stated_limit
+from numpy_bert.messages import quoted
+from numpy_bert.text.tokenizer_config import stated_limit
 
 __all__ = [
     "IN_AND_OUT",

@@ -25,9 +25,9 @@ from numpy_bert.encoding.sentence_modules import (
 )
 from numpy_bert.encoding.similarity import Hits, check_similarity
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.sentence import find_sentence_model
+from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.ids import IdEncoder
 from numpy_bert.text.inputs import are_texts, as_texts, check_text
@@ -65,7 +65,7 @@ class Prompts(UserDict[str, str]):
     {'query': 'find: ', 'document': 'read: '}
     >>> prompts["query"] = 3
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: prompts['query']: is int; a str was expected.
+    numpy_bert.errors.InputError: prompts['query'] must be a str; got int.
     """
 
     def __setitem__(self, name: str, text: str) -> None:

@@ -22,11 +22,12 @@ from numpy_bert.encoding.recipe import (
     check_known,
 )
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.formats import converted
 from numpy_bert.loading.stored import SafetensorsFile
-from numpy_bert.loading.weights import read_weight
+from numpy_bert.loading.tensors import read_weight
+from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.ops.layer_norm import layer_norm
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["SIMILARITIES", "Hits", "check_similarity", "search", "similarity"]
 

@@ -18,7 +18,8 @@ from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.explain.measures import PARTS, scale_of
 from numpy_bert.explain.reading import Reading, Token
-from numpy_bert.files import check_output, quoted, write_atomically
+from numpy_bert.files import check_output, write_atomically
+from numpy_bert.messages import quoted
 
 __all__ = ["MINUS", "PLUS", "Figure", "figure"]
 

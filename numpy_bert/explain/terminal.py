@@ -11,7 +11,7 @@ import numpy as np
 from numpy_bert.explain.drawing import printable
 from numpy_bert.explain.measures import PARTS, Floats, Parts, parts_of
 from numpy_bert.explain.reading import LayerReading, Reading
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["terminal"]
 

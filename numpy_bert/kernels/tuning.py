@@ -18,12 +18,12 @@ import numpy as np
 
 from numpy_bert import __version__
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
 from numpy_bert.kernels.blas import openblas
 from numpy_bert.kernels.choices import TABLE, Choices, Cut
 from numpy_bert.kernels.machine import Machine, caches, machine, processor_name
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.kernels.tuning_file import entry_of, expanded, user_file
+from numpy_bert.messages import quoted
 
 __all__ = ["VARIABLE", "Tuning", "in_force", "tuning"]
 

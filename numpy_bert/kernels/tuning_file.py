@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from numpy_bert.errors import InputError, OutputError
-from numpy_bert.files import check_output, quoted, read_json, write_atomically
+from numpy_bert.files import check_output, read_json, write_atomically
 from numpy_bert.kernels.choices import ACTIVATION_FORMS, Choices, Cut
 from numpy_bert.kernels.machine import Machine, machine
+from numpy_bert.messages import quoted
 
 __all__ = ["check_file", "entry_of", "expanded", "keep", "user_file"]
 

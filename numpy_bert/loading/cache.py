@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
-from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
+from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, bert_folder
+from numpy_bert.messages import must_be, quoted
 
 __all__ = [
     "ALL_TOKENIZER_FILES",
@@ -25,6 +25,7 @@ __all__ = [
     "SMALL_FILES",
     "TOKENIZER_FILES",
     "CachedRepository",
+    "absent",
     "check_only",
     "demo_folder",
     "is_offline",
@@ -84,7 +85,7 @@ class CachedRepository:
 
     def __init__(self, name: str, cache_dir: str | Path | None) -> None:
         if cache_dir is not None and (not isinstance(cache_dir, (str, Path)) or not str(cache_dir)):
-            raise InputError(f"cache_dir: {cache_dir!r}; a folder was expected.")
+            raise InputError(must_be("cache_dir", "a folder", cache_dir))
         if not _REPOSITORY.fullmatch(name) or "--" in name or ".." in name or len(name) > 96:
             raise InputError(
                 f"model: {quoted(repr(name))} is neither a folder that exists nor the name of a "
@@ -134,14 +135,14 @@ class CachedRepository:
         name = "main" if revision is None else revision
         good = isinstance(name, str) and re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name)
         if not good or ".." in name:
-            raise InputError(f"revision: {quoted(repr(name))} is no branch, tag or commit.")
+            raise InputError(must_be("revision", "the name of a branch, tag or commit", name))
         return self.folder / "refs" / name
 
 
 def check_only(only: object) -> None:
     """Raise InputError unless `only` is a part that can be loaded alone, or None for the whole."""
     if only is not None and only != "embeddings":
-        raise InputError(f"only: {quoted(repr(only))}; 'embeddings' or None was expected.")
+        raise InputError(must_be("only", "'embeddings' or None", only))
 
 
 def is_part(folder: Path) -> bool:
@@ -173,9 +174,7 @@ def local_folder(name_or_path: str | Path) -> Path | None:
         If it can only be a path and there is no such folder, or it is a file.
     """
     if not isinstance(name_or_path, (str, Path)) or not str(name_or_path).strip():
-        raise InputError(
-            f"model: {quoted(repr(name_or_path))}; a folder or a repository's name was expected."
-        )
+        raise InputError(must_be("model", "a folder or a repository's name", name_or_path))
     if name_or_path == "demo":
         return demo_folder()
     path = _expanded(name_or_path)
@@ -212,19 +211,17 @@ def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
         if found is None:
             missing.append(" or ".join(row))
         elif found == INDEX:
-            names = sorted(set(shard_names(folder).values()))
-            missing += [name for name in names if not (folder / name).exists()]
+            missing += [name for name in shard_files(folder) if not (folder / name).exists()]
     return missing
 
 
 def used_files(folder: Path) -> list[Path]:
-    """Return the files of a snapshot that numpy_bert reads, of those that are there."""
+    """Return those files of a snapshot that numpy_bert reads and that are there."""
     # Those in folders are the BERT's and the dense layers' that modules.json names.
     paths = [*_weights(folder), *sorted(folder.glob(f"*/{SINGLE}"))]
     if inner := bert_folder(folder):
         paths += _weights(folder / inner)
-    present = (path for path in paths if path.exists())
-    return list(dict.fromkeys([*small_files(folder), *present]))
+    return _present([*_small(folder, inner), *paths])
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -232,16 +229,29 @@ def _weights(folder: Path) -> list[Path]:
     if (folder / SINGLE).exists():
         return [folder / SINGLE]
     if (folder / INDEX).exists():
-        return [folder / name for name in (INDEX, *sorted(set(shard_names(folder).values())))]
+        return [folder / name for name in (INDEX, *shard_files(folder))]
     return []
 
 
 def small_files(folder: Path) -> list[Path]:
     """Return the files of a snapshot that numpy_bert reads besides the weights."""
+    return _present(_small(folder, bert_folder(folder)))
+
+
+def _small(folder: Path, inner: str) -> list[Path]:
+    """Return where the small files can be; `inner` is the folder of the BERT, "" for none."""
     paths = [*(folder / name for name in SMALL_FILES), *sorted(folder.glob("*/config.json"))]
-    if inner := bert_folder(folder):
-        paths += [folder / inner / name for name in SMALL_FILES]
+    return paths + [folder / inner / name for name in SMALL_FILES if inner]
+
+
+def _present(paths: Iterable[Path]) -> list[Path]:
+    """Return the files that are there, each once."""
     return list(dict.fromkeys(path for path in paths if path.exists()))
+
+
+def absent(snapshot: Path, name: str) -> Path:
+    """Return the empty file by which the hub's client remembers that a commit has no such file."""
+    return snapshot.parent.parent / ".no_exist" / snapshot.name / name
 
 
 def _default_cache() -> Path:

@@ -11,12 +11,21 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import listed, quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
+from numpy_bert.messages import listed, must_be, quoted
 
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "nothing_found", "open_checkpoint", "shard_names"]
+__all__ = [
+    "INDEX",
+    "SINGLE",
+    "Checkpoint",
+    "nothing_found",
+    "open_checkpoint",
+    "shard_files",
+    "shard_names",
+]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -36,7 +45,7 @@ class Checkpoint:
     files : tuple of Path
         The safetensors files in use.
     tensors : mapping of str to StoredTensor
-        By canonical key (see `numpy_bert.loading.keys`); a tensor's own name is in it.
+        The tensors by canonical key (see `numpy_bert.loading.keys`); each has its own name.
     notes : tuple of str
         What is odd but harmless, as sentences.
     """
@@ -73,11 +82,13 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         stored = dict(file.tensors)
         files: tuple[Path, ...] = (file.path,)
     else:
-        weight_map = shard_names(folder)
+        index = _read_index(folder)
+        weight_map = _weight_map(folder, index)
         names = _existing_shards(folder, weight_map)
         shards = [SafetensorsFile(folder / name) for name in names]
         files = tuple(shard.path for shard in shards)
         stored = _merge(folder, weight_map, shards, notes)
+        notes += _miscounted(index, stored)
     where = str(files[0] if len(files) == 1 else folder)
     return Checkpoint(files, _rename(stored, where, notes), tuple(notes))
 
@@ -90,21 +101,28 @@ def shard_names(folder: Path) -> dict[str, str]:
     CheckpointError
         If the index is no JSON object with a non-empty ``weight_map`` of plain file names.
     """
-    path = folder / INDEX
-    weight_map = _read_index(folder).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{path}: weight_map is missing, empty or no object.")
-    for key, name in weight_map.items():
-        if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name) and name.isprintable()):
-            raise CheckpointError(
-                f"{path}: weight_map[{quoted(repr(key))}] = {quoted(repr(name))}; the plain name "
-                "of a .safetensors file was expected."
-            )
-    return dict(weight_map)
+    return _weight_map(folder, _read_index(folder))
+
+
+def shard_files(folder: Path) -> list[str]:
+    """Return the files that the index lists, each once, in the order of their names."""
+    return sorted(set(shard_names(folder).values()))
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
     return read_json(folder / INDEX, error=CheckpointError, limit=_LARGEST_INDEX)
+
+
+def _weight_map(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
+    """Return which tensor lies in which file, as an index has it, checked."""
+    path, weight_map = folder / INDEX, index.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{path}: weight_map is missing, empty or no object.")
+    for key, name in weight_map.items():
+        if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name) and name.isprintable()):
+            entry = f"{path}: weight_map[{quoted(repr(key))}]"
+            raise CheckpointError(must_be(entry, "the plain name of a .safetensors file", name))
+    return dict(weight_map)
 
 
 def _stands(path: Path) -> bool:
@@ -117,10 +135,9 @@ def _existing_shards(folder: Path, weight_map: Mapping[str, str]) -> list[str]:
     names = sorted(set(weight_map.values()))
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
-        more = f" and {len(missing) - _LONGEST_LIST} more" * (len(missing) > _LONGEST_LIST)
         raise CheckpointError(
             f"{folder / INDEX}: lists shards that are not there: "
-            f"{', '.join(missing[:_LONGEST_LIST])}{more}. Download them again."
+            f"{listed(missing, _LONGEST_LIST)}. Download them again."
         )
     return names
 
@@ -147,12 +164,17 @@ def _merge(
             f"{index.name} does not list {len(unlisted)} tensors that its shards hold, "
             f"{quoted(unlisted[0])} first; they were read all the same."
         )
-    metadata = _read_index(folder).get("metadata")
-    claimed = metadata.get("total_size") if isinstance(metadata, dict) else None
-    total = sum(tensor.nbytes for tensor in merged.values())
-    if claimed is not None and claimed != total:
-        notes.append(f"{index.name}: total_size is {quoted(claimed)}, the shards hold {total}.")
     return merged
+
+
+def _miscounted(index: Mapping[str, Any], stored: Mapping[str, StoredTensor]) -> list[str]:
+    """Say, in a sentence, where an index states another size than its shards have."""
+    metadata = index.get("metadata")
+    claimed = metadata.get("total_size") if isinstance(metadata, dict) else None
+    total = sum(tensor.nbytes for tensor in stored.values())
+    if claimed in (None, total):
+        return []
+    return [f"{INDEX}: total_size is {quoted(claimed)}, the shards hold {total}."]
 
 
 def _rename(
@@ -195,8 +217,8 @@ def _check_buffer(key: str, tensor: StoredTensor) -> None:
     """
     if not 0 < tensor.nbytes <= 1 << 20 or len(tensor.shape) not in (1, 2):
         raise CheckpointError(
-            f"{tensor.file.path}: {quoted(tensor.name)} has shape {quoted(tensor.shape)}; "
-            "(1, positions) was expected."
+            f"{tensor.file.path}: {quoted(tensor.name)} must have the shape (1, positions); got "
+            f"{quoted(tensor.shape)}."
         )
     values = tensor.read(mapped=True)
     right = np.arange(tensor.shape[-1]) if key.endswith("position_ids") else 0

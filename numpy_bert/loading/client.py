@@ -8,18 +8,27 @@ client makes a file name of it, a file against its hash before it is used, and e
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from numpy_bert.errors import CheckpointError, HubError, InputError, IntegrityError
-from numpy_bert.files import quoted, write_atomically
-from numpy_bert.loading.cache import SMALL_FILES, CachedRepository
-from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
-from numpy_bert.loading.failures import endpoint, hub_errors
+from numpy_bert.errors import (
+    CheckpointError,
+    HubError,
+    InputError,
+    IntegrityError,
+    NumpyBertError,
+    OfflineError,
+    OutputError,
+)
+from numpy_bert.files import write_atomically
+from numpy_bert.loading.cache import SMALL_FILES, CachedRepository, absent
+from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.formats import instead_of_safetensors, is_pickle
 from numpy_bert.loading.integrity import ETAG, check, plain_etag, remove, unverified, verify
 from numpy_bert.loading.modules import (
@@ -27,9 +36,10 @@ from numpy_bert.loading.modules import (
     SETTINGS,
     TRANSFORMER_CONFIGS,
     ModuleEntry,
-    bert_folder,
     read_modules,
+    transformer_folder,
 )
+from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -61,9 +71,9 @@ class Commit:
     Attributes
     ----------
     repository : CachedRepository
-        Where its files go.
+        The corner of the cache in which its files are kept.
     sha : str
-        Its name.
+        The hash that is its name.
     names : frozenset of str
         The files that it has.
     token : bool or str
@@ -82,17 +92,46 @@ class Commit:
 
     def errors(self) -> contextlib.AbstractContextManager[None]:
         """Turn whatever a request raises into one of numpy_bert's errors."""
-        return hub_errors(self.repository.name, None, self.repository.cache)
+        return _hub_errors(self.repository.name, None, self.repository.cache)
 
     def get(self, name: str) -> None:
         """Bring a file into the cache and verify it; try a bad one once more."""
-        _get(self, name)
+        for last in (False, True):
+            seen: list[str] = []
+            with self.errors(), _etags_checked(seen):
+                from huggingface_hub import hf_hub_download
+
+                path = Path(
+                    hf_hub_download(
+                        self.repository.name,
+                        name,
+                        revision=self.sha,
+                        cache_dir=self.repository.cache,
+                        token=self.token,
+                        endpoint=_endpoint(),
+                        etag_timeout=_DEADLINE,
+                    )
+                )
+            try:
+                if path.is_symlink():
+                    for unchecked in unverified([path]):
+                        verify(unchecked)
+                elif seen:  # where there are no links the cache keeps copies, without their hashes
+                    check(path, seen[-1])
+                return
+            except IntegrityError as failure:
+                remove(path)
+                if last:
+                    raise IntegrityError(
+                        f"{failure} It came wrong twice and was removed from the cache; the hub, a "
+                        "mirror (HF_ENDPOINT) or a proxy changes it on the way."
+                    ) from None
 
     def url(self, name: str) -> str:
         """Return where the hub has a file."""
         from huggingface_hub import hf_hub_url
 
-        return hf_hub_url(self.repository.name, name, revision=self.sha, endpoint=endpoint())
+        return hf_hub_url(self.repository.name, name, revision=self.sha, endpoint=_endpoint())
 
     def head(self, name: str) -> HfFileMetadata:
         """Ask what the hub has to say of a file, without its bytes."""
@@ -100,7 +139,7 @@ class Commit:
             from huggingface_hub import get_hf_file_metadata
 
             return get_hf_file_metadata(
-                self.url(name), token=self.token, timeout=_DEADLINE, endpoint=endpoint()
+                self.url(name), token=self.token, timeout=_DEADLINE, endpoint=_endpoint()
             )
 
 
@@ -117,13 +156,13 @@ def resolve(repository: CachedRepository, revision: str | None, token: bool | st
     # None would make the client send the saved token.
     token = False if token is None else token
     if not isinstance(token, (bool, str)):
-        raise InputError(f"token: {type(token).__name__}; True, False or a str was expected.")
+        raise InputError(f"token must be True, False or a str; got {type(token).__name__}.")
     repository.reference(revision)  # refuses what cannot be a revision
 
-    with hub_errors(repository.name, revision, repository.cache):
+    with _hub_errors(repository.name, revision, repository.cache):
         from huggingface_hub import HfApi
 
-        info = HfApi(endpoint=endpoint()).model_info(
+        info = HfApi(endpoint=_endpoint()).model_info(
             repository.name, revision=revision, token=token, timeout=_DEADLINE
         )
     sha = info.sha
@@ -138,27 +177,20 @@ def take(commit: Commit, *, weights: bool = True) -> str:
 
     Without `weights` all but them, and of sharded ones the index. Returns the name of their file.
     """
-    inner = _inner(commit)
+    entries = list[ModuleEntry]()
+    if MODULES in commit.names:  # first, since it says which files there are to come
+        commit.get(MODULES)
+        entries = read_modules(commit.snapshot / MODULES, error=CheckpointError)
+    inner = transformer_folder(entries)
     place = f"{inner}/" if inner and "config.json" not in commit.names else ""
     name = _weights(commit, place)
     _take_model(commit, place, name, weights=weights)
-    _take_modules(commit, weights=weights)
+    _take_modules(commit, entries, weights=weights)
     if inner and not place:  # a model of its own beside the sentence model's
         _take_model(commit, f"{inner}/", _weights(commit, f"{inner}/"), weights=weights)
         commit.get(f"{inner}/{SMALL_FILES[-1]}")
     commit.get(place + SMALL_FILES[-1])
     return name
-
-
-def _inner(commit: Commit) -> str:
-    """Return the folder in which a sentence model's BERT is, "" where it is in none.
-
-    So modules.json comes first: it says which files there are to come.
-    """
-    if MODULES not in commit.names:
-        return ""
-    commit.get(MODULES)
-    return bert_folder(commit.snapshot)
 
 
 def _take_model(commit: Commit, place: str, name: str, *, weights: bool) -> None:
@@ -167,7 +199,7 @@ def _take_model(commit: Commit, place: str, name: str, *, weights: bool) -> None
     for file in [*small, *([name] if weights or name == INDEX else [])]:
         commit.get(place + file)
     if weights and name == INDEX:
-        for file in sorted(set(shard_names(commit.snapshot / place).values())):
+        for file in shard_files(commit.snapshot / place):
             commit.get(place + file)
 
 
@@ -206,62 +238,24 @@ def _weights(commit: Commit, place: str) -> str:
     raise CheckpointError(f"{where}: has {there}")
 
 
-def _take_modules(commit: Commit, *, weights: bool) -> None:
+def _take_modules(commit: Commit, entries: list[ModuleEntry], *, weights: bool) -> None:
     """Take the files of the folders that sentence-transformers' modules.json names.
 
     That there is no modules.json, or one of the files that are read beside it, is remembered as the
     hub's own client does.
     """
-    wanted = [MODULES, SETTINGS]
-    place, entries = "", list[ModuleEntry]()
-    if MODULES in commit.names:
-        entries = read_modules(commit.snapshot / MODULES, error=CheckpointError)
-        place = bert_folder(commit.snapshot)
-        wanted += [file for e in entries for file in e.files if file.endswith(SINGLE)]
-    wanted += [f"{place}/{name}" if place else name for name in TRANSFORMER_CONFIGS]
-    marks = commit.repository.folder / ".no_exist" / commit.sha
+    inner, files = transformer_folder(entries), [file for entry in entries for file in entry.files]
+    wanted = [MODULES, SETTINGS, *(file for file in files if file.endswith(SINGLE))]
+    wanted += [f"{inner}/{name}" if inner else name for name in TRANSFORMER_CONFIGS]
     with contextlib.suppress(OSError):  # a cache that may not be written is asked again
         for name in wanted:
             if name not in commit.names:
-                (marks / name).parent.mkdir(parents=True, exist_ok=True)
-                (marks / name).touch()
-    for file in (file for entry in entries for file in entry.files):
+                mark = absent(commit.snapshot, name)
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                mark.touch()
+    for file in files:
         if file in commit.names and (weights or not file.endswith(SINGLE)):
             commit.get(file)
-
-
-def _get(commit: Commit, name: str) -> None:
-    """Bring one file of a commit into the cache and verify it; try a bad one once more."""
-    for last in (False, True):
-        seen: list[str] = []
-        with commit.errors(), _etags_checked(seen):
-            from huggingface_hub import hf_hub_download
-
-            path = Path(
-                hf_hub_download(
-                    commit.repository.name,
-                    name,
-                    revision=commit.sha,
-                    cache_dir=commit.repository.cache,
-                    token=commit.token,
-                    endpoint=endpoint(),
-                    etag_timeout=_DEADLINE,
-                )
-            )
-        try:
-            if path.is_symlink():
-                for unchecked in unverified([path]):
-                    verify(unchecked)
-            elif seen:  # where there are no links the cache keeps copies, without their hashes
-                check(path, seen[-1])
-            return
-        except IntegrityError as failure:
-            remove(path)
-            if last:
-                raise IntegrityError(
-                    f"{failure} It came wrong twice and was removed from the cache; the hub, a "
-                    "mirror (HF_ENDPOINT) or a proxy changes it on the way."
-                ) from None
 
 
 @contextlib.contextmanager
@@ -298,3 +292,107 @@ def _inspect(response: Any) -> None:
     etag = response.headers.get("x-linked-etag") or response.headers.get("etag")
     if etag is not None:  # A redirect on the way has none; at the end the client insists on one.
         seen.append(plain_etag(etag, response.request.url))
+
+
+def _endpoint() -> str | None:
+    """Return the mirror that HF_ENDPOINT names, None for the hub itself."""
+    url = os.environ.get("HF_ENDPOINT") or None
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no port
+        good = False
+    if not good:
+        raise InputError(
+            "the environment variable HF_ENDPOINT must be a URL such as https://huggingface.co; "
+            f"got {quoted(repr(url))}."
+        )
+    return url
+
+
+@contextlib.contextmanager
+def _hub_errors(name: str, revision: str | None, cache: Path) -> Iterator[None]:
+    """Run a request; whatever the client raises comes out as one of numpy_bert's errors.
+
+    Parameters
+    ----------
+    name, revision : str
+        The repository and the revision, for the message.
+    cache : Path
+        The folder to which files go, for the message.
+    """
+    mirror = _endpoint()
+    try:
+        # The client reads its own variables while it is imported.
+        import huggingface_hub.constants  # noqa: F401
+        from huggingface_hub import HfApi, hf_hub_download  # noqa: F401
+    except ValueError as failure:
+        raise InputError(
+            f"an environment variable HF_... of the hub client has a wrong value: {quoted(failure)}"
+        ) from None
+    what = name if revision is None else f"{name} at revision {quoted(revision)}"
+    try:
+        yield
+    except OutputError as failure:
+        raise _not_stored(str(failure).rstrip("."), what, cache) from None
+    except NumpyBertError:
+        raise
+    except (OSError, ValueError) as failure:
+        raise _translated(failure, what, mirror, cache) from None
+    except Exception as failure:
+        # httpx's errors have no common base with the client's own, nor one name in all versions.
+        if "httpx" not in type(failure).__module__:
+            raise
+        raise _unreachable(failure, what, mirror) from None
+
+
+def _translated(failure: Exception, what: str, mirror: str | None, cache: Path) -> NumpyBertError:
+    """Return the error that says what became of a request."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(failure, hub.LocalEntryNotFoundError):
+        # The client found no copy to fall back on; why it looked for one is behind it.
+        cause = failure.__cause__
+        if not isinstance(cause, hub.HfHubHTTPError):
+            return _unreachable(cause or failure, what, mirror)
+        failure = cause
+    if isinstance(failure, hub.GatedRepoError):
+        return HubError(
+            f"{what}: is gated. Accept its terms on its page on the hub, then pass your token: "
+            "token=True (the saved one) or token='hf_...'; on the command line --token."
+        )
+    if isinstance(failure, hub.RepositoryNotFoundError):
+        return HubError(
+            f"{what}: there is no such repository on the hub, or it is private. If it is private, "
+            "pass your token (token=True; on the command line --token)."
+        )
+    if isinstance(failure, hub.RevisionNotFoundError):
+        return HubError(f"{what}: the repository has no such branch, tag or commit.")
+    if isinstance(failure, hub.HfHubHTTPError):
+        status = getattr(failure.response, "status_code", "?")
+        url = getattr(getattr(failure.response, "request", None), "url", "")
+        return HubError(f"{what}: the hub answered with status {status} at {url}.")
+    if isinstance(failure, hub.HFValidationError):
+        return InputError(f"model: {quoted(failure)}")
+    if isinstance(failure, OSError):
+        return _not_stored(quoted(failure), what, cache)
+    return HubError(f"{what}: the hub's answer makes no sense ({quoted(failure)}).")
+
+
+def _not_stored(reason: str, what: str, cache: Path) -> HubError:
+    """Return the error for what came but found no place."""
+    return HubError(
+        f"{what}: could not be stored in {cache} ({reason}). Make room, or name another "
+        "cache: cache_dir, on the command line --cache-dir."
+    )
+
+
+def _unreachable(failure: BaseException, what: str, mirror: str | None) -> OfflineError:
+    """Return the error for a hub that gave no answer, or only half of one."""
+    where = f"{mirror} (HF_ENDPOINT)" if mirror else "https://huggingface.co"
+    reason = quoted(str(failure) or type(failure).__name__)
+    return OfflineError(
+        f"{what}: {where} could not be reached, or the connection broke ({reason})."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["converted", "instead_of_safetensors", "is_pickle"]
 

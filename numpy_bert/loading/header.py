@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import check_pointer, decode_json, quoted
+from numpy_bert.files import check_pointer, decode_json
+from numpy_bert.messages import quoted
 
 __all__ = ["DTYPES", "Entry", "Header", "header_length", "make_header", "read_header"]
 
@@ -77,9 +78,10 @@ def header_length(start: bytes, size: int, where: str) -> int:
     Parameters
     ----------
     start : bytes
-        The first bytes of the file, at least 8 where it has them. From 32 other formats are told.
+        The first bytes of the file, at least 8 where it has them. By 32 of them other
+        formats are known.
     size : int
-        Of the whole file, in bytes.
+        The size of the whole file, in bytes.
     where : str
         What messages call the file.
 
@@ -117,14 +119,14 @@ def read_header(header: bytes, size: int, where: str) -> Header:
     header : bytes
         What follows the eight bytes of its length.
     size : int
-        Of the whole file, in bytes.
+        The size of the whole file, in bytes.
     where : str
         What messages call the file.
 
     Raises
     ------
     CheckpointError
-        Naming the tensor and what is wrong with it.
+        If the header is malformed; the message names the tensor.
     """
     if not header.startswith(b"{"):
         raise CheckpointError(f"{where}: the header does not start with '{{'.")
@@ -164,7 +166,7 @@ def _metadata(metadata: object, where: str) -> dict[str, str]:
     if isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values()):
         return metadata
     raise CheckpointError(
-        f"{where}: __metadata__ is {quoted(metadata)}; an object of strings was expected."
+        f"{where}: __metadata__ must be an object of strings; got {quoted(metadata)}."
     )
 
 
@@ -172,8 +174,8 @@ def _entry(name: str, member: object, base: int, where: str) -> Entry:
     """Turn a member of the header into an Entry, or say what is wrong with it."""
     if not _is_entry(member):
         raise CheckpointError(
-            f"{where}: {quoted(name)} is {quoted(member)}; a dtype, a shape and two offsets were "
-            "expected."
+            f"{where}: {quoted(name)} must have a dtype, a shape and two offsets; got "
+            f"{quoted(member)}."
         )
     dtype, shape, (start, end) = member["dtype"], tuple(member["shape"]), member["data_offsets"]
     if len(shape) > _MOST_AXES or math.prod(n or 1 for n in shape) > _LARGEST_SHAPE:

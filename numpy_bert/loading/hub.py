@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from numpy_bert.errors import CheckpointError, InputError, IntegrityError, OfflineError
-from numpy_bert.files import permissions, quoted
+from numpy_bert.files import permissions
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     PART_FILES,
@@ -22,6 +22,7 @@ from numpy_bert.loading.cache import (
 )
 from numpy_bert.loading.checkpoint import nothing_found
 from numpy_bert.loading.integrity import unverified, verify
+from numpy_bert.messages import quoted
 
 __all__ = ["cached_part", "fetch", "find", "verify_again"]
 
@@ -50,14 +51,14 @@ def fetch(
         The cache, in huggingface_hub's layout. By default HF_HUB_CACHE, HF_HOME/hub or
         ~/.cache/huggingface/hub, so a model that transformers has downloaded is found.
     local_files_only : bool
-        Make no request; so does the environment variable HF_HUB_OFFLINE=1, or
-        TRANSFORMERS_OFFLINE=1.
+        Whether no request is made; the environment variables HF_HUB_OFFLINE=1 and
+        TRANSFORMERS_OFFLINE=1 forbid them too.
     token : bool or str or None
         For private and gated models: a token, or True for the saved one. By default, and with
         None, none is sent.
     only : {"embeddings"}, optional
-        Fetch no more of the weights than the input embedding's, about a fifth of BERT's. To be
-        asked for, since a part of a file cannot be checked against the whole file's hash.
+        Fetch no more of the weights than the input embedding's, about a fifth of BERT's. This has
+        to be asked for, since a part of a file cannot be checked against the whole file's hash.
 
     Returns
     -------
@@ -122,7 +123,7 @@ def find(
 ) -> Path:
     """Return the folder of a model, from the cache without any request where that is possible.
 
-    What every ``from_pretrained`` uses. `needs` says which files its reader cannot do without,
+    Every ``from_pretrained`` uses it. `needs` says which files its reader cannot do without,
     one of each row; the rest, and the errors, are as in `fetch`. With `only`, a whole snapshot is
     as good as the part and comes first; without, a part is never returned.
     """
@@ -154,9 +155,10 @@ def cached_part(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> Literal["embeddings"] | None:
-    """Return what `only` must be for a model of which there is no more than a part, else None.
+    """Return ``"embeddings"`` for a model of which no more than that part is there, else None.
 
-    For readers of the input embedding, who can do with it but need not. Makes no request.
+    It is for readers of the input embedding, which can do with the part but need not. It makes no
+    request.
     """
     folder = local_folder(name_or_path)
     if folder is None:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numpy_bert.errors import IntegrityError, OutputError
-from numpy_bert.files import quoted, read_json, write_atomically
+from numpy_bert.files import read_json, write_atomically
 from numpy_bert.loading.cache import PART_RECORD, PARTS
 from numpy_bert.loading.checkpoint import SINGLE
+from numpy_bert.messages import must_be
 from numpy_bert.progress import progress
 
 __all__ = ["ETAG", "check", "plain_etag", "remove", "sha256", "unverified", "verify"]
@@ -76,7 +77,7 @@ def verify(path: Path) -> None:
     Raises
     ------
     IntegrityError
-        If the bytes are not the ones that the hub published, or of a part not the ones that were
+        If the bytes are not the ones that the hub published, or, for a part, not the ones that were
         downloaded. The file is left in place.
     """
     known = _known(path)
@@ -114,8 +115,7 @@ def plain_etag(etag: str, url: object) -> str:
     plain = etag.removeprefix("W/").strip('"')
     if not ETAG.fullmatch(plain):
         raise IntegrityError(
-            f"{url}: the hub sent {quoted(repr(etag))} as etag; a sha256 or a git sha1 was "
-            "expected. Nothing was written."
+            f"{url}: {must_be('the etag', 'a sha256 or a git sha1', etag)} Nothing was written."
         )
     return plain
 
@@ -148,7 +148,7 @@ def _known(path: Path) -> _Known | None:
     record = path.with_name(PART_RECORD)
     etag = read_json(record, error=IntegrityError).get("sha256")
     if not isinstance(etag, str) or not ETAG.fullmatch(etag):
-        raise IntegrityError(f"{record}: sha256 is {quoted(repr(etag))}; a hash was expected.")
+        raise IntegrityError(must_be(f"{record}: sha256", "a hash", etag))
     return _Known(path, etag, published=False)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import listed
+from numpy_bert.messages import listed
 
 __all__ = ["BUFFERS", "Naming", "canonical", "foreign_model", "naming", "near_miss"]
 
@@ -110,7 +110,7 @@ def naming(names: Iterable[str], where: str) -> Naming:
     Parameters
     ----------
     names : iterable of str
-        All its tensors'.
+        The names of all its tensors.
     where : str
         What messages call the checkpoint.
 
@@ -136,8 +136,8 @@ def naming(names: Iterable[str], where: str) -> Naming:
     found = sorted({_outer(p) for p in whole if p.endswith(".") and foreign_model([p]) is None})
     if len(found) > 1:
         raise CheckpointError(
-            f"{where}: holds {len(found)} BERTs, under the prefixes {listed(found)}; one was "
-            "expected. Save the one that is meant alone (that part's own save_pretrained)."
+            f"{where}: must hold one BERT; got {len(found)}, under the prefixes {listed(found)}. "
+            "Save the one that is meant alone (that part's own save_pretrained)."
         )
     return Naming(*found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +19,13 @@ __all__ = [
     "bert_folder",
     "read_modules",
     "read_transformer_config",
+    "transformer_folder",
 ]
 
 MODULES = "modules.json"
-# What is said of the whole model.
+# The settings of the whole model.
 SETTINGS = "config_sentence_transformers.json"
-# What is said of the Transformer, by its name and the six older ones, in the order in which
+# The settings of the Transformer, under the name of today and six older ones, in the order in which
 # sentence-transformers looks for them: the first that states anything is the one that counts.
 TRANSFORMER_CONFIGS = (
     "sentence_bert_config.json",
@@ -74,7 +76,7 @@ def read_modules(path: Path, *, error: type[NumpyBertError]) -> list[ModuleEntry
     Raises
     ------
     NumpyBertError
-        Of the type `error`, naming the file and what is wrong with it.
+        If the file is malformed; the error is of the type `error` and names it.
     """
     # A list, where all other files are objects: wrapped, it is read as strictly as they are.
     data = b'{"modules": ' + read_bytes(path, error=error, limit=1 << 20) + b"}"
@@ -94,9 +96,13 @@ def bert_folder(folder: Path) -> str:
     if not path.exists():
         return ""
     try:
-        entries = read_modules(path, error=CheckpointError)
+        return transformer_folder(read_modules(path, error=CheckpointError))
     except CheckpointError:
         return ""
+
+
+def transformer_folder(entries: Iterable[ModuleEntry]) -> str:
+    """Return the name of the folder in which a list of modules has the Transformer, "" for none."""
     first = next((entry for entry in entries if entry.kind == "Transformer"), None)
     return first.path if first is not None and first.is_plain else ""
 
@@ -112,14 +118,14 @@ def _named(path: str) -> str:
 def read_transformer_config(
     folder: Path, *, error: type[NumpyBertError]
 ) -> tuple[str, dict[str, Any]]:
-    """Return the name and the content of the file that counts of `TRANSFORMER_CONFIGS`.
+    """Return the name and the content of that file of `TRANSFORMER_CONFIGS` which counts.
 
     It is the first that states anything, else the last that is there; "" where none is.
 
     Raises
     ------
     NumpyBertError
-        Of the type `error`, naming the file and what is wrong with it.
+        If the file is malformed; the error is of the type `error` and names it.
 
     References
     ----------

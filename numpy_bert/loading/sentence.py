@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
-from numpy_bert.files import permissions, quoted
+from numpy_bert.files import permissions
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     TOKENIZER_FILES,
     CachedRepository,
+    absent,
     is_offline,
     local_folder,
     missing_files,
@@ -23,10 +24,11 @@ from numpy_bert.loading.modules import (
     SETTINGS,
     TRANSFORMER_CONFIGS,
     WITH_WEIGHTS,
-    bert_folder,
     read_modules,
     read_transformer_config,
+    transformer_folder,
 )
+from numpy_bert.messages import quoted
 
 __all__ = ["find_sentence_model"]
 
@@ -78,7 +80,7 @@ def find_sentence_model(
     Raises
     ------
     HubError, IntegrityError, CheckpointError
-        As `numpy_bert.fetch`; also where a module's weights are pickled.
+        As in `numpy_bert.fetch`; also if a module's weights are pickled.
     """
     if cache_dir is None:
         cache_dir = os.environ.get("SENTENCE_TRANSFORMERS_HOME") or None
@@ -112,11 +114,11 @@ def _full_name(name: str, revision: str | None, cache_dir: str | Path | None) ->
 
 def _check_modules(snapshot: Path, name: str) -> None:
     """Raise CheckpointError at a module whose weights the hub does not have as safetensors."""
-    marks = snapshot.parent.parent / ".no_exist" / snapshot.name
     if not (snapshot / MODULES).exists():
         return
     for entry in read_modules(snapshot / MODULES, error=CheckpointError):
-        lacked = [file for file in entry.files if file.endswith(SINGLE) and (marks / file).exists()]
+        weights = (file for file in entry.files if file.endswith(SINGLE))
+        lacked = [file for file in weights if absent(snapshot, file).exists()]
         if lacked and not (snapshot / lacked[0]).exists():
             raise CheckpointError(
                 f"{name}: has no {quoted(lacked[0])}. A module's pickled weights are refused, "
@@ -127,11 +129,10 @@ def _check_modules(snapshot: Path, name: str) -> None:
 
 def _is_settled(snapshot: Path) -> bool:
     """Tell whether a snapshot holds all that a sentence model is read from and the hub has."""
-    marks = snapshot.parent.parent / ".no_exist" / snapshot.name
     if not (snapshot / MODULES).exists():
-        return (marks / MODULES).exists()
+        return absent(snapshot, MODULES).exists()
     entries = read_modules(snapshot / MODULES, error=CheckpointError)
-    inner = bert_folder(snapshot)
+    inner = transformer_folder(entries)
     if inner and missing_files(snapshot / inner, (*MODEL_FILES, *TOKENIZER_FILES)):
         return False
     # Normalize and Dropout may have no config.json; of the rest it is what they are read from.
@@ -140,4 +141,4 @@ def _is_settled(snapshot: Path) -> bool:
     counts, stated = read_transformer_config(snapshot / inner, error=ConfigError)
     end = TRANSFORMER_CONFIGS.index(counts) + 1 if stated else None
     read += [SETTINGS, *(str(Path(inner, name)) for name in TRANSFORMER_CONFIGS[:end])]
-    return all((snapshot / name).exists() or (marks / name).exists() for name in read)
+    return all((snapshot / n).exists() or absent(snapshot, n).exists() for n in read)

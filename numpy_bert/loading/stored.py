@@ -23,13 +23,14 @@ from safetensors import SafetensorError, safe_open
 
 from numpy_bert.arrays import widen
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import file_size, quoted
+from numpy_bert.files import file_size
 from numpy_bert.loading.header import (
     DTYPES,
     Entry,
     header_length,
     read_header,
 )
+from numpy_bert.messages import quoted
 
 __all__ = ["SafetensorsFile", "StoredTensor"]
 
@@ -106,7 +107,7 @@ class SafetensorsFile:
     Raises
     ------
     CheckpointError
-        Naming the file and what is wrong with it.
+        If the file is malformed; the message names it.
     """
 
     def __init__(self, path: Path) -> None:

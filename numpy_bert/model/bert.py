@@ -22,7 +22,7 @@ from numpy_bert.blocks.encoder import (
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.inputs import ModelInputs, model_inputs, packed_inputs, packed_places, padded
-from numpy_bert.loading.weights import LoadingInfo
+from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load

@@ -13,9 +13,9 @@ from numpy_bert.blocks.embeddings import embeddings_backward
 from numpy_bert.blocks.encoder import encoder, encoder_backward, pooler_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.training import EncoderTraining
+from numpy_bert.messages import listed
 from numpy_bert.parameters import (
     BertEncoderParameters,
     BertParameters,

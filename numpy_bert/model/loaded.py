@@ -17,11 +17,16 @@ from numpy_bert.errors import CheckpointError, ConfigError
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.header import Entry
-from numpy_bert.loading.heads import check_head
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.modules import bert_folder
-from numpy_bert.loading.tied import settle
-from numpy_bert.loading.weights import LoadingInfo, check_weights, read_table, read_weight
+from numpy_bert.loading.tensors import (
+    LoadingInfo,
+    check_head,
+    check_weights,
+    read_table,
+    read_weight,
+    settle,
+)
 from numpy_bert.parameters import (
     BertEmbeddingsParameters,
     BertEncoderParameters,

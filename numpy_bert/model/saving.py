@@ -14,8 +14,9 @@ import numpy as np
 from numpy_bert.arrays import Array, widen
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, OutputError
-from numpy_bert.files import check_output, listed, quoted, write_atomically, writing
+from numpy_bert.files import check_output, write_atomically, writing
 from numpy_bert.loading.keys import near_miss
+from numpy_bert.messages import listed, quoted
 from numpy_bert.parameters import (
     TIED,
     BertEmbeddingsParameters,

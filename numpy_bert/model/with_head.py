@@ -16,7 +16,7 @@ from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.decoder import decode, decode_backward
-from numpy_bert.loading.weights import LoadingInfo
+from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.gradients import INPUTS, BertRun, LossAndGradients, split_batch

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.tasks.batches import Batch, TextModel, in_batches
 from numpy_bert.tasks.labels import as_top_k, top

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import quoted
+from numpy_bert.messages import must_be, quoted
 
 __all__ = ["TokenizerClass", "named_class"]
 
@@ -74,19 +74,10 @@ _OTHER_MODELS = {
     *("deberta-v2", "esm", "flaubert", "fnet", "fsmt", "funnel", "gemma", "gpt2", "gpt_neo"),
     *("gpt_neox", "gptj", "gte", "herbert", "ibert", "jina_embeddings_v3", "layoutlmv2"),
     *("layoutlmv3", "layoutxlm", "led", "lilt", "llama", "longformer", "luke", "markuplm"),
-    *("mbart", "mega", "mistral", "modernbert", "modernbert-decoder", "mpnet", "mra", "mt5", "mvp"),
-    *(
-        "nllb",
-        "nystromformer",
-        "openai-gpt",
-        "opt",
-        "pegasus",
-        "perceiver",
-        "phobert",
-        "prophetnet",
-    ),
-    *("qwen2", "qwen3", "reformer", "rembert", "roberta", "roberta-prelayernorm", "roc_bert"),
-    *("roformer", "splinter", "t5", "tapas", "umt5", "xglm", "xlm", "xlm-roberta"),
+    *("mbart", "mega", "mistral", "modernbert", "modernbert-decoder", "mpnet", "mra", "mt5"),
+    *("mvp", "nllb", "nystromformer", "openai-gpt", "opt", "pegasus", "perceiver", "phobert"),
+    *("prophetnet", "qwen2", "qwen3", "reformer", "rembert", "roberta", "roberta-prelayernorm"),
+    *("roc_bert", "roformer", "splinter", "t5", "tapas", "umt5", "xglm", "xlm", "xlm-roberta"),
     *("xlm-roberta-xl", "xlnet", "xmod", "yoso"),
 }
 
@@ -186,8 +177,7 @@ def _name(path: Path, content: Mapping[str, Any]) -> str | None:
     name = content.get("tokenizer_class")
     if name is not None and not isinstance(name, str):
         raise TokenizerError(
-            f"{path}: tokenizer_class = {quoted(repr(name))}; a name, as 'BertTokenizer', was "
-            "expected."
+            must_be(f"{path}: tokenizer_class", "a name such as 'BertTokenizer'", name)
         )
     return name or None
 

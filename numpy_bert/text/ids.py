@@ -14,7 +14,7 @@ from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as Normalizers
 
 from numpy_bert.errors import InputError, TokenizerError
-from numpy_bert.text.encode import excess
+from numpy_bert.text.batch import excess
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer import BertTokenizer
 
@@ -27,9 +27,9 @@ class Ids(NamedTuple):
     Attributes
     ----------
     ids : ndarray of shape (N,), int64
-        Of all texts.
+        The ids of all texts.
     lengths : ndarray of shape (B,), int
-        Tokens of each text, as they stand in `ids`.
+        How many of the `ids` are each text's.
     cut : dict of int to int
         The texts that were cut, and how many tokens they had.
     """
@@ -42,19 +42,20 @@ class Ids(NamedTuple):
 class IdEncoder:
     """A tokenizer that returns arrays of ids, framed by [CLS] and [SEP].
 
-    Never changed by a call, so threads can share it.
+    It is never changed by a call, so threads can share it.
 
     Parameters
     ----------
     tokenizer : BertTokenizer
-        Whose ids, switches and truncation side are used.
+        The tokenizer whose ids, switches and truncation side are used.
     lower_case : bool
-        Lower-case first, whatever the tokenizer does: sentence-transformers' do_lower_case.
+        Whether texts are lower-cased first, whatever the tokenizer does, as sentence-transformers'
+        do_lower_case asks.
 
     Attributes
     ----------
     frame : int
-        Special tokens around a text.
+        The number of special tokens around a text.
 
     Examples
     --------

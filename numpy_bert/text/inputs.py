@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = [
     "Pair",
@@ -32,7 +32,7 @@ __all__ = [
 _MOST_CHARACTERS = 5_000_000
 # By these names columns give their items as a list: numpy's and pandas', polars', pyarrow's.
 _AS_LIST = ("tolist", "to_list", "to_pylist")
-_DOCUMENTS = "a list of documents, each a list of its sentences,"
+_DOCUMENTS = "a list of documents, each a list of its sentences"
 # These are sequences, but one text each at best: their items are characters or numbers.
 _ONE_TEXT = (bytes, bytearray, memoryview, array, UserString)
 
@@ -47,7 +47,7 @@ def as_texts(value: object, name: str = "text") -> tuple[bool, list[str]]:
     value : str, or sequence, array, Series or other column of str
         One text, or any number of them in one dimension.
     name : str
-        The argument's, for messages.
+        The argument's name, for messages.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def as_documents(value: object, name: str = "documents") -> list[list[str]]:
     value : sequence, array, Series or other column of what `as_texts` takes for several texts
         Documents, in one dimension.
     name : str
-        The argument's, for messages.
+        The argument's name, for messages.
 
     Raises
     ------
@@ -88,16 +88,16 @@ def as_documents(value: object, name: str = "documents") -> list[list[str]]:
     [['a', 'b'], ['c']]
     >>> as_documents(["a", "b"])
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: documents[0]: is one text; a list of its sentences was expected.
+    numpy_bert.errors.InputError: documents[0] must be a list of its sentences; got one text.
     """
     if isinstance(value, str):
-        raise InputError(f"{name}: is one text; {_DOCUMENTS} was expected.")
+        raise InputError(f"{name} must be {_DOCUMENTS}; got one text.")
     found = []
     for number, document in enumerate(_items(value, name, _DOCUMENTS)):
         where = f"{name}[{number}]"
         is_one, sentences = as_texts(document, where)
         if is_one:
-            raise InputError(f"{where}: is one text; a list of its sentences was expected.")
+            raise InputError(f"{where} must be a list of its sentences; got one text.")
         found.append(sentences)
     return found
 
@@ -107,7 +107,7 @@ def as_items(
 ) -> tuple[bool, list[str | Pair]]:
     """Return whether one text or pair was given, and the checked texts or pairs.
 
-    What several of them may stand in is as in `as_texts`; `names` are the arguments'.
+    Several of them stand in what `as_texts` takes; `names` are the arguments' names.
     """
     if isinstance(text, str):
         first = check_text(text, names[0])
@@ -122,8 +122,9 @@ def as_items(
         return False, items
     seconds = [] if isinstance(text_pair, str) else _items(text_pair, names[1])
     if isinstance(text_pair, str) or len(seconds) != len(rows):
+        got = "one text" if isinstance(text_pair, str) else f"{len(seconds)}"
         raise InputError(
-            f"{names[1]}: a list of {len(rows)} texts was expected, as {names[0]} has."
+            f"{names[1]} must be a list of {len(rows)} texts, as {names[0]} is; got {got}."
         )
     return False, [
         (check_text(a, f"{names[0]}[{row}]"), check_text(b, f"{names[1]}[{row}]"))
@@ -132,9 +133,9 @@ def as_items(
 
 
 def as_pairs(first: object, second: object, names: Pair) -> tuple[bool, list[Pair]]:
-    """Return whether one pair was given, and the checked pairs; `names` are the arguments'."""
+    """Return whether one pair was given, and the checked pairs; `names` are as in `as_items`."""
     if second is None:
-        raise InputError(f"{names[1]}: is None; a text, or one for each {names[0]}, was expected.")
+        raise InputError(f"{names[1]} must be a text, or one for each {names[0]}; got None.")
     single, items = as_items(first, second, names)
     return single, [(item[0], item[1]) for item in items]
 
@@ -142,7 +143,7 @@ def as_pairs(first: object, second: object, names: Pair) -> tuple[bool, list[Pai
 def are_texts(value: object) -> bool:
     """Tell texts from vectors, where both are taken: what holds numbers is vectors.
 
-    None at all, in one dimension, are no texts rather than a vector without features. What is
+    An empty list or column is no texts, rather than a vector without features. A value that is
     neither counts as texts, so that `as_texts` says what is wrong with it.
 
     Examples
@@ -165,7 +166,7 @@ def are_texts(value: object) -> bool:
 
 
 def _items(value: object, name: str, wanted: str = "a str or a list of str") -> list[Any]:
-    """Return what several texts stand in as a list; raise InputError for what is taken for none."""
+    """Return several texts as a list; raise InputError for a value that is not taken for them."""
     shape = _shape(value)
     if shape is not None and len(shape) != 1:
         raise _refused(value, name, f" of shape {shape}", wanted, _way_out(value, shape))
@@ -203,7 +204,7 @@ def _way_out(value: object, shape: tuple[int, ...]) -> str:
 
 def _refused(value: object, name: str, what: str, wanted: str, hint: str) -> InputError:
     """Say that a value is taken for no texts."""
-    return InputError(f"{name}: is {type(value).__name__}{what}; {wanted} was expected.{hint}")
+    return InputError(f"{name} must be {wanted}; got {type(value).__name__}{what}.{hint}")
 
 
 def _item(item: object, where: str) -> str | Pair:
@@ -211,7 +212,7 @@ def _item(item: object, where: str) -> str | Pair:
     if not isinstance(item, (list, tuple)):
         return check_text(item, where)
     if len(item) != 2:
-        raise InputError(f"{where}: {len(item)} texts; a text or a pair of texts was expected.")
+        raise InputError(f"{where} must be a text or a pair of texts; got {len(item)} texts.")
     return check_text(item[0], f"{where}[0]"), check_text(item[1], f"{where}[1]")
 
 
@@ -220,7 +221,7 @@ def check_text(text: object, where: str) -> str:
     if not isinstance(text, str):
         missing = " It is a missing value: leave it out, or fill it with a text."
         raise InputError(
-            f"{where}: is {type(text).__name__}; a str was expected."
+            f"{where} must be a str; got {type(text).__name__}."
             f"{missing if _is_missing(text) else ''}"
         )
     if len(text) > _MOST_CHARACTERS:

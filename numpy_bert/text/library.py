@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 
 __all__ = ["backend_errors"]
 

@@ -1,4 +1,4 @@
-"""What of a text a model does not read: what is beyond its limit, and what its tokenizer drops."""
+"""The parts of a text that a model does not read: those beyond its limit, and dropped ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed
+from numpy_bert.messages import listed
 from numpy_bert.text.batch import BatchEncoding
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def encode_whole(
     """
     for text in texts:
         if not isinstance(text, str):
-            raise InputError(f"text: {type(text).__name__}; a str was expected.")
+            raise InputError(f"text must be a str; got {type(text).__name__}.")
     inputs = tokenizer(
         *texts,
         truncation=truncation,
@@ -67,11 +67,11 @@ def lost(tokenizer: BertTokenizer, texts: Sequence[str], inputs: BatchEncoding) 
     Parameters
     ----------
     tokenizer : BertTokenizer
-        What made `inputs` of `texts`.
+        The tokenizer that made `inputs` of `texts`.
     texts : sequence of str
         A text, or the two of a pair.
     inputs : BatchEncoding
-        Of the one row that they became, from `encode_whole`.
+        The one row that they became, from `encode_whole`.
 
     Examples
     --------

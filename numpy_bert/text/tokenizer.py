@@ -2,42 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
-from numpy_bert.text.arguments import as_lengths, check_switches
-from numpy_bert.text.attributes import Attribute, as_limit, as_side
+from numpy_bert.messages import must_be
 from numpy_bert.text.backend import Backend, load_backend
-from numpy_bert.text.batch import BatchEncoding, as_encoding, pad_rows
-from numpy_bert.text.decode import as_sequences, checked_ids, decode, joined
-from numpy_bert.text.encode import MEMBERS, encode, rows_of
+from numpy_bert.text.batch import (
+    MEMBERS,
+    BatchEncoding,
+    as_encoding,
+    as_lengths,
+    check_switches,
+    encode,
+    pad_rows,
+    rows_of,
+)
 from numpy_bert.text.inputs import Pair, as_items, as_texts, check_text, dropped
-from numpy_bert.text.settings import SPECIAL_TOKENS
+from numpy_bert.text.library import backend_errors
+from numpy_bert.text.tokenizer_config import LARGEST_LENGTH, SPECIAL_TOKENS
 
-__all__ = ["BertTokenizer"]
+__all__ = ["Attribute", "BertTokenizer", "decoded"]
+
+T = TypeVar("T")
+
+# What transformers joins, in its order.
+_JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+
+
+class Attribute(Generic[T]):
+    """An attribute that is checked when it is set; without a check, it cannot be set.
+
+    Parameters
+    ----------
+    check : callable, optional
+        Takes the attribute's name and a value, and returns what is kept of it.
+
+    Examples
+    --------
+    >>> class Tokenizer:
+    ...     side = Attribute(_as_side)
+    >>> tokenizer = Tokenizer()
+    >>> tokenizer.side = "left"
+    >>> tokenizer.side
+    'left'
+    >>> tokenizer.side = "up"
+    Traceback (most recent call last):
+    numpy_bert.errors.InputError: side must be 'left' or 'right'; got 'up'.
+    """
+
+    def __init__(self, check: Callable[[str, object], T] | None = None) -> None:
+        self._check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> T:
+        if instance is None:
+            return self  # type: ignore[return-value]  # on the class, as a property does
+        value: T = instance.__dict__[f"_{self._name}"]
+        return value
+
+    def __set__(self, instance: object, value: Any) -> None:
+        if self._check is None:
+            raise AttributeError(
+                f"{self._name} cannot be set: it is what the tokenizer's files say. Change "
+                "tokenizer_config.json or tokenizer.json and load it again."
+            )
+        instance.__dict__[f"_{self._name}"] = self._check(self._name, value)
+
+
+def _as_side(name: str, value: object) -> str:
+    """Return ``"left"`` or ``"right"``; raise InputError for anything else."""
+    if not isinstance(value, str) or value not in ("left", "right"):
+        raise InputError(must_be(name, "'left' or 'right'", value))
+    return value
+
+
+def _as_limit(name: str, value: object) -> int | None:
+    """Return a number of tokens, None for no limit, which transformers writes as 1e30."""
+    if value is None:
+        return None
+    is_number = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool)
+    if is_number and value >= LARGEST_LENGTH:  # type: ignore[operator]
+        return None
+    if not is_number or isinstance(value, float) or value < 1:  # type: ignore[operator]
+        raise InputError(must_be(name, "a number of tokens, or None", value))
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 class BertTokenizer:
     """A BERT's tokenizer, built on the `tokenizers` library.
 
-    Made by `from_pretrained`. An instance is never changed by a call, so threads can share it.
-    The sides and `model_max_length` can be set, as in transformers; all else is the files'.
+    It is made by `from_pretrained`. An instance is never changed by a call, so threads can share
+    it. The sides and `model_max_length` can be set, as in transformers; everything else is as the
+    files say.
 
     Attributes
     ----------
     cls_token, sep_token, pad_token, unk_token, mask_token : str
         The special tokens; ``cls_token_id`` and so on are their ids.
     model_max_length : int or None
-        Tokens that the model can take; what ``truncation=True`` cuts to.
+        The number of tokens that the model can take, to which ``truncation=True`` cuts.
     padding_side, truncation_side : str
         ``"right"`` or ``"left"``, as the files say.
     notes : tuple of str
@@ -58,8 +133,8 @@ class BertTokenizer:
     cls_token_id, sep_token_id, pad_token_id = Attribute[int](), Attribute[int](), Attribute[int]()
     unk_token_id, mask_token_id = Attribute[int](), Attribute[int]()
     notes = Attribute[tuple[str, ...]]()
-    padding_side, truncation_side = Attribute(as_side), Attribute(as_side)
-    model_max_length = Attribute(as_limit)
+    padding_side, truncation_side = Attribute(_as_side), Attribute(_as_side)
+    model_max_length = Attribute(_as_limit)
 
     def __init__(self, backend: Backend) -> None:
         settings = backend.settings
@@ -136,24 +211,24 @@ class BertTokenizer:
         text : str, or sequence of str or of (str, str)
             One text, or a batch.
         text_pair : str or sequence of str, optional
-            The second text of each.
+            The second text of each pair.
         add_special_tokens : bool
-            Frame by [CLS] and [SEP].
+            Whether [CLS] and [SEP] are put around the texts.
         padding : bool or {"longest", "max_length"}
             True pads to the longest row, ``"max_length"`` to `max_length`.
         truncation : bool or {"longest_first", "only_first", "only_second"}
             True is ``"longest_first"``. Nothing is cut unless asked.
         max_length : int, optional
-            Special tokens included; `model_max_length` by default.
+            The most tokens of a row, special tokens included; `model_max_length` by default.
         return_tensors : "np", optional
-            int64 arrays of shape (B, T) in place of lists.
+            With ``"np"`` the members are int64 arrays of shape (B, T) in place of lists.
         split_special_tokens : bool, optional
-            Take ``[SEP]`` or ``[MASK]`` in a text for plain characters. By default they become
+            Whether ``[SEP]`` or ``[MASK]`` in a text is plain characters. By default they become
             the special tokens, as in transformers, unless the files say otherwise.
         return_offsets_mapping : bool
-            Add ``offset_mapping``: the characters ``text[start:end]`` of each token.
+            Whether to add ``offset_mapping``: the characters ``text[start:end]`` of each token.
         return_special_tokens_mask : bool
-            Add ``special_tokens_mask``: 1 for what frames and pads the texts.
+            Whether to add ``special_tokens_mask``: 1 for what frames and pads the texts.
 
         Returns
         -------
@@ -163,7 +238,7 @@ class BertTokenizer:
         Raises
         ------
         InputError
-            Naming the text's place in the batch.
+            If a text or an argument cannot be used; the message names the text's place.
 
         Examples
         --------
@@ -175,9 +250,7 @@ class BertTokenizer:
         if return_tensors is not None and not (
             isinstance(return_tensors, str) and return_tensors == "np"
         ):
-            raise InputError(
-                f"return_tensors={return_tensors!r}: there is 'np', or None for lists."
-            )
+            raise InputError(must_be("return_tensors", "'np', or None for lists", return_tensors))
         check_switches(
             add_special_tokens=add_special_tokens,
             return_offsets_mapping=return_offsets_mapping,
@@ -221,7 +294,7 @@ class BertTokenizer:
         InputError
             If an id is outside the vocabulary.
         """
-        checked = checked_ids(ids, len(self))
+        checked = _checked_ids(ids, len(self))
         if checked.ndim == 0:
             return str(self._tokenizer.id_to_token(int(checked)))
         return [str(self._tokenizer.id_to_token(index)) for index in checked.tolist()]
@@ -236,8 +309,11 @@ class BertTokenizer:
         """Return the text of tokens, pieces joined: ``["un", "##able"]`` is ``"unable"``."""
         single, items = as_texts(tokens, "tokens")
         if single:
-            raise InputError("tokens: is str; a list of tokens was expected.")
-        return joined(self._tokenizer, items)
+            raise InputError("tokens must be a list of tokens; got str.")
+        if self._tokenizer.decoder is None:
+            return " ".join(items)
+        with backend_errors("convert_tokens_to_string"):
+            return str(self._tokenizer.decoder.decode(items))
 
     def decode(self, token_ids: int | npt.ArrayLike, *, skip_special_tokens: bool = False) -> str:
         """Return the text that ids stand for, as far as lower-casing and the like let it be known.
@@ -251,8 +327,8 @@ class BertTokenizer:
         'a test, a sentence.'
         """
         check_switches(skip_special_tokens=skip_special_tokens)
-        ids = np.atleast_1d(checked_ids(token_ids, len(self))).tolist()
-        return decode(
+        ids = np.atleast_1d(_checked_ids(token_ids, len(self))).tolist()
+        return decoded(
             self._tokenizer,
             ids,
             skip_special_tokens=bool(skip_special_tokens),
@@ -267,11 +343,11 @@ class BertTokenizer:
         Raises
         ------
         InputError
-            If `sequences` are none, or an id is outside the vocabulary.
+            If `sequences` is no list of sequences, or an id is outside the vocabulary.
         """
         return [
             self.decode(ids, skip_special_tokens=skip_special_tokens)
-            for ids in as_sequences(sequences)
+            for ids in _as_sequences(sequences)
         ]
 
     def get_vocab(self) -> dict[str, int]:
@@ -280,12 +356,12 @@ class BertTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Tokens in the vocabulary, those added to it later not counted."""
+        """The number of tokens in the vocabulary, without those added to it later."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """The tokenizer of the `tokenizers` library behind this one; not to be changed."""
+        """The tokenizer of the `tokenizers` library behind this one, which must not be changed."""
         return self._tokenizer
 
     def __len__(self) -> int:
@@ -324,3 +400,34 @@ class BertTokenizer:
         """Return the id of a token, or [UNK]'s."""
         found = self._tokenizer.token_to_id(token)
         return self.unk_token_id if found is None else int(found)
+
+
+def decoded(
+    tokenizer: Tokenizer, ids: list[int], *, skip_special_tokens: bool, cleans_up: bool
+) -> str:
+    """Return the text of checked ids, without the spaces around punctuation if `cleans_up`."""
+    with backend_errors("decode"):
+        text = str(tokenizer.decode(ids, skip_special_tokens=skip_special_tokens))
+    for spaced in _JOINED if cleans_up else ():
+        text = text.replace(spaced, spaced.strip())
+    return text
+
+
+def _as_sequences(sequences: object) -> list[Any]:
+    """Return what several sequences of ids stand in as a list; they are checked later."""
+    loose = isinstance(sequences, (str, bytes, Mapping, Set))  # nothing in the order of a list
+    if isinstance(sequences, Iterable) and not loose and getattr(sequences, "ndim", None) != 0:
+        return list(sequences)
+    raise InputError(
+        f"sequences must be a list of sequences of ids; got {type(sequences).__name__}."
+    )
+
+
+def _checked_ids(ids: int | npt.ArrayLike, size: int) -> IntArray:
+    """Return one id or a sequence of ids, all within a vocabulary of `size`."""
+    if isinstance(ids, (list, tuple)) and not ids:
+        return np.empty(0, dtype=np.intp)
+    checked = as_ids(ids, name="ids")
+    if checked.ndim > 1:
+        raise InputError(f"ids must be one sequence; got an array of shape {checked.shape}.")
+    return check_ids(checked, size, name="ids", table="the vocabulary")

@@ -1,9 +1,16 @@
-"""BERT's WordPiece tokenizer: what its class makes, and where a tokenizer.json is not that."""
+"""What the class that a folder names makes of a tokenizer.json: the rule of `load_backend`.
+
+BERT's class makes its own WordPiece tokenizer of the vocabulary; here is how, and in what a file
+departs from that.
+"""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
@@ -13,19 +20,20 @@ from tokenizers.normalizers import BertNormalizer, Normalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from numpy_bert.files import quoted
-from numpy_bert.text.settings import Settings
+from numpy_bert.messages import listed, quoted
+from numpy_bert.text.library import backend_errors
+from numpy_bert.text.tokenizer_config import SPECIAL_TOKENS, Settings
 
-__all__ = [
-    "Difference",
-    "berts_frame",
-    "berts_tokenizer",
-    "differences",
-    "is_xlm_rs",
-    "state_of",
-    "switch_differences",
-]
+__all__ = ["berts_frame", "berts_tokenizer", "obey_class", "state_of", "with_special_tokens"]
 
+# How the special tokens are spelt where no file states them.
+_SPELLINGS = {
+    "cls_token": ("[CLS]", "<s>", "<cls>"),
+    "sep_token": ("[SEP]", "</s>", "<sep>"),
+    "pad_token": ("[PAD]", "<pad>"),
+    "unk_token": ("[UNK]", "<unk>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
 # What tokenizer_config.json calls a switch, what BertNormalizer does, and BertTokenizer's default.
 _SWITCHES: tuple[tuple[str, str, bool | None], ...] = (
     ("do_lower_case", "lowercase", True),
@@ -35,7 +43,7 @@ _SWITCHES: tuple[tuple[str, str, bool | None], ...] = (
 _PREFIX, _LONGEST_WORD = "##", 100
 
 
-class Difference(NamedTuple):
+class _Difference(NamedTuple):
     """One thing in which tokenizer.json is not what its class makes.
 
     Attributes
@@ -48,6 +56,159 @@ class Difference(NamedTuple):
 
     what: str
     kept_before: bool
+
+
+def with_special_tokens(path: Path, tokenizer: Tokenizer, settings: Settings) -> Settings:
+    """Return settings with special tokens that no file states as tokenizer.json spells them."""
+    is_berts = settings.tokenizer_class.makes != "nothing"
+    if is_berts and isinstance(tokenizer.model, WordPiece):
+        return settings
+    with backend_errors(str(path)):
+        frame = tokenizer.encode("").tokens or [""]
+    used = {
+        "cls_token": frame[0],
+        "sep_token": frame[-1],
+        "unk_token": str(getattr(tokenizer.model, "unk_token", None)),
+    }
+    found = dict(settings.special_tokens)
+    for name, spellings in _SPELLINGS.items():
+        present = [token for token in spellings if tokenizer.token_to_id(token) is not None]
+        if name not in settings.stated_tokens and present:
+            found[name] = used[name] if used.get(name) in present else present[0]
+    return replace(settings, special_tokens=found)
+
+
+def obey_class(
+    path: Path, tokenizer: Tokenizer, settings: Settings, notes: list[str]
+) -> tuple[Tokenizer, bool]:
+    """Return what the class makes of tokenizer.json, and whether it still has to make the frame.
+
+    A tokenizer that is made anew is yet without added tokens. What is done against one of the files
+    is warned of, once.
+    """
+    named = settings.tokenizer_class
+    said = []
+    makes_frame = False
+    if named.has_own_code:
+        said.append(
+            f"{named.stated}, for which transformers runs Python code. Here tokenizer.json is "
+            "used, whose ids may be others."
+        )
+    if named.makes == "nothing" or not isinstance(tokenizer.model, WordPiece):
+        said += _kept(path, tokenizer, settings, notes)
+    else:
+        found = _differences(tokenizer, settings)
+        rebuilds = named.makes == "all" and bool(found or _adds_others(tokenizer, settings))
+        makes_frame = bool(found) or rebuilds
+        said += _made(path, tokenizer, settings, found)
+        if rebuilds:
+            with backend_errors(str(path)):
+                vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+                tokenizer = berts_tokenizer(vocabulary, settings)
+    if said:
+        warnings.warn(" ".join(said), stacklevel=4)  # at the caller of BertTokenizer's
+    return tokenizer, makes_frame
+
+
+def _kept(path: Path, tokenizer: Tokenizer, settings: Settings, notes: list[str]) -> list[str]:
+    """Say what of the files is of no effect where tokenizer.json is kept as it is."""
+    named = settings.tokenizer_class
+    if named.makes != "nothing":
+        return [
+            f"{path}: is {type(tokenizer.model).__name__}, and is used as it is, as in "
+            f"transformers 4; {named.name} of transformers 5 takes its tokens for WordPiece. If it "
+            "is right, let tokenizer_config.json say tokenizer_class = 'PreTrainedTokenizerFast'."
+        ]
+    if _is_built_otherwise(tokenizer, settings):
+        return [
+            f"{path}: is used as it is, as in transformers 4; {named.name} of transformers 5 makes "
+            "a tokenizer of its own of its tokens, whose ids may be others. If it is right, let "
+            "tokenizer_config.json say tokenizer_class = 'PreTrainedTokenizerFast'."
+        ]
+    ignored = _switch_differences(tokenizer, settings, defaults=False)
+    if not ignored:
+        return []
+    message = (
+        f"tokenizer_config.json contradicts tokenizer.json ({', '.join(ignored)}); tokenizer.json "
+        "is used, as in transformers."
+    )
+    if isinstance(tokenizer.model, WordPiece):
+        return [f"{path.parent}: {message}"]
+    notes.append(message)  # the switches are BERT's: other kinds are published with them
+    return []
+
+
+def _is_built_otherwise(tokenizer: Tokenizer, settings: Settings) -> bool:
+    """Tell whether a file departs from what a class makes that transformers 5 builds anew.
+
+    It is looked at where that is cheap: the kind of model, all of a WordPiece but the special
+    tokens around texts, and what XLM-R's class does to a text before its model.
+    """
+    made, model = settings.tokenizer_class.built_anew, tokenizer.model
+    if made is None:
+        return False
+    if made != type(model).__name__:
+        return True
+    if made == "WordPiece":
+        return bool(_berts_differences(tokenizer, settings))
+    if str(settings.tokenizer_class.name).startswith("XLMRoberta"):
+        return not _is_xlm_rs(tokenizer)
+    return False
+
+
+def _made(
+    path: Path, tokenizer: Tokenizer, settings: Settings, found: list[_Difference]
+) -> list[str]:
+    """Say in what a class of BERT's kin overrides tokenizer.json, or does so no more."""
+    named, said = settings.tokenizer_class, []
+    if found:
+        before = ", ".join(difference.what for difference in found if difference.kept_before)
+        said.append(
+            f"{path.parent}: tokenizer.json is not what {named.name} makes by itself "
+            f"({', '.join(difference.what for difference in found)}); the latter is used, as in "
+            f"transformers 5{f'. Transformers 4 kept this: {before}' if before else ' and 4'}."
+        )
+    if named.makes == "frame" and (
+        ignored := _switch_differences(tokenizer, settings, defaults=True)
+    ):
+        said.append(
+            f"{path.parent}: {named.name} keeps tokenizer.json's normalizer "
+            f"({', '.join(ignored)}), as in transformers 5; in transformers 4 the former won."
+        )
+    return said
+
+
+def _differences(tokenizer: Tokenizer, settings: Settings) -> list[_Difference]:
+    """Return in what a tokenizer.json is not what BertTokenizer or one of its kin makes of it."""
+    found = (
+        [] if settings.tokenizer_class.makes == "frame" else _berts_differences(tokenizer, settings)
+    )
+    if not _has_frame(tokenizer, settings):
+        what = "the special tokens around texts are others there"
+        found.append(_Difference(what, kept_before=True))
+    return found
+
+
+def _adds_others(tokenizer: Tokenizer, settings: Settings) -> bool:
+    """Tell whether tokenizer.json adds other tokens than are declared, by ids or by flags.
+
+    They can then have other ids, in the order of those that are stated; and the library goes by the
+    flags that a token had before where it decodes.
+    """
+    declared, given = (
+        {index: token.__getstate__() for index, token in tokens.items()}
+        for tokens in (settings.declared_tokens, tokenizer.get_added_tokens_decoder())
+    )
+    return declared != given
+
+
+def _has_frame(tokenizer: Tokenizer, settings: Settings) -> bool:
+    """Tell whether BERT's frame is put around a text and a pair, with BERT's token types."""
+    cls, sep = (tokenizer.token_to_id(settings.special_tokens[name]) for name in SPECIAL_TOKENS[:2])
+    with backend_errors("tokenizer.json"):
+        one, two = tokenizer.encode(""), tokenizer.encode("", "")
+    ids, types = [one.ids, two.ids], [one.type_ids, two.type_ids]
+    return ids == [[cls, sep], [cls, sep, sep]] and types == [[0, 0], [0, 0, 1]]
 
 
 def berts_tokenizer(vocabulary: dict[str, int], settings: Settings) -> Tokenizer:
@@ -75,29 +236,30 @@ def berts_frame(tokenizer: Tokenizer, settings: Settings) -> TemplateProcessing:
     )
 
 
-def differences(tokenizer: Tokenizer, settings: Settings) -> list[Difference]:
+def _berts_differences(tokenizer: Tokenizer, settings: Settings) -> list[_Difference]:
     """Return in what a WordPiece tokenizer.json is not what BertTokenizer makes of its vocabulary.
 
-    The frame is left out: `numpy_bert.text.obeying` looks at it.
+    The frame is left out: `_has_frame` looks at it.
     """
     found = []
     normalizer = _unwrapped(tokenizer.normalizer)
     if isinstance(normalizer, BertNormalizer):
-        switches = switch_differences(tokenizer, settings, defaults=True)
-        found += [Difference(what, kept_before=False) for what in switches]
+        switches = _switch_differences(tokenizer, settings, defaults=True)
+        found += [_Difference(what, kept_before=False) for what in switches]
         if not normalizer.clean_text:
-            found.append(Difference("clean_text is False there", kept_before=True))
+            found.append(_Difference("clean_text is False there", kept_before=True))
     else:
-        found.append(Difference(f"the normalizer there is {_kind(normalizer)}", kept_before=True))
-    found += [Difference(what, kept_before=True) for what in _other_differences(tokenizer)]
+        found.append(_Difference(f"the normalizer there is {_kind(normalizer)}", kept_before=True))
+    found += [_Difference(what, kept_before=True) for what in _other_differences(tokenizer)]
     model, unknown = tokenizer.model, settings.special_tokens["unk_token"]
     if model.unk_token != unknown:
         what = f"unknown words become {quoted(model.unk_token)} there, {quoted(unknown)} here"
-        found.append(Difference(what, kept_before=True))
-    unlisted = ", ".join(map(quoted, _unlisted(tokenizer, settings)[:5]))
+        found.append(_Difference(what, kept_before=True))
+    unlisted = _unlisted(tokenizer, settings)
     if unlisted:
-        what = f"tokenizer_config.json does not list the added tokens {unlisted}, which stand there"
-        found.append(Difference(what, kept_before=True))
+        names = listed(unlisted)
+        what = f"tokenizer_config.json does not list the added tokens {names}, which stand there"
+        found.append(_Difference(what, kept_before=True))
     return found
 
 
@@ -132,15 +294,15 @@ def _other_differences(tokenizer: Tokenizer) -> Iterator[str]:
         yield f"max_input_chars_per_word there is {model.max_input_chars_per_word}"
 
 
-def switch_differences(tokenizer: Tokenizer, settings: Settings, *, defaults: bool) -> list[str]:
+def _switch_differences(tokenizer: Tokenizer, settings: Settings, *, defaults: bool) -> list[str]:
     """Return, as sentences, which switches are not what tokenizer.json's normalizer does.
 
     Parameters
     ----------
     tokenizer : Tokenizer
-        Of tokenizer.json.
+        The tokenizer of tokenizer.json.
     settings : Settings
-        With the switches that are stated.
+        The settings, with the switches that are stated.
     defaults : bool
         Whether a switch that is not stated has BertTokenizer's default, or is not looked at.
     """
@@ -170,7 +332,19 @@ def switch_differences(tokenizer: Tokenizer, settings: Settings, *, defaults: bo
     return found
 
 
-def is_xlm_rs(tokenizer: Tokenizer) -> bool:
+def _done(normalizer: Normalizer | None) -> Mapping[str, bool | None]:
+    """Return what a normalizer does, in BertNormalizer's words."""
+    if isinstance(normalizer, BertNormalizer):
+        return {name: getattr(normalizer, name) for _, name, _ in _SWITCHES}
+    normalize = (lambda text: text) if normalizer is None else normalizer.normalize_str
+    return {
+        "lowercase": normalize("A").strip() == "a",
+        "handle_chinese_chars": normalize("\u4e2d\u4e2d").strip() != "\u4e2d\u4e2d",
+        "strip_accents": normalize("\u00e9").strip() == "e",
+    }
+
+
+def _is_xlm_rs(tokenizer: Tokenizer) -> bool:
     """Tell whether a text is made pieces as XLM-R's class of transformers 5 does it.
 
     Its normalizer is SentencePiece's table or none; it splits at white space, and marks the start
@@ -186,18 +360,6 @@ def is_xlm_rs(tokenizer: Tokenizer) -> bool:
         and {**steps[1], "split": True} == {**space, "split": True}
         and tokenizer.token_to_id("<unk>") == 3  # the one it takes for unknown, whatever is stated
     )
-
-
-def _done(normalizer: Normalizer | None) -> Mapping[str, bool | None]:
-    """Return what a normalizer does, in BertNormalizer's words."""
-    if isinstance(normalizer, BertNormalizer):
-        return {name: getattr(normalizer, name) for _, name, _ in _SWITCHES}
-    normalize = (lambda text: text) if normalizer is None else normalizer.normalize_str
-    return {
-        "lowercase": normalize("A").strip() == "a",
-        "handle_chinese_chars": normalize("\u4e2d\u4e2d").strip() != "\u4e2d\u4e2d",
-        "strip_accents": normalize("\u00e9").strip() == "e",
-    }
 
 
 def _unwrapped(normalizer: Normalizer | None) -> Normalizer | None:

@@ -23,9 +23,10 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import widen
 from numpy_bert.errors import CheckpointError, TraceError
-from numpy_bert.files import file_size, quoted
+from numpy_bert.files import file_size
 from numpy_bert.loading.header import DTYPES
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
+from numpy_bert.messages import quoted
 
 __all__ = ["LazyArray", "read_folder", "read_npz", "read_safetensors"]
 

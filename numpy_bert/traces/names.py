@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numpy_bert.errors import TraceError
-from numpy_bert.files import quoted, read_json
+from numpy_bert.files import read_json
 from numpy_bert.loading.keys import canonical
+from numpy_bert.messages import quoted
 from numpy_bert.traces.layout import INPUTS
 
 __all__ = ["OTHER_NAMES", "NameMap", "Named", "Rule", "checked_rule", "matches", "read_map"]

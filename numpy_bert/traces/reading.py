@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import as_array
 from numpy_bert.errors import IntegrityError, NumpyBertError, TraceError
-from numpy_bert.files import file_size, permissions, quoted
+from numpy_bert.files import file_size, permissions
+from numpy_bert.messages import quoted
 from numpy_bert.traces.array_files import LazyArray, read_folder, read_npz, read_safetensors
 from numpy_bert.traces.layout import INPUTS, arranged
 from numpy_bert.traces.names import Named, NameMap

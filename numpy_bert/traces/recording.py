@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import widen
 from numpy_bert.errors import TraceError
-from numpy_bert.files import quoted
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import open_checkpoint
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.integrity import sha256
+from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import progress

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import BoolArray, IntArray, as_mask
 from numpy_bert.errors import InputError, TraceError
-from numpy_bert.files import file_size, quoted, read_json
+from numpy_bert.files import file_size, read_json
 from numpy_bert.inputs import model_inputs
+from numpy_bert.messages import quoted
 from numpy_bert.parameters import BertParameters
 from numpy_bert.traces.layout import INPUTS
 from numpy_bert.traces.reading import Trace, as_trace, open_trace

@@ -15,7 +15,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
-from numpy_bert.files import quoted
+from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
 from numpy_bert.training.data import Batch, TrainingData, batches, check_fits, tokens_of

@@ -13,7 +13,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed
+from numpy_bert.messages import listed
 from numpy_bert.model.saving import check_parameters
 from numpy_bert.tasks.items import Items
 from numpy_bert.training.data import Batch, TrainingData, check_fits

@@ -15,8 +15,9 @@ from numpy_bert.arrays import Array
 from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings
 from numpy_bert.encoding.sentence_modules import Dense, read_pooled_modules
 from numpy_bert.errors import InputError, OutputError
-from numpy_bert.files import check_output, quoted
+from numpy_bert.files import check_output
 from numpy_bert.loading.modules import SETTINGS, TRANSFORMER_CONFIGS
+from numpy_bert.messages import quoted
 from numpy_bert.ops.activation import identity
 from numpy_bert.parameters import LinearParameters
 

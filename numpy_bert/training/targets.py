@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import listed, quoted
+from numpy_bert.messages import listed, quoted
 from numpy_bert.training.text_files import NUMBER, as_number
 
 __all__ = ["REGRESSION", "SINGLE", "Targets", "label_numbers", "targets_of"]

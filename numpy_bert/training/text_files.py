@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import decode_lines, listed, quoted, read_bytes
+from numpy_bert.files import decode_lines, read_bytes
+from numpy_bert.messages import listed, quoted
 
 __all__ = [
     "NUMBER",

@@ -15,10 +15,10 @@ from tokenizers.normalizers import BertNormalizer
 from numpy_bert.arrays import Array, BoolArray, IntArray, StoredArray, as_ids, place, widen
 from numpy_bert.comparison.differences import EPSILONS, difference
 from numpy_bert.comparison.report import StepReport, measured
-from numpy_bert.config import BertConfig
+from numpy_bert.config import SIZES, BertConfig
 from numpy_bert.errors import TraceError
 from numpy_bert.parameters import BertParameters, arrays_of
-from numpy_bert.text.encode import encode
+from numpy_bert.text.batch import encode
 from numpy_bert.text.inputs import Pair
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.layout import axes_of, is_weight, layers_in
@@ -28,15 +28,6 @@ from numpy_bert.verification.mistakes import PROJECTIONS, ROUNDINGS, wrong_posit
 
 __all__ = ["check_sizes", "compare_positions", "compare_texts", "compare_weights"]
 
-_SIZES = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "vocab_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
 # The letters of a step's axes that stand for a size of the model.
 _LETTERS = {"H": "hidden_size", "A": "num_attention_heads", "I": "intermediate_size"}
 _TABLES = {
@@ -74,11 +65,11 @@ def check_sizes(trace: Trace, config: BertConfig, model: str) -> None:
 hidden_size 128. Name the model that was ported.
     """
     stated = {**_of_metadata(trace), **_of_arrays(trace, config.hidden_size)}
-    own = {name: getattr(config, name) for name in _SIZES}
+    own = {name: getattr(config, name) for name in SIZES}
     layers = layers_in(trace.arrays)
     if layers > own["num_hidden_layers"]:  # of a trace that may hold some of its steps
         stated["num_hidden_layers"] = max(layers, stated.get("num_hidden_layers", 0))
-    wrong = [name for name in _SIZES if name in stated and stated[name] != own[name]]
+    wrong = [name for name in SIZES if name in stated and stated[name] != own[name]]
     if wrong:
         theirs, ours = (", ".join(f"{n} {sizes[n]}" for n in wrong) for sizes in (stated, own))
         raise TraceError(
@@ -94,7 +85,7 @@ def _of_metadata(trace: Trace) -> Mapping[str, int]:
     except (ValueError, RecursionError):
         return {}
     found = config if isinstance(config, dict) else {}
-    return {name: found[name] for name in _SIZES if type(found.get(name)) is int}
+    return {name: found[name] for name in SIZES if type(found.get(name)) is int}
 
 
 def _of_arrays(trace: Trace, hidden: int) -> Mapping[str, int]:

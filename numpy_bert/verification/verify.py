@@ -10,8 +10,8 @@ import numpy as np
 from numpy_bert.arrays import BoolArray
 from numpy_bert.comparison.report import Report, StepReport
 from numpy_bert.errors import TraceError
-from numpy_bert.files import listed
 from numpy_bert.loading.keys import near_miss
+from numpy_bert.messages import listed
 from numpy_bert.model.bert import BertModel
 from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import progress

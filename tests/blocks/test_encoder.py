@@ -15,20 +15,13 @@ from numpy_bert.arrays import Array
 from numpy_bert.blocks.encoder import LayerSteps, encoder, encoder_layer, pooler
 from numpy_bert.parameters import BertLayerParameters
 from tests.support.arrays import sample
-from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
+from tests.support.traces import tiny
 from tests.tolerances import SAME_MATHS
 
 B, T, H, A, I = 3, 7, 24, 4, 37  # noqa: E741
 D = H // A
 MASK = np.array([[1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 0, 1, 1], [1, 1, 1, 1, 1, 1, 1]]) == 1
 MASK.flags.writeable = False
-
-
-def load(folder: Path, dtype: str = "float64", **changes: Any) -> BertModel:
-    """Load a model whose numbers have the size of trained ones."""
-    config = TINY | changes
-    tensors = {key: array * np.float32(0.25) for key, array in random_tensors(config).items()}
-    return BertModel.from_pretrained(write_checkpoint(folder, tensors, config), dtype=dtype)
 
 
 def normalized(row: Array, parameters: Any, eps: float) -> Array:
@@ -68,7 +61,7 @@ def by_loops(layer: BertLayerParameters, x: Array, seen: Any, eps: float) -> Arr
 @pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "padded"])
 @pytest.mark.parametrize("eps", [1e-12, 1e-3])
 def test_it_is_the_maths_written_with_loops(tmp_path: Path, mask: Any, eps: float) -> None:
-    model = load(tmp_path, layer_norm_eps=eps)
+    model = tiny(tmp_path, "float64", layer_norm_eps=eps)
     assert model.parameters.encoder is not None
     hidden = sample((B, T, H), "float64")
     steps = encoder(model.parameters.encoder, hidden, mask, config=model.config)
@@ -91,7 +84,7 @@ def one_layer(model: BertModel, hidden: Array, **options: Any) -> LayerSteps:
 
 
 def test_shapes_and_dtypes_of_every_step(tmp_path: Path, dtype: str) -> None:
-    steps = one_layer(load(tmp_path, dtype), sample((B, T, H), dtype))
+    steps = one_layer(tiny(tmp_path, dtype), sample((B, T, H), dtype))
     own, after = steps.attention.self, steps.attention.output
     shapes: list[tuple[Array, tuple[int, ...]]] = [
         *((array, (B, T, H)) for array in (own.query, own.key, own.value, own.output)),
@@ -112,7 +105,7 @@ def test_shapes_and_dtypes_of_every_step(tmp_path: Path, dtype: str) -> None:
 
 def test_the_residual_is_what_went_in(tmp_path: Path, dtype: str) -> None:
     hidden = sample((B, T, H), dtype)
-    steps = one_layer(load(tmp_path, dtype), hidden)
+    steps = one_layer(tiny(tmp_path, dtype), hidden)
     after = steps.attention.output
     assert np.array_equal(after.sum, after.dense + hidden)
     assert np.array_equal(steps.output.sum, steps.output.dense + after.output)
@@ -121,7 +114,7 @@ def test_the_residual_is_what_went_in(tmp_path: Path, dtype: str) -> None:
 def test_dropout_stands_before_the_residual_and_is_drawn_in_order(
     tmp_path: Path, dtype: str
 ) -> None:
-    model = load(tmp_path, dtype, hidden_dropout_prob=0.25, attention_probs_dropout_prob=0.5)
+    model = tiny(tmp_path, dtype, hidden_dropout_prob=0.25, attention_probs_dropout_prob=0.5)
     hidden = sample((B, T, H), dtype)
     steps = one_layer(model, hidden, rng=np.random.default_rng(0))
     rng = np.random.default_rng(0)
@@ -143,7 +136,7 @@ def test_dropout_stands_before_the_residual_and_is_drawn_in_order(
 def test_the_activation_is_the_configs(tmp_path: Path) -> None:
     hidden = sample((B, T, H), "float64")
     found = {
-        act: one_layer(load(tmp_path / act, hidden_act=act), hidden).intermediate
+        act: one_layer(tiny(tmp_path / act, "float64", hidden_act=act), hidden).intermediate
         for act in ("gelu", "gelu_new", "relu", "silu", "tanh")
     }
     dense = found["relu"].dense
@@ -154,7 +147,7 @@ def test_the_activation_is_the_configs(tmp_path: Path) -> None:
 
 
 def test_the_pooler_reads_the_first_token_only(tmp_path: Path, dtype: str) -> None:
-    model = load(tmp_path, dtype)
+    model = tiny(tmp_path, dtype)
     assert model.parameters.pooler is not None
     hidden = np.array(sample((B, T, H), dtype))
     steps = pooler(model.parameters.pooler, hidden)

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from numpy_bert.cli import main
-from tests.loading.test_hub import FILES, REPO, TAKEN, cache_of, commit, corrupt, hub
 from tests.support.hub import StandInHub
-
-__all__ = ["commit", "hub"]  # fixtures
+from tests.support.repository import FILES, REPO, TAKEN, cache_of, corrupt
 
 
 def test_the_folder_is_printed_for_a_script(

@@ -14,7 +14,7 @@ from numpy_bert.comparison.report import Report
 from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.traces.layout import step_names
 from numpy_bert.traces.reading import as_trace
-from tests.support.traces import IDS, Arrays, trace_of, trained_like
+from tests.support.traces import IDS, Arrays, trace_of, trained_like, without
 
 STEP = "encoder.layer.1.intermediate"
 
@@ -354,10 +354,6 @@ def test_checks_that_are_none() -> None:
         Tolerances(check="maximum")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="rtol has no meaning for the check ulp"):
         Tolerances(rtol=["1"], check="ulp")
-
-
-def without(arrays: Arrays, *names: str) -> Arrays:
-    return {name: array for name, array in arrays.items() if name not in names}
 
 
 OPTIONAL: Arrays = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert import BertTokenizer, get_num_threads, set_num_threads
+from numpy_bert import BertTokenizer, set_num_threads
 from numpy_bert.encoding import micro_batches as module
 from numpy_bert.encoding.micro_batches import Plan, distinct, work_off
 from numpy_bert.kernels import threads
@@ -22,12 +22,7 @@ from numpy_bert.kernels.blas import openblas
 from numpy_bert.text.ids import IdEncoder
 from tests.support.platforms import PLATFORM, posix
 
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads")
 
 
 @pytest.fixture(scope="module")

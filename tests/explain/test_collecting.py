@@ -151,7 +151,7 @@ def test_a_mask_that_was_cut_off_is_said() -> None:
 
 @pytest.mark.parametrize("wrong", [["a", "b"], 5, None, b"a"])
 def test_what_is_no_text_is_refused(wrong: Any) -> None:
-    with pytest.raises(InputError, match="a str was expected"):
+    with pytest.raises(InputError, match="text must be a str"):
         read("demo", wrong)
 
 

@@ -10,21 +10,16 @@ import numpy as np
 import pytest
 
 import numpy_bert.kernels.embeddings as kernels
-from numpy_bert import BertModel, get_num_threads, set_num_threads
+from numpy_bert import BertModel, set_num_threads
 from numpy_bert.arrays import Array
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 from tests.tolerances import float32_budget
 
+pytestmark = pytest.mark.usefixtures("threads")
+
 RNG = np.random.default_rng(3)
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Any:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
 
 
 def loaded(folder: Path, *, features: int = 24, stored: str = "F32") -> BertModel:

@@ -22,12 +22,7 @@ from numpy_bert.kernels.processors import processors
 from numpy_bert.kernels.threads import free_threads, in_threads, one_blas_thread, share
 from tests.support.platforms import PLATFORM, posix
 
-
-@pytest.fixture(autouse=True)
-def _threads() -> Any:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads")
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])

@@ -107,7 +107,7 @@ def test_a_file_of_the_environments_must_be_one(
 
 
 BROKEN = {
-    "[]": "a JSON object was expected",
+    "[]": "must be a JSON object",
     '{"m": 3}': "must have cuts, activation, block_bytes; got 3",
     '{"m": {"cuts": []}}': "must have cuts, activation, block_bytes; got ",
     '{"m": {"cuts": [], "activation": "erf", "block_bytes": 0}}': "must be one of tanh, exp",

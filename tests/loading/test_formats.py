@@ -9,11 +9,9 @@ import pytest
 
 from numpy_bert import BertModel, CheckpointError, fetch
 from numpy_bert.loading.formats import instead_of_safetensors, is_pickle
-from tests.loading.test_hub import REPO, hub
 from tests.support.checkpoints import TINY
 from tests.support.hub import StandInHub
-
-__all__ = ["hub"]  # a fixture
+from tests.support.repository import REPO
 
 PICKLED = "only pickled weights ({}), which are refused, since opening a pickle runs"
 EXPORTED = "its weights in {}, an {} file, which is not read. Name the checkpoint that it was made"

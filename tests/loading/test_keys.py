@@ -179,9 +179,9 @@ def test_two_models_under_two_prefixes_are_refused_by_name() -> None:
     with pytest.raises(CheckpointError) as raised:
         naming([prefix + key for prefix in prefixes for key in KEYS], "a file")
     assert str(raised.value) == (
-        "a file: holds 2 BERTs, under the prefixes ctx_encoder.bert_model., "
-        "question_encoder.bert_model.; one was expected. Save the one that is meant alone (that "
-        "part's own save_pretrained)."
+        "a file: must hold one BERT; got 2, under the prefixes ctx_encoder.bert_model., "
+        "question_encoder.bert_model.. Save the one that is meant alone (that part's own "
+        "save_pretrained)."
     )
 
 
@@ -191,6 +191,8 @@ def test_hostile_names_are_looked_through_in_time() -> None:  # A17
     with within(10):
         assert naming(long, "a file") == Naming("x.")
         many = [f"{i}.{table}" for i in range(30_000) for table in tables]
-        with pytest.raises(CheckpointError, match=r"^a file: holds 30000 BERTs") as raised:
+        with pytest.raises(
+            CheckpointError, match=r"^a file: must hold one BERT; got 30000"
+        ) as raised:
             naming(many, "a file")
     assert len(str(raised.value)) < 500

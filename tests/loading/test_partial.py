@@ -35,13 +35,11 @@ from numpy_bert.loading import integrity, partial
 from numpy_bert.loading.cache import TOKENIZER_FILES, used_files
 from numpy_bert.loading.hub import cached_part, find, verify_again
 from numpy_bert.parameters import arrays_of
-from tests.loading.test_hub import FILES, REPO, TAKEN, cache_of, commit, contents, corrupt, hub
 from tests.loading.test_spellings import SPELLINGS
 from tests.support.checkpoints import TINY, pack, random_tensors, serialize, write_shards
 from tests.support.hub import PATIENCE, StandInHub, hub_environment
 from tests.support.platforms import posix
-
-__all__ = ["commit", "hub"]  # fixtures
+from tests.support.repository import FILES, REPO, TAKEN, cache_of, contents, corrupt
 
 WEIGHTS = "model.safetensors"
 RECORD = "numpy_bert_part.json"
@@ -320,7 +318,7 @@ def test_local_folders_are_returned_as_they_are(hub: StandInHub, tmp_path: Path)
 
 @pytest.mark.parametrize("only", ["encoder", "", True, 5, ["embeddings"]])
 def test_other_parts_are_refused(only: Any) -> None:
-    words = r"^only: .*; 'embeddings' or None was expected\.$"
+    words = r"^only must be 'embeddings' or None; got .*\.$"
     with pytest.raises(InputError, match=words):
         fetch("demo", only=only)
     with pytest.raises(InputError, match=words):
@@ -384,7 +382,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "backwards": (
         lambda data: entry(data, "embeddings.LayerNorm.bias", data_offsets=[96, 0]),
-        "a dtype, a shape and two offsets were expected",
+        "must have a dtype, a shape and two offsets; got ",
     ),
     "hole": (
         lambda data: entry(

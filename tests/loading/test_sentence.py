@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from numpy_bert import (
     SentenceEncoder,
     fetch,
 )
-from numpy_bert.loading import client
+from numpy_bert.files import read_bytes
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.hub import verify_again
 from numpy_bert.loading.modules import (
@@ -31,14 +30,10 @@ from numpy_bert.loading.modules import (
 )
 from numpy_bert.loading.sentence import find_sentence_model
 from tests.support.demo import plain_files
-from tests.support.hub import PATIENCE, StandInHub, hub_environment
+from tests.support.hub import StandInHub
 
 REPO = "someone/sentences"
-DEMO = plain_files()
-PLAIN = {
-    name: DEMO[name]
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
-}
+PLAIN = plain_files()
 MODULES = [
     {"path": "", "type": "sentence_transformers.models.Transformer"},
     {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
@@ -56,17 +51,18 @@ FILES = {
 }
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]:
-    with StandInHub() as stand_in:
-        for name, value in hub_environment(stand_in, tmp_path / "home").items():
-            monkeypatch.setenv(name, value)
-        import huggingface_hub.constants
+def test_modules_json_is_read_once_in_a_download(
+    hub: StandInHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
 
-        # Read once, when the client was imported, perhaps by an earlier test.
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(client, "_DEADLINE", PATIENCE)
-        yield stand_in
+    def counted(path: Path, **options: Any) -> bytes:
+        read.append(path)
+        return read_bytes(path, **options)
+
+    monkeypatch.setattr("numpy_bert.loading.modules.read_bytes", counted)
+    hub.add_commit(REPO, FILES)
+    assert read == [fetch(REPO) / "modules.json"]
 
 
 def test_a_dense_layers_weights_are_fetched_and_hashed(hub: StandInHub) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
+import mmap
 import os
 import pickle
+import signal
 import struct
+import subprocess
+import sys
 import zipfile
+from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,9 +30,10 @@ from numpy_bert.loading import header, stored
 from numpy_bert.loading.stored import SafetensorsFile
 from tests.support.checkpoints import pack, serialize
 from tests.support.limits import allocating_at_most, within
+from tests.support.platforms import posix
 
 FOUR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
-OFFSETS = "; a dtype, a shape and two offsets were expected."
+OFFSETS = "must have a dtype, a shape and two offsets; got "
 RNG = np.random.default_rng(3)
 MIXED: dict[str, npt.NDArray[Any]] = {
     "bytes": np.arange(5, dtype=np.uint8),  # what follows is not aligned
@@ -141,15 +150,15 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "A6 escaped": (text(r'{"a": T, "\u0061": T}'), "the key a stands twice"),
     "A7 twice": (text('{"__metadata__": {"k": "", "k": ""}, "a": T}'), "k stands twice"),
     "A7 two": (text('{"__metadata__": {}, "__metadata__": {}}'), "__metadata__ stands twice"),
-    "A7 number": (noted({"k": 1}), "__metadata__ is {'k': 1}; an object of strings was expected"),
-    "A7 null": (noted(None), "__metadata__ is None; an object of strings was expected"),
-    "A7 list": (noted(["pt"]), "__metadata__ is ['pt']; an object of strings was expected"),
-    "A7 null value": (noted({"k": None}), "__metadata__ is {'k': None}; an object of strings"),
+    "A7 number": (noted({"k": 1}), "__metadata__ must be an object of strings; got {'k': 1}"),
+    "A7 null": (noted(None), "__metadata__ must be an object of strings; got None"),
+    "A7 list": (noted(["pt"]), "__metadata__ must be an object of strings; got ['pt']"),
+    "A7 null value": (noted({"k": None}), "an object of strings; got {'k': None}"),
     "A8 overlap": (two([2, 6]), "b starts at byte 132; the tensors before it end at 134"),
     "A8 shared": (two([0, 4]), "b starts at byte 130; the tensors before it end at 134"),
     "A8 hole": (two([6, 10]), "b starts at byte 137; the tensors before it end at 135"),
     "A8 hole at the start": (one(data_offsets=[4, 8]), "a starts at byte 73; the tensors before"),
-    "A8 reversed": (one(data_offsets=[4, 0]), "a is {'dtype': 'F32', 'shape': [1], 'data_offse"),
+    "A8 reversed": (one(data_offsets=[4, 0]), "a " + OFFSETS + "{'dtype': 'F32', 'shape'"),
     "A8 negative": (one(data_offsets=[-4, 0]), OFFSETS),
     "A8 4300 digits": (one(dtype="I8", data_offsets=[0, 10**4300 - 1]), OFFSETS),
     "A8 float": (one(data_offsets=[0, 4.0]), OFFSETS),
@@ -173,17 +182,20 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "A10 number": (one(shape=1), OFFSETS),
     "A14 lower case": (one(dtype="f32"), "It holds dtypes that are not read here: f32."),
     "A14 unknown": (one(dtype="Incomplete"), "that are not read here: Incomplete."),
-    "A14 no string": (one(dtype={"F32": None}), "a is {'dtype': {'F32': None}, 'shape': [1], "),
-    "A14 null": (one(dtype=None), "a is {'dtype': None, 'shape': [1], 'data_offsets': [0, 4]}; a"),
-    "A17 a wild name": (headed({"\x1b[31m\n": None}), r"'\x1b[31m\n' is None"),
-    "A17 an empty name": (headed({"": None}), "'' is None"),
-    "A17 a long name": (headed({"n" * 10**6: None}), "n" * 200 + "... is None"),
+    "A14 no string": (one(dtype={"F32": None}), "a " + OFFSETS + "{'dtype': {'F32': None}, "),
+    "A14 null": (one(dtype=None), "a " + OFFSETS + "{'dtype': None, 'shape': "),
+    "A17 a wild name": (headed({"\x1b[31m\n": None}), r"'\x1b[31m\n' must have a dtype"),
+    "A17 an empty name": (headed({"": None}), "'' must have a dtype"),
+    "A17 a long name": (headed({"n" * 10**6: None}), "n" * 200 + "... must have a dtype"),
     "A17 a wild dtype": (one(dtype="\x1b[31m"), r"not read here: '\x1b[31m'."),
     "A23 data before": (b"#!/bin/sh\n" + one(), "Download it again"),
     "A23 data behind": (one() + bytes(5), "describes 73 bytes, the file has 78; it is too long."),
     "A23 a zip behind": (one() + zipped(), "it is too long. Download it again"),
-    "an entry as a list": (headed({"a": ["F32", [1], [0, 4]]}), "a is ['F32', [1], [0, 4]]; a dty"),
-    "an entry as null": (headed({"a": None}), "a is None; a dtype, a shape and two offsets"),
+    "an entry as a list": (
+        headed({"a": ["F32", [1], [0, 4]]}),
+        "a " + OFFSETS + "['F32', [1], [0, 4]]",
+    ),
+    "an entry as null": (headed({"a": None}), "a " + OFFSETS + "None"),
 }
 
 
@@ -311,3 +323,306 @@ def test_metadata_changes_nothing(tmp_path: Path) -> None:  # A7
     assert file.tensors["a"].read(mapped=True).dtype == np.float32
     assert list(opened(tmp_path, noted({})).tensors) == ["a"]
     assert list(opened(tmp_path, headed({}, b"")).tensors) == []
+
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = np.random.default_rng(5).normal(size=(11, 7)).astype(np.float32)
+
+
+def holding(
+    folder: Path, array: npt.NDArray[Any], code: str | None = None, *, before: int = 0
+) -> SafetensorsFile:
+    """Return a file that holds `array` as "w", behind that many bytes of another tensor."""
+    path = folder / "model.safetensors"
+    tensors = {"b": np.zeros(before, np.uint8), "w": array}
+    path.write_bytes(serialize(tensors, codes={"w": code} if code else {}))
+    return SafetensorsFile(path)
+
+
+def owner(array: npt.NDArray[Any]) -> object:
+    """Return what holds an array's memory in the end."""
+    found: object = array
+    while isinstance(found, (np.ndarray, memoryview)):
+        found = found.base if isinstance(found, np.ndarray) else found.obj
+    return found
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("before", [0, 1])
+def test_every_bfloat16_is_exact(mapped: bool, before: int, tmp_path: Path) -> None:
+    """A13: zeros, subnormals, infinities and NaN payloads of either sign, all 65536 of them."""
+    codes = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)
+    tensor = holding(tmp_path, codes, "BF16", before=before).tensors["w"]
+    assert tensor.is_float
+    found = tensor.read(mapped=mapped)
+    expected = b"".join(b"\0\0" + struct.pack("<H", code) for code in range(1 << 16))
+    assert found.dtype == np.float32
+    assert found.shape == (256, 256)
+    assert found.tobytes() == expected
+    assert not found.flags.writeable
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_bfloat16_does_not_depend_on_ml_dtypes(
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A13: the library's own reader works only after somebody has imported ml_dtypes."""
+    impostor = ModuleType("ml_dtypes")
+    impostor.bfloat16 = np.float16  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ml_dtypes", impostor if installed else None)
+    if installed:  # as ml_dtypes does, so that np.dtype("bfloat16") is understood
+        monkeypatch.setitem(np.sctypeDict, "bfloat16", np.float16)
+        assert np.dtype("bfloat16") == np.float16
+    codes = np.array([0x3F80, 0x4049], np.uint16)
+    found = holding(tmp_path, codes, "BF16").tensors["w"].read(mapped=True)
+    assert found.dtype == np.float32
+    assert found.tolist() == [1.0, 3.140625]
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int32"])
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+def test_unaligned_data_becomes_aligned(
+    dtype: str, before: int, mapped: bool, tmp_path: Path
+) -> None:  # A12
+    array = (WEIGHTS * 100).astype(dtype)
+    found = holding(tmp_path, array, before=before).tensors["w"].read(mapped=mapped)
+    assert found.dtype == dtype
+    assert found.flags.aligned
+    assert not found.flags.writeable
+    assert found.tobytes() == array.tobytes()
+
+
+def test_special_values_are_kept_to_the_bit(tmp_path: Path) -> None:  # A13
+    for bits, dtype in (
+        (np.arange(1 << 16, dtype=np.uint16), np.float16),
+        (np.array([1, 0x80000000, 0x7F800001, 0xFFC00000], np.uint32), np.float32),
+        (np.array([1, 1 << 63, 0x7FF0000000000001], np.uint64), np.float64),
+    ):
+        found = holding(tmp_path, bits.view(dtype)).tensors["w"].read(mapped=True)
+        assert found.tobytes() == bits.tobytes()
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize(
+    ("code", "other"),
+    [("F32", ">f4"), ("F64", ">f8"), ("F16", ">f2"), ("I64", ">i8"), ("BF16", ">u2")],
+)
+def test_the_other_byte_order_becomes_ours(
+    code: str, other: str, mapped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A24: what a big-endian machine does with a little-endian file, with the roles exchanged."""
+    array = np.arange(1, 7).astype(other)
+    monkeypatch.setitem(header.DTYPES, code, np.dtype(other))
+    path = tmp_path / "model.safetensors"
+    swapped = array.view(np.dtype(other).newbyteorder("="))  # the bytes stay
+    path.write_bytes(serialize({"w": swapped}, codes={"w": code}))
+    found = SafetensorsFile(path).tensors["w"].read(mapped=mapped)
+    assert found.dtype.isnative
+    if code == "BF16":
+        found = found.view(np.uint32) >> 16
+    assert found.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_every_dtype_is_read_as_little_endian() -> None:  # A24
+    assert {dtype.str[0] for dtype in header.DTYPES.values()} == {"<"}
+
+
+@pytest.mark.parametrize(
+    ("array", "code"),
+    [
+        (np.ones(3, np.int8), "I8"),
+        (np.ones(3, np.bool_), "BOOL"),
+        (np.ones(3, np.uint8), "U8"),
+        (np.ones(3, np.uint8), "F8_E4M3"),
+        (np.ones(3, np.int16), "I16"),
+    ],
+)
+@pytest.mark.parametrize("mapped", [True, False])
+def test_other_dtypes_are_refused(
+    array: npt.NDArray[Any], code: str, mapped: bool, tmp_path: Path
+) -> None:  # A14
+    tensor = holding(tmp_path, array, code).tensors["w"]
+    assert not tensor.is_float
+    with pytest.raises(CheckpointError) as raised:
+        tensor.read(mapped=mapped)
+    assert str(raised.value) == (
+        f"{tmp_path / 'model.safetensors'}: w has dtype {code}, which is not supported; "
+        "F64, F32, F16, BF16, I64, I32 are."
+    )
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,) * 64, (0, 1 << 59)])
+def test_shapes_at_the_edge(shape: tuple[int, ...], tmp_path: Path) -> None:  # A10, A11
+    array = np.full(shape, 2.5, np.float32)
+    tensor = holding(tmp_path, array).tensors["w"]
+    for mapped in (True, False):
+        assert tensor.read(mapped=mapped).tolist() == array.tolist()
+    assert tensor.scan() is None
+
+
+def test_mapped_tensors_are_views_of_one_mapping(tmp_path: Path) -> None:  # A21
+    file = holding(tmp_path, WEIGHTS, before=4096)
+    first, second = (file.tensors["w"].read(mapped=True) for _ in range(2))
+    assert isinstance(owner(first), mmap.mmap)
+    assert np.shares_memory(first, second)
+    for array in (first, first[2:3], first.view()):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.flags.writeable = True
+
+
+def test_copied_tensors_have_memory_of_their_own(tmp_path: Path) -> None:  # A21
+    file = holding(tmp_path, WEIGHTS)
+    first, second = (file.tensors["w"].read(mapped=False) for _ in range(2))
+    assert not isinstance(owner(first), mmap.mmap)
+    assert not np.shares_memory(first, second)
+    with pytest.raises(ValueError, match="read-only"):
+        first[0, 0] = 1
+    os.truncate(file.path, 0)
+    assert np.array_equal(first, WEIGHTS)
+    file.path.unlink()
+    assert np.array_equal(second, WEIGHTS)
+
+
+def test_a_mapping_outlives_its_name(tmp_path: Path) -> None:  # K5
+    file = holding(tmp_path, WEIGHTS)
+    array = file.tensors["w"].read(mapped=True)
+    file.path.unlink()
+    (tmp_path / "model.safetensors").write_bytes(bytes(file.size))
+    assert np.array_equal(array, WEIGHTS)
+    assert np.array_equal(file.tensors["w"].read(mapped=True), WEIGHTS)
+
+
+def rewrite(path: Path) -> None:
+    time = path.stat().st_mtime_ns
+    path.write_bytes(bytes(path.stat().st_size))
+    os.utime(path, ns=(time, time + 1))
+
+
+def replace(path: Path) -> None:
+    status = path.stat()
+    other = path.with_name("other")
+    other.write_bytes(bytes(status.st_size))
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(path)
+
+
+CHANGED = "changed while it was read; load it again."
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (rewrite, CHANGED),
+        (replace, CHANGED),
+        (lambda path: os.truncate(path, path.stat().st_size - 1), CHANGED),
+        (lambda path: os.truncate(path, path.stat().st_size + 1), CHANGED),
+        (Path.unlink, "cannot be read (No such file or directory); load it again."),
+    ],
+    ids=["rewritten", "replaced", "cut", "longer", "removed"],
+)
+def test_a_file_that_changed_after_its_header_was_read(
+    change: Callable[[Path], None], words: str, mapped: bool, tmp_path: Path
+) -> None:  # A21
+    file = holding(tmp_path, WEIGHTS)
+    change(file.path)
+    with pytest.raises(CheckpointError) as raised:
+        file.tensors["w"].read(mapped=mapped)
+    assert str(raised.value) == f"{file.path}: {words}"
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_file_that_changes_while_it_is_copied(
+    cut: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # A21
+    file = holding(tmp_path, WEIGHTS)
+    look, calls = stored._look, 0
+
+    def disturbing(handle: BufferedReader) -> tuple[int, ...]:
+        nonlocal calls
+        seen = look(handle)
+        calls += 1
+        if calls == 1:  # right after the file was found unchanged
+            os.truncate(file.path, 100) if cut else rewrite(file.path)
+        return seen
+
+    monkeypatch.setattr(stored, "_look", disturbing)
+    with pytest.raises(CheckpointError, match=f"model.safetensors: {CHANGED}"):
+        file.tensors["w"].read(mapped=False)
+
+
+def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # J7
+    file = holding(tmp_path, WEIGHTS)
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", broken)
+    for act in (
+        lambda: file.tensors["w"].read(mapped=True),
+        lambda: file.tensors["w"].read(mapped=False),
+        lambda: SafetensorsFile(file.path),
+    ):
+        with pytest.raises(CheckpointError, match=r"cannot be read \(Input/output error\)"):
+            act()
+
+
+def test_a_file_system_without_mappings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = holding(tmp_path, WEIGHTS)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    with pytest.raises(CheckpointError) as raised:
+        file.tensors["w"].read(mapped=True)
+    assert str(raised.value) == (
+        f"{file.path}: cannot be mapped into memory (No such device); load it with mmap=False."
+    )
+    assert np.array_equal(file.tensors["w"].read(mapped=False), WEIGHTS)
+
+
+@posix
+def test_cutting_a_mapped_file_ends_the_process(tmp_path: Path) -> None:
+    """A21: the documented price of mapping; nobody can catch it."""
+    file = holding(tmp_path, np.ones(1 << 16, np.float32))
+    script = (
+        "import os, pathlib, sys\n"
+        "from numpy_bert.loading.stored import SafetensorsFile\n"
+        "file = SafetensorsFile(pathlib.Path(sys.argv[1]))\n"
+        "array = file.tensors['w'].read(mapped=True)\n"
+        "os.truncate(file.path, 100)\n"
+        "print(array[-1])\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", script, str(file.path)], capture_output=True, timeout=300, cwd=ROOT
+    )
+    assert child.returncode == -signal.SIGBUS
+    assert "SIGBUS" in str(SafetensorsFile.__doc__)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("dtype", "code"), [("f8", "F64"), ("f4", "F32"), ("f2", "F16"), ("u2", "BF16")]
+)
+def test_the_first_value_that_is_not_finite_is_found(
+    value: float, dtype: str, code: str, tmp_path: Path
+) -> None:  # A15
+    array: npt.NDArray[Any] = np.zeros((5, 3), dtype)
+    bad = np.array(value, np.float32).view(np.uint32) >> 16 if code == "BF16" else value
+    array[3, 1] = array[4, 0] = bad
+    tensor = holding(tmp_path, array, code).tensors["w"]
+    assert tensor.is_float
+    assert tensor.scan() == (3, 1)
+
+
+def test_a_large_tensor_is_scanned_whole(tmp_path: Path) -> None:  # A15
+    array = np.full((1100, 1000), np.finfo(np.float32).max, np.float32)  # more than 4 MiB
+    assert holding(tmp_path, array).tensors["w"].scan() is None
+    array[1090, 7] = np.nan
+    assert holding(tmp_path, array, before=1).tensors["w"].scan() == (1090, 7)
+    scalar = np.array(np.inf, np.float32)
+    assert holding(tmp_path, scalar).tensors["w"].scan() == ()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from numpy_bert import BertModel, InputError
-from numpy_bert.arrays import Array
 from numpy_bert.model.outputs import BertModelOutput
-from tests.support.arrays import sample
+from tests.support.arrays import far, sample
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
+from tests.support.traces import tiny
 from tests.tolerances import ACROSS_BATCHES
 
 B, T, H, A, L = 3, 7, TINY["hidden_size"], TINY["num_attention_heads"], TINY["num_hidden_layers"]
@@ -25,22 +25,9 @@ for _array in (IDS, SEGMENTS, POSITIONS, MASK):
     _array.flags.writeable = False
 
 
-def tiny(folder: Path, dtype: str = "float32", **changes: Any) -> BertModel:
-    """Load a model whose numbers have the size of trained ones."""
-    config = TINY | changes
-    tensors = {key: array * np.float32(0.25) for key, array in random_tensors(config).items()}
-    return BertModel.from_pretrained(write_checkpoint(folder, tensors, config), dtype=dtype)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> BertModel:
     return tiny(tmp_path_factory.mktemp("tiny"))
-
-
-def far(found: Array, expected: Array) -> float:
-    """Return the largest difference."""
-    assert found.shape == expected.shape
-    return float(np.abs(found - expected).max(initial=0.0))
 
 
 def test_what_comes_back(tmp_path: Path, dtype: str) -> None:

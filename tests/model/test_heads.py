@@ -185,7 +185,7 @@ def test_a_text_without_a_mask_is_named(folders: dict[str, Path]) -> None:
         model.fill_mask("hello")
     with pytest.raises(InputError, match=r"^text\[1\]: has no \[MASK\]"):
         model.fill_mask(["[MASK]", "hello"])
-    with pytest.raises(InputError, match=r"^text\[0\]: is tuple; a str was expected"):
+    with pytest.raises(InputError, match=r"^text\[0\] must be a str; got tuple"):
         model.fill_mask([("[MASK]", "hello")])
     with pytest.raises(InputError, match="top_k=0"):
         model.fill_mask("[MASK]", top_k=0)
@@ -289,9 +289,9 @@ def test_a_long_context_is_read_to_its_end(folders: dict[str, Path]) -> None:
         ("hello", "  ", "^context: has no tokens"),
         (LONG, "world", "^question: takes 43 tokens with the frame around it, the model reads 19"),
         (["hello", "the"], ["un", ""], r"^\[1\]: context: has no tokens"),
-        ("hello", None, "^context: is None"),
-        (7, "hello", "^question: is int"),
-        (["a"], ["a", "b"], "^context: a list of 1 texts"),
+        ("hello", None, "^context must be a text.*; got None"),
+        (7, "hello", "^question must be a str.*; got int"),
+        (["a"], ["a", "b"], "^context must be a list of 1 texts, as question is; got 2"),
     ],
 )
 def test_what_cannot_be_answered(

@@ -56,12 +56,12 @@ def test_a_table_is_refused_and_its_column_taken(taken: Taken, name: str) -> Non
     texts = [f"{text} [MASK]" for text in TEXTS[:2]] + TEXTS[2:] if name == "fill_mask" else TEXTS
     frame = FRAME.assign(text=texts).set_index("label")
     words = (
-        rf"^{argument}: is DataFrame of shape \(3, 2\); a str or a list of str was expected\. "
+        rf"^{argument} must be a str or a list of str; got DataFrame of shape \(3, 2\)\. "
         r"Give one of its columns, such as df\['text'\]\.$"
     )
     with pytest.raises(InputError, match=words):
         call(frame)
-    with pytest.raises(InputError, match=rf"^{argument}: is DataFrame of shape \(3, 1\)"):
+    with pytest.raises(InputError, match=rf"^{argument} .*; got DataFrame of shape \(3, 1\)"):
         call(frame[["text"]])
     column = frame["text"]
     expected = call(texts)
@@ -80,7 +80,7 @@ def test_a_missing_value_is_named_by_its_place_not_its_label(
 ) -> None:
     argument, call = taken[name]
     column = pd.Series(["a", missing, "b"], index=[7, 8, 9], dtype=object)
-    words = rf"^{argument}\[1\]: is \w+; a str was expected\. It is a missing value"
+    words = rf"^{argument}\[1\] must be a str; got \w+\. It is a missing value"
     kinds = (column,) if missing is pd.NaT else (column, column.astype("string"))
     for given in (*kinds, list(column)):
         with pytest.raises(InputError, match=words):
@@ -96,7 +96,7 @@ def test_no_rows_are_no_texts(encoder: SentenceEncoder) -> None:
 
 
 def test_columns_of_numbers(encoder: SentenceEncoder) -> None:
-    with pytest.raises(InputError, match=r"^sentences\[0\]: is int; a str was expected\.$"):
+    with pytest.raises(InputError, match=r"^sentences\[0\] must be a str; got int\.$"):
         encoder.encode(FRAME["label"])
     corpus = encoder.encode(TEXTS)
     vector = pd.Series(corpus[1])
@@ -106,7 +106,7 @@ def test_columns_of_numbers(encoder: SentenceEncoder) -> None:
 
 def test_other_kinds_of_tables_parts(encoder: SentenceEncoder) -> None:
     for wrong in (FRAME.groupby("text"), FRAME.itertuples(), FRAME.to_dict(), FRAME.items()):
-        with pytest.raises(InputError, match=r"^sentences: is .*; a str or a list of str was"):
+        with pytest.raises(InputError, match=r"^sentences must be a str or a list of str; got "):
             encoder.encode(wrong)
     row = FRAME[["text", "more"]].iloc[0]
     assert encoder.encode(row).shape == (2, 384)

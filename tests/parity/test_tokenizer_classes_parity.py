@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import numpy as np
 import pytest
 from tokenizers.normalizers import Precompiled
@@ -31,6 +30,8 @@ from tests.support.tokenizer_files import (
     wordlevel_json,
     write_folder,
 )
+
+pytestmark = pytest.mark.usefixtures("no_requests")
 
 BERT = {"model_type": "bert"}
 NEW = len(TOKENS)
@@ -97,11 +98,6 @@ NORMALIZERS: dict[str, Any] = {
     "Sequence of four": sequence("NFD", "Lowercase", "StripAccents", "NFC"),
     "Sequence NFKC, Lowercase": sequence("NFKC", "Lowercase"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
 def ours(folder: Path) -> tuple[BertTokenizer, list[str]]:
@@ -333,7 +329,7 @@ def test_code_of_a_repository_is_not_run(tmp_path: Path, name: str | None) -> No
     files = {"config.json": BERT, "tokenizer.json": cased, "tokenizer_config.json": stated}
     folder = write_folder(tmp_path, files)
     found, said = ours(folder)
-    assert "auto_map names KoBertTokenizer, of which transformers runs Python code" in said[0]
+    assert "auto_map names KoBertTokenizer, for which transformers runs Python code" in said[0]
     theirs = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     assert [found(text)["input_ids"] for text in TEXTS] == [theirs(t)["input_ids"] for t in TEXTS]
 

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import huggingface_hub.constants
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,6 +22,8 @@ from tests.support.tokenizer_files import (
     vocab_txt,
     write_folder,
 )
+
+pytestmark = pytest.mark.usefixtures("no_requests")
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = {"model_type": "bert"}
@@ -43,11 +44,6 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
 class Both(NamedTuple):
     ours: BertTokenizer
     theirs: Any
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
 def both(folder: Path) -> Both:

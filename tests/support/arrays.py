@@ -12,3 +12,9 @@ def sample(shape: tuple[int, ...], dtype: str, *, seed: int = 0, scale: float = 
     array = (scale * np.random.default_rng(seed).normal(size=shape)).astype(dtype)
     array.flags.writeable = False
     return array
+
+
+def far(found: Array, expected: Array) -> float:
+    """Return the largest difference of two arrays of one shape."""
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max(initial=0.0))

@@ -22,6 +22,10 @@ TOKENS = (
 )
 
 
+class PanicException(BaseException):
+    """Named as the one that a Rust panic raises, which cannot be imported."""
+
+
 def tokenizer_json(tokens: Sequence[str] = TOKENS, **changes: Any) -> dict[str, Any]:
     """Return tokenizer.json's content for BERT's WordPiece, with some members replaced."""
     cls, sep = ({"SpecialToken": {"id": t, "type_id": i}} for t, i in (("[CLS]", 0), ("[SEP]", 0)))

@@ -39,6 +39,13 @@ def trained_like(folder: Path, **changes: Any) -> Path:
     return write_checkpoint(folder, tensors, config)
 
 
+def tiny(folder: Path, dtype: str = "float32", **changes: Any) -> BertModel:
+    """Return a tiny model whose numbers have the size of trained ones, the biases included."""
+    config = {**TINY, **changes}
+    tensors = {key: array * np.float32(0.25) for key, array in random_tensors(config).items()}
+    return BertModel.from_pretrained(write_checkpoint(folder, tensors, config), dtype=dtype)
+
+
 def exact(folder: Path) -> BertModel:
     """Load a model in float64."""
     return BertModel.from_pretrained(folder, dtype="float64")
@@ -48,3 +55,8 @@ def trace_of(folder: Path, dtype: str = "float32", ids: Mapping[str, Any] = IDS)
     """Return ids and every step of a run."""
     model = BertModel.from_pretrained(folder, dtype=dtype)
     return {**ids, **dict(model.trace(**ids))}
+
+
+def without(arrays: Arrays, *names: str) -> Arrays:
+    """Return a trace that lacks some arrays."""
+    return {name: array for name, array in arrays.items() if name not in names}

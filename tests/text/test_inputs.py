@@ -55,7 +55,7 @@ def test_what_is_taken(text: object, pair: object, single: bool, items: list[obj
     ],
 )
 def test_e2_what_is_no_text_is_named_with_its_place(value: Any, kind: str) -> None:
-    with pytest.raises(InputError, match=rf"^text: is {kind}; a str or a list of str was expected"):
+    with pytest.raises(InputError, match=rf"^text must be a str or a list of str; got {kind}"):
         as_items(value, None)
     for text, pair, where in (
         ("a", value if value is not None else 0, "text_pair"),
@@ -65,7 +65,7 @@ def test_e2_what_is_no_text_is_named_with_its_place(value: Any, kind: str) -> No
         (["a", value], ["c", "d"], "text[1]"),
     ):
         named = "int" if pair == 0 and value is None else kind
-        with pytest.raises(InputError, match=rf"^{re.escape(where)}: is {named}; a str was expe"):
+        with pytest.raises(InputError, match=rf"^{re.escape(where)} must be a str; got {named}"):
             as_items(text, pair)
 
 
@@ -79,32 +79,32 @@ def refusal(value: object, words: str) -> None:
     ):
         with pytest.raises(InputError) as caught:
             taken()
-        assert str(caught.value).startswith(f"name: {words}")
+        assert str(caught.value).startswith(f"name {words}")
     assert are_texts(value)
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ((text for text in "ab"), "is generator; a str or a list of str was expected. Put the"),
-        (iter(["a"]), "is list_iterator; a str or a list of str was expected. Put the texts into"),
-        (map(str, [1]), "is map; a str or a list of str was expected. Put the texts into a list"),
-        (io.StringIO("a\nb\n"), "is StringIO; a str or a list of str was expected. Put the texts"),
-        ({"a", "b"}, "is set; a str or a list of str was expected. Put the texts into a list"),
-        (frozenset("ab"), "is frozenset; a str or a list of str was expected. Put the texts"),
-        ({"a": "b"}, "is dict; a str or a list of str was expected. Put the texts into a list"),
-        ({"a": "b"}.values(), "is dict_values; a str or a list of str was expected. Put the"),
-        (b"ab", "is bytes; a str or a list of str was expected. Make a str of it."),
-        (bytearray(b"ab"), "is bytearray; a str or a list of str was expected. Make a str"),
-        (memoryview(b"ab"), "is memoryview; a str or a list of str was expected."),
-        (array.array("u", "ab"), "is array; a str or a list of str was expected. Make a str"),
-        (collections.UserString("ab"), "is UserString; a str or a list of str was expected."),
-        (np.array("ab"), "is ndarray of shape (); a str or a list of str was expected. Give the"),
-        (np.array([["a", "b"]]), "is ndarray of shape (1, 2); a str or a list of str was expected"),
-        (np.array([["a"]], object), "is ndarray of shape (1, 1); a str or a list of str was"),
-        (5, "is int; a str or a list of str was expected."),
-        (np.ndarray, "is type; a str or a list of str was expected."),
-        (object(), "is object; a str or a list of str was expected."),
+        ((text for text in "ab"), "must be a str or a list of str; got generator. Put the"),
+        (iter(["a"]), "must be a str or a list of str; got list_iterator. Put the texts into"),
+        (map(str, [1]), "must be a str or a list of str; got map. Put the texts into a list"),
+        (io.StringIO("a\nb\n"), "must be a str or a list of str; got StringIO. Put the texts"),
+        ({"a", "b"}, "must be a str or a list of str; got set. Put the texts into a list"),
+        (frozenset("ab"), "must be a str or a list of str; got frozenset. Put the texts"),
+        ({"a": "b"}, "must be a str or a list of str; got dict. Put the texts into a list"),
+        ({"a": "b"}.values(), "must be a str or a list of str; got dict_values. Put the"),
+        (b"ab", "must be a str or a list of str; got bytes. Make a str of it."),
+        (bytearray(b"ab"), "must be a str or a list of str; got bytearray. Make a str"),
+        (memoryview(b"ab"), "must be a str or a list of str; got memoryview."),
+        (array.array("u", "ab"), "must be a str or a list of str; got array. Make a str"),
+        (collections.UserString("ab"), "must be a str or a list of str; got UserString."),
+        (np.array("ab"), "must be a str or a list of str; got ndarray of shape (). Give the"),
+        (np.array([["a", "b"]]), "must be a str or a list of str; got ndarray of shape (1, 2)"),
+        (np.array([["a"]], object), "must be a str or a list of str; got ndarray of shape (1, 1)"),
+        (5, "must be a str or a list of str; got int."),
+        (np.ndarray, "must be a str or a list of str; got type."),
+        (object(), "must be a str or a list of str; got object."),
     ],
 )
 def test_what_has_no_order_no_length_or_another_dimension_is_refused(
@@ -135,7 +135,7 @@ class ArrowTable(Column):
 
 @pytest.mark.parametrize("kind", [Table, ArrowTable])
 def test_a_table_is_refused_and_its_columns_named(kind: Any) -> None:
-    words = f"is {kind.__name__} of shape (3, 2); a str or a list of str was expected. Give one of"
+    words = f"must be a str or a list of str; got {kind.__name__} of shape (3, 2). Give one of"
     refusal(kind([], "to_pylist", (3, 2)), f"{words} its columns, such as df['text'].")
 
 
@@ -189,11 +189,11 @@ def test_a_missing_value_is_named_with_its_place(missing: Any) -> None:
         with pytest.raises(InputError) as caught:
             as_texts(value, "sentences")
         assert str(caught.value) == (
-            f"sentences[1]: is {type(missing).__name__}; a str was expected. It is a missing "
+            f"sentences[1] must be a str; got {type(missing).__name__}. It is a missing "
             "value: leave it out, or fill it with a text."
         )
         assert are_texts(value)
-    with pytest.raises(InputError, match=r"^text\[0\]: is float; a str was expected\.$"):
+    with pytest.raises(InputError, match=r"^text\[0\] must be a str; got float\.$"):
         as_texts([1.5])
 
 
@@ -232,17 +232,17 @@ def test_e7_a_text_beyond_all_reason_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "pair", "words"),
     [
-        ([("a",)], None, "text[0]: 1 texts; a text or a pair of texts was expected."),
-        (["a", ("b", "c", "d")], None, "text[1]: 3 texts; a text or a pair of texts"),
-        ([[]], None, "text[0]: 0 texts;"),
+        ([("a",)], None, "text[0] must be a text or a pair of texts; got 1 texts."),
+        (["a", ("b", "c", "d")], None, "text[1] must be a text or a pair of texts; got 3 texts."),
+        ([[]], None, "text[0] must be a text or a pair of texts; got 0 texts."),
         (["a", ("b", "c")], None, "text: some items are texts, some pairs; give all of one"),
         ([("a", "b"), "c"], None, "text: some items are texts, some pairs"),
-        (["a", "b"], ["c"], "text_pair: a list of 2 texts was expected, as text has."),
-        (["a", "b"], "c", "text_pair: a list of 2 texts was expected"),
-        (["a"], 5, "text_pair: is int; a str or a list of str was expected."),
-        ("a", ["b"], "text_pair: is list; a str was expected."),
-        ([("a", "b")], ["c"], "text[0]: is tuple; a str was expected."),
-        ([(("a", "b"), "c")], None, "text[0][0]: is tuple; a str was expected."),
+        (["a", "b"], ["c"], "text_pair must be a list of 2 texts, as text is; got 1."),
+        (["a", "b"], "c", "text_pair must be a list of 2 texts, as text is; got one text."),
+        (["a"], 5, "text_pair must be a str or a list of str; got int."),
+        ("a", ["b"], "text_pair must be a str; got list."),
+        ([("a", "b")], ["c"], "text[0] must be a str; got tuple."),
+        ([(("a", "b"), "c")], None, "text[0][0] must be a str; got tuple."),
     ],
 )
 def test_e11_pairs_and_batches_that_do_not_fit_are_refused(

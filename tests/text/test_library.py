@@ -9,11 +9,7 @@ from tokenizers import Tokenizer
 
 from numpy_bert.errors import NumpyBertError, TokenizerError
 from numpy_bert.text.library import backend_errors
-from tests.support.tokenizer_files import tokenizer_json
-
-
-class PanicException(BaseException):
-    """Named as the one that a Rust panic raises, which cannot be imported."""
+from tests.support.tokenizer_files import PanicException, tokenizer_json
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,23 @@
-"""BertTokenizer as its users call it (rows E1 to E12)."""
+"""BertTokenizer as its users call it, its attributes, and ids to text (rows E1 to E12)."""
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from numpy_bert import BertTokenizer, InputError, NumpyBertError
-from tests.support.tokenizer_files import TOKENS, added_token, tokenizer_json, write_folder
+from numpy_bert.errors import TokenizerError
+from numpy_bert.text.ids import IdEncoder
+from numpy_bert.text.tokenizer import decoded
+from tests.support.tokenizer_files import TOKENS, added_token, spelt, tokenizer_json, write_folder
 
 MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 
@@ -91,7 +98,7 @@ def test_e1_texts_without_content_are_their_frame(tokenizer: BertTokenizer, text
 def test_e2_what_is_no_text_is_named_with_its_place(
     tokenizer: BertTokenizer, value: object
 ) -> None:
-    with pytest.raises(InputError, match=r"^text\[1\]: "):
+    with pytest.raises(InputError, match=r"^text\[1\] must be a "):
         tokenizer(["a", value, "b"])  # type: ignore[arg-type]
 
 
@@ -206,9 +213,9 @@ def test_e11_pairs_of_every_kind(tokenizer: BertTokenizer) -> None:
     assert tokenizer("a", None) == tokenizer("a")
     with pytest.raises(InputError, match="some items are texts, some pairs"):
         tokenizer(["a", ("b", "c")])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^text\[0\]: 3 texts;"):
+    with pytest.raises(InputError, match=r"^text\[0\] must be .*; got 3 texts\."):
         tokenizer([("a", "b", "c")])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^text_pair: a list of 2 texts was expected"):
+    with pytest.raises(InputError, match=r"^text_pair must be a list of 2 texts"):
         tokenizer(["a", "b"], ["c"])
 
 
@@ -234,7 +241,9 @@ def test_e12_padding_goes_to_the_longest_or_to_a_length(tokenizer: BertTokenizer
 
 
 def test_other_tensors_are_refused(tokenizer: BertTokenizer) -> None:
-    with pytest.raises(InputError, match="return_tensors='pt': there is 'np', or None for lists"):
+    with pytest.raises(
+        InputError, match="return_tensors must be 'np', or None for lists; got 'pt'"
+    ):
         tokenizer("a", return_tensors="pt")
 
 
@@ -263,13 +272,15 @@ def test_added_tokens_count_in_the_length_and_not_in_the_vocabulary(tmp_path: Pa
 @pytest.mark.parametrize("ids", [[-1], [8000], [5, 2**40], [[1, 2]], [1.0], [True], ["a"], None])
 def test_ids_that_are_none_are_refused(tokenizer: BertTokenizer, ids: Any) -> None:
     for call in (tokenizer.decode, tokenizer.convert_ids_to_tokens):
-        with pytest.raises(InputError, match=r"^ids(\[\d\] = -?\d+ is outside|: )"):
+        with pytest.raises(
+            InputError, match=r"^ids(\[\d\] = -?\d+ is outside|: | must be one sequence)"
+        ):
             call(ids)
 
 
 @pytest.mark.parametrize("tokens", [None, 5, ["a", 5], ["a", None], [["a"]], b"ab"])
 def test_tokens_that_are_none_are_refused(tokenizer: BertTokenizer, tokens: Any) -> None:
-    with pytest.raises(InputError, match=r"^tokens(\[\d\])?: is "):
+    with pytest.raises(InputError, match=r"^tokens(\[\d\])? must be a str"):
         tokenizer.convert_tokens_to_ids(tokens)
 
 
@@ -292,7 +303,7 @@ def test_spaces_are_cleaned_up_where_the_files_say_so(tmp_path: Path) -> None:
 def test_tokenize_takes_one_text_or_a_pair(tokenizer: BertTokenizer) -> None:
     assert tokenizer.tokenize("a test") == ["a", "test"]
     assert tokenizer.tokenize("a", "test") == ["a", "test"]
-    with pytest.raises(InputError, match=r"^text: is list; a str was expected"):
+    with pytest.raises(InputError, match=r"^text must be a str; got list"):
         tokenizer.tokenize(["a", "b"])  # type: ignore[arg-type]
 
 
@@ -314,13 +325,178 @@ def test_arguments_of_the_wrong_kind_are_refused_by_name() -> None:
         {"return_tensors": np.array(["np", "np"])},
     ]
     for arguments in wrong:
-        with pytest.raises(InputError, match=f"{next(iter(arguments))}="):
+        with pytest.raises(InputError, match=f"{next(iter(arguments))} must be "):
             tokenizer("a", **arguments)
     for tokens in ("ab", {"a"}, (token for token in "ab"), {"a": 1}):
-        with pytest.raises(InputError, match="tokens: is "):
+        with pytest.raises(InputError, match="tokens must be a "):
             tokenizer.convert_tokens_to_string(tokens)  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match="no 'decode' that could be set"):
         tokenizer.decode = None  # type: ignore[method-assign,assignment]
     expected = tokenizer.convert_tokens_to_ids(["a", "test"])
     found = tokenizer.convert_tokens_to_ids(np.array(["a", "test"]))  # type: ignore[arg-type]
     assert found == expected
+
+
+READ_ONLY = [
+    *(f"{name}_token" for name in ("cls", "sep", "pad", "unk", "mask")),
+    *(f"{name}_token_id" for name in ("cls", "sep", "pad", "unk", "mask")),
+    *("notes", "vocab_size", "backend_tokenizer"),
+    *("do_lower_case", "strip_accents", "max_len", "extra"),
+]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> BertTokenizer:
+    files = {"tokenizer.json": tokenizer_json(), "config.json": {"model_type": "bert"}}
+    return BertTokenizer.from_pretrained(write_folder(tmp_path, files))
+
+
+def copies(fresh: BertTokenizer) -> list[BertTokenizer]:
+    return [
+        fresh,
+        copy.copy(fresh),
+        copy.deepcopy(fresh),
+        pickle.loads(pickle.dumps(fresh)),
+    ]
+
+
+def test_every_public_attribute_is_looked_at(fresh: BertTokenizer) -> None:
+    methods = {name for name in dir(fresh) if callable(getattr(fresh, name))}
+    public = {name for name in dir(fresh) if not name.startswith("_")} - methods
+    settable = {"padding_side", "truncation_side", "model_max_length"}
+    assert public == settable.union(READ_ONLY[:13])
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_what_the_files_say_cannot_be_set(fresh: BertTokenizer, name: str) -> None:
+    for one in copies(fresh):
+        before = getattr(one, name, None)
+        with pytest.raises(AttributeError):
+            setattr(one, name, "[SEP]")
+        assert getattr(one, name, None) == before or name == "backend_tokenizer"
+
+
+def test_the_message_says_what_to_do(fresh: BertTokenizer) -> None:
+    with pytest.raises(AttributeError, match=r"^cls_token cannot be set: .* and load it again\.$"):
+        fresh.cls_token = "[MASK]"
+    with pytest.raises(AttributeError, match=r"^a tokenizer has no 'do_lower_case' that could"):
+        fresh.do_lower_case = False
+
+
+def test_the_side_of_truncation_is_obeyed_at_once(fresh: BertTokenizer) -> None:
+    text, first, last = (
+        "a b c d",
+        spelt("[CLS]", "a", "b", "[SEP]"),
+        spelt("[CLS]", "c", "d", "[SEP]"),
+    )
+    encoder = IdEncoder(fresh)
+    for side, expected in (("right", first), ("left", last), ("right", first)):
+        fresh.truncation_side = side
+        for one in copies(fresh):
+            assert one.truncation_side == side
+            assert one(text, truncation=True, max_length=4)["input_ids"] == expected
+        for same in (encoder, copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
+            assert same([text], 4).ids.tolist() == expected
+
+
+def test_the_side_of_padding_is_obeyed(fresh: BertTokenizer) -> None:
+    a = TOKENS.index("a")
+    for side, expected in (("left", [0, 2, a, 3]), ("right", [2, a, 3, 0])):
+        fresh.padding_side = side
+        for one in copies(fresh):
+            assert one(["a", "a b"], padding=True)["input_ids"][0] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"), [(4, 4), (np.int64(5), 5), (None, None), (1e30, None), (10**30, None)]
+)
+def test_the_longest_text_is_obeyed(fresh: BertTokenizer, value: Any, kept: int | None) -> None:
+    fresh.model_max_length = value
+    for one in copies(fresh):
+        assert one.model_max_length == kept
+        if kept is not None:
+            assert len(one("a " * 9, truncation=True)["input_ids"]) == kept
+        else:
+            with pytest.raises(InputError, match="truncation needs max_length"):
+                one("a " * 9, truncation=True)
+
+
+@pytest.mark.parametrize("name", ["padding_side", "truncation_side"])
+@pytest.mark.parametrize("value", ["up", "Left", "", None, 1, ["left"], True])
+def test_a_side_that_is_none_is_refused(fresh: BertTokenizer, name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"^{name} must be 'left' or 'right'; got "):
+        setattr(fresh, name, value)
+    assert getattr(fresh, name) == "right"
+
+
+@pytest.mark.parametrize("value", [0, -1, 5.0, "5", True, [5], float("nan")])
+def test_a_length_that_is_none_is_refused(fresh: BertTokenizer, value: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"^model_max_length must be a number of tokens, or None; got "
+    ):
+        fresh.model_max_length = value
+    assert fresh.model_max_length is None
+
+
+def test_a_copied_encoder_of_ids_splits_special_tokens_as_before(tmp_path: Path) -> None:
+    config = {"split_special_tokens": True}
+    files = {"tokenizer.json": tokenizer_json(), "tokenizer_config.json": config}
+    encoder = IdEncoder(BertTokenizer.from_pretrained(write_folder(tmp_path, files)))
+    expected = encoder(["[SEP]"]).ids.tolist()
+    assert len(expected) > 4
+    for copied in (copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
+        assert copied(["[SEP]"]).ids.tolist() == expected
+
+
+@pytest.fixture(scope="module")
+def backend() -> Tokenizer:
+    return Tokenizer.from_str(json.dumps(tokenizer_json()))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "skips", "cleans_up", "text"),
+    [
+        (["[CLS]", "un", "##aff", "##able", "[SEP]"], True, False, "unaffable"),
+        (["[CLS]", "un", "##aff", "[SEP]"], False, False, "[CLS] unaff [SEP]"),
+        (["hello", ",", "world", "."], False, False, "hello, world."),
+        (["a", "'", "t"], False, False, "a ' t"),
+        (["a", "'", "t"], False, True, "a't"),
+        (["[SEP]", "##able"], True, False, "##able"),
+        ([], False, True, ""),
+    ],
+)
+def test_tokens_are_joined(
+    backend: Tokenizer, tokens: list[str], skips: bool, cleans_up: bool, text: str
+) -> None:
+    ids = [TOKENS.index(token) for token in tokens]
+    assert decoded(backend, ids, skip_special_tokens=skips, cleans_up=cleans_up) == text
+
+
+def test_what_the_library_cannot_decode_is_one_error(backend: Tokenizer) -> None:
+    with pytest.raises(TokenizerError, match=r"^decode: "):
+        decoded(backend, [-1], skip_special_tokens=False, cleans_up=False)
+
+
+@pytest.mark.parametrize("value", [None, 5, "ab", {1: [2]}, {2}, np.int64(3), np.array(3)])
+def test_sequences_that_are_none_are_refused(value: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"^sequences must be a list of sequences of ids; got \w+\.$"
+    ):
+        BertTokenizer.from_pretrained("demo").batch_decode(value)
+
+
+@pytest.mark.parametrize("value", ["no", 0, 1, None, []])
+def test_switches_that_are_none_are_refused_by_name(value: Any) -> None:
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    names = ["add_special_tokens", "return_offsets_mapping", "return_special_tokens_mask"]
+    names += [] if value is None else ["split_special_tokens"]
+    for name in names:
+        with pytest.raises(InputError, match=f"^{name} must be True or False; got "):
+            tokenizer("a", **{name: value})
+    for call in (
+        tokenizer.decode,
+        lambda ids, **how: tokenizer.batch_decode([ids], **how),
+    ):
+        with pytest.raises(InputError, match=r"^skip_special_tokens must be True or False; got "):
+            call([2, 3], skip_special_tokens=value)
+    assert tokenizer("a", return_offsets_mapping=np.True_)["offset_mapping"]  # type: ignore[arg-type]

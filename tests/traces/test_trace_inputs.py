@@ -16,7 +16,7 @@ from tests.support.traces import IDS, exact, trained_like
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("[[1]]", TraceError, "a JSON object was expected"),
+        ("[[1]]", TraceError, "must be a JSON object"),
         ("{}", TraceError, "must hold input_ids and may hold attention_mask, .*; got no input_ids"),
         ('{"input_ids": 3}', TraceError, r"must have shape \(B, T\)"),
         (

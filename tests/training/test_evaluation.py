@@ -28,13 +28,8 @@ from numpy_bert.training import (
     sentence_correlation,
 )
 from numpy_bert.training.correlation import pearson, spearman
-from tests.training.test_fit import TEXTS, written
+from tests.training.test_fit import TEXTS
 from tests.training.test_joint import DOCUMENTS
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("model"), "BertForPreTraining")
 
 
 def test_masked_words_are_counted(folder: Path) -> None:

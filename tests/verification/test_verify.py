@@ -19,7 +19,7 @@ from numpy_bert.traces.recording import Recorder
 from numpy_bert.traces.trace_inputs import inputs_of
 from numpy_bert.verification.verify import verify
 from tests.support.checkpoints import random_tensors, write_checkpoint
-from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like
+from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like, without
 
 STEP = "encoder.layer.1.intermediate"
 MASK = IDS["attention_mask"] == 1
@@ -623,10 +623,6 @@ def test_memory_does_not_grow_with_the_layers(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
-
-
-def without(arrays: Arrays, *names: str) -> Arrays:
-    return {name: array for name, array in arrays.items() if name not in names}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""numpy_bert.loading.heads: a head is whole, or refused by name (rows B10, B13, B14, B15)."""
+"""numpy_bert.loading.tensors: a head is whole, or refused by name (rows B10, B13, B14, B15)."""
 
 from __future__ import annotations
 

@@ -1,16 +1,18 @@
-"""What tokenizer_config.json and its older kin state, and what in them cannot be meant."""
+"""numpy_bert.text.tokenizer_config: what the small files state, and what is saved of them."""
 
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from numpy_bert import BertTokenizer
 from numpy_bert.errors import TokenizerError
-from numpy_bert.text.settings import Settings, read_settings
-from tests.support.tokenizer_files import write_folder
+from numpy_bert.text.tokenizer_config import Settings, read_settings, tokenizer_files
+from tests.support.tokenizer_files import TOKENS, tokenizer_json, write_folder
 
 
 def read(folder: Path, **files: Any) -> Settings:
@@ -155,41 +157,47 @@ def test_other_settings_are_read(tmp_path: Path) -> None:
 
 def refused(name: str, wanted: str, *values: object) -> list[tuple[dict[str, object], str]]:
     """Return each value of a setting with its refusal."""
-    return [({name: value}, f"{name} = {value!r}; {wanted}") for value in values]
+    return [({name: value}, f"{name} must be {wanted}; got {value!r}.") for value in values]
 
 
-FLAGS = "a token with flags that are true or false was expected"
+FLAGS = "must be a token with flags that are true or false; got "
 
 
 @pytest.mark.parametrize(
     ("stated", "words"),
     [
-        *refused("do_lower_case", "true or false was expected", 0, 1, "false", [], 1.0),
-        *refused("tokenize_chinese_chars", "true or false was expected", 0, "true", None),
-        *refused("strip_accents", "true or false was expected", 0, 1, ""),
-        ({"do_lower_case": None}, "do_lower_case = None; true or false"),
-        ({"split_special_tokens": 1}, "split_special_tokens = 1; true or false"),
-        ({"cls_token": 5}, "cls_token = 5; a token was expected"),
-        ({"cls_token": {"content": 3}}, "cls_token = {'content': 3}; a token was expected"),
-        ({"cls_token": {"lstrip": True}}, "a token was expected"),
-        ({"added_tokens_decoder": []}, "added_tokens_decoder = []; an object of tokens by"),
+        *refused("do_lower_case", "true or false", 0, 1, "false", [], 1.0),
+        *refused("tokenize_chinese_chars", "true or false", 0, "true", None),
+        *refused("strip_accents", "true or false", 0, 1, ""),
+        ({"do_lower_case": None}, "do_lower_case must be true or false; got None"),
+        ({"split_special_tokens": 1}, "split_special_tokens must be true or false; got 1"),
+        ({"cls_token": 5}, "cls_token must be a token; got 5"),
+        ({"cls_token": {"content": 3}}, "cls_token must be a token; got {'content': 3}"),
+        ({"cls_token": {"lstrip": True}}, "must be a token; got "),
+        ({"added_tokens_decoder": []}, "added_tokens_decoder must be an object of tokens by"),
         ({"added_tokens_decoder": {"x": "[A]"}}, "an object of tokens by their ids"),
         ({"added_tokens_decoder": {"1.5": "[A]"}}, "an object of tokens by their ids"),
         ({"added_tokens_decoder": {"\u0663": "[A]"}}, "an object of tokens by their ids"),
-        ({"added_tokens_decoder": {"7": None}}, "added_tokens_decoder[7] = None; a token"),
-        ({"added_tokens_decoder": {"7": {"content": ""}}}, "a token was expected"),
+        (
+            {"added_tokens_decoder": {"7": None}},
+            "added_tokens_decoder[7] must be a token; got None",
+        ),
+        ({"added_tokens_decoder": {"7": {"content": ""}}}, "must be a token; got "),
         ({"added_tokens_decoder": {"7": {"content": "a", "lstrip": 1}}}, FLAGS),
-        ({"additional_special_tokens": "[A]"}, "additional_special_tokens = '[A]'; a list"),
-        ({"extra_special_tokens": [3]}, "extra_special_tokens = 3; a token was expected"),
+        (
+            {"additional_special_tokens": "[A]"},
+            "additional_special_tokens must be a list of tokens; got '[A]'",
+        ),
+        ({"extra_special_tokens": [3]}, "extra_special_tokens must be a token; got 3"),
         *refused(
             "model_max_length", "a number of tokens", "512.5", "a", "", True, 512.5, [512], "nan"
         ),
-        ({"padding_side": "up"}, "padding_side = 'up'; 'left' or 'right' was expected"),
-        ({"truncation_side": ["left"]}, "truncation_side = ['left']; 'left' or 'right'"),
-        ("[]", "a JSON object was expected"),
+        ({"padding_side": "up"}, "padding_side must be 'left' or 'right'; got 'up'"),
+        ({"truncation_side": ["left"]}, "truncation_side must be 'left' or 'right'; got ['left']"),
+        ("[]", "must be a JSON object; got []"),
         ('{"a": 1, "a": 2}', "the key a stands twice"),
-        ('{"model_max_length": NaN}', "model_max_length = nan; a number of tokens was expected"),
-        ("", "is empty"),
+        ('{"model_max_length": NaN}', "model_max_length must be a number of tokens; got nan"),
+        ("", "must be a JSON object; got an empty file"),
         (b"\xef\xbb\xbf{}", "is not JSON"),
         (b'{"a": "\xe9"}', "is not UTF-8 (byte 7)"),
     ],
@@ -203,7 +211,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, stated: object, words: 
 
 @pytest.mark.parametrize("index", ["7", 7.0, True, None])
 def test_an_id_in_added_tokens_json_is_a_number(tmp_path: Path, index: object) -> None:
-    with pytest.raises(TokenizerError, match=r"added_tokens.json: \[A\] = .*; an id was expected"):
+    with pytest.raises(TokenizerError, match=r"added_tokens.json: \[A\] must be an id; got "):
         read(tmp_path, added_tokens={"[A]": index})
 
 
@@ -245,3 +253,57 @@ def test_a_number_that_is_not_finite_stops_nobody(tmp_path: Path) -> None:
     sizes = '{"c": NaN, "max_position_embeddings": 40}'
     found = read(tmp_path, tokenizer_config=stated, config=sizes)
     assert (found.model_max_length, found.notes) == (40, ())
+
+
+# A normalizer that BERT's class would replace by its own.
+CASED: dict[str, Any] = {"normalizer": {"type": "NFC"}}
+TEXTS = ["Hello world", "\u00e9t\u00e9, the un[MASK]", "new word"]
+
+
+def ids(folder: Path) -> list[list[int]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the class overrides
+        found: list[list[int]] = BertTokenizer.from_pretrained(folder)(TEXTS)["input_ids"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tokenizer.json": tokenizer_json(**CASED)},
+        {"tokenizer.json": tokenizer_json(**CASED), "config.json": {}},
+        {"tokenizer.json": tokenizer_json(**CASED), "config.json": {"model_type": "bert"}},
+        {
+            "tokenizer.json": tokenizer_json(**CASED),
+            "config.json": {"model_type": "bert", "tokenizer_class": "PreTrainedTokenizerFast"},
+        },
+        {
+            "tokenizer.json": tokenizer_json(**CASED),
+            "config.json": {"tokenizer_class": "PreTrainedTokenizerFast"},
+            "tokenizer_config.json": {"tokenizer_class": "BertTokenizer", "do_lower_case": False},
+        },
+        {
+            "tokenizer.json": tokenizer_json(**CASED),
+            "config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "a": float("nan")},
+            "tokenizer_config.json": {"model_max_length": float("inf")},
+        },
+        {
+            "vocab.txt": "\n".join(TOKENS),
+            "tokenizer_config.json": {"do_lower_case": False},
+            "added_tokens.json": {"new word": len(TOKENS)},
+            "config.json": {"tokenizer_class": "ElectraTokenizer"},
+        },
+    ],
+)
+def test_a_copied_tokenizer_gives_the_same_ids(files: dict[str, Any], tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", files)
+    copied: dict[str, Any] = tokenizer_files(source)
+    copied["config.json"] = {"model_type": "bert", "architectures": ["BertModel"]}
+    assert ids(write_folder(tmp_path / "copy", copied)) == ids(source)
+
+
+def test_what_is_said_already_is_copied_as_it_is(tmp_path: Path) -> None:
+    stated = b'{ "tokenizer_class":"BertTokenizer" }'
+    files = {"vocab.txt": "\n".join(TOKENS), "tokenizer_config.json": stated}
+    found = tokenizer_files(write_folder(tmp_path, files))
+    assert found == {"vocab.txt": "\n".join(TOKENS).encode(), "tokenizer_config.json": stated}

@@ -19,15 +19,13 @@ from numpy_bert import (
     fetch,
 )
 from numpy_bert.errors import NumpyBertError
-from numpy_bert.loading import ranges
+from numpy_bert.loading import partial
 from numpy_bert.loading.cache import CachedRepository
 from numpy_bert.loading.client import resolve
-from numpy_bert.loading.ranges import RemoteFile
-from tests.loading.test_hub import FILES, REPO, cache_of, commit, contents, hub, impatient
+from numpy_bert.loading.partial import RemoteFile
 from tests.loading.test_partial import WEIGHTS, arrays, asked, part_of, table
 from tests.support.hub import StandInHub
-
-__all__ = ["commit", "hub", "impatient"]  # fixtures
+from tests.support.repository import FILES, REPO, cache_of, contents
 
 DATA = FILES[WEIGHTS]
 SIZE = len(DATA)
@@ -35,7 +33,7 @@ SIZE = len(DATA)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "_WAITS", (0.01, 0.01))
+    monkeypatch.setattr(partial, "_WAITS", (0.01, 0.01))
 
 
 def check_nothing_kept(hub: StandInHub, tmp_path: Path) -> None:
@@ -156,7 +154,7 @@ def test_each_answer_is_checked(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ranges, "_WAITS", ())
+    monkeypatch.setattr(partial, "_WAITS", ())
     declared = hub.fault(on="GET", path=WEIGHTS, times=1, skip=number, **fault)
     with pytest.raises(error) as caught:
         fetch(REPO, only="embeddings")
@@ -283,9 +281,9 @@ def test_what_the_hub_tells_is_asked_again_at_the_end(
 
 
 HEADS: dict[str, tuple[dict[str, str | None], type[NumpyBertError], str]] = {
-    "path": ({"X_Linked_Etag": "../../../outside"}, IntegrityError, "as etag; a sha256 or a git"),
-    "short": ({"X_Linked_Etag": '"abc"'}, IntegrityError, "as etag; a sha256 or a git sha1"),
-    "md5": ({"X_Linked_Etag": None, "Etag": "0" * 32}, IntegrityError, "as etag; a sha256"),
+    "path": ({"X_Linked_Etag": "../../../outside"}, IntegrityError, "etag must be a sha256"),
+    "short": ({"X_Linked_Etag": '"abc"'}, IntegrityError, "etag must be a sha256 or a git sha1"),
+    "md5": ({"X_Linked_Etag": None, "Etag": "0" * 32}, IntegrityError, "etag must be a sha256"),
     "none": ({"X_Linked_Etag": None, "Etag": None}, HubError, "did not tell its etag and size"),
     "no size": ({"X_Linked_Size": "x"}, HubError, "did not tell its etag and size"),
     "negative": ({"X_Linked_Size": "-5"}, HubError, "did not tell its etag and size"),

@@ -1,9 +1,18 @@
-"""From a checkpoint's tensors to parameters: complete, of the right shapes, of one dtype."""
+"""A checkpoint's tensors held against a model: complete, of the right shapes, of one dtype.
+
+Which tensor a decoder is goes by transformers 5: of two names that are tied, the one that is stored
+stands for both; two that are stored and differ are not tied, whatever config.json says.
+
+References
+----------
+.. [1] transformers, modeling_utils.py, PreTrainedModel.tie_weights.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -11,11 +20,11 @@ import numpy as np
 from numpy_bert.arrays import Array, StoredArray, place
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import listed, quoted
 from numpy_bert.loading.checkpoint import Checkpoint
 from numpy_bert.loading.header import Entry
-from numpy_bert.loading.keys import BUFFERS, foreign_model, near_miss
+from numpy_bert.loading.keys import BUFFERS, canonical, foreign_model, near_miss
 from numpy_bert.loading.stored import StoredTensor
+from numpy_bert.messages import listed, quoted
 from numpy_bert.parameters import (
     TIED,
     BertEmbeddingsParameters,
@@ -25,23 +34,26 @@ from numpy_bert.parameters import (
 )
 
 __all__ = [
-    "CODES",
     "LoadingInfo",
+    "check_head",
     "check_tensors",
     "check_weights",
-    "complaint",
+    "differences",
     "embedding_shapes",
-    "misfits_of",
     "read_table",
     "read_weight",
+    "settle",
 ]
 
 _LONGEST_LIST = 20
 _PARTS = ("embeddings.", "encoder.", "pooler.")
 # What safetensors calls the two dtypes in which numpy_bert computes.
-CODES = {"float32": "F32", "float64": "F64"}
+_CODES = {"float32": "F32", "float64": "F64"}
 # Pairs of keys that are compared for a misspelling: some tenths of a second.
 _MOST_COMPARED = 10_000
+_DECODER, _DECODER_BIAS = TIED
+# Where a decoder of its own has a bias of its own, this one is stored too, and read by nobody.
+_BIAS = TIED[_DECODER_BIAS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,64 @@ class LoadingInfo:
     unexpected_keys: tuple[str, ...]
     cast: tuple[tuple[str, str, str], ...]
     notes: tuple[str, ...]
+
+
+def settle(checkpoint: Checkpoint, config: BertConfig) -> tuple[Checkpoint, BertConfig]:
+    """Return a checkpoint and a config that agree on which tensor a decoder is.
+
+    It reads both tensors of a pair that is tied and stored twice.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The checkpoint of a model that predicts words.
+    config : BertConfig
+        What its config.json says.
+
+    Returns
+    -------
+    Checkpoint
+        Without the second names of what is tied: a tensor that is stored under its second name
+        alone stands under its first. Where two differ a note says so.
+    BertConfig
+        With ``tie_word_embeddings`` false where the decoder is a tensor of its own.
+    """
+    if not config.tie_word_embeddings:
+        return checkpoint, config
+    tensors, differing = dict(checkpoint.tensors), differences(checkpoint, config)
+    if _DECODER in differing:
+        config = replace(config, tie_word_embeddings=False)
+        for name, other in ((_BIAS, _DECODER_BIAS), (_DECODER_BIAS, _BIAS)):
+            if other in tensors:
+                tensors.setdefault(name, tensors[other])
+    else:
+        for copy, original in TIED.items():
+            if copy in tensors:  # which is the one that transformers reads
+                tensors[original] = tensors.pop(copy)
+    notes = (*checkpoint.notes, *differing.values())
+    return replace(checkpoint, tensors=tensors, notes=notes), config
+
+
+def differences(checkpoint: Checkpoint, config: BertConfig) -> dict[str, str]:
+    """Describe each pair of tensors that config.json ties and that differ, by its second name."""
+    tensors = checkpoint.tensors
+    return {
+        copy: (
+            f"{quoted(tensors[copy].name)} and {quoted(tensors[original].name)} differ, though "
+            "config.json ties them (tie_word_embeddings is true or not there); the former is the "
+            "decoder's, as in transformers."
+        )
+        for copy, original in TIED.items()
+        if config.tie_word_embeddings and {copy, original} <= tensors.keys()
+        if not _are_equal(tensors[copy], tensors[original])
+    }
+
+
+def _are_equal(one: StoredTensor, other: StoredTensor) -> bool:
+    """Tell whether two tensors hold the same values, in whatever dtypes."""
+    return one.shape == other.shape and np.array_equal(
+        one.read(mapped=True), other.read(mapped=True), equal_nan=True
+    )
 
 
 def embedding_shapes(config: BertConfig) -> Mapping[str, tuple[int, ...]]:
@@ -122,11 +192,7 @@ def check_weights(
         files=tuple(str(path) for path in checkpoint.files),
         missing_keys=tuple(missing),
         unexpected_keys=tuple(tensor.name for key, tensor in tensors.items() if key not in known),
-        cast=tuple(
-            (key, tensors[key].dtype, dtype.name)
-            for key in needed
-            if key in tensors and tensors[key].dtype != CODES[dtype.name]
-        ),
+        cast=_casts(tensors, needed, dtype),
         notes=notes,
     )
 
@@ -138,6 +204,77 @@ def _refused_code(checkpoint: Checkpoint, code: str) -> str:
         f"{quoted(code)}), which is never run here. Take a model that needs no "
         "trust_remote_code."
     )
+
+
+def check_head(
+    checkpoint: Checkpoint,
+    config: BertConfig,
+    dtype: np.dtype[Any],
+    head: Mapping[str, tuple[int, ...]],
+    info: LoadingInfo,
+    *,
+    pools: bool,
+) -> LoadingInfo:
+    """Check that a checkpoint whose BertModel is whole has a head too.
+
+    Parameters
+    ----------
+    checkpoint, config, dtype
+        As in `check_weights`, which comes first.
+    head : mapping of str to tuple of int
+        The head's keys and shapes.
+    info : LoadingInfo
+        What `check_weights` found.
+    pools : bool
+        Whether the head reads the pooler.
+
+    Returns
+    -------
+    LoadingInfo
+        `info` with the head's tensors taken for what they are.
+
+    Raises
+    ------
+    CheckpointError
+        If the head or its pooler is not there, or a tensor of it is missing or of the wrong shape.
+    """
+    tensors, label = checkpoint.tensors, checkpoint.label
+    lacked = [key for key in head if key not in tensors]
+    missing = [key for key in lacked if key != _BIAS or _DECODER_BIAS not in head]
+    if len(lacked) == len(head):
+        name = _module(head)
+        apart = [tensor.name for tensor in tensors.values() if canonical(tensor.name) in head]
+        why = "it was not trained for this task. Name a checkpoint that was"
+        if apart:
+            why = (
+                f"{quoted(apart[0])} stands outside the prefix that the BERT's tensors have, so "
+                "nobody knows what it reads. Give all tensors one prefix, or none"
+            )
+        raise CheckpointError(
+            f"{label}: has no {name} ({', '.join(head)}): {why}; BertModel loads this one without "
+            "a head."
+        )
+    misfits = _misfits(tensors, head)
+    if missing or misfits:
+        raise CheckpointError(_complaint(tensors, config, missing, misfits, label, head))
+    if pools and info.missing_keys:
+        raise CheckpointError(
+            f"{label}: has no pooler ({', '.join(info.missing_keys)}), which the head of this "
+            "task reads."
+        )
+    names = {tensors[key].name for key in head if key in tensors}
+    return replace(
+        info,
+        missing_keys=(*info.missing_keys, *lacked),
+        unexpected_keys=tuple(name for name in info.unexpected_keys if name not in names),
+        cast=info.cast + _casts(tensors, head, dtype),
+    )
+
+
+def _module(keys: Collection[str]) -> str:
+    """Return the path of the module that all these keys are in."""
+    columns = zip(*(key.split(".") for key in keys), strict=False)
+    return ".".join(names[0] for names in takewhile(lambda names: len(set(names)) == 1, columns))
 
 
 def check_tensors(
@@ -161,50 +298,18 @@ def check_tensors(
     pooler = {key for key in needed if key.startswith("pooler.")}
     missing = [key for key in needed if key not in tensors]
     if len(missing) > len(needed) // 2:
-        _refuse_foreign(tensors, label)
+        model = foreign_model(tensors)  # whose name says more than hundreds of missing keys
+        if model is not None:
+            raise CheckpointError(f"{label}: looks like {model}, which is not supported; BERT is.")
     optional = pooler if pooler.isdisjoint(tensors) else set()
     required = [key for key in missing if key not in optional]
-    misfits = misfits_of(tensors, needed)
+    misfits = _misfits(tensors, needed)
     if required or misfits:
-        raise CheckpointError(complaint(tensors, config, required, misfits, label))
+        raise CheckpointError(_complaint(tensors, config, required, misfits, label))
     return missing
 
 
-def read_weight(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> Array:
-    """Return a weight in `dtype`, read-only; mapped where it is stored so.
-
-    Raises
-    ------
-    CheckpointError
-        If a float64 value does not fit into float32. F16, BF16 and F32 widen exactly.
-    """
-    stored = tensor.read(mapped=mapped)
-    with np.errstate(all="ignore"):  # also where the caller's own settings would raise
-        weight = stored.astype(dtype, copy=False)
-    if tensor.dtype == "F64" and dtype == np.float32:
-        lost = np.argwhere(np.isfinite(stored) & ~np.isfinite(weight))
-        if len(lost):
-            first = tuple(int(i) for i in lost[0])
-            raise CheckpointError(
-                f"{tensor.file.path}: {quoted(tensor.name)}{place(first)} = {stored[first]} does "
-                "not fit into float32; load with dtype='float64'."
-            )
-    weight.flags.writeable = False
-    return weight
-
-
-def read_table(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> StoredArray:
-    """Return a look-up table for a model that computes in `dtype`, read-only.
-
-    It stays as it is stored where every value fits into `dtype`, for its rows to be widened when
-    they are used; nothing is read then, if it is mapped. Otherwise as `read_weight`.
-    """
-    if tensor.dtype == "F64" and dtype == np.float32:
-        return read_weight(tensor, dtype, mapped=mapped)
-    return tensor.as_stored(mapped=mapped)
-
-
-def misfits_of(tensors: Mapping[str, Entry], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
+def _misfits(tensors: Mapping[str, Entry], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Describe every tensor that is needed and whose shape or dtype does not fit."""
     found = []
     for key, shape in needed.items():
@@ -236,14 +341,18 @@ def _reason(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
     return "  (another model's config?)"
 
 
-def _refuse_foreign(tensors: Mapping[str, Entry], label: str) -> None:
-    """Name the other model rather than list hundreds of missing keys."""
-    model = foreign_model(tensors)
-    if model is not None:
-        raise CheckpointError(f"{label}: looks like {model}, which is not supported; BERT is.")
+def _casts(
+    tensors: Mapping[str, Entry], keys: Iterable[str], dtype: np.dtype[Any]
+) -> tuple[tuple[str, str, str], ...]:
+    """Return which tensors are not used in the dtype in which they are stored, and both dtypes."""
+    return tuple(
+        (key, tensors[key].dtype, dtype.name)
+        for key in keys
+        if key in tensors and tensors[key].dtype != _CODES[dtype.name]
+    )
 
 
-def complaint(
+def _complaint(
     tensors: Mapping[str, Entry],
     config: BertConfig,
     missing: list[str],
@@ -299,3 +408,38 @@ def _listed(label: str, items: list[str]) -> list[str]:
     if len(items) > _LONGEST_LIST:
         lines.append(f"  {label}... and {len(items) - _LONGEST_LIST} more")
     return lines
+
+
+def read_weight(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> Array:
+    """Return a weight in `dtype`, read-only; mapped where it is stored so.
+
+    Raises
+    ------
+    CheckpointError
+        If a float64 value does not fit into float32. F16, BF16 and F32 widen exactly.
+    """
+    stored = tensor.read(mapped=mapped)
+    with np.errstate(all="ignore"):  # also where the caller's own settings would raise
+        weight = stored.astype(dtype, copy=False)
+    if tensor.dtype == "F64" and dtype == np.float32:
+        lost = np.argwhere(np.isfinite(stored) & ~np.isfinite(weight))
+        if len(lost):
+            first = tuple(int(i) for i in lost[0])
+            raise CheckpointError(
+                f"{tensor.file.path}: {quoted(tensor.name)}{place(first)} = {stored[first]} does "
+                "not fit into float32; load with dtype='float64'."
+            )
+    weight.flags.writeable = False
+    return weight
+
+
+def read_table(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> StoredArray:
+    """Return a look-up table for a model that computes in `dtype`, read-only.
+
+    It stays as it is stored where every value fits into `dtype`, for its rows to be widened when
+    they are used; nothing is read then, if it is mapped. Otherwise it is as `read_weight` returns
+    it.
+    """
+    if tensor.dtype == "F64" and dtype == np.float32:
+        return read_weight(tensor, dtype, mapped=mapped)
+    return tensor.as_stored(mapped=mapped)
