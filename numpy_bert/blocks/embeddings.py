@@ -50,16 +50,16 @@ def embeddings(
     Parameters
     ----------
     parameters : BertEmbeddingsParameters
-        Tables of shape (V, H), (S, H) and (P, H), LayerNorm's (H,), all of one dtype.
+        The tables, (V, H), (S, H) and (P, H), and LayerNorm's (H,), all of one dtype.
     inputs : ModelInputs
         The ids of words, segments and positions, checked; or the words' rows. The mask plays no
         part here: padding is embedded like any token.
     eps : float
         What LayerNorm adds to the variance.
     p : float
-        Dropout's probability to drop, from 0 to 1.
+        The probability with which dropout drops an element, from 0 to 1.
     rng, keep
-        As in `numpy_bert.ops.dropout.dropout`: dropout is off without them.
+        The source of dropout's mask, or the mask; without them dropout is off.
 
     Returns
     -------
@@ -121,18 +121,18 @@ def embeddings_backward(
     Parameters
     ----------
     grad : ndarray of shape (B, T, H), the parameters' dtype
-        The gradient of its output.
+        The gradient of the output.
     parameters, inputs, p
-        As it was called with.
+        What `embeddings` was called with.
     steps : EmbeddingsSteps
-        What it returned.
+        What `embeddings` returned.
     padding_idx : int, optional
         The word whose row has no gradient, as torch.nn.Embedding gives [PAD] none.
 
     Returns
     -------
     BertEmbeddingsParameters
-        Each of its parameter's shape, the tables' rows that were not picked 0.
+        The gradients; a table's rows that were not looked up have 0.
 
     Notes
     -----

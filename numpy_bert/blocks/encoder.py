@@ -134,15 +134,15 @@ def encoder(
     Parameters
     ----------
     parameters : BertEncoderParameters
-        Of all layers, of one dtype.
+        The parameters of all layers, of one dtype.
     hidden : ndarray of shape (B, T, H), dtype of the parameters
         The input embedding. Never modified.
     mask : ndarray of shape (B, T), bool, optional
         False where a token is padding. Padding is computed like any token, but no token sees it.
     config : BertConfig
-        Heads, activation, epsilon and dropout's probabilities.
+        The config, for heads, activation, epsilon and dropout's probabilities.
     rng : numpy.random.Generator, optional
-        Draws the masks of dropout, layer by layer in execution order; without it dropout is off.
+        The generator that draws dropout's masks, layer by layer; without it dropout is off.
 
     Returns
     -------
@@ -176,8 +176,8 @@ def encoder_layers(
 ) -> Iterator[LayerSteps]:
     """Yield the steps of each layer of `encoder`, which takes the same arguments.
 
-    This is the one loop over the layers in the readable code. It keeps no layer's steps: who drops
-    them before asking for the next has one layer in memory.
+    This is the one loop over the layers in the readable code. It keeps no layer's steps: a caller
+    that drops them before it asks for the next has one layer in memory.
 
     Examples
     --------
@@ -204,7 +204,7 @@ def encoder_layer(
     config: BertConfig,
     rng: np.random.Generator | None = None,
 ) -> LayerSteps:
-    """Run one layer; arguments as of `encoder`.
+    """Run one layer of `encoder`, which takes the same arguments.
 
     Examples
     --------
@@ -239,7 +239,7 @@ def pooler(parameters: BertPoolerParameters, hidden: Array) -> PoolerSteps:
     Returns
     -------
     PoolerSteps
-        dense and output, (B, H).
+        The steps dense and output, (B, H).
 
     References
     ----------
@@ -314,7 +314,7 @@ def _output(
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerGradients:
-    """Of a layer's parameters, and of what it was called with, (B, T, H)."""
+    """The gradients of a layer's parameters, and of its input, (B, T, H)."""
 
     parameters: BertLayerParameters
     hidden: Array
@@ -322,7 +322,7 @@ class LayerGradients:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EncoderGradients:
-    """Of all layers' parameters, and of the input embedding, (B, T, H)."""
+    """The gradients of all layers' parameters, and of the input embedding, (B, T, H)."""
 
     parameters: BertEncoderParameters
     hidden: Array
@@ -330,7 +330,7 @@ class EncoderGradients:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PoolerGradients:
-    """Of the pooler's parameters, and of the encoder's output, (B, T, H)."""
+    """The gradients of the pooler's parameters, and of the encoder's output, (B, T, H)."""
 
     parameters: BertPoolerParameters
     hidden: Array
@@ -350,16 +350,16 @@ def encoder_backward(
     Parameters
     ----------
     grad : ndarray of shape (B, T, H), dtype of the parameters
-        Of its output.
+        The gradient of the output.
     parameters, hidden, mask, config
-        As it was called with.
+        What `encoder` was called with.
     steps : EncoderSteps
-        What it returned; with dropout's masks, if there were any.
+        What `encoder` returned, dropout's masks included.
 
     Returns
     -------
     EncoderGradients
-        In the parameters' classes, shapes and dtype.
+        The gradients, in the parameters' classes, shapes and dtype.
 
     Examples
     --------
@@ -392,7 +392,7 @@ def encoder_layer_backward(
     *,
     config: BertConfig,
 ) -> LayerGradients:
-    """Return the gradients of what `encoder_layer` was called with; arguments as of the encoder's.
+    """Return the gradients of what `encoder_layer` was called with, as `encoder_backward` does.
 
     Notes
     -----
@@ -448,15 +448,15 @@ def pooler_backward(
     Parameters
     ----------
     grad : ndarray of shape (B, H), dtype of the parameters
-        Of its output.
+        The gradient of the output.
     parameters, hidden
-        As it was called with.
+        What `pooler` was called with.
     steps : PoolerSteps
-        What it returned.
+        What `pooler` returned.
 
     Notes
     -----
-    d tanh(x) / dx = 1 - tanh(x)^2. It reads the first token alone, so the others' gradient is 0.
+    d tanh(x) / dx = 1 - tanh(x)^2. Only the first token is read: the others' gradient is 0.
 
     Examples
     --------
@@ -475,7 +475,7 @@ def pooler_backward(
 
 
 class _OutputGradients(NamedTuple):
-    """Of a dense layer, dropout, residual sum and LayerNorm: of parameters and of both inputs."""
+    """The gradients of the parameters and of both inputs of an `_output`."""
 
     dense: LinearParameters
     LayerNorm: LayerNormParameters
@@ -505,7 +505,7 @@ def _self_attention_backward(
     mask: BoolArray | None,
     config: BertConfig,
 ) -> tuple[BertSelfAttentionParameters, Array]:
-    """Go back through the heads and their projections; what came in has the sum of the three's."""
+    """Go back through the heads and their projections; the input has the sum of the gradients."""
     looked, heads = steps.attention.self, config.num_attention_heads
     attended = attention_backward(
         split_heads(grad, heads),

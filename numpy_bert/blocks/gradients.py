@@ -14,7 +14,7 @@ __all__ = ["DenseGradients", "NormGradients", "dense_backward", "norm_backward"]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DenseGradients:
-    """Of a dense layer, and of what it was called with."""
+    """The gradients of a dense layer's parameters, and of its input."""
 
     parameters: LinearParameters
     x: Array
@@ -22,14 +22,14 @@ class DenseGradients:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NormGradients:
-    """Of a LayerNorm, and of what it was called with."""
+    """The gradients of a LayerNorm's parameters, and of its input."""
 
     parameters: LayerNormParameters
     x: Array
 
 
 def dense_backward(grad: Array, x: Array, parameters: LinearParameters) -> DenseGradients:
-    """Go back through a dense layer; `grad` and `x` as of `numpy_bert.ops.linear.linear_backward`.
+    """Go back through a dense layer, by `numpy_bert.ops.linear.linear_backward`.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def dense_backward(grad: Array, x: Array, parameters: LinearParameters) -> Dense
 def norm_backward(
     grad: Array, steps: LayerNormSteps, parameters: LayerNormParameters
 ) -> NormGradients:
-    """Go back through a LayerNorm; arguments as of `numpy_bert.ops.layer_norm.layer_norm_backward`.
+    """Go back through a LayerNorm, by `numpy_bert.ops.layer_norm.layer_norm_backward`.
 
     Examples
     --------

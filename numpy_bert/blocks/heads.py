@@ -40,19 +40,19 @@ __all__ = [
 
 
 class ProductGradients(Protocol):
-    """Of what a dense layer was called with, as `linear_backward` returns them."""
+    """The gradients of what a dense layer takes, as `linear_backward` returns them."""
 
     @property
     def x(self) -> Array:
-        """Of the input."""
+        """The gradient of the input."""
 
     @property
     def weight(self) -> Array:
-        """Of the weight."""
+        """The gradient of the weight."""
 
     @property
     def bias(self) -> Array:
-        """Of the bias."""
+        """The gradient of the bias."""
 
 
 # What multiplies by the decoder, called as `linear` is, and its backward: the readable one or a
@@ -133,16 +133,16 @@ def lm_prediction(
     decoder : ndarray of shape (V, H), dtype of `hidden`
         The decoder's weight: the word table, or the head's own where it has one.
     hidden : ndarray of shape (..., H)
-        Of the encoder: all its tokens, or only those whose words are asked for.
+        The encoder's output: all its tokens, or only those whose words are asked for.
     config : BertConfig
-        Activation and epsilon; the activation is the encoder's.
+        The config, for the epsilon and the activation, which is the encoder's.
     product : callable
         What computes the scores; a kernel may take the place of `linear`, which is called alike.
 
     Returns
     -------
     LMPredictionSteps
-        The transform's steps (..., H); output (..., V), not normalized.
+        The transform's steps, (..., H), and the scores, (..., V), not normalized.
 
     Raises
     ------
@@ -186,23 +186,23 @@ def classifier(
     p: float,
     rng: np.random.Generator | None = None,
 ) -> ClassifierSteps:
-    """Score labels: of sequences from the pooler's output, of tokens from the encoder's.
+    """Score the labels of sequences, by the pooler's output, or of tokens, by the encoder's.
 
     Parameters
     ----------
     parameters : LinearParameters
-        weight (K, H), bias (K,).
+        The weight (K, H) and the bias (K,).
     x : ndarray of shape (..., H), dtype of the parameters
         The pooler's output (B, H), or the encoder's (B, T, H).
     p : float
-        Dropout's probability.
+        The probability with which dropout drops an element.
     rng : numpy.random.Generator, optional
-        Draws dropout's mask; without it dropout is off.
+        The generator that draws dropout's mask; without it dropout is off.
 
     Returns
     -------
     ClassifierSteps
-        dropout (..., H), classifier (..., K).
+        The steps dropout (..., H) and classifier (..., K).
 
     References
     ----------
@@ -221,10 +221,10 @@ def classifier(
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LMPredictionGradients:
-    """Of the head's parameters, of the hidden states (..., H), and of the word table (V, H).
+    """The gradients of a head's parameters, the hidden states (..., H) and the word table (V, H).
 
-    Where the head has a decoder of its own, whose gradient is among its parameters', `decoder` is
-    None.
+    Where the head has a decoder of its own, its gradient is among the parameters' and `decoder`
+    is None.
     """
 
     parameters: BertLMPredictionHeadParameters
@@ -247,19 +247,19 @@ def lm_prediction_backward(
     Parameters
     ----------
     grad : ndarray of shape (..., V), dtype of `hidden`
-        Of its output.
+        The gradient of the output.
     parameters, decoder, hidden, config
-        As it was called with.
+        What `lm_prediction` was called with.
     steps : LMPredictionSteps
-        What it returned.
+        What `lm_prediction` returned.
     product_backward : callable
-        The backward of its `product`.
+        The backward of the `product` that `lm_prediction` was called with.
 
     Returns
     -------
     LMPredictionGradients
-        A decoder that is the word table has its gradient apart: a part of that table's, to which
-        the look-up adds the other.
+        The gradients. A decoder that is the word table has its own apart: the look-up's gradient
+        of that table is added to it later.
 
     Examples
     --------
@@ -301,11 +301,11 @@ def classifier_backward(
     Parameters
     ----------
     grad : ndarray of shape (..., K), dtype of the parameters
-        Of its scores.
+        The gradient of the scores.
     parameters, p
-        As it was called with.
+        What `classifier` was called with.
     steps : ClassifierSteps
-        What it returned.
+        What `classifier` returned.
 
     Examples
     --------

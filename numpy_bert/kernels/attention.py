@@ -19,10 +19,10 @@ from numpy_bert.arrays import Array
 
 __all__ = ["attend", "scores_size"]
 
-# Elements of a block of scores, which stays in a core's second-level cache.
+# The elements of a block of scores, which stays in a core's second-level cache.
 _BLOCK = 1 << 17
-# Terms of a product, and elements of a matrix that a vector is multiplied by, up to which BLAS
-# starts no threads of its own, which would go on spinning where ours are to work.
+# The terms of a product, and the elements of a matrix that a vector is multiplied by, up to which
+# BLAS starts no threads of its own, which would go on spinning where ours are to work.
 _MOST_TERMS = 1 << 18
 _MOST_ELEMENTS = 9000
 # Scores up to which exp is taken as it is, far from overflow whatever it is then multiplied by.
@@ -51,16 +51,16 @@ def attend(
     Parameters
     ----------
     query : ndarray of shape (n, A, Q, D), float32
-        Views are as good as copies while the last axis is contiguous. The query is scaled.
+        The scaled query; a view is as good as a copy while its last axis is contiguous.
     key, value : ndarray of shape (n, A, T, D), float32
-        The same holds for them.
+        The keys and the values, copies or such views, too.
     out : ndarray of shape (n, A, Q, D), float32
-        Any content.
+        Where the result is written; it may hold anything.
     scores : ndarray of shape (m,), float32
-        Memory for a block; m as `scores_size` says.
+        The memory for a block; `scores_size` says m.
     cuts : bool
-        Whether products are cut into such as BLAS starts no threads for; not needed where it has
-        but one.
+        Whether products are cut so small that BLAS starts no threads for them; not needed where
+        it has only one.
     probs : ndarray of shape (n, A, Q, T), float32, optional
         Where the weights are written, too; what is computed does not depend on it.
     """

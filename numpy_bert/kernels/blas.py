@@ -32,9 +32,9 @@ class OpenBlas:
     kernel : str
         The kernel that runs on this processor, as OpenBLAS calls it: "Haswell", "SkylakeX", ...
     version : str
-        Three numbers: "0.3.31".
+        The version's three numbers: "0.3.31".
     threads : str
-        What its threads are: "pthreads" (on Windows, its own), "openmp" or "none".
+        The kind of its threads: "pthreads" (on Windows, its own), "openmp" or "none".
     """
 
     kernel: str
@@ -48,7 +48,7 @@ class OpenBlas:
         return self._get()
 
     def set_num_threads(self, n: int) -> None:
-        """Set how many threads a product may use, of the whole process."""
+        """Set how many threads a product may use, for the whole process."""
         self._set(n)
 
 

@@ -25,10 +25,10 @@ class Cut:
     Attributes
     ----------
     most_features, most_rows : int
-        It is for an x of at most so many features and rows; 0 rows mean any number. Of the cuts in
-        a table those count whose `most_features` is the least that is enough.
+        The cut is for an x of at most so many features and rows; 0 rows mean any number. In a table
+        those cuts count whose `most_features` is the least that is enough.
     rows, columns : int
-        Of a piece; 0 if products of such features are not cut.
+        The size of a piece; 0 if products of such features are not cut.
     """
 
     most_features: int
@@ -39,16 +39,16 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What is chosen for a machine; as it stands, what is right on an unknown one.
+    """What is chosen for a machine; the defaults are for one that is unknown.
 
     Attributes
     ----------
     cuts : tuple of Cut
-        The first that is for a product is taken; where none is, the product is one call of BLAS.
+        The first that is for a product is taken; where there is none, the product is not cut.
     activation : str
         "tanh" or "exp": the function that an activation is computed by.
     block_bytes : int
-        Of a block of rows that passes through a core's second-level cache; 0 where that decides.
+        The size of a block of rows; 0 where a core's second-level cache decides.
     """
 
     cuts: tuple[Cut, ...] = ()

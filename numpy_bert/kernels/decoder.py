@@ -14,7 +14,7 @@ __all__ = ["DecoderGradients", "decode", "decode_backward"]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DecoderGradients:
-    """Of what `decode` was called with: x (N, H), weight (V, H), bias (V,)."""
+    """The gradients of what `decode` takes: x (N, H), weight (V, H), bias (V,)."""
 
     x: Array
     weight: Array
@@ -27,11 +27,11 @@ def decode(x: Array, weight: Array, bias: Array) -> Array:
     Parameters
     ----------
     x : ndarray of shape (N, H), float32
-        Transformed hidden states.
+        The transformed hidden states.
     weight : ndarray of shape (V, H), float32
         The word table.
     bias : ndarray of shape (V,), float32
-        Of each word.
+        The bias of each word.
 
     Examples
     --------
@@ -50,9 +50,9 @@ def decode_backward(grad: Array, x: Array, weight: Array) -> DecoderGradients:
     Parameters
     ----------
     grad : ndarray of shape (N, V), float32
-        Of its output.
+        The gradient of the output.
     x, weight
-        As it was called with.
+        What `decode` was called with.
 
     Examples
     --------

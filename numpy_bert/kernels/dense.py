@@ -30,11 +30,11 @@ class Dense:
     Parameters
     ----------
     *weights : ndarray of shape (out, in), float32
-        As a checkpoint stores them; not to be changed afterwards.
+        The weights as a checkpoint stores them; they must not be changed afterwards.
     scale : float
         What the first of them is multiplied by.
     cuts : sequence of Cut, optional
-        Other than those in force.
+        The cuts to use in place of those in force.
     """
 
     def __init__(
@@ -104,9 +104,9 @@ def cut_product(x: Array, blocks: Array, rows: int, out: Array) -> None:
     blocks : ndarray of shape (m, in, columns), float32
         The weights, as `blocks_of` returns them.
     rows : int
-        Of a piece; those that are left over are one more piece.
+        The rows of a piece; those that are left over are one more piece.
     out : ndarray of shape (n, m * columns), float32, C-contiguous
-        Any content.
+        Where the product is written; it may hold anything.
     """
     count, _, columns = blocks.shape
     whole = len(x) // rows * rows

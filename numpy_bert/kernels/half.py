@@ -26,8 +26,8 @@ _SUBNORMAL = np.array(2.0**-140, np.float32)
 def widen_into(stored: npt.NDArray[Any], out: Array) -> None:
     """Write `stored` (float32, float16, or bfloat16 as uint16) into a float32 array of its shape.
 
-    Both are contiguous. Exact for every value: signs, subnormals, infinities and NaN (which may
-    lose its payload).
+    Both are contiguous. The result is exact for every value: signs, subnormals, infinities and NaN
+    (which may lose its payload).
 
     Examples
     --------
@@ -52,7 +52,7 @@ def widen_into(stored: npt.NDArray[Any], out: Array) -> None:
 
 
 def widened(stored: npt.NDArray[Any]) -> Array:
-    """Return numbers as float32, themselves where they are."""
+    """Return numbers as float32; an array that is float32 is returned itself."""
     if stored.itemsize == 4:
         return stored
     out = np.empty(stored.shape, np.float32)

@@ -29,7 +29,7 @@ __all__ = ["LayerNormKernel", "LayerNormWorkspace", "fits"]
 # A row whose squared mean is more than this many variances is normalized in float64: its float32
 # variance, a difference of two sums, has lost too many digits.
 _SHIFTED = 1.0
-# Elements of a product up to which BLAS starts no threads of its own, which would take the
+# The elements of a product up to which BLAS starts no threads of its own, which would take the
 # processors from ours (OpenBLAS: rows * H * 2 <= 2**18).
 _PRODUCT = 1 << 17
 # From here on a scale could overflow before it meets its row. No model comes near.
@@ -98,15 +98,15 @@ class LayerNormKernel:
     Parameters
     ----------
     weight, bias : ndarray of shape (H,), float32
-        Such that `fits` is true.
+        The scale and the shift, for which `fits` is true.
     eps : float
-        Added to the variance.
+        What is added to the variance.
     """
 
     def __init__(self, weight: Array, bias: Array, *, eps: float) -> None:
         features = len(weight)
         self._weight, self._bias, self._eps = weight, bias, eps
-        # Arrays of no axis, which ufuncs take faster than scalars.
+        # These are arrays without an axis, which ufuncs take faster than scalars.
         self._features = np.array(features, np.float32)
         self._features_eps = np.array(features * eps, np.float32)
         self._limit = features * _SHIFTED
@@ -118,7 +118,7 @@ class LayerNormKernel:
         self._right[1, 1] = bias
 
     def __call__(self, x: Array, workspace: LayerNormWorkspace) -> bool:
-        """Normalize the rows of x (n, H) in place and tell whether the result is finite.
+        """Normalize the rows of x (n, H) in place, and return whether the result is finite.
 
         The caller has NumPy's warnings off: they are raised by rows that are made anew in float64.
         """

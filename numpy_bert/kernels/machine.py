@@ -23,8 +23,8 @@ __all__ = ["Machine", "caches", "machine", "processor_name"]
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _VENDORS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
-# NumPy's names for the widest vectors that its loops use, widest first; X86_V3 and X86_V4 since
-# NumPy 2.4. AVX512_SPR came with Sapphire Rapids.
+# NumPy's names for the widest vectors that its loops use, widest first; NumPy has X86_V3 and X86_V4
+# since 2.4. AVX512_SPR came with Sapphire Rapids.
 _LOOPS = {
     "AVX512_SPR": "AVX-512 with FP16",
     "AVX512_SKX": "AVX-512",
@@ -43,8 +43,8 @@ class Machine(NamedTuple):
     Attributes
     ----------
     processor : str
-        Its maker and family, such as "AMD family 25"; of Intel's, which are all of one family, the
-        model, too.
+        The maker and the family, such as "AMD family 25"; for Intel's, which are all of one family,
+        the model, too.
     loops : str
         The widest vectors of NumPy's own loops, such as "AVX2".
     blas : str
@@ -130,7 +130,7 @@ def _family(cpuinfo: Mapping[str, str]) -> str:
 
 
 def _named(vendor: str, family: str, model: str) -> str:
-    """Return maker and family of an x86 processor; of Intel's, which are all of one, the model."""
+    """Return maker and family of an x86 processor; for Intel's, all of one family, the model."""
     text = f"{_VENDORS.get(vendor, vendor)} family {family}"
     return f"{text} model {model}" if vendor == "GenuineIntel" else text
 

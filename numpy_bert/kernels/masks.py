@@ -19,21 +19,21 @@ from numpy_bert.arrays import BoolArray
 
 __all__ = ["Drawn", "MaskStream"]
 
-# Numbers that are drawn at a time, so that they are compared while they are in the cache.
+# So many numbers are drawn at a time, so that they are compared while they are in the cache.
 _BLOCK = 1 << 15
 _PER_STEP = 2  # float32 numbers of one step of the generator
 _Bits = np.random.PCG64 | np.random.PCG64DXSM
 
 
 class Drawn(NamedTuple):
-    """A mask that is to be drawn: its shape, (B, ...), and how likely an element is dropped."""
+    """A mask that is to be drawn: its shape, (B, ...), and the probability to drop an element."""
 
     shape: tuple[int, ...]
     p: float
 
     @property
     def row(self) -> int:
-        """Elements of a sequence."""
+        """The number of elements of a sequence."""
         return prod(self.shape[1:])
 
 
@@ -45,9 +45,9 @@ class MaskStream:
     Parameters
     ----------
     rng : numpy.random.Generator
-        Draws a float32 in [0, 1) for each element; those from p on are kept.
+        The generator, which draws a float32 in [0, 1) for each element; those from p on are kept.
     masks : sequence of Drawn
-        In their order.
+        The masks, in the order in which they are drawn.
 
     Examples
     --------

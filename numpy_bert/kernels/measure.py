@@ -40,20 +40,20 @@ _PIECES = tuple(itertools.product((4, 8, 16, 32), (32, 64, 128)))
 
 
 class Sizes(NamedTuple):
-    """What is measured; as it stands, the sizes of MiniLM, BERT-base and BERT-large.
+    """What is measured; by default the sizes of MiniLM, BERT-base and BERT-large.
 
     Attributes
     ----------
     products : mapping of int to tuple of int
-        Features of x, and those of each product's result.
+        The features of x, and those of each product's result.
     rows : tuple of int
-        Of x, rising.
+        The numbers of rows of x, rising.
     cold : int
-        Bytes of all copies of a weight, where rows are few; with many rows it matters less.
+        The bytes of all copies of a weight, where rows are few; with many rows they matter less.
     features, tokens : int
-        Of the embedding and the activation that are measured.
+        The sizes of the embedding and the activation that are measured.
     rounds : int
-        Times that every contender takes its turn.
+        How often every contender takes its turn.
     """
 
     products: Mapping[int, tuple[int, ...]] = {
@@ -90,7 +90,7 @@ def measure(
     sizes : Sizes, optional
         What to measure.
     report : callable, optional
-        Called with 1 after each of `steps` parts.
+        A function that is called with 1 after each of `steps` parts.
 
     Examples
     --------

@@ -13,9 +13,9 @@ __all__ = ["processors", "text_of"]
 def processors(root: Path = Path("/")) -> int:
     """Return how many processors this process may keep busy, from 1.
 
-    They are those of its affinity mask, or of the machine, and no more than what the quotas of
-    its control groups (Linux; a container's limit of CPUs is one) come to, rounded up. A file
-    that is missing or unreadable, or says what it should not, counts as no quota.
+    They are those of its affinity mask, or of the machine, but no more than the quotas of its
+    control groups allow, rounded up (Linux; a container's limit of CPUs is one). A file that
+    is missing or unreadable, or says what it should not, counts as no quota.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _quotas(folder: Path) -> Iterator[int]:
-    """Yield the processors that a control group may use, if it has a quota."""
+    """Yield how many processors a control group may use, if it has a quota."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         words = " ".join(text_of(folder / name) for name in names).split()
         if len(words) == 2 and all(w.isascii() and w.isdigit() and len(w) < 20 for w in words):

@@ -1,4 +1,4 @@
-"""How many threads the kernels use, and the pool that they share."""
+"""How many threads the kernels use, and the pool of threads that they share."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Blas:
     before: ClassVar[list[int]] = []
 
 
-# What each thread is at.
+# What each thread is doing.
 _WORKING = threading.local()
 
 
@@ -77,7 +77,7 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        From 1. As in torch, it holds for the whole process.
+        The number, from 1. As in torch, it holds for the whole process.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def get_num_threads() -> int:
 
 
 def free_threads() -> int:
-    """Return how many threads this one may share work among: itself alone where it is shared."""
+    """Return among how many threads this one may share its work: 1 where it has a share itself."""
     return 1 if getattr(_WORKING, "shared", False) else get_num_threads()
 
 
@@ -192,7 +192,7 @@ def in_threads(
 def one_blas_thread() -> AbstractContextManager[bool]:
     """Hold BLAS to one thread in each of ours; see `blas_threads`.
 
-    For whoever runs products in several threads: BLAS's own threads would only be in the way.
+    Code that runs products in several threads needs it: BLAS's own would only be in the way.
     """
     return blas_threads(1)
 

@@ -39,7 +39,7 @@ class Tuning(Choices):
     machine : Machine
         What the choices are for.
     source : str
-        Who chose, in words.
+        Who made the choices, in words.
 
     See Also
     --------
@@ -75,18 +75,18 @@ def tuning() -> Tuning:
 
     The first of these decides: the environment variable NUMPY_BERT_TUNING ("plain" for the plain
     ways, "table" for the built-in table alone, or else the path of a file that ``numpy-bert tune``
-    wrote), the file that ``numpy-bert tune`` writes by default, the built-in table. Read once.
+    wrote), the file that ``numpy-bert tune`` writes by default, the table. It is read once.
 
     Returns
     -------
     Tuning
-        Its ``str`` names processor, caches, NumPy, BLAS and each choice.
+        The choices; their ``str`` names processor, caches, NumPy, BLAS and each choice.
 
     Raises
     ------
     InputError
-        If NUMPY_BERT_TUNING names a file that cannot be read, is none of these, or says nothing
-        about this machine.
+        If NUMPY_BERT_TUNING is neither of the words nor such a file, or the file has nothing for
+        this machine.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def _usual_block(second_level: int) -> int:
 
 
 def _of_user(here: Machine) -> Choices | None:
-    """Return what the user's own file says of this machine, nothing with a warning if broken."""
+    """Return what the user's own file says about this machine; warn if it cannot be read."""
     try:
         path = user_file()
         found = path.exists()

@@ -19,7 +19,7 @@ from numpy_bert.messages import quoted
 
 __all__ = ["check_file", "entry_of", "expanded", "keep", "user_file"]
 
-# Sizes that a file may state; beyond them nothing is measured.
+# The sizes that a file may state; beyond them nothing is measured.
 _LARGEST = {"features": 1 << 20, "rows": 1 << 12, "columns": 1 << 16, "bytes": 1 << 26}
 
 
@@ -44,12 +44,12 @@ def check_file(output: Path | None = None) -> Path:
     Parameters
     ----------
     output : Path, optional
-        The user's own by default, whose folder is then made.
+        The file; by default the user's own, whose folder is then made.
 
     Raises
     ------
     InputError
-        If there is a file that no `keep` has written.
+        If there is a file that `keep` did not write.
     OutputError
         If the file could not be written.
     """
@@ -74,9 +74,9 @@ def keep(path: Path, choices: Choices) -> None:
     Parameters
     ----------
     path : Path
-        Made anew, whole or not at all, in a folder that exists.
+        The file, which is made anew, whole or not at all, in a folder that exists.
     choices : Choices
-        For `machine()`.
+        The choices for `machine()`.
 
     """
     others = _others(path)
@@ -99,14 +99,14 @@ def expanded(path: str) -> Path:
 
 
 def entry_of(path: Path, here: Machine) -> Choices | None:
-    """Return what a file says of this machine; what it says of others is theirs to check."""
+    """Return what a file says about this machine; what it says about others is not checked."""
     name = str(here)
     entries = read_json(path, error=InputError)
     return _checked(path, name, entries[name]) if name in entries else None
 
 
 def _others(path: Path) -> dict[str, Any]:
-    """Return the entries of a file that is to have one more; raise InputError if it is no such."""
+    """Return the entries of a file that is to get one more; raise InputError if it cannot."""
     if not path.exists():
         return {}
     try:
@@ -119,7 +119,7 @@ def _others(path: Path) -> dict[str, Any]:
 
 
 def _check_members(path: Path, name: str, entry: Any) -> None:
-    """Raise InputError unless an entry of a file is one of `keep`'s, whatever its values are."""
+    """Raise InputError unless an entry of a file has the members that `keep` writes."""
     names = [each.name for each in fields(Choices)]
     if not isinstance(entry, dict) or not entry.keys() >= set(names):
         raise InputError(

@@ -51,10 +51,10 @@ __all__ = [
     "tanh_backward",
 ]
 
-# Between which values gelu_10 is held.
+# gelu_10 lies between minus this and this.
 _BOUND = 10.0
 _LEAK = 0.01
-# Of the normal distribution that laplace is the share of, as transformers has them.
+# The normal distribution of which laplace is a share, in the numbers of transformers.
 _MEAN, _SPREAD = 0.707107, 0.282095
 # From here on torch takes softplus(x) for x.
 _STRAIGHT = 20.0
@@ -66,7 +66,7 @@ def gelu(x: Array) -> Array:
     Parameters
     ----------
     x : ndarray, float32 or float64
-        Never modified.
+        The input; never modified.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def gelu_backward(grad: Array, x: Array) -> Array:
     Notes
     -----
     d/dx x Phi(x) = Phi(x) + x phi(x), where phi(x) = exp(-x^2 / 2) / sqrt(2 pi) is Phi's own
-    derivative. Computed in float64 and rounded once.
+    derivative. All is computed in float64 and rounded once.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def gelu_tanh(x: Array) -> Array:
     Parameters
     ----------
     x : ndarray, float32 or float64
-        Never modified.
+        The input; never modified.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def gelu_tanh_backward(grad: Array, x: Array) -> Array:
     -----
     With t = tanh(a), a = sqrt(2 / pi) (x + 0.044715 x^3) and dt/da = 1 - t^2, the derivative of
     x (1 + t) / 2 is (1 + t) / 2 + x (1 - t^2) a' / 2, a' = sqrt(2 / pi) (1 + 0.134145 x^2).
-    Computed in float64 and rounded once.
+    All is computed in float64 and rounded once.
 
     Examples
     --------
@@ -209,8 +209,8 @@ def silu_backward(grad: Array, x: Array) -> Array:
 
     Notes
     -----
-    With s = 1 / (1 + exp(-x)) and ds/dx = s (1 - s), d/dx x s = s (1 + x (1 - s)). Computed in
-    float64 and rounded once.
+    With s = 1 / (1 + exp(-x)) and ds/dx = s (1 - s), d/dx x s = s (1 + x (1 - s)). All is computed
+    in float64 and rounded once.
 
     Examples
     --------
@@ -288,7 +288,7 @@ def quick_gelu_backward(grad: Array, x: Array) -> Array:
 
     Notes
     -----
-    That of `silu`, with s = 1 / (1 + exp(-1.702 x)): s (1 + 1.702 x (1 - s)).
+    With s = 1 / (1 + exp(-1.702 x)), the derivative is s (1 + 1.702 x (1 - s)), as for `silu`.
 
     Examples
     --------
@@ -352,8 +352,8 @@ def sqrtsoftplus_backward(grad: Array, x: Array) -> Array:
 
     Notes
     -----
-    With p the softplus of x and p' = 1 / (1 + exp(-x)), d/dx sqrt(p) = p' / (2 sqrt(p)). Computed
-    in float64 and rounded once.
+    With p the softplus of x and p' = 1 / (1 + exp(-x)), d/dx sqrt(p) = p' / (2 sqrt(p)). All is
+    computed in float64 and rounded once.
 
     Examples
     --------
@@ -390,7 +390,7 @@ def mish_backward(grad: Array, x: Array) -> Array:
     Notes
     -----
     With t = tanh(softplus(x)) and softplus' = s = 1 / (1 + exp(-x)), d/dx x t is
-    t + x s (1 - t^2). Computed in float64 and rounded once.
+    t + x s (1 - t^2). All is computed in float64 and rounded once.
 
     Examples
     --------
@@ -584,7 +584,7 @@ class Activation(NamedTuple):
     backward: Callable[[Array, Array], Array]
 
 
-# By what BertConfig.activation returns.
+# The activations, by what BertConfig.activation returns.
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
         "gelu": Activation(gelu, gelu_backward),

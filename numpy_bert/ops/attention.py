@@ -40,7 +40,7 @@ class AttentionSteps:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AttentionGradients:
-    """Of what `attention` takes: each (B, A, T, D)."""
+    """The gradients of what `attention` takes, each (B, A, T, D)."""
 
     query: Array
     key: Array
@@ -61,13 +61,13 @@ def attention(
     Parameters
     ----------
     query, key, value : ndarray of shape (B, A, T, D), float32 or float64
-        Of every token, head by head. Never modified.
+        The vectors of all tokens, head by head; never modified.
     mask : array_like of int, float or bool, shape (B, T), optional
-        0 where a token is padding, which then gets no weight. None: all are tokens.
+        0 where a token is padding, which then gets no weight. By default all are tokens.
     p : float
-        Probability with which dropout drops a weight, from 0 to 1.
+        The probability with which dropout drops a weight, from 0 to 1.
     rng : numpy.random.Generator, optional
-        Draws dropout's mask; without it dropout is off.
+        The generator that draws dropout's mask; without it dropout is off.
 
     Returns
     -------
@@ -76,8 +76,8 @@ def attention(
 
     Notes
     -----
-    A masked score is the dtype's least number, to which adding it, as transformers does, also
-    comes. So a row in which all is masked has equal weights, where -infinity would give NaN.
+    A masked score is the dtype's least number; adding that to the score, as transformers does,
+    gives the same. So a row in which all is masked has equal weights; -infinity would give NaN.
     Whatever stands at a masked place, NaN too, is selected away, not multiplied by 0.
 
     References
@@ -115,16 +115,16 @@ def attention_backward(
     Parameters
     ----------
     grad : ndarray of shape (B, A, T, D), dtype of `query`
-        Of its output.
+        The gradient of the output.
     query, key, value, mask, p
-        As it was called with.
+        What `attention` was called with.
     probs, dropped : ndarray of shape (B, A, T, T), DropoutSteps
-        Of its steps.
+        The weights and the dropout that `attention` returned.
 
     Returns
     -------
     AttentionGradients
-        query, key and value, computed in float64 and rounded once.
+        The gradients of query, key and value, computed in float64 and rounded once.
 
     Notes
     -----
@@ -160,7 +160,7 @@ def attention_backward(
 def attention_scores(
     query: Array, key: Array, mask: npt.ArrayLike | None = None, *, scale: float
 ) -> Array:
-    """Return how each key answers each query, (B, A, T, T); arguments as of `attention`.
+    """Return how each key answers each query, (B, A, T, T), from the arguments of `attention`.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from numpy_bert.ops.losses import LossSteps
 
 __all__ = ["cosine_embedding_loss", "similarity_preserving_loss"]
 
-# As torch.nn.functional.cosine_similarity: a shorter vector counts as this long.
+# A shorter vector counts as this long, as in torch.nn.functional.cosine_similarity.
 _LEAST_NORM = 1e-8
 _Wide = npt.NDArray[np.float64]
 
@@ -33,20 +33,20 @@ def cosine_embedding_loss(
     Parameters
     ----------
     vectors, wanted : ndarray of shape (B, E), float32 or float64
-        The vectors, and the teacher's. Never modified.
+        The vectors, and the teacher's; never modified.
     num_items_in_batch : int, optional
-        What the sum is divided by: the vectors of all batches that one step of the optimizer is
-        taken from. By default those that are here.
+        How many vectors the sum is divided by, where one step of the optimizer takes several
+        batches; by default those that are here.
 
     Returns
     -------
     LossSteps
-        Computed in float64; `scores_gradient` is that of `vectors`.
+        The loss, computed in float64; `scores_gradient` is the gradient of `vectors`.
 
     Raises
     ------
     InputError
-        If they are not of one shape (B, E), or there are none.
+        If the two are not of one shape (B, E), or there are no vectors.
 
     Notes
     -----
@@ -85,22 +85,22 @@ def similarity_preserving_loss(
     Parameters
     ----------
     vectors : ndarray of shape (B, H), float32 or float64
-        The vectors. Never modified.
+        The vectors; never modified.
     wanted : ndarray of shape (B, E)
-        The teacher's.
+        The teacher's vectors.
     num_items_in_batch : int, optional
-        What the sum is divided by: the pairs of all batches that one step of the optimizer is taken
-        from, each batch's own B^2 added. By default those that are here.
+        How many pairs the sum is divided by, where one step of the optimizer takes several batches:
+        the B^2 of each, added up. By default those that are here.
 
     Returns
     -------
     LossSteps
-        Computed in float64; `scores_gradient` is that of `vectors`.
+        The loss, computed in float64; `scores_gradient` is the gradient of `vectors`.
 
     Raises
     ------
     InputError
-        If they are not as many, or there are none.
+        If there are not as many of the teacher's, or there are none.
 
     Notes
     -----

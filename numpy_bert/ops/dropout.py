@@ -28,11 +28,11 @@ def draw_keep(shape: tuple[int, ...], p: float, rng: np.random.Generator) -> Boo
     Parameters
     ----------
     shape : tuple of int
-        Shape of the array that the mask is for.
+        The shape of the array that the mask is for.
     p : float
-        Probability to drop, from 0 to 1.
+        The probability to drop an element, from 0 to 1.
     rng : numpy.random.Generator
-        Its state moves on by one float32 for each element.
+        The generator, whose state moves on by one float32 for each element.
 
     Returns
     -------
@@ -70,18 +70,18 @@ def dropout(
     Parameters
     ----------
     x : ndarray, float32 or float64
-        Never modified.
+        The input; never modified.
     p : float
-        Probability to drop, from 0 to 1.
+        The probability to drop an element, from 0 to 1.
     rng : numpy.random.Generator, optional
-        Draws the mask. Without `rng` and `keep` dropout is off and `x` passes through.
+        The generator that draws the mask. Without `rng` and `keep`, `x` passes through.
     keep : array_like of bool, shape of `x`, optional
-        A mask made elsewhere (by `draw_keep`, or by another framework), used instead.
+        A mask made elsewhere (by `draw_keep`, or by another framework), to be used instead.
 
     Returns
     -------
     DropoutSteps
-        keep (the mask, None when off) and output, both of the shape of `x`.
+        keep (the mask; None where dropout is off) and output, both of the shape of `x`.
 
     Raises
     ------
@@ -126,11 +126,11 @@ def dropout_backward(grad: Array, keep: BoolArray | None, p: float) -> Array:
     Parameters
     ----------
     grad : ndarray
-        Of its output.
+        The gradient of the output.
     keep : ndarray of bool, or None
-        Its mask, as its steps have it; None where it was off.
+        The mask that `dropout` returned; None where it was off.
     p : float
-        As it was called with.
+        What `dropout` was called with.
 
     Notes
     -----

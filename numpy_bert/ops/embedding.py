@@ -25,18 +25,18 @@ def embedding(
     Parameters
     ----------
     ids : array_like of int, any shape
-        Row numbers, from 0 to rows - 1.
+        The row numbers, from 0 to rows - 1.
     table : ndarray of shape (rows, H), of floats, or of uint16 that are the bits of bfloat16
-        Only the rows asked for are read, so the table may be memory-mapped.
+        The table; only the rows asked for are read, so it may be memory-mapped.
     dtype : dtype, optional
-        What the rows are widened to; that of `table` by default.
+        What the rows are widened to; by default the dtype of `table`.
     ids_name, table_name : str
-        What an error calls them.
+        What an error calls the ids and the table.
 
     Returns
     -------
     ndarray of shape (*ids.shape, H)
-        A fresh array; no value is changed.
+        The rows, in a fresh array; no value is changed.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def embedding(
 
 
 def look_up(table: StoredArray, rows: IntArray, dtype: npt.DTypeLike) -> Array:
-    """Gather rows whose numbers have been checked; the rest is as of `embedding`.
+    """Gather rows whose numbers have been checked, as `embedding` does.
 
     Examples
     --------
@@ -79,18 +79,18 @@ def embedding_backward(
     Parameters
     ----------
     grad : ndarray of shape (*ids.shape, H), float32 or float64
-        Of its output.
+        The gradient of the output.
     ids : ndarray of int
-        As it was called with, checked.
+        The checked ids that `embedding` was called with.
     rows : int
-        Of the table.
+        The number of rows of the table.
     padding_idx : int, optional
-        A row that is to have no gradient, as torch.nn.Embedding calls it.
+        The row that gets no gradient; torch.nn.Embedding has the same argument.
 
     Returns
     -------
     ndarray of shape (rows, H), dtype of `grad`
-        0 in every row that no id named; summed in float64 and rounded once.
+        The gradient, summed in float64 and rounded once; 0 in every row that no id named.
 
     Notes
     -----

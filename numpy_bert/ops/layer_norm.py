@@ -28,7 +28,7 @@ class LayerNormSteps:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerNormGradients:
-    """Of what `layer_norm` takes: each of its shape and dtype."""
+    """The gradients of what `layer_norm` takes, each of the shape and dtype of its argument."""
 
     x: Array
     weight: Array
@@ -41,11 +41,11 @@ def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> LayerNorm
     Parameters
     ----------
     x : ndarray of shape (..., H), float32 or float64
-        Rows to normalize. Never modified.
+        The rows to normalize; never modified.
     weight, bias : ndarray of shape (H,), dtype of `x`
-        Scale and shift per feature.
+        The scale and the shift of each feature.
     eps : float
-        Added to the variance under the root. BERT checkpoints use 1e-12.
+        What is added to the variance under the root. BERT checkpoints use 1e-12.
 
     Returns
     -------
@@ -106,16 +106,16 @@ def layer_norm_backward(grad: Array, steps: LayerNormSteps, weight: Array) -> La
     Parameters
     ----------
     grad : ndarray of shape (..., H), dtype of the output
-        Of its output.
+        The gradient of the output.
     steps : LayerNormSteps
-        What it returned.
+        What `layer_norm` returned.
     weight : ndarray of shape (H,)
-        As it was called with.
+        The weight that `layer_norm` was called with.
 
     Returns
     -------
     LayerNormGradients
-        x (..., H), weight and bias (H,), computed in float64 and rounded once.
+        The gradients of x (..., H), weight and bias (H,), computed in float64 and rounded once.
 
     Notes
     -----

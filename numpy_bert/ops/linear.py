@@ -14,7 +14,7 @@ __all__ = ["LinearGradients", "linear", "linear_backward"]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LinearGradients:
-    """Of what `linear` takes: each of its shape and dtype."""
+    """The gradients of what `linear` takes, each of the shape and dtype of its argument."""
 
     x: Array
     weight: Array
@@ -27,11 +27,11 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
     Parameters
     ----------
     x : ndarray of shape (..., in), float32 or float64
-        Never modified.
+        The input; never modified.
     weight : ndarray of shape (out, in), dtype of `x`
         The matrix, a row for each output feature.
     bias : ndarray of shape (out,), dtype of `x`
-        Added to every row.
+        What is added to every row.
 
     Returns
     -------
@@ -45,8 +45,8 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
 
     Notes
     -----
-    A float32 product adds up hundreds of roundings, and how depends on the library behind NumPy:
-    with OpenBLAS the error of a whole MiniLM was up to 3 times torch's, so it is a third of it.
+    A float32 product adds up hundreds of roundings, in an order that the library behind NumPy
+    chooses: with OpenBLAS a whole MiniLM was up to 3 times as far off as torch, with this a third.
 
     References
     ----------
@@ -77,14 +77,14 @@ def linear_backward(grad: Array, x: Array, weight: Array) -> LinearGradients:
     Parameters
     ----------
     grad : ndarray of shape (..., out), dtype of `x`
-        Of its output.
+        The gradient of the output.
     x, weight
-        As it was called with.
+        What `linear` was called with.
 
     Returns
     -------
     LinearGradients
-        x, weight and bias, computed in float64 and rounded once.
+        The gradients of x, weight and bias, computed in float64 and rounded once.
 
     Notes
     -----

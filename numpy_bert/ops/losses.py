@@ -19,7 +19,7 @@ __all__ = [
 
 # The label that counts for nothing, as in torch and transformers.
 IGNORED = -100
-# Scores that are worked on at a time.
+# How many scores are worked on at a time.
 _BLOCK = 1 << 21
 
 
@@ -44,26 +44,26 @@ def cross_entropy(
     Parameters
     ----------
     scores : ndarray of shape (N, K), float32 or float64
-        Not normalized. Never modified.
+        The scores, not normalized; never modified.
     labels : ndarray of shape (N,), int
-        From 0 to K - 1, or `ignore_index`.
+        The right class of each row, from 0 to K - 1, or `ignore_index`.
     ignore_index : int
         The label of a row that does not count.
     name : str
         What an error calls the labels.
     num_items_in_batch : int, optional
-        What the sum over the rows is divided by: the labels of all batches that one step of the
-        optimizer is taken from. By default those that are here.
+        How many labels the sum over the rows is divided by, where one step of the optimizer takes
+        several batches; by default those that are here.
 
     Returns
     -------
     LossSteps
-        Computed in float64.
+        The loss and the gradient of the scores, computed in float64.
 
     Raises
     ------
     InputError
-        If a label is out of range, naming its place; or if none counts, where torch returns NaN.
+        If a label is out of range, or none counts (for which torch returns NaN).
 
     Notes
     -----
@@ -124,18 +124,18 @@ def mse_loss(scores: Array, labels: Array, *, num_items_in_batch: int | None = N
     Parameters
     ----------
     scores, labels : ndarray of one shape, float32 or float64
-        Never modified.
+        The numbers to compare; never modified.
     num_items_in_batch : int, optional
-        As of `cross_entropy`.
+        How many labels the sum is divided by, as in `cross_entropy`.
 
     Returns
     -------
     LossSteps
-        Computed in float64; the gradient has the dtype of `scores`.
+        The loss, computed in float64; the gradient has the dtype of `scores`.
 
     Notes
     -----
-    l = sum_i (s_i - y_i)^2 / n, so dl / ds_i = 2 (s_i - y_i) / n. Computed in float64.
+    l = sum_i (s_i - y_i)^2 / n, so dl / ds_i = 2 (s_i - y_i) / n.
 
     References
     ----------
@@ -164,20 +164,19 @@ def binary_cross_entropy_with_logits(
     Parameters
     ----------
     scores, labels : ndarray of one shape, float32 or float64
-        Scores that are not normalized, and how far each label is right, from 0 to 1. Never
-        modified.
+        The scores, not normalized, and how far each label is right, from 0 to 1; never modified.
     num_items_in_batch : int, optional
-        As of `cross_entropy`.
+        How many labels the sum is divided by, as in `cross_entropy`.
 
     Returns
     -------
     LossSteps
-        Computed in float64; the gradient has the dtype of `scores`.
+        The loss, computed in float64; the gradient has the dtype of `scores`.
 
     Notes
     -----
     -y log(sigmoid(s)) - (1 - y) log(sigmoid(-s)) = max(s, 0) - s y + log(1 + exp(-|s|)), in which
-    nothing overflows; its derivative is sigmoid(s) - y. Computed in float64.
+    nothing overflows; its derivative is sigmoid(s) - y.
 
     References
     ----------

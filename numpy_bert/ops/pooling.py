@@ -27,14 +27,14 @@ def mean_pooling(hidden: Array, mask: npt.ArrayLike | None = None) -> MeanPoolin
     Parameters
     ----------
     hidden : ndarray of shape (B, T, H), float32 or float64
-        The last hidden state. Never modified.
+        The last hidden state; never modified.
     mask : array_like of int, float or bool, shape (B, T), optional
-        1 where there is a token, at least one in each row; without it everywhere.
+        1 where there is a token, at least one in each row. By default all are tokens.
 
     Returns
     -------
     MeanPoolingSteps
-        In the dtype of `hidden`; summed in float64.
+        The steps, summed in float64, in the dtype of `hidden`.
 
     Raises
     ------
@@ -77,14 +77,14 @@ def mean_pooling_backward(grad: Array, steps: MeanPoolingSteps) -> Array:
     Parameters
     ----------
     grad : ndarray of shape (B, H)
-        Of its output.
+        The gradient of the output.
     steps : MeanPoolingSteps
-        What it returned.
+        What `mean_pooling` returned.
 
     Returns
     -------
     ndarray of shape (B, T, H)
-        0 at padding.
+        The gradient of `hidden`; 0 at padding.
 
     Notes
     -----

@@ -15,12 +15,12 @@ def softmax(x: Array) -> Array:
     Parameters
     ----------
     x : ndarray of shape (..., n), float32 or float64
-        Scores, n from 1. Never modified.
+        The scores, n from 1; never modified.
 
     Returns
     -------
     ndarray of the shape and dtype of `x`
-        Positive, summing to 1.
+        The probabilities, which sum to 1.
 
     Notes
     -----
@@ -46,9 +46,9 @@ def softmax_backward(grad: Array, output: Array) -> Array:
     Parameters
     ----------
     grad : ndarray of shape (..., n), dtype of `output`
-        Of its output.
+        The gradient of the output.
     output : ndarray of shape (..., n)
-        What it returned.
+        What `softmax` returned.
 
     Notes
     -----
