@@ -29,11 +29,11 @@ class ModelInputs:
     words : ndarray of shape (B, T), intp, or (B, T, H), floats
         The token ids, or the rows that stand in the place of their look-up.
     mask : ndarray of shape (B, T), bool, or None
-        True where a token is; None where nothing is padding.
+        True where there is a token; None where nothing is padding.
     segment_ids : ndarray of shape (B, T), intp, or None
-        None where all are 0.
+        The segment of each token; None where all are 0.
     position_ids : ndarray of shape (1, T) or (B, T), intp, or None
-        None where they are 0 to T - 1.
+        The position of each token; None where they are 0 to T - 1.
     """
 
     words: IntArray | Array
@@ -68,12 +68,12 @@ class ModelInputs:
 
 
 class Packing(NamedTuple):
-    """Where the tokens of a batch are, and where its padding: each sequence's one after another.
+    """Where the tokens of a batch are, and where its padding is, one sequence after another.
 
     Attributes
     ----------
     shape : tuple of int
-        Of the batch, (B, T).
+        The shape of the batch, (B, T).
     tokens : ndarray of shape (N,), int, or None
         The places of the tokens in the flat batch; None where it has no padding.
     lengths : list of int
@@ -81,7 +81,7 @@ class Packing(NamedTuple):
     padding : ndarray of shape (M,), int
         The places of the padding of the same sequences.
     counts : list of int
-        How much padding each of them has.
+        How many places of padding each of these sequences has.
     """
 
     shape: tuple[int, int]
@@ -166,14 +166,14 @@ def model_inputs(
     Parameters
     ----------
     parameters : BertEmbeddingsParameters
-        The tables that the ids are of.
+        The tables that the ids are looked up in.
     input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds
-        As `numpy_bert.BertModel` takes them.
+        The arguments that `numpy_bert.BertModel` takes.
 
     Raises
     ------
     InputError
-        Naming the argument, the place, the value and the limit.
+        If one does not fit; the message names the argument, place, value and limit.
 
     Examples
     --------
@@ -223,8 +223,8 @@ def packed_inputs(
     Raises
     ------
     InputError
-        If one is no array of integers in one dimension, an id is outside its table, a sequence has
-        no token or more than there are positions, or the lengths are not of so many tokens.
+        If an argument is no array of integers in one dimension, an id is outside its table, a
+        sequence has no token or too many, or the lengths do not add up to the tokens.
 
     Examples
     --------
@@ -267,7 +267,7 @@ def packed_inputs(
 
 
 def packed_places(places: npt.ArrayLike, tokens: int) -> IntArray:
-    """Return which of packed tokens are asked for; raise InputError for one that is not there."""
+    """Return which of the packed tokens are asked for; raise InputError if one is not there."""
     found = _in_one_row(places, "places", "R")
     return check_ids(found, tokens, name="packed: places", table="tokens")
 

@@ -32,16 +32,16 @@ _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,9}\s*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class StatedLabels:
-    """What a config.json says of labels, whatever stands there: only a head judges it.
+    """What a config.json says about labels, be it right or wrong: only a head judges it.
 
     Attributes
     ----------
     names : mapping of int to str, or None
-        id2label; None where there is none, or none that can be read.
+        The names of id2label; None where there is none that can be read.
     count : int or None
-        num_labels; None where there is none, or none that can be meant.
+        The num_labels; None where there is none, or none that makes sense.
     problem_type : str or None
-        None where it is none of those that transformers knows, too.
+        The problem_type; None where there is none that transformers knows.
     faults : tuple of str
         Which of id2label and num_labels cannot be read, and why, as sentences.
     notes : tuple of str
@@ -128,12 +128,12 @@ class StatedLabels:
 
 
 def read_labels(values: Mapping[str, Any]) -> StatedLabels:
-    """Read what the members of a config.json say of labels; nothing that stands there raises.
+    """Read what a config.json says about labels; nothing that stands there raises an error.
 
     Parameters
     ----------
     values : mapping
-        The members; of them id2label, label2id, num_labels and problem_type are read.
+        Its members, of which id2label, label2id, num_labels and problem_type are read.
 
     Examples
     --------
@@ -194,7 +194,7 @@ def fits_problem(labels: tuple[str, ...], problem: object) -> bool:
 
 
 def named_labels(names: Mapping[int, str] | None = None, count: int = _DEFAULT) -> tuple[str, ...]:
-    """Return the name of each label, made up where there is none of its number.
+    """Return the name of each label; a number without a name gets one.
 
     Examples
     --------

@@ -52,7 +52,7 @@ __all__ = [
     "shapes",
 ]
 
-# Two names of one tensor each, unless the config says tie_word_embeddings: false. A checkpoint may
+# Each pair names one tensor, unless the config says tie_word_embeddings: false. A checkpoint may
 # store either or both.
 TIED = {
     "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
@@ -82,7 +82,7 @@ class EmbeddingParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerNormParameters:
-    """Scale and shift per feature."""
+    """The scale and the shift of each feature of a LayerNorm."""
 
     weight: Array
     bias: Array
@@ -295,7 +295,7 @@ def shapes(
     tree : type
         One of the parameter classes of this module.
     config : BertConfig
-        The sizes.
+        The config, which has the sizes.
     prefix : str
         Where `tree` hangs, as ``"embeddings."`` for `BertEmbeddingsParameters`.
 

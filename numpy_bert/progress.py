@@ -19,11 +19,10 @@ def progress(
 ) -> Iterator[Callable[..., object]]:
     """Yield a function that reports how many more of `total` bytes, or other units, are done.
 
-    It takes a number, and what is to stand behind the bar, if anything.
-
-    Draws on stderr, with the rate and the time that is left, if that is a terminal and `total` is
-    `least` or more; reports to nobody otherwise. `least` suits a disk; a network is slower. With
-    `delay` nothing is drawn in the first seconds. May be called by several threads.
+    The function takes that number, and a text that is to stand behind the bar, if any. Several
+    threads may call it. The bar is drawn on stderr, with the rate and the time that is left, if
+    that is a terminal and `total` is `least` or more. `least` suits a disk; a network is slower.
+    With `delay` nothing is drawn in the first seconds.
     """
     if total < least or sys.stderr is None or not sys.stderr.isatty():
         yield lambda _more, _note="": None

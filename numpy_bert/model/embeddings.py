@@ -39,7 +39,7 @@ class Embedding:
         return widen(self._table, self._dtype)
 
     def __call__(self, input: npt.ArrayLike) -> Array:
-        """Return the rows (*input.shape, H) of the ids; InputError names one out of range."""
+        """Return the rows (*input.shape, H) of the ids; raise InputError if one is out of range."""
         return embedding(
             input,
             self._table,
@@ -56,9 +56,9 @@ class LayerNorm:
     Attributes
     ----------
     weight, bias : ndarray of shape (H,)
-        Scale and shift per feature.
+        The scale and the shift of each feature.
     eps : float
-        Added to the variance under the root.
+        What is added to the variance under the root.
     """
 
     weight: Array
@@ -79,7 +79,7 @@ class Dropout:
     Attributes
     ----------
     p : float
-        How likely an element is dropped; the model's config says it.
+        The probability to drop an element, which the model's config says.
     """
 
     p: float
@@ -148,7 +148,7 @@ class BertEmbeddings(Stateful):
         Parameters
         ----------
         input_ids, token_type_ids, position_ids, inputs_embeds, rng, keep
-            As in `numpy_bert.blocks.embeddings.embeddings`.
+            The ids, or the words' rows, as for `numpy_bert.BertModel`; dropout's source or mask.
         out : ndarray of shape (B, T, H) in the model's dtype, C-contiguous, optional
             Where to write the result: a buffer that is used again saves the time in which the
             system finds memory. It may overlap no other argument. After an error its content is
@@ -157,12 +157,12 @@ class BertEmbeddings(Stateful):
         Returns
         -------
         ndarray of shape (B, T, H)
-            `out` if it was given.
+            The embedding; it is `out` if that was given.
 
         Raises
         ------
         InputError, CheckpointError
-            As `steps`.
+            The same errors as those of `steps`.
 
         Examples
         --------
@@ -200,12 +200,12 @@ class BertEmbeddings(Stateful):
         Parameters
         ----------
         input_ids, token_type_ids, position_ids, inputs_embeds, rng, keep
-            As in `numpy_bert.blocks.embeddings.embeddings`.
+            The ids, or the words' rows, as for `numpy_bert.BertModel`; dropout's source or mask.
 
         Raises
         ------
         InputError
-            Naming the argument, the place, the value and the limit.
+            If an argument does not fit; the message names it, the place, the value and the limit.
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
 

@@ -27,31 +27,31 @@ def check_finite(
 ) -> None:
     """Raise CheckpointError where a result is not finite and its weights are to blame.
 
-    Finite results are all that is looked at; only for others are the weights read, whole.
+    Only where a result is not finite are the weights read, and then whole.
 
     Parameters
     ----------
     results : iterable of ndarray or None
-        Of the forward that used `parameters`; None for one that there is not.
+        The results of the forward that used `parameters`; None for one that is missing.
     parameters : mapping of str to dataclass or None
-        Parameter trees, in the order in which they were used, each under the prefix of its keys,
-        as ``"encoder."``; None for one that there is not.
+        The parameter trees, in the order in which they were used, each under the prefix of its
+        keys, such as ``"encoder."``; None for one that is missing.
     steps : iterable of (str, ndarray)
-        The steps of that forward in execution order, as of `numpy_bert.trace.named_steps`. Read
+        The steps of that forward, as `numpy_bert.trace.named_steps` yields them. They are read
         only where all weights are finite.
     source : str
         The checkpoint's files, for the message.
     rows : mapping of str to ndarray of int
-        For the key of a look-up table the ids that were looked up: no other row is read or blamed.
+        The ids that were looked up, by the key of their table: no other row is read or blamed.
     given : bool
-        Whether numbers of the caller's own, which need not be finite, went in: then only a weight
-        is blamed, and an overflow passes.
+        Whether the caller gave numbers, which need not be finite: then only a weight is blamed, and
+        an overflow passes.
 
     Raises
     ------
     CheckpointError
-        Naming the first weight that is not finite, in the order of the table, or else the first
-        step that is not.
+        If a weight is to blame. It names the first weight that is not finite, in the order of
+        the table, or else the first step that is not.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def check_finite(
 
 
 def _first_fault(stored: StoredArray, ids: IntArray | None) -> str | None:
-    """Write place and value of the first element that is not finite, among these rows only."""
+    """Write place and value of the first element of these rows that is not finite."""
     taken = stored if ids is None else stored[ids.reshape(-1)]
     weight = widen(taken, np.float32 if taken.dtype == np.uint16 else taken.dtype)
     finite = np.isfinite(weight)

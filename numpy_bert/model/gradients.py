@@ -59,7 +59,7 @@ class LossAndGradients:
     head: Any
 
     def named(self) -> Iterator[tuple[str, Array]]:
-        """Yield every gradient with its parameter's key in a checkpoint, as `named_parameters`.
+        """Yield every gradient with its parameter's key, as `named_parameters` yields parameters.
 
         A pooler that the head does not read is among them.
         """
@@ -112,16 +112,16 @@ class ReadableTraining:
 
 
 class BertRun:
-    """A run of a BertModel that its gradients can be had of; padding is computed like any token.
+    """A run of a BertModel that can be gone back through; padding is computed like any token.
 
     Parameters
     ----------
     model : BertModel
-        Loaded whole.
+        The model, loaded whole.
     inputs : ModelInputs
-        What it is called with, checked.
+        The checked inputs.
     rng : numpy.random.Generator, optional
-        Turns dropout on, and draws its masks, in the order of execution.
+        The generator that draws dropout's masks, in execution order; without it dropout is off.
     kind : type, optional
         What runs the encoder: by default the kernels in float32 and the readable code in float64,
         which have the same masks and gradients.
@@ -176,21 +176,21 @@ class BertRun:
         pooled: Array | None = None,
         decoder: Array | None = None,
     ) -> BertParameters:
-        """Return the gradients of all parameters, from those of what the run returned; once.
+        """Return the gradients of all parameters, from those of the run's outputs; call it once.
 
         Parameters
         ----------
         hidden : ndarray of shape (B, T, H), optional
             The gradient of the last hidden state; 0 by default.
         pooled : ndarray of shape (B, H), optional
-            That of the pooler's output; 0 by default.
+            The gradient of the pooler's output; 0 by default.
         decoder : ndarray of shape (V, H), optional
-            That of the word table where it is used as a decoder, to be added to the look-up's.
+            The gradient of the word table as a decoder, to be added to the look-up's.
 
         Returns
         -------
         BertParameters
-            In the model's dtype. As in torch, the look-up gives the row of pad_token_id none.
+            The gradients, in the model's dtype. As in torch, the look-up gives pad_token_id none.
         """
         parameters, config = self._model.parameters, self._model.config
         grad, own = np.zeros_like(self.hidden) if hidden is None else hidden, None

@@ -98,7 +98,7 @@ def load_head(
     Parameters
     ----------
     name_or_path, dtype, mmap, **source
-        As of `load`, which does the rest; there is no `only`.
+        The arguments of `load`, which does the rest; `only` is not among them.
     tree : type
         The head's class in `numpy_bert.parameters`.
     pools : bool
@@ -151,7 +151,7 @@ def _check(
     *,
     only: Literal["embeddings"] | None = None,
 ) -> LoadingInfo:
-    """Hold a checkpoint to the config's sizes, those that it does not state included."""
+    """Check a checkpoint against the config's sizes, those that it does not state included."""
     try:
         info = check_weights(checkpoint, stated.config, dtype, only=only, code=stated.code)
     except CheckpointError as failure:

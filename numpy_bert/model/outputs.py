@@ -34,22 +34,22 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ModelOutput:
-    """Base of all outputs; a field that is None is not there when one indexes or iterates.
+    """Base of all outputs; a field that is None is left out of indexing and iterating.
 
-    As transformers' ModelOutput: ``output[0]`` and ``output[:2]`` are the tuple's,
+    It is used as transformers' ModelOutput: ``output[0]`` and ``output[:2]`` are the tuple's,
     ``output["logits"]`` the dict's, ``output.logits`` the attribute.
     """
 
     def keys(self) -> tuple[str, ...]:
-        """Return the names of the fields that are there."""
+        """Return the names of the fields that are not None."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """Return the fields that are there, in order."""
+        """Return the fields that are not None, in order."""
         return tuple(getattr(self, name) for name in self.keys())
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Yield name and value of the fields that are there."""
+        """Yield name and value of the fields that are not None."""
         return ((name, getattr(self, name)) for name in self.keys())
 
     def __getitem__(self, key: str | int | slice) -> Any:
@@ -76,9 +76,9 @@ class BertModelOutput(ModelOutput):
     Attributes
     ----------
     last_hidden_state : ndarray of shape (B, T, H)
-        Of the last layer.
+        The output of the last layer.
     pooler_output : ndarray of shape (B, H), or None
-        Of the pooler; None where the checkpoint has none.
+        The output of the pooler; None where the checkpoint has none.
     hidden_states : tuple of ndarray of shape (B, T, H), or None
         The embedding's output, then each layer's, if they were asked for.
     attentions : tuple of ndarray of shape (B, A, T, T), or None
@@ -102,7 +102,7 @@ class BertSteps:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ClassificationSteps:
-    """Every intermediate of a classifier; `classifier` (B, K), of tokens (B, T, K)."""
+    """Every intermediate of a classifier; `classifier` is (B, K), or for tokens (B, T, K)."""
 
     bert: BertSteps
     dropout: DropoutSteps
@@ -135,7 +135,7 @@ class PreTrainingSteps:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class QuestionAnsweringSteps:
-    """Every intermediate of a BertForQuestionAnswering; qa_outputs (B, T, 2): start and end."""
+    """Every intermediate of a BertForQuestionAnswering; qa_outputs (B, T, 2) is start and end."""
 
     bert: BertSteps
     qa_outputs: Array
@@ -148,8 +148,8 @@ class HeadOutput(ModelOutput):
     Attributes
     ----------
     loss : float, or None
-        What the scores are worth against the labels, if all of those were given; then the first
-        field. A Python number.
+        How far the scores are from the labels, if all of those were given: a Python number. It is
+        the first field.
     """
 
     loss: float | None = None
@@ -172,7 +172,7 @@ class BertForPreTrainingOutput(HeadOutput):
     seq_relationship_logits : ndarray of shape (B, 2)
         The scores of "B is what follows A" and of "B is any other text".
     hidden_states, attentions : tuple of ndarray, or None
-        As of `BertModelOutput`.
+        The same as in `BertModelOutput`.
     """
 
     prediction_logits: Array
@@ -190,7 +190,7 @@ class MaskedLMOutput(HeadOutput):
     logits : ndarray of shape (B, T, V)
         The score of each word for each token, not normalized.
     hidden_states, attentions : tuple of ndarray, or None
-        As of `BertModelOutput`.
+        The same as in `BertModelOutput`.
     """
 
     logits: Array
@@ -207,7 +207,7 @@ class NextSentencePredictorOutput(HeadOutput):
     logits : ndarray of shape (B, 2)
         The scores of "B is what follows A" and of "B is any other text".
     hidden_states, attentions : tuple of ndarray, or None
-        As of `BertModelOutput`.
+        The same as in `BertModelOutput`.
     """
 
     logits: Array
@@ -224,7 +224,7 @@ class SequenceClassifierOutput(HeadOutput):
     logits : ndarray of shape (B, K)
         The score of each label, not normalized.
     hidden_states, attentions : tuple of ndarray, or None
-        As of `BertModelOutput`.
+        The same as in `BertModelOutput`.
     """
 
     logits: Array
@@ -241,7 +241,7 @@ class TokenClassifierOutput(HeadOutput):
     logits : ndarray of shape (B, T, K)
         The score of each label for each token, not normalized.
     hidden_states, attentions : tuple of ndarray, or None
-        As of `BertModelOutput`.
+        The same as in `BertModelOutput`.
     """
 
     logits: Array
@@ -260,7 +260,7 @@ class QuestionAnsweringModelOutput(HeadOutput):
     end_logits : ndarray of shape (B, T)
         The score of each token to be the last of it.
     hidden_states, attentions : tuple of ndarray, or None
-        As of `BertModelOutput`.
+        The same as in `BertModelOutput`.
     """
 
     start_logits: Array
@@ -278,7 +278,7 @@ class MultipleChoiceModelOutput(HeadOutput):
     logits : ndarray of shape (B, C)
         The score of each choice, not normalized.
     hidden_states, attentions : tuple of ndarray, or None
-        As of `BertModelOutput`.
+        The same as in `BertModelOutput`.
     """
 
     logits: Array

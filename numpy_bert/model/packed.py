@@ -21,13 +21,13 @@ __all__ = ["PackedModel", "States", "clear_padding"]
 
 
 class _Making:
-    """One kernel is made at a time, and once for a model, however many threads call it first."""
+    """A lock: a model's kernel is made once, however many threads call it first."""
 
     lock = threading.Lock()
 
 
 class States(NamedTuple):
-    """What came of a batch: hidden states (B, T, H), weights (B, A, T, T), whether all is finite.
+    """The hidden states (B, T, H) and weights (B, A, T, T) of a batch, and whether all is finite.
 
     `states` has the last hidden state alone, or the embedding's output and each layer's.
     """
@@ -53,13 +53,13 @@ class PackedModel:
 
     @cached_property
     def fits(self) -> bool:
-        """Whether the kernels can stand in for the readable code."""
+        """Whether the kernels can take the place of the readable code."""
         return fits(self._parameters)
 
     def states(
         self, inputs: ModelInputs, *, every: bool, weights: bool, padding: bool
     ) -> States | None:
-        """Run a batch; None if the kernels cannot, which is where padding has no token to look at.
+        """Run a batch; return None where padding has no token to look at, which kernels cannot do.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class PackedModel:
     ) -> tuple[Array, bool]:
         """Run packed sequences; return the last hidden states, and whether all are finite.
 
-        They are those of all tokens (N, H), or of some in the order of `places` (R, H).
+        The states are those of all tokens (N, H), or of some in the order of `places` (R, H).
         """
         hidden = self._embeddings.embed(inputs)[0]
         if places is None:

@@ -1,4 +1,4 @@
-"""What of a model lasts: in a copy, in a pickle, and on disk as transformers saves it."""
+"""What lasts of a model: in a copy, in a pickle, and on disk as transformers saves it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Saveable(Stateful):
     @property
     @abstractmethod
     def dtype(self) -> np.dtype[Any]:
-        """What the model computes in."""
+        """The dtype that the model computes in."""
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Yield every parameter with its key in a checkpoint, in the model's dtype.
@@ -120,7 +120,7 @@ class Saveable(Stateful):
                 yield f"{prefix}{key}", widen(array, self.dtype)
 
     def _checked(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Return arrays that are held to be those of `named_parameters`, by name and kind."""
+        """Return arrays that have been checked to be those of `named_parameters`."""
         expected = {
             f"{prefix}{key}": (array.shape, self.dtype)
             for prefix, tree in self._trees().items()
@@ -134,14 +134,14 @@ class Saveable(Stateful):
         Parameters
         ----------
         save_directory : str or Path
-            A folder, made if it is not there. The tokenizer's files are its own affair.
+            The folder, which is made if it is not there. The tokenizer saves its own files.
         force : bool
             Whether config.json and model.safetensors there are replaced.
 
         Raises
         ------
         OutputError
-            If they are there, or cannot be written; each is written whole or not at all.
+            If they are there and `force` is not given, or one cannot be written whole.
 
         Examples
         --------
@@ -167,7 +167,7 @@ class Saveable(Stateful):
 def check_parameters(
     owner: str, arrays: Mapping[str, Array], expected: Mapping[str, tuple[tuple[int, ...], Any]]
 ) -> dict[str, Array]:
-    """Return a model's parameters, held to its names, shapes and dtype.
+    """Return a model's parameters, checked against its names, shapes and dtype.
 
     A decoder may stand beside the word table that it is tied to, as some programs name it, if both
     are the same; so may its bias. It is left out of what is returned.
@@ -177,14 +177,14 @@ def check_parameters(
     owner : str
         The model's class, for messages.
     arrays : mapping of str to ndarray
-        By name.
+        The arrays, by name.
     expected : mapping of str to (shape, dtype)
-        Of every parameter.
+        The shape and the dtype of every parameter.
 
     Raises
     ------
     InputError
-        Naming what is missing, unknown, of another shape or dtype, or not what it is tied to.
+        If an array is missing, unknown, of another shape or dtype, or not what it is tied to.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from numpy_bert.text.inputs import as_pairs
 
 __all__ = ["Answer", "Window", "answer_questions", "best_answers", "windows", "word_spans"]
 
-# Questions whose windows are in memory at once.
+# The windows of so many questions are in memory at once.
 _QUESTIONS = 64
 
 
@@ -41,7 +41,7 @@ class Window:
     place : int
         Where in `row` the part begins.
     first, last : int
-        The part, as numbers of the context's tokens; `last` is not in it.
+        The part, by the numbers of the context's tokens; `last` is not in it.
     """
 
     row: Row
@@ -123,19 +123,19 @@ def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Wind
     Parameters
     ----------
     row : Row
-        Both, framed, in full; the context is what has token type 1 and is not special.
+        Both texts, framed, in full; the context is what has token type 1 and is not special.
     limit : int
-        Tokens of a window, all counted.
+        The number of tokens of a window, with the question and the frame.
     overlap : int
-        Tokens of the context that a window shares with the next, so that an answer is not cut in
-        two; at most half of what a window holds.
+        How many tokens of the context a window shares with the next, so that an answer is not cut
+        in two; at most half of what a window holds.
     where : str
         The question's name in a message.
 
     Returns
     -------
     list of Window
-        First to last; together they hold the whole context.
+        The windows, first to last; together they hold the whole context.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Wind
 
 
 def word_spans(tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return for each token the characters of the whole word that it is a piece of.
+    """Return, for each token, the characters of the whole word that it is a piece of.
 
     Examples
     --------
@@ -223,24 +223,24 @@ def best_answers(
     Parameters
     ----------
     context : str
-        The text.
+        The text that the answers are in.
     words : sequence of (int, int)
-        Of each token of the context, the characters of the word that it is a piece of.
+        For each token of the context, the characters of the word that it is a piece of.
     found : iterable of (Window, ndarray, ndarray)
         Each window with its start and end logits, (T,).
     top_k : int
-        Most answers that are returned.
+        How many answers are returned at most.
     max_answer_len : int
-        Most tokens of an answer.
+        How many tokens an answer has at most.
     handle_impossible_answer : bool
         Whether "there is no answer", scored at the first token, [CLS], is one of them.
 
     Returns
     -------
     list of Answer
-        Whole words. `score` is the product of the probabilities of start and end, among all places
-        of all windows: so answers of different windows can be compared, and with one window it is
-        transformers' score. A place in several windows counts in the one that scores it best.
+        The answers, in whole words. `score` is the product of the probabilities of start and end,
+        among all places of all windows, so answers of different windows can be compared; with one
+        window it is transformers'. A place in several windows counts where it scores best.
     """
     listed = list(found)
     starts = _probabilities([(w, start) for w, start, _ in listed], handle_impossible_answer)

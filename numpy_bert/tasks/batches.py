@@ -14,7 +14,7 @@ from numpy_bert.config import BertConfig
 from numpy_bert.text.inputs import Pair
 
 if TYPE_CHECKING:
-    # Not when a model is loaded: it can be called with ids, without the tokenizers library.
+    # Not needed to load a model, which can be called with ids, without the tokenizers library.
     from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = [
@@ -28,9 +28,9 @@ __all__ = [
     "text_batches",
 ]
 
-# Texts that are tokenized at a time, so that not all of their tokens need be in memory at once.
+# So many texts are tokenized at a time: not all of their tokens need be in memory at once.
 _TEXTS = 512
-# Padded tokens that a model gets at a time: some 100 MB of intermediates for a BERT-base.
+# A model gets so many padded tokens at a time: some 100 MB of intermediates for a BERT-base.
 _TOKENS = 4096
 
 
@@ -41,7 +41,7 @@ class TextModel(Protocol):
 
     @property
     def tokenizer(self) -> BertTokenizer:
-        """What makes ids of texts."""
+        """The tokenizer, which makes ids of texts."""
 
     @property
     def max_length(self) -> int:
@@ -53,7 +53,7 @@ class TextModel(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Row:
-    """An encoded text: a number for each token; offsets where they were asked for."""
+    """An encoded text: a number for each token, and offsets where they were asked for."""
 
     input_ids: list[int]
     token_type_ids: list[int]
@@ -113,16 +113,16 @@ def text_batches(
     Parameters
     ----------
     tokenizer : BertTokenizer
-        The model's.
+        The model's tokenizer.
     items : sequence of str or of (str, str)
-        Checked texts, or pairs.
+        The texts, or pairs of them, checked.
     cuts : Cuts
-        How long a text may be; gets the lengths of those that were longer and are cut.
+        How long a text may be; it is told the lengths of those that were longer and are cut.
 
     Yields
     ------
     Batch
-        Every text once, in an order of its own.
+        A batch; each text is in one, in an order of the batches' own.
     """
     for start in range(0, len(items), _TEXTS):
         encoded = tokenizer(
@@ -168,14 +168,14 @@ def micro_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     Parameters
     ----------
     lengths : sequence of int
-        Tokens of each row.
+        The number of tokens of each row.
     budget : int
-        Most tokens of a batch, the padding counted.
+        How many tokens a batch has at most, the padding counted.
 
     Yields
     ------
     list of int
-        Numbers of rows, the longest rows first, so that what memory is needed is needed at once.
+        The numbers of some rows, the longest first, so that memory is asked for at the start.
 
     Examples
     --------
@@ -193,6 +193,6 @@ def micro_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def _padded(rows: Sequence[Sequence[int]], fill: int) -> npt.NDArray[np.int64]:
-    """Return rows as an array, filled up on the right: positions then are those of no padding."""
+    """Return rows as an array, filled up on the right, which leaves positions as they are."""
     width = max(map(len, rows))
     return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype=np.int64)

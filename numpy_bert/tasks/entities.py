@@ -35,13 +35,13 @@ class Entity:
     Attributes
     ----------
     entity : str
-        The label; of a group without the ``B-`` or ``I-`` before it.
+        The label; for a group, without the ``B-`` or ``I-`` before it.
     score : float
-        The label's probability; of a group the mean of its tokens' or words'.
+        The label's probability; for a group, the mean of its tokens' or words'.
     word : str
         The tokens' text, as the tokenizer writes it.
     start, end : int
-        The characters, ``text[start:end]``.
+        Where the part is: ``text[start:end]``.
     index : int or None
         The token's number, where tokens are not grouped.
     """
@@ -56,7 +56,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Token:
-    """A token of a text: what it says, where it is, the probability of each label, (K,).
+    """A token of a text: what it says, where it is, and the probability of each label, (K,).
 
     `continues` says whether it is a later piece of a word.
     """
@@ -94,7 +94,7 @@ def tag_texts(
 
 
 def _tokens(model: TextModel, row: Row, scores: Array, text: str) -> list[Token]:
-    """Return a text's own tokens; an unknown one says what stands in the text."""
+    """Return a text's own tokens; the word of an unknown one is what stands in the text."""
     names = model.tokenizer.convert_ids_to_tokens(row.input_ids)
     unknown = model.tokenizer.unk_token_id
     return [
@@ -112,7 +112,7 @@ def _tokens(model: TextModel, row: Row, scores: Array, text: str) -> list[Token]
 
 
 def check_aggregation(aggregation: str) -> str:
-    """Return the name of an aggregation strategy; InputError if it is none."""
+    """Return the name of an aggregation strategy; raise InputError if it is none."""
     if aggregation not in AGGREGATIONS:
         raise InputError(
             f"aggregation={aggregation!r}: there are {', '.join(map(repr, AGGREGATIONS))}."
@@ -133,17 +133,17 @@ def find_entities(
     Parameters
     ----------
     tokens : sequence of Token
-        The text's own tokens, special ones left out.
+        The text's own tokens, without the special ones.
     labels : sequence of str
-        Names of the K labels.
+        The names of the K labels.
     aggregation : {"none", "simple", "first", "average", "max"}
         "none" returns every token. The others return groups of neighbours of one label, of tokens
         ("simple") or of whole words, whose label is that of their first piece ("first"), of the
         mean of their pieces' probabilities ("average"), or of their surest piece ("max").
     join : callable
-        Tokens to text.
+        The function that turns tokens into text.
     ignore : collection of str
-        Labels that are no entity.
+        The labels that are no entity.
 
     References
     ----------

@@ -18,13 +18,13 @@ from numpy_bert.tasks.labels import as_top_k, top
 from numpy_bert.text.inputs import as_texts
 
 if TYPE_CHECKING:
-    # Not when a model is loaded: it can be called with ids, without the tokenizers library.
+    # Not needed to load a model, which can be called with ids, without the tokenizers library.
     from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["Fill", "fill_masks", "fills", "mask_places", "target_ids"]
 
-# Called with a batch's inputs and the rows and columns of masks in it; yields the scores of all
-# words, (n, V), for some masks after another.
+# It is called with a batch's inputs and the rows and columns of masks in it, and yields the scores
+# of all words, (n, V), for the next n of these masks.
 ScoresAt = Callable[[dict[str, Any], IntArray, IntArray], Iterator[Array]]
 
 
@@ -118,7 +118,7 @@ def mask_places(ids: Sequence[int], mask_id: int, where: str, mask_token: str) -
     Raises
     ------
     InputError
-        If there is none; the text is named by `where`.
+        If there is none; `where` is the text's name in the message.
 
     Examples
     --------
@@ -171,15 +171,15 @@ def fills(
     Parameters
     ----------
     tokenizer : BertTokenizer
-        Turns ids into text.
+        The tokenizer, which turns ids into text.
     ids : sequence of int
         The text's tokens.
     place : int
         Where the mask is in `ids`.
     probabilities : ndarray of shape (V,)
-        Of every word at that place.
+        The probability of every word at that place.
     top_k : int
-        Most tokens that are returned.
+        How many tokens are returned at most.
     only : ndarray of int, optional
         The words that may be returned.
     keep_special : bool

@@ -23,13 +23,13 @@ __all__ = [
     "span_items",
 ]
 
-# How many labels a loss is divided by; where there are several losses, one number by the name of
-# the labels of each.
+# How many labels a loss is divided by; where there are several losses, a number for each, by the
+# name of its labels.
 Items: TypeAlias = "int | Mapping[str, Items]"
 
 
 def added_items(items: Iterable[Items]) -> Items:
-    """Add what several batches have, name by name.
+    """Add up the numbers of labels of several batches, name by name.
 
     Examples
     --------
@@ -46,12 +46,12 @@ def added_items(items: Iterable[Items]) -> Items:
 
 
 def items_of(items: Items, name: str) -> int:
-    """Return the number of labels of one loss: an int is that of every loss.
+    """Return the number of labels of one loss; an int is the number of every loss.
 
     Raises
     ------
     InputError
-        If there is none for this loss, or it is no whole number from 0.
+        If there is no number for this loss, or it is no whole number from 0.
 
     Examples
     --------

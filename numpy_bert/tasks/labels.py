@@ -1,4 +1,4 @@
-"""Labels of texts, and whether one follows another: logits to scores."""
+"""Labels of texts, and whether one text follows another: logits to scores."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def top(scores: Array, count: int) -> npt.NDArray[np.intp]:
 
 
 def as_top_k(top_k: object) -> int:
-    """Return how many results are asked for; InputError unless that is a number from 1."""
+    """Return how many results are asked for; raise InputError unless that is a number from 1."""
     is_number = isinstance(top_k, (int, np.integer)) and not isinstance(top_k, bool)
     if not is_number or int(top_k) < 1:  # type: ignore[call-overload]
         raise InputError(f"top_k={top_k!r}: a number of results from 1 was expected.")

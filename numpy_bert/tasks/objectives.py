@@ -33,13 +33,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Objective:
-    """A loss, and the gradient of each array of scores that it was taken of, of its shape."""
+    """A loss, and the gradient of each array of scores that it judges, in that array's shape."""
 
     loss: float
     score_gradients: tuple[Array, ...]
 
     def __add__(self, other: Objective) -> Objective:
-        """Add two losses of scores of their own."""
+        """Add two losses that judge different scores."""
         return Objective(
             loss=self.loss + other.loss,
             score_gradients=(*self.score_gradients, *other.score_gradients),
@@ -53,23 +53,23 @@ def label_objective(
     name: str = "labels",
     num_items_in_batch: int | None = None,
 ) -> Objective:
-    """Judge the scores of words or of labels, a label each; -100 does not count.
+    """Judge the scores of words or of labels by one right label each; -100 does not count.
 
     Parameters
     ----------
     scores : ndarray of shape (..., K)
-        Of tokens (B, T, K), or of sequences (B, K).
+        The scores of tokens (B, T, K), or of sequences (B, K).
     labels : array_like of int, shape (...)
-        From 0 to K - 1, or -100.
+        The right labels, from 0 to K - 1, or -100.
     name : str
-        What an error calls them.
+        What an error calls the labels.
     num_items_in_batch : int, optional
-        What the sum is divided by, if not by the labels that count here.
+        What the sum is divided by; by default how many labels count here.
 
     Raises
     ------
     InputError
-        If they have another shape or dtype, if one is out of range, or if none counts.
+        If the labels have another shape or dtype, if one is out of range, or if none counts.
 
     References
     ----------
@@ -94,7 +94,7 @@ def check_labels(
     Raises
     ------
     InputError
-        Naming the first that is neither, and its place.
+        If one is neither; the first such and its place are named.
 
     Examples
     --------
@@ -170,13 +170,13 @@ def sequence_objective(
     Parameters
     ----------
     scores : ndarray of shape (B, K)
-        Its logits.
+        The classifier's logits.
     labels : array_like
-        For a regression floats (B,) or (B, K); for one label of several int (B,); where several
-        can be right floats (B, K) from 0 to 1.
+        Floats (B,) or (B, K) for a regression; int (B,) for one label of several; floats (B, K)
+        from 0 to 1 where several can be right.
     problem_type : str, optional
-        Of config.json. Without it, as in transformers: a regression where K is 1, one label of
-        several where the labels are integers, else several that can be right.
+        The problem_type of config.json. Without it, as in transformers: a regression where K is 1,
+        one label of several where the labels are integers, else several that can be right.
 
     Raises
     ------
@@ -222,16 +222,16 @@ def span_objective(
     Parameters
     ----------
     scores : ndarray of shape (B, T, 2)
-        Of starts and of ends.
+        The scores of starts and of ends.
     start_positions, end_positions : array_like of int, shape (B,)
-        The tokens. One that is beyond T, as where the answer was cut off, does not count.
+        The first and the last token. One beyond T, where an answer was cut off, does not count.
     num_items_in_batch : int or mapping, optional
-        As of `label_objective`, for each by its name.
+        What each sum is divided by, as for `label_objective`; a mapping has the labels' names.
 
     Raises
     ------
     InputError
-        If they have another shape or dtype, if one is negative, which transformers takes for 0,
+        If positions have another shape or dtype, if one is negative (transformers takes it for 0),
         or if none counts.
 
     References

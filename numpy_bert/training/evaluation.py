@@ -41,16 +41,16 @@ class MaskedScores:
     Attributes
     ----------
     loss : float
-        The mean over all of them.
+        The mean loss of the masked tokens.
     accuracy : float
-        The share whose best score is the right token's.
+        The share of them whose best score is the right token's.
     most_frequent : float
-        The share that is right if it is always the most frequent of them: what a model that reads
-        nothing can reach.
+        The share that is right if the most frequent of them is always guessed: what a model that
+        reads nothing can reach.
     tokens : int
-        How many were to be guessed.
+        How many tokens were to be guessed.
     next_sentence : float or None
-        Of a BertForPreTraining: the share of pairs of which it says rightly whether the second
+        For a BertForPreTraining, the share of pairs of which it says rightly whether the second
         text follows.
     """
 
@@ -73,13 +73,13 @@ def masked_scores(
     Parameters
     ----------
     model : BertForMaskedLM or BertForPreTraining
-        Without dropout.
+        The model, which is run without dropout.
     data : MaskedTexts, or for a BertForPreTraining SentencePairs
         The examples; what is masked is drawn from `seed`, so two models guess the same.
     batch_size : int
-        Examples that are read together.
+        How many examples are read together.
     seed : int
-        Of the masks.
+        The seed of the masks.
 
     Examples
     --------
@@ -120,17 +120,17 @@ def accuracy(
     Parameters
     ----------
     model : BertForSequenceClassification
-        Whose labels are classes, one of which is right.
+        The model, whose labels are classes, one of which is right.
     data : LabelledTexts
         The texts; those with the label -100 are left out.
     batch_size : int
-        Texts that are read together.
+        How many texts are read together.
 
     Raises
     ------
     InputError
-        If a label is no class of the model, or none counts; or if the model is a regression, or one
-        of which several labels can be right.
+        If a label is no class of the model, or none counts; or if the model is a regression, or
+        several of its labels can be right.
 
     Examples
     --------
@@ -166,10 +166,10 @@ class RegressionScores:
     Attributes
     ----------
     mse : float
-        The mean of the squares of the differences, which is what it learns.
+        The mean of the squares of the differences, which the model learns to make small.
     pearson, spearman : float or None
         How well the numbers follow those that were wanted, and their ranks; None where all of
-        either are equal, or there is one.
+        either are equal, or there is only one.
     """
 
     mse: float
@@ -185,11 +185,11 @@ def regression_scores(
     Parameters
     ----------
     model : BertForSequenceClassification
-        With one label.
+        The model, which has one label.
     data : LabelledTexts
-        The texts, and as labels floats.
+        The texts, with floats as labels.
     batch_size : int
-        Texts that are read together.
+        How many texts are read together.
 
     Raises
     ------
@@ -255,11 +255,11 @@ def sentence_correlation(
     Parameters
     ----------
     encoder : SentenceEncoder
-        Makes the vectors.
+        The encoder, which makes the vectors.
     pairs : sequence of (str, str)
-        Texts.
+        The pairs of texts.
     scores : array_like of shape (len(pairs),)
-        Higher for what is more alike.
+        The scores of people, higher for what is more alike.
 
     Returns
     -------

@@ -36,9 +36,9 @@ from numpy_bert.training.training_args import TrainingArguments
 
 __all__ = ["BEST", "CHECKPOINT", "LOG", "Trainer"]
 
-# In the folder of a run: what it goes on from, and what it said.
+# The files in the folder of a run: what it goes on from, and what it said.
 CHECKPOINT, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
-# What the generators are seeded by, beside the run's seed and a number.
+# The generators are seeded by one of these, the run's seed and a number.
 _ORDER, _BATCH = 0, 1
 _WORKED_ON = frozenset({"_identity", "_model", "_arrays", "_optimizer", "_order"})
 
@@ -72,21 +72,21 @@ class Trainer(Generic[Model]):
     arguments : TrainingArguments
         The settings.
     folder : str or Path
-        Gets ``checkpoint.safetensors``, ``log.jsonl`` and, with `evaluate`, ``best.safetensors``;
-        made if it is not there.
+        The folder of ``checkpoint.safetensors``, ``log.jsonl`` and, with `evaluate`,
+        ``best.safetensors``; it is made if it is not there.
     evaluate : callable, optional
-        Takes a model with the weights of that step, and returns a number of which more is better;
-        the run keeps the weights of the best. What is NaN or infinite is no better than anything:
-        it is logged as null, and if there is nothing else the last weights are kept, which is
-        warned of. The state is saved before each evaluation, so that nothing is lost where one
+        A function that takes a model with the weights of a step and returns a number, the larger
+        the better; the run keeps the weights of the best. What is NaN or infinite is no better than
+        anything: it is logged as null, and if there is nothing else the last weights are kept, with
+        a warning. The state is saved before each evaluation, so that nothing is lost where one
         fails. A run that has been evaluated goes on with the same `evaluate` alone: one is told
         from another by its qualified name, its own code, and the texts, booleans and data sets
         that it closes over or has as defaults or as arguments of a `functools.partial`. Numbers
         and everything else are not compared, since counters and histories change: `also` is for
         those.
     also : mapping, optional
-        What else a run that goes on must have in common with this one, such as what it is evaluated
-        on or a number that `evaluate` reads; JSON values, by names that no setting of the run has.
+        What a run that goes on must have in common with this one beside its settings, such as what
+        it is evaluated on; JSON values, by names that no setting of the run has.
 
     Raises
     ------
@@ -153,7 +153,7 @@ class Trainer(Generic[Model]):
         ------
         TrainingError
             If a loss or a gradient is not finite: the step and the examples are named, and the last
-            checkpoint stays. If the folder holds another run's checkpoint.
+            checkpoint stays. Or if the folder holds another run's checkpoint.
         OutputError
             If the folder cannot be written to; the last checkpoint stays.
         """
@@ -178,7 +178,7 @@ class Trainer(Generic[Model]):
         return {name: value for name, value in vars(self).items() if name not in _WORKED_ON}
 
     def _start(self) -> None:
-        """Take the model as it was given: an earlier call may have been left anywhere."""
+        """Take the model as it was given: an earlier call may have ended anywhere."""
         arguments = self._arguments
         self._identity = identify(self._source, self._data, arguments, self._evaluate, self._also)
         self._model, self._arrays = trainable(self._source)
@@ -248,7 +248,7 @@ class Trainer(Generic[Model]):
         return _Read(self._data.batch(examples, rng), examples, rng)
 
     def _end(self, step: int, what: str, examples: IntArray) -> TrainingError:
-        """Return the error that ends a run which has gone astray."""
+        """Return the error that ends a run whose numbers are not finite."""
         return TrainingError(
             f"step {step + 1}: {what}, on the examples {examples.tolist()}; the last checkpoint "
             f"stays. A lower learning_rate (now {self._rate(step):g}) may help."

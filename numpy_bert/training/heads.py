@@ -35,11 +35,11 @@ def new_classifier(
     labels : sequence of str
         The names of the labels.
     folder : Path
-        Of the checkpoint, for its tokenizer.
+        The folder of the checkpoint, for its tokenizer.
     seed : int
-        Of the new weights: normal, of the config's initializer_range; biases are 0.
+        The seed of the new weights: normal, of the config's initializer_range; biases are 0.
     problem_type : {"regression", "single_label_classification"}, optional
-        As in transformers' config. Without it one label is a regression.
+        The problem_type, as in transformers' config. Without it one label is a regression.
 
     References
     ----------

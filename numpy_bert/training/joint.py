@@ -40,16 +40,16 @@ class JointModel:
     Parameters
     ----------
     models : mapping of str to a trainable model
-        By names of one's own; what several have is taken from the first. The first's folder and
-        dtype are those of all.
+        The models, by names of your own; what several have is taken from the first, and so are the
+        folder and the dtype.
     weights : mapping of str to float, optional
         How much a model's loss counts, by the same names; 1 by default.
 
     Raises
     ------
     InputError
-        If there is no model, dtypes differ, a weight is of none or is no number from 0, or models
-        differ in what bears one name, as two new classifiers would.
+        If there is no model, dtypes differ, a weight is for no model or is no number from 0, or
+        models differ in what has one name, as two new classifiers would.
 
     References
     ----------
@@ -89,7 +89,7 @@ class JointModel:
         self._check_shared()
 
     def _check_shared(self) -> None:
-        """Hold what bears one name in several models to be one."""
+        """Check that what has one name in several models is the same."""
         seen: dict[str, tuple[str, Array]] = {}
         for owner, model in self.models.items():
             for name, array in model.named_parameters():
@@ -107,7 +107,7 @@ class JointModel:
 
     @property
     def weights(self) -> dict[str, float]:
-        """How much a model's loss counts, of those for which it was said."""
+        """How much the loss of a model counts, for those that were given a weight."""
         return dict(self._weights)
 
     @property
@@ -125,12 +125,12 @@ class JointModel:
 
     @property
     def folder(self) -> Path:
-        """Of the first model's checkpoint."""
+        """The folder of the first model's checkpoint."""
         return self._first.folder
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What all models compute in."""
+        """The dtype that all models compute in."""
         return self._first.dtype
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
@@ -145,7 +145,7 @@ class JointModel:
     def with_parameters(self, arrays: Mapping[str, Array]) -> JointModel:
         """Return the same models with these arrays, shared among them and not copied.
 
-        They are all of `named_parameters`, and no others; InputError says which are not.
+        The arrays are those of `named_parameters`; InputError names what is missing or unknown.
         """
         expected = {name: (array.shape, self.dtype) for name, array in self.named_parameters()}
         checked = check_parameters(type(self).__name__, arrays, expected)
@@ -188,7 +188,7 @@ class JointModel:
         batch : mapping of str to mapping
             A batch for each model.
         rng : numpy.random.Generator, optional
-            Turns dropout on, and draws its masks, for one model after another.
+            The generator of dropout's masks, for one model after another; else dropout is off.
         num_items_in_batch : int, or mapping of str to int or mapping, optional
             What each model's loss is divided by, as its own `loss_and_gradients` takes it; an int
             is for every model. By default what counts in this batch.
@@ -227,12 +227,12 @@ class JointData:
     Parameters
     ----------
     sets : mapping of str to TrainingData
-        By the names of the models. A pass is one over the first, which must be the largest; in it
-        each example of a smaller one comes about as often as another.
+        The data, by the names of the models. A pass is one over the first set, which must be the
+        largest; in it each example of a smaller set comes about as often as another.
     shares : mapping of str to float, optional
-        How much of a batch a set is read for, above 0 and at most 1, by the same names; 1 by
-        default. It is a share of each batch, of which at least one example of each set is read: a
-        share of 0.1 of batches of 2 is a half.
+        For how much of a batch a set is read, above 0 and at most 1, by the same names; 1 by
+        default. At least one example of each set is read for each batch: a share of 0.1 of
+        batches of 2 is a half.
 
     Raises
     ------
@@ -296,7 +296,7 @@ class JointData:
         return len(next(iter(self._sets.values())))
 
     def check(self, model: Any) -> None:
-        """Hold each set to the model of its name; raise InputError where one does not fit."""
+        """Check each set against the model of its name; raise InputError where one does not fit."""
         names = sorted(getattr(model, "models", ()))
         if names != sorted(self._sets):
             raise InputError(

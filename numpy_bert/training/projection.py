@@ -1,4 +1,4 @@
-"""The map from a student's features to its teacher's, drawn anew."""
+"""A new map from a student's features to its teacher's."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def new_projection(ins: int, outs: int, dtype: np.dtype[Any], *, seed: int = 0) 
     Parameters
     ----------
     ins, outs : int
-        Features of the student and of the teacher.
+        The numbers of features of the student and of the teacher.
     dtype : dtype
-        Of the map.
+        The dtype of the map.
     seed : int
-        Of what is drawn, evenly within 1 / sqrt(ins), as torch.nn.Linear is.
+        The seed of what is drawn, evenly within 1 / sqrt(ins), as for torch.nn.Linear.
 
     Raises
     ------

@@ -38,7 +38,7 @@ from numpy_bert.training.setup import (
 
 __all__ = ["SentenceStudent"]
 
-# How much the second loss counts; it is the smaller one.
+# How much the second loss counts, which is the smaller one.
 _SIMILARITY = 10.0
 
 
@@ -54,7 +54,7 @@ class SentenceStudent(Saveable):
     bert : BertModel
         The student; it is trained without a pooler.
     head : SentenceStudentParameters
-        The map.
+        The linear map.
     folder : Path
         The folder of the student's checkpoint.
     setup : StudentSetup, optional
@@ -110,11 +110,11 @@ class SentenceStudent(Saveable):
         bert : BertModel
             The student.
         features : int
-            Of the teacher's vectors.
+            The number of features of the teacher's vectors.
         folder : Path
-            Of the student's checkpoint.
+            The folder of the student's checkpoint.
         seed : int
-            Of the map, as of `numpy_bert.training.projection.new_projection`.
+            The seed of the map, for `numpy_bert.training.projection.new_projection`.
 
         Raises
         ------
@@ -140,17 +140,17 @@ class SentenceStudent(Saveable):
         folder : str or Path
             The student's folder, as `numpy_bert.fetch` returns it.
         features, seed
-            As of `new`.
+            The same arguments as those of `new`.
         dtype
-            As of `BertModel.from_pretrained`.
+            The dtype, as `BertModel.from_pretrained` takes it.
 
         Raises
         ------
         ConfigError, CheckpointError
-            As of `SentenceEncoder.from_pretrained`.
+            If the checkpoint is at fault, as for `SentenceEncoder.from_pretrained`.
         InputError
-            If the checkpoint makes vectors in another way: not of the mean, or by more than a
-            linear map and a Normalize after it. What it is, is named.
+            If the checkpoint makes vectors by anything but a mean, a linear map and a Normalize;
+            the message names it.
 
         Warns
         -----
@@ -179,16 +179,16 @@ class SentenceStudent(Saveable):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its vectors depend on beside the weights, for a run that goes on."""
+        """What the vectors depend on beside the weights; a run that goes on must have the same."""
         return {f"setup.{name}": value for name, value in asdict(self.setup).items()}
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What it computes in."""
+        """The dtype that the student computes in."""
         return self.bert.dtype
 
     def with_parameters(self, arrays: Mapping[str, Array]) -> SentenceStudent:
-        """Return a student with other arrays, not copied; as of `BertForMaskedLM`."""
+        """Return a student with other arrays, not copied, as that of `BertForMaskedLM` does."""
         config, checked = self.config, self._checked(arrays)
         bert = BertModel(config, bert_parameters(config, checked), self.bert.loading_info)
         head = build(type(self.head), config, checked.__getitem__, "")
@@ -207,16 +207,16 @@ class SentenceStudent(Saveable):
         Parameters
         ----------
         batch : mapping
-            What a BertModel is called with, by name; and labels (B, E), the teacher's vectors.
+            The inputs of a BertModel, by name; and labels (B, E), the teacher's vectors.
         rng : numpy.random.Generator, optional
-            Turns dropout on, and draws its masks.
+            The generator that draws dropout's masks; without it dropout is off.
         num_items_in_batch : int or mapping of str to int, optional
-            As of `BertForMaskedLM.loss_and_gradients`; a mapping has "vectors" and "pairs".
+            As for `BertForMaskedLM.loss_and_gradients`; a mapping has "vectors" and "pairs".
 
         Raises
         ------
         InputError
-            Naming the argument, the place, the value and the limit.
+            If an argument does not fit; the message names it, the place, the value and the limit.
         CheckpointError
             If a hidden state is not finite because a weight is not; the weight is named.
         """
@@ -255,7 +255,7 @@ class SentenceStudent(Saveable):
         Parameters
         ----------
         tokenizer : BertTokenizer
-            The student's.
+            The student's tokenizer.
 
         Examples
         --------
@@ -297,7 +297,7 @@ class SentenceStudent(Saveable):
         Parameters
         ----------
         save_directory, force
-            As of `BertModel.save_pretrained`.
+            The same arguments as those of `BertModel.save_pretrained`.
 
         Raises
         ------
