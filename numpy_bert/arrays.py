@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.errors import InputError
-from numpy_bert.messages import quoted
+from numpy_bert.messages import must_be, quoted
 
 __all__ = [
     "Array",
@@ -71,9 +71,7 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     except (TypeError, ValueError, SyntaxError):
         found = None
     if found is None or dtype is None or found not in (np.dtype("float32"), np.dtype("float64")):
-        raise InputError(
-            f"dtype: {dtype!r} is not a dtype to compute in; use 'float32' or 'float64'."
-        )
+        raise InputError(must_be("dtype", "'float32' or 'float64'", dtype))
     return found
 
 
@@ -87,7 +85,7 @@ def as_floats(value: npt.ArrayLike, *, name: str) -> Array:
     """
     array = as_array(value, name)
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
-        raise InputError(f"{name}: dtype {array.dtype}; float32 or float64 was expected.")
+        raise InputError(f"{name} must be float32 or float64; got {array.dtype}.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -99,8 +97,8 @@ def as_ids(value: npt.ArrayLike, *, name: str) -> IntArray:
     """
     array = value if type(value) is np.ndarray else as_array(value, name)
     if array.dtype.kind not in "iu":
-        what = "an empty list has no dtype" if array.size == 0 else f"dtype {array.dtype}"
-        raise InputError(f"{name}: {what}; an array of integers was expected.")
+        what = "an empty list, which has no dtype" if array.size == 0 else f"dtype {array.dtype}"
+        raise InputError(f"{name} must be an array of integers; got {what}.")
     return array
 
 
@@ -121,17 +119,17 @@ def as_mask(value: npt.ArrayLike, shape: tuple[int, int], *, name: str) -> BoolA
     mask = as_array(value, name)
     if mask.shape != shape:
         raise InputError(
-            f"{name}: has shape {mask.shape}; {shape} was expected, a value for each token."
+            f"{name} must have shape {shape}, a value for each token; got {mask.shape}."
         )
     if mask.dtype.kind == "b":
         return mask
     if mask.dtype.kind not in "iuf":
-        raise InputError(f"{name}: dtype {mask.dtype}; numbers or booleans, 0 or 1, were expected.")
+        raise InputError(f"{name} must be numbers or booleans, 0 or 1; got dtype {mask.dtype}.")
     wrong = np.argwhere((mask != 0) & (mask != 1))
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])
         raise InputError(
-            f"{name}{place(first)} = {mask[first]}; 1 for a token, 0 for padding was expected."
+            f"{name}{place(first)} must be 1 for a token or 0 for padding; got {mask[first]}."
         )
     return mask.astype(np.bool_)
 
@@ -203,9 +201,9 @@ def as_array(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
         return np.asarray(value)
     except ValueError:
         raise InputError(
-            f"{name}: its rows are of different lengths or hold more than numbers; pad them to "
-            "one length (tokenizer(..., padding=True))."
+            f"{name} must have rows of one length that hold only numbers. Pad them: "
+            "tokenizer(..., padding=True)."
         ) from None
     except (TypeError, OverflowError, RuntimeError) as failure:
         # As torch does for a tensor that needs gradients, or of a dtype that NumPy does not have.
-        raise InputError(f"{name}: cannot be made an array: {quoted(failure)}") from None
+        raise InputError(f"{name} cannot be made an array: {quoted(failure)}") from None

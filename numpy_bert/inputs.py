@@ -242,19 +242,19 @@ def packed_inputs(
     if len(wrong):
         first = int(wrong[0])
         raise InputError(
-            f"packed: lengths[{first}] = {sizes[first]}; a sequence has from 1 to {positions} "
-            "tokens (max_position_embeddings). Leave empty ones out, and cut long ones."
+            f"packed: lengths[{first}] must be from 1 to {positions} (max_position_embeddings); "
+            f"got {sizes[first]}. Leave empty sequences out, and cut long ones."
         )
     total = int(sizes.sum(dtype=np.int64))
     if total != len(tokens):
         raise InputError(
-            f"packed: lengths add up to {total}, input_ids has {len(tokens)} tokens; there must be "
-            "a length for each sequence, and no padding."
+            f"packed: lengths must add up to {len(tokens)}, the tokens of input_ids; got {total}. "
+            "Give a length for each sequence, and no padding."
         )
     if types is not None and types.shape != tokens.shape:
         raise InputError(
-            f"packed: token_type_ids has {len(types)} tokens, input_ids has {len(tokens)}; they "
-            "must have as many."
+            f"packed: token_type_ids must have {len(tokens)} tokens, as input_ids; got "
+            f"{len(types)}."
         )
     whole = sizes.astype(np.intp, copy=False)
     starts = np.repeat(np.cumsum(whole) - whole, whole)
@@ -302,16 +302,16 @@ def _words(
         ids = as_ids(input_ids, name="embeddings: input_ids")
         if ids.ndim != 2:
             raise InputError(
-                f"embeddings: input_ids has shape {ids.shape}; (B, T) was expected. For one "
-                "sequence write [ids]."
+                f"embeddings: input_ids must have shape (B, T); got {ids.shape}. For one sequence "
+                "write [ids]."
             )
         return _word_ids(parameters, ids)
     given = as_floats(inputs_embeds, name="embeddings: inputs_embeds")  # type: ignore[arg-type]
     features, dtype = len(parameters.LayerNorm.weight), parameters.LayerNorm.weight.dtype
     if given.ndim != 3 or given.shape[-1] != features or given.dtype != dtype:
         raise InputError(
-            f"embeddings: inputs_embeds is {given.dtype} of shape {given.shape}; {dtype} of "
-            f"shape (B, T, {features}) was expected."
+            f"embeddings: inputs_embeds must be {dtype} of shape (B, T, {features}); got "
+            f"{given.dtype} of shape {given.shape}."
         )
     return given
 
@@ -329,7 +329,7 @@ def _segments(
     ids = as_ids(token_type_ids, name="embeddings: token_type_ids")
     if ids.shape != shape:
         raise InputError(
-            f"embeddings: token_type_ids has shape {ids.shape}; {shape} was expected, as input_ids."
+            f"embeddings: token_type_ids must have shape {shape}, as input_ids; got {ids.shape}."
         )
     return _segment_ids(parameters, ids)
 
@@ -346,8 +346,8 @@ def _positions(position_ids: npt.ArrayLike, batch: int, length: int) -> IntArray
     ids = as_ids(position_ids, name="embeddings: position_ids")
     if ids.shape not in ((length,), (1, length), (batch, length)):
         raise InputError(
-            f"embeddings: position_ids has shape {ids.shape}; ({length},), (1, {length}) or "
-            f"({batch}, {length}) was expected, as input_ids."
+            f"embeddings: position_ids must have shape ({length},), (1, {length}) or "
+            f"({batch}, {length}), as input_ids; got {ids.shape}."
         )
     return ids.reshape(-1, length) if length else ids.reshape(1, 0)
 
@@ -357,7 +357,7 @@ def _in_one_row(value: npt.ArrayLike, name: str, letter: str) -> IntArray:
     array = as_ids(value, name=f"packed: {name}")
     if array.ndim != 1:
         raise InputError(
-            f"packed: {name} has shape {array.shape}; ({letter},) was expected, the sequences one "
-            "after another."
+            f"packed: {name} must have shape ({letter},), the sequences one after another; got "
+            f"{array.shape}."
         )
     return array

@@ -177,14 +177,11 @@ def check_labels(labels: object, problem: object) -> None:
         if not isinstance(label, str):
             raise ConfigError(must_be(f"id2label: label {number}", "a string", label))
     if problem is not None and problem not in _PROBLEMS:
-        raise ConfigError(
-            f"problem_type = {quoted(repr(problem))} is not supported; "
-            f"known are {', '.join(_PROBLEMS)}."
-        )
+        raise ConfigError(must_be("problem_type", f"one of {', '.join(_PROBLEMS)}", problem))
     if not fits_problem(labels, problem):
         raise ConfigError(
-            "problem_type = 'single_label_classification' with 1 label (num_labels, id2label); "
-            "choosing takes at least two."
+            "problem_type = 'single_label_classification' must have at least 2 labels (num_labels, "
+            "id2label); got 1."
         )
 
 

@@ -117,10 +117,10 @@ def test_labels_never_stop_a_config(tmp_path: Path) -> None:
     [
         ({"labels": ()}, r"labels must be a tuple of at least one name; got \(\)"),
         ({"labels": ("a", 7)}, "id2label: label 1 must be a string; got 7"),
-        ({"problem_type": "guess"}, "problem_type = 'guess' is not supported; known are regr"),
+        ({"problem_type": "guess"}, "problem_type must be one of regression, "),
         (
             {"problem_type": "single_label_classification", "labels": ("a",)},
-            "problem_type = 'single_label_classification' with 1 label",
+            "problem_type = 'single_label_classification' must have at least 2 labels",
         ),
     ],
 )

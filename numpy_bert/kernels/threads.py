@@ -94,7 +94,7 @@ def set_num_threads(n: int) -> None:
     >>> numpy_bert.set_num_threads(before)
     """
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise InputError(f"set_num_threads: {n!r}; a whole number from 1 was expected.")
+        raise InputError(f"set_num_threads: n must be a whole number from 1; got {n!r}.")
     with _Pool.lock:
         helpers, _Pool.helpers = _Pool.helpers, None
         _Pool.number = n
@@ -306,8 +306,8 @@ def _default() -> int:
         return processors()
     if not text.isascii() or not text.isdigit() or len(text) > 4 or int(text) < 1:
         raise InputError(
-            f"the environment variable {_VARIABLE} = {text[:40]!r}; a whole number from 1 was "
-            "expected."
+            f"the environment variable {_VARIABLE} must be a whole number from 1; got "
+            f"{text[:40]!r}."
         )
     return int(text)
 

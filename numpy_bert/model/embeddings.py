@@ -292,11 +292,11 @@ class BertEmbeddings(Stateful):
         if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
             is_array = isinstance(out, np.ndarray)
             what = f"{out.dtype} of shape {out.shape}" if is_array else type(out).__name__
-            raise InputError(f"embeddings: out is {what}; {dtype} of shape {shape} was expected.")
+            raise InputError(f"embeddings: out must be {dtype} of shape {shape}; got {what}.")
         if not (out.flags.c_contiguous and out.flags.writeable):
             raise InputError("embeddings: out must be C-contiguous and writeable.")
         given = (inputs.words, inputs.segment_ids, inputs.position_ids)
         if any(array is not None and np.may_share_memory(out, array) for array in given):
             raise InputError(
-                "embeddings: out shares memory with another argument; give another array."
+                "embeddings: out must not share memory with another argument. Give another array."
             )

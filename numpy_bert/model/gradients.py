@@ -224,15 +224,13 @@ def split_batch(
         If a label is missing, or something else is there.
     """
     if not isinstance(batch, Mapping):
-        raise InputError(
-            f"batch: {type(batch).__name__}; a mapping of names to arrays was expected."
-        )
-    known = f"{', '.join((*INPUTS, *targets))} may be there"
+        raise InputError(f"batch must be a mapping of names to arrays; got {type(batch).__name__}.")
+    known = f"it may have {', '.join((*INPUTS, *targets))}"
     other = [name for name in batch if name not in (*targets, *INPUTS)]
     if other:
-        raise InputError(f"batch: has {listed(other)}, which is none of its members; {known}.")
+        raise InputError(f"batch must not have {listed(other)}; {known}.")
     labels = {name: batch[name] for name in targets if batch.get(name) is not None}
     missing = [name for name in targets if name not in labels]
     if missing:
-        raise InputError(f"batch: has no {listed(missing)}; {known}, the labels must be.")
+        raise InputError(f"batch must have {listed(missing)}; {known}.")
     return {name: batch[name] for name in INPUTS if batch.get(name) is not None}, labels

@@ -138,7 +138,7 @@ def _open(
     folder = find(name_or_path, needs=MODEL_FILES, only=only, **source)
     if not (folder / "config.json").exists() and (inner := bert_folder(folder)):
         raise CheckpointError(
-            f"{folder}: is a sentence model, with its BERT in {inner}: SentenceEncoder reads both; "
+            f"{folder} is a sentence model, with its BERT in {inner}. SentenceEncoder reads both; "
             f"for the BERT alone name {folder / inner}."
         )
     return folder, read_config(folder / "config.json"), open_checkpoint(folder)

@@ -196,8 +196,8 @@ def check_parameters(
     """
     if not isinstance(arrays, Mapping):
         raise InputError(
-            f"with_parameters: {owner}: is {type(arrays).__name__}; a mapping of names to arrays "
-            "was expected."
+            f"with_parameters: {owner} must get a mapping of names to arrays; got "
+            f"{type(arrays).__name__}."
         )
     tied = {key: name for key, name in _tied_names(expected).items() if key in arrays}
     given = {name: array for name, array in arrays.items() if name not in tied}
@@ -213,13 +213,12 @@ def check_parameters(
                 f"{kind} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array)
             )
             raise InputError(
-                f"with_parameters: {owner}: {name} is {what}; {dtype} of shape {shape} was "
-                "expected."
+                f"with_parameters: {owner}: {name} must be {dtype} of shape {shape}; got {what}."
             )
     for key, name in tied.items():
         if arrays[key] is not given[name] and not np.array_equal(arrays[key], given[name]):
             raise InputError(
-                f"with_parameters: {owner}: {key} is not {name}, which it is tied to; leave it out."
+                f"with_parameters: {owner}: {key} must be {name}, as they are tied. Leave it out."
             )
     return given
 

@@ -146,10 +146,11 @@ def _unit_backward(grad: _Wide, unit: _Unit) -> _Wide:
 
 
 def _check(name: str, vectors: Array, wanted: Array, *, of_one_shape: bool = True) -> None:
-    """Hold both to (B, E)."""
+    """Raise InputError unless both are (B, E)."""
     fits = vectors.ndim == wanted.ndim == 2 and len(vectors) == len(wanted)
     if not fits or not len(vectors) or (of_one_shape and vectors.shape != wanted.shape):
         raise InputError(
-            f"{name}: vectors of shape {vectors.shape} and {wanted.shape}; a teacher's vector for "
-            f"each, at least one{', of as many features,' if of_one_shape else ''} was expected."
+            f"{name}: there must be a teacher's vector for each vector, at least one"
+            f"{', of as many features' if of_one_shape else ''}; got shapes {wanted.shape} and "
+            f"{vectors.shape}."
         )

@@ -52,8 +52,8 @@ def draw_keep(shape: tuple[int, ...], p: float, rng: np.random.Generator) -> Boo
     _check_probability(p)
     if not isinstance(rng, np.random.Generator):
         raise InputError(
-            f"rng: {type(rng).__name__}; a numpy.random.Generator was expected, as "
-            "numpy.random.default_rng(seed) makes."
+            f"rng must be a numpy.random.Generator; got {type(rng).__name__}. Make one with "
+            "numpy.random.default_rng(seed)."
         )
     return rng.random(shape, dtype=np.float32) >= p
 
@@ -105,15 +105,17 @@ def dropout(
     """
     _check_probability(p)
     if rng is not None and keep is not None:
-        raise InputError("dropout: both rng and keep were given; give the mask or its source.")
+        raise InputError(
+            "dropout: both rng and keep were given. Give one: the mask, or its source."
+        )
     if rng is not None:
         mask = draw_keep(x.shape, p, rng)
     elif keep is not None:
         mask = as_array(keep, "dropout: keep")
         if mask.dtype != np.bool_ or mask.shape != x.shape:
             raise InputError(
-                f"dropout: keep is {mask.dtype} of shape {mask.shape}; bool of shape {x.shape} "
-                "was expected."
+                f"dropout: keep must be bool of shape {x.shape}; got {mask.dtype} of shape "
+                f"{mask.shape}."
             )
     else:
         return DropoutSteps(keep=None, output=x)
@@ -155,4 +157,4 @@ def _noise(keep: BoolArray, p: float, dtype: np.dtype[Any]) -> Array:
 def _check_probability(p: float) -> None:
     """Raise InputError unless p is from 0 to 1; NaN is not."""
     if not 0.0 <= p <= 1.0:
-        raise InputError(f"dropout: p = {p!r}; a probability from 0 to 1 was expected.")
+        raise InputError(f"dropout: p must be a probability from 0 to 1; got {p!r}.")

@@ -76,8 +76,8 @@ def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> LayerNorm
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter.shape != features or parameter.dtype != x.dtype:
             raise InputError(
-                f"layer_norm: {name} is {parameter.dtype} of shape {parameter.shape}; "
-                f"{x.dtype} of shape {features} was expected, as the last axis of x."
+                f"layer_norm: {name} must be {x.dtype} of shape {features}, as the last axis of x; "
+                f"got {parameter.dtype} of shape {parameter.shape}."
             )
     wide = x.astype(np.float64, copy=False)
     mean = wide.mean(axis=-1, keepdims=True)  # (..., 1)

@@ -59,13 +59,13 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
     """
     if weight.ndim != 2 or weight.shape[1:] != x.shape[-1:] or weight.dtype != x.dtype:
         raise InputError(
-            f"linear: weight is {weight.dtype} of shape {weight.shape}; {x.dtype} of shape "
-            f"(out, {x.shape[-1] if x.ndim else '...'}) was expected, as the last axis of x."
+            f"linear: weight must be {x.dtype} of shape (out, {x.shape[-1] if x.ndim else '...'}), "
+            f"as the last axis of x; got {weight.dtype} of shape {weight.shape}."
         )
     if bias.shape != weight.shape[:1] or bias.dtype != x.dtype:
         raise InputError(
-            f"linear: bias is {bias.dtype} of shape {bias.shape}; {x.dtype} of shape "
-            f"{weight.shape[:1]} was expected, a value for each row of weight."
+            f"linear: bias must be {x.dtype} of shape {weight.shape[:1]}, a value for each row of "
+            f"weight; got {bias.dtype} of shape {bias.shape}."
         )
     wide = x.astype(np.float64, copy=False) @ weight.astype(np.float64, copy=False).T + bias
     return wide.astype(x.dtype, copy=False)

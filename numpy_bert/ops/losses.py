@@ -84,20 +84,20 @@ def cross_entropy(
            [ 0. ,  0. ]]))
     """
     if not labels.size and num_items_in_batch is None:
-        raise InputError(f"{name}: none came, so there is no loss; leave this batch out.")
+        raise InputError(f"{name} must not be empty, which leaves no loss. Leave this batch out.")
     counts = labels != ignore_index
     wrong = counts & ((labels < 0) | (labels >= scores.shape[-1]))
     if wrong.any():
         where = int(np.flatnonzero(wrong)[0])
         raise InputError(
-            f"{name}: label {int(labels[where])}, number {where} of {labels.size}, is not among 0 "
-            f"to {scores.shape[-1] - 1} (nor {ignore_index}, which does not count)."
+            f"{name}: label {int(labels[where])}, number {where} of {labels.size}, must be from 0 "
+            f"to {scores.shape[-1] - 1} (or {ignore_index}, which does not count)."
         )
     rows, targets = np.flatnonzero(counts), labels[counts]
     items = len(rows) if num_items_in_batch is None else num_items_in_batch
     if items < 1:
         raise InputError(
-            f"{name}: none counts (all are {ignore_index}), so there is no loss; leave this batch "
+            f"{name}: none counts (all are {ignore_index}), so there is no loss. Leave this batch "
             "out."
         )
     gradient, total = np.zeros(scores.shape, scores.dtype), 0.0

@@ -53,15 +53,15 @@ def mean_pooling(hidden: Array, mask: npt.ArrayLike | None = None) -> MeanPoolin
     array([[2., 3.]])
     """
     if hidden.ndim != 3:
-        raise InputError(f"mean_pooling: hidden has shape {hidden.shape}; (B, T, H) was expected.")
+        raise InputError(f"mean_pooling: hidden must have shape (B, T, H); got {hidden.shape}.")
     batch, length, _ = hidden.shape
     given = np.ones((batch, length), np.bool_) if mask is None else mask
     used = as_mask(given, (batch, length), name="mean_pooling: mask")
     counts = used.sum(axis=1, keepdims=True)  # (B, 1)
     if not counts.all():
         raise InputError(
-            f"mean_pooling: text {int(np.flatnonzero(counts == 0)[0])} has no token; a mean of "
-            "nothing is no vector."
+            f"mean_pooling: text {int(np.flatnonzero(counts == 0)[0])} has no token, and so no "
+            "mean. Leave it out."
         )
     weights = (used / counts)[..., np.newaxis]  # (B, T, 1)
     wide = np.einsum("btu,bth->bh", weights, hidden, dtype=np.float64)

@@ -113,7 +113,7 @@ def _tokens(name: str, value: object, least: int = 1) -> int:
     """Return a number of tokens."""
     is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not is_number or int(value) < least:  # type: ignore[call-overload]
-        raise InputError(f"{name}={value!r}: a number of tokens from {least} was expected.")
+        raise InputError(f"{name} must be a number of tokens from {least}; got {value!r}.")
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
@@ -159,14 +159,14 @@ def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Wind
         if kind == 1 and not special
     ]
     if not inside:
-        raise InputError(f"{where}context: has no tokens in which an answer could be.")
+        raise InputError(f"{where}context has no tokens in which an answer could be.")
     start, count = inside[0], len(inside)
     frame = len(row.input_ids) - count
     room = min(limit - frame, count)
     if room < 1:
         raise InputError(
-            f"{where}question: takes {frame} tokens with the frame around it, the model reads "
-            f"{limit}; shorten it."
+            f"{where}question takes {frame} tokens with the frame around it, but the model reads "
+            f"{limit} and the context needs some. Shorten it."
         )
     step = room - min(overlap, room // 2)
     found = []

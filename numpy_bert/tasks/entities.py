@@ -115,7 +115,7 @@ def check_aggregation(aggregation: str) -> str:
     """Return the name of an aggregation strategy; raise InputError if it is none."""
     if aggregation not in AGGREGATIONS:
         raise InputError(
-            f"aggregation={aggregation!r}: there are {', '.join(map(repr, AGGREGATIONS))}."
+            f"aggregation must be one of {', '.join(map(repr, AGGREGATIONS))}; got {aggregation!r}."
         )
     return aggregation
 

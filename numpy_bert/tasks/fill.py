@@ -78,8 +78,8 @@ def _kept_places(
     total = len(mask_places(whole, mask_id, where, mask_token))
     if ids.count(mask_id) < total:
         raise InputError(
-            f"{where}: has {len(whole)} tokens, the model reads {limit}: cutting it "
-            f"would lose a {mask_token}. Shorten it."
+            f"{where} has {len(whole)} tokens, but the model reads {limit}; to cut it would lose a "
+            f"{mask_token}. Shorten it."
         )
     return mask_places(ids, mask_id, where, mask_token)
 
@@ -127,7 +127,7 @@ def mask_places(ids: Sequence[int], mask_id: int, where: str, mask_token: str) -
     """
     places = [place for place, token in enumerate(ids) if token == mask_id]
     if not places:
-        raise InputError(f"{where}: has no {mask_token}; write it where a word is to be filled in.")
+        raise InputError(f"{where} has no {mask_token}; write it where a word is to be filled in.")
     return places
 
 
@@ -147,12 +147,12 @@ def target_ids(tokenizer: BertTokenizer, targets: str | Sequence[str]) -> npt.ND
         pieces = [target] if known else tokenizer.tokenize(target)
         if len(pieces) != 1 or pieces == [tokenizer.unk_token]:
             raise InputError(
-                f"{where} = {quoted(target)} is no single token of the vocabulary "
-                f"(its pieces: {quoted(' '.join(pieces))}); a mask stands for one token."
+                f"{where} must be a single token of the vocabulary, as a mask stands for one; got "
+                f"{quoted(target)} (its pieces: {quoted(' '.join(pieces))})."
             )
         found.append(tokenizer.convert_tokens_to_ids(pieces[0]))
     if not found:
-        raise InputError("targets: none given; name at least one, or leave targets out.")
+        raise InputError("targets must not be empty. Name at least one word, or leave targets out.")
     return np.array(list(dict.fromkeys(found)), dtype=np.intp)
 
 

@@ -62,7 +62,7 @@ def items_of(items: Items, name: str) -> int:
     is_number = isinstance(found, (int, np.integer)) and not isinstance(found, bool)
     if not is_number or found < 0:  # type: ignore[operator]
         raise InputError(
-            f"num_items_in_batch: {found!r} for {name}; a whole number from 0 was expected."
+            f"num_items_in_batch for {name} must be a whole number from 0; got {found!r}."
         )
     return int(found)  # type: ignore[arg-type]
 

@@ -113,7 +113,7 @@ def scores_of(logits: Array, function: str) -> Array:
     """
     if function not in FUNCTIONS:
         raise InputError(
-            f"function_to_apply={function!r}: there are {', '.join(map(repr, FUNCTIONS))}."
+            f"function_to_apply must be one of {', '.join(map(repr, FUNCTIONS))}; got {function!r}."
         )
     if function == "none":
         return logits
@@ -153,5 +153,5 @@ def as_top_k(top_k: object) -> int:
     """Return how many results are asked for; raise InputError unless that is a number from 1."""
     is_number = isinstance(top_k, (int, np.integer)) and not isinstance(top_k, bool)
     if not is_number or int(top_k) < 1:  # type: ignore[call-overload]
-        raise InputError(f"top_k={top_k!r}: a number of results from 1 was expected.")
+        raise InputError(f"top_k must be a number of results from 1; got {top_k!r}.")
     return int(top_k)  # type: ignore[call-overload,no-any-return]

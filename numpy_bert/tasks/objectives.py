@@ -100,17 +100,17 @@ def check_labels(
     --------
     >>> check_labels([[1, 9]], (1, 2), 5)
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: labels[0, 1] = 9 is not among 0 to 4 (nor -100, for none).
+    numpy_bert.errors.InputError: labels[0, 1] must be from 0 to 4, or -100 for none; got 9.
     """
     found = as_ids(labels, name=name)
     if found.shape != shape:
-        raise InputError(f"{name}: has shape {found.shape}; {shape} was expected.")
+        raise InputError(f"{name} must have shape {shape}; got {found.shape}.")
     wrong = np.argwhere((found != IGNORED) & ((found < 0) | (found >= classes)))
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])
         raise InputError(
-            f"{name}{place(first)} = {found[first]} is not among 0 to {classes - 1} (nor "
-            f"{IGNORED}, for none)."
+            f"{name}{place(first)} must be from 0 to {classes - 1}, or {IGNORED} for none; got "
+            f"{found[first]}."
         )
     return found.astype(np.int64, copy=False)
 
@@ -203,8 +203,8 @@ def sequence_objective(
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])
         raise InputError(
-            f"labels{place(first)} = {wanted[first]:g}; how far a label is right, from 0 to 1, was "
-            "expected."
+            f"labels{place(first)} must be from 0 to 1, how far a label is right; got "
+            f"{wanted[first]:g}."
         )
     found = binary_cross_entropy_with_logits(scores, wanted, num_items_in_batch=items)
     return _of(found, scores.shape)
@@ -249,15 +249,17 @@ def span_objective(
     for number, (name, positions) in enumerate(pairs):
         given = as_ids(_row(as_array(positions, name)), name=name)
         if given.shape != scores.shape[:1]:
-            raise InputError(f"{name}: has shape {given.shape}; {scores.shape[:1]} was expected.")
+            raise InputError(f"{name} must have shape {scores.shape[:1]}; got {given.shape}.")
         if (given < 0).any():
             first = int(np.flatnonzero(given < 0)[0])
-            raise InputError(f"{name}[{first}] = {given[first]}; a token's place was expected.")
+            raise InputError(
+                f"{name}[{first}] must be a token's place, from 0; got {given[first]}."
+            )
         within = span_items(given, length, name=name)
         items = within if num_items_in_batch is None else items_of(num_items_in_batch, name)
         if not items:
             raise InputError(
-                f"{name}: no answer is within the {length} tokens, so there is no loss; leave this "
+                f"{name}: no answer is within the {length} tokens, so there is no loss. Leave this "
                 "batch out."
             )
         places = np.minimum(given, length).astype(np.int64)
@@ -279,21 +281,21 @@ def _numbers(
 ) -> npt.NDArray[np.float64]:
     """Return checked labels that are numbers, in the shape of the scores."""
     if labels.dtype.kind not in "fiu":
-        raise InputError(f"labels: dtype {labels.dtype}; numbers were expected.")
+        raise InputError(f"labels must be numbers; got dtype {labels.dtype}.")
     if labels.shape != shape and (shape[-1] != 1 or labels.shape != shape[:1]):
-        raise InputError(f"labels: has shape {labels.shape}; {shape} was expected.")
+        raise InputError(f"labels must have shape {shape}; got {labels.shape}.")
     found = labels.reshape(shape).astype(np.float64, copy=False)
     wrong = np.argwhere(~np.isfinite(found))
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])
-        raise InputError(f"labels{place(first)} = {found[first]}; a finite number was expected.")
+        raise InputError(f"labels{place(first)} must be a finite number; got {found[first]}.")
     if found.size and items == 0:
         raise InputError(
-            f"num_items_in_batch: is 0, and {found.size} labels count here; how many count in all "
-            "batches of the step was expected."
+            "num_items_in_batch must be how many labels count in all batches of the step; got 0, "
+            f"and {found.size} count here."
         )
     if not found.size and not items:
-        raise InputError("labels: none came, so there is no loss; leave this batch out.")
+        raise InputError("labels must not be empty, which leaves no loss. Leave this batch out.")
     return found
 
 

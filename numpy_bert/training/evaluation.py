@@ -145,8 +145,8 @@ def accuracy(
     problem, classes = model.config.problem_type, model.config.num_labels
     if problem not in (None, "single_label_classification") or classes == 1:
         raise InputError(
-            f"accuracy: the model's problem_type is {problem or 'regression'}; one right class of "
-            "several was expected. regression_scores judges a regression."
+            "accuracy: the model must choose one right class of several; its problem_type is "
+            f"{problem or 'regression'}. regression_scores judges a regression."
         )
     _check_labelled(data, "accuracy")
     labels = check_labels(data.labels, (len(data),), classes)
@@ -239,12 +239,12 @@ def _logits(
 
 def _check_labelled(data: object, judge: str) -> None:
     if not isinstance(getattr(data, "labels", None), np.ndarray):
-        raise InputError(f"{judge}: data is {type(data).__name__}; LabelledTexts were expected.")
+        raise InputError(f"{judge}: data must be LabelledTexts; got {type(data).__name__}.")
 
 
 def _check_batch_size(batch_size: int) -> None:
     if type(batch_size) is not int or batch_size < 1:
-        raise InputError(f"batch_size = {batch_size!r}; a whole number from 1 was expected.")
+        raise InputError(f"batch_size must be a whole number from 1; got {batch_size!r}.")
 
 
 def sentence_correlation(
@@ -280,16 +280,16 @@ def sentence_correlation(
     _, checked = as_items(pairs, None, ("pairs", "pairs"))
     wanted = as_array(scores, "scores")
     if not checked or any(isinstance(pair, str) for pair in checked):
-        raise InputError("pairs: are no pairs of texts; two at least were expected.")
+        raise InputError("pairs must be at least two pairs of texts.")
     if wanted.shape != (len(checked),) or wanted.dtype.kind not in "fiu":
         raise InputError(
-            f"scores: has shape {wanted.shape} and dtype {wanted.dtype}; a number for each of "
-            f"{len(checked)} pairs was expected."
+            f"scores must be a number for each of {len(checked)} pairs; got {wanted.dtype} of "
+            f"shape {wanted.shape}."
         )
     if not np.isfinite(wanted).all():
         first_wrong = int(np.flatnonzero(~np.isfinite(wanted))[0])
         raise InputError(
-            f"scores[{first_wrong}] = {wanted[first_wrong]}; a finite number was expected."
+            f"scores[{first_wrong}] must be a finite number; got {wanted[first_wrong]}."
         )
     first, second = (normalize(encoder.encode([pair[side] for pair in checked])) for side in (0, 1))
     cosines = np.einsum("bh,bh->b", first, second)

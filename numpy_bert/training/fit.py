@@ -127,13 +127,15 @@ class Trainer(Generic[Model]):
         also: Mapping[str, Any] | None = None,
     ) -> None:
         if evaluate is None and (arguments.eval_steps or arguments.early_stopping_patience):
-            raise InputError("eval_steps, early_stopping_patience: need something to evaluate on.")
+            raise InputError(
+                "eval_steps and early_stopping_patience need something to evaluate on."
+            )
         if not len(data):
-            raise InputError("data: hold no example; one at least was expected.")
+            raise InputError("data must hold at least one example; got none.")
         also = {} if also is None else also
         if not isinstance(also, Mapping) or not all(isinstance(name, str) for name in also):
             raise InputError(
-                f"also: is {quoted(repr(also))}; a mapping of names, which are str, was expected."
+                f"also must be a mapping of names, which are str; got {quoted(repr(also))}."
             )
         check_fits(data, model)
         self._source, self._data, self._arguments = model, data, arguments
@@ -204,7 +206,7 @@ class Trainer(Generic[Model]):
                 best.unlink()
         elif self._evaluate is not None and best.exists():
             raise OutputError(
-                f"{best}: no run wrote it, and this one would replace it; train into another "
+                f"{best}: no run wrote it, and this one would replace it. Train into another "
                 "folder, or move it."
             )
         self._log.rewind(done.step, done.judged)
@@ -326,8 +328,8 @@ class Trainer(Generic[Model]):
             return math.inf if found > 0 else -math.inf
         except (TypeError, ValueError):
             raise InputError(
-                f"evaluate: returned a {type(found).__name__}; a number was expected, of which "
-                "more is better."
+                "evaluate must return a number, the larger the better; got a "
+                f"{type(found).__name__}."
             ) from None
 
     def _is_stopped(self, done: Progress) -> bool:

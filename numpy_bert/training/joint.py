@@ -75,16 +75,17 @@ class JointModel:
     ) -> None:
         self._models, self._weights = dict(models), dict(weights or {})
         if not self.models:
-            raise InputError("JointModel: has no model.")
+            raise InputError("JointModel has no model; give at least one.")
         if len({model.dtype for model in self.models.values()}) > 1:
-            raise InputError("JointModel: the models have different dtypes; one was expected.")
+            raise InputError("JointModel: the models must have one dtype; got several.")
         if unknown := sorted(set(self.weights) - set(self.models)):
-            raise InputError(f"JointModel: a weight is for {unknown[0]!r}, which is no model here.")
+            raise InputError(
+                f"JointModel: weights must be for its models; got one for {unknown[0]!r}."
+            )
         for name, weight in self.weights.items():
             if not (isinstance(weight, Real) and math.isfinite(weight) and weight >= 0.0):
                 raise InputError(
-                    f"JointModel: the weight of {name!r} is {weight!r}; a number from 0 was "
-                    "expected."
+                    f"JointModel: the weight of {name!r} must be a number from 0; got {weight!r}."
                 )
         self._check_shared()
 
@@ -96,8 +97,8 @@ class JointModel:
                 first, known = seen.setdefault(name, (owner, array))
                 if known is not array and not np.array_equal(known, array):
                     raise InputError(
-                        f"JointModel: {first!r} and {owner!r} both have {name}, and not the same; "
-                        "what has one name is shared."
+                        f"JointModel: {name} must be the same in {first!r} and {owner!r}, which "
+                        "share what has one name."
                     )
 
     @property
@@ -202,8 +203,7 @@ class JointModel:
             own = items.get(name) if isinstance(items, Mapping) else items
             if own is None:
                 raise InputError(
-                    f"num_items_in_batch: has nothing for the model {name!r}; what its loss is "
-                    "divided by was expected."
+                    f"num_items_in_batch must have a number for each model; got none for {name!r}."
                 )
             found = model.loss_and_gradients(batch[name], rng=rng, num_items_in_batch=own)
             total += weight * found.loss
@@ -257,19 +257,19 @@ class JointData:
     ) -> None:
         self._sets, self._shares = dict(sets), dict(shares or {})
         if not self._sets:
-            raise InputError("JointData: has no data.")
+            raise InputError("JointData has no data; give at least one set.")
         for name, share in self._shares.items():
             is_share = isinstance(share, Real) and 0.0 < share <= 1.0
             if name not in self._sets or not is_share:
                 raise InputError(
-                    f"JointData: the share of {name!r} is {share!r}; one above 0 and at most 1, of "
-                    "data that are here, was expected."
+                    f"JointData: the share of {name!r} must be above 0 and at most 1, for a set "
+                    f"that is here; got {share!r}."
                 )
         for name, data in self._sets.items():
             if len(data) > len(self):
                 raise InputError(
-                    f"JointData: {name!r} has {len(data)} examples, the first set {len(self)}; a "
-                    "pass is one over the first, so put the largest there."
+                    f"JointData: {name!r} has {len(data)} examples, the first set {len(self)}. A "
+                    "pass is one over the first: put the largest there."
                 )
 
     @property
@@ -304,7 +304,9 @@ class JointData:
                 f"{listed(names) or 'none: it is no JointModel'}."
             )
         if not any(model.weights.get(name, 1.0) for name in names):
-            raise InputError("JointModel: all weights are 0, so that nothing would be learnt.")
+            raise InputError(
+                "JointModel: a weight must be above 0; all are 0, so that nothing would be learnt."
+            )
         for name, data in self._sets.items():
             try:
                 check_fits(data, model.models[name])

@@ -39,7 +39,7 @@ def new_projection(ins: int, outs: int, dtype: np.dtype[Any], *, seed: int = 0) 
     (3, 4)
     """
     if outs < 1:
-        raise InputError(f"features = {outs}; those of a teacher's vectors were expected.")
+        raise InputError(f"features must be those of a teacher's vectors, from 1; got {outs}.")
     if ins == outs:
         return LinearParameters(weight=np.eye(ins, dtype=dtype), bias=np.zeros(outs, dtype))
     rng, limit = np.random.default_rng(seed), ins**-0.5

@@ -324,19 +324,19 @@ class SentenceStudent(Saveable):
         """Return the teacher's vectors, held to (B, E), in the model's dtype."""
         given = np.asarray(labels)
         if given.dtype.kind not in "fiu":
-            raise InputError(f"labels: dtype {given.dtype}; a teacher's vectors were expected.")
+            raise InputError(f"labels must be a teacher's vectors; got dtype {given.dtype}.")
         wanted: Array = given.astype(self.dtype, copy=False)
         features = len(self.head.projection.weight)
         if wanted.shape != (texts, features):
             raise InputError(
-                f"labels: has shape {wanted.shape}; a teacher's vector for each text, "
-                f"{(texts, features)}, was expected."
+                f"labels must have shape {(texts, features)}, a teacher's vector for each text; "
+                f"got {wanted.shape}."
             )
         wrong = np.argwhere(~np.isfinite(wanted))
         if len(wrong):
             row, column = map(int, wrong[0])
             raise InputError(
-                f"labels[{row}, {column}] = {wanted[row, column]}; a finite number was expected."
+                f"labels[{row}, {column}] must be a finite number; got {wanted[row, column]}."
             )
         return wanted
 

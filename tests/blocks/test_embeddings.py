@@ -116,9 +116,15 @@ def test_the_result_can_be_written_into_a_buffer(tiny: Path, dtype: str) -> None
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        (np.empty((B, T, H)), rf"out is float64 of shape \({B}, {T}, {H}\); float32 of shape"),
-        (np.empty((B, T + 1, H), np.float32), r"out is float32 of shape \(3, 8, 24\); float32"),
-        ([[0.0]], "out is list"),
+        (
+            np.empty((B, T, H)),
+            rf"out must be float32 of .*; got float64 of shape \({B}, {T}, {H}\)",
+        ),
+        (
+            np.empty((B, T + 1, H), np.float32),
+            r"out must be float32 of .*; got float32 of shape \(3, 8, 24\)",
+        ),
+        ([[0.0]], "out must be float32 .*; got list"),
         (np.empty((B, T, 2 * H), np.float32)[:, :, ::2], "out must be C-contiguous and writeable"),
         (READ_ONLY, "out must be C-contiguous and writeable"),
     ],
@@ -133,7 +139,7 @@ def test_a_buffer_that_does_not_fit_is_refused(model: BertModel, out: Any, messa
 def test_a_buffer_may_not_be_the_input(model: BertModel) -> None:
     rows = model.embeddings.word_embeddings(IDS)
     before = rows.copy()
-    shares = "^embeddings: out shares memory with another argument"
+    shares = "^embeddings: out must not share memory with another argument"
     with pytest.raises(InputError, match=shares):
         model.embeddings(inputs_embeds=rows, out=rows)
     assert np.array_equal(rows, before)
@@ -191,10 +197,13 @@ def _with(value: int, place: tuple[int, int]) -> Any:
             r"\(word_embeddings\)\. Is the tokenizer from another checkpoint\?$",
         ),  # F1, and the sample of design.md section 6
         ({"input_ids": _with(-1, (0, 0))}, r"input_ids\[0, 0\] = -1 is outside the vocabulary"),
-        ({"input_ids": IDS[0]}, r"input_ids has shape \(7,\); \(B, T\) was expected.*\[ids\]"),
-        ({"input_ids": IDS[np.newaxis]}, r"input_ids has shape \(1, 3, 7\)"),
-        ({"input_ids": IDS.astype(float)}, "input_ids: dtype float64"),
-        ({"input_ids": IDS > 3}, "input_ids: dtype bool"),
+        ({"input_ids": IDS[0]}, r"input_ids must have shape \(B, T\); got \(7,\).*\[ids\]"),
+        ({"input_ids": IDS[np.newaxis]}, r"input_ids must have shape \(B, T\); got \(1, 3, 7\)"),
+        (
+            {"input_ids": IDS.astype(float)},
+            "input_ids must be an array of integers; got dtype float64",
+        ),
+        ({"input_ids": IDS > 3}, "input_ids must be an array of integers; got dtype bool"),
         ({}, "give input_ids or inputs_embeds, one of the two"),
         (
             {"input_ids": IDS, "inputs_embeds": np.zeros((B, T, H), np.float32)},
@@ -202,23 +211,32 @@ def _with(value: int, place: tuple[int, int]) -> Any:
         ),
         (
             {"inputs_embeds": np.zeros((B, T, H))},
-            r"inputs_embeds is float64 .*; float32 of shape \(B, T, 24\)",
+            r"inputs_embeds must be float32 of shape \(B, T, 24\); got float64",
         ),
-        ({"inputs_embeds": np.zeros((B, T, H + 1), np.float32)}, "inputs_embeds is float32"),
-        ({"inputs_embeds": np.zeros((B, T, H), np.float16)}, "inputs_embeds: dtype float16"),
+        (
+            {"inputs_embeds": np.zeros((B, T, H + 1), np.float32)},
+            r"inputs_embeds must be .*; got float32",
+        ),
+        (
+            {"inputs_embeds": np.zeros((B, T, H), np.float16)},
+            "inputs_embeds must be float32 or float64; got float16",
+        ),
         (
             {"input_ids": IDS, "token_type_ids": np.full((B, T), S)},
             rf"token_type_ids\[0, 0\] = {S} is outside the {S} token types",
         ),  # F9
         ({"input_ids": IDS, "token_type_ids": -SEGMENTS - 1}, r"token_type_ids\[0, 0\] = -"),
-        ({"input_ids": IDS, "token_type_ids": SEGMENTS[:, :-1]}, r"token_type_ids has shape"),
-        ({"input_ids": IDS, "token_type_ids": SEGMENTS * 1.0}, "token_type_ids: dtype float64"),
+        ({"input_ids": IDS, "token_type_ids": SEGMENTS[:, :-1]}, "token_type_ids must have shape"),
+        (
+            {"input_ids": IDS, "token_type_ids": SEGMENTS * 1.0},
+            "token_type_ids must be an array of int",
+        ),
         (
             {"input_ids": IDS, "position_ids": np.full((1, T), P)},
             rf"position_ids\[0, 0\] = {P} is outside the {P} positions",
         ),  # F10
         ({"input_ids": IDS, "position_ids": np.full((T,), -1)}, r"position_ids\[0, 0\] = -1"),
-        ({"input_ids": IDS, "position_ids": np.zeros((2, T), int)}, "position_ids has shape"),
+        ({"input_ids": IDS, "position_ids": np.zeros((2, T), int)}, "position_ids must have shape"),
         (
             {"input_ids": np.zeros((1, P + 1), int)},
             rf"has {P + 1} tokens a row; the model has {P} positions "

@@ -92,7 +92,7 @@ def test_a_classifier_is_its_definition(dtype: str, shape: tuple[int, ...]) -> N
 
 
 def test_a_table_of_another_dtype_is_refused() -> None:
-    with pytest.raises(InputError, match="weight is float64 of shape"):
+    with pytest.raises(InputError, match=r"weight must be float32 .*; got float64 of shape"):
         lm_prediction(
             heads("float32").predictions,
             array(V, H, dtype="float64"),

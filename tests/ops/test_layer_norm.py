@@ -95,9 +95,21 @@ def test_eps_stands_inside_the_root() -> None:
 @pytest.mark.parametrize(
     ("weight", "bias", "message"),
     [
-        (np.ones(3), np.zeros(4), r"layer_norm: weight is float64 of shape \(3,\); float64 of"),
-        (np.ones(4), np.zeros((1, 4)), r"layer_norm: bias is float64 of shape \(1, 4\)"),
-        (np.ones(4, np.float32), np.zeros(4), "layer_norm: weight is float32 of shape"),
+        (
+            np.ones(3),
+            np.zeros(4),
+            r"layer_norm: weight must be float64 of .*; got float64 of shape \(3,\)",
+        ),
+        (
+            np.ones(4),
+            np.zeros((1, 4)),
+            r"layer_norm: bias must be .*; got float64 of shape \(1, 4\)",
+        ),
+        (
+            np.ones(4, np.float32),
+            np.zeros(4),
+            "layer_norm: weight must be float64 .*; got float32 of shape",
+        ),
     ],
 )
 def test_parameters_of_another_shape_or_dtype_are_refused(

@@ -69,8 +69,8 @@ def test_a_row_that_is_not_finite_changes_no_other(bad: float, dtype: str) -> No
     assert not np.isfinite(output[1, 3]).any()
 
 
-WEIGHT = "linear: weight is {}; float64 of shape (out, 24) was expected, as the last axis of x."
-BIAS = "linear: bias is {}; float64 of shape (37,) was expected, a value for each row of weight."
+WEIGHT = "linear: weight must be float64 of shape (out, 24), as the last axis of x; got {}."
+BIAS = "linear: bias must be float64 of shape (37,), a value for each row of weight; got {}."
 
 
 @pytest.mark.parametrize(
@@ -95,5 +95,5 @@ def test_what_does_not_fit_is_named(weight: Array, bias: Array, message: str) ->
 
 
 def test_a_number_has_no_last_axis() -> None:
-    with pytest.raises(InputError, match=r"float64 of shape \(out, \.\.\.\) was expected"):
+    with pytest.raises(InputError, match=r"weight must be float64 of shape \(out, \.\.\.\), "):
         linear(np.array(1.0), np.ones((INNER, H)), np.ones(INNER))

@@ -29,7 +29,9 @@ def test_functions(dtype: str) -> None:
     np.testing.assert_array_equal(scores_of(logits, "softmax"), [0, 0, 1])
     assert scores_of(logits, "none") is logits
     assert scores_of(logits, "sigmoid").dtype == dtype
-    with pytest.raises(InputError, match="function_to_apply='relu': there are 'none', 'sigmoid'"):
+    with pytest.raises(
+        InputError, match=r"function_to_apply must be one of 'none', 'sigmoid', .*; got 'relu'"
+    ):
         scores_of(logits, "relu")
 
 
@@ -57,12 +59,12 @@ def test_labels_are_ranked() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.0, "3", None])
 def test_numbers_of_results(value: Any) -> None:
-    with pytest.raises(InputError, match="a number of results from 1 was expected"):
+    with pytest.raises(InputError, match="top_k must be a number of results from 1"):
         as_top_k(value)
     assert as_top_k(np.int64(3)) == 3
 
 
 def test_masks_are_found() -> None:
     assert mask_places([7, 4, 4], 4, "text", "[MASK]") == [1, 2]
-    with pytest.raises(InputError, match=r"^text\[2\]: has no <m>; write it"):
+    with pytest.raises(InputError, match=r"^text\[2\] has no <m>; write it"):
         mask_places([7], 4, "text[2]", "<m>")

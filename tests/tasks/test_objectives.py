@@ -98,52 +98,67 @@ def test_choices_and_next_sentences() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: label_objective(TOKENS, [[0, 1, 2]]), r"labels: has shape \(1, 3\); \(2, 3\)"),
-        (lambda: label_objective(ROWS, [0.0, 1.0, 2.0]), "labels: dtype float64; an array of int"),
+        (
+            lambda: label_objective(TOKENS, [[0, 1, 2]]),
+            r"labels must have shape \(2, 3\); got \(1, 3\)",
+        ),
+        (
+            lambda: label_objective(ROWS, [0.0, 1.0, 2.0]),
+            "must be an array of integers; got dtype float64",
+        ),
         (
             lambda: label_objective(ROWS, [0, 5, 2]),
-            r"labels\[1\] = 5 is not among 0 to 4 ",
+            r"labels\[1\] must be from 0 to 4, .*; got 5",
         ),
-        (lambda: label_objective(ROWS, [-1, 0, 2]), r"labels\[0\] = -1 is not"),
+        (lambda: label_objective(ROWS, [-1, 0, 2]), r"labels\[0\] must be .*; got -1"),
         (lambda: label_objective(ROWS, [-100] * 3), "none counts"),
         (
             lambda: choice_objective(np.zeros((6, 1)), [0, 3], choices=3),
-            r"labels\[1\] = 3 is not among",
+            r"labels\[1\] must be from 0 to .*; got 3",
         ),
         (
             lambda: sequence_objective(ROWS, np.zeros((3, 4)), problem_type=None),
-            r"labels: has shape \(3, 4\); \(3, 5\) was",
+            r"labels must have shape \(3, 5\); got \(3, 4\)",
         ),
         (
             lambda: sequence_objective(ROWS, 2 * np.eye(3, 5), problem_type=None),
-            r"labels\[0, 0\] = 2; how far a label is right, from 0 to 1",
+            r"labels\[0, 0\] must be from 0 to 1, how far a label is right; got 2",
         ),
         (
             lambda: sequence_objective(ROWS[:, :1], ["a", "b", "c"], problem_type=None),
-            "numbers were expected",
+            "labels must be numbers; got dtype",
         ),
         (
             lambda: span_objective(np.zeros((1, 5, 2)), [-1], [2]),
-            r"start_positions\[0\] = -1; a",
+            r"start_positions\[0\] must be a token's place, from 0; got -1",
         ),
         (
             lambda: span_objective(np.zeros((1, 5, 2)), [1], [9]),
             "no answer is within the 5 tok",
         ),
-        (lambda: span_objective(np.zeros((1, 5, 2)), [1, 2], [2]), r"start_positions: has shape"),
-        (lambda: span_objective(np.zeros((4, 5, 2)), [[1, 2], [1, 2]], [2] * 4), "has shape"),
-        (lambda: label_objective(np.zeros((4, 5)), [[1, 2], [1, 2]]), r"shape \(2, 2\); \(4,\)"),
+        (
+            lambda: span_objective(np.zeros((1, 5, 2)), [1, 2], [2]),
+            r"start_positions must have shape",
+        ),
+        (lambda: span_objective(np.zeros((4, 5, 2)), [[1, 2], [1, 2]], [2] * 4), "must have shape"),
+        (
+            lambda: label_objective(np.zeros((4, 5)), [[1, 2], [1, 2]]),
+            r"shape \(4,\); got \(2, 2\)",
+        ),
         (
             lambda: sequence_objective(ROWS[:, :1], [1.0, np.nan, 2.0], problem_type=None),
-            r"labels\[1, 0\] = nan; a finite number",
+            r"labels\[1, 0\] must be a finite number; got nan",
         ),
         (
             lambda: sequence_objective(ROWS, -np.eye(3, 5), problem_type=None),
-            r"labels\[0, 0\] = -1; how far",
+            r"labels\[0, 0\] must be from 0 to 1, .*; got -1",
         ),
-        (lambda: label_objective(ROWS, np.array([2**64 - 100, 0, 1], np.uint64)), "is not among"),
-        (lambda: label_objective(np.zeros((0, 5)), np.zeros(0, np.int64)), "none came"),
-        (lambda: sequence_objective(np.zeros((0, 1)), [], problem_type=None), "none came"),
+        (
+            lambda: label_objective(ROWS, np.array([2**64 - 100, 0, 1], np.uint64)),
+            "must be from 0 to 4",
+        ),
+        (lambda: label_objective(np.zeros((0, 5)), np.zeros(0, np.int64)), "must not be empty"),
+        (lambda: sequence_objective(np.zeros((0, 1)), [], problem_type=None), "must not be empty"),
     ],
 )
 def test_labels_that_do_not_fit_are_named(call: Any, message: str) -> None:
@@ -152,7 +167,7 @@ def test_labels_that_do_not_fit_are_named(call: Any, message: str) -> None:
 
 
 def test_a_regression_is_no_mean_over_nothing() -> None:
-    with pytest.raises(InputError, match="num_items_in_batch: is 0, and 2 labels count"):
+    with pytest.raises(InputError, match=r"num_items_in_batch must be .*; got 0, and 2 count"):
         sequence_objective(
             np.ones((2, 1)), [1.0, 2.0], problem_type="regression", num_items_in_batch=0
         )

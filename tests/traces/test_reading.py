@@ -70,7 +70,7 @@ def test_ids_are_never_renamed() -> None:
     [
         (np.array([object()]), TraceError, "pooler must hold plain numbers; got dtype object"),
         (np.zeros(2, complex), TraceError, "pooler must hold plain numbers; got dtype complex128"),
-        ([[1.0], [1.0, 2.0]], InputError, "pooler: its rows are of different lengths"),
+        ([[1.0], [1.0, 2.0]], InputError, "pooler must have rows of one length"),
         ("text", TraceError, "must hold plain numbers"),
     ],
 )

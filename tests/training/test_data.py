@@ -94,8 +94,8 @@ def test_texts_that_are_cut_are_told_once(tokenizer: BertTokenizer) -> None:
         ([0, 1, 0], 1, None, "must be floats, since the model is a regression .*; got dtype int64"),
         ([0, 1, 0], 1, "regression", "labels must be floats"),
         ([0.0, 1.0, 0.5], 2, "regression", "have one number each; the model has 2"),
-        ([0, 1, 2], 2, None, r"labels\[2\] = 2 is not among 0 to 1"),
-        ([0, -1, 1], 2, None, r"labels\[1\] = -1 is not among 0 to 1"),
+        ([0, 1, 2], 2, None, r"labels\[2\] must be from 0 to 1, .*; got 2"),
+        ([0, -1, 1], 2, None, r"labels\[1\] must be from 0 to 1, .*; got -1"),
         ([0, 1, -100], 2, None, r"labels\[2\] = -100, which is no label; leave the text out"),
         ([0, 1, 1], 2, "multi_label_classification", "problem_type is multi_label_classification"),
         ([0.0, 1.0, 1e39], 1, None, r"labels\[2\] = 1e\+39 does not fit into float32"),
@@ -123,7 +123,7 @@ def test_labels_that_fit_are_taken(tokenizer: BertTokenizer, bert: BertModel) ->
         LabelledTexts(TEXTS, [0.5, 1, -100], tokenizer).check(classifier(bert, 1, problem))
     judge = BertForNextSentencePrediction.from_pretrained("demo")
     LabelledTexts(TEXTS, [0, 1, 1], tokenizer).check(judge)
-    with pytest.raises(InputError, match="is not among 0 to 1"):
+    with pytest.raises(InputError, match="must be from 0 to 1, "):
         LabelledTexts(TEXTS, [0, 1, 2], tokenizer).check(judge)
 
 
@@ -137,7 +137,7 @@ def test_labels_that_fit_are_taken(tokenizer: BertTokenizer, bert: BertModel) ->
         ([None, 1, 2], "labels must be integers, .*; got dtype object"),
         ([0, 1], r"3 texts and labels of shape \(2,\)"),
         ([[0, 1]] * 3, r"labels of shape \(3, 2\); .*several labels a text are not trained"),
-        ([[0], [0, 1], [1]], "labels: its rows are of different lengths"),
+        ([[0], [0, 1], [1]], "labels must have rows of one length"),
     ],
 )
 def test_labels_that_are_none_are_refused_at_once(

@@ -441,7 +441,7 @@ def test_what_the_trace_could_not_have_shown(folder: Path, model: BertModel) -> 
         ),
         ({"input_ids": np.zeros((0, 3), int)}, TraceError, "with a token"),
         ({"input_ids": np.array([[99]])}, InputError, r"input_ids\[0, 0\] = 99 is outside"),
-        ({"input_ids": np.array([[1.0]])}, InputError, "an array of integers was expected"),
+        ({"input_ids": np.array([[1.0]])}, InputError, "must be an array of integers"),
         (
             {"input_ids": np.array([[1]]), "attention_mask": np.array([[0]])},
             InputError,
