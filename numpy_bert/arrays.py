@@ -201,7 +201,7 @@ def as_array(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
         return np.asarray(value)
     except ValueError:
         raise InputError(
-            f"{name} must have rows of one length that hold only numbers. Pad them: "
+            f"{name} must have rows of one length that hold only numbers. Pad ids by "
             "tokenizer(..., padding=True)."
         ) from None
     except (TypeError, OverflowError, RuntimeError) as failure:

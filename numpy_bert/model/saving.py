@@ -209,9 +209,8 @@ def check_parameters(
         array = given[name]
         kind = getattr(array, "dtype", None)
         if not isinstance(array, np.ndarray) or array.shape != shape or kind != dtype:
-            what = (
-                f"{kind} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array)
-            )
+            is_array = isinstance(array, np.ndarray)
+            what = f"{kind} of shape {array.shape}" if is_array else type(array).__name__
             raise InputError(
                 f"with_parameters: {owner}: {name} must be {dtype} of shape {shape}; got {what}."
             )

@@ -43,9 +43,9 @@ def test_a_model_takes_exactly_its_parameters(model: Any) -> None:
         ({**lacking, f"{last}s": arrays[last]}, rf"unknown  {last}s   \(did you mean {last}\?\)"),
         ({**arrays, "more": arrays[last]}, r"1 unknown\.\n  unknown  more"),
         ({}, rf"{len(arrays)} arrays missing\.\n  missing  {first}.* and {len(arrays) - 5} more"),
-        ({**arrays, last: wider}, f"{last} is float64 of shape .*; float32 of shape"),
-        ({**arrays, last: longer}, f"{last} is float32 of shape"),
-        ({**arrays, last: arrays[last].tolist()}, f"{last} is <class 'list'>"),
+        ({**arrays, last: wider}, f"{last} must be float32 of shape .*; got float64 of shape"),
+        ({**arrays, last: longer}, f"{last} must be .*; got float32 of shape"),
+        ({**arrays, last: arrays[last].tolist()}, f"{last} must be .*; got list"),
     ):
         with pytest.raises(InputError, match=message):
             model.with_parameters(given)
@@ -60,9 +60,9 @@ def test_a_decoder_is_the_word_table_or_refused(model: Any) -> None:
     for decoder in (arrays[WORDS], arrays[WORDS].copy()):
         again = model.with_parameters({**arrays, DECODER: decoder})
         assert dict(again.named_parameters())[WORDS] is arrays[WORDS]
-    with pytest.raises(InputError, match=f"{DECODER} is not {WORDS}, which it is tied to"):
+    with pytest.raises(InputError, match=f"{DECODER} must be {WORDS}, as they are tied"):
         model.with_parameters({**arrays, DECODER: np.zeros_like(arrays[WORDS])})
     bias = "cls.predictions.decoder.bias"
     model.with_parameters({**arrays, bias: arrays["cls.predictions.bias"].copy()})
-    with pytest.raises(InputError, match=f"{bias} is not cls.predictions.bias"):
+    with pytest.raises(InputError, match=f"{bias} must be cls.predictions.bias"):
         model.with_parameters({**arrays, bias: arrays["cls.predictions.bias"] + 1})

@@ -162,7 +162,9 @@ def test_counts_that_are_none_are_refused(tmp_path: Path) -> None:
     model = model_of(tmp_path, "BertForMaskedLM", {})
     batch = {**IDS, "labels": TOKENS}
     for items in (-1, 1.5, True, "3", {"label": 3}):
-        with pytest.raises(InputError, match=r"num_items_in_batch: .* a whole number from 0"):
+        with pytest.raises(
+            InputError, match="num_items_in_batch for labels must be a whole number from 0"
+        ):
             model.loss_and_gradients(batch, num_items_in_batch=items)
     with pytest.raises(InputError, match="labels: none counts"):
         model.loss_and_gradients(taken(batch, [1]), num_items_in_batch=0)

@@ -173,7 +173,7 @@ def test_data_for_another_model_are_refused(tokenizer: BertTokenizer, bert: Bert
             Trainer(model, data, TrainingArguments(), "nowhere")
     for vectors, message in (
         ([["a"]] * 3, "vectors must be numbers, .*; got dtype"),
-        ([[1], [1, 2], [3]], "vectors: its"),
+        ([[1], [1, 2], [3]], "vectors must have rows of one length"),
     ):
         with pytest.raises(InputError, match=message):
             TaughtTexts(TEXTS, vectors, tokenizer)

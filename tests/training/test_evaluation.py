@@ -115,7 +115,7 @@ def test_labels_that_do_not_count_are_left_out_and_others_checked(folder: Path) 
         ([-100] * 5, "none counts"),
         ([0, 1, 2, 3, 0], r"labels\[3\] must be from 0 to 2, .*; got 3"),
         ([0, 1, -1, 0, 0], r"labels\[2\] must be from 0 to 2, .*; got -1"),
-        ([0.0, 1.0, 2.0, 0.0, 0.5], "labels: dtype float64"),
+        ([0.0, 1.0, 2.0, 0.0, 0.5], "labels must be an array of integers; got dtype float64"),
     ):
         with pytest.raises(InputError, match=message):
             accuracy(model, LabelledTexts(TEXTS, wrong, tokenizer))
@@ -180,11 +180,15 @@ def test_a_batch_has_one_example_at_least(size: Any) -> None:
 @pytest.mark.parametrize(
     ("pairs", "scores", "message"),
     [
-        ([("a", "b")] * 3, [1.0], r"scores: has shape \(1,\).*each of 3 pairs"),
-        ([("a", "b")] * 3, [1.0, 2.0, float("nan")], r"scores\[2\] = nan"),
+        ([("a", "b")] * 3, [1.0], r"scores must be a number for each of 3 pairs; got .* \(1,\)"),
+        (
+            [("a", "b")] * 3,
+            [1.0, 2.0, float("nan")],
+            r"scores\[2\] must be a finite number; got nan",
+        ),
         ([], [], "pairs must be at least two pairs"),
         (["a", "b"], [1.0, 2.0], "pairs must be at least two pairs"),
-        ([("a", "b")] * 2, ["1", "2"], "scores: has shape .* and dtype"),
+        ([("a", "b")] * 2, ["1", "2"], r"scores must be a number for .*; got <U1"),
     ],
 )
 def test_pairs_have_a_score_each(pairs: Any, scores: Any, message: str) -> None:
