@@ -126,7 +126,7 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "status", "what"),
     [
-        (["fill-mask", "no mask", "--model", "demo"], 2, "text: has no [MASK]"),
+        (["fill-mask", "no mask", "--model", "demo"], 2, "text has no [MASK]"),
         (["classify", "a", "--model", "demo"], 1, "has no classifier ("),
         (["tag", "a", "--model", "demo"], 1, "has no classifier ("),
         (["answer", "q", "c", "--model", "demo"], 1, "has no qa_outputs ("),

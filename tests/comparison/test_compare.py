@@ -222,11 +222,11 @@ def test_an_infinite_reference_allows_nothing(right: Arrays) -> None:
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.ones((3, 6), int), "has shape"),
-        (np.ones((2, 7), int), "has shape"),
-        (np.full((3, 7), 2), "1 for a token, 0 for padding"),
+        (np.ones((3, 6), int), "must have shape"),
+        (np.ones((2, 7), int), "must have shape"),
+        (np.full((3, 7), 2), "must be 1 for a token or 0 for padding"),
         (np.zeros((3, 7), int), "is 0 everywhere"),
-        (np.ones(7, int), "has shape"),
+        (np.ones(7, int), "must have shape"),
     ],
 )
 def test_a_mask_that_is_none(right: Arrays, mask: Any, message: str) -> None:
