@@ -255,7 +255,7 @@ def gelu_10(x: Array) -> Array:
 
 
 def gelu_10_backward(grad: Array, x: Array) -> Array:
-    """Return the gradient of what `gelu_10` was called with: none where it was held.
+    """Return the gradient of what `gelu_10` was called with: 0 where it was held.
 
     Examples
     --------
@@ -524,7 +524,7 @@ def relu6(x: Array) -> Array:
 
 
 def relu6_backward(grad: Array, x: Array) -> Array:
-    """Return the gradient of what `relu6` was called with: none where it was held, nor at 0 and 6.
+    """Return the gradient of what `relu6` was called with: 0 where it was held, and at 0 and 6.
 
     Examples
     --------

@@ -173,7 +173,7 @@ def attention_scores(
 
 
 def weighted_values(probs: Array, value: Array, mask: npt.ArrayLike | None = None) -> Array:
-    """Return each token's mean of all values, (B, A, T, D); arguments as of `attention`.
+    """Return each token's mean of all values, (B, A, T, D), as `attention` does.
 
     Examples
     --------

@@ -180,7 +180,7 @@ class RegressionScores:
 def regression_scores(
     model: BertForSequenceClassification, data: LabelledTexts, *, batch_size: int = 32
 ) -> RegressionScores:
-    """Judge a regression, as transformers' examples do: the mean squared error, and as of STS-B.
+    """Judge a regression by its mean squared error and, as for STS-B, by two correlations.
 
     Parameters
     ----------

@@ -216,7 +216,7 @@ class JointModel:
         """Raise InputError unless there is a batch for each model, and for nothing else."""
         if set(batch) != set(self.models):
             raise InputError(
-                f"batch: is for {listed(sorted(batch))}; the models are "
+                f"batch is for {listed(sorted(batch))}, but the models are "
                 f"{listed(sorted(self.models))}."
             )
 
@@ -300,7 +300,7 @@ class JointData:
         names = sorted(getattr(model, "models", ()))
         if names != sorted(self._sets):
             raise InputError(
-                f"JointData: is for {listed(sorted(self._sets))}; the models are "
+                f"JointData is for {listed(sorted(self._sets))}, but the models are "
                 f"{listed(names) or 'none: it is no JointModel'}."
             )
         if not any(model.weights.get(name, 1.0) for name in names):

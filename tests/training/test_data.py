@@ -162,7 +162,7 @@ def test_data_for_another_model_are_refused(tokenizer: BertTokenizer, bert: Bert
         (taught, student, "vectors have 3 features, the student's map makes 4"),
         (TaughtTexts(TEXTS, [[1e39] * 4] * 3, tokenizer), student, "vector of text 1 does not fit"),
         (JointData({"a": masked}), words, "the models are none: it is no JointModel"),
-        (JointData({"a": masked}), JointModel({"b": words}), "is for a; the models are b"),
+        (JointData({"a": masked}), JointModel({"b": words}), "is for a, but the models are b"),
         (
             JointData({"a": labelled}),
             JointModel({"a": classifier(bert, 1)}),

@@ -194,7 +194,7 @@ def test_what_does_not_fit_together_is_refused(folder: Path) -> None:
     others = (new_classifier(words.bert, ["a", "b"], folder, seed=n) for n in (0, 1))
     with pytest.raises(InputError, match=r"classifier\.weight must be the same in '0' and '1'"):
         JointModel({str(number): model for number, model in enumerate(others)})
-    with pytest.raises(InputError, match="batch: is for pairs; the models are words"):
+    with pytest.raises(InputError, match="batch is for pairs, but the models are words"):
         JointModel({"words": words}).loss_and_gradients({"pairs": {}})
     with pytest.raises(InputError, match="has no data"):
         JointData({})
