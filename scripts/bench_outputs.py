@@ -2,8 +2,9 @@
 
 A padded batch of random ids goes through a checkpoint with random heads over it, every kind of call
 in turn, in one process. Printed are the median milliseconds of the plain call and, as medians over
-the rounds, how many times as long the others take; then how much memory `encode` takes at most in
-float32 and in float64.
+the rounds, how many times as long the others take. The same follows for reading one token of each
+text, and for the scores of words, in models of random numbers; then how much memory `encode` takes
+at most in float32 and in float64.
 
     python scripts/bench_outputs.py PATH_OF_MINILM
 """
@@ -11,22 +12,32 @@ float32 and in float64.
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
+import subprocess
+import sys
 import time
-import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from bench_machine import print_machine
 
 import numpy_bert
-from numpy_bert import BertModel, SentenceEncoder
+from numpy_bert import BertConfig, BertModel, SentenceEncoder
 from numpy_bert.arrays import Array
+from numpy_bert.blocks.heads import Product, lm_prediction
+from numpy_bert.kernels.decoder import decode
+from numpy_bert.loading.tensors import LoadingInfo
+from numpy_bert.ops.linear import linear
 from numpy_bert.parameters import (
+    BertLMPredictionHeadParameters,
+    BertParameters,
     ClassifierParameters,
     LinearParameters,
     QuestionAnsweringParameters,
+    build,
+    pretraining_shapes,
 )
 
 ROWS, TOKENS, LABELS = 8, 122, 3
@@ -34,29 +45,91 @@ TEXTS, WORDS = 64, 150
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="the folder of a checkpoint")
     parser.add_argument("--threads", nargs="+", type=int, default=(1, 2))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--layers", nargs="*", type=int, default=(2, 6, 12))
+    parser.add_argument("--memory", choices=("float32", "float64"), help="print that alone")
     options = parser.parse_args()
+    if options.memory:
+        print(f"{megabytes(options.folder, options.memory):.0f}")
+        return
     print_machine()
     model = BertModel.from_pretrained(options.folder)
+    found = tables(model, options.folder) | words(options.layers)
+    for layers in options.layers:
+        found |= one_token(layers)
     for threads in options.threads:
         numpy_bert.set_num_threads(threads)
-        for title, calls in tables(model, options.folder).items():
-            print(f"{title}, {ROWS} x {TOKENS}, {threads} thread{'s' * (threads > 1)}")
+        print(f"{threads} thread{'s' * (threads > 1)}")
+        for title, calls in found.items():
+            print(title)
             seconds = [turn(calls) for _ in range(options.rounds + 1)][1:]
-            plain = statistics.median(taken["plain"] for taken in seconds)
-            print(f"  {'plain':34} {plain * 1e3:8.1f} ms")
+            first = next(iter(calls))
+            plain = statistics.median(taken[first] for taken in seconds)
+            print(f"  {first:34} {plain * 1e3:8.1f} ms")
             for name in list(calls)[1:]:
-                ratio = statistics.median(taken[name] / taken["plain"] for taken in seconds)
+                ratio = statistics.median(taken[name] / taken[first] for taken in seconds)
                 print(f"  {name:34} {ratio:8.2f} times")
     for dtype in ("float32", "float64"):
-        encoder = SentenceEncoder.from_pretrained(options.folder, dtype=dtype)
-        print(
-            f"encode, {TEXTS} texts of {WORDS} words, {dtype}: {megabytes(encoder):.0f} MB at most"
-        )
+        command = [sys.executable, __file__, str(options.folder), "--memory", dtype]
+        most = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        print(f"encode, {TEXTS} texts of {WORDS} words, {dtype}: {most} MB at most")
+
+
+def random_model(layers: int) -> tuple[BertModel, BertLMPredictionHeadParameters]:
+    """Return a BERT of so many layers and base's width, of random numbers, and a head for words."""
+    config = BertConfig(
+        vocab_size=30522,
+        hidden_size=768,
+        num_hidden_layers=layers,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        max_position_embeddings=512,
+        type_vocab_size=2,
+    )
+    rng = np.random.default_rng(0)
+    table = pretraining_shapes(config)
+
+    def get(key: str) -> Array:
+        array = rng.normal(1.0 if key.endswith("LayerNorm.weight") else 0.0, 0.02, table[key])
+        return array.astype(np.float32)
+
+    parameters = build(BertParameters, config, get, "")
+    info = LoadingInfo(missing_keys=(), unexpected_keys=(), cast=(), files=("random",), notes=())
+    head = build(BertLMPredictionHeadParameters, config, get, "cls.predictions.")
+    return BertModel(config, parameters, info), head
+
+
+def one_token(layers: int) -> dict[str, dict[str, Callable[[], object]]]:
+    """Return calls that read all tokens of packed texts, and one of each."""
+    model, _ = random_model(layers)
+    lengths = np.full(ROWS, TOKENS // 2)
+    ids = np.random.default_rng(0).integers(1000, 20000, int(lengths.sum()))
+    starts = np.cumsum(lengths) - lengths
+    title = f"{layers} layers of base's width, {ROWS} texts of {TOKENS // 2} tokens"
+    return {
+        title: {
+            "all tokens": lambda: model.packed(ids, lengths),
+            "one token of each": lambda: model.packed(ids, lengths, places=starts),
+        }
+    }
+
+
+def words(layers: Sequence[int]) -> dict[str, dict[str, Callable[[], object]]]:
+    """Return calls that score all words for 128 tokens: by the readable product, by the kernel."""
+    if not layers:
+        return {}
+    model, head = random_model(1)
+    table = model.embeddings.word_embeddings.weight
+    hidden = np.random.default_rng(0).standard_normal((128, 768)).astype(np.float32)
+
+    def of(product: Product) -> Callable[[], object]:
+        return lambda: lm_prediction(head, table, hidden, config=model.config, product=product)
+
+    return {"scores of 30,522 words for 128 tokens": {"linear": of(linear), "decode": of(decode)}}
 
 
 def turn(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -84,8 +157,9 @@ def tables(model: BertModel, folder: Path) -> dict[str, dict[str, Callable[[], o
     def of(call: Callable[..., object], **options: object) -> Callable[[], object]:
         return lambda: call(ids, mask, **options)
 
+    size_of = f"{ROWS} x {TOKENS} padded"
     found = {
-        "BertModel": {
+        f"BertModel, {size_of}": {
             "plain": of(model),
             "output_hidden_states=True": of(model, output_hidden_states=True),
             "output_attentions=True": of(model, output_attentions=True),
@@ -104,24 +178,26 @@ def tables(model: BertModel, folder: Path) -> dict[str, dict[str, Callable[[], o
     }
     for name, (head, labels) in heads.items():
         call = getattr(numpy_bert, name)(model, head, folder)
-        found[name] = {"plain": of(call), f"{', '.join(labels)}": of(call, **labels)}
+        found[f"{name}, {size_of}"] = {
+            "plain": of(call),
+            f"{', '.join(labels)}": of(call, **labels),
+        }
     return found
 
 
-def megabytes(encoder: SentenceEncoder) -> float:
-    """Return the most memory that Python's arrays take in a call, when it is warm."""
-    words = numpy_bert.BertTokenizer.from_pretrained("demo")
+def megabytes(folder: Path, dtype: str) -> float:
+    """Return by how much the first large call of `encode` in this process raises its peak."""
+    encoder = SentenceEncoder.from_pretrained(folder, dtype=dtype)
+    tokenizer = numpy_bert.BertTokenizer.from_pretrained("demo")
     rng = np.random.default_rng(0)
     texts = [
-        words.decode(rng.integers(1000, 7000, WORDS).tolist()).replace("##", "")
+        tokenizer.decode(rng.integers(1000, 7000, WORDS).tolist()).replace("##", "")
         for _ in range(TEXTS)
     ]
     encoder.encode(texts[:2])
-    tracemalloc.start()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     encoder.encode(texts)
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return most / 1e6
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
 
 
 if __name__ == "__main__":

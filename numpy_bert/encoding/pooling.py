@@ -12,7 +12,7 @@ from numpy_bert.encoding import MODES
 from numpy_bert.errors import InputError
 from numpy_bert.messages import quoted
 
-__all__ = ["MODES", "modes_named", "normalize", "norms", "pool"]
+__all__ = ["MODES", "modes_named", "normalize", "norms", "places_read", "pool"]
 
 # As torch.nn.functional.normalize: a vector of zeros stays one.
 _LEAST_NORM = 1e-12
@@ -87,6 +87,24 @@ def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 
             _pool(states, mode, skip, pooled[first:last, columns])
         start, first = stop, last
     return pooled
+
+
+def places_read(lengths: IntArray, modes: Sequence[str], skip: int) -> IntArray | None:
+    """Return the one token of each text that a pooling reads; None where it reads others too.
+
+    The arguments are those of `pool`.
+
+    Examples
+    --------
+    >>> places_read(np.array([4, 3]), ("cls",), 0), places_read(np.array([4, 3]), ("lasttoken",), 0)
+    (array([0, 4]), array([3, 6]))
+    """
+    ends = np.cumsum(lengths)
+    if tuple(modes) == ("cls",):
+        return ends - lengths + np.where(skip < lengths, skip, 0)
+    if tuple(modes) == ("lasttoken",) and (lengths > skip).all():
+        return ends - 1
+    return None
 
 
 def normalize(vectors: Array) -> Array:

@@ -16,7 +16,7 @@ from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.encoding import MODES
 from numpy_bert.encoding import similarity as likeness
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
-from numpy_bert.encoding.pooling import modes_named, pool
+from numpy_bert.encoding.pooling import modes_named, places_read, pool
 from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings
 from numpy_bert.encoding.sentence_modules import (
     PooledModules,
@@ -391,8 +391,12 @@ class SentenceEncoder:
         skip = 0 if self._include_prompt else self._prompt_length(before)
 
         def embed(batch: Batch) -> Array:
-            hidden = self._hidden(batch)
-            return modules(pool(hidden, batch.lengths, modes, skip=skip), width)
+            places = places_read(batch.lengths, modes, skip)
+            if self._layers is None and places is not None:
+                pooled = self.model.packed(batch.ids, batch.lengths, places=places)
+            else:
+                pooled = pool(self._hidden(batch), batch.lengths, modes, skip=skip)
+            return modules(pooled, width)
 
         rows = vectors[None] if single else vectors
         cut = fill(rows, texts, plan, embed, show_progress_bar)

@@ -23,6 +23,7 @@ from numpy_bert.encoding.recipe import (
 )
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
 from numpy_bert.files import read_json
+from numpy_bert.inputs import packed_inputs, padded
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.formats import converted
 from numpy_bert.loading.stored import SafetensorsFile
@@ -103,13 +104,12 @@ class WeightedLayerPooling:
 
     def packed(self, model: BertModel, ids: IntArray, lengths: IntArray) -> Array:
         """Return the mean for each token, (N, H), of texts that stand one after another."""
-        mask = np.arange(lengths.max(initial=0)) < lengths[:, np.newaxis]  # (B, T)
-        padded = np.zeros(mask.shape, ids.dtype)
-        padded[mask] = ids
-        states = model(padded, mask, output_hidden_states=True).hidden_states
+        batch = padded(*packed_inputs(model.parameters.embeddings, ids, lengths))
+        states = model.forward(batch, output_hidden_states=True).hidden_states
         assert states is not None
+        mask = ... if batch.mask is None else batch.mask
         with np.errstate(all="ignore"):
-            return self([state[mask] for state in states])
+            return self([state[mask].reshape(-1, state.shape[-1]) for state in states])
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -9,7 +9,8 @@ element-wise, and `numpy_bert.kernels.layer_norm` says why the rest is.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy import add
@@ -21,22 +22,21 @@ from numpy_bert.kernels.half import widened
 from numpy_bert.kernels.layer_norm import LayerNormKernel
 from numpy_bert.kernels.layer_norm import fits as norm_fits
 from numpy_bert.kernels.scratch import Scratch, Table
-from numpy_bert.kernels.threads import get_num_threads, in_threads
+from numpy_bert.kernels.threads import get_num_threads, share
 from numpy_bert.kernels.tuning import tuning
 from numpy_bert.parameters import BertEmbeddingsParameters
 
 __all__ = ["EmbeddingsKernel", "fits"]
 
-Item = TypeVar("Item")
 # Rows first to last of the N of a batch, which are positions start to end, or whole sequences.
 _Block = tuple[int, int, int, int]
 
 # NumPy's warnings off, also where the caller's own settings would raise.
 _SILENT = np.errstate(all="ignore")
 
-# Shares of work from which on threads pay: waking one takes some tenths of a millisecond.
-_THREADED = 8
-# Workspaces of either size that are kept for the next call.
+# Blocks from which on threads share the work: waking one takes some tenths of a millisecond.
+_THREADED = 32
+# Workspaces that are kept for the next call.
 _KEPT = 8
 
 
@@ -78,12 +78,10 @@ class EmbeddingsKernel:
         self._norm = LayerNormKernel(norm.weight, norm.bias, eps=eps)
         features = len(norm.weight)
         self._rows = rows or block_rows(features, tuning().block_bytes, least=8)
-        self._share = 4 * self._rows
+        self._most = _THREADED * self._rows  # of one thread at a time, which an interrupt waits for
         # Segment 0, some times over: broadcasting a row at a time takes twice as long.
         self._first_segments = np.repeat(widened(self._segments[:1]), 8, axis=0)
-        self._idle: dict[int, deque[Scratch]] = {
-            rows: deque(maxlen=_KEPT) for rows in (self._rows, self._share)
-        }
+        self._idle: deque[Scratch] = deque(maxlen=_KEPT)
 
     def __call__(self, inputs: ModelInputs, out: Array) -> bool:
         """Write the embedding into `out`.
@@ -114,75 +112,22 @@ class EmbeddingsKernel:
         given = words.ravel() if words.ndim == 2 else words.reshape(-1, features)
         call = _Call(given, segments, rows, places, out.reshape(-1, features))
         whole = (0, batch * length, 0, length)
-        if batch * length < _THREADED * self._share or get_num_threads() == 1:
-            return self._alone(call, _cut(whole, self._rows))
-        shares, summed = deque(_cut(whole, self._share)), deque[_Block]()
-
-        return all(
-            in_threads(
-                lambda: self._lead(call, shares, summed),
-                lambda: self._assist(call, shares, summed),
-                min(get_num_threads(), len(shares)) - 1,
-            )
-        )
-
-    # Between two array operations a thread needs Python's lock. Threads that all work in short
-    # steps meet there at nearly every one, and two are as slow as one. So only the leading one
-    # works in blocks of the best size. The others take larger shares in fewer, longer steps, and of
-    # these first the sums, which wait for memory anyway; the leading one then normalizes them.
+        if batch * length < self._most or get_num_threads() == 1:
+            return self._embed(call, whole)
+        each = -(-batch * length // get_num_threads())
+        return all(share(partial(self._embed, call), _cut(whole, min(each, self._most))))
 
     @_SILENT
-    def _alone(self, call: _Call, blocks: list[_Block]) -> bool:
-        """Embed blocks and tell whether all results are finite."""
-        scratch = self._borrow(self._rows)
-        finite = self._embed(call, blocks, scratch)
-        self._idle[self._rows].append(scratch)
-        return finite
-
-    @_SILENT
-    def _lead(self, call: _Call, shares: deque[_Block], summed: deque[_Block]) -> bool:
-        """Normalize shares that others have summed, and embed some from the start."""
-        scratch, finite, step = self._borrow(self._rows), True, self._rows
+    def _embed(self, call: _Call, part: _Block) -> bool:
+        """Embed rows, a block at a time, and tell whether all results are finite."""
         try:
-            while True:
-                if share := _pop(summed):
-                    for first in range(share[0], share[1], step):
-                        last = min(first + step, share[1])
-                        finite &= self._norm(call.out[first:last], scratch.norm)
-                elif share := _pop(shares):
-                    finite &= self._embed(call, _cut(share, step), scratch)
-                else:
-                    break
-        except BaseException:  # an interrupt: let the others end soon
-            shares.clear()
-            raise
-        self._idle[step].append(scratch)
-        return finite
-
-    @_SILENT
-    def _assist(self, call: _Call, shares: deque[_Block], summed: deque[_Block]) -> bool:
-        """Sum shares, and normalize where the leading thread lags behind or has ended."""
-        scratch, finite = self._borrow(self._share), True
-        while True:
-            if len(summed) < 2 and (share := _pop(shares)):
-                self._sum(call, share, scratch)
-                summed.append(share)
-            elif share := _pop(summed):
-                finite &= self._norm(call.out[share[0] : share[1]], scratch.norm)
-            elif not shares:
-                break
-        self._idle[self._share].append(scratch)
-        return finite
-
-    def _borrow(self, rows: int) -> Scratch:
-        """Return memory for blocks of `rows` rows that no other thread uses."""
-        return _pop(self._idle[rows]) or Scratch(rows, self._first_segments.shape[1])
-
-    def _embed(self, call: _Call, blocks: list[_Block], scratch: Scratch) -> bool:
-        """Embed blocks and tell whether all results are finite."""
+            scratch = self._idle.pop()
+        except IndexError:
+            scratch = Scratch(self._rows, self._first_segments.shape[1])
         finite = True
-        for block in blocks:
+        for block in _cut(part, self._rows):
             finite &= self._norm(self._sum(call, block, scratch), scratch.norm)
+        self._idle.append(scratch)
         return finite
 
     def _sum(self, call: _Call, block: _Block, scratch: Scratch) -> Array:
@@ -232,14 +177,6 @@ class _Call(NamedTuple):
     rows: Array
     places: IntArray | None
     out: Array
-
-
-def _pop(items: deque[Item]) -> Item | None:
-    """Take the next item, None if another thread took the last."""
-    try:
-        return items.popleft()
-    except IndexError:
-        return None
 
 
 def _cut(block: _Block, limit: int) -> list[_Block]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -142,12 +142,6 @@ class _Workspace:
         self.norm = LayerNormWorkspace(rows, config.hidden_size)
         self.scores = np.empty(0, np.float32)
 
-    def prepare(self, most: int) -> None:
-        """See that there is room for so many scores of a head."""
-        size = scores_size(most)
-        if len(self.scores) < size:
-            self.scores = np.empty(size, np.float32)
-
 
 class _Scratch:
     """Memory for a micro-batch of up to n tokens or other rows, used by one call at a time."""
@@ -248,7 +242,8 @@ class EncoderKernel:
             # Threads of BLAS's own share its products, if they are large.
             with blas_threads(threads):
                 batches = list(_micro_batches(lengths, MICRO_BATCH))
-                return _every(run(batch, 1, cuts=True) for batch in batches)
+                done = [run(batch, 1, cuts=True) for batch in batches]
+                return all(done)
         with blas_threads(1) as alone:
             if not alone and not small:
                 threads = 1
@@ -256,9 +251,10 @@ class EncoderKernel:
                 most = each // -(-each // MICRO_BATCH) + 1  # of about one size
                 batches = list(_micro_batches(lengths, most))
                 if _are_even(batches, threads):
-                    return _every(share(lambda batch: run(batch, 1, cuts=not alone), batches))
+                    return all(share(lambda batch: run(batch, 1, cuts=not alone), batches))
             batches = list(_micro_batches(lengths, MICRO_BATCH))
-            return _every(run(batch, threads, cuts=not alone) for batch in batches)
+            done = [run(batch, threads, cuts=not alone) for batch in batches]
+            return all(done)  # of all: one that is not finite stops no other
 
     def _is_cut(self, rows: int) -> bool:
         """Tell whether all products of so many tokens are small ones."""
@@ -448,19 +444,15 @@ class EncoderKernel:
         count = max(1, min(place.threads, heads, rows // _LEAST_ROWS))
         while len(workspaces) < count:
             workspaces.append(_Workspace(self._config, self._rows, self._wide_rows))
-        shares = []
+        shares, size = [], scores_size(place.scratch.scores)
         for number, own in enumerate(workspaces[:count]):
-            own.prepare(place.scratch.scores)
+            if len(own.scores) < size:
+                own.scores = np.empty(size, np.float32)
             first, last = (rows * n // count // 8 * 8 for n in (number, number + 1))
             some = slice(first, last if number + 1 < count else rows)
             few = slice(heads * number // count, heads * (number + 1) // count)
             shares.append(_Share(some, few, own))
         return shares
-
-
-def _every(results: Iterable[bool]) -> bool:
-    """Tell whether all are true, and go on where one is not."""
-    return all(list(results))
 
 
 def _micro_batches(lengths: list[int], most: int) -> Iterator[_MicroBatch]:

@@ -380,7 +380,7 @@ class BertModel(Saveable):
         if head is None or not hidden.shape[1]:
             return None
         steps = pooler(head, hidden)
-        self._check(steps.output, "pooler", head, steps, given=not _finite(hidden[:, 0]))
+        self._check(steps.output, "pooler", head, steps, hidden[:, 0])
         return steps
 
     @np.errstate(all="ignore")
@@ -407,14 +407,14 @@ class BertModel(Saveable):
         parameters = self._encoder_parameters()
         embedded: EmbeddingsSteps = self.embeddings.all_steps(inputs, rng=rng)
         hidden = embedded.output
-        given = not _finite(hidden)
+        given = embedded.output
         yield "embeddings", embedded
         del embedded
         layers = encoder_layers(parameters, hidden, inputs.mask, config=self.config, rng=rng)
         for number, layer in enumerate(parameters.layer):  # which would keep hold of the steps
             name, steps = f"encoder.layer.{number}", next(layers)
             hidden = steps.output.output
-            self._check(hidden, name, layer, steps, given=given)
+            self._check(hidden, name, layer, steps, given)
             yield name, steps
             del steps
 
@@ -451,16 +451,16 @@ class BertModel(Saveable):
             yield from named_steps(pooled, "pooler")
 
     def _check(
-        self, result: Array, name: str, parameters: object, steps: object, *, given: bool
+        self, result: Array, name: str, parameters: object, steps: object, given: Array
     ) -> None:
-        """Blame the weight that a result which is not finite is due to."""
-        if not _finite(result):
+        """Blame a weight for a result that is not finite, unless what was given was not either."""
+        if not np.isfinite(result).all():
             check_finite(
                 (result,),
                 {f"{name}.": parameters},
                 steps=named_steps(steps, name),
                 source=self._source,
-                given=given,
+                given=not np.isfinite(given).all(),
             )
 
     def _kernels(self) -> PackedModel | None:
@@ -486,7 +486,3 @@ class BertModel(Saveable):
         self._packed: PackedModel | None = None
         if parameters.encoder is not None and self.dtype == np.float32:
             self._packed = PackedModel(self.embeddings, parameters.encoder, self.config)
-
-
-def _finite(array: Array) -> bool:
-    return bool(np.isfinite(array).all())

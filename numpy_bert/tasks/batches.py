@@ -25,6 +25,7 @@ __all__ = [
     "batches_of",
     "in_batches",
     "micro_batches",
+    "padded_rows",
     "text_batches",
 ]
 
@@ -155,9 +156,9 @@ def batches_of(rows: Sequence[Row], pad_id: int, start: int = 0) -> Iterator[Bat
             numbers=[start + number for number in numbers],
             rows=chosen,
             inputs={
-                "input_ids": _padded([row.input_ids for row in chosen], pad_id),
-                "token_type_ids": _padded([row.token_type_ids for row in chosen], 0),
-                "attention_mask": _padded([[1] * len(row.input_ids) for row in chosen], 0),
+                "input_ids": padded_rows([row.input_ids for row in chosen], pad_id),
+                "token_type_ids": padded_rows([row.token_type_ids for row in chosen], 0),
+                "attention_mask": padded_rows([[1] * len(row.input_ids) for row in chosen], 0),
             },
         )
 
@@ -192,7 +193,14 @@ def micro_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
-def _padded(rows: Sequence[Sequence[int]], fill: int) -> npt.NDArray[np.int64]:
-    """Return rows as an array, filled up on the right, which leaves positions as they are."""
+def padded_rows(rows: Sequence[Sequence[int]], fill: int) -> npt.NDArray[np.int64]:
+    """Return rows as an array (B, T), filled up on the right to the longest.
+
+    Examples
+    --------
+    >>> padded_rows([[2, 5, 3], [2, 3]], 0)
+    array([[2, 5, 3],
+           [2, 3, 0]])
+    """
     width = max(map(len, rows))
     return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype=np.int64)

@@ -18,6 +18,7 @@ from numpy_bert.model.task_models import (
     BertForSequenceClassification,
 )
 from numpy_bert.ops.losses import IGNORED
+from numpy_bert.tasks.batches import padded_rows
 from numpy_bert.tasks.objectives import check_labels
 from numpy_bert.text.inputs import as_items
 from numpy_bert.text.lost import limit_of
@@ -38,7 +39,6 @@ __all__ = [
     "check_fits",
     "check_model",
     "check_tokens",
-    "padded",
     "tokens_of",
 ]
 
@@ -136,7 +136,7 @@ class EncodedTexts(Examples):
         }
 
     def _padded(self, rows: Sequence[Sequence[int]], numbers: IntArray, fill: int) -> IntArray:
-        return padded([rows[int(number)] for number in numbers], fill)
+        return padded_rows([rows[int(number)] for number in numbers], fill)
 
 
 class MaskedTexts(EncodedTexts):
@@ -420,19 +420,6 @@ def _warn_of_cuts(cut: Mapping[int, tuple[int, int]], total: int, limit: int) ->
             f"first is texts[{first}], of {cut[first][0]}.",
             stacklevel=4,
         )
-
-
-def padded(rows: Sequence[Sequence[int]], fill: int) -> npt.NDArray[np.int64]:
-    """Return rows as long as the longest, (B, T).
-
-    Examples
-    --------
-    >>> padded([[2, 5, 3], [2, 3]], 0)
-    array([[2, 5, 3],
-           [2, 3, 0]])
-    """
-    length = max(map(len, rows))
-    return np.array([[*row, *[fill] * (length - len(row))] for row in rows], np.int64)
 
 
 def tokens_of(batch: Batch) -> int:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy_bert.arrays import IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.model.task_models import BertForPreTraining
+from numpy_bert.tasks.batches import padded_rows
 from numpy_bert.text.inputs import as_documents
 from numpy_bert.text.lost import limit_of
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.training.data import Batch, Examples, check_model, check_tokens, padded
+from numpy_bert.training.data import Batch, Examples, check_model, check_tokens
 from numpy_bert.training.masking import check_probability, drawn_from, mask_batch
 
 __all__ = ["SentencePairs"]
@@ -147,9 +148,10 @@ class SentencePairs(Examples):
         rows = [[cls, *pair.first, sep, *pair.second, sep] for pair in pairs]
         ends = [len(pair.first) + 2 for pair in pairs]
         types = [[0] * end + [1] * (len(row) - end) for row, end in zip(rows, ends, strict=True)]
+        frames = [_frame(len(row), end) for row, end in zip(rows, ends, strict=True)]
         masked = mask_batch(
-            padded(rows, self._tokenizer.pad_token_id),
-            padded([_frame(len(row), end) for row, end in zip(rows, ends, strict=True)], 1) != 0,
+            padded_rows(rows, self._tokenizer.pad_token_id),
+            padded_rows(frames, 1) != 0,
             self._tokenizer,
             rng=rng,
             probability=self._probability,
@@ -157,8 +159,8 @@ class SentencePairs(Examples):
         )
         return {
             "input_ids": masked.input_ids,
-            "attention_mask": padded([[1] * len(row) for row in rows], 0),
-            "token_type_ids": padded(types, 0),
+            "attention_mask": padded_rows([[1] * len(row) for row in rows], 0),
+            "token_type_ids": padded_rows(types, 0),
             "labels": masked.labels,
             "next_sentence_label": np.array([pair.is_random for pair in pairs], np.int64),
         }

@@ -17,6 +17,7 @@ from numpy_bert import InputError, SentenceEncoder, set_num_threads
 from numpy_bert.encoding import micro_batches
 from numpy_bert.model.bert import BertModel
 from tests.support.sentence_models import dense_files, write
+from tests.tolerances import ACROSS_BATCHES
 
 TEXTS = [
     "",
@@ -116,7 +117,7 @@ def test_normalize_pooling_and_truncate(encoder: SentenceEncoder) -> None:
     both = encoder.encode(TEXTS, truncate_dim=5, normalize_embeddings=True)
     assert np.allclose(both, cut / np.linalg.norm(cut, axis=1)[:, None], atol=1e-6)
     largest = encoder.encode("a test", pooling="max")
-    assert (largest >= encoder.encode("a test", pooling="cls")).all()
+    assert (largest >= encoder.encode("a test", pooling="cls") - ACROSS_BATCHES).all()
     assert not np.array_equal(largest, plain[1])
 
 
@@ -461,16 +462,16 @@ def test_several_poolings_are_joined_and_truncated(prompted: SentenceEncoder) ->
     parts = [prompted.encode(TWO, pooling=mode) for mode in ("cls", "mean_sqrt_len")]
     prompted.pooling = ["cls", "mean_sqrt_len_tokens"]
     assert prompted.pooling == ("cls", "mean_sqrt_len")
-    assert np.array_equal(prompted.encode(TWO), np.hstack(parts))
+    # Where cls alone is read, the last layer computes that token alone, which changes roundings.
+    assert np.abs(prompted.encode(TWO) - np.hstack(parts)).max() <= ACROSS_BATCHES
     assert prompted.get_embedding_dimension() == 256
     prompted.truncate_dim = 200
-    assert np.array_equal(prompted.encode(TWO), np.hstack(parts)[:, :200])
+    assert np.abs(prompted.encode(TWO) - np.hstack(parts)[:, :200]).max() <= ACROSS_BATCHES
     prompted.pooling = "cls"
     assert np.array_equal(prompted.encode(TWO), parts[0])
     assert prompted.get_embedding_dimension() == 128
-    assert np.array_equal(
-        prompted.encode(TWO, pooling=("cls", "mean_sqrt_len")), np.hstack(parts)[:, :200]
-    )
+    both = prompted.encode(TWO, pooling=("cls", "mean_sqrt_len"))
+    assert np.abs(both - np.hstack(parts)[:, :200]).max() <= ACROSS_BATCHES
     prompted.truncate_dim = None
     assert prompted.similarity_fn_name == "cosine"
     prompted.similarity_fn_name = "dot"
@@ -564,3 +565,32 @@ def test_an_array_names_no_pooling(prompted: SentenceEncoder, value: Any) -> Non
         prompted.pooling = value
     with pytest.raises(InputError, match=r"^pooling must be "):
         prompted.encode("a", pooling=value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_token_is_read_where_the_pooling_reads_no_other(
+    dtype: str, minilm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = SentenceEncoder.from_pretrained(minilm, dtype=dtype)
+    texts = ["a", "a test", "the sea and the moon", "word " * 60]
+    seen: list[Any] = []
+    packed = BertModel.packed
+
+    def spy(self: Any, ids: Any, lengths: Any, *, places: Any = None) -> Any:
+        seen.append(None if places is None else (np.asarray(places) - np.cumsum(lengths)).tolist())
+        return packed(self, ids, lengths, places=places)
+
+    expected = {}
+    for mode in ("cls", "lasttoken"):
+        both = encoder.encode(texts, pooling=[mode, mode], normalize_embeddings=False)
+        expected[mode] = both[:, : both.shape[1] // 2]
+    monkeypatch.setattr(BertModel, "packed", spy)
+    for mode, right in expected.items():
+        seen.clear()
+        found = encoder.encode(texts, pooling=mode, normalize_embeddings=False)
+        assert None not in seen
+        assert all(place == -1 for part in seen for place in part) == (mode == "lasttoken")
+        np.testing.assert_allclose(found, right, rtol=0, atol=ACROSS_BATCHES)
+    seen.clear()
+    encoder.encode(texts, pooling="mean")
+    assert seen == [None] * len(seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -139,17 +140,20 @@ def test_a_large_call_is_shared_out_and_a_small_one_is_not(
     set_num_threads(7)
     calls: list[int] = []
 
-    def count(lead: Any, assist: Any, helpers: int) -> Any:
-        calls.append(helpers)
-        return [assist(), lead()]
+    def count(work: Any, parts: Any) -> Any:
+        calls.append(len(parts))
+        return [work(part) for part in parts]
 
-    monkeypatch.setattr(kernels, "in_threads", count)
+    monkeypatch.setattr(kernels, "share", count)
     model.embeddings(np.zeros((431, 19), int))
     assert not calls
     model.embeddings(np.zeros((432, 19), int))  # 8,208 rows of 384: 32 blocks of 256
     set_num_threads(20)
     model.embeddings(np.zeros((432, 19), int))
-    assert calls == [6, 8]  # there are nine shares, one of them for the calling thread
+    set_num_threads(2)
+    model.embeddings(np.zeros((4320, 19), int))
+    # A part for each thread, whole sequences in it; and none is larger than 32 blocks.
+    assert calls == [8, 21, 11]
 
 
 @pytest.mark.parametrize("change", ["transposed table", "float64 table"])
@@ -186,15 +190,18 @@ def test_an_interrupt_ends_the_others_soon(tmp_path: Path, monkeypatch: pytest.M
     kernel = in_blocks(model, 1)
     left = []
 
+    main = threading.get_ident()
+
     def interrupted(*_: Any) -> bool:
-        raise KeyboardInterrupt
+        if threading.get_ident() == main:
+            raise KeyboardInterrupt
+        return True
 
     def slow(call: Any, block: Any, scratch: Any) -> Any:
         left.append(block)
         time.sleep(0.01)
         return call.out[block[0] : block[1]]
 
-    monkeypatch.setattr(kernel, "_embed", interrupted)
     monkeypatch.setattr(kernel, "_sum", slow)
     monkeypatch.setattr(kernel, "_norm", interrupted)
     ids = np.zeros((10_000, 19), int)  # all of it would take 100 seconds

@@ -247,6 +247,19 @@ def test_whole_processes_to_the_first_embedding(minilm: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_each_output_costs(minilm: Path) -> None:
+    """Bounds with room for a noisy machine: 1.5 for a loss and 3 for attentions are promised."""
+    lines = measured("bench_outputs.py", str(minilm), "--rounds", "5", "--layers", "2")
+    times = [(line[:-2], float(line[-2])) for line in lines if line[-1:] == ["times"]]
+    assert len(times) == 16
+    for name, ratio in times:
+        most = {"output_attentions=True": 4.0, "one": 0.9, "decode": 0.9}.get(name[0], 2.0)
+        assert 0 < ratio < most, name
+    megabytes = {line[-5]: float(line[-4]) for line in lines if line[-3:] == ["MB", "at", "most"]}
+    assert megabytes["float64:"] < 12 * megabytes["float32:"]
+
+
+@pytest.mark.slow
 @linux
 def test_one_sentence_takes_at_most_15_mb_beyond_the_imports(minilm: Path) -> None:
     lines = measured("bench_memory.py", str(minilm), "--runs", "3", "--programs", "numpy_bert")
