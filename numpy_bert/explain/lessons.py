@@ -115,7 +115,8 @@ _WALK = {
     ),
     "output.LayerNorm": _norm("The second LayerNorm: what the next layer gets.", _WHOLE_NORM),
 }
-# The lessons of the activations, by what BertConfig.activation returns.
+# The lessons of the activations, by what BertConfig.activation returns; one that is not here has
+# the step's own sentence, and its function's name for a formula.
 _ACTIVATIONS = {
     "gelu": (
         "GELU's output: what is far below zero is shut off, smoothly.",
@@ -247,7 +248,8 @@ def lesson_of(name: str, config: BertConfig) -> Lesson:
     if name != "intermediate":
         return lesson
     function = ACTIVATIONS[config.activation].forward
-    sentence, formula = _ACTIVATIONS[config.activation]
+    general = lesson.sentence, f"{function.__name__}(x)"
+    sentence, formula = _ACTIVATIONS.get(config.activation, general)
     home = "numpy" if function is np.tanh else "numpy_bert.ops.activation"
     path = f"{home}.{function.__name__}"
     return replace(lesson, sentence=sentence, formula=formula, function=path)

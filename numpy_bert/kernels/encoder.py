@@ -25,7 +25,7 @@ from numpy import add
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.config import BertConfig
-from numpy_bert.kernels.activation import ActivationKernel
+from numpy_bert.kernels.activation import KNOWN, ActivationKernel
 from numpy_bert.kernels.attention import attend, scores_size
 from numpy_bert.kernels.choices import block_rows
 from numpy_bert.kernels.dense import Dense
@@ -184,13 +184,17 @@ class _Part(NamedTuple):
     weights: Sequence[Array]
 
 
-def fits(parameters: BertEncoderParameters) -> bool:
-    """Tell whether the kernel can stand in for the readable code with these parameters."""
-    return all(array.dtype == np.float32 for _, array in arrays_of(parameters)) and all(
-        norm_fits(norm.weight, norm.bias)
-        and np.isfinite(layer.attention.self.key.bias).all()  # which the kernel leaves out
-        for layer in parameters.layer
-        for norm in (layer.attention.output.LayerNorm, layer.output.LayerNorm)
+def fits(parameters: BertEncoderParameters, config: BertConfig) -> bool:
+    """Tell whether the kernel can stand in for the readable code in this model."""
+    return (
+        config.activation in KNOWN
+        and all(array.dtype == np.float32 for _, array in arrays_of(parameters))
+        and all(
+            norm_fits(norm.weight, norm.bias)
+            and np.isfinite(layer.attention.self.key.bias).all()  # which the kernel leaves out
+            for layer in parameters.layer
+            for norm in (layer.attention.output.LayerNorm, layer.output.LayerNorm)
+        )
     )
 
 
@@ -200,9 +204,9 @@ class EncoderKernel:
     Parameters
     ----------
     parameters : BertEncoderParameters
-        Such that `fits` is true; not to be changed afterwards.
+        The weights, which are not to be changed afterwards.
     config : BertConfig
-        Heads, activation and epsilon.
+        Says the heads, the activation and epsilon; `fits` is true of both.
     """
 
     def __init__(self, parameters: BertEncoderParameters, config: BertConfig) -> None:

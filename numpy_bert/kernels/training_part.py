@@ -13,8 +13,8 @@ import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.config import BertConfig
+from numpy_bert.kernels.activation import activate
 from numpy_bert.kernels.masks import MaskStream
-from numpy_bert.kernels.slopes import activate
 from numpy_bert.parameters import (
     BertEncoderParameters,
     BertLayerParameters,

@@ -14,6 +14,7 @@ from numpy_bert.blocks.encoder import encoder, encoder_backward, pooler_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.inputs import ModelInputs
+from numpy_bert.kernels.activation import KNOWN
 from numpy_bert.kernels.training import EncoderTraining
 from numpy_bert.messages import listed
 from numpy_bert.parameters import (
@@ -78,7 +79,7 @@ class _Training(Protocol):
 
 
 class ReadableTraining:
-    """The encoder forward and backward by the readable code, which float64 takes.
+    """The encoder forward and backward by the readable code: for what the kernels do not take.
 
     It is the specification of `numpy_bert.kernels.training.EncoderTraining` and is used alike.
 
@@ -123,8 +124,8 @@ class BertRun:
     rng : numpy.random.Generator, optional
         The generator that draws dropout's masks, in execution order; without it dropout is off.
     kind : type, optional
-        What runs the encoder: by default the kernels in float32 and the readable code in float64,
-        which have the same masks and gradients.
+        What runs the encoder: by default the kernels in float32, if they know the activation, and
+        the readable code otherwise; both have the same masks and gradients.
 
     Attributes
     ----------
@@ -159,7 +160,8 @@ class BertRun:
         if parameters is None:
             raise InputError("model: loaded with only='embeddings'; load the whole to train it.")
         if kind is None:
-            kind = EncoderTraining if model.dtype == np.float32 else ReadableTraining
+            fast = model.dtype == np.float32 and model.config.activation in KNOWN
+            kind = EncoderTraining if fast else ReadableTraining
         self._encoder: _Training = kind(parameters, model.config)
         self._embedded = model.embeddings.all_steps(inputs, rng=rng)
         self.hidden = self._encoder.forward(self._embedded.output, self.mask, rng)

@@ -54,7 +54,7 @@ class PackedModel:
     @cached_property
     def fits(self) -> bool:
         """Whether the kernels can take the place of the readable code."""
-        return fits(self._parameters)
+        return fits(self._parameters, self._config)
 
     def states(
         self, inputs: ModelInputs, *, every: bool, weights: bool, padding: bool

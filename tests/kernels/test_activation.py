@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from numpy_bert.kernels.activation import PLAIN, ActivationKernel
+from numpy_bert.kernels.activation import KNOWN, PLAIN, ActivationKernel, activate
 from numpy_bert.kernels.choices import ACTIVATION_FORMS, block_rows
 from numpy_bert.ops.activation import ACTIVATIONS
 from tests.tolerances import FAST_GELU, FAST_SILU
@@ -34,7 +34,7 @@ def apply(name: str, form: str, x: Floats, bias: Floats, rows: int) -> Floats:
 
 
 @forms
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(KNOWN))
 def test_it_is_the_readable_one_within_its_budget(name: str, form: str) -> None:
     x = np.linspace(-12.0, 12.0, 300_001, dtype=np.float32).reshape(-1, 1)
     exact = ACTIVATIONS[name].forward(x.astype(np.float64))
@@ -53,7 +53,7 @@ def test_the_exact_gelu_is_not_its_tanh_form(form: str) -> None:
 
 
 @forms
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(KNOWN))
 @pytest.mark.parametrize("rows", [1, 3, 7, 8])
 def test_blocks_and_remainders_add_the_bias_of_their_column(
     name: str, form: str, rows: int
@@ -69,7 +69,7 @@ def test_blocks_and_remainders_add_the_bias_of_their_column(
 
 
 @forms
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(KNOWN))
 def test_huge_values_come_out_as_they_should(name: str, form: str) -> None:
     x = np.array([[-1e30, -1e6, -50.0, 0.0, 50.0, 1e6, 1e30]], np.float32)
     with np.errstate(all="ignore"):
@@ -79,7 +79,7 @@ def test_huge_values_come_out_as_they_should(name: str, form: str) -> None:
 
 
 @forms
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(KNOWN))
 def test_a_nan_stays_where_it_is(name: str, form: str) -> None:
     x = np.array([[1.0, np.nan, 1.0]], np.float32)
     found = apply(name, form, x, np.zeros(3, np.float32), 1)
@@ -89,3 +89,27 @@ def test_a_nan_stays_where_it_is(name: str, form: str) -> None:
 def test_a_block_has_at_least_a_row() -> None:
     assert block_rows(1 << 24, 192 << 10) == 1
     assert block_rows(1536, 192 << 10) == 32
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_slopes_far_out(name: str) -> None:
+    x = np.array([-1e5, -200.0, 0.0, 200.0, 1e5], "f4")
+    with np.errstate(all="ignore"):
+        _, slope = activate(name, x.copy())
+        expected = ACTIVATIONS[name].backward(np.ones(5), x.astype("f8"))
+    np.testing.assert_allclose(slope, expected, rtol=5e-7, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("size", [1, 7, 70_000])
+def test_slopes(name: str, size: int) -> None:
+    x = np.random.default_rng(0).normal(0, 3, size).astype("f4")
+    wide = x.astype("f8")
+    value, slope = activate(name, x.copy())
+    np.testing.assert_allclose(value, ACTIVATIONS[name].forward(wide), rtol=5e-7, atol=2e-6)
+    expected = ACTIVATIONS[name].backward(np.ones(size), wide)
+    np.testing.assert_allclose(slope, expected, rtol=5e-7, atol=2e-6)
+
+
+def test_there_is_a_readable_one_of_each() -> None:
+    assert set(ACTIVATIONS) >= KNOWN >= {"gelu", "gelu_new", "relu", "silu", "tanh"}

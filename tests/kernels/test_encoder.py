@@ -100,7 +100,7 @@ def test_every_layer_is_the_readable_one(config: BertConfig, lengths: list[int])
     exact = one_by_one(widened(parameters, config), x.astype(np.float64), lengths, config)
     readable = one_by_one(parameters, x, lengths, config)
     states = [np.full_like(x, np.nan) for _ in range(config.num_hidden_layers)]
-    assert fits(parameters)
+    assert fits(parameters, config)
     assert EncoderKernel(parameters, config)(Rows(x, lengths, states))
     for found, right, plain in zip(states, exact, readable, strict=True):
         assert np.abs(found - right).max() <= budget(right, plain)
@@ -303,13 +303,13 @@ def test_threads_warn_of_no_number_that_is_not_finite(lengths: list[int]) -> Non
 
 
 def test_what_the_kernel_cannot_stand_in_for() -> None:
-    assert not fits(widened(random_parameters(ODD), ODD))
+    assert not fits(widened(random_parameters(ODD), ODD), ODD)
     for key in ("attention.self.key.bias", "output.LayerNorm.weight"):
         arrays = dict(arrays_of(random_parameters(ODD), "encoder."))
         name = f"encoder.layer.1.{key}"
         arrays[name] = arrays[name].copy()
         arrays[name][2] = np.nan
-        assert not fits(build(BertEncoderParameters, ODD, arrays.__getitem__, "encoder."))
+        assert not fits(build(BertEncoderParameters, ODD, arrays.__getitem__, "encoder."), ODD)
 
 
 def test_nothing_to_do() -> None:

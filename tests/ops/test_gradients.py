@@ -86,8 +86,9 @@ def test_activations(name: str) -> None:
     hold(forward, {"x": found}, {"x": x})
 
 
-# The slopes far below 0, at 0 and far above, where these are not 0, 1/2 and 1.
+# The slopes far below 0, at 0 and far above.
 SLOPES = {
+    **dict.fromkeys(("gelu", "gelu_new", "hardswish", "quick_gelu", "silu"), (0.0, 0.5, 1.0)),
     "gelu_10": (0.0, 0.5, 0.0),
     "laplace": (0.0, 0.06111383, 0.0),
     "leaky_relu": (0.01, 0.01, 1.0),
@@ -100,19 +101,29 @@ SLOPES = {
 }
 
 
+FAR = [-np.inf, -1e30, -100.0, 0.0, 100.0, 1e30, np.inf]
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
+def test_no_slope_is_nan(name: str, dtype: str) -> None:
+    with np.errstate(over="ignore"):
+        found = ACTIVATIONS[name].backward(np.ones(7, dtype), np.array(FAR, dtype))
+    assert found.dtype == dtype
+    assert not np.isnan(found).any()
+
+
+@pytest.mark.parametrize("name", [*SLOPES, "relu2", "sqrtsoftplus"])
 def test_activations_far_out(name: str, dtype: str) -> None:
-    x = np.array([-np.inf, -1e30, -100.0, 0.0, 100.0, 1e30, np.inf], dtype)
+    x = np.array(FAR, dtype)
     with np.errstate(over="ignore"):
         found = ACTIVATIONS[name].backward(np.ones(7, dtype), x)
-    assert found.dtype == dtype
-    low, middle, high = SLOPES.get(name, (0.0, 0.5, 1.0))
     if name == "relu2":  # which grows as x does
         assert found.tolist() == (2 * np.maximum(x, 0)).tolist()
     elif name == "sqrtsoftplus":
         roots = [0.0] * 3 + [0.3002806, 0.05, 5e-16, 0.0]
         assert found.tolist() == pytest.approx(roots, rel=1e-6, abs=1e-20)
     else:
+        low, middle, high = SLOPES[name]
         assert found.tolist() == pytest.approx([low] * 3 + [middle] + [high] * 3)
 
 
