@@ -48,6 +48,7 @@ __all__ = [
     "SentenceStudentParameters",
     "arrays_of",
     "build",
+    "label_key",
     "pretraining_shapes",
     "shapes",
 ]
@@ -59,8 +60,8 @@ TIED = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
-# The letters of the shapes; "2" the pair of
-# next-sentence labels or of an answer's ends, "1" the score of a choice.
+# The letters of the shapes. A number stands for itself, as "2" for the pair of next-sentence labels
+# or of an answer's ends, "1" for the score of a choice.
 _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
     "V": lambda config: config.vocab_size,
     "P": lambda config: config.max_position_embeddings,
@@ -68,8 +69,6 @@ _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
     "H": lambda config: config.hidden_size,
     "I": lambda config: config.intermediate_size,
     "K": lambda config: config.num_labels,
-    "2": lambda _: 2,
-    "1": lambda _: 1,
 }
 
 
@@ -321,6 +320,24 @@ def shapes(
     return MappingProxyType(found)
 
 
+def label_key(tree: type[Any], config: BertConfig, prefix: str = "") -> str | None:
+    """Return the key of the weight that has a row for each label, if a parameter class has one.
+
+    Examples
+    --------
+    >>> label_key(ClassifierParameters, BertConfig()), label_key(MaskedLMParameters, BertConfig())
+    ('classifier.weight', None)
+    """
+    for path, kind, letters in _members(tree, config):
+        if letters.startswith("K"):
+            return f"{prefix}{path}.weight"
+        if is_dataclass(kind) and not letters:
+            found = label_key(kind, config, f"{prefix}{path}.")
+            if found is not None:
+                return found
+    return None
+
+
 def pretraining_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
     """Map every key of a BertForPreTraining, the model's without ``bert.``, to its shape."""
     return shapes(BertParameters, config) | shapes(BertPreTrainingHeadsParameters, config, "cls.")
@@ -376,4 +393,6 @@ def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[An
 
 def _sizes(letters: str, config: BertConfig) -> tuple[int, ...]:
     """Turn shape letters into sizes; a bias has the first letter of its weight."""
-    return tuple(_LETTERS[letter](config) for letter in letters.split())
+    return tuple(
+        int(letter) if letter.isdigit() else _LETTERS[letter](config) for letter in letters.split()
+    )

@@ -31,7 +31,7 @@ from numpy_bert.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from numpy_bert.model.with_head import BertWithDecoder, BertWithHead
+from numpy_bert.model.with_head import BertWithHead, BertWithWords
 from numpy_bert.tasks.answers import answer_questions
 from numpy_bert.tasks.entities import tag_texts
 from numpy_bert.tasks.fill import fill_masks
@@ -51,7 +51,7 @@ __all__ = [
 _MASKS = 128
 
 
-class BertForPreTraining(BertWithDecoder[BertForPreTrainingOutput, PreTrainingSteps]):
+class BertForPreTraining(BertWithWords[BertForPreTrainingOutput, PreTrainingSteps]):
     """BERT as it is pre-trained, with both heads.
 
     Examples
@@ -68,7 +68,7 @@ class BertForPreTraining(BertWithDecoder[BertForPreTrainingOutput, PreTrainingSt
     _kind = PRE_TRAINING
 
 
-class BertForMaskedLM(BertWithDecoder[MaskedLMOutput, MaskedLMSteps]):
+class BertForMaskedLM(BertWithWords[MaskedLMOutput, MaskedLMSteps]):
     """BERT as a masked language model.
 
     Examples
