@@ -9,7 +9,7 @@ shapes are written down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import MappingProxyType, UnionType
@@ -97,11 +97,11 @@ class LinearParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertEmbeddingsParameters:
-    """The three tables of the input embedding and its LayerNorm."""
+    """The tables of the input embedding and its LayerNorm; not every model has token types."""
 
     word_embeddings: Annotated[EmbeddingParameters, "V H"]
     position_embeddings: Annotated[EmbeddingParameters, "P H"]
-    token_type_embeddings: Annotated[EmbeddingParameters, "S H"]
+    token_type_embeddings: Annotated[EmbeddingParameters | None, "S H"]
     LayerNorm: Annotated[LayerNormParameters, "H"]
 
 
@@ -307,11 +307,11 @@ def shapes(
     {'pooler.dense.weight': (24, 24), 'pooler.dense.bias': (24,)}
     """
     found = dict[str, tuple[int, ...]]()
-    for path, kind, letters in _members(tree, config):
+    for path, kind, letters, _ in _members(tree, config):
         key = f"{prefix}{path}"
         if is_dataclass(kind) and letters:
             for field in fields(kind):
-                chosen = letters if field.name == "weight" else letters[:1]
+                chosen = letters if field.name == "weight" else letters.split()[0]
                 found[f"{key}.{field.name}"] = _sizes(chosen, config)
         elif is_dataclass(kind):
             found.update(shapes(kind, config, f"{key}."))
@@ -328,7 +328,7 @@ def label_key(tree: type[Any], config: BertConfig, prefix: str = "") -> str | No
     >>> label_key(ClassifierParameters, BertConfig()), label_key(MaskedLMParameters, BertConfig())
     ('classifier.weight', None)
     """
-    for path, kind, letters in _members(tree, config):
+    for path, kind, letters, _ in _members(tree, config):
         if letters.startswith("K"):
             return f"{prefix}{path}.weight"
         if is_dataclass(kind) and not letters:
@@ -344,20 +344,27 @@ def pretraining_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
 
 
 def build(
-    tree: type[Tree], config: BertConfig, get: Callable[[str], StoredArray], prefix: str
+    tree: type[Tree],
+    config: BertConfig,
+    get: Callable[[str], StoredArray],
+    prefix: str,
+    keys: Collection[str] | None = None,
 ) -> Tree:
     """Fill a parameter class with the arrays that `get` returns for its keys.
 
-    The classes are those of this module; `prefix` is where `tree` hangs, as in `shapes`.
+    `prefix` is where `tree` hangs, as in `shapes`. Where `keys` are given, a part that may be
+    absent and of which there is none among them is None; otherwise all parts are there.
     """
     values: dict[str, Any] = {}
-    for path, kind, letters in _members(tree, config):
+    for path, kind, letters, is_optional in _members(tree, config):
         name, _, index = path.partition(".")
         key = f"{prefix}{path}"
-        if is_dataclass(kind) and letters:
-            made: Any = kind(**{f.name: get(f"{key}.{f.name}") for f in fields(kind)})
+        if is_optional and keys is not None and not any(k.startswith(f"{key}.") for k in keys):
+            made: Any = None
+        elif is_dataclass(kind) and letters:
+            made = kind(**{f.name: get(f"{key}.{f.name}") for f in fields(kind)})
         elif is_dataclass(kind):
-            made = build(kind, config, get, f"{key}.")
+            made = build(kind, config, get, f"{key}.", keys)
         else:
             made = get(key)
         values[name] = (*values.get(name, ()), made) if index else made
@@ -376,19 +383,23 @@ def arrays_of(parameters: object, prefix: str = "") -> Iterator[tuple[str, Store
         yield prefix[:-1], parameters  # type: ignore[misc]
 
 
-def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[Any], str]]:
-    """Yield the path, type and shape letters of each member; a tuple's items one by one."""
+def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[Any], str, bool]]:
+    """Yield each member's path, type, shape letters, and whether it may be absent.
+
+    A tuple's items come one by one.
+    """
     for name, hint in get_type_hints(tree, include_extras=True).items():
         if name == "decoder" and config.tie_word_embeddings:
             continue  # it is the word table
         kind, letters = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
-        if get_origin(kind) in (Union, UnionType):
-            kind = get_args(kind)[0]  # a part that may be absent
+        is_optional = get_origin(kind) in (Union, UnionType)
+        if is_optional:
+            kind = get_args(kind)[0]
         if get_origin(kind) is tuple:
             for index in range(config.num_hidden_layers):
-                yield f"{name}.{index}", get_args(kind)[0], letters
+                yield f"{name}.{index}", get_args(kind)[0], letters, is_optional
         else:
-            yield name, kind, letters
+            yield name, kind, letters, is_optional
 
 
 def _sizes(letters: str, config: BertConfig) -> tuple[int, ...]:

@@ -22,15 +22,13 @@ from numpy_bert.loading.tensors import (
     LoadingInfo,
     check_head,
     check_weights,
+    embedding_shapes,
     read_table,
     read_weight,
     settle,
 )
 from numpy_bert.parameters import (
-    BertEmbeddingsParameters,
-    BertEncoderParameters,
     BertParameters,
-    BertPoolerParameters,
     build,
     label_key,
     shapes,
@@ -198,10 +196,6 @@ def _build(
         read = read_table if key.endswith("_embeddings.weight") else read_weight
         return read(checkpoint.tensors[key], dtype, mapped=mmap)
 
-    embeddings = build(BertEmbeddingsParameters, config, get, "embeddings.")
-    encoder = pooler = None
-    if only is None:
-        encoder = build(BertEncoderParameters, config, get, "encoder.")
-        if not any(key.startswith("pooler.") for key in info.missing_keys):
-            pooler = build(BertPoolerParameters, config, get, "pooler.")
-    return BertParameters(embeddings=embeddings, encoder=encoder, pooler=pooler)
+    whole = embedding_shapes(config) if only else shapes(BertParameters, config)
+    keys = whole.keys() - set(info.missing_keys)
+    return build(BertParameters, config, get, "", keys)

@@ -65,7 +65,7 @@ class BertForPreTraining(BertWithWords[BertForPreTrainingOutput, PreTrainingStep
     ()
     """
 
-    _kind = PRE_TRAINING
+    kind = PRE_TRAINING
 
 
 class BertForMaskedLM(BertWithWords[MaskedLMOutput, MaskedLMSteps]):
@@ -81,7 +81,7 @@ class BertForMaskedLM(BertWithWords[MaskedLMOutput, MaskedLMSteps]):
     3
     """
 
-    _kind = MASKED_LM
+    kind = MASKED_LM
 
     def fill_mask(
         self,
@@ -137,7 +137,7 @@ class BertForNextSentencePrediction(BertWithHead[NextSentencePredictorOutput, Ne
     True
     """
 
-    _kind = NEXT_SENTENCE
+    kind = NEXT_SENTENCE
 
     def is_next(self, text: str | Sequence[str], text_pair: str | Sequence[str]) -> Any:
         """Judge whether the second text is what follows the first.
@@ -167,7 +167,7 @@ class BertForSequenceClassification(BertWithHead[SequenceClassifierOutput, Class
     numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
     """
 
-    _kind = SEQUENCE_CLASSIFICATION
+    kind = SEQUENCE_CLASSIFICATION
 
     def classify(
         self,
@@ -217,7 +217,7 @@ class BertForTokenClassification(BertWithHead[TokenClassifierOutput, Classificat
     numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
     """
 
-    _kind = TOKEN_CLASSIFICATION
+    kind = TOKEN_CLASSIFICATION
 
     def tag(
         self,
@@ -262,7 +262,7 @@ class BertForQuestionAnswering(BertWithHead[QuestionAnsweringModelOutput, Questi
     numpy_bert.errors.CheckpointError: ...: has no qa_outputs (qa_outputs.weight, ...
     """
 
-    _kind = QUESTION_ANSWERING
+    kind = QUESTION_ANSWERING
 
     def answer(
         self,
@@ -329,7 +329,7 @@ class BertForMultipleChoice(BertWithHead[MultipleChoiceModelOutput, Classificati
     numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
     """
 
-    _kind = MULTIPLE_CHOICE
+    kind = MULTIPLE_CHOICE
 
     def _inputs(self, given: Mapping[str, Any]) -> tuple[ModelInputs, int]:
         """Take the axes of batch and choices together, and check the inputs."""

@@ -51,6 +51,8 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
 
     Attributes
     ----------
+    kind : Head
+        What the head is, of the class.
     bert : BertModel
         The model under the head.
     head : one of the classes of `numpy_bert.parameters`
@@ -67,7 +69,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     """
 
     _fixed = frozenset({"bert", "head", "config", "loading_info", "folder"})
-    _kind: ClassVar[Head]
+    kind: ClassVar[Head]
 
     def __init__(self, bert: BertModel, head: Any, folder: Path) -> None:
         self.bert = bert
@@ -103,7 +105,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         """
         model, head = load_head(
             name_or_path,
-            cls._kind,
+            cls.kind,
             dtype=as_dtype(dtype),
             mmap=mmap,
             revision=revision,
@@ -162,7 +164,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         labels = self._labels(targets)
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         inputs, choices = self._inputs(dict(zip(INPUTS, given, strict=True)))
-        if len(labels) < len(self._kind.targets):
+        if len(labels) < len(self.kind.targets):
             labels = {}
         bert, loss = None, None
         options: dict[str, Any] = {
@@ -174,17 +176,17 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             # The kernels leave padding out, on which transformers' losses may depend.
             full = self._bert(inputs, unpad=False, **options)
             loss = self._loss(self._call(full, inputs, choices=choices), labels)
-            if self._kind.reads == {"tokens"} and not inputs.has_empty_rows:
+            if self.kind.reads == {"tokens"} and not inputs.has_empty_rows:
                 bert = clear_padding(full, inputs.mask)
         if bert is None:
             bert = self._bert(inputs, unpad=unpad_inputs, **options)
         call = self._call(bert, inputs, choices=choices, rng=rng)
         steps = self._run(call)
-        scores = self._kind.scores(call, steps)
+        scores = self.kind.scores(call, steps)
         self._check(call, steps, scores)
         if labels and loss is None:
             loss = self._judge(call, steps, labels)
-        found: Output = self._kind.returned(scores, bert.hidden_states, bert.attentions)
+        found: Output = self.kind.returned(scores, bert.hidden_states, bert.attentions)
         return found if loss is None else replace(found, loss=loss)
 
     def steps(
@@ -212,7 +214,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             choices=choices,
             fast=False,
         )
-        found: Steps = self._kind.named(bert, self._run(call))
+        found: Steps = self.kind.named(bert, self._run(call))
         return found
 
     @np.errstate(all="ignore")
@@ -260,11 +262,11 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         >>> round(found.loss), found.bert.encoder.layer[0].output.dense.weight.shape
         (19, (128, 512))
         """
-        given, labels = split_batch(batch, self._kind.targets)
+        given, labels = split_batch(batch, self.kind.targets)
         inputs, choices = self._inputs(given)
         items = num_items_in_batch
         if items is None:
-            items = self._kind.items(labels, inputs.shape[1], self.config)
+            items = self.kind.items(labels, inputs.shape[1], self.config)
         run = BertRun(self.bert, inputs, rng)
         places = self._labelled(labels, inputs.shape)
         hidden = run.hidden if places is None else run.hidden[places]
@@ -273,10 +275,10 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         steps = self._run(call)
         if places is not None:
             labels = {**labels, "labels": np.asarray(labels["labels"])[places]}
-        objective = self._kind.objective(call, steps, labels, items)
+        objective = self.kind.objective(call, steps, labels, items)
         if not np.isfinite(objective.loss):
-            self._check(call, steps, self._kind.scores(call, steps))
-        back = self._kind.backward(call, steps, objective.score_gradients)
+            self._check(call, steps, self.kind.scores(call, steps))
+        back = self.kind.backward(call, steps, objective.score_gradients)
         grad = back.hidden
         if places is not None and grad is not None:
             grad = np.zeros_like(run.hidden)
@@ -316,11 +318,11 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         >>> round(sum(part.loss for part in found), 3)
         16.578
         """
-        given, labels = split_batch(batch, self._kind.targets)
+        given, labels = split_batch(batch, self.kind.targets)
         rows = given.get("input_ids", given.get("inputs_embeds"))
         shape = np.shape(() if rows is None else rows)
         length = shape[1] if len(shape) > 1 else 0  # what has another shape is refused later
-        return self._kind.items(labels, length, self.config)
+        return self.kind.items(labels, length, self.config)
 
     def with_parameters(self: Self, arrays: Mapping[str, Array]) -> Self:
         """Return a model of the same kind with other arrays, not copied, and the same tokenizer.
@@ -406,16 +408,16 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     def _labels(self, targets: Mapping[str, Any]) -> dict[str, Any]:
         """Return the labels that were given; raise TypeError for any other argument."""
         for name in targets:
-            if name not in self._kind.targets:
+            if name not in self.kind.targets:
                 raise TypeError(
                     f"{type(self).__name__}() got an unexpected keyword argument {name!r}; it "
-                    f"takes {', '.join(self._kind.targets)}."
+                    f"takes {', '.join(self.kind.targets)}."
                 )
         return {name: value for name, value in targets.items() if value is not None}
 
     def _judges_padding(self, inputs: ModelInputs, labels: Mapping[str, Any]) -> bool:
         """Tell whether the loss depends on what stands at padding."""
-        return inputs.mask is not None and self._kind.judges_padding(labels, inputs.mask)
+        return inputs.mask is not None and self.kind.judges_padding(labels, inputs.mask)
 
     def _labelled(
         self, labels: Mapping[str, Any], shape: tuple[int, int]
@@ -424,7 +426,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
 
         A row of a decoder's scores is as long as the vocabulary.
         """
-        if not self._kind.labelled_alone or "labels" not in labels:
+        if not self.kind.labelled_alone or "labels" not in labels:
             return None
         return places_that_count(labels["labels"], shape, self.config.vocab_size)
 
@@ -438,11 +440,11 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         rng: np.random.Generator | None,
     ) -> BertModelOutput:
         """Run the model under the head, its last layer only for the rows that the head reads."""
-        has_first_alone = "tokens" not in self._kind.reads and unpad and inputs.shape[1] > 0
+        has_first_alone = "tokens" not in self.kind.reads and unpad and inputs.shape[1] > 0
         if has_first_alone and not every and not weights and rng is None:
             first = np.arange(inputs.shape[0]) * inputs.shape[1]
             hidden = self.bert.hidden_at(inputs, first)[:, np.newaxis]  # (B, 1, H)
-            pooled = self.bert.pool(hidden) if "pooled" in self._kind.reads else None
+            pooled = self.bert.pool(hidden) if "pooled" in self.kind.reads else None
             output = None if pooled is None else pooled.output
             return BertModelOutput(last_hidden_state=hidden, pooler_output=output)
         return self.bert.forward(
@@ -476,14 +478,14 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         fast: bool = True,
     ) -> HeadCall:
         """Return what the head is called with; kernels may multiply by the decoder in float32."""
-        reads = self._kind.reads
+        reads = self.kind.reads
         if ("pooled" in reads and pooled is None) or ("first" in reads and not hidden.shape[1]):
             raise InputError(
                 f"{type(self).__name__}: a sequence of 0 tokens has no first one to read it off; "
                 "frame texts by [CLS] and [SEP]."
             )
         call = HeadCall(self.head, self.config, hidden, pooled, rng, mask, choices=choices)
-        if not self._kind.decoder:
+        if not self.kind.decoder:
             return call
         call = call._replace(decoder=self._decoder_weight())
         if fast and self.dtype == np.float32:
@@ -497,12 +499,12 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     @np.errstate(all="ignore")  # also where the caller's own settings would raise
     def _run(self, call: HeadCall) -> Any:
         """Run the head."""
-        return self._kind.forward(call)
+        return self.kind.forward(call)
 
     @np.errstate(all="ignore")
     def _judge(self, call: HeadCall, steps: Any, labels: Mapping[str, Any]) -> float:
         """Return the loss of the head's scores."""
-        return self._kind.objective(call, steps, labels, None).loss
+        return self.kind.objective(call, steps, labels, None).loss
 
     def _loss(self, call: HeadCall, labels: Mapping[str, Any]) -> float:
         """Run the head, and return its loss."""
@@ -512,18 +514,18 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         """Name what in the head is to blame for scores that are not finite."""
         if all(np.isfinite(array).all() for array in scores):
             return
-        reads = self._kind.reads
+        reads = self.kind.reads
         read = [call.hidden if reads != {"pooled"} else None, call.pooled]
         check_finite(
             scores,
             self._weights(),
-            steps=self._kind.traced(steps),
+            steps=self.kind.traced(steps),
             source=", ".join(self.loading_info.files),
             given=not all(np.isfinite(array).all() for array in read if array is not None),
         )
 
     def _trees(self) -> dict[str, object]:
-        pools = "pooled" in self._kind.reads
+        pools = "pooled" in self.kind.reads
         pooler = self.bert.parameters.pooler if pools else None  # as transformers saves it
         return {"bert.": replace(self.bert.parameters, pooler=pooler), "": self.head}
 
@@ -540,7 +542,7 @@ class BertWithDecoder(BertWithHead[Output, Steps]):
     @property
     def decoder(self) -> Array:
         """The decoder's weight, (V, H): the head's own, else the word table, widened once."""
-        own = attrgetter(self._kind.decoder)(self.head).decoder
+        own = attrgetter(self.kind.decoder)(self.head).decoder
         return self._table if own is None else own.weight
 
     @cached_property
@@ -581,7 +583,7 @@ class BertWithWords(BertWithDecoder[Output, Steps]):
         >>> model.at_labels(batch).logits.shape
         (1, 8000)
         """
-        given, labels = split_batch(batch, self._kind.targets)
+        given, labels = split_batch(batch, self.kind.targets)
         inputs, _ = self._inputs(given)
         places = self._labelled(labels, inputs.shape)
         if places is None or not len(places[0]):
@@ -593,7 +595,7 @@ class BertWithWords(BertWithDecoder[Output, Steps]):
         """Return the scores of some tokens, (N, V)."""
         call = self._head_call(hidden, pooled)
         steps = self._run(call)
-        scores = self._kind.scores(call, steps)
+        scores = self.kind.scores(call, steps)
         self._check(call, steps, scores)
-        found: Output = self._kind.returned(scores)
+        found: Output = self.kind.returned(scores)
         return found
