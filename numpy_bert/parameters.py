@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from numpy_bert.arrays import Array, StoredArray
 from numpy_bert.config import BertConfig
@@ -37,7 +37,6 @@ __all__ = [
     "BertSelfOutputParameters",
     "ClassifierParameters",
     "EmbeddingParameters",
-    "HeadParameters",
     "LayerNormParameters",
     "LinearParameters",
     "MaskedLMParameters",
@@ -268,15 +267,6 @@ class SentenceStudentParameters:
 
     projection: Annotated[LinearParameters, "E H"]  # no config says E, so it has no `shapes`
 
-
-HeadParameters: TypeAlias = (
-    PreTrainingParameters
-    | MaskedLMParameters
-    | NextSentenceParameters
-    | ClassifierParameters
-    | MultipleChoiceParameters
-    | QuestionAnsweringParameters
-)
 
 Tree = TypeVar("Tree")
 
