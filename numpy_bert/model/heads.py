@@ -28,6 +28,8 @@ from numpy_bert.blocks.heads import (
     run_layers_backward,
 )
 from numpy_bert.config import BertConfig
+from numpy_bert.errors import InputError
+from numpy_bert.messages import listed
 from numpy_bert.model.outputs import (
     BertForPreTrainingOutput,
     ClassificationSteps,
@@ -203,6 +205,15 @@ class Head:
     steps: type[Any]
     chains: tuple[Chain, ...]
 
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self._layers()]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise InputError(
+                f"Head: the names of layers must differ, as each is that of a step; got "
+                f"{listed(twice)} more than once. Give a layer without parameters another name."
+            )
+
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of all labels."""
@@ -216,13 +227,13 @@ class Head:
     @property
     def decoder(self) -> str:
         """The path of the layer that predicts words, whose decoder may be the word table, or ""."""
-        layers = (layer for chain in self.chains for layer in chain.layers)
-        return next((layer.name for layer in layers if isinstance(layer, Words)), "")
+        return next((layer.name for layer in self._layers() if isinstance(layer, Words)), "")
 
     @property
     def labelled_alone(self) -> bool:
-        """Whether in training only tokens whose label counts are read."""
-        return any(chain.labelled_alone for chain in self.chains)
+        """Whether in training only tokens whose label counts are read: no chain reads others."""
+        of_hidden = [chain for chain in self.chains if chain.reads != "pooled"]
+        return bool(of_hidden) and all(chain.labelled_alone for chain in of_hidden)
 
     def forward(self, call: HeadCall) -> dict[str, Any]:
         """Run the head; return the layers' steps by their paths, in the order of execution."""
@@ -301,6 +312,9 @@ class Head:
         """Return what a call returns, of the scores and of the model's own states."""
         found: dict[str, Any] = dict(zip(self.output.score_names(), scores, strict=True))
         return self.output(**found, hidden_states=states, attentions=attentions)
+
+    def _layers(self) -> list[Layer]:
+        return [layer for chain in self.chains for layer in chain.layers]
 
 
 def _put(tree: Any, found: Mapping[str, Any], prefix: str = "") -> Any:

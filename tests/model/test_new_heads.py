@@ -30,8 +30,13 @@ from numpy_bert.blocks.heads import (
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.heads import SEQUENCE, Chain, Head, Loss
-from numpy_bert.model.outputs import BertSteps, HeadOutput
+from numpy_bert.model.heads import FOLLOWS, MASKED_LM, SEQUENCE, Chain, Head, Loss
+from numpy_bert.model.outputs import (
+    BertForPreTrainingOutput,
+    BertSteps,
+    HeadOutput,
+    PreTrainingSteps,
+)
 from numpy_bert.model.with_head import BertWithDecoder, BertWithHead
 from numpy_bert.ops.dropout import DropoutSteps
 from numpy_bert.parameters import (
@@ -39,6 +44,7 @@ from numpy_bert.parameters import (
     LayerNormParameters,
     LinearParameters,
     MaskedLMParameters,
+    PreTrainingParameters,
     arrays_of,
     build,
     shapes,
@@ -521,6 +527,52 @@ def test_dropout_has_the_configs_rate_or_its_own() -> None:
         assert output.max() == 1 / (1 - expected)
         assert float((output == 0).mean()) == pytest.approx(expected, abs=0.03)
         np.testing.assert_array_equal(run_layers_backward(layers, call, x, steps, x).x, output)
+
+
+# Words of all tokens and an order that is read off the first: two chains over one hidden state.
+JOINED = Head(
+    parameters=PreTrainingParameters,
+    output=BertForPreTrainingOutput,
+    steps=PreTrainingSteps,
+    chains=(
+        MASKED_LM.chains[0],
+        Chain(
+            reads="first",
+            layers=(Dense("cls.seq_relationship"),),
+            loss=FOLLOWS,
+            targets=("next_sentence_label",),
+        ),
+    ),
+)
+
+
+class BertForJoined(BertWithDecoder[BertForPreTrainingOutput, PreTrainingSteps]):
+    kind = JOINED
+
+
+def test_two_chains_can_read_the_hidden_state(tmp_path: Path) -> None:
+    loaded = load(tmp_path, BertForJoined)
+    words = np.where(MASK * (IDS % 2), IDS, -100)
+    batch = {**PADDED, "labels": words, "next_sentence_label": [0, 1, 1]}
+    found = loaded.loss_and_gradients(batch)
+    assert found.loss == pytest.approx(loaded(**batch).loss, rel=1e-12)
+    arrays, random = dict(loaded.named_parameters()), np.random.default_rng(1)
+    gradients = dict(found.named())
+    along = {key: random.standard_normal(array.shape) for key, array in arrays.items()}
+    along["bert.embeddings.word_embeddings.weight"][0] = 0.0
+
+    def loss(step: float) -> float:
+        moved = {key: array + step * along[key] for key, array in arrays.items()}
+        return float(loaded.with_parameters(moved).loss_and_gradients(batch).loss)
+
+    expected = sum(float((gradients[key] * part).sum()) for key, part in along.items())
+    assert slope(lambda step: loss(step * 0.01)) / 0.01 == pytest.approx(expected, rel=1e-6)
+
+
+def test_two_layers_of_one_name_are_refused() -> None:
+    chain = replace(FIRST_TOKEN.chains[0], layers=(Dropout("drop"), Dropout("drop", 0.5)))
+    with pytest.raises(InputError, match=r"^Head: the names of layers must differ.*got drop more"):
+        replace(FIRST_TOKEN, chains=(chain,))
 
 
 def test_gradients_stand_where_the_parameters_do(tmp_path: Path) -> None:
