@@ -336,9 +336,13 @@ def _segments(
 
 def _segment_ids(parameters: BertEmbeddingsParameters, ids: IntArray) -> IntArray:
     """Return ids that are rows of the segments' table."""
-    rows = len(parameters.token_type_embeddings.weight)
-    name = "embeddings: token_type_ids"
-    return check_ids(ids, rows, name=name, table="token_type_embeddings")
+    name, table = "embeddings: token_type_ids", parameters.token_type_embeddings
+    if table is None:
+        raise InputError(
+            f"{name} must be left out, as the model has no token types (token_type_embeddings); "
+            f"got an array of shape {ids.shape}. Drop them from what the tokenizer returns."
+        )
+    return check_ids(ids, len(table.weight), name=name, table="token_type_embeddings")
 
 
 def _positions(position_ids: npt.ArrayLike, batch: int, length: int) -> IntArray:

@@ -9,11 +9,11 @@ shapes are written down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from numpy_bert.arrays import Array, StoredArray
 from numpy_bert.config import BertConfig
@@ -37,7 +37,6 @@ __all__ = [
     "BertSelfOutputParameters",
     "ClassifierParameters",
     "EmbeddingParameters",
-    "HeadParameters",
     "LayerNormParameters",
     "LinearParameters",
     "MaskedLMParameters",
@@ -48,6 +47,7 @@ __all__ = [
     "SentenceStudentParameters",
     "arrays_of",
     "build",
+    "label_key",
     "pretraining_shapes",
     "shapes",
 ]
@@ -59,8 +59,8 @@ TIED = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
-# The letters of the shapes; "2" the pair of
-# next-sentence labels or of an answer's ends, "1" the score of a choice.
+# The letters of the shapes. A number stands for itself, as "2" for the pair of next-sentence labels
+# or of an answer's ends, "1" for the score of a choice.
 _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
     "V": lambda config: config.vocab_size,
     "P": lambda config: config.max_position_embeddings,
@@ -68,8 +68,6 @@ _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
     "H": lambda config: config.hidden_size,
     "I": lambda config: config.intermediate_size,
     "K": lambda config: config.num_labels,
-    "2": lambda _: 2,
-    "1": lambda _: 1,
 }
 
 
@@ -98,11 +96,11 @@ class LinearParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertEmbeddingsParameters:
-    """The three tables of the input embedding and its LayerNorm."""
+    """The tables of the input embedding and its LayerNorm; not every model has token types."""
 
     word_embeddings: Annotated[EmbeddingParameters, "V H"]
     position_embeddings: Annotated[EmbeddingParameters, "P H"]
-    token_type_embeddings: Annotated[EmbeddingParameters, "S H"]
+    token_type_embeddings: Annotated[EmbeddingParameters | None, "S H"]
     LayerNorm: Annotated[LayerNormParameters, "H"]
 
 
@@ -270,15 +268,6 @@ class SentenceStudentParameters:
     projection: Annotated[LinearParameters, "E H"]  # no config says E, so it has no `shapes`
 
 
-HeadParameters: TypeAlias = (
-    PreTrainingParameters
-    | MaskedLMParameters
-    | NextSentenceParameters
-    | ClassifierParameters
-    | MultipleChoiceParameters
-    | QuestionAnsweringParameters
-)
-
 Tree = TypeVar("Tree")
 
 
@@ -308,11 +297,11 @@ def shapes(
     {'pooler.dense.weight': (24, 24), 'pooler.dense.bias': (24,)}
     """
     found = dict[str, tuple[int, ...]]()
-    for path, kind, letters in _members(tree, config):
+    for path, kind, letters, _ in _members(tree, config):
         key = f"{prefix}{path}"
         if is_dataclass(kind) and letters:
             for field in fields(kind):
-                chosen = letters if field.name == "weight" else letters[:1]
+                chosen = letters if field.name == "weight" else letters.split()[0]
                 found[f"{key}.{field.name}"] = _sizes(chosen, config)
         elif is_dataclass(kind):
             found.update(shapes(kind, config, f"{key}."))
@@ -321,26 +310,51 @@ def shapes(
     return MappingProxyType(found)
 
 
+def label_key(tree: type[Any], config: BertConfig, prefix: str = "") -> str | None:
+    """Return the key of the weight that has a row for each label, if a parameter class has one.
+
+    Examples
+    --------
+    >>> label_key(ClassifierParameters, BertConfig()), label_key(MaskedLMParameters, BertConfig())
+    ('classifier.weight', None)
+    """
+    for path, kind, letters, _ in _members(tree, config):
+        if letters.startswith("K"):
+            return f"{prefix}{path}.weight"
+        if is_dataclass(kind) and not letters:
+            found = label_key(kind, config, f"{prefix}{path}.")
+            if found is not None:
+                return found
+    return None
+
+
 def pretraining_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
     """Map every key of a BertForPreTraining, the model's without ``bert.``, to its shape."""
     return shapes(BertParameters, config) | shapes(BertPreTrainingHeadsParameters, config, "cls.")
 
 
 def build(
-    tree: type[Tree], config: BertConfig, get: Callable[[str], StoredArray], prefix: str
+    tree: type[Tree],
+    config: BertConfig,
+    get: Callable[[str], StoredArray],
+    prefix: str,
+    keys: Collection[str] | None = None,
 ) -> Tree:
     """Fill a parameter class with the arrays that `get` returns for its keys.
 
-    The classes are those of this module; `prefix` is where `tree` hangs, as in `shapes`.
+    `prefix` is where `tree` hangs, as in `shapes`. Where `keys` are given, a part that may be
+    absent and of which there is none among them is None; otherwise all parts are there.
     """
     values: dict[str, Any] = {}
-    for path, kind, letters in _members(tree, config):
+    for path, kind, letters, is_optional in _members(tree, config):
         name, _, index = path.partition(".")
         key = f"{prefix}{path}"
-        if is_dataclass(kind) and letters:
-            made: Any = kind(**{f.name: get(f"{key}.{f.name}") for f in fields(kind)})
+        if is_optional and keys is not None and not any(k.startswith(f"{key}.") for k in keys):
+            made: Any = None
+        elif is_dataclass(kind) and letters:
+            made = kind(**{f.name: get(f"{key}.{f.name}") for f in fields(kind)})
         elif is_dataclass(kind):
-            made = build(kind, config, get, f"{key}.")
+            made = build(kind, config, get, f"{key}.", keys)
         else:
             made = get(key)
         values[name] = (*values.get(name, ()), made) if index else made
@@ -359,21 +373,27 @@ def arrays_of(parameters: object, prefix: str = "") -> Iterator[tuple[str, Store
         yield prefix[:-1], parameters  # type: ignore[misc]
 
 
-def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[Any], str]]:
-    """Yield the path, type and shape letters of each member; a tuple's items one by one."""
+def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[Any], str, bool]]:
+    """Yield each member's path, type, shape letters, and whether it may be absent.
+
+    A tuple's items come one by one.
+    """
     for name, hint in get_type_hints(tree, include_extras=True).items():
         if name == "decoder" and config.tie_word_embeddings:
             continue  # it is the word table
         kind, letters = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
-        if get_origin(kind) in (Union, UnionType):
-            kind = get_args(kind)[0]  # a part that may be absent
+        is_optional = get_origin(kind) in (Union, UnionType)
+        if is_optional:
+            kind = get_args(kind)[0]
         if get_origin(kind) is tuple:
             for index in range(config.num_hidden_layers):
-                yield f"{name}.{index}", get_args(kind)[0], letters
+                yield f"{name}.{index}", get_args(kind)[0], letters, is_optional
         else:
-            yield name, kind, letters
+            yield name, kind, letters, is_optional
 
 
 def _sizes(letters: str, config: BertConfig) -> tuple[int, ...]:
     """Turn shape letters into sizes; a bias has the first letter of its weight."""
-    return tuple(_LETTERS[letter](config) for letter in letters.split())
+    return tuple(
+        int(letter) if letter.isdigit() else _LETTERS[letter](config) for letter in letters.split()
+    )

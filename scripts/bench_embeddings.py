@@ -170,6 +170,7 @@ class Naive:
         """Return the call to be timed."""
         words = self.parameters.word_embeddings.weight
         positions = self.parameters.position_embeddings.weight
+        assert self.parameters.token_type_embeddings is not None
         types = self.parameters.token_type_embeddings.weight
         norm = self.parameters.LayerNorm
         eps = np.float32(CONFIG.layer_norm_eps)

@@ -1,4 +1,4 @@
-"""The input embedding: three look-ups, their sum, LayerNorm, dropout."""
+"""The input embedding: three look-ups (two without token types), their sum, LayerNorm, dropout."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class EmbeddingsSteps:
     """Every intermediate of the input embedding, in execution order.
 
     Shapes: position_embeddings (1, T, H), or (B, T, H) where position_ids are given per row; all
-    else (B, T, H), the statistics of LayerNorm (B, T, 1).
+    else (B, T, H), the statistics of LayerNorm (B, T, 1). token_type_embeddings is None where the
+    model has no token types.
     """
 
     word_embeddings: Array
-    token_type_embeddings: Array
+    token_type_embeddings: Array | None
     position_embeddings: Array
     sum: Array
     LayerNorm: LayerNormSteps
@@ -50,7 +51,7 @@ def embeddings(
     Parameters
     ----------
     parameters : BertEmbeddingsParameters
-        The tables, (V, H), (S, H) and (P, H), and LayerNorm's (H,), all of one dtype.
+        Tables of shape (V, H), (S, H) or None, and (P, H), LayerNorm's (H,), all of one dtype.
     inputs : ModelInputs
         The ids of words, segments and positions, checked; or the words' rows. The mask plays no
         part here: padding is embedded like any token.
@@ -69,7 +70,7 @@ def embeddings(
     Notes
     -----
     The sum is (word + token_type) + position, the order of transformers' BertEmbeddings.forward,
-    so it equals torch's to the last bit.
+    so it equals torch's to the last bit. Without token types it is word + position.
 
     References
     ----------
@@ -91,9 +92,13 @@ def embeddings(
     if words.ndim == 2:
         words = look_up(parameters.word_embeddings.weight, words, dtype)  # type: ignore[arg-type]
     segment_ids, position_ids = _ids(inputs)
-    segments = look_up(parameters.token_type_embeddings.weight, segment_ids, dtype)
+    table, segments = parameters.token_type_embeddings, None
     positions = look_up(parameters.position_embeddings.weight, position_ids, dtype)
-    total: Array = (words + segments) + positions  # (B, T, H)
+    total: Array = words  # type: ignore[assignment]
+    if table is not None:
+        segments = look_up(table.weight, segment_ids, dtype)
+        total = total + segments
+    total = total + positions  # (B, T, H)
     normalized = layer_norm(total, norm.weight, norm.bias, eps=eps)
     dropped = dropout(normalized.output, p, rng=rng, keep=keep)
     return EmbeddingsSteps(
@@ -157,13 +162,13 @@ def embeddings_backward(
     total = norm.x  # (B, T, H)
     segments, positions = _ids(inputs)
     by_position = total if len(positions) == len(total) else _summed(total)
-    words, read = inputs.words, total
+    words, read, types = inputs.words, total, parameters.token_type_embeddings
     if words.ndim == 3:
         words, read = np.zeros(0, np.intp), total[:0]
     return BertEmbeddingsParameters(
         word_embeddings=_table(read, words, parameters.word_embeddings, padding_idx=padding_idx),
         position_embeddings=_table(by_position, positions, parameters.position_embeddings),
-        token_type_embeddings=_table(total, segments, parameters.token_type_embeddings),
+        token_type_embeddings=None if types is None else _table(total, segments, types),
         LayerNorm=norm.parameters,
     )
 

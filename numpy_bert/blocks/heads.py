@@ -1,15 +1,20 @@
-"""The heads, forward and backward: what a task makes of tokens or of the pooler's vector."""
+"""The heads, forward and backward: what a task makes of tokens or of the pooler's vector.
+
+A head is made of layers, which are values: `numpy_bert.model.heads` says which heads there are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from numpy_bert.arrays import Array
-from numpy_bert.blocks.gradients import DenseGradients, dense_backward, norm_backward
+from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.blocks.gradients import dense_backward, norm_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS
 from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
@@ -22,20 +27,27 @@ from numpy_bert.parameters import (
 )
 
 __all__ = [
-    "ClassifierSteps",
+    "Activation",
+    "Dense",
+    "Dropout",
+    "HeadCall",
     "LMPredictionGradients",
     "LMPredictionSteps",
+    "Layer",
+    "LayerGradients",
+    "LayerNorm",
     "OnlyMLMSteps",
     "OnlyNSPSteps",
     "PreTrainingHeadsSteps",
     "PredictionTransformSteps",
     "Product",
     "ProductBackward",
-    "QuestionAnsweringHeadSteps",
-    "classifier",
-    "classifier_backward",
+    "Words",
     "lm_prediction",
     "lm_prediction_backward",
+    "output_of",
+    "run_layers",
+    "run_layers_backward",
 ]
 
 
@@ -101,21 +113,6 @@ class OnlyNSPSteps:
     seq_relationship: Array
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class QuestionAnsweringHeadSteps:
-    """The dense layer that scores where an answer starts and where it ends, (B, T, 2)."""
-
-    qa_outputs: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ClassifierSteps:
-    """Dropout, and the dense layer over it, (..., K)."""
-
-    dropout: DropoutSteps
-    classifier: Array
-
-
 def lm_prediction(
     parameters: BertLMPredictionHeadParameters,
     decoder: Array,
@@ -177,46 +174,6 @@ def lm_prediction(
         ),
         output=product(normalized.output, decoder, bias),  # (..., V)
     )
-
-
-def classifier(
-    parameters: LinearParameters,
-    x: Array,
-    *,
-    p: float,
-    rng: np.random.Generator | None = None,
-) -> ClassifierSteps:
-    """Score the labels of sequences, by the pooler's output, or of tokens, by the encoder's.
-
-    Parameters
-    ----------
-    parameters : LinearParameters
-        The weight (K, H) and the bias (K,).
-    x : ndarray of shape (..., H), dtype of the parameters
-        The pooler's output (B, H), or the encoder's (B, T, H).
-    p : float
-        The probability with which dropout drops an element.
-    rng : numpy.random.Generator, optional
-        The generator that draws dropout's mask; without it dropout is off.
-
-    Returns
-    -------
-    ClassifierSteps
-        The steps dropout (..., H) and classifier (..., K).
-
-    References
-    ----------
-    .. [1] Devlin et al., "BERT", arXiv:1810.04805, section 3.2 and figure 4.
-
-    Examples
-    --------
-    >>> weights = LinearParameters(weight=np.ones((2, 3)), bias=np.array([0.0, 1.0]))
-    >>> classifier(weights, np.array([[1.0, 2.0, 3.0]]), p=0.1).classifier
-    array([[6., 7.]])
-    """
-    dropped = dropout(x, p, rng=rng)
-    scores = linear(dropped.output, parameters.weight, parameters.bias)  # (..., K)
-    return ClassifierSteps(dropout=dropped, classifier=scores)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -293,30 +250,244 @@ def lm_prediction_backward(
     )
 
 
-def classifier_backward(
-    grad: Array, parameters: LinearParameters, steps: ClassifierSteps, *, p: float
-) -> DenseGradients:
-    """Return the gradients of what `classifier` was called with.
+class HeadCall(NamedTuple):
+    """A call of a head: its parameters, and what it reads.
 
-    Parameters
+    Attributes
     ----------
-    grad : ndarray of shape (..., K), dtype of the parameters
-        The gradient of the scores.
-    parameters, p
-        What `classifier` was called with.
-    steps : ClassifierSteps
-        What `classifier` returned.
+    parameters : dataclass
+        The head's weights, as in `numpy_bert.parameters`.
+    config : BertConfig
+        Activation, epsilon, dropout, and what the labels are.
+    hidden : ndarray of shape (B, T, H), or (N, H) of some tokens; or None
+        The last hidden state; None for a head that reads the pooler's output alone.
+    pooled : ndarray of shape (B, H), or None
+        The pooler's output.
+    rng : numpy.random.Generator, optional
+        Turns the head's dropout on.
+    mask : ndarray of shape (B, T), bool, or None
+        True where there is a token; None where there is no padding.
+    decoder : ndarray of shape (V, H), or None
+        The weight of the decoder, for a head that predicts words.
+    product, product_backward : callable
+        What multiplies by the decoder, and its backward: the readable code, or a kernel.
+    choices : int
+        How many sequences belong to one example.
+    """
+
+    parameters: Any
+    config: BertConfig
+    hidden: Array | None = None
+    pooled: Array | None = None
+    rng: np.random.Generator | None = None
+    mask: BoolArray | None = None
+    decoder: Array | None = None
+    product: Product = linear
+    product_backward: ProductBackward = linear_backward
+    choices: int = 1
+
+    def own(self, path: str) -> Any:
+        """Return the parameters at a path, as ``"cls.predictions"``."""
+        return attrgetter(path)(self.parameters)
+
+
+class LayerGradients(NamedTuple):
+    """The gradients of what a layer was called with.
+
+    x is that of its input, parameters those of its own in their class, decoder (V, H) that of the
+    word table where a layer takes it for its decoder; None is what there is not.
+    """
+
+    x: Array
+    parameters: Any = None
+    decoder: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer(ABC):
+    """A step of a head, as a value: what it does, and where its parameters are.
+
+    Attributes
+    ----------
+    name : str
+        The path of its parameters in the head's, which is their key in a checkpoint, and of its
+        step in the model's `steps`: its name in a trace. A layer without parameters has a path,
+        too.
+    """
+
+    name: str
+
+    @abstractmethod
+    def forward(self, call: HeadCall, x: Array) -> Any:
+        """Return the layer's step: an array, or a dataclass with one called output."""
+
+    @abstractmethod
+    def backward(self, call: HeadCall, x: Array, step: Any, grad: Array) -> LayerGradients:
+        """Go back, from the gradient of the output of `forward`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dense(Layer):
+    """A dense layer."""
+
+    def forward(self, call: HeadCall, x: Array) -> Array:
+        """Return (..., out)."""
+        own = call.own(self.name)
+        return linear(x, own.weight, own.bias)
+
+    def backward(self, call: HeadCall, x: Array, step: Array, grad: Array) -> LayerGradients:
+        """Go back through the product."""
+        back = dense_backward(grad, x, call.own(self.name))
+        return LayerGradients(back.x, back.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Layer):
+    """Dropout, which is on where the call has an `rng`.
+
+    Attributes
+    ----------
+    p : float, optional
+        How likely an element is dropped; by default config.json's classifier_dropout, and where
+        that is null its hidden_dropout_prob.
+    """
+
+    p: float | None = None
+
+    def forward(self, call: HeadCall, x: Array) -> DropoutSteps:
+        """Return the mask and the output."""
+        return dropout(x, self._rate(call.config), rng=call.rng)
+
+    def backward(self, call: HeadCall, x: Array, step: DropoutSteps, grad: Array) -> LayerGradients:
+        """Go back through the mask."""
+        return LayerGradients(dropout_backward(grad, step.keep, self._rate(call.config)))
+
+    def _rate(self, config: BertConfig) -> float:
+        for rate in (self.p, config.classifier_dropout):
+            if rate is not None:
+                return rate
+        return config.hidden_dropout_prob
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(Layer):
+    """An activation.
+
+    Attributes
+    ----------
+    function : str, optional
+        One of `numpy_bert.ops.activation.ACTIVATIONS`; by default the encoder's.
+    """
+
+    function: str | None = None
+
+    def forward(self, call: HeadCall, x: Array) -> Array:
+        """Return the function of each number."""
+        return ACTIVATIONS[self.function or call.config.activation].forward(x)
+
+    def backward(self, call: HeadCall, x: Array, step: Array, grad: Array) -> LayerGradients:
+        """Multiply by the slopes."""
+        function = ACTIVATIONS[self.function or call.config.activation]
+        return LayerGradients(function.backward(grad, x))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm(Layer):
+    """A LayerNorm.
+
+    Attributes
+    ----------
+    eps : float, optional
+        Added to the variance under the root; by default config.json's layer_norm_eps.
+    """
+
+    eps: float | None = None
+
+    def forward(self, call: HeadCall, x: Array) -> LayerNormSteps:
+        """Return the statistics, and the normalized rows."""
+        own = call.own(self.name)
+        eps = call.config.layer_norm_eps if self.eps is None else self.eps
+        return layer_norm(x, own.weight, own.bias, eps=eps)
+
+    def backward(
+        self, call: HeadCall, x: Array, step: LayerNormSteps, grad: Array
+    ) -> LayerGradients:
+        """Go back through the normalization."""
+        back = norm_backward(grad, step, call.own(self.name))
+        return LayerGradients(back.x, back.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Words(Layer):
+    """The masked language model: `lm_prediction`."""
+
+    def forward(self, call: HeadCall, x: Array) -> LMPredictionSteps:
+        """Score the words."""
+        assert call.decoder is not None
+        own, product = call.own(self.name), call.product
+        return lm_prediction(own, call.decoder, x, config=call.config, product=product)
+
+    def backward(
+        self, call: HeadCall, x: Array, step: LMPredictionSteps, grad: Array
+    ) -> LayerGradients:
+        """Go back through decoder and transform."""
+        assert call.decoder is not None
+        back = lm_prediction_backward(
+            grad,
+            call.own(self.name),
+            call.decoder,
+            x,
+            step,
+            config=call.config,
+            product_backward=call.product_backward,
+        )
+        return LayerGradients(back.hidden, back.parameters, back.decoder)
+
+
+def run_layers(layers: Sequence[Layer], call: HeadCall, x: Array) -> dict[str, Any]:
+    """Run layers one after another over rows; return their steps by their names, in order.
 
     Examples
     --------
-    >>> weights = LinearParameters(weight=np.ones((2, 3)), bias=np.array([0.0, 1.0]))
-    >>> steps = classifier(weights, np.array([[1.0, 2.0, 3.0]]), p=0.1)
-    >>> classifier_backward(np.array([[1.0, -1.0]]), weights, steps, p=0.1).parameters.weight
+    >>> from numpy_bert.parameters import ClassifierParameters
+    >>> own = LinearParameters(weight=np.ones((2, 3)), bias=np.array([0.0, 1.0]))
+    >>> call = HeadCall(ClassifierParameters(classifier=own), BertConfig())
+    >>> x = np.array([[1.0, 2.0, 3.0]])
+    >>> layers = Dropout("dropout"), Dense("classifier")
+    >>> steps = run_layers(layers, call, x)
+    >>> steps["classifier"]
+    array([[6., 7.]])
+    >>> back = run_layers_backward(layers, call, x, steps, np.array([[1.0, -1.0]]))
+    >>> back.parameters["classifier"].weight
     array([[ 1.,  2.,  3.],
            [-1., -2., -3.]])
     """
-    dense = dense_backward(grad, steps.dropout.output, parameters)
-    return DenseGradients(
-        parameters=dense.parameters,
-        x=dropout_backward(dense.x, steps.dropout.keep, p),
-    )
+    steps = dict[str, Any]()
+    for layer in layers:
+        steps[layer.name] = layer.forward(call, x)
+        x = output_of(steps[layer.name])
+    return steps
+
+
+def run_layers_backward(
+    layers: Sequence[Layer], call: HeadCall, x: Array, steps: Mapping[str, Any], grad: Array
+) -> LayerGradients:
+    """Go back through what `run_layers` did, from the gradient of the last layer's output.
+
+    The parameters' gradients are a dict by the layers' names.
+    """
+    read = [x, *(output_of(steps[layer.name]) for layer in layers[:-1])]
+    own, decoder = dict[str, Any](), None
+    for layer, given in zip(reversed(layers), reversed(read), strict=True):
+        back = layer.backward(call, given, steps[layer.name], grad)
+        grad = back.x
+        if back.parameters is not None:
+            own[layer.name] = back.parameters
+        decoder = decoder if back.decoder is None else back.decoder
+    return LayerGradients(grad, own, decoder)
+
+
+def output_of(step: Any) -> Array:
+    """Return what a layer's step hands on."""
+    found: Array = step if isinstance(step, np.ndarray) else step.output
+    return found

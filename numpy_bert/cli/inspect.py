@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy_bert.cli.console import megabytes, show, table
 from numpy_bert.cli.options import NAME_OR_PATH, add_json, add_source, source_options
@@ -84,12 +84,15 @@ def _report(
     """Return all that is to be printed."""
     from dataclasses import asdict
 
+    import numpy_bert
     from numpy_bert.loading.keys import BUFFERS
-    from numpy_bert.parameters import TIED, BertParameters, HeadParameters, shapes
+    from numpy_bert.parameters import TIED, BertParameters, shapes
 
     config = stated.config
     of_model = shapes(BertParameters, config)
-    of_heads = {key for head in get_args(HeadParameters) for key in shapes(head, config)} | {*TIED}
+    names = [name for name in numpy_bert.__all__ if name.startswith("BertFor")]
+    kinds = [getattr(numpy_bert, name).kind for name in names]
+    of_heads = {key for kind in kinds for key in shapes(kind.parameters, config)} | {*TIED}
 
     def use(key: str) -> str:
         if key in of_model:

@@ -14,7 +14,7 @@ __all__ = ["DecoderGradients", "decode", "decode_backward"]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DecoderGradients:
-    """The gradients of what `decode` takes: x (N, H), weight (V, H), bias (V,)."""
+    """Of what `decode` was called with: x (..., H), weight (V, H), bias (V,)."""
 
     x: Array
     weight: Array
@@ -22,11 +22,11 @@ class DecoderGradients:
 
 
 def decode(x: Array, weight: Array, bias: Array) -> Array:
-    """Return the scores of all words, (N, V).
+    """Return the scores of all words, (..., V).
 
     Parameters
     ----------
-    x : ndarray of shape (N, H), float32
+    x : ndarray of shape (..., H), float32
         The transformed hidden states.
     weight : ndarray of shape (V, H), float32
         The word table.
@@ -49,7 +49,7 @@ def decode_backward(grad: Array, x: Array, weight: Array) -> DecoderGradients:
 
     Parameters
     ----------
-    grad : ndarray of shape (N, V), float32
+    grad : ndarray of shape (..., V), float32
         The gradient of the output.
     x, weight
         What `decode` was called with.
@@ -60,4 +60,6 @@ def decode_backward(grad: Array, x: Array, weight: Array) -> DecoderGradients:
     >>> decode_backward(np.ones((1, 2), "f4"), np.ones((1, 2), "f4"), np.eye(2, dtype="f4")).x
     array([[1., 1.]], dtype=float32)
     """
-    return DecoderGradients(x=grad @ weight, weight=grad.T @ x, bias=grad.sum(axis=0))
+    rows, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
+    back = (grads @ weight).reshape(x.shape)
+    return DecoderGradients(x=back, weight=grads.T @ rows, bias=grads.sum(axis=0))

@@ -44,12 +44,14 @@ def fits(parameters: BertEmbeddingsParameters) -> bool:
     """Tell whether the kernel can stand in for the readable code with these parameters."""
     norm = parameters.LayerNorm
     tables = (
-        parameters.word_embeddings.weight,
-        parameters.token_type_embeddings.weight,
-        parameters.position_embeddings.weight,
+        parameters.word_embeddings,
+        parameters.token_type_embeddings,
+        parameters.position_embeddings,
     )
     return norm_fits(norm.weight, norm.bias) and all(
-        table.dtype.itemsize <= 4 and table.flags.c_contiguous for table in tables
+        table.weight.dtype.itemsize <= 4 and table.weight.flags.c_contiguous
+        for table in tables
+        if table is not None
     )
 
 
@@ -71,9 +73,12 @@ class EmbeddingsKernel:
     def __init__(
         self, parameters: BertEmbeddingsParameters, *, eps: float, rows: int | None = None
     ) -> None:
-        norm = parameters.LayerNorm
+        norm, types = parameters.LayerNorm, parameters.token_type_embeddings
         self._words: Table = parameters.word_embeddings.weight
-        self._segments: Table = parameters.token_type_embeddings.weight
+        # A model without token types has a table without rows, which nothing is added from.
+        self._segments: Table = (
+            np.empty((0, len(norm.weight)), np.float32) if types is None else types.weight
+        )
         self._positions: Table = parameters.position_embeddings.weight
         self._norm = LayerNormKernel(norm.weight, norm.bias, eps=eps)
         features = len(norm.weight)
@@ -140,7 +145,8 @@ class EmbeddingsKernel:
         else:
             scratch.gather(self._words, words[first:last], x)
         if segments is None:
-            self._add_first_segment(x)
+            if len(self._segments):
+                self._add_first_segment(x)
         else:
             add(x, scratch.rows_of(self._segments, segments[first:last]), x)
         if places is not None:

@@ -255,11 +255,12 @@ class BertEmbeddings(Stateful):
 
     def _prepare(self) -> None:
         parameters, eps = self.parameters, self._config.layer_norm_eps
-        words, segments = parameters.word_embeddings, parameters.token_type_embeddings
-        positions, norm = parameters.position_embeddings, parameters.LayerNorm
+        words, positions = parameters.word_embeddings, parameters.position_embeddings
+        types, norm = parameters.token_type_embeddings, parameters.LayerNorm
         dtype = norm.weight.dtype
         self.word_embeddings = Embedding(words.weight, "word_embeddings", dtype)
-        self.token_type_embeddings = Embedding(segments.weight, "token_type_embeddings", dtype)
+        if types is not None:  # as in transformers, a model without them has no such attribute
+            self.token_type_embeddings = Embedding(types.weight, "token_type_embeddings", dtype)
         self.position_embeddings = Embedding(positions.weight, "position_embeddings", dtype)
         self.LayerNorm = LayerNorm(weight=norm.weight, bias=norm.bias, eps=eps)
         self.dropout = Dropout(self._config.hidden_dropout_prob)

@@ -1,37 +1,35 @@
-"""What a head is, as data: its parameters, what it reads, forward and backward, its loss.
+"""What a head is, as data: its parameters, what it reads, its layers, its loss.
 
 Each head of BERT is one value at the end of this file; a model of `numpy_bert.model.task_models`
-names it. A new head is a value too: of one of the classes here, or of a class of its own with the
-four methods that `Head` leaves open.
+names it. A new head is one value too. Its layers are those of `numpy_bert.blocks.heads`, or of a
+class of its own with a forward and a backward.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, fields, replace
+from functools import reduce
+from operator import add
+from typing import Any, Literal, TypeAlias, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray
-from numpy_bert.blocks.gradients import dense_backward
 from numpy_bert.blocks.heads import (
-    LMPredictionGradients,
-    LMPredictionSteps,
-    OnlyMLMSteps,
-    OnlyNSPSteps,
-    PreTrainingHeadsSteps,
-    Product,
-    ProductBackward,
-    QuestionAnsweringHeadSteps,
-    classifier,
-    classifier_backward,
-    lm_prediction,
-    lm_prediction_backward,
+    Dense,
+    Dropout,
+    HeadCall,
+    Layer,
+    Words,
+    output_of,
+    run_layers,
+    run_layers_backward,
 )
 from numpy_bert.config import BertConfig
+from numpy_bert.errors import InputError
+from numpy_bert.messages import listed
 from numpy_bert.model.outputs import (
     BertForPreTrainingOutput,
     ClassificationSteps,
@@ -47,14 +45,9 @@ from numpy_bert.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.ops.losses import IGNORED
 from numpy_bert.parameters import (
-    BertOnlyMLMHeadParameters,
-    BertOnlyNSPHeadParameters,
-    BertPreTrainingHeadsParameters,
     ClassifierParameters,
-    LinearParameters,
     MaskedLMParameters,
     MultipleChoiceParameters,
     NextSentenceParameters,
@@ -70,53 +63,29 @@ from numpy_bert.tasks.objectives import (
     sequence_objective,
     span_objective,
 )
+from numpy_bert.trace import named_steps
 
 __all__ = [
+    "CHOICE",
+    "FOLLOWS",
+    "LABELS",
     "MASKED_LM",
     "MULTIPLE_CHOICE",
     "NEXT_SENTENCE",
     "PRE_TRAINING",
     "QUESTION_ANSWERING",
+    "SEQUENCE",
     "SEQUENCE_CLASSIFICATION",
+    "SPAN",
     "TOKEN_CLASSIFICATION",
+    "Chain",
     "Head",
-    "HeadCall",
     "HeadGradients",
+    "Loss",
 ]
 
-
-class HeadCall(NamedTuple):
-    """A call of a head: its parameters, and what it reads.
-
-    Attributes
-    ----------
-    parameters : one of the classes of `numpy_bert.parameters`
-        The head's weights.
-    config : BertConfig
-        Activation, epsilon, dropout, and what the labels are.
-    hidden : ndarray of shape (B, T, H), or (N, H) of some tokens; or None
-        The last hidden state; None for a head that reads the pooler's output alone.
-    pooled : ndarray of shape (B, H), or None
-        The pooler's output.
-    rng : numpy.random.Generator, optional
-        Turns the head's dropout on.
-    decoder : ndarray of shape (V, H), or None
-        The weight of the decoder, for a head that predicts words.
-    product, product_backward : callable
-        What multiplies by the decoder, and its backward: the readable code, or a kernel.
-    choices : int
-        How many sequences belong to one example.
-    """
-
-    parameters: Any
-    config: BertConfig
-    hidden: Array | None = None
-    pooled: Array | None = None
-    rng: np.random.Generator | None = None
-    decoder: Array | None = None
-    product: Product = linear
-    product_backward: ProductBackward = linear_backward
-    choices: int = 1
+# A chain's labels by their names.
+Labels: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -132,412 +101,363 @@ class HeadGradients:
     decoder: Array | None = None
 
 
+def _count_labels(name: str, labels: npt.ArrayLike, length: int, config: BertConfig) -> int:
+    """Return how many labels are not -100."""
+    return label_items(labels, name=name)
+
+
+def _count_at_padding(labels: Labels, mask: BoolArray) -> bool:
+    """Tell whether a token's label counts at padding; what has another shape is refused later."""
+    arrays = (np.asarray(given) for given in labels.values())
+    return any(
+        given.shape == mask.shape and bool((given[~mask] != IGNORED).any()) for given in arrays
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Head(ABC):
+class Loss:
+    """What scores are worth against labels.
+
+    Attributes
+    ----------
+    judge : callable
+        Called with the last layer's output, the labels by their names, the `HeadCall`, and what is
+        to be divided by (None for what counts here); returns an `Objective` with one gradient.
+    count : callable
+        Called with a name, the labels of that name, how many tokens a sequence has, and the config;
+        returns how many of the labels count. By default all that are not -100.
+    looks_at_padding : callable
+        Called with the labels and the mask; tells whether the loss depends on the scores of
+        padding. By default where a label of a token counts there.
+    """
+
+    judge: Callable[[Array, Labels, HeadCall, Items | None], Objective]
+    count: Callable[[str, Any, int, BertConfig], int] = _count_labels
+    looks_at_padding: Callable[[Labels, BoolArray], bool] = _count_at_padding
+
+
+def _whole(scores: Array, call: HeadCall) -> tuple[Array, ...]:
+    """Return the last layer's output, which is the scores."""
+    return (scores,)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Chain:
+    """Layers one after another, what the first reads, and what the scores of the last are worth.
+
+    Attributes
+    ----------
+    reads : {"tokens", "first", "pooled"}
+        The rows that the first layer reads: the last hidden state of each token or of the first
+        token, or the pooler's output, for which the checkpoint must have a pooler.
+    layers : tuple of Layer
+        In the order in which they run.
+    loss : Loss
+        What the scores are worth.
+    targets : tuple of str
+        The names of the labels that the loss takes.
+    scores : callable
+        Called with the last layer's output and the `HeadCall`; returns the scores in the order of
+        the output's fields. By default they are that output.
+    labelled_alone : bool
+        Whether in training only those tokens are read that have a label which counts. Each token
+        must then have scores and a label of its own.
+    """
+
+    reads: Literal["tokens", "first", "pooled"]
+    layers: tuple[Layer, ...]
+    loss: Loss
+    targets: tuple[str, ...] = ("labels",)
+    scores: Callable[[Array, HeadCall], tuple[Array, ...]] = _whole
+    labelled_alone: bool = False
+
+    def rows(self, call: HeadCall) -> Array:
+        """Return what the first layer reads."""
+        rows = call.pooled if self.reads == "pooled" else call.hidden
+        assert rows is not None
+        return rows[:, 0] if self.reads == "first" else rows
+
+    def labels(self, labels: Labels) -> dict[str, Any]:
+        """Return those of a head's labels that this chain's loss takes."""
+        return {name: labels[name] for name in self.targets}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Head:
     """A head of BERT.
 
     Attributes
     ----------
     parameters : type
-        The class of its parameters, in `numpy_bert.parameters`, whose fields are a checkpoint's
-        keys.
+        The class of its parameters, whose fields are a checkpoint's keys, as in
+        `numpy_bert.parameters`. A weight with a row for each label ("K H") gives the labels their
+        number.
     output : type
         What a call of the model returns, a `HeadOutput`.
     steps : type
-        What the model's `steps` returns: ``bert``, and the head's steps.
-    module : str
-        The field of `steps` that holds the head's; "" where each of them has a field of its own.
-    reads : {"tokens", "pooled", "both"}
-        The rows that it reads: of each token, the pooler's output, which is read off the first
-        token, or both.
-    targets : tuple of str
-        The names of the labels that its loss takes.
-    decodes : bool
-        Whether it predicts words, for which it takes the word table or a decoder of its own.
+        What the model's `steps` returns: ``bert``, and the step of each layer at its path.
+    chains : tuple of Chain
+        One, or several whose losses are added.
     """
 
     parameters: type[Any]
     output: type[HeadOutput]
     steps: type[Any]
-    module: str = ""
-    reads: Literal["tokens", "pooled", "both"]
-    targets: tuple[str, ...] = ("labels",)
-    decodes: bool = False
+    chains: tuple[Chain, ...]
 
-    @abstractmethod
-    def forward(self, call: HeadCall) -> Any:
-        """Run the head; return its steps, a dataclass."""
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self._layers()]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise InputError(
+                f"Head: the names of layers must differ, as each is that of a step; got "
+                f"{listed(twice)} more than once. Give a layer without parameters another name."
+            )
 
-    @abstractmethod
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of all labels."""
+        return tuple(name for chain in self.chains for name in chain.targets)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the chains read: "tokens", "first", "pooled"."""
+        return frozenset(chain.reads for chain in self.chains)
+
+    @property
+    def decoder(self) -> str:
+        """The path of the layer that predicts words, whose decoder may be the word table, or ""."""
+        return next((layer.name for layer in self._layers() if isinstance(layer, Words)), "")
+
+    @property
+    def labelled_alone(self) -> bool:
+        """Whether in training only tokens whose label counts are read: no chain reads others."""
+        of_hidden = [chain for chain in self.chains if chain.reads != "pooled"]
+        return bool(of_hidden) and all(chain.labelled_alone for chain in of_hidden)
+
+    def forward(self, call: HeadCall) -> dict[str, Any]:
+        """Run the head; return the layers' steps by their paths, in the order of execution."""
+        steps = dict[str, Any]()
+        for chain in self.chains:
+            steps |= run_layers(chain.layers, call, chain.rows(call))
+        return steps
+
     def backward(
-        self, call: HeadCall, steps: Any, score_gradients: tuple[Array, ...]
+        self, call: HeadCall, steps: Mapping[str, Any], score_gradients: tuple[Array, ...]
     ) -> HeadGradients:
-        """Go back through the head, from the gradients of its scores."""
+        """Go back through the head, from the gradient of each chain's last layer."""
+        own, of_rows = dict[str, Any](), dict[str, Array]()
+        for chain, grad in zip(self.chains, score_gradients, strict=True):
+            back = run_layers_backward(chain.layers, call, chain.rows(call), steps, grad)
+            own |= back.parameters
+            source, rows = "pooled" if chain.reads == "pooled" else "hidden", back.x
+            if chain.reads == "first":
+                rows = np.zeros_like(call.hidden)
+                rows[:, 0] = back.x
+            of_rows[source] = rows if source not in of_rows else of_rows[source] + rows
+            if back.decoder is not None:
+                of_rows["decoder"] = back.decoder
+        return HeadGradients(parameters=_put(call.parameters, own), **of_rows)
 
-    @abstractmethod
-    def scores(self, call: HeadCall, steps: Any) -> tuple[Array, ...]:
+    def scores(self, call: HeadCall, steps: Mapping[str, Any]) -> tuple[Array, ...]:
         """Return the scores, in the order of the output's fields."""
+        return tuple(
+            array
+            for chain in self.chains
+            for array in chain.scores(output_of(steps[chain.layers[-1].name]), call)
+        )
 
-    @abstractmethod
     def objective(
-        self, call: HeadCall, steps: Any, labels: Mapping[str, Any], items: Items | None
+        self, call: HeadCall, steps: Mapping[str, Any], labels: Labels, items: Items | None
     ) -> Objective:
         """Judge the scores by the labels; `items` is what each loss is divided by, or None."""
+        return reduce(
+            add,
+            (
+                chain.loss.judge(
+                    output_of(steps[chain.layers[-1].name]), chain.labels(labels), call, items
+                )
+                for chain in self.chains
+            ),
+        )
 
-    def items(self, labels: Mapping[str, Any], length: int, config: BertConfig) -> dict[str, int]:
+    def items(self, labels: Labels, length: int, config: BertConfig) -> dict[str, int]:
         """Return how many labels count, by their names; a sequence has `length` tokens."""
-        return {name: label_items(labels[name], name=name) for name in self.targets}
+        return {
+            name: chain.loss.count(name, given, length, config)
+            for chain in self.chains
+            for name, given in chain.labels(labels).items()
+        }
 
-    def judges_padding(self, labels: Mapping[str, Any], mask: BoolArray) -> bool:
+    def judges_padding(self, labels: Labels, mask: BoolArray) -> bool:
         """Tell whether the loss depends on what stands at padding, as transformers computes it."""
-        of_first = self.reads != "tokens" and not mask[:, 0].all()
-        return of_first or (self.reads != "pooled" and _counts(labels["labels"], ~mask))
+        return any(
+            chain.loss.looks_at_padding(chain.labels(labels), mask)
+            if chain.reads == "tokens"
+            else not mask[:, 0].all()
+            for chain in self.chains
+        )
 
-    def named(self, bert: Any, steps: Any) -> Any:
+    def named(self, bert: Any, steps: Mapping[str, Any]) -> Any:
         """Return the steps of the whole model, of those of the BertModel and of the head."""
-        if self.module:
-            return self.steps(bert=bert, **{self.module: steps})
-        return self.steps(bert=bert, **{f.name: getattr(steps, f.name) for f in fields(steps)})
+        return _nested(self.steps, {"bert": bert, **steps})
+
+    def traced(self, steps: Mapping[str, Any]) -> list[tuple[str, npt.NDArray[Any]]]:
+        """Return the head's steps under their names in a trace."""
+        return list(named_steps(self.named(None, steps), ""))
 
     def returned(
         self, scores: tuple[Array, ...], states: Any = None, attentions: Any = None
     ) -> Any:
         """Return what a call returns, of the scores and of the model's own states."""
-        others = ("loss", "hidden_states", "attentions")
-        names = [f.name for f in fields(self.output) if f.name not in others]
-        found: dict[str, Any] = dict(zip(names, scores, strict=True))
-        found |= {"hidden_states": states, "attentions": attentions}
-        return self.output(**found)
+        found: dict[str, Any] = dict(zip(self.output.score_names(), scores, strict=True))
+        return self.output(**found, hidden_states=states, attentions=attentions)
+
+    def _layers(self) -> list[Layer]:
+        return [layer for chain in self.chains for layer in chain.layers]
 
 
-# Called with a classifier's scores, the labels, the call, and how many labels count.
-_Judge = Callable[[Array, npt.ArrayLike, HeadCall, int | None], Objective]
-# Called with the labels and the config.
-_Count = Callable[[npt.ArrayLike, BertConfig], int]
+def _put(tree: Any, found: Mapping[str, Any], prefix: str = "") -> Any:
+    """Return a tree of parameters with what was found at paths in the place of what is there."""
+    if prefix[:-1] in found:
+        return found[prefix[:-1]]
+    parts = {f.name: getattr(tree, f.name) for f in fields(tree)}
+    return replace(
+        tree,
+        **{
+            name: _put(part, found, f"{prefix}{name}.")
+            for name, part in parts.items()
+            if part is not None
+        },
+    )
 
 
-def _count_labels(labels: npt.ArrayLike, config: BertConfig) -> int:
-    del config
-    return label_items(labels)
+def _nested(kind: type[Any], found: Mapping[str, Any], prefix: str = "") -> Any:
+    """Return steps, by their paths, in the dataclasses that are to hold them."""
+    hints = get_type_hints(kind)
+    paths = {f.name: f"{prefix}{f.name}" for f in fields(kind)}
+    return kind(
+        **{
+            name: found[path] if path in found else _nested(hints[name], found, f"{path}.")
+            for name, path in paths.items()
+        }
+    )
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ClassifierHead(Head):
-    """Dropout and a dense layer, called ``classifier``, over the pooled row or over each token.
-
-    Attributes
-    ----------
-    judge : callable
-        What its scores are worth against labels.
-    count : callable
-        How many of the labels count.
-    """
-
-    steps: type[Any] = ClassificationSteps
-    judge: _Judge
-    count: _Count = _count_labels
-
-    def forward(self, call: HeadCall) -> Any:
-        """Score the labels."""
-        x = call.hidden if self.reads == "tokens" else call.pooled
-        assert x is not None
-        return classifier(call.parameters.classifier, x, p=_dropout(call.config), rng=call.rng)
-
-    def backward(
-        self, call: HeadCall, steps: Any, score_gradients: tuple[Array, ...]
-    ) -> HeadGradients:
-        """Go back through the dense layer and dropout."""
-        own = call.parameters.classifier
-        back = classifier_backward(score_gradients[0], own, steps, p=_dropout(call.config))
-        source = "hidden" if self.reads == "tokens" else "pooled"
-        found = self.parameters(classifier=back.parameters)
-        return HeadGradients(parameters=found, **{source: back.x})
-
-    def scores(self, call: HeadCall, steps: Any) -> tuple[Array, ...]:
-        """Return the logits; where several sequences are one example, of these side by side."""
-        logits = steps.classifier
-        return (logits if call.choices == 1 else logits.reshape(-1, call.choices),)
-
-    def objective(
-        self, call: HeadCall, steps: Any, labels: Mapping[str, Any], items: Items | None
-    ) -> Objective:
-        """Judge the logits."""
-        count = _one(items, "labels")
-        return self.judge(steps.classifier, labels["labels"], call, count)
-
-    def items(self, labels: Mapping[str, Any], length: int, config: BertConfig) -> dict[str, int]:
-        """Return how many labels count."""
-        return {"labels": self.count(labels["labels"], config)}
+def _one(labels: Labels, items: Items | None) -> tuple[str, Any, int | None]:
+    """Return the name of a loss's only labels, these, and what is to be divided by."""
+    [(name, given)] = labels.items()
+    return name, given, None if items is None else items_of(items, name)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class NextSentenceHead(Head):
-    """A dense layer over the pooled row that says whether a text follows another."""
-
-    def forward(self, call: HeadCall) -> Any:
-        """Score "it follows" and "it does not"."""
-        return OnlyNSPSteps(
-            seq_relationship=_dense(call.pooled, call.parameters.cls.seq_relationship)
-        )
-
-    def backward(
-        self, call: HeadCall, steps: Any, score_gradients: tuple[Array, ...]
-    ) -> HeadGradients:
-        """Go back through the dense layer."""
-        assert call.pooled is not None
-        back = dense_backward(score_gradients[0], call.pooled, call.parameters.cls.seq_relationship)
-        own = BertOnlyNSPHeadParameters(seq_relationship=back.parameters)
-        return HeadGradients(parameters=NextSentenceParameters(cls=own), pooled=back.x)
-
-    def scores(self, call: HeadCall, steps: Any) -> tuple[Array, ...]:
-        """Return the logits, (B, 2)."""
-        return (steps.seq_relationship,)
-
-    def objective(
-        self, call: HeadCall, steps: Any, labels: Mapping[str, Any], items: Items | None
-    ) -> Objective:
-        """Judge the logits."""
-        count = _one(items, "labels")
-        return next_sentence_objective(
-            steps.seq_relationship, labels["labels"], name="labels", num_items_in_batch=count
-        )
+def _judge_labels(scores: Array, labels: Labels, call: HeadCall, items: Items | None) -> Objective:
+    name, given, count = _one(labels, items)
+    return label_objective(scores, given, name=name, num_items_in_batch=count)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class MaskedLMHead(Head):
-    """The masked language model: a transform of each token, and the score of each word."""
-
-    decodes: bool = True
-
-    def forward(self, call: HeadCall) -> Any:
-        """Score the words."""
-        return OnlyMLMSteps(predictions=_words(call))
-
-    def backward(
-        self, call: HeadCall, steps: Any, score_gradients: tuple[Array, ...]
-    ) -> HeadGradients:
-        """Go back through decoder and transform."""
-        words = _words_backward(call, steps.predictions, score_gradients[0])
-        found = BertOnlyMLMHeadParameters(predictions=words.parameters)
-        return HeadGradients(
-            parameters=MaskedLMParameters(cls=found), hidden=words.hidden, decoder=words.decoder
-        )
-
-    def scores(self, call: HeadCall, steps: Any) -> tuple[Array, ...]:
-        """Return the logits, (B, T, V)."""
-        return (steps.predictions.output,)
-
-    def objective(
-        self, call: HeadCall, steps: Any, labels: Mapping[str, Any], items: Items | None
-    ) -> Objective:
-        """Judge the logits of words."""
-        count = _one(items, "labels")
-        return label_objective(steps.predictions.output, labels["labels"], num_items_in_batch=count)
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PreTrainingHead(Head):
-    """Both heads that BERT was pre-trained with."""
-
-    decodes: bool = True
-
-    def forward(self, call: HeadCall) -> Any:
-        """Score the words, and whether the second text follows the first."""
-        return PreTrainingHeadsSteps(
-            predictions=_words(call),
-            seq_relationship=_dense(call.pooled, call.parameters.cls.seq_relationship),
-        )
-
-    def backward(
-        self, call: HeadCall, steps: Any, score_gradients: tuple[Array, ...]
-    ) -> HeadGradients:
-        """Go back through both."""
-        assert call.pooled is not None
-        of_words, of_order = score_gradients
-        words = _words_backward(call, steps.predictions, of_words)
-        order = dense_backward(of_order, call.pooled, call.parameters.cls.seq_relationship)
-        found = BertPreTrainingHeadsParameters(
-            predictions=words.parameters, seq_relationship=order.parameters
-        )
-        return HeadGradients(
-            parameters=PreTrainingParameters(cls=found),
-            hidden=words.hidden,
-            pooled=order.x,
-            decoder=words.decoder,
-        )
-
-    def scores(self, call: HeadCall, steps: Any) -> tuple[Array, ...]:
-        """Return the logits of words, (B, T, V), and of "it follows", (B, 2)."""
-        return steps.predictions.output, steps.seq_relationship
-
-    def objective(
-        self, call: HeadCall, steps: Any, labels: Mapping[str, Any], items: Items | None
-    ) -> Objective:
-        """Judge both; the loss is their sum."""
-        words, order = (_one(items, name) for name in self.targets)
-        name = self.targets[1]
-        return label_objective(
-            steps.predictions.output, labels["labels"], num_items_in_batch=words
-        ) + next_sentence_objective(
-            steps.seq_relationship, labels[name], name=name, num_items_in_batch=order
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class QuestionAnsweringHead(Head):
-    """A dense layer over each token that says how likely an answer starts and ends there."""
-
-    def forward(self, call: HeadCall) -> Any:
-        """Score starts and ends."""
-        return QuestionAnsweringHeadSteps(
-            qa_outputs=_dense(call.hidden, call.parameters.qa_outputs)
-        )
-
-    def backward(
-        self, call: HeadCall, steps: Any, score_gradients: tuple[Array, ...]
-    ) -> HeadGradients:
-        """Go back through the dense layer."""
-        assert call.hidden is not None
-        back = dense_backward(score_gradients[0], call.hidden, call.parameters.qa_outputs)
-        found = QuestionAnsweringParameters(qa_outputs=back.parameters)
-        return HeadGradients(parameters=found, hidden=back.x)
-
-    def scores(self, call: HeadCall, steps: Any) -> tuple[Array, ...]:
-        """Return the logits of starts and of ends, (B, T) each."""
-        return steps.qa_outputs[..., 0], steps.qa_outputs[..., 1]
-
-    def objective(
-        self, call: HeadCall, steps: Any, labels: Mapping[str, Any], items: Items | None
-    ) -> Objective:
-        """Judge both; the loss is their mean."""
-        given = (labels[name] for name in self.targets)
-        return span_objective(steps.qa_outputs, *given, num_items_in_batch=items)
-
-    def items(self, labels: Mapping[str, Any], length: int, config: BertConfig) -> dict[str, int]:
-        """Return how many places are within the tokens."""
-        return {name: span_items(labels[name], length, name=name) for name in self.targets}
-
-    def judges_padding(self, labels: Mapping[str, Any], mask: BoolArray) -> bool:
-        """Tell that an answer's place is looked for at padding, too."""
-        return True
+def _judge_order(scores: Array, labels: Labels, call: HeadCall, items: Items | None) -> Objective:
+    name, given, count = _one(labels, items)
+    return next_sentence_objective(scores, given, name=name, num_items_in_batch=count)
 
 
 def _judge_sequences(
-    scores: Array, labels: npt.ArrayLike, call: HeadCall, items: int | None
+    scores: Array, labels: Labels, call: HeadCall, items: Items | None
 ) -> Objective:
+    _, given, count = _one(labels, items)
     kind = call.config.problem_type
-    return sequence_objective(scores, labels, problem_type=kind, num_items_in_batch=items)
+    return sequence_objective(scores, given, problem_type=kind, num_items_in_batch=count)
 
 
-def _count_sequences(labels: npt.ArrayLike, config: BertConfig) -> int:
+def _count_sequences(name: str, labels: npt.ArrayLike, length: int, config: BertConfig) -> int:
     return sequence_items(labels, config.num_labels, problem_type=config.problem_type)
 
 
-def _judge_tokens(
-    scores: Array, labels: npt.ArrayLike, call: HeadCall, items: int | None
-) -> Objective:
-    del call
-    return label_objective(scores, labels, num_items_in_batch=items)
+def _judge_choices(scores: Array, labels: Labels, call: HeadCall, items: Items | None) -> Objective:
+    _, given, count = _one(labels, items)
+    return choice_objective(scores, given, choices=call.choices, num_items_in_batch=count)
 
 
-def _judge_choices(
-    scores: Array, labels: npt.ArrayLike, call: HeadCall, items: int | None
-) -> Objective:
-    return choice_objective(scores, labels, choices=call.choices, num_items_in_batch=items)
+def _side_by_side(scores: Array, call: HeadCall) -> tuple[Array, ...]:
+    """Return the scores of the sequences that are one example in one row."""
+    return (scores.reshape(-1, call.choices),)
 
 
-def _dropout(config: BertConfig) -> float:
-    """Return the probability of a classifier's dropout."""
-    own = config.classifier_dropout
-    return config.hidden_dropout_prob if own is None else own
+def _judge_spans(scores: Array, labels: Labels, call: HeadCall, items: Items | None) -> Objective:
+    return span_objective(scores, *labels.values(), num_items_in_batch=items)
 
 
-def _dense(x: Array | None, parameters: LinearParameters) -> Array:
-    assert x is not None
-    return linear(x, parameters.weight, parameters.bias)
+def _count_spans(name: str, labels: npt.ArrayLike, length: int, config: BertConfig) -> int:
+    return span_items(labels, length, name=name)
 
 
-def _words(call: HeadCall) -> LMPredictionSteps:
-    """Run the head that predicts words."""
-    assert call.hidden is not None
-    assert call.decoder is not None
-    predictions, config = call.parameters.cls.predictions, call.config
-    return lm_prediction(
-        predictions, call.decoder, call.hidden, config=config, product=call.product
-    )
+def _always(labels: Labels, mask: BoolArray) -> bool:
+    return True
 
 
-def _words_backward(call: HeadCall, steps: LMPredictionSteps, grad: Array) -> LMPredictionGradients:
-    """Go back through the head that predicts words."""
-    assert call.hidden is not None
-    assert call.decoder is not None
-    return lm_prediction_backward(
-        grad,
-        call.parameters.cls.predictions,
-        call.decoder,
-        call.hidden,
-        steps,
-        config=call.config,
-        product_backward=call.product_backward,
-    )
+def _ends(scores: Array, call: HeadCall) -> tuple[Array, ...]:
+    """Return the scores of starts and of ends."""
+    return scores[..., 0], scores[..., 1]
 
 
-def _one(items: Items | None, name: str) -> int | None:
-    """Return what the loss of one kind of labels is divided by; None for those that count."""
-    return None if items is None else items_of(items, name)
+# A label for each row of scores.
+LABELS = Loss(judge=_judge_labels)
+# Labels of sequences, as config.json's problem_type has it.
+SEQUENCE = Loss(judge=_judge_sequences, count=_count_sequences)
+# Whether one text follows another.
+FOLLOWS = Loss(judge=_judge_order)
+# The number of the right choice.
+CHOICE = Loss(judge=_judge_choices)
+# An answer's first and last token; its place is looked for at padding, too.
+SPAN = Loss(judge=_judge_spans, count=_count_spans, looks_at_padding=_always)
 
+_WORDS = Chain(reads="tokens", layers=(Words("cls.predictions"),), loss=LABELS, labelled_alone=True)
+_ORDER = Chain(reads="pooled", layers=(Dense("cls.seq_relationship"),), loss=FOLLOWS)
+_CLASSIFIER = (Dropout("dropout"), Dense("classifier"))
 
-def _counts(labels: npt.ArrayLike, places: BoolArray) -> bool:
-    """Tell whether a label counts at a place; what has another shape is refused later."""
-    given = np.asarray(labels)
-    return given.shape == places.shape and bool((given[places] != IGNORED).any())
-
-
-MASKED_LM = MaskedLMHead(
-    parameters=MaskedLMParameters,
-    output=MaskedLMOutput,
-    steps=MaskedLMSteps,
-    module="cls",
-    reads="tokens",
+MASKED_LM = Head(
+    parameters=MaskedLMParameters, output=MaskedLMOutput, steps=MaskedLMSteps, chains=(_WORDS,)
 )
-NEXT_SENTENCE = NextSentenceHead(
+NEXT_SENTENCE = Head(
     parameters=NextSentenceParameters,
     output=NextSentencePredictorOutput,
     steps=NextSentenceSteps,
-    module="cls",
-    reads="pooled",
+    chains=(_ORDER,),
 )
-PRE_TRAINING = PreTrainingHead(
+PRE_TRAINING = Head(
     parameters=PreTrainingParameters,
     output=BertForPreTrainingOutput,
     steps=PreTrainingSteps,
-    module="cls",
-    reads="both",
-    targets=("labels", "next_sentence_label"),
+    chains=(_WORDS, replace(_ORDER, targets=("next_sentence_label",))),
 )
-SEQUENCE_CLASSIFICATION = ClassifierHead(
+SEQUENCE_CLASSIFICATION = Head(
     parameters=ClassifierParameters,
     output=SequenceClassifierOutput,
-    reads="pooled",
-    judge=_judge_sequences,
-    count=_count_sequences,
+    steps=ClassificationSteps,
+    chains=(Chain(reads="pooled", layers=_CLASSIFIER, loss=SEQUENCE),),
 )
-TOKEN_CLASSIFICATION = ClassifierHead(
+TOKEN_CLASSIFICATION = Head(
     parameters=ClassifierParameters,
     output=TokenClassifierOutput,
-    reads="tokens",
-    judge=_judge_tokens,
+    steps=ClassificationSteps,
+    chains=(Chain(reads="tokens", layers=_CLASSIFIER, loss=LABELS),),
 )
-MULTIPLE_CHOICE = ClassifierHead(
+MULTIPLE_CHOICE = Head(
     parameters=MultipleChoiceParameters,
     output=MultipleChoiceModelOutput,
-    reads="pooled",
-    judge=_judge_choices,
+    steps=ClassificationSteps,
+    chains=(Chain(reads="pooled", layers=_CLASSIFIER, loss=CHOICE, scores=_side_by_side),),
 )
-QUESTION_ANSWERING = QuestionAnsweringHead(
+QUESTION_ANSWERING = Head(
     parameters=QuestionAnsweringParameters,
     output=QuestionAnsweringModelOutput,
     steps=QuestionAnsweringSteps,
-    reads="tokens",
-    targets=("start_positions", "end_positions"),
+    chains=(
+        Chain(
+            reads="tokens",
+            layers=(Dense("qa_outputs"),),
+            loss=SPAN,
+            targets=("start_positions", "end_positions"),
+            scores=_ends,
+        ),
+    ),
 )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -23,24 +22,22 @@ from numpy_bert.loading.tensors import (
     LoadingInfo,
     check_head,
     check_weights,
+    embedding_shapes,
     read_table,
     read_weight,
     settle,
 )
 from numpy_bert.parameters import (
-    BertEmbeddingsParameters,
-    BertEncoderParameters,
     BertParameters,
-    BertPoolerParameters,
-    ClassifierParameters,
     build,
+    label_key,
     shapes,
 )
 
+if TYPE_CHECKING:
+    from numpy_bert.model.heads import Head
+
 __all__ = ["Loaded", "LoadedHead", "load", "load_head"]
-
-
-Head = TypeVar("Head")
 
 
 class Loaded(NamedTuple):
@@ -52,11 +49,11 @@ class Loaded(NamedTuple):
     info: LoadingInfo
 
 
-class LoadedHead(NamedTuple, Generic[Head]):
-    """A checkpoint, loaded with the head of a task."""
+class LoadedHead(NamedTuple):
+    """A checkpoint, loaded with the head of a task: its parameters."""
 
     model: Loaded
-    head: Head
+    head: Any
 
 
 def load(
@@ -86,33 +83,33 @@ def load(
 
 def load_head(
     name_or_path: str | Path,
-    tree: type[Head],
+    kind: Head,
     *,
     dtype: np.dtype[Any],
     mmap: bool,
-    pools: bool,
     **source: Any,
-) -> LoadedHead[Head]:
+) -> LoadedHead:
     """Find, check and read a checkpoint with a head.
 
     Parameters
     ----------
     name_or_path, dtype, mmap, **source
         The arguments of `load`, which does the rest; `only` is not among them.
-    tree : type
-        The head's class in `numpy_bert.parameters`.
-    pools : bool
-        Whether the head reads the pooler, which then must be there.
+    kind : Head
+        What the head is. If it reads the pooler, that must be there.
     """
+    tree = kind.parameters
     folder, stated, checkpoint = _open(name_or_path, **source)
     odd = len(checkpoint.notes)
-    if "cls.predictions.bias" in shapes(tree, stated.config):  # type: ignore[arg-type]
+    if kind.decoder:
         checkpoint, config = settle(checkpoint, stated.config)
         stated = stated._replace(config=config)
     config, info = stated.config, _check(checkpoint, stated, dtype)
-    if tree is ClassifierParameters:
-        config, notes = _labelled(folder, stated, checkpoint.tensors)
+    key = label_key(tree, config)
+    if key is not None:
+        config, notes = _labelled(folder, stated, checkpoint.tensors.get(key))
         info = replace(info, notes=(*info.notes, *notes))
+    pools = "pooled" in kind.reads
     head_shapes = shapes(tree, config)  # type: ignore[arg-type]
     info = check_head(checkpoint, config, dtype, head_shapes, info, pools=pools)
     for sentence in checkpoint.notes[odd:]:
@@ -171,10 +168,9 @@ def _check(
 
 
 def _labelled(
-    folder: Path, stated: StatedConfig, tensors: Mapping[str, Entry]
+    folder: Path, stated: StatedConfig, weight: Entry | None
 ) -> tuple[BertConfig, tuple[str, ...]]:
-    """Return the config with a name for each row of the classifier, and notes on the names."""
-    weight = tensors.get("classifier.weight")
+    """Return the config with a name for each row of a classifier, and notes on the names."""
     if weight is None or len(weight.shape) != 2 or weight.shape[0] == 0:
         return stated.config, ()  # which is refused for that
     try:
@@ -200,10 +196,6 @@ def _build(
         read = read_table if key.endswith("_embeddings.weight") else read_weight
         return read(checkpoint.tensors[key], dtype, mapped=mmap)
 
-    embeddings = build(BertEmbeddingsParameters, config, get, "embeddings.")
-    encoder = pooler = None
-    if only is None:
-        encoder = build(BertEncoderParameters, config, get, "encoder.")
-        if not any(key.startswith("pooler.") for key in info.missing_keys):
-            pooler = build(BertPoolerParameters, config, get, "pooler.")
-    return BertParameters(embeddings=embeddings, encoder=encoder, pooler=pooler)
+    whole = embedding_shapes(config) if only else shapes(BertParameters, config)
+    keys = whole.keys() - set(info.missing_keys)
+    return build(BertParameters, config, get, "", keys)

@@ -143,22 +143,36 @@ class QuestionAnsweringSteps:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class HeadOutput(ModelOutput):
-    """Base of what a model with a head returns.
+    """Base of what a model with a head returns; a subclass has the head's scores.
 
     Attributes
     ----------
     loss : float, or None
         How far the scores are from the labels, if all of those were given: a Python number. It is
         the first field.
+    hidden_states, attentions : tuple of ndarray, or None
+        As of `BertModelOutput`; the last fields.
     """
 
     loss: float | None = None
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+    @classmethod
+    def score_names(cls) -> tuple[str, ...]:
+        """Return the names of the scores' fields, in order."""
+        common = {f.name for f in fields(HeadOutput)}
+        return tuple(f.name for f in fields(cls) if f.name not in common)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the fields that are there, in transformers' order."""
+        names = ("loss", *self.score_names(), "hidden_states", "attentions")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
     @property
     def scores(self) -> tuple[Array, ...]:
         """The head's scores: all that is neither the loss nor the model's own states."""
-        others = ("loss", "hidden_states", "attentions")
-        return tuple(value for name, value in self.items() if name not in others)
+        return tuple(getattr(self, name) for name in self.score_names())
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -171,14 +185,10 @@ class BertForPreTrainingOutput(HeadOutput):
         The score of each word for each token, not normalized.
     seq_relationship_logits : ndarray of shape (B, 2)
         The scores of "B is what follows A" and of "B is any other text".
-    hidden_states, attentions : tuple of ndarray, or None
-        The same as in `BertModelOutput`.
     """
 
     prediction_logits: Array
     seq_relationship_logits: Array
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -189,13 +199,9 @@ class MaskedLMOutput(HeadOutput):
     ----------
     logits : ndarray of shape (B, T, V)
         The score of each word for each token, not normalized.
-    hidden_states, attentions : tuple of ndarray, or None
-        The same as in `BertModelOutput`.
     """
 
     logits: Array
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -206,13 +212,9 @@ class NextSentencePredictorOutput(HeadOutput):
     ----------
     logits : ndarray of shape (B, 2)
         The scores of "B is what follows A" and of "B is any other text".
-    hidden_states, attentions : tuple of ndarray, or None
-        The same as in `BertModelOutput`.
     """
 
     logits: Array
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -223,13 +225,9 @@ class SequenceClassifierOutput(HeadOutput):
     ----------
     logits : ndarray of shape (B, K)
         The score of each label, not normalized.
-    hidden_states, attentions : tuple of ndarray, or None
-        The same as in `BertModelOutput`.
     """
 
     logits: Array
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -240,13 +238,9 @@ class TokenClassifierOutput(HeadOutput):
     ----------
     logits : ndarray of shape (B, T, K)
         The score of each label for each token, not normalized.
-    hidden_states, attentions : tuple of ndarray, or None
-        The same as in `BertModelOutput`.
     """
 
     logits: Array
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -259,14 +253,10 @@ class QuestionAnsweringModelOutput(HeadOutput):
         The score of each token to be the first of the answer.
     end_logits : ndarray of shape (B, T)
         The score of each token to be the last of it.
-    hidden_states, attentions : tuple of ndarray, or None
-        The same as in `BertModelOutput`.
     """
 
     start_logits: Array
     end_logits: Array
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -277,10 +267,6 @@ class MultipleChoiceModelOutput(HeadOutput):
     ----------
     logits : ndarray of shape (B, C)
         The score of each choice, not normalized.
-    hidden_states, attentions : tuple of ndarray, or None
-        The same as in `BertModelOutput`.
     """
 
     logits: Array
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None

@@ -19,10 +19,7 @@ from numpy_bert.loading.keys import near_miss
 from numpy_bert.messages import listed, quoted
 from numpy_bert.parameters import (
     TIED,
-    BertEmbeddingsParameters,
-    BertEncoderParameters,
     BertParameters,
-    BertPoolerParameters,
     arrays_of,
     build,
 )
@@ -261,16 +258,7 @@ def bert_parameters(config: BertConfig, arrays: Mapping[str, Array]) -> BertPara
     >>> found.encoder.layer[1].output.dense.weight.shape, found.pooler
     ((128, 512), None)
     """
-
-    def get(key: str) -> Array:
-        return arrays[key]
-
-    pools = "bert.pooler.dense.weight" in arrays
-    return BertParameters(
-        embeddings=build(BertEmbeddingsParameters, config, get, "bert.embeddings."),
-        encoder=build(BertEncoderParameters, config, get, "bert.encoder."),
-        pooler=build(BertPoolerParameters, config, get, "bert.pooler.") if pools else None,
-    )
+    return build(BertParameters, config, arrays.__getitem__, "bert.", arrays)
 
 
 def config_json(config: BertConfig, architecture: str) -> str:

@@ -31,7 +31,7 @@ from numpy_bert.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from numpy_bert.model.with_head import BertWithDecoder, BertWithHead
+from numpy_bert.model.with_head import BertWithHead, BertWithWords
 from numpy_bert.tasks.answers import answer_questions
 from numpy_bert.tasks.entities import tag_texts
 from numpy_bert.tasks.fill import fill_masks
@@ -51,7 +51,7 @@ __all__ = [
 _MASKS = 128
 
 
-class BertForPreTraining(BertWithDecoder[BertForPreTrainingOutput, PreTrainingSteps]):
+class BertForPreTraining(BertWithWords[BertForPreTrainingOutput, PreTrainingSteps]):
     """BERT as it is pre-trained, with both heads.
 
     Examples
@@ -65,10 +65,10 @@ class BertForPreTraining(BertWithDecoder[BertForPreTrainingOutput, PreTrainingSt
     ()
     """
 
-    _kind = PRE_TRAINING
+    kind = PRE_TRAINING
 
 
-class BertForMaskedLM(BertWithDecoder[MaskedLMOutput, MaskedLMSteps]):
+class BertForMaskedLM(BertWithWords[MaskedLMOutput, MaskedLMSteps]):
     """BERT as a masked language model.
 
     Examples
@@ -81,7 +81,7 @@ class BertForMaskedLM(BertWithDecoder[MaskedLMOutput, MaskedLMSteps]):
     3
     """
 
-    _kind = MASKED_LM
+    kind = MASKED_LM
 
     def fill_mask(
         self,
@@ -137,7 +137,7 @@ class BertForNextSentencePrediction(BertWithHead[NextSentencePredictorOutput, Ne
     True
     """
 
-    _kind = NEXT_SENTENCE
+    kind = NEXT_SENTENCE
 
     def is_next(self, text: str | Sequence[str], text_pair: str | Sequence[str]) -> Any:
         """Judge whether the second text is what follows the first.
@@ -167,7 +167,7 @@ class BertForSequenceClassification(BertWithHead[SequenceClassifierOutput, Class
     numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
     """
 
-    _kind = SEQUENCE_CLASSIFICATION
+    kind = SEQUENCE_CLASSIFICATION
 
     def classify(
         self,
@@ -217,7 +217,7 @@ class BertForTokenClassification(BertWithHead[TokenClassifierOutput, Classificat
     numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
     """
 
-    _kind = TOKEN_CLASSIFICATION
+    kind = TOKEN_CLASSIFICATION
 
     def tag(
         self,
@@ -262,7 +262,7 @@ class BertForQuestionAnswering(BertWithHead[QuestionAnsweringModelOutput, Questi
     numpy_bert.errors.CheckpointError: ...: has no qa_outputs (qa_outputs.weight, ...
     """
 
-    _kind = QUESTION_ANSWERING
+    kind = QUESTION_ANSWERING
 
     def answer(
         self,
@@ -329,7 +329,7 @@ class BertForMultipleChoice(BertWithHead[MultipleChoiceModelOutput, Classificati
     numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
     """
 
-    _kind = MULTIPLE_CHOICE
+    kind = MULTIPLE_CHOICE
 
     def _inputs(self, given: Mapping[str, Any]) -> tuple[ModelInputs, int]:
         """Take the axes of batch and choices together, and check the inputs."""

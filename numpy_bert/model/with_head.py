@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray, as_dtype
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_dtype
+from numpy_bert.blocks.heads import HeadCall
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.inputs import ModelInputs
@@ -20,7 +22,7 @@ from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.gradients import INPUTS, BertRun, LossAndGradients, split_batch
-from numpy_bert.model.heads import Head, HeadCall
+from numpy_bert.model.heads import Head
 from numpy_bert.model.loaded import load_head
 from numpy_bert.model.outputs import BertModelOutput, HeadOutput
 from numpy_bert.model.packed import clear_padding
@@ -29,13 +31,12 @@ from numpy_bert.parameters import build
 from numpy_bert.tasks.items import Items
 from numpy_bert.tasks.objectives import places_that_count
 from numpy_bert.text.lost import limit_of
-from numpy_bert.trace import named_steps
 
 if TYPE_CHECKING:
     # Not when a model is loaded: it can be called with ids, without the tokenizers library.
     from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["BertWithDecoder", "BertWithHead"]
+__all__ = ["BertWithDecoder", "BertWithHead", "BertWithWords"]
 
 Output = TypeVar("Output", bound=HeadOutput)
 Steps = TypeVar("Steps")
@@ -50,6 +51,8 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
 
     Attributes
     ----------
+    kind : Head
+        What the head is, of the class.
     bert : BertModel
         The model under the head.
     head : one of the classes of `numpy_bert.parameters`
@@ -66,7 +69,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     """
 
     _fixed = frozenset({"bert", "head", "config", "loading_info", "folder"})
-    _kind: ClassVar[Head]
+    kind: ClassVar[Head]
 
     def __init__(self, bert: BertModel, head: Any, folder: Path) -> None:
         self.bert = bert
@@ -102,10 +105,9 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         """
         model, head = load_head(
             name_or_path,
-            cls._kind.parameters,
+            cls.kind,
             dtype=as_dtype(dtype),
             mmap=mmap,
-            pools=cls._kind.reads != "tokens",
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
@@ -162,7 +164,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         labels = self._labels(targets)
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         inputs, choices = self._inputs(dict(zip(INPUTS, given, strict=True)))
-        if len(labels) < len(self._kind.targets):
+        if len(labels) < len(self.kind.targets):
             labels = {}
         bert, loss = None, None
         options: dict[str, Any] = {
@@ -173,18 +175,18 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         if unpad_inputs and rng is None and labels and self._judges_padding(inputs, labels):
             # The kernels leave padding out, on which transformers' losses may depend.
             full = self._bert(inputs, unpad=False, **options)
-            loss = self._loss(self._call(full, choices=choices), labels)
-            if self._kind.reads == "tokens" and not inputs.has_empty_rows:
+            loss = self._loss(self._call(full, inputs, choices=choices), labels)
+            if self.kind.reads == {"tokens"} and not inputs.has_empty_rows:
                 bert = clear_padding(full, inputs.mask)
         if bert is None:
             bert = self._bert(inputs, unpad=unpad_inputs, **options)
-        call = self._call(bert, choices=choices, rng=rng)
+        call = self._call(bert, inputs, choices=choices, rng=rng)
         steps = self._run(call)
-        scores = self._kind.scores(call, steps)
+        scores = self.kind.scores(call, steps)
         self._check(call, steps, scores)
         if labels and loss is None:
             loss = self._judge(call, steps, labels)
-        found: Output = self._kind.returned(scores, bert.hidden_states, bert.attentions)
+        found: Output = self.kind.returned(scores, bert.hidden_states, bert.attentions)
         return found if loss is None else replace(found, loss=loss)
 
     def steps(
@@ -207,11 +209,12 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         call = self._head_call(
             bert.encoder.output,
             None if bert.pooler is None else bert.pooler.output,
+            inputs.mask,
             rng=rng,
             choices=choices,
             fast=False,
         )
-        found: Steps = self._kind.named(bert, self._run(call))
+        found: Steps = self.kind.named(bert, self._run(call))
         return found
 
     @np.errstate(all="ignore")
@@ -259,22 +262,23 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         >>> round(found.loss), found.bert.encoder.layer[0].output.dense.weight.shape
         (19, (128, 512))
         """
-        given, labels = split_batch(batch, self._kind.targets)
+        given, labels = split_batch(batch, self.kind.targets)
         inputs, choices = self._inputs(given)
         items = num_items_in_batch
         if items is None:
-            items = self._kind.items(labels, inputs.shape[1], self.config)
+            items = self.kind.items(labels, inputs.shape[1], self.config)
         run = BertRun(self.bert, inputs, rng)
         places = self._labelled(labels, inputs.shape)
         hidden = run.hidden if places is None else run.hidden[places]
-        call = self._head_call(hidden, run.pooled, rng=rng, choices=choices)
+        mask = inputs.mask if places is None else None
+        call = self._head_call(hidden, run.pooled, mask, rng=rng, choices=choices)
         steps = self._run(call)
         if places is not None:
             labels = {**labels, "labels": np.asarray(labels["labels"])[places]}
-        objective = self._kind.objective(call, steps, labels, items)
+        objective = self.kind.objective(call, steps, labels, items)
         if not np.isfinite(objective.loss):
-            self._check(call, steps, self._kind.scores(call, steps))
-        back = self._kind.backward(call, steps, objective.score_gradients)
+            self._check(call, steps, self.kind.scores(call, steps))
+        back = self.kind.backward(call, steps, objective.score_gradients)
         grad = back.hidden
         if places is not None and grad is not None:
             grad = np.zeros_like(run.hidden)
@@ -314,11 +318,11 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         >>> round(sum(part.loss for part in found), 3)
         16.578
         """
-        given, labels = split_batch(batch, self._kind.targets)
+        given, labels = split_batch(batch, self.kind.targets)
         rows = given.get("input_ids", given.get("inputs_embeds"))
         shape = np.shape(() if rows is None else rows)
         length = shape[1] if len(shape) > 1 else 0  # what has another shape is refused later
-        return self._kind.items(labels, length, self.config)
+        return self.kind.items(labels, length, self.config)
 
     def with_parameters(self: Self, arrays: Mapping[str, Array]) -> Self:
         """Return a model of the same kind with other arrays, not copied, and the same tokenizer.
@@ -404,16 +408,16 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     def _labels(self, targets: Mapping[str, Any]) -> dict[str, Any]:
         """Return the labels that were given; raise TypeError for any other argument."""
         for name in targets:
-            if name not in self._kind.targets:
+            if name not in self.kind.targets:
                 raise TypeError(
                     f"{type(self).__name__}() got an unexpected keyword argument {name!r}; it "
-                    f"takes {', '.join(self._kind.targets)}."
+                    f"takes {', '.join(self.kind.targets)}."
                 )
         return {name: value for name, value in targets.items() if value is not None}
 
     def _judges_padding(self, inputs: ModelInputs, labels: Mapping[str, Any]) -> bool:
         """Tell whether the loss depends on what stands at padding."""
-        return inputs.mask is not None and self._kind.judges_padding(labels, inputs.mask)
+        return inputs.mask is not None and self.kind.judges_padding(labels, inputs.mask)
 
     def _labelled(
         self, labels: Mapping[str, Any], shape: tuple[int, int]
@@ -422,7 +426,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
 
         A row of a decoder's scores is as long as the vocabulary.
         """
-        if not self._kind.decodes or "labels" not in labels:
+        if not self.kind.labelled_alone or "labels" not in labels:
             return None
         return places_that_count(labels["labels"], shape, self.config.vocab_size)
 
@@ -436,11 +440,11 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         rng: np.random.Generator | None,
     ) -> BertModelOutput:
         """Run the model under the head, its last layer only for the rows that the head reads."""
-        has_first_alone = self._kind.reads == "pooled" and unpad and inputs.shape[1] > 0
+        has_first_alone = "tokens" not in self.kind.reads and unpad and inputs.shape[1] > 0
         if has_first_alone and not every and not weights and rng is None:
             first = np.arange(inputs.shape[0]) * inputs.shape[1]
             hidden = self.bert.hidden_at(inputs, first)[:, np.newaxis]  # (B, 1, H)
-            pooled = self.bert.pool(hidden)
+            pooled = self.bert.pool(hidden) if "pooled" in self.kind.reads else None
             output = None if pooled is None else pooled.output
             return BertModelOutput(last_hidden_state=hidden, pooler_output=output)
         return self.bert.forward(
@@ -454,30 +458,34 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     def _call(
         self,
         bert: BertModelOutput,
+        inputs: ModelInputs,
         *,
         rng: np.random.Generator | None = None,
         choices: int = 1,
     ) -> HeadCall:
         """Return what the head is called with after the model under it."""
-        return self._head_call(bert.last_hidden_state, bert.pooler_output, rng=rng, choices=choices)
+        hidden, pooled = bert.last_hidden_state, bert.pooler_output
+        return self._head_call(hidden, pooled, inputs.mask, rng=rng, choices=choices)
 
     def _head_call(
         self,
         hidden: Array,
         pooled: Array | None = None,
+        mask: BoolArray | None = None,
         *,
         rng: np.random.Generator | None = None,
         choices: int = 1,
         fast: bool = True,
     ) -> HeadCall:
         """Return what the head is called with; kernels may multiply by the decoder in float32."""
-        if self._kind.reads != "tokens" and pooled is None:
+        reads = self.kind.reads
+        if ("pooled" in reads and pooled is None) or ("first" in reads and not hidden.shape[1]):
             raise InputError(
                 f"{type(self).__name__}: a sequence of 0 tokens has no first one to read it off; "
                 "frame texts by [CLS] and [SEP]."
             )
-        call = HeadCall(self.head, self.config, hidden, pooled, rng, choices=choices)
-        if not self._kind.decodes:
+        call = HeadCall(self.head, self.config, hidden, pooled, rng, mask, choices=choices)
+        if not self.kind.decoder:
             return call
         call = call._replace(decoder=self._decoder_weight())
         if fast and self.dtype == np.float32:
@@ -491,12 +499,12 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     @np.errstate(all="ignore")  # also where the caller's own settings would raise
     def _run(self, call: HeadCall) -> Any:
         """Run the head."""
-        return self._kind.forward(call)
+        return self.kind.forward(call)
 
     @np.errstate(all="ignore")
     def _judge(self, call: HeadCall, steps: Any, labels: Mapping[str, Any]) -> float:
         """Return the loss of the head's scores."""
-        return self._kind.objective(call, steps, labels, None).loss
+        return self.kind.objective(call, steps, labels, None).loss
 
     def _loss(self, call: HeadCall, labels: Mapping[str, Any]) -> float:
         """Run the head, and return its loss."""
@@ -506,17 +514,18 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         """Name what in the head is to blame for scores that are not finite."""
         if all(np.isfinite(array).all() for array in scores):
             return
-        read = [call.hidden if self._kind.reads != "pooled" else None, call.pooled]
+        reads = self.kind.reads
+        read = [call.hidden if reads != {"pooled"} else None, call.pooled]
         check_finite(
             scores,
             self._weights(),
-            steps=named_steps(steps, self._kind.module),
+            steps=self.kind.traced(steps),
             source=", ".join(self.loading_info.files),
             given=not all(np.isfinite(array).all() for array in read if array is not None),
         )
 
     def _trees(self) -> dict[str, object]:
-        pools = self._kind.reads != "tokens"
+        pools = "pooled" in self.kind.reads
         pooler = self.bert.parameters.pooler if pools else None  # as transformers saves it
         return {"bert.": replace(self.bert.parameters, pooler=pooler), "": self.head}
 
@@ -526,19 +535,31 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
 
 
 class BertWithDecoder(BertWithHead[Output, Steps]):
-    """A model that predicts words: by the word table, unless it has a decoder of its own."""
+    """A model whose head predicts words: by the word table, or by a decoder of its own."""
 
     _prepared = BertWithHead._prepared | {"_table"}
 
     @property
     def decoder(self) -> Array:
         """The decoder's weight, (V, H): the head's own, else the word table, widened once."""
-        own = self.head.cls.predictions.decoder
+        own = attrgetter(self.kind.decoder)(self.head).decoder
         return self._table if own is None else own.weight
 
     @cached_property
     def _table(self) -> Array:
         return self.bert.embeddings.word_embeddings.weight
+
+    def _decoder_weight(self) -> Array | None:
+        return self.decoder
+
+    def _weights(self) -> dict[str, object]:
+        if not self.config.tie_word_embeddings:
+            return super()._weights()
+        return {**super()._weights(), "embeddings.word_embeddings.weight.": self.decoder}
+
+
+class BertWithWords(BertWithDecoder[Output, Steps]):
+    """A model that returns the score of each word for each token."""
 
     def at_labels(self, batch: Mapping[str, Any]) -> Output:
         """Return the scores of the tokens that are to be guessed, not of all.
@@ -562,7 +583,7 @@ class BertWithDecoder(BertWithHead[Output, Steps]):
         >>> model.at_labels(batch).logits.shape
         (1, 8000)
         """
-        given, labels = split_batch(batch, self._kind.targets)
+        given, labels = split_batch(batch, self.kind.targets)
         inputs, _ = self._inputs(given)
         places = self._labelled(labels, inputs.shape)
         if places is None or not len(places[0]):
@@ -574,15 +595,7 @@ class BertWithDecoder(BertWithHead[Output, Steps]):
         """Return the scores of some tokens, (N, V)."""
         call = self._head_call(hidden, pooled)
         steps = self._run(call)
-        scores = self._kind.scores(call, steps)
+        scores = self.kind.scores(call, steps)
         self._check(call, steps, scores)
-        found: Output = self._kind.returned(scores)
+        found: Output = self.kind.returned(scores)
         return found
-
-    def _decoder_weight(self) -> Array | None:
-        return self.decoder
-
-    def _weights(self) -> dict[str, object]:
-        if not self.config.tie_word_embeddings:
-            return super()._weights()
-        return {**super()._weights(), "embeddings.word_embeddings.weight.": self.decoder}

@@ -46,6 +46,7 @@ def test_steps_are_what_their_names_say(tiny: Path, dtype: str) -> None:
     segment = tensors["embeddings.token_type_embeddings.weight"][SEGMENTS]
     position = tensors["embeddings.position_embeddings.weight"][np.arange(T)][np.newaxis]
     assert np.array_equal(steps.word_embeddings, word)
+    assert steps.token_type_embeddings is not None
     assert np.array_equal(steps.token_type_embeddings, segment)
     assert np.array_equal(steps.position_embeddings, position)
     assert steps.position_embeddings.shape == (1, T, H)

@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 
 from numpy_bert.arrays import Array
-from numpy_bert.blocks.heads import PreTrainingHeadsSteps, classifier, lm_prediction
+from numpy_bert.blocks.heads import (
+    Dense,
+    Dropout,
+    HeadCall,
+    PreTrainingHeadsSteps,
+    lm_prediction,
+    run_layers,
+)
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.ops.linear import linear
-from numpy_bert.parameters import BertPreTrainingHeadsParameters, LinearParameters, build, shapes
+from numpy_bert.parameters import (
+    BertPreTrainingHeadsParameters,
+    ClassifierParameters,
+    LinearParameters,
+    build,
+    shapes,
+)
 from numpy_bert.trace import named_steps
 from tests.support.checkpoints import TINY
 
@@ -79,16 +92,19 @@ def test_names_of_the_pretraining_heads(dtype: str) -> None:
 def test_a_classifier_is_its_definition(dtype: str, shape: tuple[int, ...]) -> None:
     weights = LinearParameters(weight=array(5, H, dtype=dtype), bias=array(5, dtype=dtype, seed=2))
     x = array(*shape, dtype=dtype, seed=3)
-    steps = classifier(weights, x, p=0.5)
-    assert steps.dropout.keep is None
-    assert steps.dropout.output is x
+    layers = (Dropout("dropout", p=0.5), Dense("classifier"))
+    call = HeadCall(ClassifierParameters(classifier=weights), CONFIG)
+    steps = run_layers(layers, call, x)
+    assert list(steps) == ["dropout", "classifier"]
+    assert steps["dropout"].keep is None
+    assert steps["dropout"].output is x
     expected = x @ weights.weight.T + weights.bias
-    np.testing.assert_allclose(steps.classifier, expected, rtol=0, atol=1e-5)
-    dropped = classifier(weights, x, p=0.5, rng=np.random.default_rng(0))
-    assert dropped.dropout.keep is not None
-    expected = (x * dropped.dropout.keep * 2) @ weights.weight.T + weights.bias
-    np.testing.assert_allclose(dropped.classifier, expected, rtol=0, atol=1e-5)
-    assert dropped.classifier.dtype == dtype
+    np.testing.assert_allclose(steps["classifier"], expected, rtol=0, atol=1e-5)
+    dropped = run_layers(layers, call._replace(rng=np.random.default_rng(0)), x)
+    assert dropped["dropout"].keep is not None
+    expected = (x * dropped["dropout"].keep * 2) @ weights.weight.T + weights.bias
+    np.testing.assert_allclose(dropped["classifier"], expected, rtol=0, atol=1e-5)
+    assert dropped["classifier"].dtype == dtype
 
 
 def test_a_table_of_another_dtype_is_refused() -> None:

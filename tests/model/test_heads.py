@@ -15,7 +15,6 @@ import numpy_bert
 from numpy_bert import BertModel
 from numpy_bert.blocks import heads
 from numpy_bert.errors import InputError
-from numpy_bert.model import heads as model_heads
 from numpy_bert.tasks import batches
 from tests.support.heads import CONFIG, TREES, head_tensors, write_head
 from tests.support.tokenizer_files import TOKENS
@@ -163,7 +162,7 @@ def test_fill_mask_scores_no_other_place(
         seen.append(hidden.shape)
         return real(parameters, decoder, hidden, **options)
 
-    monkeypatch.setattr(model_heads, "lm_prediction", spy)
+    monkeypatch.setattr(heads, "lm_prediction", spy)
     model.fill_mask(["hello [MASK] world", "the [MASK] [MASK] un"])
     assert seen == [(3, 24)]
 
