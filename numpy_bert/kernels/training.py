@@ -1,8 +1,8 @@
 """The encoder forward and backward in float32, for training: large products, passes in place.
 
-The twin of `numpy_bert.blocks.encoder` and `numpy_bert.blocks.encoder`, which are the
-specification; it draws dropout's masks as they do, in their order, so the two can be compared under
-one generator. Each thread takes its share of the sequences through all layers.
+The twin of `numpy_bert.blocks.encoder`, which is the specification; it draws dropout's masks in the
+order in which that does, so that the two can be compared under one generator. Each thread takes its
+share of the sequences through all layers.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray, as_dtype
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_dtype
 from numpy_bert.blocks.embeddings import EmbeddingsSteps
 from numpy_bert.blocks.encoder import (
     EncoderSteps,
@@ -27,7 +27,7 @@ from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.loaded import load
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
-from numpy_bert.model.packed import PackedModel, States, clear_padding
+from numpy_bert.model.packed import PackedModel, States
 from numpy_bert.model.saving import Saveable
 from numpy_bert.parameters import BertEncoderParameters, BertParameters
 from numpy_bert.trace import named_steps
@@ -344,17 +344,40 @@ class BertModel(Saveable):
             found = packed.states(inputs, every=every, weights=weights, padding=padding)
             if found is not None and not found.finite:
                 self.blame(inputs)
-        is_cleared = False
+        is_padded = found is None
         if found is None:
             found = self._readable(inputs, every=every, weights=weights, rng=rng)
-            is_cleared = unpad_inputs and rng is None
         output = BertModelOutput(
             last_hidden_state=found.states[-1],
             hidden_states=tuple(found.states) if every else None,
             attentions=tuple(found.weights) if weights else None,
         )
-        if is_cleared:
-            clear_padding(output, inputs.mask)
+        if is_padded and unpad_inputs and rng is None:
+            return self.without_padding(output, inputs.mask)
+        return self._pooled(output)
+
+    def without_padding(self, output: BertModelOutput, mask: BoolArray | None) -> BertModelOutput:
+        """Return an output with zeros at padding, as if it had been left out."""
+        if mask is None:
+            return self._pooled(output)
+        tokens = mask[..., np.newaxis]  # (B, T, 1)
+        looking = mask[:, np.newaxis, :, np.newaxis]  # (B, 1, T, 1)
+
+        def cleared(arrays: tuple[Array, ...] | None, where: BoolArray) -> tuple[Array, ...] | None:
+            return arrays and tuple(np.where(where, a, a.dtype.type(0.0)) for a in arrays)
+
+        states = cleared(output.hidden_states or (output.last_hidden_state,), tokens)
+        assert states is not None
+        return self._pooled(
+            BertModelOutput(
+                last_hidden_state=states[-1],
+                hidden_states=states if output.hidden_states else None,
+                attentions=cleared(output.attentions, looking),
+            )
+        )
+
+    def _pooled(self, output: BertModelOutput) -> BertModelOutput:
+        """Return an output with what the pooler makes of its last hidden state."""
         pooled = self.pool(output.last_hidden_state)
         return output if pooled is None else replace(output, pooler_output=pooled.output)
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.arrays import Array, BoolArray, as_array
 from numpy_bert.blocks.heads import (
     Dense,
     Dropout,
@@ -108,7 +108,7 @@ def _count_labels(name: str, labels: npt.ArrayLike, length: int, config: BertCon
 
 def _count_at_padding(labels: Labels, mask: BoolArray) -> bool:
     """Tell whether a token's label counts at padding; what has another shape is refused later."""
-    arrays = (np.asarray(given) for given in labels.values())
+    arrays = (as_array(given, name) for name, given in labels.items())
     return any(
         given.shape == mask.shape and bool((given[~mask] != IGNORED).any()) for given in arrays
     )
@@ -126,6 +126,8 @@ class Loss:
     count : callable
         Called with a name, the labels of that name, how many tokens a sequence has, and the config;
         returns how many of the labels count. By default all that are not -100.
+    counts_by_length : bool
+        Whether `count` needs to know how many tokens a sequence has.
     looks_at_padding : callable
         Called with the labels and the mask; tells whether the loss depends on the scores of
         padding. By default where a label of a token counts there.
@@ -133,6 +135,7 @@ class Loss:
 
     judge: Callable[[Array, Labels, HeadCall, Items | None], Objective]
     count: Callable[[str, Any, int, BertConfig], int] = _count_labels
+    counts_by_length: bool = False
     looks_at_padding: Callable[[Labels, BoolArray], bool] = _count_at_padding
 
 
@@ -223,6 +226,11 @@ class Head:
     def reads(self) -> frozenset[str]:
         """What the chains read: "tokens", "first", "pooled"."""
         return frozenset(chain.reads for chain in self.chains)
+
+    @property
+    def counts_by_length(self) -> bool:
+        """Whether how many labels count depends on the length of the sequences."""
+        return any(chain.loss.counts_by_length for chain in self.chains)
 
     @property
     def decoder(self) -> str:
@@ -408,7 +416,7 @@ FOLLOWS = Loss(judge=_judge_order)
 # The number of the right choice.
 CHOICE = Loss(judge=_judge_choices)
 # An answer's first and last token; its place is looked for at padding, too.
-SPAN = Loss(judge=_judge_spans, count=_count_spans, looks_at_padding=_always)
+SPAN = Loss(judge=_judge_spans, count=_count_spans, counts_by_length=True, looks_at_padding=_always)
 
 _WORDS = Chain(reads="tokens", layers=(Words("cls.predictions"),), loss=LABELS, labelled_alone=True)
 _ORDER = Chain(reads="pooled", layers=(Dense("cls.seq_relationship"),), loss=FOLLOWS)

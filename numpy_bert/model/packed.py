@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_bert.arrays import Array, BoolArray, IntArray
+from numpy_bert.arrays import Array, IntArray
 from numpy_bert.config import BertConfig
 from numpy_bert.inputs import ModelInputs, Packing
 from numpy_bert.kernels.encoder import EncoderKernel, Read, Rows, fits
 from numpy_bert.model.embeddings import BertEmbeddings
-from numpy_bert.model.outputs import BertModelOutput
 from numpy_bert.parameters import BertEncoderParameters
 
-__all__ = ["PackedModel", "States", "clear_padding"]
+__all__ = ["PackedModel", "States"]
 
 
 class _Making:
@@ -162,16 +161,6 @@ class PackedModel:
                 kernel = self._kernel or EncoderKernel(self._parameters, self._config)
                 self._kernel = kernel
         return kernel
-
-
-def clear_padding(output: BertModelOutput, mask: BoolArray | None) -> BertModelOutput:
-    """Write zeros at padding, as if it had been left out; return the output, which is changed."""
-    if mask is not None:
-        for state in output.hidden_states or (output.last_hidden_state,):
-            state[~mask] = 0.0
-        for weights in output.attentions or ():
-            weights.swapaxes(1, 2)[~mask] = 0.0  # of (B, T, A, T)
-    return output
 
 
 def _forget() -> None:

@@ -341,17 +341,16 @@ class BertForMultipleChoice(BertWithHead[MultipleChoiceModelOutput, Classificati
             axes = 4 if name == "inputs_embeds" else 3
             if array.ndim != axes:
                 letters = "B, C, T, H" if axes == 4 else "B, C, T"
-                raise InputError(f"{name}: has shape {array.shape}; ({letters}) was expected.")
+                raise InputError(f"{name} must have shape ({letters}); got {array.shape}.")
             if found is not None and array.shape[:2] != found:
                 raise InputError(
-                    f"{name}: has shape {array.shape}; it must begin by {found}, as the others do."
+                    f"{name} must have a shape that begins by {found}, as the others' do; got "
+                    f"{array.shape}."
                 )
             found = array.shape[:2]
             if 0 in found:
-                raise InputError(
-                    f"{name}: has shape {array.shape}; a choice at least was expected."
-                )
-            flat[name] = array.reshape(-1, *array.shape[2:])
+                raise InputError(f"{name} must have a choice at least; got shape {array.shape}.")
+            flat[name] = array.reshape(found[0] * found[1], *array.shape[2:])
         if found is None:
-            raise InputError("BertForMultipleChoice: give input_ids or inputs_embeds.")
+            raise InputError("BertForMultipleChoice needs input_ids or inputs_embeds; give one.")
         return self.bert.inputs(**flat), found[1]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray, IntArray, as_dtype
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_dtype
 from numpy_bert.blocks.heads import HeadCall
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
@@ -25,7 +25,6 @@ from numpy_bert.model.gradients import INPUTS, BertRun, LossAndGradients, split_
 from numpy_bert.model.heads import Head
 from numpy_bert.model.loaded import load_head
 from numpy_bert.model.outputs import BertModelOutput, HeadOutput
-from numpy_bert.model.packed import clear_padding
 from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.parameters import build
 from numpy_bert.tasks.items import Items
@@ -166,28 +165,27 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         inputs, choices = self._inputs(dict(zip(INPUTS, given, strict=True)))
         if len(labels) < len(self.kind.targets):
             labels = {}
-        bert, loss = None, None
         options: dict[str, Any] = {
             "every": output_hidden_states,
             "weights": output_attentions,
             "rng": rng,
         }
-        if unpad_inputs and rng is None and labels and self._judges_padding(inputs, labels):
-            # The kernels leave padding out, on which transformers' losses may depend.
-            full = self._bert(inputs, unpad=False, **options)
-            loss = self._loss(self._call(full, inputs, choices=choices), labels)
-            if self.kind.reads == {"tokens"} and not inputs.has_empty_rows:
-                bert = clear_padding(full, inputs.mask)
-        if bert is None:
-            bert = self._bert(inputs, unpad=unpad_inputs, **options)
+        judges = unpad_inputs and rng is None and self._judges_padding(inputs, labels)
+        judged = self._bert(inputs, unpad=unpad_inputs and not judges, **options)
+        # A loss may depend on what stands at padding; what is returned beside it does not.
+        cleared = self._without_padding(judged, inputs) if judges else judged
+        bert = self._bert(inputs, unpad=True, **options) if cleared is None else cleared
         call = self._call(bert, inputs, choices=choices, rng=rng)
         steps = self._run(call)
         scores = self.kind.scores(call, steps)
         self._check(call, steps, scores)
-        if labels and loss is None:
-            loss = self._judge(call, steps, labels)
         found: Output = self.kind.returned(scores, bert.hidden_states, bert.attentions)
-        return found if loss is None else replace(found, loss=loss)
+        if not labels:
+            return found
+        if judges:
+            call = self._call(judged, inputs, choices=choices)
+            steps = self._run(call)
+        return replace(found, loss=self._judge(call, steps, labels))
 
     def steps(
         self,
@@ -319,8 +317,10 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         16.578
         """
         given, labels = split_batch(batch, self.kind.targets)
-        rows = given.get("input_ids", given.get("inputs_embeds"))
-        shape = np.shape(() if rows is None else rows)
+        shape: tuple[int, ...] = ()
+        if self.kind.counts_by_length:
+            rows = given.get("input_ids", given.get("inputs_embeds"))
+            shape = () if rows is None else as_array(rows, "input_ids").shape
         length = shape[1] if len(shape) > 1 else 0  # what has another shape is refused later
         return self.kind.items(labels, length, self.config)
 
@@ -413,11 +413,25 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
                     f"{type(self).__name__}() got an unexpected keyword argument {name!r}; it "
                     f"takes {', '.join(self.kind.targets)}."
                 )
-        return {name: value for name, value in targets.items() if value is not None}
+        return {name: as_array(value, name) for name, value in targets.items() if value is not None}
 
     def _judges_padding(self, inputs: ModelInputs, labels: Mapping[str, Any]) -> bool:
-        """Tell whether the loss depends on what stands at padding."""
-        return inputs.mask is not None and self.kind.judges_padding(labels, inputs.mask)
+        """Tell whether there is a loss that depends on what stands at padding."""
+        mask = inputs.mask
+        return mask is not None and bool(labels) and self.kind.judges_padding(labels, mask)
+
+    def _without_padding(
+        self, computed: BertModelOutput, inputs: ModelInputs
+    ) -> BertModelOutput | None:
+        """Return what a run without padding would have, of one with it; None if that is unknown.
+
+        Its numbers at tokens are the same to the bit, unless the head reads the first rows alone,
+        or another code had to compute the padding.
+        """
+        is_other = self.bert.dtype == np.float32 and (
+            "tokens" not in self.kind.reads or inputs.has_empty_rows
+        )
+        return None if is_other else self.bert.without_padding(computed, inputs.mask)
 
     def _labelled(
         self, labels: Mapping[str, Any], shape: tuple[int, int]
@@ -506,10 +520,6 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         """Return the loss of the head's scores."""
         return self.kind.objective(call, steps, labels, None).loss
 
-    def _loss(self, call: HeadCall, labels: Mapping[str, Any]) -> float:
-        """Run the head, and return its loss."""
-        return self._judge(call, self._run(call), labels)
-
     def _check(self, call: HeadCall, steps: Any, scores: Sequence[Array]) -> None:
         """Name what in the head is to blame for scores that are not finite."""
         if all(np.isfinite(array).all() for array in scores):
@@ -588,7 +598,8 @@ class BertWithWords(BertWithDecoder[Output, Steps]):
         places = self._labelled(labels, inputs.shape)
         if places is None or not len(places[0]):
             raise InputError("labels: none counts (all are -100), so there is nothing to score.")
-        bert = self.bert.forward(inputs)
+        pads = self._judges_padding(inputs, labels)
+        bert = self.bert.forward(inputs, unpad_inputs=not pads)
         return self._scored(bert.last_hidden_state[places], bert.pooler_output)
 
     def _scored(self, hidden: Array, pooled: Array | None = None) -> Output:

@@ -111,7 +111,7 @@ def test_token_types_are_refused_by_name(folder: Path, dtype: str) -> None:
             call(IDS, token_type_ids=types)
     with pytest.raises(InputError, match=what):
         none.bert.packed(IDS[0], [7], types[0])
-    with pytest.raises(InputError, match=r"token_type_ids has shape \(1, 7\)"):
+    with pytest.raises(InputError, match=r"token_type_ids must have shape \(3, 7\)"):
         none(IDS, token_type_ids=types[:1])
     assert not hasattr(none.bert.embeddings, "token_type_embeddings")
 
