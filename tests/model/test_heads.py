@@ -120,7 +120,7 @@ def test_wrong_inputs_are_refused_by_name(folders: dict[str, Path]) -> None:
         choice([[2, 3]])
     with pytest.raises(InputError, match=r"attention_mask must have a shape that begins by"):
         choice([[[2, 3], [2, 3]]], attention_mask=[[[1, 1]]])
-    with pytest.raises(InputError, match="give input_ids or inputs_embeds"):
+    with pytest.raises(InputError, match="needs input_ids or inputs_embeds"):
         choice()
 
 
