@@ -61,13 +61,13 @@ class EmbeddingsKernel:
     Parameters
     ----------
     parameters : BertEmbeddingsParameters
-        Such that `fits` is true; not to be changed afterwards.
+        Parameters for which `fits` is true; they are not to be changed afterwards.
     eps : float
-        Of LayerNorm.
+        What LayerNorm adds to the variance.
     rows : int, optional
-        Of a block; otherwise as many as pass through a core's second-level cache with their scale
-        and their shift, which `numpy_bert.kernels.choices` knows. Threads share the work from 32
-        blocks on.
+        How many rows a block has; by default as many as pass through a core's second-level cache
+        with their scale and their shift, which `numpy_bert.kernels.choices` knows. Threads share
+        the work from 32 blocks on.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class EmbeddingsKernel:
         inputs : ModelInputs
             Ids, or the words' rows in float32.
         out : ndarray of shape (B, T, H), float32, C-contiguous
-            Any content.
+            Where the embedding is written; it may hold anything.
 
         Returns
         -------

@@ -220,7 +220,7 @@ def check_head(
     Parameters
     ----------
     checkpoint, config, dtype
-        As in `check_weights`, which comes first.
+        The arguments of `check_weights`, which comes first.
     head : mapping of str to tuple of int
         The head's keys and shapes.
     info : LoadingInfo

@@ -91,7 +91,7 @@ class BertModel(Saveable):
         Parameters
         ----------
         name_or_path, revision, cache_dir, local_files_only, token
-            As in `numpy_bert.fetch`.
+            They are those of `numpy_bert.fetch`.
         only : {"embeddings"}, optional
             Load, and where the cache has nothing fetch, the input embedding alone; that the rest is
             absent is no error. To be asked for, since a part of a file cannot be checked against
@@ -108,7 +108,7 @@ class BertModel(Saveable):
         Raises
         ------
         ConfigError, CheckpointError
-            Naming the file, the field or the tensors.
+            If the files do not fit; the message names the file, the field or the tensors.
         """
         loaded = load(
             name_or_path,
@@ -158,7 +158,7 @@ class BertModel(Saveable):
             With False padding is computed like any token, as transformers' eager code does. With
             `rng` it always is.
         rng : numpy.random.Generator, optional
-            Turns dropout on, wherever BERT has it, and draws its masks.
+            It turns dropout on, wherever BERT has it, and draws its masks.
 
         Returns
         -------
@@ -169,7 +169,7 @@ class BertModel(Saveable):
         Raises
         ------
         InputError
-            Naming the argument, the place, the value and the limit.
+            If an argument does not fit; the message names it, the place, the value and the limit.
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
@@ -268,7 +268,7 @@ class BertModel(Saveable):
         Raises
         ------
         InputError
-            Naming the argument, and what does not fit.
+            If an argument does not fit; the message names it and says why.
 
         Examples
         --------

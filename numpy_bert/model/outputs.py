@@ -151,7 +151,7 @@ class HeadOutput(ModelOutput):
         How far the scores are from the labels, if all of those were given: a Python number. It is
         the first field.
     hidden_states, attentions : tuple of ndarray, or None
-        As of `BertModelOutput`; the last fields.
+        The same as in `BertModelOutput`; they are the last fields.
     """
 
     loss: float | None = None

@@ -201,7 +201,7 @@ class BertForSequenceClassification(BertWithHead[SequenceClassifierOutput, Class
         Raises
         ------
         InputError
-            Naming the text's place in the list, or the argument.
+            If a text or an argument is wrong; the message names it, and a text's place in the list.
         """
         return classify(self, text, text_pair, top_k, function_to_apply)
 
@@ -246,7 +246,7 @@ class BertForTokenClassification(BertWithHead[TokenClassifierOutput, Classificat
         Raises
         ------
         InputError
-            Naming the text's place in the list, or the argument.
+            If a text or an argument is wrong; the message names it, and a text's place in the list.
         """
         return tag_texts(self, text, aggregation, ignore_labels)
 

@@ -95,12 +95,13 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         Parameters
         ----------
         name_or_path, dtype, revision, cache_dir, local_files_only, token, mmap
-            As in `BertModel.from_pretrained`.
+            They are those of `BertModel.from_pretrained`.
 
         Raises
         ------
         ConfigError, CheckpointError
-            Naming the file, the field or the tensors; also where the checkpoint has no such head.
+            If the files do not fit, or have no such head; the message names the file, the field or
+            the tensors.
         """
         model, head = load_head(
             name_or_path,
@@ -140,7 +141,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         unpad_inputs : bool
             Whether padding is left out, as in a call of `BertModel`.
         rng : numpy.random.Generator, optional
-            Turns dropout on, the head's too, and draws its masks.
+            It turns dropout on, the head's too, and draws its masks.
         labels : array_like, optional
             What the scores should be, as `numpy_bert.tasks.objectives` has it for each task; the
             output then has a loss, which is transformers' whatever `unpad_inputs` says. A
@@ -151,12 +152,14 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         -------
         ModelOutput
             The class and its fields are transformers' of this task. Labels add a loss and change
-            nothing else.
+            nothing else. Where padding is left out, the scores there are those of a row of zeros.
+            In float32 a head that reads the first token alone differs by roundings where hidden
+            states or attentions are asked for, since the last layer then computes all tokens.
 
         Raises
         ------
         InputError
-            Naming the argument, the place, the value and the limit.
+            If an argument does not fit; the message names it, the place, the value and the limit.
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
@@ -230,7 +233,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         batch : mapping
             What the model is called with, by name, the labels among it.
         rng : numpy.random.Generator, optional
-            Turns dropout on, and draws its masks; the gradients are those under these masks.
+            It turns dropout on, and draws its masks; the gradients are those under these masks.
         num_items_in_batch : int or mapping of str to int, optional
             What a loss is divided by: how many labels count in all batches that one step of the
             optimizer is taken from, which the method of this name counts in each. The losses and
@@ -246,8 +249,8 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         Raises
         ------
         InputError
-            Naming the argument, the place, the value and the limit; also where no label counts, in
-            this batch or in all.
+            If an argument does not fit, or no label counts, in this batch or in all; the message
+            names the argument, the place, the value and the limit.
         CheckpointError
             If the loss is not finite because a weight is not; the weight is named.
 

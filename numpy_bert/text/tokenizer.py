@@ -173,7 +173,7 @@ class BertTokenizer:
         Parameters
         ----------
         name_or_path, revision, cache_dir, local_files_only, token
-            As in `numpy_bert.fetch`. A cached revision is used without any request.
+            They are those of `numpy_bert.fetch`. A cached revision is used without any request.
 
         Raises
         ------

@@ -365,7 +365,7 @@ def batches(
     size : int
         How many examples a batch has; the last may have fewer.
     rng : numpy.random.Generator
-        Draws the order.
+        It draws the order.
     lengths : ndarray of shape (examples,), int, optional
         The lengths of the examples. If given, those of a batch are of about one length.
 

@@ -175,7 +175,7 @@ def read_best(path: Path, like: Mapping[str, Array]) -> dict[str, Array]:
     Raises
     ------
     CheckpointError
-        Naming the first that is not there, or is another.
+        If one is not there, or is another; the message names the first.
     """
     file = SafetensorsFile(path)
     return {name: _tensor(file, name, array) for name, array in like.items()}

@@ -239,7 +239,7 @@ def test_a_bert_in_a_folder_of_its_own_comes_from_the_hub(hub: StandInHub, kind:
     SentenceEncoder.from_pretrained(REPO, local_files_only=True)
     assert hub.requests == []
     if kind != "beside another":
-        with pytest.raises(CheckpointError, match="its BERT in 0_Transformer: SentenceEncoder"):
+        with pytest.raises(CheckpointError, match=r"its BERT in 0_Transformer\. SentenceEncoder"):
             BertModel.from_pretrained(REPO)
         inner = BertModel.from_pretrained(folder / "0_Transformer")
         assert inner.config == encoder.model.config
