@@ -1,10 +1,10 @@
 """What each output of a call costs: attentions, hidden states, losses, padding; and the memory.
 
 A padded batch of random ids goes through a checkpoint with random heads over it, every kind of call
-in turn, in one process. Printed are the median milliseconds of the plain call and, as medians over
-the rounds, how many times as long the others take. The same follows for reading one token of each
-text, and for the scores of words, in models of random numbers; then how much memory `encode` takes
-at most in float32 and in float64.
+in turn, in one process. Printed is first how much memory `encode` takes at most in float32 and in
+float64; then the median milliseconds of the plain call and, as medians over the rounds, how many
+times as long the others take; and the same for reading one token of each text, and for the scores
+of words, in models of random numbers.
 
     python scripts/bench_outputs.py PATH_OF_MINILM
 """
@@ -57,6 +57,11 @@ def main() -> None:
         print(f"{megabytes(options.folder, options.memory):.0f}")
         return
     print_machine()
+    # First, since a process begins with the peak of the one that starts it.
+    for dtype in ("float32", "float64"):
+        command = [sys.executable, __file__, str(options.folder), "--memory", dtype]
+        most = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        print(f"encode, {TEXTS} texts of {WORDS} words, {dtype}: {most} MB at most")
     model = BertModel.from_pretrained(options.folder)
     found = tables(model, options.folder) | words(options.layers)
     for layers in options.layers:
@@ -73,10 +78,6 @@ def main() -> None:
             for name in list(calls)[1:]:
                 ratio = statistics.median(taken[name] / taken[first] for taken in seconds)
                 print(f"  {name:34} {ratio:8.2f} times")
-    for dtype in ("float32", "float64"):
-        command = [sys.executable, __file__, str(options.folder), "--memory", dtype]
-        most = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        print(f"encode, {TEXTS} texts of {WORDS} words, {dtype}: {most} MB at most")
 
 
 def random_model(layers: int) -> tuple[BertModel, BertLMPredictionHeadParameters]:
