@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from numpy_bert import get_num_threads, set_num_threads
 from numpy_bert.cli import main
 from tests.support.platforms import PLATFORM
 from tests.tolerances import FAST_ENCODER
@@ -62,19 +61,12 @@ def _fences(text: str) -> list[Fence]:
 READMES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in _found()}
 FENCES = {name: _fences(text) for name, text in READMES.items()}
 ROOMS = sorted(path.parent.name for path in (ROOT / "numpy_bert").glob("*/__init__.py"))
-# With the fixture that has MiniLM in a cache.
-pytestmark = pytest.mark.usefixtures("cached_minilm")
+# With the fixtures that have MiniLM in a cache and leave the number of threads as it was.
+pytestmark = pytest.mark.usefixtures("cached_minilm", "threads")
 
 
 def fences(readme: str, language: str) -> list[str]:
     return [fence.text for fence in FENCES[readme] if fence.language == language]
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

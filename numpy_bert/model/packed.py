@@ -103,8 +103,7 @@ class PackedModel:
     def at(self, inputs: ModelInputs, places: IntArray) -> tuple[Array, bool]:
         """Return the last hidden states (R, H) at places of the flat batch, zeros at padding."""
         packing = Packing.of(inputs)
-        chosen = inputs if packing.tokens is None else inputs.at(packing.tokens)
-        hidden = self._embeddings.embed(chosen).reshape(-1, self._config.hidden_size)
+        hidden = self._embedded(inputs, packing.tokens)
         if packing.tokens is None:
             return self._read(hidden, packing.lengths, places)
         number = np.full(inputs.shape[0] * inputs.shape[1], -1)
@@ -140,8 +139,7 @@ class PackedModel:
         weights: bool,
     ) -> Rows:
         """Embed the rows at some places, and make room for what is kept of them."""
-        chosen = inputs if places is None else inputs.at(places)
-        hidden = self._embeddings.embed(chosen).reshape(-1, self._config.hidden_size)
+        hidden = self._embedded(inputs, places)
         layers = range(len(self._parameters.layer))
         size = self._config.num_attention_heads * sum(
             count * length for count, length in zip(counts, lengths, strict=True)
@@ -152,6 +150,11 @@ class PackedModel:
             [np.empty_like(hidden) for _ in layers] if every else (),
             [np.empty(size, np.float32) for _ in layers] if weights else (),
         )
+
+    def _embedded(self, inputs: ModelInputs, places: IntArray | None) -> Array:
+        """Return the input embedding of what stands at some places of the flat batch, or of all."""
+        chosen = inputs if places is None else inputs.at(places)
+        return self._embeddings.embed(chosen).reshape(-1, self._config.hidden_size)
 
     def _encoder(self) -> EncoderKernel:
         """Return the kernel, which is made at the first call."""

@@ -199,12 +199,13 @@ WORKS: list[Work] = [
 ]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("most", [1, 7, 2048])
 @pytest.mark.parametrize("work", WORKS, ids=str)
 @pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
 def test_padding_follows_and_changes_no_token(
-    monkeypatch: pytest.MonkeyPatch, config: BertConfig, work: Work, most: int, threads: int
+    monkeypatch: pytest.MonkeyPatch, config: BertConfig, work: Work, most: int, workers: int
 ) -> None:
     monkeypatch.setattr(kernel, "MICRO_BATCH", most)
     parameters, layers = random_parameters(config), config.num_hidden_layers
@@ -225,14 +226,10 @@ def test_padding_follows_and_changes_no_token(
         )
         for array, several in ((x, lengths), (y, counts))
     ]
-    before = get_num_threads()
-    try:
-        set_num_threads(threads)
-        run, alone = EncoderKernel(parameters, config), x.copy()
-        assert run(Rows(alone, lengths))
-        assert run(rows[0], rows[1])
-    finally:
-        set_num_threads(before)
+    set_num_threads(workers)
+    run, alone = EncoderKernel(parameters, config), x.copy()
+    assert run(Rows(alone, lengths))
+    assert run(rows[0], rows[1])
     np.testing.assert_array_equal(rows[0].hidden, alone)
     np.testing.assert_array_equal(rows[1].hidden, rows[1].states[-1])
     for number, parts in enumerate(exact):
@@ -242,7 +239,8 @@ def test_padding_follows_and_changes_no_token(
             assert np.abs(found[number] - np.concatenate(right)).max(initial=0.0) <= 2e-5
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("most", [1, 7, 2048])
 @pytest.mark.parametrize(
     "places", [[0], [0, 1, 3, 6], [5, 6, 7], [], list(range(11)), [2] * 30 + [10]], ids=str
@@ -253,7 +251,7 @@ def test_the_rows_that_are_read_are_those_of_all(
     config: BertConfig,
     places: list[int],
     most: int,
-    threads: int,
+    workers: int,
 ) -> None:
     monkeypatch.setattr(kernel, "MICRO_BATCH", most)
     lengths = [1, 2, 3, 3, 2]
@@ -263,13 +261,9 @@ def test_the_rows_that_are_read_are_those_of_all(
     ).tolist()
     run, whole = EncoderKernel(random_parameters(config), config), embedded(lengths, config)
     some, out = whole.copy(), np.full((len(places), config.hidden_size), np.nan, np.float32)
-    before = get_num_threads()
-    try:
-        set_num_threads(threads)
-        assert run(Rows(whole, lengths))
-        assert run(Rows(some, lengths), read=Read(np.array(places, int), counts, out))
-    finally:
-        set_num_threads(before)
+    set_num_threads(workers)
+    assert run(Rows(whole, lengths))
+    assert run(Rows(some, lengths), read=Read(np.array(places, int), counts, out))
     assert np.abs(out - whole[places]).max(initial=0.0) <= ACROSS_BATCHES
 
 
