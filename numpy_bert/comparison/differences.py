@@ -13,6 +13,8 @@ from numpy_bert.arrays import Array, BoolArray
 
 __all__ = [
     "EPSILONS",
+    "MASKED",
+    "UNSEEN",
     "Difference",
     "comparable",
     "cosine_distance",
@@ -31,9 +33,9 @@ EPSILONS = {
     "bfloat16": 2.0**-7,
 }
 # Softmax makes 0, to the last bit of float32, of a score so far below the largest.
-_UNSEEN = 104.0
+UNSEEN = 104.0
 # Where the largest score of a row is below this, every key of the row is masked.
-_MASKED = -5e3
+MASKED = -5e3
 # The least exponent of a normal number: below it the spacing stays what it is there.
 _LEAST_EXPONENTS = {"float64": -1022, "float32": -126, "float16": -14, "bfloat16": -126}
 
@@ -138,11 +140,11 @@ def comparable(scores: Array, mask: BoolArray) -> Array:
     keys = mask[:, np.newaxis, np.newaxis, :]
     with np.errstate(all="ignore"):
         largest = np.fmax.reduce(scores, axis=-1, keepdims=True)  # (B, A, T, 1)
-        least = largest - _UNSEEN
+        least = largest - UNSEEN
         masked = np.where(scores <= least, 0.0, 1000.0 + scores)  # a NaN stays one
         found = np.where(keys, np.maximum(scores, least), masked)
-        empty = np.logical_not(keys.any(axis=-1, keepdims=True)) | (largest < _MASKED)
-        result: Array = np.where(empty, np.maximum(scores - largest, -_UNSEEN), found)
+        empty = np.logical_not(keys.any(axis=-1, keepdims=True)) | (largest < MASKED)
+        result: Array = np.where(empty, np.maximum(scores - largest, -UNSEEN), found)
     return result
 
 

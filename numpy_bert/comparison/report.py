@@ -36,10 +36,11 @@ class StepReport:
     max_abs, max_rel, ulp : float or None
         The largest distance from the reference, in three units; None where nothing was compared.
     own, inherited : float or None
-        The part of `max_abs` that the step itself makes from the candidate's own input, and the
-        part that comes from the steps before it; None in a comparison of two traces.
+        What the step itself makes from the candidate's own input, where that takes the largest
+        share of its budget, and the largest difference that comes from the steps before it; None
+        in a comparison of two traces.
     budget : float or None
-        The largest value that `own`, or `max_abs` where that is None, may have.
+        The largest value that `own`, or `max_abs` where that is None, may have there.
     worst, value, expected
         Where the largest difference is, what stands there and what should stand there.
     cause : str or None

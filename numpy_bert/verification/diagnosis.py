@@ -27,7 +27,7 @@ from numpy_bert.verification.mistakes import (
     to_bfloat16,
     to_float16,
 )
-from numpy_bert.verification.rounding import budget
+from numpy_bert.verification.rounding import analysed, budgets, shares_of, worst_share
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same
 
 __all__ = ["Case", "Diagnosis", "Variant", "Visibility", "diagnose", "refined", "variants"]
@@ -41,8 +41,6 @@ _MANY = 16
 _LAYER = re.compile(r"layer\.\d+")
 # One chance in so many powers of ten is taken.
 _DIGITS = 4.0
-# Where all that is expected is 0, nothing is allowed.
-_TINY = 1e-300
 # What is left of the error is rounding, be it in numbers that the mistake has made huge.
 _NOTHING = 1e-4
 
@@ -64,8 +62,8 @@ class Case(NamedTuple):
         The dtype that the candidate computes in.
     view : callable
         What was done to both results before they were compared.
-    allowed : float
-        The largest error of the expected result that rounding explains.
+    allowed : ndarray
+        How far each number of the expected result may be off by rounding.
     """
 
     segment: Segment
@@ -74,17 +72,26 @@ class Case(NamedTuple):
     expected: Array
     places: BoolArray
     dtype: str
-    view: Callable[[Array], Array] = lambda array: array
-    allowed: float = 0.0
+    view: Callable[[Array], Array]
+    allowed: Array
 
     def run(self, others: Mapping[str, Step]) -> Array:
         """Run the segment with other steps in it."""
         result = self.view(self.segment.run(self.arrays, np.float64, others))
         return np.broadcast_to(result, self.found.shape)  # the same positions for every row
 
-    def budget(self, result: Array, others: Mapping[str, Step] = UNCHANGED) -> float:
-        """Return the largest error that rounding explains in such a result."""
-        return budget(self.segment, self.arrays, result, self.places, self.dtype, others, self.view)
+    def share(self, error: Array, allowed: Array | None = None) -> float:
+        """Return how many times its budget an error is, at the worst place that counts."""
+        return worst_share(error, self.allowed if allowed is None else allowed, self.places)[0]
+
+    def budget(self, others: Mapping[str, Step] = UNCHANGED) -> Array:
+        """Return how far rounding may take each number, with other steps in the segment."""
+        found = analysed(self.segment, self.arrays, self.dtype, others)
+        return np.broadcast_to(budgets(found, self.dtype), self.found.shape)
+
+    def in_dtype(self, dtype: str) -> Array:
+        """Return the budgets of a port that computes the segment in another dtype."""
+        return self._replace(dtype=dtype).budget()
 
     def counts(self, array: Array) -> Array:
         """Return the values of an array at the places that count, (N,)."""
@@ -170,12 +177,8 @@ def refined(why: Diagnosis, case: Case, after: Array | None) -> Diagnosis:
     if case.segment.target.kind == "layer_norm":
         others[case.segment.target.name] = replace(case.segment.target, function=same)
     residual = case.run(others)
-    rest = case.counts(after) - case.counts(case.found + residual)
-    return (
-        Diagnosis(PRE_LAYER_NORM, PRE_LAYER_NORM.text)
-        if np.abs(rest).max() <= case.allowed
-        else why
-    )
+    fits = case.share(after - (case.found + residual)) <= 1.0
+    return Diagnosis(PRE_LAYER_NORM, PRE_LAYER_NORM.text) if fits else why
 
 
 def variants(segment: Segment, setting: Setting) -> Iterator[Variant]:
@@ -211,7 +214,7 @@ def _merged(parts: Iterable[Mapping[str, Step]]) -> dict[str, Step]:
 
 def _fits(case: Case, tried: Sequence[Variant], found: Array) -> list[_Fit]:
     """Return the variants that explain a case."""
-    if not _is_telling(case, found):
+    if not _is_telling(case):
         return []
     unexplained = rms(found - case.counts(case.expected))
     label = f"why {case.segment.target.name}"
@@ -225,14 +228,13 @@ def _fits(case: Case, tried: Sequence[Variant], found: Array) -> list[_Fit]:
     return fits
 
 
-def _is_telling(case: Case, found: Array) -> bool:
+def _is_telling(case: Case) -> bool:
     """Tell whether the numbers are too many, and too far off, for chance to explain them.
 
-    Another result comes within the budget of one number in (error / budget) cases, of all by chance
-    in that to the power of their count.
+    Another result comes within the budget of a number in one of (error / budget) cases.
     """
-    error = float(np.abs(found - case.counts(case.expected)).max())
-    return found.size * math.log10(error / max(case.allowed, _TINY)) >= _DIGITS
+    shares = case.counts(shares_of(case.found - case.expected, case.allowed))
+    return float(np.log10(np.clip(shares, 1.0, 1e300)).sum()) >= _DIGITS
 
 
 def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit | None:
@@ -241,19 +243,20 @@ def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit
         result = case.run(variant.steps)
     except ValueError:  # of another shape
         return None
-    rest = found - case.counts(result)
-    error, left = float(np.abs(rest).max()), rms(rest)
+    chosen = case.counts(result)
+    error, left = float(np.abs(found - chosen).max()), rms(found - chosen)
     better = _BETTER if case.dtype in ("float32", "float64") else _MUCH_BETTER
     if not left * better <= unexplained:  # nor is it NaN
         return None
     # The mistake may make larger numbers, so it has a budget of its own.
-    if left > _NOTHING * unexplained and error > case.budget(result, variant.steps):
-        return None
+    if left > _NOTHING * unexplained:
+        allowed = np.maximum(case.allowed, case.budget(variant.steps))
+        if case.share(case.found - result, allowed) > 1.0:
+            return None
     # What rounding hides cannot have been what was seen.
-    effect = float(np.abs(case.counts(result) - case.counts(case.expected)).max())
-    if effect <= case.allowed:
+    if case.share(result - case.expected) <= 1.0:
         return None
-    return _Fit(variant.cause, variant.where, error, left, case.counts(result))
+    return _Fit(variant.cause, variant.where, error, left, chosen)
 
 
 def _best(fits: list[_Fit]) -> Diagnosis:
@@ -294,7 +297,7 @@ def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
     ):
         narrowed = found.size >= _MANY and np.array_equal(found, narrow(found))
         error = float(np.abs(found - expected).max())
-        if narrowed and error <= case._replace(dtype=dtype).budget(case.expected):
+        if narrowed and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
             cause = Cause(f"computed_in_{dtype}", f"the step is computed in {dtype}")
             fits.append(_Fit(cause, "", error, rms(found - expected), narrow(expected)))
     return fits[:1]
@@ -328,9 +331,10 @@ def _dropout_in(case: Case) -> Diagnosis | None:
         ):
             high = _scaled(case, step, scale)
             dropped = np.abs(case.found - low) < np.abs(case.found - high)
-            error = float(np.abs(case.counts(case.found - np.where(dropped, low, high))).max())
+            rest = case.found - np.where(dropped, low, high)
+            error = float(np.abs(case.counts(rest)).max())
             telling = np.broadcast_to(case.places, dropped.shape) & (low != high)
-            fits = error <= scale * case.allowed
+            fits = case.share(rest, scale * case.allowed) <= 1.0
             if fits and _is_random(dropped, telling, np.abs(case.expected), p):
                 return Diagnosis(cause, f"{cause.text}; it leaves {error:.1e}")
     return None
@@ -377,7 +381,6 @@ class Visibility:
     @np.errstate(all="ignore")
     def look(self, case: Case) -> None:
         """Make each mistake in a segment, and note whether the result leaves its budget."""
-        counts = np.broadcast_to(case.places, case.expected.shape)
         is_long = len(case.segment.steps) > _LONG
         done: set[Cause] = set()
         for variant in variants(case.segment, self._setting):
@@ -387,10 +390,10 @@ class Visibility:
             if is_long and not variant.cause.name.startswith(_BY_INPUT):
                 continue
             try:
-                effect = np.abs(case.run(variant.steps) - case.expected)[counts].max()
+                share = case.share(case.run(variant.steps) - case.expected)
             except ValueError:  # of another shape
-                effect = np.inf
-            seen = bool(effect > case.allowed or not np.isfinite(effect))
+                share = np.inf
+            seen = share > 1.0
             self._seen.setdefault(variant.cause, []).append(seen)
 
     def hidden(self) -> list[str]:

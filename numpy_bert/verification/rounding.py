@@ -1,176 +1,384 @@
-"""How far rounding may take a step from the float64 result: derived from the step, not chosen.
+"""How far rounding may take each number of a step from the float64 result: derived, not chosen.
 
-A single float32 run may be exact by luck, at the one number that decides or everywhere. So beside
-numpy_bert's own plain run stand some of Monte Carlo arithmetic [1]_: float64, with an error added
-to every number of every step, normal, cut off at two standard deviations, of the size that a plain
-float32 implementation makes there. A sum of K terms goes wrong like a random walk [2]_; the terms
-of a mean that cancel, and of a GELU below 0, leave errors of their own size, not of the result's.
+Every operation in floating point leaves an error of at most one unit roundoff, u, times its own
+result. A step is a known sequence of operations, so the size of all of its errors together is
+known, for every number that it gives: in a sum of K terms, taken one after the other, each partial
+sum leaves its error; a softmax multiplies what its scores are off by; LayerNorm divides by the
+deviation. What is computed here is the root of the sum of the squares of these sizes, in units of
+u, through all steps of a segment. It holds for the worst order of the sums that ports take, term
+after term; blocks, pairs and fused operations round less.
+
+The errors of a sum are as good as independent and of mean 0 [1]_ [2]_: within half a spacing, each
+has a deviation of 0.43 u of its result, on the average over all mantissas. So a budget of 3.5 such
+roots is 8.2 standard deviations: by Gauss one number in 10^15 of a port without a mistake leaves
+it. ``python scripts/report_rounding.py`` counts how many do, in thousands of clean runs.
 
 References
 ----------
-.. [1] Parker, "Monte Carlo Arithmetic", UCLA CSD-970002, 1997.
-.. [2] Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM Journal on
-   Scientific Computing 41, 2019.
+.. [1] Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM Journal on
+   Scientific Computing 41, 2019, theorem 2.4.
+.. [2] Ipsen and Zhou, "Probabilistic error analysis for inner products", SIAM Journal on Matrix
+   Analysis and Applications 41, 2020.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray
-from numpy_bert.comparison.differences import EPSILONS
+from numpy_bert.comparison.differences import EPSILONS, MASKED, UNSEEN
 from numpy_bert.ops.attention import merge_heads, split_heads
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step
 
-__all__ = ["FACTOR", "budget", "rounded_runs"]
+__all__ = ["FACTOR", "Analysis", "analysed", "budgets", "shares_of", "worst_share"]
 
-# How many times the error of our own float32 runs another one may make: it adds up in an order of
-# its own. Calibrated by scripts/report_verification.py.
-FACTOR = 4.0
-_DRAWS = 3
-# Errors of half a unit are two standard deviations.
-_SPREAD = 0.5 * EPSILONS["float32"]
-# Below it float32's erf is -1, so that nothing is left of a GELU.
+# How many roots of the sum of squares a number may be off: 8.2 standard deviations.
+FACTOR = 3.5
+# A number that is far smaller than the others of its row may be off by this much of the largest:
+# an exponential that flushes to 0, an error function that is exact to a digit less.
+_FLOOR = 1.0
+# Errors of a single function, in units of its result: exp, tanh and erf of good libraries are off
+# by up to two or three; an activation of a negative number is a difference that cancels.
+_EXP, _TANH, _ACTIVATION, _CANCELLED = 4.0, 4.0, 4.0, 2.0
+# Beyond them float32's exponential is 0, and so is what an activation leaves of a negative number.
+_FAR_BELOW = 110.0
 _NOTHING_LEFT = -6.0
+_HUGE = 1e29
+# Rows of fewer numbers say too little about how far a run in float32 is off.
+_TELLING = 64
+
+
+class Analysis(NamedTuple):
+    """A segment's float64 result, and the size of the errors that rounding leaves in it.
+
+    Attributes
+    ----------
+    result : ndarray
+        What the segment computes in float64.
+    spread : ndarray of the same shape
+        The root of the sum of the squares of all errors, each in units of the unit roundoff.
+    """
+
+    result: Array
+    spread: Array
 
 
 @np.errstate(all="ignore")
-def budget(
+def analysed(
     segment: Segment,
     arrays: Mapping[str, npt.NDArray[Any]],
-    expected: Array,
-    places: BoolArray,
-    dtype: str,
+    dtype: str = "float32",
     others: Mapping[str, Step] = UNCHANGED,
-    view: Callable[[Array], Array] = lambda array: array,
-) -> float:
-    """Return the largest error that rounding explains in the last step of a segment.
+) -> Analysis:
+    """Run a segment in float64, and follow what rounding in another dtype would do to it.
 
-    ``FACTOR * max(e, eps(float32) * max|expected|)``, where e is the largest error of numpy_bert's
-    own float32 runs of the same segment from the same numbers: a plain one, and those of
-    `rounded_runs`. For another dtype the budget is in proportion to its epsilon.
+    Where the segment has several steps whose errors may be correlated, it is also run in float32:
+    a row that is off there by more than the analysis says has its spread multiplied by as much.
 
     Parameters
     ----------
     segment : Segment
         What is run.
     arrays : mapping of str to ndarray
-        The arrays of the segment's inputs.
-    expected : ndarray
-        The result of a run in float64, after `view`.
-    places : ndarray of bool
-        The places that count, broadcastable to the shape of `expected`.
+        The arrays of the segment's inputs, taken as exact.
     dtype : str
-        The dtype that the other implementation computes in, a key of `EPSILONS`.
+        The dtype that is rounded to, a key of `EPSILONS`.
     others : mapping of str to Step
         Steps that stand in the place of the segment's own, by name.
-    view : callable
-        What is done to a result before it is compared.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> from numpy_bert.traces.trace_inputs import inputs_of
+    >>> from numpy_bert.verification.steps import segment_of, steps_of
+    >>> model = BertModel.from_pretrained("demo", dtype="float64")
+    >>> inputs = inputs_of({"input_ids": np.array([[2, 5, 3]])}, model)
+    >>> steps = steps_of(model.config, model.parameters, inputs)
+    >>> found = analysed(segment_of("embeddings.LayerNorm", steps, ()), {})
+    >>> found.result.shape == found.spread.shape
+    True
     """
-    counts = np.broadcast_to(places, expected.shape)
-    runs = [segment.run(arrays, np.float32, others), *rounded_runs(segment, arrays, others)]
-    error = EPSILONS["float32"] * float(np.abs(expected[counts]).max())
-    for run in runs:
-        apart = np.abs(view(run) - expected)[counts].max()
-        error = max(error, float(apart)) if np.isfinite(apart) else error
-    return FACTOR * error * EPSILONS[dtype] / EPSILONS["float32"]
+    squares: dict[str, Array] = {}
+    last = segment.last_readers(others)
+    roundoff = EPSILONS[dtype] / 2.0
+    for step, inputs, output in segment.walk(arrays, np.float64, others):
+        given = [squares.get(name) for name in step.inputs]
+        found = _RULES[step.kind](_Done(step, inputs, output, given))
+        if step.kind == "probs":
+            found = _beyond_first_order(found, output, roundoff)
+        if found.shape != output.shape:  # of a step in which something else is done
+            found = np.broadcast_to(16.0 * np.square(output), output.shape)
+        # What has overflowed is judged by what is not finite, not by its size.
+        squares[step.name] = np.where(np.isfinite(found), found, 0.0)
+        for name in last.get(step.name, ()):
+            squares.pop(name, None)
+    spread, result = np.sqrt(squares[segment.target.name]), output
+    if sum(step.kind not in _MOVES for step in segment.steps) > 1:
+        apart = np.abs(segment.run(arrays, np.float32, others) - result)
+        spread = spread * _beyond_analysis(apart, spread)
+    if segment.target.kind == "scores":
+        spread = _of_unseen(spread, result)
+    return Analysis(result, spread)
 
 
-def rounded_runs(
-    segment: Segment,
-    arrays: Mapping[str, npt.NDArray[Any]],
-    others: Mapping[str, Step] = UNCHANGED,
-) -> list[Array]:
-    """Return the results of the segment in runs whose rounding is drawn at random.
+def budgets(found: Analysis, dtype: str) -> Array:
+    """Return how far each number of an analysed segment may be off in a port of this dtype."""
+    epsilon = EPSILONS[dtype]
+    size = np.where(np.abs(found.result) < _HUGE, np.abs(found.result), 0.0)
+    floor = _FLOOR * epsilon * size.max(axis=-1, keepdims=True)
+    allowed: Array = FACTOR * 0.5 * epsilon * found.spread + floor
+    return allowed
+
+
+def worst_share(error: Array, allowed: Array, places: BoolArray) -> tuple[float, tuple[int, ...]]:
+    """Return the largest share of its budget that an error takes, and where that is.
 
     Parameters
     ----------
-    segment, arrays, others
-        The same parameters as those of `budget`.
+    error, allowed : ndarray of one shape
+        The errors, and how large each may be; where that is 0, no error is.
+    places : ndarray of bool
+        The places that count, broadcastable to that shape.
+
+    Examples
+    --------
+    >>> error, allowed = np.array([1.0, 2.0, 9.0]), np.array([0.5, 8.0, 1.0])
+    >>> worst_share(error, allowed, np.array([True, True, False]))
+    (2.0, (0,))
     """
-    draws = [np.random.default_rng(seed) for seed in range(_DRAWS)]
-    if len(segment.steps) == 1:  # nothing that is rounded goes in, so it is computed once
-        step = others.get(segment.target.name, segment.target)
-        output = step.run(arrays, np.float64)
-        size = _finite_size(step, [arrays[name] for name in step.inputs], output)
-        return [_rounded(output, size, rng) for rng in draws]
-
-    def after(rng: np.random.Generator) -> Callable[[Step, list[Array], Array], Array]:
-        return lambda step, inputs, output: _rounded(
-            output, _finite_size(step, inputs, output), rng
-        )
-
-    return [segment.run(arrays, np.float64, others, after=after(rng)) for rng in draws]
+    shares = np.where(np.broadcast_to(places, error.shape), shares_of(error, allowed), -1.0)
+    worst = np.unravel_index(int(shares.argmax()), shares.shape)
+    return float(shares[worst]), tuple(int(i) for i in worst)
 
 
-def _rounded(output: Array, size: Array, rng: np.random.Generator) -> Array:
-    """Return what a step has computed, with an error of this size."""
-    error = np.clip(rng.standard_normal(output.shape, np.float32), -2.0, 2.0)
-    return output + _SPREAD * error * size
+@np.errstate(all="ignore")
+def shares_of(error: Array, allowed: Array) -> Array:
+    """Return what share of its budget each error takes; that of NaN is infinite."""
+    shares = np.where(error == 0.0, 0.0, np.abs(error) / allowed)
+    return np.where(np.isnan(shares), np.inf, shares)
 
 
-def _finite_size(step: Step, inputs: list[Array], output: Array) -> Array:
-    """Return the size of what is rounded, without infinities."""
-    size = _size(step, inputs, output)
-    if size.shape != output.shape:  # of a step in which something else is done
-        size = np.broadcast_to(np.abs(output), output.shape)
-    return np.where(np.isfinite(size), np.minimum(size, 1e30), 0.0)
+def _of_unseen(spread: Array, scores: Array) -> Array:
+    """Give scores that softmax makes 0 of the largest error of their row.
+
+    They are compared by where they are cut off, which lies below the largest score of the row
+    (see `numpy_bert.comparison.differences.comparable`).
+    """
+    largest = np.fmax.reduce(scores, axis=-1, keepdims=True)
+    above = spread.max(axis=-1, keepdims=True)
+    return np.where((scores <= largest - UNSEEN + 1.0) | (largest < MASKED), 2.0 * above, spread)
 
 
-def _size(step: Step, inputs: list[Array], output: Array) -> Array:
-    """Return the size of what is rounded, element by element."""
-    kind, given = step.kind, step.arguments
-    if kind in ("linear", "pooler.dense"):
-        x, weight = inputs[0], given["weight"].astype(np.float64, copy=False)
-        terms = _squares(x[:, 0] if x.ndim > output.ndim else x, weight.T)
-        # A result that is larger than its terms was passed on the way, in sums as large.
-        return _walk(1.5 * terms + 0.5 * np.abs(output), weight.shape[1])
-    if kind == "scores":
-        query, key = (split_heads(x, given["heads"]) for x in inputs)
-        scale = float(given["scale"])
-        return _walk(scale * _squares(query, key.swapaxes(-1, -2)), query.shape[-1])
-    if kind == "context":
-        probs, value = inputs
-        means = _squares(probs, split_heads(np.nan_to_num(value), given["heads"]))
-        return _walk(merge_heads(means), probs.shape[-1])
-    if kind == "layer_norm":
-        return _size_in_norm(step, inputs[0], output)
-    if kind == "activation":
-        x = inputs[0]
-        left: Array = np.where((x < 0.0) & (x > _NOTHING_LEFT), -x, 0.0)
-        return np.abs(output) + left
-    plain: Array = np.abs(output)
-    return plain
+def _beyond_analysis(apart: Array, spread: Array) -> Array:
+    """Return by how much a run in float32 is off by more than the analysis says, 1 at least."""
+    ratio = np.where(spread > 0.0, apart / (0.5 * EPSILONS["float32"] * spread), 0.0)
+    square = np.square(np.where(np.isfinite(ratio), ratio, 0.0))
+    axis = -1 if square.shape[-1] >= _TELLING else None
+    more: Array = np.maximum(1.0, np.sqrt(square.mean(axis=axis, keepdims=True)))
+    return more
 
 
-def _squares(a: Array, b: Array) -> Array:
-    """Return the root of the sum of the squares of a product's terms."""
-    found: Array = np.sqrt(np.square(a) @ np.square(b))
+def _beyond_first_order(squares: Array, probs: Array, roundoff: float) -> Array:
+    """Return the squares of softmax's errors where these are too large for its slope to tell.
+
+    A score that is off by x makes a weight exp(x) times as large, and at most 1.
+    """
+    if squares.shape != probs.shape:
+        return squares
+    shift = FACTOR * roundoff * np.sqrt(squares) / np.maximum(probs, 1e-300)
+    grown = squares * np.square(np.expm1(np.minimum(shift, 100.0)) / np.maximum(shift, 1e-300))
+    largest = 1.0 / (FACTOR * roundoff) ** 2
+    found: Array = np.where(shift > 1e-3, np.minimum(grown, largest), squares)
     return found
 
 
-def _walk(size: Array, terms: int) -> Array:
-    return size * max(1.0, math.sqrt(terms) / 4.0)
+class _Done(NamedTuple):
+    """A step that was run, and the squares of the errors of its inputs, None where they are exact.
+
+    A rule returns from it the squares of the errors of the output.
+    """
+
+    step: Step
+    inputs: list[Array]
+    output: Array
+    given: list[Array | None]
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The weights and settings of the step."""
+        return self.step.arguments
 
 
-def _size_in_norm(step: Step, x: Array, output: Array) -> Array:
-    """Return the size of what is rounded in LayerNorm's steps."""
-    features, part = x.shape[-1], step.arguments["part"]
+def _sum_of(terms: int, total: Array, squares: Array) -> Array:
+    """Return the squares of the errors of sums, from their results and the terms' squares.
+
+    On the way to the total each partial sum is rounded. Those of random terms lie about a line from
+    0 to the total, as far off as a sixth of the squares says; that is doubled, since few large
+    terms may stand in any order. The products that are the terms are rounded, too.
+    """
+    found: Array = terms * (np.square(total) + squares) / 3.0 + squares
+    return found
+
+
+def _exact(done: _Done) -> Array:
+    """Return what a step hands on that computes nothing."""
+    known = done.given[0] if done.given else None
+    return np.zeros_like(done.output) if known is None else known
+
+
+def _added(done: _Done) -> Array:
+    """Take each partial sum for as large as all terms together."""
+    total = np.square(_total([np.abs(x) for x in done.inputs]))
+    return _total([total, *(squares for squares in done.given if squares is not None)])
+
+
+def _total(arrays: list[Array]) -> Array:
+    found = arrays[0]
+    for array in arrays[1:]:
+        found = found + array
+    return found
+
+
+def _linear(done: _Done) -> Array:
+    """Follow ``x @ weight.T + bias``."""
+    x, known = done.inputs[0], done.given[0]
+    if x.ndim > done.output.ndim:  # the pooler reads the first token
+        x, known = x[:, 0], None if known is None else known[:, 0]
+    weight = done.arguments["weight"].astype(np.float64, copy=False)
+    terms = weight.shape[1]
+    # _sum_of is linear in the squares of the terms, and so is what is handed on: one product.
+    squares = np.square(x) * (terms / 3.0 + 1.0)
+    squares = (squares if known is None else squares + known) @ np.square(weight).T
+    total = np.square(done.output - done.arguments["bias"]) * (terms / 3.0)
+    found: Array = squares + total + np.square(done.output)
+    return found
+
+
+def _scores(done: _Done) -> Array:
+    """Follow ``query @ key.T * scale``, and a mask that is added."""
+    heads, scale = done.arguments["heads"], float(done.arguments["scale"])
+    query, key = (split_heads(x, heads) for x in done.inputs)
+    terms = query.shape[-1]
+    seen = np.where(np.abs(done.output) < _HUGE, done.output, 0.0)
+    squares = scale**2 * _product_of_squares(query, key.swapaxes(-1, -2))
+    found = _sum_of(terms, seen, squares) + 2.0 * np.square(seen)
+    for known, other, turned in ((done.given[0], key, False), (done.given[1], query, True)):
+        if known is not None:
+            own = split_heads(known, heads)
+            more = own @ np.square(other).swapaxes(-1, -2)
+            found = found + scale**2 * (more.swapaxes(-1, -2) if turned else more)
+    return np.where(np.abs(done.output) < _HUGE, found, 0.0)
+
+
+def _product_of_squares(a: Array, b: Array) -> Array:
+    found: Array = np.square(a) @ np.square(b)
+    return found
+
+
+def _probs(done: _Done) -> Array:
+    """Follow softmax: exponentials of the distances from the largest score, over their sum."""
+    scores, known = done.inputs[0], done.given[0]
+    below = np.fmax.reduce(scores, axis=-1, keepdims=True) - scores
+    below = np.where(below < _FAR_BELOW, below, 0.0)
+    relative = np.square(2.0 * below) + _EXP**2 + done.output.shape[-1] / 3.0
+    if known is not None:
+        handed_on = (np.square(done.output) * known).sum(axis=-1, keepdims=True)
+        relative = relative + np.maximum(known * (1.0 - 2.0 * done.output) + handed_on, 0.0)
+    found: Array = np.square(done.output) * relative
+    return found
+
+
+def _context(done: _Done) -> Array:
+    """Follow ``probs @ value``."""
+    heads, probs = done.arguments["heads"], done.inputs[0]
+    value = split_heads(np.nan_to_num(done.inputs[1], posinf=0.0, neginf=0.0), heads)
+    squares = _product_of_squares(probs, value)
+    found = _sum_of(probs.shape[-1], split_heads(done.output, heads), squares)
+    if done.given[0] is not None:
+        found = found + done.given[0] @ np.square(value)
+    if done.given[1] is not None:
+        found = found + np.square(probs) @ split_heads(done.given[1], heads)
+    return merge_heads(found)
+
+
+def _activation(done: _Done) -> Array:
+    x, known = done.inputs[0], done.given[0]
+    cancelled = np.where((x < 0.0) & (x > _NOTHING_LEFT), x, 0.0)
+    found: Array = np.square(_ACTIVATION * done.output) + np.square(_CANCELLED * cancelled)
+    if known is not None:
+        small = 1e-6 * (1.0 + np.abs(x))
+        slope = (done.arguments["activation"](x + small) - done.output) / small
+        found = found + known * np.square(slope)
+    return found
+
+
+def _tanh(done: _Done) -> Array:
+    found: Array = np.square(_TANH * done.output)
+    if done.given[0] is not None:
+        found = found + done.given[0] * np.square(1.0 - np.square(done.output))
+    return found
+
+
+def _layer_norm(done: _Done) -> Array:
+    """Follow the mean, the variance, one over the deviation, and what is scaled by them."""
+    x, known, part = done.inputs[0], done.given[0], done.arguments["part"]
     mean = x.mean(axis=-1, keepdims=True)
     variance = np.square(x - mean).mean(axis=-1, keepdims=True)
-    size: Array = _walk(np.abs(mean) + np.sqrt(variance / features), features)
-    if part == "mean":
-        return size
-    if part in ("variance", "rstd"):
-        return _walk(np.abs(output), features)
-    rstd = 1.0 / np.sqrt(variance + step.arguments["eps"])
-    size = size * rstd + np.abs((x - mean) * rstd)
+    rstd = 1.0 / np.sqrt(variance + done.arguments["eps"])
+    of_mean, of_variance = _of_moments(x, mean, variance, known)
+    of_rstd = 0.25 * of_variance * np.square(np.square(rstd)) + 4.0  # of its own square
+    parts: dict[str, Array] = {
+        "mean": of_mean,
+        "variance": of_variance,
+        "rstd": of_rstd * np.square(rstd),
+    }
+    if part in parts:
+        return parts[part]
+    normalized = (x - mean) * rstd
+    found: Array = np.square(rstd) * of_mean + np.square(normalized) * (of_rstd + 2.0)
+    if known is not None:
+        found = found + np.square(rstd) * known
     if part == "normalized":
-        return size
-    scaled: Array = size * np.abs(step.arguments["weight"]) + np.abs(output)
-    return scaled
+        return found
+    scaled = normalized * done.arguments["weight"]
+    result = scaled + done.arguments["bias"]
+    found *= np.square(done.arguments["weight"])
+    found += np.square(scaled) + np.square(result)
+    return found
+
+
+def _of_moments(x: Array, mean: Array, variance: Array, known: Array | None) -> tuple[Array, Array]:
+    """Return the squares of the errors of the means and variances of rows.
+
+    Their sums are over the features. A variance may be a mean of squares less a squared mean.
+    """
+    features = x.shape[-1]
+    second = variance + np.square(mean)
+    of_mean = _sum_of(features, mean, second / features)
+    of_variance: Array = np.square(second) * (features / 3.0 + 3.0)
+    if known is not None:
+        of_mean = of_mean + known.sum(axis=-1, keepdims=True) / features**2
+        more = (np.square(x - mean) * known).sum(axis=-1, keepdims=True)
+        of_variance = of_variance + 4.0 * more / features**2
+    return of_mean, of_variance
+
+
+# Steps that compute nothing: their output is their input, or rows of a table.
+_MOVES = ("same", "dropout", "word_embeddings", "token_type_embeddings", "position_embeddings")
+_RULES: Mapping[str, Callable[[_Done], Array]] = {
+    **dict.fromkeys(_MOVES, _exact),
+    "embeddings.sum": _added,
+    "residual": _added,
+    "layer_norm": _layer_norm,
+    "linear": _linear,
+    "pooler.dense": _linear,
+    "scores": _scores,
+    "probs": _probs,
+    "context": _context,
+    "activation": _activation,
+    "tanh": _tanh,
+}

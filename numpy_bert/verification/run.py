@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -19,12 +19,12 @@ from numpy_bert.comparison.differences import (
 )
 from numpy_bert.comparison.report import StepReport, measured
 from numpy_bert.errors import TraceError
-from numpy_bert.model.bert import BertModel
 from numpy_bert.traces.layout import axes_of, shape_of, sizes_of
 from numpy_bert.traces.reading import Trace, TraceArray
 from numpy_bert.verification.diagnosis import Case, Visibility, diagnose, refined
 from numpy_bert.verification.mistakes import Cause, Setting
-from numpy_bert.verification.steps import Step, segment_of
+from numpy_bert.verification.rounding import analysed, budgets, worst_share
+from numpy_bert.verification.steps import Segment, Step, segment_of
 
 __all__ = ["Run"]
 
@@ -39,8 +39,6 @@ class Run:
     ----------
     candidate : Trace
         The trace to verify.
-    model : BertModel
-        The model, in float64.
     setting : Setting
         The steps and the inputs of the model.
     reference : Trace or None
@@ -49,6 +47,9 @@ class Run:
         Whether padding counts, too.
     look_for_hidden : bool
         Whether to find out which mistakes the trace could not have shown.
+    precision : str or None
+        The dtype that the port is meant to compute in, a key of `EPSILONS`; None: that of its
+        arrays.
 
     Raises
     ------
@@ -59,17 +60,17 @@ class Run:
     def __init__(
         self,
         candidate: Trace,
-        model: BertModel,
         setting: Setting,
         reference: Trace | None,
         *,
         all_positions: bool,
         look_for_hidden: bool,
+        precision: str | None = None,
     ) -> None:
         inputs = setting.inputs
-        sizes = sizes_of(model.config, *inputs.input_ids.shape)
-        self._model = model
+        sizes = sizes_of(setting.config, *inputs.input_ids.shape)
         self._setting = setting
+        self._precision = precision
         self._held = _Held(candidate, setting.steps, sizes)
         self._reference = None if reference is None else _Held(reference, setting.steps, sizes)
         self._mask = np.ones_like(inputs.attention_mask) if all_positions else inputs.attention_mask
@@ -91,19 +92,16 @@ class Run:
 
     def rows(self) -> Iterator[StepReport]:
         """Yield a row for each array of the trace that is a step."""
-        inputs = self._setting.inputs
         twins: dict[str, list[TraceArray]] = {}
         for twin in self._held.trace.twins:
             twins.setdefault(twin.step, []).append(twin)
-        stream = self._model.trace(
-            inputs.input_ids, inputs.attention_mask, inputs.token_type_ids, inputs.position_ids
-        )
-        for name, truth in stream:
+        truths = _Truths(self._held, self._setting.steps)
+        for name, step in self._setting.steps.items():
             if name in self._held.faults:
                 fault = self._held.faults[name]
                 yield StepReport.of(name, self._held.trace.arrays[name], fault)
             elif name in self._held:
-                row = self._row(self._setting.steps[name], truth)
+                row = self._row(step, truths)
                 yield row
                 for twin in twins.get(name, ()):
                     yield self._twin(twin, row)
@@ -120,23 +118,23 @@ class Run:
             f"{theirs}."
         ]
 
-    def _row(self, step: Step, truth: Array) -> StepReport:
-        """Return the row of one step; `truth` is what the model makes of the ids."""
+    def _row(self, step: Step, truths: _Truths) -> StepReport:
+        """Return the row of one step, held against itself and against what the ids give."""
         array = self._held.trace.arrays[step.name]
-        case = self._case(step, array.dtype)
-        allowed = case.allowed
-        truth = np.broadcast_to(case.view(truth), case.found.shape)
+        case, result = self._case(step, truths.segments[step.name])
+        truth = np.broadcast_to(case.view(truths.take(step.name, result)), case.found.shape)
         total = difference(case.found, truth, case.places, case.dtype)
         own = difference(case.found, case.expected, case.places, case.dtype)
         inherited = difference(case.expected, truth, case.places, case.dtype)
+        share, worst = worst_share(case.found - case.expected, case.allowed, case.places)
         if self._looks_for_hidden:
             self.visibility.look(case)
         row = replace(
             StepReport.of(step.name, array),
-            verdict="pass" if own.max_abs <= allowed < np.inf and not own.faults else "differs",
-            own=own.max_abs,
+            verdict="pass" if share <= 1.0 and not own.faults else "differs",
+            own=abs(float(case.found[worst] - case.expected[worst])),
             inherited=inherited.max_abs,
-            budget=allowed,
+            budget=float(case.allowed[worst]),
             reference=self._distance_of_reference(step, truth, case, total.max_abs),
             **measured(total),
         )
@@ -150,31 +148,46 @@ class Run:
         # What makes the step guilty is its own error, so that is where to look.
         return replace(
             row,
-            worst=own.worst,
-            value=own.value,
-            expected=own.expected,
+            worst=worst,
+            value=float(case.found[worst]),
+            expected=float(case.expected[worst]),
             cause=None if why.cause is None else why.cause.name,
             text=why.text,
         )
 
-    def _case(self, step: Step, dtype: str) -> Case:
-        """Return the case of a step: as the candidate has it, and as it should be."""
-        view = self._view(step)
-        raw = self._held[step.name]
-        segment = segment_of(step.name, self._setting.steps, self._held)
-        arrays = {name: self._held[name] for name in segment.inputs}
-        expected = view(segment.run(arrays))
+    def _case(self, step: Step, segment: Segment) -> tuple[Case, Array]:
+        """Return a step as the candidate has it and as it should be, and this before any view."""
+        view, raw = self._view(step), self._held[step.name]
         places = self._places(step, raw)
+        dtype = self._dtype_of(step, segment, raw[np.broadcast_to(places, raw.shape)])
+        arrays = {name: self._held[name] for name in segment.inputs}
+        found = analysed(segment, arrays, dtype)
         case = Case(
             segment,
             arrays,
             view(raw),
-            np.broadcast_to(expected, raw.shape),
+            np.broadcast_to(view(found.result), raw.shape),
             places,
-            effective_dtype(raw[np.broadcast_to(places, raw.shape)], dtype),
+            dtype,
             view,
+            np.broadcast_to(budgets(found, dtype), raw.shape),
         )
-        return case._replace(allowed=case.budget(case.expected))
+        return case, found.result
+
+    def _dtype_of(self, step: Step, segment: Segment, found: Array) -> str:
+        """Return the coarsest dtype that a step was computed in or from, as far as can be known.
+
+        Of a step that is not in the trace it is taken that it has the dtype of its neighbours, the
+        steps of the same module.
+        """
+        stored = effective_dtype(found, self._held.trace.arrays[step.name].dtype)
+        modules = {step.name.rpartition(".")[0] for step in segment.steps[:-1]}
+        near = (name for name in self._held if name.rpartition(".")[0] in modules)
+        dtypes = [self._held.trace.arrays[name].dtype for name in (*segment.inputs, *near)]
+        if self._precision is not None:
+            dtypes.append(self._precision)
+        known = [dtype for dtype in dtypes if EPSILONS[dtype] > EPSILONS["float32"]]
+        return max([stored, *known], key=EPSILONS.__getitem__)
 
     def _view(self, step: Step) -> Callable[[Array], Array]:
         """Return what is done to a step before it is compared."""
@@ -223,6 +236,37 @@ class Run:
             inherited=row.max_abs,
             text=text,
         )
+
+
+class _Truths:
+    """What the model makes of the ids in float64, step by step as a trace holds them.
+
+    Attributes
+    ----------
+    segments : dict of str to Segment
+        The segment of each step that is held, from the nearest ones that are.
+    """
+
+    def __init__(self, held: _Held, steps: Mapping[str, Step]) -> None:
+        self.segments = {name: segment_of(name, steps, held) for name in held}
+        self._left = Counter(name for own in self.segments.values() for name in own.inputs)
+        self._arrays: dict[str, Array] = {}
+
+    def take(self, name: str, result: Array) -> Array:
+        """Return the truth of a step; `result` is what its segment gives from the trace's arrays.
+
+        The steps have to be taken in order. What no later one reads is dropped.
+        """
+        segment = self.segments[name]
+        # A segment that begins at the ids read nothing of the trace, so it is the truth.
+        truth = segment.run(self._arrays) if segment.inputs else result
+        for read in segment.inputs:
+            self._left[read] -= 1
+            if not self._left[read]:
+                del self._arrays[read]
+        if self._left[name]:
+            self._arrays[name] = truth
+        return truth
 
 
 class _Held(Collection[str]):

@@ -12,8 +12,7 @@ plain implementation: `ops` adds up in float64, the functions at the end of this
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -118,7 +117,6 @@ class Segment(NamedTuple):
         arrays: Mapping[str, npt.NDArray[Any]],
         dtype: npt.DTypeLike = np.float64,
         others: Mapping[str, Step] = UNCHANGED,
-        after: Callable[[Step, list[Array], Array], Array] | None = None,
     ) -> Array:
         """Compute the last step of the segment.
 
@@ -130,22 +128,33 @@ class Segment(NamedTuple):
             What is computed in.
         others : mapping of str to Step
             Steps that stand in the place of the segment's own, by name.
-        after : callable, optional
-            Gets each step, its inputs and its output, and returns what is to stand for the output.
         """
+        for _, _, output in self.walk(arrays, dtype, others):
+            found = output
+        return found
+
+    def walk(
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        dtype: npt.DTypeLike = np.float64,
+        others: Mapping[str, Step] = UNCHANGED,
+    ) -> Iterator[tuple[Step, list[Array], Array]]:
+        """Yield each step with the arrays that it read and the one that it gave, in order."""
         values = dict(arrays)
-        chosen = [others.get(step.name, step) for step in self.steps]
-        uses = Counter(name for step in chosen for name in step.inputs)
-        for step in chosen:
-            output = step.run(values, dtype)
-            if after is not None:
-                output = after(step, [values[name] for name in step.inputs], output)
-            values[step.name] = output
-            for name in step.inputs:
-                uses[name] -= 1
-                if not uses[name]:
-                    del values[name]  # a long segment need not be held whole
-        found: Array = values[self.target.name]
+        last = self.last_readers(others)
+        for own in self.steps:
+            step = others.get(own.name, own)
+            values[step.name] = step.run(values, dtype)
+            yield step, [values[name] for name in step.inputs], values[step.name]
+            for name in last.get(step.name, ()):
+                del values[name]  # a long segment need not be held whole
+
+    def last_readers(self, others: Mapping[str, Step]) -> dict[str, list[str]]:
+        """Return, for each step, the names of those that it is the last one to read."""
+        reader = {name: own.name for own in self.steps for name in others.get(own.name, own).inputs}
+        found: dict[str, list[str]] = {}
+        for name, last in reader.items():
+            found.setdefault(last, []).append(name)
         return found
 
 

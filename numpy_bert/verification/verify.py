@@ -120,7 +120,6 @@ def verify(
         setting = Setting(model.config, steps, inputs)
         run = Run(
             candidate,
-            model,
             setting,
             reference,
             all_positions=all_positions,
