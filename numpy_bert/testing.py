@@ -38,6 +38,7 @@ def assert_matches_bert(
     names: Mapping[str, Rule | None] | None = None,
     allow: Sequence[str] = (),
     all_positions: bool = False,
+    precision: str | None = None,
 ) -> None:
     """Raise AssertionError unless a trace is what BERT's arithmetic gives, but for rounding.
 
@@ -60,6 +61,8 @@ def assert_matches_bert(
         Globs of what may differ.
     all_positions : bool
         Whether padding counts, too.
+    precision : {"float16", "bfloat16", "tf32"}, optional
+        What the port is meant to compute in, where its arrays do not say so.
 
     Raises
     ------
@@ -88,6 +91,7 @@ def assert_matches_bert(
         names=names,
         allow=allow,
         all_positions=all_positions,
+        precision=precision,
     )
     if report.verdict != "pass":
         raise AssertionError(as_text(report))
@@ -103,12 +107,13 @@ def verify_trace(
     reference: str | Path | Mapping[str, Any] | None = None,
     allow: Sequence[str] = (),
     all_positions: bool = False,
+    precision: str | None = None,
 ) -> Report:
     """Return the report of a trace, by which `assert_matches_bert` decides.
 
     Parameters
     ----------
-    trace, model, texts, pair, names, allow, all_positions
+    trace, model, texts, pair, names, allow, all_positions, precision
         The same parameters as those of `assert_matches_bert`.
     reference : str, Path or mapping, optional
         A second trace of the same ids; the report says which of the two is nearer to float64.
@@ -142,6 +147,7 @@ def verify_trace(
         reference=None if reference is None else _opened(reference, None),
         allow=allow,
         all_positions=all_positions,
+        precision=precision,
     )
 
 

@@ -7,7 +7,7 @@ import argparse
 import numpy_bert
 from numpy_bert.cli.compare import TRACE, add_comparison, check_page, deliver, open_candidate
 from numpy_bert.cli.console import note
-from numpy_bert.cli.options import NAME_OR_PATH, add_source, source_options, text
+from numpy_bert.cli.options import NAME_OR_PATH, add_source, natural, source_options, text
 from numpy_bert.errors import InputError, TokenizerError
 
 __all__ = ["add_arguments", "run"]
@@ -45,6 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a second trace; tell which of the two is nearer to float64",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float16", "bfloat16", "tf32"),
+        help="what the port is meant to compute in; by default what its arrays are stored in",
+    )
+    parser.add_argument(
+        "--time-limit",
+        metavar="SECONDS",
+        type=natural,
+        default=60,
+        help="how long the cause of a difference is looked for; 0: not at all (default 60)",
+    )
     add_comparison(parser)
     add_source(parser)
 
@@ -72,6 +84,9 @@ def run(options: argparse.Namespace) -> int:
         allow=options.allow,
         all_positions=options.all_positions,
         fail_fast=options.fail_fast,
+        precision=options.precision,
+        time_limit=options.time_limit,
+        tell=note,
     )
     return deliver(report, options)
 

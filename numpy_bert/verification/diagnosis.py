@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray
-from numpy_bert.comparison.differences import rms
+from numpy_bert.comparison.differences import EPSILONS, rms
 from numpy_bert.progress import progress
 from numpy_bert.verification.mistakes import (
     PRE_LAYER_NORM,
@@ -30,7 +32,18 @@ from numpy_bert.verification.mistakes import (
 from numpy_bert.verification.rounding import analysed, budgets, shares_of, worst_share
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same
 
-__all__ = ["Case", "Diagnosis", "Variant", "Visibility", "diagnose", "refined", "variants"]
+__all__ = [
+    "LONG",
+    "Case",
+    "Diagnosis",
+    "TimeLimit",
+    "Variant",
+    "Visibility",
+    "diagnose",
+    "refined",
+    "variants",
+    "what_to_save",
+]
 
 # A mistake must leave so much less of the error than no mistake, and than any other one does.
 _BETTER = 2.0
@@ -39,6 +52,7 @@ _MUCH_BETTER = 8.0
 # Fewer numbers may be short by chance.
 _MANY = 16
 _LAYER = re.compile(r"layer\.\d+")
+_BLOCK = re.compile(r"embeddings|encoder\.layer\.\d+|pooler")
 # One chance in so many powers of ten is taken.
 _DIGITS = 4.0
 # What is left of the error is rounding, be it in numbers that the mistake has made huge.
@@ -137,31 +151,110 @@ class _Fit(NamedTuple):
     result: Array
 
 
-def diagnose(case: Case, setting: Setting, named: Collection[Cause] = ()) -> Diagnosis:
+class TimeLimit:
+    """How long causes may be looked for in one verification.
+
+    Parameters
+    ----------
+    seconds : float
+        The limit of all searches together; 0: nothing is looked for.
+
+    Examples
+    --------
+    >>> limit = TimeLimit(0.0)
+    >>> with limit.counting():
+    ...     limit.is_over
+    True
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._used = 0.0
+        self._since: float | None = None
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count the time of what is done inside."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._used += time.monotonic() - self._since
+            self._since = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is used up."""
+        running = 0.0 if self._since is None else time.monotonic() - self._since
+        return self._used + running >= self.seconds
+
+
+def diagnose(
+    case: Case, setting: Setting, limit: TimeLimit, named: Collection[Cause] = ()
+) -> Diagnosis:
     """Name the mistake that reproduces the candidate's numbers, if one and only one does.
 
     Causes that were `named` for an earlier step are tried first, then mistakes that are made
     everywhere in the segment, then those made in one place.
     """
+    if limit.is_over:
+        return Diagnosis(None, _untried(case.segment, limit))
+    with limit.counting(), np.errstate(all="ignore"):
+        return _diagnosis(case, setting, limit, named)
+
+
+def _diagnosis(
+    case: Case, setting: Setting, limit: TimeLimit, named: Collection[Cause]
+) -> Diagnosis:
+    """Try what is known, the likelier first."""
     found = case.counts(case.found)
-    with np.errstate(all="ignore"):
-        if not np.isfinite(found).all():
-            return _of_faults(case)
-        every = list(variants(case.segment, setting))
-        rounds = (
-            [variant for variant in every if variant.cause in named],
-            [variant for variant in every if variant.is_general],
-            [variant for variant in every if not variant.is_general],
-        )
-        for tried in rounds:
-            fits = _fits(case, tried, found)
-            if fits:
-                return _best(fits)
-        dropped = _dropout_in(case)
-        if dropped is not None:
-            return dropped
-        fits = _rounding_fits(case, found)
-    return _best(fits) if fits else Diagnosis(None, "no known mistake gives these numbers")
+    if not np.isfinite(found).all():
+        return _of_faults(case)
+    every = list(variants(case.segment, setting))
+    rounds = (
+        [variant for variant in every if variant.cause in named],
+        [variant for variant in every if variant.is_general],
+        [variant for variant in every if not variant.is_general],
+    )
+    for tried in rounds:
+        fits = _fits(case, tried, found, limit)
+        if fits:
+            return _best(fits)
+    dropped = _dropout_in(case)
+    if dropped is not None:
+        return dropped
+    fits = _rounding_fits(case, found)
+    if fits:
+        return _best(fits)
+    unknown = Diagnosis(None, "no known mistake gives these numbers")
+    return _as_of(case) or (
+        Diagnosis(None, _untried(case.segment, limit)) if limit.is_over else unknown
+    )
+
+
+def _untried(segment: Segment, limit: TimeLimit) -> str:
+    """Say that the time was too short, and what would make it long enough."""
+    if not limit.seconds:
+        return "the cause was not looked for"
+    return f"no cause was found in {limit.seconds:g} s; {what_to_save(segment)}"
+
+
+def what_to_save(segment: Segment) -> str:
+    """Say which arrays of a long segment would tell where in it something is wrong.
+
+    Examples
+    --------
+    >>> step = Step(name="encoder.layer.1", kind="same", inputs=(), function=np.abs)
+    >>> what_to_save(Segment((step,), ()))
+    'save encoder.layer.1.* too, and it is found in seconds'
+    """
+    blocks = (found[0] for step in segment.steps if (found := _BLOCK.match(step.name)))
+    names = list(dict.fromkeys(blocks))
+    if len(names) > 2:
+        which = f"the hidden states {names[0]} to {names[-1]}"
+    else:
+        which = " and ".join(f"{name}.*" for name in names)
+    return f"save {which} too, and it is found in seconds"
 
 
 def refined(why: Diagnosis, case: Case, after: Array | None) -> Diagnosis:
@@ -212,8 +305,8 @@ def _merged(parts: Iterable[Mapping[str, Step]]) -> dict[str, Step]:
     return {name: other for steps in parts for name, other in steps.items()}
 
 
-def _fits(case: Case, tried: Sequence[Variant], found: Array) -> list[_Fit]:
-    """Return the variants that explain a case."""
+def _fits(case: Case, tried: Sequence[Variant], found: Array, limit: TimeLimit) -> list[_Fit]:
+    """Return the variants that explain a case, of those that the time is long enough for."""
     if not _is_telling(case):
         return []
     unexplained = rms(found - case.counts(case.expected))
@@ -225,6 +318,8 @@ def _fits(case: Case, tried: Sequence[Variant], found: Array) -> list[_Fit]:
             if fit is not None:
                 fits.append(fit)
             report(1)
+            if limit.is_over:
+                break
     return fits
 
 
@@ -285,16 +380,61 @@ def _of_faults(case: Case) -> Diagnosis:
     return Diagnosis(None, "not finite: an overflow, or a NaN in its input")
 
 
+# The dtypes that a float32 port may compute in by mistake. Numbers of bfloat16 often fit into
+# float16, too, but hardly ever the other way round.
+_NARROWER: Sequence[tuple[str, Callable[[Array], Array]]] = (
+    ("bfloat16", to_bfloat16),
+    ("float16", to_float16),
+)
+# An error is as of a dtype if it is so many times that of a run in it, or one over as many.
+_AS_LARGE = 2.8
+# Rounding goes up as often as down: what it leaves of an error's mean, and of its correlation with
+# the numbers themselves, is small.
+_DISORDER = 0.25
+
+
+def _as_of(case: Case) -> Diagnosis | None:
+    """Tell whether an error without a known cause is as large as another dtype would make it."""
+    error, expected = case.counts(case.found - case.expected), case.counts(case.expected)
+    size = rms(error)
+    scale = rms(expected)
+    if scale == 0.0 or abs(error.mean()) > _DISORDER * size:
+        return None
+    if abs((error * expected).mean()) > _DISORDER * size * scale:
+        return None
+    for dtype, narrow in _NARROWER:
+        if EPSILONS[dtype] <= EPSILONS[case.dtype]:
+            continue
+        inside = {step.name: _narrowed(step, narrow) for step in case.segment.steps}
+        typical = rms(case.counts(case.run(inside)) - expected)
+        is_near = typical / _AS_LARGE <= size <= typical * _AS_LARGE
+        if is_near and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
+            also = " or TF32" if dtype == "float16" else ""
+            text = (
+                f"no known mistake gives these numbers, but the error is as of {dtype}{also} "
+                "inside the step; if that is meant, say so with --precision"
+            )
+            return Diagnosis(Cause(f"as_of_{dtype}", text), text)
+    return None
+
+
+def _narrowed(step: Step, narrow: Callable[[Array], Array]) -> Step:
+    """Return a step that reads, weighs by and gives numbers of a narrower dtype."""
+
+    def function(*arrays: Array, **given: Any) -> Array:
+        weights = {key: narrow(given[key]) for key in ("weight", "bias") if key in given}
+        return narrow(step.function(*map(narrow, arrays), **(given | weights)))
+
+    return replace(step, function=function)
+
+
 def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
     """Try whether the right result was computed in half precision and widened."""
     if case.dtype not in ("float32", "float64"):
         return []
     expected = case.counts(case.expected)
     fits = []
-    for dtype, narrow in (
-        ("float16", to_float16),
-        ("bfloat16", to_bfloat16),
-    ):
+    for dtype, narrow in _NARROWER:
         narrowed = found.size >= _MANY and np.array_equal(found, narrow(found))
         error = float(np.abs(found - expected).max())
         if narrowed and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
@@ -368,7 +508,7 @@ _ADVICE = (
 )
 _BY_INPUT = tuple(name for names, _ in _ADVICE for name in names)
 # Beyond so many steps, a block of the model and more, only what depends on the input is looked at.
-_LONG = 12
+LONG = 12
 
 
 class Visibility:
@@ -381,7 +521,7 @@ class Visibility:
     @np.errstate(all="ignore")
     def look(self, case: Case) -> None:
         """Make each mistake in a segment, and note whether the result leaves its budget."""
-        is_long = len(case.segment.steps) > _LONG
+        is_long = len(case.segment.steps) > LONG
         done: set[Cause] = set()
         for variant in variants(case.segment, self._setting):
             if variant.cause in done:

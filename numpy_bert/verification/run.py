@@ -21,7 +21,15 @@ from numpy_bert.comparison.report import StepReport, measured
 from numpy_bert.errors import TraceError
 from numpy_bert.traces.layout import axes_of, shape_of, sizes_of
 from numpy_bert.traces.reading import Trace, TraceArray
-from numpy_bert.verification.diagnosis import Case, Visibility, diagnose, refined
+from numpy_bert.verification.diagnosis import (
+    LONG,
+    Case,
+    TimeLimit,
+    Visibility,
+    diagnose,
+    refined,
+    what_to_save,
+)
 from numpy_bert.verification.mistakes import Cause, Setting
 from numpy_bert.verification.rounding import analysed, budgets, worst_share
 from numpy_bert.verification.steps import Segment, Step, segment_of
@@ -50,6 +58,10 @@ class Run:
     precision : str or None
         The dtype that the port is meant to compute in, a key of `EPSILONS`; None: that of its
         arrays.
+    limit : TimeLimit
+        How long causes are looked for.
+    tell : callable
+        Gets a sentence where a cause is looked for that may take long.
 
     Raises
     ------
@@ -65,12 +77,16 @@ class Run:
         *,
         all_positions: bool,
         look_for_hidden: bool,
-        precision: str | None = None,
+        precision: str | None,
+        limit: TimeLimit,
+        tell: Callable[[str], object],
     ) -> None:
         inputs = setting.inputs
         sizes = sizes_of(setting.config, *inputs.input_ids.shape)
         self._setting = setting
         self._precision = precision
+        self._limit = limit
+        self._tell = tell
         self._held = _Held(candidate, setting.steps, sizes)
         self._reference = None if reference is None else _Held(reference, setting.steps, sizes)
         self._mask = np.ones_like(inputs.attention_mask) if all_positions else inputs.attention_mask
@@ -142,7 +158,13 @@ class Run:
             return row
         block = step.name.removesuffix(".LayerNorm")
         after = self._held[block] if block != step.name and block in self._held else None
-        why = refined(diagnose(case, self._setting, self._named), case, after)
+        if len(case.segment.steps) > LONG and not self._limit.is_over:
+            self._tell(
+                f"{step.name} differs, by {row.own:.2g} of its own (its budget is "
+                f"{row.budget:.2g}); looking for the cause, for {self._limit.seconds:g} s at most. "
+                f"For a quick answer, {what_to_save(case.segment)}."
+            )
+        why = refined(diagnose(case, self._setting, self._limit, self._named), case, after)
         if why.cause is not None:
             self._named.append(why.cause)
         # What makes the step guilty is its own error, so that is where to look.

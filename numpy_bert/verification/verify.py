@@ -9,9 +9,9 @@ import numpy as np
 
 from numpy_bert.arrays import BoolArray
 from numpy_bert.comparison.report import Report, StepReport
-from numpy_bert.errors import TraceError
+from numpy_bert.errors import InputError, TraceError
 from numpy_bert.loading.keys import near_miss
-from numpy_bert.messages import listed
+from numpy_bert.messages import listed, must_be
 from numpy_bert.model.bert import BertModel
 from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import progress
@@ -21,6 +21,7 @@ from numpy_bert.traces.layout import INPUTS, is_weight, place_of
 from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import Trace
 from numpy_bert.traces.trace_inputs import TraceInputs, padding_left_in, read_inputs
+from numpy_bert.verification.diagnosis import TimeLimit
 from numpy_bert.verification.mistakes import Setting
 from numpy_bert.verification.origins import (
     check_sizes,
@@ -31,7 +32,10 @@ from numpy_bert.verification.origins import (
 from numpy_bert.verification.run import Run
 from numpy_bert.verification.steps import steps_of
 
-__all__ = ["verify"]
+__all__ = ["PRECISIONS", "verify"]
+
+# What a port may be meant to compute in, and the dtype whose rounding that is.
+PRECISIONS = {"float16": "float16", "bfloat16": "bfloat16", "tf32": "float16"}
 
 
 def verify(
@@ -46,6 +50,9 @@ def verify(
     all_positions: bool = False,
     fail_fast: bool = False,
     look_for_hidden: bool = True,
+    precision: str | None = None,
+    time_limit: float = 60.0,
+    tell: Callable[[str], object] = lambda _sentence: None,
 ) -> Report:
     """Find the first step at which a trace leaves BERT's arithmetic, by how much, and why.
 
@@ -77,6 +84,14 @@ def verify(
     look_for_hidden : bool
         Whether to find out which mistakes the trace could not have shown; it takes half of the
         time.
+    precision : {"float16", "bfloat16", "tf32"}, optional
+        What the port is meant to compute in, where its arrays do not say so: every step is then
+        held to what that dtype's rounding explains. By default a step is held to the coarsest
+        dtype that it is stored in or read.
+    time_limit : float
+        How many seconds causes are looked for; 0: not at all. The verdict does not depend on it.
+    tell : callable
+        Gets a sentence, at once, where a step differs whose cause may take long to find.
 
     Returns
     -------
@@ -88,7 +103,7 @@ def verify(
     TraceError
         If the trace holds no ids or no step, or was made with a model of other sizes.
     InputError
-        If its ids are not in the model's tables.
+        If its ids are not in the model's tables, or an argument is not one of those above.
 
     Examples
     --------
@@ -108,6 +123,11 @@ def verify(
             "verify: the model must compute in float64; it computes in float32. Load it with "
             "dtype='float64'."
         )
+    if precision is not None and precision not in PRECISIONS:
+        raise InputError(must_be("precision", f"one of {', '.join(PRECISIONS)}", precision))
+    if not time_limit >= 0.0:
+        raise InputError(must_be("time_limit", "a number of seconds from 0", time_limit))
+    limit = TimeLimit(time_limit)
     check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
     given = matches("position_ids", allow)
     inputs = read_inputs(candidate, model.parameters, positions_given=given)
@@ -124,6 +144,9 @@ def verify(
             reference,
             all_positions=all_positions,
             look_for_hidden=look_for_hidden,
+            precision=None if precision is None else PRECISIONS[precision],
+            limit=limit,
+            tell=tell,
         )
         made_of = [
             *_input_rows(candidate, setting, tokenizer, texts, pair=pair),
