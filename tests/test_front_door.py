@@ -169,8 +169,8 @@ TRACE = [
 ]
 REPORT = "verdict first cause sentence candidate against steps notes hidden"
 ROW = """
-    name verdict shape dtype max_abs max_rel ulp own inherited budget worst value expected cause
-    text reference
+    name verdict shape dtype max_abs max_rel ulp own inherited error budget unit worst value
+    expected cause text reference
 """
 
 

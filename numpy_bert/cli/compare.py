@@ -45,13 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             nargs="+",
             default=[],
             help="allow this distance: a number, or GLOB:NUMBER for the tensors whose name the "
-            "glob fits, * for anything; by default 32 epsilon of the largest number of each tensor",
+            "glob fits, * for anything; by default what the check allows, which clean runs keep",
         )
     parser.add_argument(
         "--check",
         choices=("max", "mean", "ulp", "nmse", "cosine"),
         default="max",
-        help="what to measure; by default max, the distance of every element",
+        help="what to measure: the distance of every element (max, the default), their mean, the "
+        "largest in units of the last place of its row's largest number (ulp), the squared "
+        "distances over the squared reference (nmse), or one minus the cosine",
     )
     parser.add_argument(
         "--equal-nan",

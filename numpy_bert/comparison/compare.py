@@ -365,8 +365,9 @@ class _Comparison:
             mask = self._stored_mask
             mask = np.ones((a.shape[0], a.shape[-1]), np.bool_) if mask is None else mask
             a, b = (comparable(array, mask).astype(np.float64) for array in (a, b))
-        apart = difference(a, b, places, dtype)
-        scale = self._scale(row.name, apart.largest)
+        scale = self._scale(row.name)
+        apart = difference(a, b, places, dtype, least=scale)
+        scale = max(scale, apart.largest)
         judged = self.tolerances.judge(row.name, apart, (a, b), places, dtype, scale)
         text = "" if judged.passes else self._text(a, b, places)
         if not b.any() and not is_weight(row.name):
@@ -378,18 +379,19 @@ class _Comparison:
             "expected": float(b[judged.worst]),
         }
         row = replace(row, budget=judged.budget, text=text, **numbers)
+        row = replace(row, measure=judged.error, unit=self.tolerances.unit)
         return replace(row, verdict="pass") if judged.passes else row
 
-    def _scale(self, name: str, own: float) -> float:
-        """Return the largest number that a tensor, or the numbers that a mean averages, has."""
+    def _scale(self, name: str) -> float:
+        """Return the largest of the numbers that a mean averages, 0 for what is no mean."""
         path = name.removesuffix(".mean")
         if path == name:
-            return own
+            return 0.0
         total = self._pairs.reference.get(f"{path.removesuffix('.LayerNorm')}.sum")
         variance = self._pairs.reference.get(f"{path}.variance")
         if total is None and variance is not None:
             total = np.sqrt(np.abs(variance))
-        return own if total is None else max(own, float(np.nan_to_num(np.abs(total)).max()))
+        return 0.0 if total is None else float(np.nan_to_num(np.abs(total)).max())
 
     def _text(self, a: npt.NDArray[Any], b: npt.NDArray[Any], places: BoolArray) -> str:
         """Say how many values are not finite, "" if all are."""

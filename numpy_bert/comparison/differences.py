@@ -49,7 +49,8 @@ class Difference:
     max_abs, max_rel : float
         Largest distance, and largest distance over the size of the reference there.
     ulp : float
-        Largest distance in units of the spacing of numbers at the reference.
+        Largest distance in units of the last place of the row's largest number: of the spacing
+        that numbers of its size have. Near 0 an element's own spacing says nothing of rounding.
     worst : tuple of int
         Where the distance is largest.
     value, expected : float
@@ -72,7 +73,12 @@ class Difference:
 
 @np.errstate(all="ignore")
 def difference(
-    array: npt.NDArray[Any], reference: npt.NDArray[Any], places: BoolArray, dtype: str
+    array: npt.NDArray[Any],
+    reference: npt.NDArray[Any],
+    places: BoolArray,
+    dtype: str,
+    *,
+    least: float = 0.0,
 ) -> Difference:
     """Measure how far `array` is from `reference`.
 
@@ -84,6 +90,9 @@ def difference(
         The places that count, at least one.
     dtype : str
         The dtype whose spacing an ULP is, a key of `EPSILONS`.
+    least : float
+        The least size of a row's largest number for its ULP, where the numbers are what is left of
+        larger ones.
 
     Examples
     --------
@@ -99,20 +108,36 @@ def difference(
     worst = np.unravel_index(int(distance.argmax()), a.shape)
     far, near = distance[counts], b[counts]
     size = np.abs(near)
-    spacing = EPSILONS[dtype] * np.exp2(
-        np.maximum(np.floor(np.log2(size)), _LEAST_EXPONENTS[dtype])
-    )
+    largest = np.broadcast_to(np.maximum(_of_rows(b, counts), least), a.shape)[counts]
     relative = np.where(far == 0.0, 0.0, far / size)
     return Difference(
         max_abs=float(far.max()),
         max_rel=float(relative.max()),
-        ulp=float((far / spacing).max()),
+        ulp=float((far / _spacing(largest, dtype)).max()),
         worst=tuple(int(i) for i in worst),
         value=float(a[worst]),
         expected=float(b[worst]),
         largest=float(np.where(np.isfinite(size), size, 0.0).max()),
         faults=int((~np.isfinite(a[counts])).sum()),
     )
+
+
+def _of_rows(array: Array, counts: BoolArray) -> Array:
+    """Return the largest finite size in each row of the last axis, (..., 1).
+
+    Where a row is one number, it is the largest of all that count.
+    """
+    size = np.where(np.isfinite(array) & counts, np.abs(array), 0.0)
+    rows = size.ndim and size.shape[-1] > 1
+    found: Array = size.max(axis=-1 if rows else None, keepdims=True)
+    return found
+
+
+def _spacing(size: Array, dtype: str) -> Array:
+    """Return how far numbers of these sizes are apart in a dtype."""
+    exponents = np.maximum(np.floor(np.log2(size)), _LEAST_EXPONENTS[dtype])
+    found: Array = EPSILONS[dtype] * np.exp2(exponents)
+    return found
 
 
 def comparable(scores: Array, mask: BoolArray) -> Array:

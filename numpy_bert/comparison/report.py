@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from string import Template
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from numpy_bert.arrays import place
 from numpy_bert.comparison.differences import Difference
@@ -39,8 +39,13 @@ class StepReport:
         What the step itself makes from the candidate's own input, where that takes the largest
         share of its budget, and the largest difference that comes from the steps before it; None
         in a comparison of two traces.
+    measure : float or None
+        What the check of a comparison of two traces has measured; None in a verification.
     budget : float or None
-        The largest value that `own`, or `max_abs` where that is None, may have there.
+        The largest value that `error` may have there, in the same `unit`.
+    unit : str
+        The unit of `error` and `budget`: "abs" of a distance, or "mean abs", "ULP", "NMSE",
+        "1 - cosine".
     worst, value, expected
         Where the largest difference is, what stands there and what should stand there.
     cause : str or None
@@ -60,7 +65,9 @@ class StepReport:
     ulp: float | None = None
     own: float | None = None
     inherited: float | None = None
+    measure: float | None = None
     budget: float | None = None
+    unit: str = "abs"
     worst: tuple[int, ...] | None = None
     value: float | None = None
     expected: float | None = None
@@ -75,9 +82,21 @@ class StepReport:
         return cls(name=name, verdict="differs", shape=shape, dtype=dtype, text=text)
 
     @property
+    def error(self) -> float | None:
+        """What is held against `budget`: the step's own error, or what a check has measured."""
+        measures = (self.own, self.measure, self.max_abs)
+        return next((value for value in measures if value is not None), None)
+
+    @property
     def is_missing(self) -> bool:
         """Whether the candidate has no array for the row."""
         return not self.dtype
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as JSON has it; a number that is not finite becomes None."""
+        found = {**asdict(self), "error": self.error}
+        del found["measure"]
+        return {name: _plain(value) for name, value in found.items()}
 
     def allowed_by(self, globs: Sequence[str]) -> StepReport:
         """Return the row as one that is allowed to differ, if it differs and a glob fits its name.
@@ -143,7 +162,7 @@ class Report:
             "sentence": self.sentence,
             "candidate": self.candidate,
             "against": self.against,
-            "steps": [{k: _plain(v) for k, v in asdict(step).items()} for step in self.steps],
+            "steps": [step.as_dict() for step in self.steps],
             "notes": list(self.notes),
             "hidden": list(self.hidden),
         }
@@ -164,13 +183,8 @@ class Report:
         if missing:
             others = f"{missing} more" if guilty.is_missing else f"{missing}"
             more += f"; {others} {'is' if missing == 1 else 'are'} missing in the candidate"
-        size = ""
-        if guilty.budget is not None and guilty.max_abs is not None:
-            error = guilty.max_abs if guilty.own is None else guilty.own
-            whose = "" if guilty.own is None else " of its own"
-            size = f", by {error:.2g}{whose} (its budget is {guilty.budget:.2g})"
         reason = f": {guilty.text}" if guilty.text else ""
-        return f"The first to differ is {quoted(guilty.name)}{size}{reason}{more}."
+        return f"The first to differ is {quoted(guilty.name)}{_size(guilty)}{reason}{more}."
 
 
 def measured(found: Difference) -> dict[str, Any]:
@@ -194,9 +208,54 @@ def _plain(value: Any) -> Any:
 # What the two forms of a report write alike.
 
 
+class _Column(NamedTuple):
+    """A column of numbers: its head, and the number of a row that stands in it."""
+
+    head: str
+    of: Callable[[StepReport], float | None]
+    unit: str = "abs"
+
+
+def _columns(rows: Sequence[StepReport]) -> list[_Column]:
+    """Return the columns of numbers, of which the budget and what is held against it are the last.
+
+    Own and inherited errors are known in a verification alone.
+    """
+    found = [_Column("max abs", lambda row: row.max_abs)]
+    if _is_split(rows):
+        found += [_Column("own", lambda row: row.own), _Column("inherited", lambda r: r.inherited)]
+        return [*found, _Column("budget", lambda row: row.budget)]
+    found += [_Column("max rel", lambda r: r.max_rel), _Column("ULP", lambda r: r.ulp, "ULP")]
+    unit = _unit_of(rows)
+    if unit not in ("abs", "ULP"):
+        found.append(_Column(unit, lambda row: row.measure, unit))
+    head = "budget" if unit == "abs" else f"budget ({unit})"
+    return [*found, _Column(head, lambda row: row.budget, unit)]
+
+
 def _is_split(rows: Sequence[StepReport]) -> bool:
     """Tell whether own and inherited errors are known, as they are in a verification."""
     return any(row.own is not None for row in rows)
+
+
+def _unit_of(rows: Sequence[StepReport]) -> str:
+    """Return the unit of the budgets, which is one for all rows that have one."""
+    return next((row.unit for row in rows if row.budget is not None), "abs")
+
+
+def _size(row: StepReport) -> str:
+    """Say by how much a row differs, and its budget in the same unit."""
+    if row.budget is None or row.error is None:
+        return ""
+    unit = "" if row.unit == "abs" else f" {row.unit}"
+    error, budget = (f"{_short(number, row.unit)}{unit}" for number in (row.error, row.budget))
+    whose = "" if row.own is None else " of its own"
+    return f", by {error}{whose} (its budget is {budget})"
+
+
+def _short(value: float, unit: str) -> str:
+    """Return a number with two digits; ULPs are counted out."""
+    return f"{value:.0f}" if unit == "ULP" and 10.0 <= value < 1e5 else f"{value:.2g}"
 
 
 def _shape(row: StepReport) -> str:
@@ -210,8 +269,10 @@ def _worst(row: StepReport, digits: int, mark: str = "") -> str:
     return f"{place(row.worst)}{mark} {row.value:.{digits}g}, not {row.expected:.{digits}g}"
 
 
-def _number(value: float | None, digits: int = 1) -> str:
-    return "" if value is None else "0" if value == 0.0 else f"{value:.{digits}e}"
+def _number(value: float | None, digits: int = 1, unit: str = "abs") -> str:
+    if value is None or value == 0.0:
+        return "" if value is None else "0"
+    return _short(value, unit) if unit == "ULP" else f"{value:.{digits}e}"
 
 
 # A report as text.
@@ -264,19 +325,13 @@ def as_text(report: Report, *, verbose: bool = False) -> str:
 
 def _table(rows: Sequence[StepReport], *, verbose: bool) -> list[str]:
     """Return the lines of the table, with the worst place of a step under its row."""
-    is_split = _is_split(rows)
-    has_reference = any(row.reference is not None for row in rows)
-    head = ["step", "shape", "dtype", "max abs"]
-    head += ["own", "inherited"] if is_split else ["max rel", "ULP"]
-    head += ["budget", *["reference"] * has_reference, ""]
+    columns = _columns(rows)
+    if any(row.reference is not None for row in rows):
+        columns.append(_Column("reference", lambda row: row.reference))
+    head = ["step", "shape", "dtype", *(column.head for column in columns), ""]
     cells = [head]
     for row in rows:
-        numbers = [row.max_abs]
-        numbers += [row.own, row.inherited] if is_split else [row.max_rel, row.ulp]
-        numbers += [row.budget, *[row.reference] * has_reference]
-        texts = [_number(number) for number in numbers]
-        if not is_split:
-            texts[2] = _units(row.ulp)
+        texts = [_number(column.of(row), unit=column.unit) for column in columns]
         name = _shown(row.name)
         cells.append([name, _shape(row), _SHORT.get(row.dtype, row.dtype), *texts, row.verdict])
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
@@ -346,10 +401,6 @@ def _wrapped(text: str, start: str = "") -> list[str]:
 
     blank = " " * len(start)
     return textwrap.wrap(text, _COLUMNS, initial_indent=start, subsequent_indent=blank) or [start]
-
-
-def _units(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}" if value < 1e5 else f"{value:.0e}"
 
 
 # A report as a page: its chart, and what stands around it.
@@ -428,9 +479,9 @@ def as_html(report: Report) -> str:
     True
     """
     same = report.verdict == "pass"
-    is_split = _is_split(report.steps)
-    sizes = ("own", "inherited") if is_split else ("max rel", "ULP")
-    head = ("step", "shape", "dtype", "max abs", *sizes, "budget", "worst place", "verdict")
+    is_split, columns = _is_split(report.steps), _columns(report.steps)
+    numbers = (column.head for column in columns)
+    head = ("step", "shape", "dtype", *numbers, "worst place", "verdict")
     return _PAGE.substitute(
         title="Verification of a trace" if is_split else "Comparison of two traces",
         candidate=html.escape(report.candidate),
@@ -440,17 +491,16 @@ def as_html(report: Report) -> str:
         sentence=html.escape(report.sentence),
         chart=_chart(report),
         head="".join(f"<th>{text}</th>" for text in head),
-        rows="\n".join(_row(row, is_split=is_split) for row in report.steps),
+        rows="\n".join(_row(row, columns) for row in report.steps),
         notes=_list("Notes", report.notes)
         + _list("Mistakes that this trace could not have shown", report.hidden),
     )
 
 
-def _row(row: StepReport, *, is_split: bool) -> str:
+def _row(row: StepReport, columns: Sequence[_Column]) -> str:
     """Return a row of the table."""
-    pair = (row.own, row.inherited) if is_split else (row.max_rel, row.ulp)
-    sizes = (row.max_abs, *pair, row.budget)
-    numbers = "".join(f"<td class='n'>{_number(size, 2)}</td>" for size in sizes)
+    cells = (_number(column.of(row), 2, column.unit) for column in columns)
+    numbers = "".join(f"<td class='n'>{cell}</td>" for cell in cells)
     why = f"<div class='why'>{html.escape(row.text)}</div>" if row.text else ""
     return (
         f"<tr class='{row.verdict}'><td class='name'>{html.escape(row.name)}{why}</td>"
@@ -464,9 +514,11 @@ def _chart(report: Report) -> str:
     rows = [row for row in report.steps if row.max_abs is not None and row.budget]
     if not rows:
         return ""
-    top = max(max(_finite(row.max_abs), _finite(row.budget)) for row in rows)
+    is_split = _is_split(rows)
+    every = [(row.error, row.max_abs if is_split else None, row.budget) for row in rows]
+    values = [x for numbers in every for x in numbers if x]
+    top = max(map(_finite, values))
     highest = math.ceil(math.log10(top)) if top > 0 else 0
-    values = [x for row in rows for x in (row.own, row.max_abs, row.budget) if x]
     lowest = max(math.floor(math.log10(min(map(_finite, values)))), highest - _DECADES)
     step = (_WIDTH - _LEFT) / len(rows)
 
@@ -482,15 +534,16 @@ def _chart(report: Report) -> str:
         label = f"<title>{html.escape(_label(row))}</title>"
         bars = [("inherited", row.max_abs, 0.8)] if row.own is not None else []
         kind = "bad" if row.verdict == "differs" else "own"
-        bars.append((kind, row.max_abs if row.own is None else row.own, 0.45))
+        bars.append((kind, row.error, 0.45))
         drawn = "".join(_bar(x, step, kind, y(value), part) for kind, value, part in bars if value)
         limit = y(row.budget)
         mark = (
             f"<path d='M{x:.2f} {limit:.1f}h{step:.2f}' stroke='var(--budget)' stroke-width='2'/>"
         )
         marks.append(f"<g>{label}{drawn}{mark}</g>")
-    title = "Largest error of every step, in execution order"
-    is_split = _is_split(rows)
+    unit = _unit_of(rows)
+    what = "Largest error" if unit == "abs" else f"Difference ({unit})"
+    title = f"{what} of every step, in execution order"
     key = [("own", "its own" if is_split else "the difference"), ("bad", "beyond its budget")]
     key += [("inherited", "with what it inherits")] * is_split + [("budget", "budget")]
     keys = "".join(f"<i style='background:var(--{kind})'></i>{text}" for kind, text in key)
@@ -531,8 +584,9 @@ def _bar(x: float, step: float, kind: str, y: float, part: float) -> str:
 
 
 def _label(row: StepReport) -> str:
-    sizes = {"max abs": row.max_abs, "own": row.own, "budget": row.budget}
-    told = (f"{what} {_number(size, 2)}" for what, size in sizes.items() if size is not None)
+    columns = [column for column in _columns([row]) if column.head != "inherited"]
+    sizes = ((column, column.of(row)) for column in columns)
+    told = (f"{of.head} {_number(size, 2, of.unit)}" for of, size in sizes if size is not None)
     return f"{row.name}: {', '.join(told)} ({row.verdict})"
 
 
@@ -542,4 +596,4 @@ def _list(title: str, texts: Sequence[str]) -> str:
 
 
 def _finite(value: float | None) -> float:
-    return 0.0 if value is None else min(value, 1e300)
+    return 0.0 if value is None else value if value < 1e300 else 1e300  # a NaN is no less

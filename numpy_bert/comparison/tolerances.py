@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,20 +24,34 @@ CHECKS: tuple[Check, ...] = ("max", "mean", "ulp", "nmse", "cosine")
 # precision is added up in float32, so that its own epsilon counts a few times only.
 _FACTORS = {"float64": 32.0, "float32": 32.0, "float16": 8.0, "bfloat16": 8.0}
 _NUMBER = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-# What the other checks allow by default. The last two are loose: a LayerNorm with the
-# wrong epsilon passes them.
-_DEFAULTS = {"ulp": 4096.0, "nmse": 1e-11, "cosine": 1e-11}
-
-
+# A row's largest number may be so much smaller than the tensor's.
+_OF_ROWS = 8.0
+# The checks of a tensor as a whole. They are loose: a LayerNorm with the wrong epsilon passes them.
 _WHOLE = {"nmse": nmse, "cosine": cosine_distance}
+# In what the number that a check measures, and its budget, are given.
+_UNITS: Mapping[Check, str] = {
+    "max": "abs",
+    "mean": "mean abs",
+    "ulp": "ULP",
+    "nmse": "NMSE",
+    "cosine": "1 - cosine",
+}
 
 
 class Judgement(NamedTuple):
-    """Whether a difference passes, the budget it was held to, and where it is worst."""
+    """What a check measured, the budget it was held to in the same unit, and the worst place.
 
-    passes: bool
+    A difference passes if the `error` is at most the `budget`.
+    """
+
+    error: float
     budget: float
     worst: tuple[int, ...]
+
+    @property
+    def passes(self) -> bool:
+        """Whether the difference is allowed."""
+        return self.error <= self.budget
 
 
 class Tolerances:
@@ -48,12 +62,18 @@ class Tolerances:
     atol, rtol : sequence of str
         Numbers, each for every tensor or, as ``"embeddings.*:2e-6"``, for those whose name a glob
         fits; the last one that fits counts. If only one of the two is given, the other is 0. If
-        neither is, ``atol`` is 32 times the epsilon of the coarser dtype (8 times, if that is half
-        precision) times the largest finite number of the reference.
+        neither is, the check's own limit holds, which two right ports of a BERT keep.
     check : {"max", "mean", "ulp", "nmse", "cosine"}
-        What is measured: every element's distance, their mean, the largest distance in units of
-        the last place, squared distances over squared reference, one minus the cosine. `atol` is
-        the limit of the last three.
+        What is measured. With f = 32, or 8 where the coarser dtype is half precision, and its
+        epsilon, the limits are:
+
+        - every element's distance: f epsilon times the largest finite number of the reference;
+        - the mean of the distances: the same;
+        - the largest distance in units of the last place of its row's largest number: 8 f;
+        - the squared distances over the squared reference: (f epsilon) squared;
+        - one minus the cosine of the two: the same.
+
+        `atol` is the limit of the last three.
 
     Raises
     ------
@@ -65,6 +85,8 @@ class Tolerances:
     >>> tolerances = Tolerances(atol=["1e-5", "embeddings.*:2e-6"])
     >>> tolerances.limits("embeddings.sum"), tolerances.limits("pooler")
     ((2e-06, 0.0), (1e-05, 0.0))
+    >>> Tolerances(check="ulp").unit
+    'ULP'
     """
 
     def __init__(
@@ -77,6 +99,11 @@ class Tolerances:
         self._rtol = [_rule(text, "rtol") for text in rtol]
         if rtol and check not in ("max", "mean"):
             raise InputError(f"rtol has no meaning for the check {check}. Give atol.")
+
+    @property
+    def unit(self) -> str:
+        """In what the check measures, and in what its budgets are."""
+        return _UNITS[self.check]
 
     def limits(self, name: str) -> tuple[float, float] | None:
         """Return the atol and rtol that were given for a tensor, None if none were."""
@@ -117,26 +144,30 @@ class Tolerances:
         scale : float
             The largest finite number of the reference or, for a mean, of the numbers averaged.
         """
-        limits = self.limits(name)
-        counts = np.broadcast_to(places, arrays[1].shape)
-        a, b = arrays[0][counts], arrays[1][counts]
-        if self.check in _DEFAULTS:
-            limit = _DEFAULTS[self.check] if limits is None else limits[0]
-            value = found.ulp if self.check == "ulp" else _WHOLE[self.check](a, b)
-            return Judgement(value <= limit, limit, found.worst)
-        size = np.where(np.isfinite(arrays[1]), np.abs(arrays[1]), 0.0)
-        atol, rtol = limits or (_FACTORS[dtype] * EPSILONS[dtype] * scale, 0.0)
+        a, b = arrays
+        atol, rtol = self.limits(name) or (self._usual(dtype, scale), 0.0)
+        counts = np.broadcast_to(places, b.shape)
+        if self.check == "ulp":
+            return Judgement(found.ulp, atol, found.worst)
+        if self.check in _WHOLE:
+            return Judgement(_WHOLE[self.check](a[counts], b[counts]), atol, found.worst)
+        distance = np.where(a == b, 0.0, np.abs(a - b))
+        distance = np.where(np.isnan(distance), np.inf, distance)
+        size = np.where(np.isfinite(b), np.abs(b), 0.0)
         if self.check == "mean":
             budget = atol + rtol * float(size[counts].mean())
-            mean = float(np.where(a == b, 0.0, np.abs(a - b)).mean())
-            return Judgement(mean <= budget, budget, found.worst)
-        over = np.abs(arrays[0] - arrays[1]) - (atol + rtol * size)
-        over = np.where(arrays[0] == arrays[1], -np.inf, np.where(np.isnan(over), np.inf, over))
-        over = np.where(counts, over, -np.inf)
-        worst = tuple(int(i) for i in np.unravel_index(int(over.argmax()), over.shape))
-        passes = bool((over <= 0.0).all())
-        worst = found.worst if passes else worst
-        return Judgement(passes, atol + rtol * float(size[worst]), worst)
+            return Judgement(float(distance[counts].mean()), budget, found.worst)
+        over = np.where(counts, distance - (atol + rtol * size), -np.inf)
+        place = np.unravel_index(int(over.argmax()), over.shape)
+        worst = tuple(int(i) for i in place) if over[place] > 0.0 else found.worst
+        return Judgement(float(distance[worst]), atol + rtol * float(size[worst]), worst)
+
+    def _usual(self, dtype: str, scale: float) -> float:
+        """Return the limit of a check where none was given."""
+        factor, epsilon = _FACTORS[dtype], EPSILONS[dtype]
+        if self.check == "ulp":
+            return _OF_ROWS * factor
+        return (factor * epsilon) ** 2 if self.check in _WHOLE else factor * epsilon * scale
 
 
 def _rule(text: str, name: str) -> tuple[str, float]:

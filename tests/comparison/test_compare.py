@@ -10,8 +10,10 @@ import pytest
 
 from numpy_bert import InputError, TraceError
 from numpy_bert.comparison.compare import compare
-from numpy_bert.comparison.report import Report
-from numpy_bert.comparison.tolerances import Tolerances
+from numpy_bert.comparison.differences import cosine_distance
+from numpy_bert.comparison.report import Report, as_html, as_text
+from numpy_bert.comparison.tolerances import CHECKS, Tolerances
+from numpy_bert.loading.cache import demo_folder
 from numpy_bert.traces.layout import step_names
 from numpy_bert.traces.reading import as_trace
 from tests.support.traces import IDS, Arrays, trace_of, trained_like, without
@@ -334,6 +336,77 @@ def test_checks_and_tolerances(right: Arrays, options: tuple[Any, ...], passes: 
     wrong[STEP][0][smallest] += 1e-3
     report = run(right, wrong, *options)
     assert report.first == (None if passes else STEP)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("model", ["demo", "tiny"])
+def test_clean_runs_are_within_the_limits_of_every_check(
+    tmp_path: Path, model: str, check: Any
+) -> None:
+    folder = demo_folder() if model == "demo" else trained_like(tmp_path)
+    for seed in range(3):
+        ids = IDS
+        if model == "demo":
+            words = np.random.default_rng(seed).integers(5, 4000, (3, 7)) * IDS["attention_mask"]
+            ids = {**IDS, "input_ids": words}
+        exactly, rounded = (trace_of(folder, dtype, ids) for dtype in ("float64", "float32"))
+        assert run(exactly, rounded, [], [], check).sentence.startswith("The same: all")
+        half = {
+            name: np.clip(array, -6e4, 6e4).astype("f2") if array.dtype.kind == "f" else array
+            for name, array in exactly.items()
+        }
+        assert run(rounded, half, [], [], check).verdict == "pass"
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_no_check_passes_a_mistake(right: Arrays, check: Any) -> None:
+    # GELU's tanh form is off by 4.7e-4 at most.
+    inner = right[f"{STEP}.dense"]
+    form = 0.5 * inner * (1 + np.tanh(np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3)))
+    for step, wrong in ((STEP, form), ("pooler", right["pooler.dense"])):
+        assert run(right, {**right, step: wrong}, [], [], check).first == step
+
+
+@pytest.mark.parametrize(
+    ("check", "unit", "measure"),
+    [
+        ("max", "abs", lambda a, b: np.abs(a - b).max()),
+        ("mean", "mean abs", lambda a, b: np.abs(a - b).mean()),
+        ("ulp", "ULP", lambda a, b: np.abs(a - b).max() / 2**-22),  # of 2.x
+        ("nmse", "NMSE", lambda a, b: np.square(a - b).sum() / np.square(b).sum()),
+        ("cosine", "1 - cosine", lambda a, b: cosine_distance(a.ravel(), b.ravel())),
+    ],
+)
+def test_the_number_and_its_budget_are_of_one_unit(check: Any, unit: str, measure: Any) -> None:
+    b = np.random.default_rng(3).uniform(-1, 1, (2, 3, 5)).astype("f4")
+    b[..., 0] = 2.5
+    a = b + np.float32(2e-3) * np.random.default_rng(4).normal(size=b.shape).astype("f4")
+    expected = float(measure(a.astype("f8"), b.astype("f8")))
+    for budget, passes in ((expected * 0.5, False), (expected * 2, True)):
+        report = run({"x": b}, {"x": a}, [f"{budget:.17g}"], [], check)
+        (row,) = report.steps
+        assert row.verdict == ("pass" if passes else "differs")
+        assert row.error == pytest.approx(expected)
+        assert (row.budget, row.unit) == (budget, unit)
+        (found,) = report.as_dict()["steps"]
+        assert (found["error"], found["budget"], found["unit"]) == (row.error, budget, unit)
+        head = as_text(report).splitlines()[2].split("  ")
+        name = "budget" if check == "max" else f"budget ({unit})"
+        assert [cell.strip() for cell in head if cell][-1] == name
+        assert f"<th>{name}</th>" in as_html(report)
+    sentence = run({"x": b}, {"x": a}, ["1e-12"], [], check).sentence
+    shown = f"{expected:.0f}" if check == "ulp" else f"{expected:.2g}"
+    more = "" if check == "max" else f" {unit}"
+    assert sentence == f"The first to differ is x, by {shown}{more} (its budget is 1e-12{more})."
+
+
+def test_a_distance_is_shown_with_the_budget_of_its_place() -> None:
+    a, b = {"x": np.array([1000.5, 1.1])}, {"x": np.array([1000.0, 1.0])}
+    report = run(b, a, [], ["1e-2"])
+    (row,) = report.steps
+    assert row.error == pytest.approx(0.1)
+    assert (row.budget, row.max_abs, row.worst) == (0.01, 0.5, (1,))
+    assert "by 0.1 (its budget is 0.01)" in report.sentence
 
 
 @pytest.mark.parametrize(

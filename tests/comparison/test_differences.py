@@ -51,6 +51,22 @@ def test_an_ulp_is_the_spacing_of_the_dtype(dtype: str, value: float) -> None:
     assert found.ulp == expected
 
 
+def test_an_ulp_is_that_of_the_largest_number_of_the_row() -> None:
+    row = np.array([[3.0, 1e-9, 0.0], [1e-3, 2e-9, -1e-9]])
+    wrong = row + np.array([[0.0, 2**-22, 0.0], [0.0, 0.0, 2**-30]])
+    assert difference(wrong, row, ALL, "float32").ulp == 8.0  # 2^-10 is below 1e-3: 2^-33
+    assert difference(wrong[:1], row[:1], ALL, "float32").ulp == 1.0
+    assert difference(wrong[1:], row[1:], ALL, "float32", least=1.0).ulp == 2**-7
+    # What is masked, or infinite, is nobody's size; a row of one number is no row.
+    counts = np.array([[True], [False]])
+    assert difference(wrong, row, counts, "float32").ulp == 1.0
+    endless = np.array([[np.inf, 1.0]])
+    assert difference(endless + np.array([[0.0, 2**-23]]), endless, ALL, "float32").ulp == 1.0
+    means = np.array([[[1.0], [1e-9]]])
+    assert difference(means + np.array([[[0.0], [2**-23]]]), means, ALL, "float32").ulp == 1.0
+    assert difference(np.array(1.5), np.array(1.0), ALL, "float16").ulp == 512.0
+
+
 def test_bfloat16s_ulp_is_that_of_its_eight_bits() -> None:
     assert difference(np.array([1.0 + 2**-7]), np.array([1.0]), ALL, "bfloat16").ulp == 1.0
     assert EPSILONS["bfloat16"] == 2**-7
