@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def assert_matches_bert(
     allow: Sequence[str] = (),
     all_positions: bool = False,
     precision: str | None = None,
+    strict: bool = False,
 ) -> None:
     """Raise AssertionError unless a trace is what BERT's arithmetic gives, but for rounding.
 
@@ -63,6 +65,8 @@ def assert_matches_bert(
         Whether padding counts, too.
     precision : {"float16", "bfloat16", "tf32"}, optional
         What the port is meant to compute in, where its arrays do not say so.
+    strict : bool
+        Whether an array that is nothing that the model has, and so was not looked at, is wrong.
 
     Raises
     ------
@@ -92,6 +96,7 @@ def assert_matches_bert(
         allow=allow,
         all_positions=all_positions,
         precision=precision,
+        strict=strict,
     )
     if report.verdict != "pass":
         raise AssertionError(as_text(report))
@@ -108,12 +113,13 @@ def verify_trace(
     allow: Sequence[str] = (),
     all_positions: bool = False,
     precision: str | None = None,
+    strict: bool = False,
 ) -> Report:
     """Return the report of a trace, by which `assert_matches_bert` decides.
 
     Parameters
     ----------
-    trace, model, texts, pair, names, allow, all_positions, precision
+    trace, model, texts, pair, names, allow, all_positions, precision, strict
         The same parameters as those of `assert_matches_bert`.
     reference : str, Path or mapping, optional
         A second trace of the same ids; the report says which of the two is nearer to float64.
@@ -138,7 +144,7 @@ def verify_trace(
             "texts cannot be verified with a loaded model, which comes without a tokenizer. Give "
             "the name or the folder of the model."
         )
-    return verify(
+    report = verify(
         _opened(trace, names),
         loaded,
         tokenizer=tokenizer if isinstance(tokenizer, BertTokenizer) else None,
@@ -149,6 +155,7 @@ def verify_trace(
         all_positions=all_positions,
         precision=precision,
     )
+    return replace(report, strict=strict)
 
 
 def _load(model: str | Path) -> tuple[BertModel, BertTokenizer | NumpyBertError]:

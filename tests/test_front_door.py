@@ -167,7 +167,7 @@ TRACE = [
     ),
     *("encoder", "pooler.dense", "pooler"),
 ]
-REPORT = "verdict first cause sentence candidate against steps notes hidden"
+REPORT = "verdict first cause sentence candidate against steps notes hidden not_looked_at"
 ROW = """
     name verdict shape dtype max_abs max_rel ulp own inherited error budget unit worst value
     expected cause text reference

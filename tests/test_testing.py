@@ -55,6 +55,20 @@ def test_a_wrong_one_is_told_why(tmp_path: Path) -> None:
         assert_matches_bert({**IDS, "mine": trace["pooler"]}, model=folder)
 
 
+def test_what_was_not_looked_at_is_wrong_if_strict(tmp_path: Path) -> None:
+    folder = trained_like(tmp_path)
+    trace = {**trace_of(folder), "logits": np.zeros((3, 2))}
+    assert_matches_bert(trace, model=folder)
+    report = verify_trace(trace, model=folder)
+    assert (report.verdict, report.not_looked_at) == ("pass", ["logits"])
+    assert report.sentence.endswith("; 1 array was not looked at: logits.")
+    assert verify_trace(trace, model=folder, strict=True).verdict == "differs"
+    with pytest.raises(AssertionError, match="1 array was not looked at: logits; all 7"):
+        assert_matches_bert(trace, model=folder, strict=True)
+    for left_out in ({"names": {"logits": None}}, {"allow": ["logits"]}):
+        assert_matches_bert(trace, model=folder, strict=True, **left_out)
+
+
 def test_texts_are_verified_with_the_models_tokenizer() -> None:
     from numpy_bert import BertModel, BertTokenizer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take a NaN in both traces at one place for no difference",
     )
+    parser.add_argument(
+        "--common",
+        action="store_true",
+        help="compare only what both hold; by default a step that the candidate lacks differs",
+    )
     add_comparison(parser)
 
 
@@ -74,6 +80,11 @@ def add_comparison(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         help="let the tensors of these names differ, or be missing",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="take an array of the candidate that nothing is held against for a failure",
     )
     parser.add_argument(
         "--all-positions", action="store_true", help="compare padding too, not tokens only"
@@ -105,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
         all_positions=options.all_positions,
         equal_nan=options.equal_nan,
         fail_fast=options.fail_fast,
+        common=options.common,
     )
     return deliver(report, options)
 
@@ -132,6 +144,7 @@ def deliver(report: Report, options: argparse.Namespace) -> int:
     """Print the report, write the page, and return 0 or 1."""
     from numpy_bert.comparison.report import as_html, as_text
 
+    report = replace(report, strict=options.strict)
     if options.json:
         show(json.dumps(report.as_dict(), allow_nan=False))
     else:

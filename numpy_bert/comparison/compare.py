@@ -38,7 +38,8 @@ from numpy_bert.traces.trace_inputs import read_mask, usual_input
 __all__ = ["compare"]
 
 _ALL: BoolArray = np.ones((), np.bool_)
-
+# The step that may stand once, or in every row.
+_POSITIONS = "embeddings.position_embeddings"
 
 # The inputs that a trace need not hold, and what it then says.
 _OPTIONAL = {
@@ -63,13 +64,15 @@ def compare(
     all_positions: bool = False,
     equal_nan: bool = False,
     fail_fast: bool = False,
+    common: bool = False,
 ) -> Report:
     """Find the first tensor in which two traces differ.
 
     Every tensor of the reference must be in the candidate, in its shape, but for what the trace
     contract calls optional. Weights are compared where both have them. An ``attention_mask`` that
     one of the two leaves out is 1 there, ``token_type_ids`` are 0 and ``position_ids`` 0, 1, 2, ...
-    A missing step differs, but the first step that both have and that differs is named before it.
+    A missing step differs, but the first step that both have and that differs is named before it;
+    with `common` it is a note.
 
     Parameters
     ----------
@@ -86,6 +89,8 @@ def compare(
         Whether two NaNs at one place are no difference.
     fail_fast : bool
         Whether to stop at the first tensor that differs.
+    common : bool
+        Whether to compare only what both have, so that nothing need be in the candidate.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def compare(
     >>> compare(as_trace(right), as_trace(wrong)).first
     'embeddings'
     """
-    pairs = _Pairs(reference, candidate)
+    pairs = _Pairs(reference, candidate, common=common)
     given = _Comparison(pairs, tolerances or Tolerances(), all_positions, equal_nan)
     unused = given.tolerances.unused(pairs.names)
     if unused:
@@ -129,6 +134,7 @@ def compare(
         against=reference.label,
         steps=rows,
         notes=[*pairs.notes(), *given.notes],
+        not_looked_at=[a.stored.name for a in pairs.left_over() if not a.is_named(allow)],
     )
 
 
@@ -141,12 +147,13 @@ class _Pairs:
         The two traces, each with the inputs that the other one holds (see `_completed`).
     names : list of str
         The names of the reference's arrays in the order of comparison: inputs, weights, steps.
-        Weights and inputs that need not be there are among them only if the candidate has them.
+        What need not be there is among them only if the candidate has it.
     assumed : dict of str to str
         A sentence for each input that one of the two leaves out.
     """
 
-    def __init__(self, reference: Trace, candidate: Trace) -> None:
+    def __init__(self, reference: Trace, candidate: Trace, *, common: bool) -> None:
+        self._common = common
         self.reference = _completed(reference, candidate)
         self.candidate = _completed(candidate, reference)
         self.assumed = {
@@ -192,20 +199,25 @@ class _Pairs:
             ours, theirs = self.reference.metadata.get(member), self.candidate.metadata.get(member)
             if ours is not None and theirs is not None and ours != theirs:
                 notes.append(f"the two are said to be of different {what}.")
-        known = {same_step(name, self._layers) for name in self.reference.arrays}
         absent = [name for name in self.reference.arrays if self._is_left_out(name)]
         if absent:
             names = listed(absent)
             notes.append(f"in the reference only, need not be there, and not compared: {names}.")
-        left = [a for step, group in self._theirs.items() if step not in known for a in group]
+        left = self.left_over()
         if left:
             names = listed([array.stored.name for array in left])
             notes.append(f"in the candidate only, and not compared: {names}.")
         return notes
 
+    def left_over(self) -> list[TraceArray]:
+        """Return the candidate's arrays for which the reference has none."""
+        known = {same_step(name, self._layers) for name in self.reference.arrays}
+        return [a for step, group in self._theirs.items() if step not in known for a in group]
+
     def _is_left_out(self, name: str) -> bool:
         """Tell whether a name need not be in the candidate, and is not."""
-        return (name in _OPTIONAL or is_weight(name)) and not self.of(name)
+        optional = self._common or name in _OPTIONAL or is_weight(name)
+        return optional and not self.of(name)
 
     def _check_twins(self) -> None:
         """Raise TraceError if the reference has two arrays for one step that differ."""
@@ -277,8 +289,8 @@ class _Comparison:
         wanted, found = (array.load_in(axes_of(name)) for array in (ours, theirs))
         if name in INPUTS or theirs.dtype not in EPSILONS:
             return self._ids_row(row, found, wanted)
-        if name == "embeddings.position_embeddings" and found.shape != wanted.shape:
-            wanted = np.broadcast_to(wanted, found.shape)
+        if name == _POSITIONS:
+            found, wanted = np.broadcast_arrays(found, wanted)
         return self._numbers_row(row, found, wanted, self._coarser(ours, theirs, wanted))
 
     def _fault(self, name: str, ours: TraceArray, theirs: TraceArray) -> str | None:
@@ -311,9 +323,8 @@ class _Comparison:
             ours, theirs = (
                 self._in_rows(shape, max(ours, theirs, key=len)) for shape in (ours, theirs)
             )
-        if name == "embeddings.position_embeddings" and ours[:1] == (1,):
-            return ours[1:] == theirs[1:]
-        return ours == theirs
+        once = name == _POSITIONS and (1,) in (ours[:1], theirs[:1])
+        return ours[1:] == theirs[1:] if once else ours == theirs
 
     def _in_rows(self, positions: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of positions that are repeated for every row of the ids."""

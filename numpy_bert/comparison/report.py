@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from numpy_bert.arrays import place
 from numpy_bert.comparison.differences import Difference
-from numpy_bert.messages import quoted
+from numpy_bert.messages import listed, quoted
 from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import TraceArray
 
@@ -124,6 +124,10 @@ class Report:
         What else a reader must know, as sentences.
     hidden : sequence of str
         Mistakes that could not have been seen in this trace, whatever the port does.
+    not_looked_at : sequence of str
+        The candidate's arrays that nothing was held against, by the names that it gives them.
+    strict : bool
+        Whether such an array is a failure.
     """
 
     candidate: str
@@ -131,11 +135,13 @@ class Report:
     steps: Sequence[StepReport]
     notes: Sequence[str] = ()
     hidden: Sequence[str] = ()
+    not_looked_at: Sequence[str] = ()
+    strict: bool = False
 
     @property
     def verdict(self) -> Literal["pass", "differs"]:
-        """Whether every step passed or was allowed to differ."""
-        return "pass" if self.guilty is None else "differs"
+        """Whether every step passed or was allowed to differ and, if strict, all was looked at."""
+        return "pass" if self.first is None else "differs"
 
     @property
     def guilty(self) -> StepReport | None:
@@ -145,8 +151,13 @@ class Report:
 
     @property
     def first(self) -> str | None:
-        """The name of the first row that differs, None if none does."""
-        return None if self.guilty is None else self.guilty.name
+        """The name of the first row that differs, None if none does.
+
+        If strict, it may be that of an array that was not looked at, for which there is no row.
+        """
+        if self.guilty is not None:
+            return self.guilty.name
+        return next(iter(self.not_looked_at), None) if self.strict else None
 
     @property
     def cause(self) -> str | None:
@@ -165,16 +176,22 @@ class Report:
             "steps": [step.as_dict() for step in self.steps],
             "notes": list(self.notes),
             "hidden": list(self.hidden),
+            "not_looked_at": list(self.not_looked_at),
         }
 
     @property
     def sentence(self) -> str:
         """The result in one sentence."""
         guilty = self.guilty
+        unseen = self._unseen
         if guilty is None:
             count = sum(step.verdict == "pass" for step in self.steps)
             allowed = len(self.steps) - count
             more = f"; {allowed} were allowed to differ" if allowed else ""
+            if unseen and self.strict:
+                others = f"all {count} others are within their budgets"
+                return f"No pass where all must be looked at: {unseen}; {others}{more}."
+            more += f"; {unseen}" if unseen else ""
             return f"The same: all {count} are within their budgets{more}."
         rest = [s for s in self.steps if s.verdict == "differs" and s is not guilty]
         missing = sum(step.is_missing for step in rest)
@@ -183,8 +200,18 @@ class Report:
         if missing:
             others = f"{missing} more" if guilty.is_missing else f"{missing}"
             more += f"; {others} {'is' if missing == 1 else 'are'} missing in the candidate"
+        more += f"; {unseen}" if unseen else ""
         reason = f": {guilty.text}" if guilty.text else ""
         return f"The first to differ is {quoted(guilty.name)}{_size(guilty)}{reason}{more}."
+
+    @property
+    def _unseen(self) -> str:
+        """Which arrays were not looked at, "" if all were."""
+        if not self.not_looked_at:
+            return ""
+        one = len(self.not_looked_at) == 1
+        what = "1 array was" if one else f"{len(self.not_looked_at)} arrays were"
+        return f"{what} not looked at: {listed(self.not_looked_at)}"
 
 
 def measured(found: Difference) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def write_golden(
             "model": name,
             "numpy_bert": __version__,
             "verify": f"numpy-bert verify YOUR_TRACE --model {shlex.quote(name)}",
-            "compare": f"numpy-bert compare {entries[0]['file']} YOUR_TRACE",
+            "compare": f"numpy-bert compare {entries[0]['file']} YOUR_TRACE --common",
             "cases": entries,
         }
         data = (json.dumps(manifest, indent=2) + "\n").encode("utf-8")

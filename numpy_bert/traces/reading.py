@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy_bert.files import file_size, permissions
 from numpy_bert.messages import quoted
 from numpy_bert.traces.array_files import LazyArray, read_folder, read_npz, read_safetensors
 from numpy_bert.traces.layout import INPUTS, arranged
-from numpy_bert.traces.names import Named, NameMap
+from numpy_bert.traces.names import Named, NameMap, matches
 from numpy_bert.traces.writing import CHECKSUM, CONTRACT, checksum_of
 
 __all__ = ["Trace", "TraceArray", "as_trace", "open_trace"]
@@ -48,6 +48,10 @@ class TraceArray:
     def dtype(self) -> str:
         """The dtype as NumPy calls it, or ``"bfloat16"``."""
         return self.stored.dtype
+
+    def is_named(self, globs: Sequence[str]) -> bool:
+        """Tell whether a glob fits the name that the trace gives the array, or its step's."""
+        return matches(self.stored.name, globs) or matches(self.step, globs)
 
     def shape_in(self, wanted: str | None) -> tuple[int, ...]:
         """Return the shape that the array has in the order of the step's axes.

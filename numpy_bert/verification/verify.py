@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.layout import INPUTS, is_weight, place_of
 from numpy_bert.traces.names import matches
-from numpy_bert.traces.reading import Trace
+from numpy_bert.traces.reading import Trace, TraceArray
 from numpy_bert.traces.trace_inputs import TraceInputs, padding_left_in, read_inputs
 from numpy_bert.verification.diagnosis import TimeLimit
 from numpy_bert.verification.mistakes import Setting
@@ -156,12 +156,15 @@ def verify(
         rows += _step_rows(run, allow, fail_fast=fail_fast)
         if not any(row.verdict != "allowed" for row in rows if row.name in steps):
             raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
+        weights = dict(arrays_of(model.parameters))
+        unknown = _unknown(candidate, {*INPUTS, *steps, *weights})
         return Report(
             candidate=candidate.label,
             against=", ".join(model.loading_info.files),
             steps=rows,
-            notes=[*_notes(candidate, setting, dict(arrays_of(model.parameters))), *run.notes()],
+            notes=[*_notes(candidate, setting, unknown, weights), *run.notes()],
             hidden=run.visibility.hidden(),
+            not_looked_at=[array.stored.name for array in unknown if not array.is_named(allow)],
         )
 
     report = verified(inputs)
@@ -266,7 +269,15 @@ def _input_rows(
         yield positions
 
 
-def _notes(candidate: Trace, setting: Setting, weights: Iterable[str]) -> list[str]:
+def _unknown(candidate: Trace, known: Collection[str]) -> list[TraceArray]:
+    """Return the arrays of a trace that are nothing that the model has."""
+    arrays = (*candidate.arrays.values(), *candidate.twins)
+    return [array for array in arrays if array.step not in known]
+
+
+def _notes(
+    candidate: Trace, setting: Setting, unknown: Sequence[TraceArray], weights: Iterable[str]
+) -> list[str]:
     """Say what was assumed, and which arrays of the trace were passed over."""
     notes = []
     for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
@@ -274,11 +285,9 @@ def _notes(candidate: Trace, setting: Setting, weights: Iterable[str]) -> list[s
             notes.append(f"the candidate holds no {name}; it was taken as all {value}.")
     if candidate.listed("text") is None:
         notes.append("the metadata's text is no list of strings; the ids were not held to it.")
-    known = {*INPUTS, *setting.steps, *weights}
-    arrays = (*candidate.arrays.values(), *candidate.twins)
-    other = [array.stored.name for array in arrays if array.step not in known]
-    if other:
-        twin = near_miss(other[0], [*setting.steps, *weights])
+    if unknown:
+        names = [array.stored.name for array in unknown]
+        twin = near_miss(names[0], [*setting.steps, *weights])
         hint = f" (did you mean {twin}?)" if twin else ""
-        notes.append(f"not a step of this model, and not compared: {listed(other)}{hint}.")
+        notes.append(f"not a step of this model, and not compared: {listed(names)}{hint}.")
     return notes

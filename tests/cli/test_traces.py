@@ -128,6 +128,32 @@ def test_compare_exits_as_diff_does(trace: Path, capsys: pytest.CaptureFixture[s
     assert "must be a number from 0" in capsys.readouterr().err
 
 
+def test_what_only_one_holds_is_a_note_or_a_failure_as_is_asked(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays: Any = {key: array.stored.load() for key, array in open_trace(trace).arrays.items()}
+    few = {key: arrays[key] for key in ("input_ids", "attention_mask", "encoder")}
+    np.savez(tmp_path / "few.npz", **few)
+    compare = ["compare", str(trace), str(tmp_path / "few.npz")]
+    assert main(compare) == 1
+    assert main([*compare, "--common", "--strict"]) == 0
+    capsys.readouterr()
+    np.savez(tmp_path / "few.npz", **few, logits=np.zeros((2, 3)))
+    for command in (
+        [*compare, "--common"],
+        ["verify", str(tmp_path / "few.npz"), "--model", "demo"],
+    ):
+        assert main(command) == 0
+        out = capsys.readouterr().out
+        assert out.splitlines()[-1].endswith("; 1 array was not looked at: logits.")
+        assert main([*command, "--strict", "--json"]) == 1
+        found = json.loads(capsys.readouterr().out)
+        assert (found["verdict"], found["first"]) == ("differs", "logits")
+        assert found["not_looked_at"] == ["logits"]
+        assert main([*command, "--strict", "--allow", "logits"]) == 0
+        assert "not looked at" not in capsys.readouterr().out
+
+
 def test_verify_names_step_and_cause(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(trace), "--model", "demo"]) == 0
     capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -536,3 +537,58 @@ def test_weights_of_one_alone_are_noted(right: Arrays) -> None:
     assert run({**right, **weight}, right).notes == [
         "in the reference only, need not be there, and not compared: embeddings.LayerNorm.weight."
     ]
+
+
+def test_what_both_hold_alone_is_compared_if_asked(right: Arrays) -> None:
+    few = {name: right[name] for name in ("encoder", STEP, "embeddings.sum")}
+    assert run(right, few).first == "input_ids"
+    report = run(right, few, common=True)
+    assert report.verdict == "pass"
+    names = [row.name for row in report.steps]
+    assert {"embeddings.sum", STEP, "encoder"} <= set(names)
+    assert all(row.verdict == "pass" for row in report.steps)
+    (note,) = report.notes
+    assert note.startswith("in the reference only, need not be there, and not compared: input_ids,")
+    assert report.not_looked_at == []
+    for wrong in (changed(few, STEP, (0, 2, 5), 1.5), {**few, STEP: few[STEP][:2]}):
+        assert run(right, wrong, common=True).first == STEP
+    with pytest.raises(TraceError, match="have no tensor in common"):
+        run(right, {"input_ids": right["input_ids"], "loss": np.ones(1)}, common=True)
+    with pytest.raises(InputError, match="fits no tensor"):
+        run(right, few, ["1e-2", "pooler:1e-9"], common=True)
+
+
+def test_position_embeddings_may_stand_once_or_in_every_row_of_either(right: Arrays) -> None:
+    name = "embeddings.position_embeddings"
+    rows = {**right, name: np.repeat(right[name], 3, axis=0)}
+    assert run(rows, right).verdict == run(rows, rows).verdict == "pass"
+    wrong = changed(rows, name, (2, 0, 0), 9.0)
+    assert run(wrong, right).first == run(right, wrong).first == name
+    with pytest.raises(TraceError, match="must be of one run"):
+        run(right, {**right, name: np.repeat(right[name], 2, axis=0)})
+
+
+def test_what_was_not_looked_at_stands_in_the_sentence(right: Arrays) -> None:
+    extra = {**right, "logits": np.zeros((3, 5)), "0.sentence_embedding": np.zeros((3, 24))}
+    report = run(right, extra)
+    names = ["logits", "0.sentence_embedding"]
+    assert (report.verdict, report.not_looked_at) == ("pass", names)
+    assert report.as_dict()["not_looked_at"] == names
+    assert report.sentence.endswith(
+        "within their budgets; 2 arrays were not looked at: logits, 0.sentence_embedding."
+    )
+    strict = replace(report, strict=True)
+    assert (strict.verdict, strict.first, strict.cause) == ("differs", "logits", None)
+    assert strict.sentence.startswith(
+        "No pass where all must be looked at: 2 arrays were not looked at: logits, 0.sentence_"
+    )
+    assert "<b>Differs.</b>" in as_html(strict)
+    wrong = run(right, changed(extra, STEP, (0, 2, 5), 1.5))
+    assert wrong.first == replace(wrong, strict=True).first == STEP
+    assert wrong.sentence.endswith("2 arrays were not looked at: logits, 0.sentence_embedding.")
+    # What a glob allows is nobody's claim; what both hold is compared.
+    assert run(right, extra, allow=["logits"]).not_looked_at == names[1:]
+    whole = {**extra, "logits": np.ones((3, 5))}
+    assert run(whole, extra).first == "logits"
+    assert replace(run(extra, extra), strict=True).verdict == "pass"
+    assert "1 array was not looked at" in run(without(extra, names[1]), extra).sentence
