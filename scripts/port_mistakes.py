@@ -28,7 +28,7 @@ def dump(model: Any, **inputs: Any) -> Arrays:
     def hook(name: str) -> Callable[[Any, Any, Any], None]:
         def keep(_module: Any, _args: Any, output: Any) -> None:
             trace[name] = (output if torch.is_tensor(output) else output[0]).numpy()
-            if name.endswith("attention.self"):  # its weights are no module's output
+            if name.endswith("attention.self") and output[1] is not None:  # no module's output
                 trace[f"{name}.dropout"] = output[1].numpy()
 
         return keep

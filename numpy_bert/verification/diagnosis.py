@@ -29,7 +29,7 @@ from numpy_bert.verification.mistakes import (
     to_bfloat16,
     to_float16,
 )
-from numpy_bert.verification.rounding import analysed, budgets, shares_of, worst_share
+from numpy_bert.verification.rounding import FACTOR, analysed, budgets, share_of, shares_of
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same
 
 __all__ = [
@@ -95,8 +95,8 @@ class Case(NamedTuple):
         return np.broadcast_to(result, self.found.shape)  # the same positions for every row
 
     def share(self, error: Array, allowed: Array | None = None) -> float:
-        """Return how many times its budget an error is, at the worst place that counts."""
-        return worst_share(error, self.allowed if allowed is None else allowed, self.places)[0]
+        """Return how much of its budget an error needs: it is within it up to 1."""
+        return share_of(error, self.allowed if allowed is None else allowed, self.places).share
 
     def budget(self, others: Mapping[str, Step] = UNCHANGED) -> Array:
         """Return how far rounding may take each number, with other steps in the segment."""
@@ -326,10 +326,10 @@ def _fits(case: Case, tried: Sequence[Variant], found: Array, limit: TimeLimit) 
 def _is_telling(case: Case) -> bool:
     """Tell whether the numbers are too many, and too far off, for chance to explain them.
 
-    Another result comes within the budget of a number in one of (error / budget) cases.
+    Another result comes as near to a number as rounding in one of (error / rounding) cases.
     """
-    shares = case.counts(shares_of(case.found - case.expected, case.allowed))
-    return float(np.log10(np.clip(shares, 1.0, 1e300)).sum()) >= _DIGITS
+    sizes = FACTOR * case.counts(shares_of(case.found - case.expected, case.allowed))
+    return float(np.log10(np.clip(sizes, 1.0, 1e300)).sum()) >= _DIGITS
 
 
 def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit | None:

@@ -8,10 +8,14 @@ deviation. What is computed here is the root of the sum of the squares of these 
 u, through all steps of a segment. It holds for the worst order of the sums that ports take, term
 after term; blocks, pairs and fused operations round less.
 
-The errors of a sum are as good as independent and of mean 0 [1]_ [2]_: within half a spacing, each
-has a deviation of 0.43 u of its result, on the average over all mantissas. So a budget of 3.5 such
-roots is 8.2 standard deviations: by Gauss one number in 10^15 of a port without a mistake leaves
-it. ``python scripts/report_rounding.py`` counts how many do, in thousands of clean runs.
+Errors of this kind are as good as independent and of mean 0 [1]_ [2]_: within half a spacing, each
+has a deviation of 0.43 u of its result, on the average over all mantissas. So two things can be
+asked of a port. No number may be off by more than 7 such roots. In a sum of random terms that is 23
+deviations, and because the partial sums of some numbers lie far off the line, the chance falls like
+exp(-1.28 x) only [3]_: one number in 10^12. And, since luck is rare, all numbers together may be
+off by a small part of that: their mean square is at most 1/2, where 0.18 is to be expected, and
+30 / R more in an array of R rows, since the errors of one row may be all the same.
+``python scripts/report_rounding.py`` counts how many clean runs leave these bounds.
 
 References
 ----------
@@ -19,10 +23,14 @@ References
    Scientific Computing 41, 2019, theorem 2.4.
 .. [2] Ipsen and Zhou, "Probabilistic error analysis for inner products", SIAM Journal on Matrix
    Analysis and Applications 41, 2020.
+.. [3] The squares of a random walk that returns to 0 add up to more than x times their mean with a
+   chance of about exp(-pi^2 x / 12); Anderson and Darling, Annals of Mathematical Statistics 23,
+   1952, eq. 4.35.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -30,14 +38,18 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray
-from numpy_bert.comparison.differences import EPSILONS, MASKED, UNSEEN
+from numpy_bert.comparison.differences import EPSILONS, MASKED, UNSEEN, rms
 from numpy_bert.ops.attention import merge_heads, split_heads
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step
 
-__all__ = ["FACTOR", "Analysis", "analysed", "budgets", "shares_of", "worst_share"]
+__all__ = ["FACTOR", "Analysis", "Share", "analysed", "budgets", "share_of", "shares_of"]
 
-# How many roots of the sum of squares a number may be off: 8.2 standard deviations.
-FACTOR = 3.5
+# How many roots of the sum of squares a number may be off, and how large the mean square of all may
+# be: a constant, and a part for each row.
+FACTOR = 7.0
+_MEAN_SQUARE, _OF_A_ROW = 0.5, 30.0
+# What is expected of a port whose sums are taken term by term, as a root mean square.
+_EXPECTED = 0.43
 # A number that is far smaller than the others of its row may be off by this much of the largest:
 # an exponential that flushes to 0, an error function that is exact to a digit less.
 _FLOOR = 0.25
@@ -136,8 +148,30 @@ def budgets(found: Analysis, dtype: str) -> Array:
     return allowed
 
 
-def worst_share(error: Array, allowed: Array, places: BoolArray) -> tuple[float, tuple[int, ...]]:
-    """Return the largest share of its budget that an error takes, and where that is.
+class Share(NamedTuple):
+    """How much of its budget an error needs.
+
+    Attributes
+    ----------
+    share : float
+        The error over its budget: within it up to 1.
+    error, budget : float
+        The error, of one number or as the root mean square of all, and the most it may be.
+    unit : {"abs", "rms"}
+        Which of the two it is.
+    worst : tuple of int
+        The place at which a number needs the largest share.
+    """
+
+    share: float
+    error: float
+    budget: float
+    unit: str
+    worst: tuple[int, ...]
+
+
+def share_of(error: Array, allowed: Array, places: BoolArray) -> Share:
+    """Return how much of its budget an error needs, by its worst number or by all together.
 
     Parameters
     ----------
@@ -148,13 +182,21 @@ def worst_share(error: Array, allowed: Array, places: BoolArray) -> tuple[float,
 
     Examples
     --------
-    >>> error, allowed = np.array([1.0, 2.0, 9.0]), np.array([0.5, 8.0, 1.0])
-    >>> worst_share(error, allowed, np.array([True, True, False]))
-    (2.0, (0,))
+    >>> error, allowed = np.array([[1.0, 2.0, 9.0]]), np.array([[0.5, 8.0, 1.0]])
+    >>> share_of(error, allowed, np.array([True, True, False]))
+    Share(share=2.0, error=1.0, budget=0.5, unit='abs', worst=(0, 0))
     """
-    shares = np.where(np.broadcast_to(places, error.shape), shares_of(error, allowed), -1.0)
-    worst = np.unravel_index(int(shares.argmax()), shares.shape)
-    return float(shares[worst]), tuple(int(i) for i in worst)
+    counts = np.broadcast_to(places, error.shape)
+    shares = np.where(counts, shares_of(error, allowed), -1.0)
+    worst = tuple(int(i) for i in np.unravel_index(int(shares.argmax()), shares.shape))
+    one = float(shares[worst])
+    rows = np.count_nonzero(counts.any(axis=-1))
+    limit = (_MEAN_SQUARE + _OF_A_ROW / rows) / FACTOR**2
+    together = math.sqrt(float(np.square(shares[counts]).mean()) / limit)
+    if one >= together:
+        return Share(one, abs(float(error[worst])), float(allowed[worst]), "abs", worst)
+    size = rms(error[counts])
+    return Share(together, size, size / together, "rms", worst)
 
 
 @np.errstate(all="ignore")
@@ -180,7 +222,8 @@ def _beyond_analysis(apart: Array, spread: Array) -> Array:
     ratio = np.where(spread > 0.0, apart / (0.5 * EPSILONS["float32"] * spread), 0.0)
     square = np.square(np.where(np.isfinite(ratio), ratio, 0.0))
     axis = -1 if square.shape[-1] >= _TELLING else None
-    more: Array = np.maximum(1.0, np.sqrt(square.mean(axis=axis, keepdims=True)))
+    size = np.sqrt(square.mean(axis=axis, keepdims=True))
+    more: Array = np.maximum(1.0, size / _EXPECTED)
     return more
 
 
@@ -255,8 +298,11 @@ def _linear(done: _Done) -> Array:
     # _sum_of is linear in the squares of the terms, and so is what is handed on: one product.
     squares = np.square(x) * (terms / 3.0 + 1.0)
     squares = (squares if known is None else squares + known) @ np.square(weight).T
-    total = np.square(done.output - done.arguments["bias"]) * (terms / 3.0)
-    found: Array = squares + total + np.square(done.output)
+    # The partial sums lie about a line from 0, or from the bias where that is the first of them.
+    bias, output = done.arguments["bias"], done.output
+    from_bias = np.square(output) + output * bias + np.square(bias)
+    total = np.maximum(np.square(output - bias), from_bias) * (terms / 3.0)
+    found: Array = squares + total + np.square(output)
     return found
 
 

@@ -31,7 +31,7 @@ from numpy_bert.verification.diagnosis import (
     what_to_save,
 )
 from numpy_bert.verification.mistakes import Cause, Setting
-from numpy_bert.verification.rounding import analysed, budgets, worst_share
+from numpy_bert.verification.rounding import analysed, budgets, share_of
 from numpy_bert.verification.steps import Segment, Step, segment_of
 
 __all__ = ["Run"]
@@ -142,15 +142,16 @@ class Run:
         total = difference(case.found, truth, case.places, case.dtype)
         own = difference(case.found, case.expected, case.places, case.dtype)
         inherited = difference(case.expected, truth, case.places, case.dtype)
-        share, worst = worst_share(case.found - case.expected, case.allowed, case.places)
+        need = share_of(case.found - case.expected, case.allowed, case.places)
         if self._looks_for_hidden:
             self.visibility.look(case)
         row = replace(
             StepReport.of(step.name, array),
-            verdict="pass" if share <= 1.0 and not own.faults else "differs",
-            own=abs(float(case.found[worst] - case.expected[worst])),
+            verdict="pass" if need.share <= 1.0 and not own.faults else "differs",
+            own=need.error,
             inherited=inherited.max_abs,
-            budget=float(case.allowed[worst]),
+            budget=need.budget,
+            unit=need.unit,
             reference=self._distance_of_reference(step, truth, case, total.max_abs),
             **measured(total),
         )
@@ -170,9 +171,9 @@ class Run:
         # What makes the step guilty is its own error, so that is where to look.
         return replace(
             row,
-            worst=worst,
-            value=float(case.found[worst]),
-            expected=float(case.expected[worst]),
+            worst=need.worst,
+            value=float(case.found[need.worst]),
+            expected=float(case.expected[need.worst]),
             cause=None if why.cause is None else why.cause.name,
             text=why.text,
         )

@@ -19,7 +19,7 @@ from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.layout import INPUTS, is_weight, place_of
 from numpy_bert.traces.names import matches
-from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
+from numpy_bert.traces.reading import Trace, TraceArray
 from numpy_bert.traces.trace_inputs import TraceInputs, padding_left_in, read_inputs
 from numpy_bert.verification.diagnosis import TimeLimit
 from numpy_bert.verification.mistakes import Setting
@@ -128,13 +128,11 @@ def verify(
     if not time_limit >= 0.0:
         raise InputError(must_be("time_limit", "a number of seconds from 0", time_limit))
     limit = TimeLimit(time_limit)
-    model_files = ", ".join(model.loading_info.files)
-    check_sizes(candidate, model.config, model_files)
+    check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
     given = matches("position_ids", allow)
     inputs = read_inputs(candidate, model.parameters, positions_given=given)
     if reference is not None:
         _check_reference(reference, inputs)
-        check_stacks(reference, model.config.num_hidden_layers, model_files)
 
     def verified(inputs: TraceInputs) -> Report:
         """Verify the trace with these inputs, whose mask may be another one than the trace's."""
@@ -162,7 +160,7 @@ def verify(
         unknown = _unknown(candidate, {*INPUTS, *steps, *weights})
         return Report(
             candidate=candidate.label,
-            against=model_files,
+            against=", ".join(model.loading_info.files),
             steps=rows,
             notes=[*_notes(candidate, setting, unknown, weights), *run.notes()],
             hidden=run.visibility.hidden(),
