@@ -1,5 +1,6 @@
 """What the tests of a port of BERT need: one line, and no framework.
 
+>>> import numpy as np
 >>> from numpy_bert import BertModel
 >>> from numpy_bert.testing import assert_matches_bert
 >>> ids = np.array([[2, 5, 3]])
@@ -15,8 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from numpy_bert.comparison.report import Report, as_text
 from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.loading.cache import MODEL_FILES, used_files
@@ -25,7 +24,7 @@ from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.names import NameMap, Rule
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
-from numpy_bert.verification.verify import verify
+from numpy_bert.verification.verify import load_exactly, verify
 
 __all__ = ["assert_matches_bert", "verify_trace"]
 
@@ -50,8 +49,7 @@ def assert_matches_bert(
         A file or folder, or arrays by name: ``input_ids`` (with ``attention_mask`` and
         ``token_type_ids`` where they are not all 1 and all 0) and whatever steps there are.
     model : str, Path or BertModel
-        The model that was ported: a folder, a name on the hub, or a model that was loaded with
-        ``dtype="float64"``.
+        The model that was ported: a folder, a name on the hub, or a model that was loaded.
     texts : sequence of str, optional
         The texts that the ids are made of, one for each row. Then the tokenizer is verified, too;
         it needs a `model` that is a folder or a name.
@@ -78,6 +76,7 @@ def assert_matches_bert(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from numpy_bert import BertModel
     >>> ids = np.array([[2, 5, 3]])
     >>> trace = {"input_ids": ids, **dict(BertModel.from_pretrained("demo").trace(ids))}
@@ -131,6 +130,7 @@ def verify_trace(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from numpy_bert import BertModel
     >>> ids = np.array([[2, 5, 3]])
     >>> output = BertModel.from_pretrained("demo")(ids)
@@ -179,7 +179,7 @@ def _loaded(
         tokenizer = BertTokenizer.from_pretrained(model)
     except NumpyBertError as failure:
         tokenizer = failure
-    return BertModel.from_pretrained(folder, dtype=np.float64), tokenizer
+    return load_exactly(folder), tokenizer
 
 
 def _stamp(path: Path) -> tuple[str, ...]:

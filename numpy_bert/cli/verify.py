@@ -64,16 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Verify a file."""
     from numpy_bert.traces.reading import open_trace
-    from numpy_bert.verification.verify import verify
+    from numpy_bert.verification.verify import load_exactly, verify
 
     check_page(options, options.candidate, options.reference, options.map)
     if options.pair and len(options.text or ()) != 2:
         raise InputError("--pair: there must be two texts; give them with --text.")
     candidate = open_candidate(options)
     reference = open_trace(options.reference) if options.reference is not None else None
-    model = numpy_bert.BertModel.from_pretrained(
-        options.model, dtype="float64", **source_options(options)
-    )
+    model = load_exactly(options.model, **source_options(options))
     report = verify(
         candidate,
         model,

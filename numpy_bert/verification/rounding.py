@@ -257,6 +257,11 @@ class _Done(NamedTuple):
         """The weights and settings of the step."""
         return self.step.arguments
 
+    def weights(self, name: str) -> Array:
+        """Return a weight in float64."""
+        found: Array = self.step.arguments[name].astype(np.float64, copy=False)
+        return found
+
 
 def _sum_of(terms: int, total: Array, squares: Array) -> Array:
     """Return the squares of the errors of sums, from their results and the terms' squares.
@@ -293,13 +298,13 @@ def _linear(done: _Done) -> Array:
     x, known = done.inputs[0], done.given[0]
     if x.ndim > done.output.ndim:  # the pooler reads the first token
         x, known = x[:, 0], None if known is None else known[:, 0]
-    weight = done.arguments["weight"].astype(np.float64, copy=False)
+    weight = done.weights("weight")
     terms = weight.shape[1]
     # _sum_of is linear in the squares of the terms, and so is what is handed on: one product.
     squares = np.square(x) * (terms / 3.0 + 1.0)
     squares = (squares if known is None else squares + known) @ np.square(weight).T
     # The partial sums lie about a line from 0, or from the bias where that is the first of them.
-    bias, output = done.arguments["bias"], done.output
+    bias, output = done.weights("bias"), done.output
     from_bias = np.square(output) + output * bias + np.square(bias)
     total = np.maximum(np.square(output - bias), from_bias) * (terms / 3.0)
     found: Array = squares + total + np.square(output)
@@ -392,9 +397,9 @@ def _layer_norm(done: _Done) -> Array:
         found = found + np.square(rstd) * known
     if part == "normalized":
         return found
-    scaled = normalized * done.arguments["weight"]
-    result = scaled + done.arguments["bias"]
-    found *= np.square(done.arguments["weight"])
+    scaled = normalized * done.weights("weight")
+    result = scaled + done.weights("bias")
+    found *= np.square(done.weights("weight"))
     found += np.square(scaled) + np.square(result)
     return found
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,7 @@ from numpy_bert.verification.origins import (
 from numpy_bert.verification.run import Run
 from numpy_bert.verification.steps import steps_of
 
-__all__ = ["PRECISIONS", "verify"]
+__all__ = ["PRECISIONS", "load_exactly", "verify"]
 
 # What a port may be meant to compute in, and the dtype whose rounding that is.
 PRECISIONS = {"float16": "float16", "bfloat16": "bfloat16", "tf32": "float16"}
@@ -66,7 +68,7 @@ def verify(
         The trace to verify. It need not hold every step: what is absent is computed from the
         nearest step before it that is there.
     model : BertModel
-        The model, loaded with ``dtype="float64"``.
+        The model, in either dtype; one that is stored in float64 must be loaded in it.
     tokenizer : BertTokenizer, optional
         The model's tokenizer, with which the ids are verified, too.
     texts : sequence of str, optional
@@ -118,10 +120,10 @@ def verify(
     >>> verify(as_trace({"input_ids": ids, **steps}), model).sentence  # doctest: +ELLIPSIS
     'The first to differ is encoder.layer.0.intermediate, ...: the activation is left out; it ...'
     """
-    if model.dtype != np.float64:
+    if _has_lost_digits(model):
         raise TraceError(
-            "verify: the model must compute in float64; it computes in float32. Load it with "
-            "dtype='float64'."
+            "verify: the weights must have all digits that the checkpoint has; it is stored in "
+            "float64, and was loaded in float32. Load it with dtype='float64'."
         )
     if precision is not None and precision not in PRECISIONS:
         raise InputError(must_be("precision", f"one of {', '.join(PRECISIONS)}", precision))
@@ -172,6 +174,33 @@ def verify(
     if padding is None:
         return report
     return _of_padded(candidate, inputs, padding, report, verified, allow)
+
+
+def load_exactly(name_or_path: str | Path, **source: Any) -> BertModel:
+    """Load a model none of whose weights has lost a digit, mapped from its file where that can be.
+
+    A step widens its weights to float64 when it is run, so they need not be held so.
+
+    Parameters
+    ----------
+    name_or_path, **source
+        What `BertModel.from_pretrained` takes.
+
+    Examples
+    --------
+    >>> load_exactly("demo").dtype
+    dtype('float32')
+    """
+    model = BertModel.from_pretrained(name_or_path, **source)
+    if _has_lost_digits(model):
+        return BertModel.from_pretrained(name_or_path, dtype="float64", **source)
+    return model
+
+
+def _has_lost_digits(model: BertModel) -> bool:
+    """Tell whether a model computes in a narrower dtype than it is stored in."""
+    stored = {dtype for _, dtype, _ in model.loading_info.cast}
+    return model.dtype == np.float32 and "F64" in stored
 
 
 def _step_rows(run: Run, allow: Sequence[str], *, fail_fast: bool) -> list[StepReport]:

@@ -17,7 +17,7 @@ from numpy_bert.traces.names import NameMap
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
 from numpy_bert.traces.recording import Recorder
 from numpy_bert.traces.trace_inputs import inputs_of
-from numpy_bert.verification.verify import verify
+from numpy_bert.verification.verify import load_exactly, verify
 from tests.support.checkpoints import random_tensors, write_checkpoint
 from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like, without
 
@@ -460,8 +460,18 @@ def test_nothing_to_verify_and_a_model_of_the_wrong_kind(
 ) -> None:
     with pytest.raises(TraceError, match="must hold a step of a BERT under a known name"):
         run({**IDS, "output": np.ones(3)}, model)
+
+
+def test_the_dtype_of_the_model_is_that_of_its_file(
+    folder: Path, model: BertModel, trace: Arrays, tmp_path: Path
+) -> None:
+    assert load_exactly(folder).dtype == np.float32
+    assert run(trace, load_exactly(folder)).as_dict() == run(trace, model).as_dict()
+    wide = {key: array.astype("f8") for key, array in random_tensors().items()}
+    write_checkpoint(tmp_path, wide)
+    assert load_exactly(tmp_path).dtype == np.float64
     with pytest.raises(TraceError, match="Load it with dtype='float64'"):
-        run(trace, BertModel.from_pretrained(folder))
+        run(trace, BertModel.from_pretrained(tmp_path))
 
 
 @pytest.mark.parametrize(
