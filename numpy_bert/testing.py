@@ -24,9 +24,11 @@ from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.names import NameMap, Rule
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
+from numpy_bert.traces.trace_inputs import inputs_of
+from numpy_bert.verification.bisect import Bisection, Port, bisect
 from numpy_bert.verification.verify import load_exactly, verify
 
-__all__ = ["assert_matches_bert", "verify_trace"]
+__all__ = ["assert_matches_bert", "bisect_port", "verify_trace"]
 
 
 def assert_matches_bert(
@@ -156,6 +158,67 @@ def verify_trace(
         precision=precision,
     )
     return replace(report, strict=strict)
+
+
+def bisect_port(
+    port: Port,
+    *,
+    model: str | Path | BertModel,
+    inputs: Mapping[str, Any],
+    names: Mapping[str, Rule | None] | None = None,
+    arrays: int = 1,
+    until: str | None = None,
+    only: Sequence[str] = ("*",),
+    precision: str | None = None,
+    all_positions: bool = False,
+) -> Bisection:
+    """Run a port again and again, and return what is wrong with it: for ports that save little.
+
+    Parameters
+    ----------
+    port : callable
+        Takes the names of steps, runs the port on the inputs, and returns these arrays by name. It
+        may return others too, and may lack some.
+    model, names, precision, all_positions
+        The same parameters as those of `assert_matches_bert`.
+    inputs : mapping of str to array
+        What the port is run on: ``input_ids``, with ``attention_mask`` and ``token_type_ids`` where
+        they are not all 1 and all 0.
+    arrays : int
+        How many arrays to ask for at once, until one half of a layer is left.
+    until : str, optional
+        The step that is asked for first; by default the last hidden state, ``"encoder"``.
+    only : sequence of str
+        Globs of the arrays that the port can save.
+
+    Returns
+    -------
+    Bisection
+        The verdict, a sentence about it, the runs, and the report of the arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_bert import BertModel
+    >>> batch = {"input_ids": np.array([[2, 5, 3]])}
+    >>> steps = dict(BertModel.from_pretrained("demo").trace(**batch))
+    >>> found = bisect_port(lambda names: {n: steps[n] for n in names}, model="demo", inputs=batch)
+    >>> found.verdict, [len(run.asked) for run in found.runs]
+    ('pass', [1, 4])
+    """
+    loaded = model if isinstance(model, BertModel) else _load(model)[0]
+    *_, found = bisect(
+        port,
+        loaded,
+        inputs_of(inputs, loaded),
+        arrays=arrays,
+        until=until,
+        only=only,
+        names=NameMap(names),
+        precision=precision,
+        all_positions=all_positions,
+    )
+    return found
 
 
 def _load(model: str | Path) -> tuple[BertModel, BertTokenizer | NumpyBertError]:

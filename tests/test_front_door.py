@@ -45,7 +45,7 @@ MODULES = {
     "ops.linear": "linear",
     "ops.softmax": "softmax",
     "pytest_plugin": "matches_bert",
-    "testing": "assert_matches_bert verify_trace",
+    "testing": "assert_matches_bert bisect_port verify_trace",
     "trace": "named_steps",
     "training": (
         "AdamW JointData JointModel LabelledTexts MaskedTexts SentencePairs SentenceStudent "
@@ -99,6 +99,7 @@ ARGUMENTS = {
     "search": "k",
     "set_num_threads": "",
     "testing.assert_matches_bert": "model texts pair names allow all_positions",
+    "testing.bisect_port": ("model inputs names arrays until only precision all_positions"),
     "testing.verify_trace": "model texts pair names reference allow all_positions",
     "training.Trainer.train": "",
     "training.TrainingArguments.__init__": "learning_rate num_train_epochs train_batch_size seed",
@@ -111,6 +112,10 @@ ARGUMENTS = {
 HUB = "--revision --cache-dir --offline"
 COMMANDS = {
     "answer": f"{HUB} --token --model --dtype --json --top-k --context-file --impossible",
+    "bisect": (
+        f"{HUB} --token --model --text --pair --ids --arrays --until --names --map --format "
+        "--timeout --keep --precision --all-positions --json"
+    ),
     "classify": f"{HUB} --token --model --dtype --json --top-k",
     "compare": (
         "--atol --rtol --check --equal-nan --map --allow --all-positions --fail-fast --verbose "

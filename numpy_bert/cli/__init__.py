@@ -37,10 +37,11 @@ COMMANDS = {
     "train": "train a model further",
     "trace": "save every intermediate of a run",
     "verify": "say what is wrong with a port's trace, and why",
+    "bisect": "say which arrays of a port to save next, or run it, to find its guilty step",
     "compare": "find the first difference of two traces",
     "golden": "write traces for a port's own tests",
 }
-_COMPARING = ("compare", "verify")
+_COMPARING = ("bisect", "compare", "verify")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
