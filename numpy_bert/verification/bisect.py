@@ -232,7 +232,7 @@ def bisect(
         if not record.runs and missing:
             _refuse(record.trace, missing)
         search.missing.update(missing)
-        search.has_missed = missing == asked
+        search.misses = search.misses + 1 if missing == asked else 0
         found = search.look(record.trace)
         first = None if found.report is None else found.report.first
         record.runs.append(PortRun(asked, again, missing, first))
@@ -261,8 +261,8 @@ class _Search:
     ----------
     missing : set of str
         What the port was asked for and lacks.
-    has_missed : bool
-        Whether the port lacked all that it was asked for last.
+    misses : int
+        In how many runs, up to the last, the port lacked all that it was asked for.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ class _Search:
         options: Mapping[str, Any],
     ) -> None:
         self.missing: set[str] = set()
-        self.has_missed = False
+        self.misses = 0
         self._model = model
         self._steps = steps_of(model.config, model.parameters, inputs)
         self._arrays = arrays
@@ -360,8 +360,8 @@ class _Search:
         """Return what to ask for inside a segment whose end alone is wrong."""
         inside = [step.name for step in segment.steps[:-1] if self._can_ask(step.name)]
         places = self._places(segment)
-        if self.has_missed:
-            return tuple(places or inside)
+        if self.misses:  # rather than one name after another
+            return tuple(places if places and self.misses == 1 else inside)
         if places:
             count, parts = min(self._arrays, len(places)), len(places) + 1
             return tuple(places[(n + 1) * parts // (count + 1) - 1] for n in range(count))

@@ -14,7 +14,7 @@ from numpy_bert.traces.names import NameMap
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.traces.trace_inputs import TraceInputs, inputs_of
 from numpy_bert.verification.bisect import Bisection, bisect, next_arrays
-from numpy_bert.verification.mistakes import Mistake, Setting, mistakes_in
+from numpy_bert.verification.mistakes import PROJECTIONS, Mistake, Setting, mistakes_in
 from numpy_bert.verification.steps import Segment, Step, segment_of, steps_of
 from tests.support.traces import IDS, Arrays, exact, trained_like
 
@@ -318,22 +318,36 @@ def test_an_array_that_cannot_be_used_is_the_answer(model: BertModel) -> None:
     assert "its shape must be (3, 7, 24)" in found.sentence
 
 
-def test_a_trace_without_places_is_halved_all_the_same(model: BertModel, setting: Setting) -> None:
-    """Where every layer's query is there, ways lead past each of the others."""
-    mistake = mistake_at(f"{FIRST}.output.dense", "bias_missing", setting)
-    arrays = Port(dict(setting.steps), mistake.steps).arrays
-    held = {n: a for n, a in arrays.items() if n.endswith("query") or n == f"{LAST}.attention.self"}
-    asked = 0
-    while True:
-        found = next_arrays(as_trace({**IDS, **held}), model)
+def test_a_way_without_places_is_halved_all_the_same(model: BertModel, setting: Setting) -> None:
+    """Where a layer's attention is held, the way of its residual sum has no place in common."""
+    right = Port(dict(setting.steps)).arrays
+    others = mistake_at(f"{FIRST}.output.dense", "bias_missing", setting).steps
+    wrong = Port(dict(setting.steps), others).arrays
+    held = {f"{LAST}.attention": wrong[f"{LAST}.attention"]}
+    held |= {f"{LAST}.attention.self.{n}": right[f"{LAST}.attention.self.{n}"] for n in PROJECTIONS}
+    asked = []
+    while found := next_arrays(as_trace({**IDS, **held}), model):
         if not found.wanted:
             break
-        assert len(found.wanted) < 25
-        held |= {name: arrays[name] for name in found.wanted}
-        asked += 1
+        asked.append(len(found.wanted))
+        held |= {name: wrong[name] for name in found.wanted}
     assert found.report is not None
     assert found.report.first == f"{FIRST}.output.dense"
-    assert asked <= 7
+    assert asked[0] == 1
+    assert len(asked) <= math.ceil(math.log2(len(setting.steps)))
+    assert max(asked) <= 24
+
+
+def test_a_port_that_gives_nothing_more_is_not_asked_for_each_array(
+    model: BertModel, inputs: TraceInputs, setting: Setting
+) -> None:
+    others = mistake_at(f"{MIDDLE}.intermediate", "gelu_sigmoid", setting).steps
+    ends = Port(dict(setting.steps), others).arrays["encoder"]
+    found = found_in(lambda _: {"encoder": ends}, model, inputs)
+    assert found.report is not None
+    assert (found.verdict, found.report.first) == ("differs", "encoder")
+    assert [len(run.missing) for run in found.runs[:3]] == [0, 1, PLACES - 1]
+    assert len(found.runs) == 4
 
 
 def reaches(segment: Segment, without: str) -> bool:
