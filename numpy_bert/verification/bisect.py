@@ -35,6 +35,8 @@ Port = Callable[[tuple[str, ...]], "Mapping[str, Any] | Trace"]
 _MANY = 24
 # Seconds; between arrays of one half of a layer it takes a few.
 _FOR_THE_CAUSE = 60.0
+# A part of the largest number that no other order of sums makes of a difference.
+_LARGE = 1e-3
 
 
 class PortRun(NamedTuple):
@@ -227,7 +229,7 @@ def bisect(
             return
         asked, again = found.wanted, found.again
         answer = port((*asked, *again))
-        record.add(answer, found.report)
+        record.add(answer)
         missing = tuple(name for name in asked if name not in record.trace.arrays)
         if not record.runs and missing:
             _refuse(record.trace, missing)
@@ -411,18 +413,17 @@ class _Record:
         self.runs: list[PortRun] = []
         self.notes: list[str] = []
 
-    def add(self, answer: Mapping[str, Any] | Trace, before: Report | None) -> None:
-        """Add what a run has given; `before` is the report of the runs before it."""
+    def add(self, answer: Mapping[str, Any] | Trace) -> None:
+        """Add what a run has given."""
         if not isinstance(answer, Trace):
             answer = as_trace(answer, self._names, label="the port")
         self._check_inputs(answer)
-        budgets = {} if before is None else {row.name: row.budget for row in before.steps}
         arrays: dict[str, TraceArray] = dict(self.trace.arrays)
         for name, array in answer.arrays.items():
             if name in INPUTS:
                 continue
             if name in arrays and not self.notes:
-                self._check_same(name, arrays[name], array, budgets.get(name) or 0.0)
+                self._check_same(name, arrays[name], array)
             arrays[name] = array
         self.trace = replace(self.trace, arrays=arrays, twins=answer.twins)
 
@@ -437,19 +438,21 @@ class _Record:
                     f"the port must be run on the {name} that it is given; it was run on others."
                 )
 
-    def _check_same(self, name: str, old: TraceArray, new: TraceArray, budget: float) -> None:
+    def _check_same(self, name: str, old: TraceArray, new: TraceArray) -> None:
         """Note an array that is another one in each run."""
-        first, second = old.stored.load(), new.stored.load()
-        if first.shape != second.shape or first.ndim == 0:
+        first, second = (array.stored.load().astype(np.float64) for array in (old, new))
+        if first.shape != second.shape:
             return
-        apart = np.abs(first.astype(np.float64) - second.astype(np.float64))
-        axes = axes_of(name, len(first)) or ""
+        axes = axes_of(name, len(first) if first.ndim else 1) or ""
         places = counted(axes, self._inputs.attention_mask) if len(axes) == first.ndim else True
-        largest = float(np.max(apart, where=places & np.isfinite(apart), initial=0.0))
-        if largest > budget:
+        counts = places & np.isfinite(first) & np.isfinite(second)
+        apart = float(np.max(np.abs(first - second), where=counts, initial=0.0))
+        if apart > 0.0:
+            size = float(np.max(np.abs(first), where=counts, initial=0.0))
+            hint = " Is dropout on?" if apart > _LARGE * size else ""
             self.notes.append(
-                f"the port is not deterministic: its {name} differs by {largest:.1e} from one run "
-                "to the next. Is dropout on?"
+                f"the port is not deterministic: its {name} differs by {apart:.1e} from one run to "
+                f"the next.{hint}"
             )
 
 

@@ -244,6 +244,25 @@ def test_dropout_that_is_on_is_found_and_the_runs_are_said_to_differ(
     assert (found.report.first, found.report.cause) == (name, "dropout_on")
     assert len(found.notes) == 1
     assert found.notes[0].startswith("the port is not deterministic: its encoder differs by")
+    assert found.notes[0].endswith("Is dropout on?")
+
+
+def test_other_rounding_in_each_run_is_said_without_a_guess(
+    model: BertModel, inputs: TraceInputs, setting: Setting
+) -> None:
+    others = mistake_at(f"{MIDDLE}.intermediate", "gelu_sigmoid", setting).steps
+    right, runs = Port(dict(setting.steps), others), []
+
+    def port(names: Sequence[str]) -> Arrays:
+        runs.append(names)
+        by = np.float32(1 + 2**-22 * (len(runs) % 2))
+        return {name: right.arrays[name] * by for name in names}
+
+    found = found_in(port, model, inputs)
+    assert found.report is not None
+    assert found.report.cause == "gelu_sigmoid"
+    (note,) = found.notes
+    assert note.endswith("from one run to the next.")
 
 
 def test_an_error_that_no_part_of_the_way_has_is_no_steps(
@@ -326,9 +345,7 @@ def test_a_way_without_places_is_halved_all_the_same(model: BertModel, setting: 
     held = {f"{LAST}.attention": wrong[f"{LAST}.attention"]}
     held |= {f"{LAST}.attention.self.{n}": right[f"{LAST}.attention.self.{n}"] for n in PROJECTIONS}
     asked = []
-    while found := next_arrays(as_trace({**IDS, **held}), model):
-        if not found.wanted:
-            break
+    while (found := next_arrays(as_trace({**IDS, **held}), model)).wanted:
         asked.append(len(found.wanted))
         held |= {name: wrong[name] for name in found.wanted}
     assert found.report is not None
