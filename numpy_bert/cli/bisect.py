@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -258,6 +257,8 @@ def _inputs(options: argparse.Namespace, model: numpy_bert.BertModel) -> TraceIn
 def _folder(keep: str | None) -> Iterator[Path]:
     """Yield a folder for the files of the runs, which is removed unless it is to be kept."""
     if keep is None:
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="numpy-bert-") as temporary:
             yield Path(temporary)
         return
