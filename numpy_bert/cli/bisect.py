@@ -136,11 +136,11 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Choose the next arrays of a trace, or run a port until its guilty step is found."""
+    from numpy_bert.verification.verify import load_exactly
+
     has_inputs = options.text is not None or options.ids is not None
     _check(options, has_inputs=has_inputs)
-    model = numpy_bert.BertModel.from_pretrained(
-        options.model, dtype="float64", **source_options(options)
-    )
+    model = load_exactly(options.model, **source_options(options))
     if not has_inputs:
         return _deliver_next(_next_of(options, model), as_json=options.json)
     with _ends_with_us():

@@ -125,7 +125,7 @@ def next_arrays(
     candidate : Trace
         The trace so far; ``input_ids`` alone are a beginning.
     model : BertModel
-        The model, loaded with ``dtype="float64"``.
+        The model, as `verify` takes it.
     arrays : int
         How many arrays to ask for at once, as long as more than one part of a layer is left.
     until : str, optional
@@ -146,7 +146,7 @@ def next_arrays(
     Examples
     --------
     >>> from numpy_bert import BertModel
-    >>> model = BertModel.from_pretrained("demo", dtype="float64")
+    >>> model = BertModel.from_pretrained("demo")
     >>> ids = np.array([[2, 5, 3]])
     >>> next_arrays(as_trace({"input_ids": ids}), model).wanted
     ('encoder',)
@@ -205,9 +205,9 @@ def bisect(
     --------
     >>> from numpy_bert import BertModel
     >>> from numpy_bert.traces.trace_inputs import inputs_of
-    >>> model = BertModel.from_pretrained("demo", dtype="float64")
+    >>> model = BertModel.from_pretrained("demo")
     >>> inputs = inputs_of({"input_ids": np.array([[2, 5, 3]])}, model)
-    >>> right = dict(BertModel.from_pretrained("demo").trace(inputs.input_ids))
+    >>> right = dict(model.trace(inputs.input_ids))
     >>> def port(names):
     ...     return {name: right[name] for name in names}
     >>> for found in bisect(port, model, inputs):
