@@ -120,19 +120,10 @@ def verify(
     >>> verify(as_trace({"input_ids": ids, **steps}), model).sentence  # doctest: +ELLIPSIS
     'The first to differ is encoder.layer.0.intermediate, ...: the activation is left out; it ...'
     """
-    if _has_lost_digits(model):
-        raise TraceError(
-            "verify: the weights must have all digits that the checkpoint has; it is stored in "
-            "float64, and was loaded in float32. Load it with dtype='float64'."
-        )
-    if precision is not None and precision not in PRECISIONS:
-        raise InputError(must_be("precision", f"one of {', '.join(PRECISIONS)}", precision))
-    if not time_limit >= 0.0:
-        raise InputError(must_be("time_limit", "a number of seconds from 0", time_limit))
-    limit = TimeLimit(time_limit)
+    limit = _checked_limit(model, precision, time_limit)
     check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
-    given = matches("position_ids", allow)
-    inputs = read_inputs(candidate, model.parameters, positions_given=given)
+    positions_given = matches("position_ids", allow)
+    inputs = read_inputs(candidate, model.parameters, positions_given=positions_given)
     if reference is not None:
         _check_reference(reference, inputs)
 
@@ -174,6 +165,20 @@ def verify(
     if padding is None:
         return report
     return _of_padded(candidate, inputs, padding, report, verified, allow)
+
+
+def _checked_limit(model: BertModel, precision: str | None, time_limit: float) -> TimeLimit:
+    """Return the limit, or raise TraceError or InputError if these are no arguments of `verify`."""
+    if _has_lost_digits(model):
+        raise TraceError(
+            "verify: the weights must have all digits that the checkpoint has; it is stored in "
+            "float64, and was loaded in float32. Load it with dtype='float64'."
+        )
+    if precision is not None and precision not in PRECISIONS:
+        raise InputError(must_be("precision", f"one of {', '.join(PRECISIONS)}", precision))
+    if not time_limit >= 0.0:
+        raise InputError(must_be("time_limit", "a number of seconds from 0", time_limit))
+    return TimeLimit(time_limit)
 
 
 def load_exactly(name_or_path: str | Path, **source: Any) -> BertModel:
