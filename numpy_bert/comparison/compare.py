@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -32,7 +33,7 @@ from numpy_bert.traces.layout import (
     place_of,
     same_step,
 )
-from numpy_bert.traces.reading import Trace, TraceArray
+from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
 from numpy_bert.traces.trace_inputs import read_mask, usual_input
 
 __all__ = ["compare"]
@@ -165,6 +166,7 @@ class _Pairs:
             for name in after.arrays
             if name not in before.arrays
         }
+        _check_layers(reference, candidate)
         self._layers = layers_in([*reference.arrays, *candidate.arrays])
         self._check_twins()
         self._theirs: dict[str, list[TraceArray]] = {}
@@ -230,6 +232,29 @@ class _Pairs:
                 )
 
 
+def _check_layers(reference: Trace, candidate: Trace) -> None:
+    """Raise TraceError if stacked hidden states or attentions are not those of the layers.
+
+    How many layers there are says the metadata of either or, where that says nothing, the steps.
+    """
+    traces = (reference, candidate)
+    stated = [(count, trace) for trace in traces if (count := _stated_layers(trace)) is not None]
+    named = [(layers_in(trace.arrays), trace) for trace in traces]
+    layers, whose = stated[0] if stated else max(named, key=lambda pair: pair[0])
+    for trace in (candidate, reference):
+        check_stacks(trace, layers, whose.label)
+
+
+def _stated_layers(trace: Trace) -> int | None:
+    """Return the number of layers in the config of a trace's metadata, None if it has none."""
+    try:
+        config = json.loads(trace.metadata.get("config", "null"))
+    except (ValueError, RecursionError):
+        return None
+    found = config.get("num_hidden_layers") if isinstance(config, dict) else None
+    return found if type(found) is int else None
+
+
 def _completed(trace: Trace, other: Trace) -> Trace:
     """Return a trace with the inputs that it leaves out and another one holds.
 
@@ -253,7 +278,7 @@ def _completed(trace: Trace, other: Trace) -> Trace:
             array = usual_input(name, ids.stored.shape)
             stored = LazyArray(name, array.dtype.name, array.shape, array.view)
             arrays[name] = TraceArray(stored, name, None)
-    return Trace(trace.label, arrays, trace.twins, trace.metadata)
+    return replace(trace, arrays=arrays)
 
 
 class _Comparison:

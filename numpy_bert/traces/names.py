@@ -17,14 +17,26 @@ from numpy_bert.loading.keys import canonical
 from numpy_bert.messages import quoted
 from numpy_bert.traces.layout import INPUTS
 
-__all__ = ["OTHER_NAMES", "NameMap", "Named", "Rule", "checked_rule", "matches", "read_map"]
+__all__ = [
+    "OTHER_NAMES",
+    "STACKS",
+    "NameMap",
+    "Named",
+    "Rule",
+    "Stack",
+    "checked_rule",
+    "matches",
+    "member_of",
+    "read_map",
+]
 
 # A step's name; or that and the axes of the port's array, where they are not the step's own.
 Rule = str | tuple[str, str]
 # What wrappers of a BertModel put before its modules' paths.
 _WRAPPERS = re.compile(r"(?:_orig_mod\.|\d+\.|auto_model\.|model\.|module\.|bert\.)+")
 _ONNX_WRAPPER = re.compile(r"/.*(?=/(?:embeddings|encoder|pooler)/)")
-_HIDDEN_STATE = re.compile(r"hidden_states[._]([1-9]\d{0,3})")
+# A member of one of transformers' tuples, as hidden_states.3, hidden_states_3 or hidden_states[3].
+_MEMBER = re.compile(r"(hidden_states|attentions)(?:[._/](\d{1,4})|\[(\d{1,4})\])")
 _AXES = re.compile(r"[BTHADIS1]{1,6}")
 
 # The built-in rules, in the form of a name map's.
@@ -37,10 +49,6 @@ _TRANSFORMERS: Mapping[str, Rule] = {
     # Outputs, as fields of what a model returns and as names in an exported graph.
     "last_hidden_state": "encoder",
     "pooler_output": "pooler",
-    "hidden_states.0": "embeddings",
-    "hidden_states_0": "embeddings",
-    "attentions.*": f"{_LAYER}.attention.self.dropout",
-    "attentions_*": f"{_LAYER}.attention.self.dropout",
 }
 # The path of a module and the operator that ends it; what stands before the path is cut off.
 _ONNX: Mapping[str, Rule] = {
@@ -101,6 +109,24 @@ _TRANSFORMER_LENS: Mapping[str, Rule] = {
 OTHER_NAMES: Mapping[str, Rule] = {**_TRANSFORMERS, **_ONNX, **_TRANSFORMER_LENS}
 
 
+class Stack(NamedTuple):
+    """A tuple of transformers' outputs that may stand as one array, its members side by side.
+
+    Attributes
+    ----------
+    axes : str
+        The letters of a member's axes; the members are numbered by the axis before them.
+    more : int
+        How many members there are beside one for each layer.
+    """
+
+    axes: str
+    more: int
+
+
+STACKS: Mapping[str, Stack] = {"hidden_states": Stack("BTH", 1), "attentions": Stack("BATT", 0)}
+
+
 class Named(NamedTuple):
     """The step that a name in a file stands for, and the array's axes if they are not the step's.
 
@@ -143,10 +169,25 @@ class NameMap:
             return found
         name = _ONNX_WRAPPER.sub("", name, count=1) if name.startswith("/") else name
         bare = _WRAPPERS.sub("", name, count=1) if _WRAPPERS.match(name) else name
-        state = _HIDDEN_STATE.fullmatch(bare)
-        if state is not None:  # counted from the embedding
-            return Named(f"encoder.layer.{int(state[1]) - 1}")
+        member = _MEMBER.fullmatch(bare)
+        if member is not None:
+            return Named(member_of(member[1], int(member[2] or member[3])))
         return _first(_BUILT_IN, bare) or Named(canonical(bare))
+
+
+def member_of(stack: str, number: int) -> str:
+    """Return the step that a member of a tuple of transformers' is, a key of `STACKS`.
+
+    Examples
+    --------
+    >>> member_of("hidden_states", 0), member_of("hidden_states", 6)
+    ('embeddings', 'encoder.layer.5')
+    >>> member_of("attentions", 0)
+    'encoder.layer.0.attention.self.dropout'
+    """
+    if stack == "attentions":
+        return f"encoder.layer.{number}.attention.self.dropout"
+    return f"encoder.layer.{number - 1}" if number else "embeddings"
 
 
 def read_map(path: Path) -> dict[str, Rule | None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from numpy_bert.files import file_size, permissions
 from numpy_bert.messages import quoted
 from numpy_bert.traces.array_files import LazyArray, read_folder, read_npz, read_safetensors
 from numpy_bert.traces.layout import INPUTS, arranged
-from numpy_bert.traces.names import Named, NameMap, matches
+from numpy_bert.traces.names import STACKS, Named, NameMap, matches, member_of
 from numpy_bert.traces.writing import CHECKSUM, CONTRACT, checksum_of
 
-__all__ = ["Trace", "TraceArray", "as_trace", "open_trace"]
+__all__ = ["Trace", "TraceArray", "as_trace", "check_stacks", "open_trace"]
 
 # A module's path has some 60; rules of names take time that grows with the length.
 _LONGEST_NAME = 500
+# A layer's number has at most four digits.
+_MOST_MEMBERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,16 @@ class Trace:
         Second arrays for steps that `arrays` has already: a module and the only one in it.
     metadata : mapping of str to str
         What the trace says of itself, which is nothing where it was made elsewhere.
+    stacks : mapping of str to LazyArray
+        The arrays that hold all hidden states or all attentions, by their keys in `STACKS`. Their
+        members are among `arrays`.
     """
 
     label: str
     arrays: Mapping[str, TraceArray]
     twins: tuple[TraceArray, ...]
     metadata: Mapping[str, str]
+    stacks: Mapping[str, LazyArray] = field(default_factory=dict)
 
     def get(self, name: str) -> npt.NDArray[Any] | None:
         """Return the array of a step, None if the trace has none."""
@@ -184,6 +191,8 @@ def as_trace(
 def _in_memory(name: str, value: Any, label: str) -> LazyArray:
     """Return a value as an array; one of bfloat16 becomes float32."""
     where = f"{label}: {quoted(name)}"
+    if isinstance(value, (tuple, list)) and value and all(hasattr(v, "dtype") for v in value):
+        return _side_by_side([_in_memory(name, item, label) for item in value], where)
     is_bfloat16 = str(getattr(value, "dtype", "")).endswith("bfloat16")
     if hasattr(value, "detach"):  # a tensor of torch
         value = value.detach().cpu()
@@ -197,12 +206,76 @@ def _in_memory(name: str, value: Any, label: str) -> LazyArray:
     return LazyArray(name, dtype, array.shape, lambda: array)
 
 
+def _side_by_side(parts: Sequence[LazyArray], where: str) -> LazyArray:
+    """Return arrays of one shape and dtype, as transformers' tuples hold them, as one."""
+    first = parts[0]
+    for number, part in enumerate(parts):
+        if (part.shape, part.dtype) != (first.shape, first.dtype):
+            raise TraceError(
+                f"{where} must hold arrays of one shape and dtype; number 0 is {first.dtype} of "
+                f"shape {first.shape}, number {number} is {part.dtype} of shape {part.shape}."
+            )
+    array = np.stack([part.load() for part in parts])
+    return LazyArray(first.name, first.dtype, array.shape, lambda: array)
+
+
+def check_stacks(trace: Trace, layers: int, whose: str) -> None:
+    """Raise TraceError unless all hidden states, or attentions, are those of so many layers.
+
+    Parameters
+    ----------
+    trace : Trace
+        The trace that may hold them in one array.
+    layers : int
+        How many layers there must be.
+    whose : str
+        What has so many.
+
+    Examples
+    --------
+    >>> trace = as_trace({"hidden_states": np.zeros((3, 1, 2, 4))})
+    >>> check_stacks(trace, 2, "demo")
+    >>> check_stacks(trace, 3, "demo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numpy_bert.errors.TraceError: the candidate: hidden_states must have shape (4, B, T, H), for ...
+    """
+    for name, stored in trace.stacks.items():
+        axes, more = STACKS[name]
+        if stored.shape[0] != layers + more:
+            wanted = ", ".join([str(layers + more), *axes])
+            embedding = "the embedding and " * more
+            raise TraceError(
+                f"{trace.label}: {quoted(stored.name)} must have shape ({wanted}), for {embedding}"
+                f"the {layers} layers of {whose}; got {stored.shape}."
+            )
+
+
 def _named(
     label: str, stored: list[LazyArray], metadata: Mapping[str, str], names: NameMap
 ) -> Trace:
     """Give every array its step's name."""
     arrays: dict[str, TraceArray] = {}
     twins = []
+    stacks: dict[str, LazyArray] = {}
+    for found in _each(label, stored, names, stacks):
+        array, step = found.stored, found.step
+        other = arrays.get(step)
+        if other is not None and step in INPUTS:
+            raise _twice(label, other.stored, array, step)
+        if other is not None and array.name == step:
+            twins.append(other)
+            arrays[step] = found
+        elif other is not None:
+            twins.append(found)
+        else:
+            arrays[step] = found
+    return Trace(label, arrays, tuple(twins), metadata, stacks)
+
+
+def _each(
+    label: str, stored: list[LazyArray], names: NameMap, stacks: dict[str, LazyArray]
+) -> Iterator[TraceArray]:
+    """Yield every array that is read, by its step's name; those that are stacked go to `stacks`."""
     for array in stored:
         if len(array.name) > _LONGEST_NAME:
             raise TraceError(
@@ -210,23 +283,40 @@ def _named(
                 f"{len(array.name):,}."
             )
         named = Named(array.name) if array.name in INPUTS else names(array.name)
-        if not named.step:
-            continue
-        found = TraceArray(array, named.step, named.axes)
-        other = arrays.get(named.step)
-        if other is not None and named.step in INPUTS:
-            raise TraceError(
-                f"{label}: {quoted(other.stored.name)} and {quoted(array.name)} are both "
-                f"{named.step}. Keep one of them."
-            )
-        if other is not None and array.name == named.step:
-            twins.append(other)
-            arrays[named.step] = found
-        elif other is not None:
-            twins.append(found)
-        else:
-            arrays[named.step] = found
-    return Trace(label, arrays, tuple(twins), metadata)
+        step = named.step
+        is_stack = step in STACKS and named.axes is None
+        if is_stack and len(array.shape) == 1 + len(STACKS[step].axes):
+            if step in stacks:
+                raise _twice(label, stacks[step], array, step)
+            stacks[step] = array
+            yield from _members(label, array, step)
+        elif step:
+            yield TraceArray(array, step, named.axes)
+
+
+def _members(label: str, array: LazyArray, stack: str) -> Iterator[TraceArray]:
+    """Yield the members of a stacked array, which is read once for all of them."""
+    if array.shape[0] > _MOST_MEMBERS:
+        raise TraceError(
+            f"{label}: {quoted(array.name)} must have at most {_MOST_MEMBERS:,} members in its "
+            f"first axis; got shape {array.shape}."
+        )
+    whole = cache(array.load)
+
+    def load(number: int) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = whole()[number]
+        return found
+
+    for number in range(array.shape[0]):
+        name = f"{array.name}[{number}]"
+        member = LazyArray(name, array.dtype, array.shape[1:], partial(load, number))
+        yield TraceArray(member, member_of(stack, number), None)
+
+
+def _twice(label: str, one: LazyArray, other: LazyArray, step: str) -> TraceError:
+    return TraceError(
+        f"{label}: {quoted(one.name)} and {quoted(other.name)} are both {step}. Keep one of them."
+    )
 
 
 def _check_sum(path: Path, metadata: Mapping[str, str]) -> None:

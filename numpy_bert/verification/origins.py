@@ -22,7 +22,7 @@ from numpy_bert.text.batch import encode
 from numpy_bert.text.inputs import Pair
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.layout import axes_of, is_weight, layers_in
-from numpy_bert.traces.reading import Trace, TraceArray
+from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
 from numpy_bert.traces.trace_inputs import TraceInputs
 from numpy_bert.verification.mistakes import PROJECTIONS, ROUNDINGS, wrong_positions
 
@@ -70,6 +70,8 @@ hidden_size 128. Name the model that was ported.
     if layers > own["num_hidden_layers"]:  # of a trace that may hold some of its steps
         stated["num_hidden_layers"] = max(layers, stated.get("num_hidden_layers", 0))
     wrong = [name for name in SIZES if name in stated and stated[name] != own[name]]
+    if wrong in ([], ["num_hidden_layers"]):
+        check_stacks(trace, own["num_hidden_layers"], model)
     if wrong:
         theirs, ours = (", ".join(f"{n} {sizes[n]}" for n in wrong) for sizes in (stated, own))
         raise TraceError(

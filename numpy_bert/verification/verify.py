@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.layout import INPUTS, is_weight, place_of
 from numpy_bert.traces.names import matches
-from numpy_bert.traces.reading import Trace, TraceArray
+from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
 from numpy_bert.traces.trace_inputs import TraceInputs, padding_left_in, read_inputs
 from numpy_bert.verification.diagnosis import TimeLimit
 from numpy_bert.verification.mistakes import Setting
@@ -125,7 +125,7 @@ def verify(
     positions_given = matches("position_ids", allow)
     inputs = read_inputs(candidate, model.parameters, positions_given=positions_given)
     if reference is not None:
-        _check_reference(reference, inputs)
+        _check_reference(reference, inputs, model)
 
     def verified(inputs: TraceInputs) -> Report:
         """Verify the trace with these inputs, whose mask may be another one than the trace's."""
@@ -147,18 +147,7 @@ def verify(
         ]
         rows = [row.allowed_by(allow) for row in made_of]
         rows += _step_rows(run, allow, fail_fast=fail_fast)
-        if not any(row.verdict != "allowed" for row in rows if row.name in steps):
-            raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
-        weights = dict(arrays_of(model.parameters))
-        unknown = _unknown(candidate, {*INPUTS, *steps, *weights})
-        return Report(
-            candidate=candidate.label,
-            against=", ".join(model.loading_info.files),
-            steps=rows,
-            notes=[*_notes(candidate, setting, unknown, weights), *run.notes()],
-            hidden=run.visibility.hidden(),
-            not_looked_at=[array.stored.name for array in unknown if not array.is_named(allow)],
-        )
+        return _report(candidate, model, run, setting, rows, allow)
 
     report = verified(inputs)
     padding = padding_left_in(inputs, model.config.pad_token_id)
@@ -268,8 +257,9 @@ def _first_step(report: Report) -> str | None:
     return next((name for name in wrong if name not in INPUTS and not is_weight(name)), None)
 
 
-def _check_reference(reference: Trace, inputs: TraceInputs) -> None:
-    """Raise TraceError unless a reference has the candidate's own ids, wherever tokens are."""
+def _check_reference(reference: Trace, inputs: TraceInputs, model: BertModel) -> None:
+    """Raise TraceError unless a reference is of the model's layers and of the candidate's ids."""
+    check_stacks(reference, model.config.num_hidden_layers, ", ".join(model.loading_info.files))
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         found, expected = reference.get(name), getattr(inputs, name)
         if name == "input_ids" and found is None:
@@ -303,14 +293,33 @@ def _input_rows(
         yield positions
 
 
-def _unknown(candidate: Trace, known: Collection[str]) -> list[TraceArray]:
-    """Return the arrays of a trace that are nothing that the model has."""
+def _report(
+    candidate: Trace,
+    model: BertModel,
+    run: Run,
+    setting: Setting,
+    rows: Sequence[StepReport],
+    allow: Sequence[str],
+) -> Report:
+    """Return the report of the rows, with what else a reader must know."""
+    if not any(row.verdict != "allowed" for row in rows if row.name in setting.steps):
+        raise TraceError("nothing was verified: every step of the trace is allowed to differ.")
+    weights = [name for name, _ in arrays_of(model.parameters)]
+    known = {*INPUTS, *setting.steps, *weights}
     arrays = (*candidate.arrays.values(), *candidate.twins)
-    return [array for array in arrays if array.step not in known]
+    unknown = [array for array in arrays if array.step not in known]
+    return Report(
+        candidate=candidate.label,
+        against=", ".join(model.loading_info.files),
+        steps=rows,
+        notes=[*_notes(candidate, setting, unknown, weights), *run.notes()],
+        hidden=run.visibility.hidden(),
+        not_looked_at=[array.stored.name for array in unknown if not array.is_named(allow)],
+    )
 
 
 def _notes(
-    candidate: Trace, setting: Setting, unknown: Sequence[TraceArray], weights: Iterable[str]
+    candidate: Trace, setting: Setting, unknown: Sequence[TraceArray], weights: Sequence[str]
 ) -> list[str]:
     """Say what was assumed, and which arrays of the trace were passed over."""
     notes = []

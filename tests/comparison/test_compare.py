@@ -592,3 +592,39 @@ def test_what_was_not_looked_at_stands_in_the_sentence(right: Arrays) -> None:
     assert run(whole, extra).first == "logits"
     assert replace(run(extra, extra), strict=True).verdict == "pass"
     assert "1 array was not looked at" in run(without(extra, names[1]), extra).sentence
+
+
+STATES = ("embeddings", "encoder.layer.0", "encoder.layer.1")
+
+
+def stacked(arrays: Arrays, *names: str) -> Arrays:
+    return {**IDS, "hidden_states": np.stack([arrays[name] for name in names])}
+
+
+def test_stacked_hidden_states_are_compared_with_each_of_their_steps(right: Arrays) -> None:
+    states, few = stacked(right, *STATES), {**IDS, **{name: right[name] for name in STATES}}
+    for one, other in ((states, few), (few, states), (states, states), (right, states)):
+        report = run(one, other, common=True)
+        assert report.verdict == "pass"
+        assert set(STATES) <= {row.name for row in report.steps}
+    wrong = changed(states, "hidden_states", (1, 0, 2, 5), 9.0)
+    assert run(few, wrong).first == run(wrong, few).first == "encoder.layer.0"
+
+
+def test_stacked_hidden_states_of_other_layers_are_one_error(right: Arrays) -> None:
+    states, short = stacked(right, *STATES), stacked(right, *STATES[1:])
+    message = (
+        r"hidden_states must have shape \(3, B, T, H\), for the embedding and the 2 layers of "
+    )
+    for one, other in ((right, short), (states, short), (short, states), (short, right)):
+        with pytest.raises(TraceError, match=message + r"the candidate; got \(2, 3, 7, 24\)"):
+            run(one, other, common=True)
+    # A trace that says how many layers there are is believed.
+    few, candidate = as_trace({**IDS, "embeddings": right["embeddings"]}), as_trace(short)
+    assert compare(few, candidate).first == "embeddings"
+    object.__setattr__(few, "metadata", {"config": '{"num_hidden_layers": 2}'})
+    with pytest.raises(TraceError, match=message):
+        compare(few, candidate)
+    for config in ("[", "[2]", '{"num_hidden_layers": "2"}', "[" * 100_000):
+        object.__setattr__(few, "metadata", {"config": config})
+        assert compare(few, candidate).first == "embeddings"

@@ -78,6 +78,32 @@ def test_the_models_own_kernels_pass(folder: Path, model: BertModel) -> None:
     ]
 
 
+def test_stacked_hidden_states_are_verified(folder: Path, model: BertModel) -> None:
+    given: Any = IDS
+    output: Any = BertModel.from_pretrained(folder)(**given, output_hidden_states=True)
+    names = ["embeddings", "encoder.layer.0", "encoder.layer.1"]
+    stack = np.stack(output.hidden_states)
+    for states in (stack, output.hidden_states):
+        report = run({**IDS, "hidden_states": states}, model)
+        assert report.verdict == "pass"
+        assert [row.name for row in report.steps] == names
+        assert report.not_looked_at == []
+    moved = stack.copy()
+    moved[1] += 1
+    assert run({**IDS, "hidden_states": moved}, model).first == names[1]
+    for wrong in (stack[1:], np.concatenate([stack, stack[:1]])):
+        message = (
+            r"hidden_states must have shape \(3, B, T, H\), for the embedding and the 2 layers"
+        )
+        for options in ({}, {"reference": as_trace({**IDS, "hidden_states": wrong})}):
+            found = stack if options else wrong
+            with pytest.raises(TraceError, match=message):
+                run({**IDS, "hidden_states": found}, model, **options)
+    wide = np.zeros((3, *IDS["input_ids"].shape, 32))
+    with pytest.raises(TraceError, match="was made with a BERT of hidden_size 32"):
+        run({**IDS, "hidden_states": wide}, model)
+
+
 def test_the_guilty_step_stands_out_and_what_follows_only_inherits(
     folder: Path, model: BertModel
 ) -> None:
