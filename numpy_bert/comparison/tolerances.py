@@ -26,7 +26,7 @@ _FACTORS = {"float64": 32.0, "float32": 32.0, "float16": 8.0, "bfloat16": 8.0}
 _NUMBER = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 # A row's largest number may be so much smaller than the tensor's.
 _OF_ROWS = 8.0
-# The checks of a tensor as a whole. They are loose: a LayerNorm with the wrong epsilon passes them.
+# The checks of a tensor as a whole.
 _WHOLE = {"nmse": nmse, "cosine": cosine_distance}
 # In what the number that a check measures, and its budget, are given.
 _UNITS: Mapping[Check, str] = {
