@@ -44,8 +44,8 @@ class StepReport:
     budget : float or None
         The largest value that `error` may have there, in the same `unit`.
     unit : str
-        The unit of `error` and `budget`: "abs" of a distance, or "mean abs", "ULP", "NMSE",
-        "1 - cosine".
+        The unit of `error` and `budget`: "abs" of a distance, "rms" of the root of the mean square
+        of all, or what a check of a comparison counts in.
     worst, value, expected
         Where the largest difference is, what stands there and what should stand there.
     cause : str or None
@@ -236,11 +236,18 @@ def _plain(value: Any) -> Any:
 
 
 class _Column(NamedTuple):
-    """A column of numbers: its head, and the number of a row that stands in it."""
+    """A column of numbers: its head, the number of a row that stands in it, and in what unit."""
 
     head: str
     of: Callable[[StepReport], float | None]
     unit: str = "abs"
+    # Whether the unit is the row's own and stands behind the number, unless it is a distance.
+    is_rows: bool = False
+
+    def cell(self, row: StepReport, digits: int = 1) -> str:
+        """Return the number of a row as it is shown."""
+        text = _number(self.of(row), digits, self.unit)
+        return f"{text} {row.unit}" if self.is_rows and text and row.unit != "abs" else text
 
 
 def _columns(rows: Sequence[StepReport]) -> list[_Column]:
@@ -250,8 +257,9 @@ def _columns(rows: Sequence[StepReport]) -> list[_Column]:
     """
     found = [_Column("max abs", lambda row: row.max_abs)]
     if _is_split(rows):
-        found += [_Column("own", lambda row: row.own), _Column("inherited", lambda r: r.inherited)]
-        return [*found, _Column("budget", lambda row: row.budget)]
+        found.append(_Column("own", lambda row: row.own, is_rows=True))
+        found.append(_Column("inherited", lambda row: row.inherited))
+        return [*found, _Column("budget", lambda row: row.budget, is_rows=True)]
     found += [_Column("max rel", lambda r: r.max_rel), _Column("ULP", lambda r: r.ulp, "ULP")]
     unit = _unit_of(rows)
     if unit not in ("abs", "ULP"):
@@ -266,7 +274,7 @@ def _is_split(rows: Sequence[StepReport]) -> bool:
 
 
 def _unit_of(rows: Sequence[StepReport]) -> str:
-    """Return the unit of the budgets, which is one for all rows that have one."""
+    """Return the unit of the budgets of a comparison, which is one for all rows that have one."""
     return next((row.unit for row in rows if row.budget is not None), "abs")
 
 
@@ -358,7 +366,7 @@ def _table(rows: Sequence[StepReport], *, verbose: bool) -> list[str]:
     head = ["step", "shape", "dtype", *(column.head for column in columns), ""]
     cells = [head]
     for row in rows:
-        texts = [_number(column.of(row), unit=column.unit) for column in columns]
+        texts = [column.cell(row) for column in columns]
         name = _shown(row.name)
         cells.append([name, _shape(row), _SHORT.get(row.dtype, row.dtype), *texts, row.verdict])
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
@@ -526,7 +534,7 @@ def as_html(report: Report) -> str:
 
 def _row(row: StepReport, columns: Sequence[_Column]) -> str:
     """Return a row of the table."""
-    cells = (_number(column.of(row), 2, column.unit) for column in columns)
+    cells = (column.cell(row, 2) for column in columns)
     numbers = "".join(f"<td class='n'>{cell}</td>" for cell in cells)
     why = f"<div class='why'>{html.escape(row.text)}</div>" if row.text else ""
     return (
@@ -568,7 +576,7 @@ def _chart(report: Report) -> str:
             f"<path d='M{x:.2f} {limit:.1f}h{step:.2f}' stroke='var(--budget)' stroke-width='2'/>"
         )
         marks.append(f"<g>{label}{drawn}{mark}</g>")
-    unit = _unit_of(rows)
+    unit = "abs" if is_split else _unit_of(rows)
     what = "Largest error" if unit == "abs" else f"Difference ({unit})"
     title = f"{what} of every step, in execution order"
     key = [("own", "its own" if is_split else "the difference"), ("bad", "beyond its budget")]
@@ -612,8 +620,8 @@ def _bar(x: float, step: float, kind: str, y: float, part: float) -> str:
 
 def _label(row: StepReport) -> str:
     columns = [column for column in _columns([row]) if column.head != "inherited"]
-    sizes = ((column, column.of(row)) for column in columns)
-    told = (f"{of.head} {_number(size, 2, of.unit)}" for of, size in sizes if size is not None)
+    cells = ((column.head, column.cell(row, 2)) for column in columns)
+    told = (f"{head} {cell}" for head, cell in cells if cell)
     return f"{row.name}: {', '.join(told)} ({row.verdict})"
 
 

@@ -129,3 +129,16 @@ def test_the_picture_has_a_bar_for_each_step() -> None:
     assert "own 1.00e-06, budget 3.00e-06 (pass)" in text
     empty = Report(candidate="a", against="b", steps=[StepReport(name="x", verdict="differs")])
     assert "<svg" not in as_html(empty)
+
+
+def test_the_unit_of_a_steps_own_error_stands_beside_it_and_its_budget() -> None:
+    bad = row(verdict="differs", own=2e-5, unit="rms")
+    report = Report(candidate="a", against="b", steps=[row("pooler"), bad])
+    line = next(line for line in as_text(report).splitlines() if line.endswith("differs"))
+    assert line.split()[-6:] == ["2.0e-05", "rms", "1.0e-05", "3.0e-06", "rms", "differs"]
+    page = as_html(report)
+    assert "<td class='n'>2.00e-05 rms</td>" in page
+    assert "<td class='n'>3.00e-06 rms</td>" in page
+    assert "own 2.00e-05 rms, budget 3.00e-06 rms (differs)" in page
+    assert "by 2e-05 rms of its own (its budget is 3e-06 rms)" in report.sentence
+    assert "rms" not in as_text(Report(candidate="a", against="b", steps=[row()]))
