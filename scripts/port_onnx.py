@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-__all__ = ["export", "run_graph", "with_fast_gelu"]
+__all__ = ["Arrays", "export", "run_graph", "with_fast_gelu", "with_inner_values"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 # What ends the embedding and each layer, in the names that torch's exporter gives.
@@ -33,11 +33,7 @@ def export(checkpoint: Path, path: Path, *outputs: str) -> Path:
 
 def run_graph(path: Path, inputs: Arrays, *, every: bool, optimized: bool = False) -> Arrays:
     """Run a graph and return its inputs and values: of every node, or the hidden states."""
-    model = onnx.load(path)
-    have = {output.name for output in model.graph.output}
-    inner = [name for node in model.graph.node for name in node.output if name not in have]
-    chosen = [name for name in inner if name and (every or _STATES.fullmatch(name))]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in chosen)
+    model = with_inner_values(path, every=every)
     options = onnxruntime.SessionOptions()
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = (
@@ -48,6 +44,16 @@ def run_graph(path: Path, inputs: Arrays, *, every: bool, optimized: bool = Fals
     )
     names = [output.name for output in session.get_outputs()]
     return {**inputs, **dict(zip(names, session.run(names, inputs), strict=True))}
+
+
+def with_inner_values(path: Path, *, every: bool) -> Any:
+    """Return a graph whose outputs are the values of every node, too, or the hidden states."""
+    model = onnx.load(path)
+    have = {output.name for output in model.graph.output}
+    inner = [name for node in model.graph.node for name in node.output if name not in have]
+    chosen = [name for name in inner if name and (every or _STATES.fullmatch(name))]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in chosen)
+    return model
 
 
 def with_fast_gelu(path: Path, to: Path) -> Path:
