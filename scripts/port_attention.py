@@ -84,8 +84,9 @@ def _attend(self: Any, hidden_states: Any, attention_mask: Any = None, **_: Any)
         seen = attention_mask[:, :, :1]
         masked = seen < 0 if seen.is_floating_point() else ~seen
     scores = way.mask(scores, masked)
-    probs = way.after(way.weigh(scores), masked)
+    probs = way.weigh(scores)
     self.parts = {"scores": scores, "probs": probs}
+    probs = way.after(probs, masked)
     return way.merge(way.read(probs, value)), probs
 
 

@@ -95,7 +95,7 @@ def _in_odd_mask(step: Step, setting: Setting) -> Iterator[Mistake]:
     yield changed(step, "mask_multiplied", text, _unmasked(lambda x: x * (-1e4 * ~keys)))
     text = "the mask's least number is added to the tokens, not to the padding"
     yield changed(step, "mask_inverted", text, _unmasked(lambda x: x - 1e4 * keys))
-    for much in (1.0, 10.0, 100.0):
+    for much in (10.0, 100.0):  # 1 is what a mask of 0 and 1 makes of them
         text = f"masked scores have only {much:g} subtracted"
         yield changed(step, "mask_weak", text, _unmasked(partial(_less, much * ~keys)))
     rows = np.arange(len(mask) * step.arguments["heads"]).reshape(len(mask), -1) % len(mask)

@@ -163,6 +163,7 @@ class _Fit(NamedTuple):
     error: float
     rest: float
     result: Array
+    steps: Collection[str] = ()
 
 
 class TimeLimit:
@@ -225,10 +226,11 @@ def _diagnosis(
     if not np.isfinite(case.counts(case.found)).all():
         return _of_faults(case)
     search = _Search(case, setting, limit)
-    for tried in _rounds(list(variants(case.segment, setting)), named):
+    every = list(variants(case.segment, setting))
+    for tried in _rounds(every, named):
         fits = search.fits(tried)
         if fits:
-            return _best(fits)
+            return _best(fits + search.fits(_others_there(fits, every, tried)))
     dropped = _dropout_in(case)
     if dropped is not None:
         return dropped
@@ -246,8 +248,19 @@ def _diagnosis(
 def _rounds(every: Sequence[Variant], named: Collection[Cause]) -> Iterator[list[Variant]]:
     """Yield the variants in the order in which they are tried."""
     yield [variant for variant in every if variant.cause in named]
-    for is_general in (True, False):
-        yield [variant for variant in every if variant.is_general == is_general]
+    for is_rare in (False, True):
+        for is_general in (True, False):
+            yield [v for v in every if (v.is_rare, v.is_general) == (is_rare, is_general)]
+
+
+def _others_there(
+    fits: Sequence[_Fit], every: Sequence[Variant], tried: Sequence[Variant]
+) -> list[Variant]:
+    """Return what else may be wrong where a cause was found: it may give the same numbers."""
+    done, kinds = {id(v) for v in tried}, {v.is_general for v in tried}
+    names = {name for fit in fits for name in fit.steps}
+    left = (v for v in every if id(v) not in done and v.is_general in kinds)
+    return [v for v in left if not names.isdisjoint(v.steps)]
 
 
 def _untried(segment: Segment, limit: TimeLimit) -> str:
@@ -332,7 +345,7 @@ class _Trials:
 
     def __init__(self, case: Case, setting: Setting) -> None:
         self._case = case
-        self._steps = setting.steps
+        self._steps = {**setting.steps, **_widened(case.segment)}
         self._right: dict[str, Array] = {}
         self._tail = _tail(case.segment)
 
@@ -406,6 +419,28 @@ class _Trials:
             size += output.nbytes
             if size <= _MOST_BYTES or _BLOCK.fullmatch(step.name):
                 self._right[step.name] = output
+
+
+def _widened(segment: Segment) -> dict[str, Step]:
+    """Return the steps of a segment with weights in float64, none if these would be too large."""
+    weights = {
+        (step.name, key): value
+        for step in segment.steps
+        for key, value in step.arguments.items()
+        if key in ("weight", "bias")
+    }
+    if 8 * sum(value.size for value in weights.values()) > _MOST_BYTES:
+        return {}
+    found: dict[str, Step] = {}
+    for step in segment.steps:
+        own = {
+            key: value.astype(np.float64, copy=False)
+            for (name, key), value in weights.items()
+            if name == step.name
+        }
+        if own:
+            found[step.name] = replace(step, arguments={**step.arguments, **own})
+    return found
 
 
 # What gives each token's numbers from the same token's alone, and what takes long of it.
@@ -526,7 +561,7 @@ class _Search:
         # What rounding hides cannot have been what was seen.
         if case.share(result - case.expected) <= 1.0:
             return None, left
-        return _Fit(variant.cause, variant.where, error, left, chosen), left
+        return _Fit(variant.cause, variant.where, error, left, chosen, tuple(variant.steps)), left
 
 
 def _both(first: Variant, second: Variant) -> Variant:

@@ -128,7 +128,7 @@ MADE = (
     "LayerNorm (attention): epsilon 1e-5 outside the root",
     "words multiplied by the root of H",
     "positions by segment",
-    "half as many heads",
+    "attention scale twice",
     "mask over the queries",
     "mask hides [SEP]",
     "rotary positions",
