@@ -805,8 +805,9 @@ def _pool(read: Callable[[Any], Any], after: Callable[[Any], Any] = torch.tanh) 
 
 def _extra_norm(model: Any, _: int) -> None:
     last = model.encoder.layer[-1]
+    norm = copy.deepcopy(last.output.LayerNorm)  # which no hook sees
     inner = last.forward
-    last.forward = lambda *args, **given: last.output.LayerNorm(inner(*args, **given))
+    last.forward = lambda *args, **given: norm(inner(*args, **given))
 
 
 def _layers(change: Callable[[list[Any]], list[Any]]) -> Apply:
