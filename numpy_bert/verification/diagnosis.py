@@ -57,6 +57,7 @@ _LAYER = re.compile(r"layer\.\d+")
 _BLOCK = re.compile(r"embeddings|encoder\.layer\.\d+|pooler")
 # One chance in so many powers of ten is taken.
 _DIGITS = 4.0
+_HUGE = 1e29
 # So many mistakes that leave less of the error than others are tried as the first of two.
 _FIRSTS = 3
 _SECONDS_FOR_TWO = 10.0
@@ -550,6 +551,8 @@ class _Search:
             result = self._trials.run(variant.steps)
         except ValueError:  # of another shape
             return None, np.inf
+        # What is masked has the least number of one dtype or another.
+        result = np.where((result < -_HUGE) & (case.found < -_HUGE), case.found, result)
         chosen = case.counts(result)
         error, left = float(np.abs(self._found - chosen).max()), rms(self._found - chosen)
         better = _BETTER if case.dtype in ("float32", "float64") else _MUCH_BETTER
