@@ -339,19 +339,12 @@ def _in_softmax(step: Step) -> Iterator[Mistake]:
     """Yield what is no softmax, or is one and more."""
     ways: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
         ("softmax_twice", "softmax is applied twice", lambda x: softmax(softmax(x))),
-        ("softmax_log", "the logarithm of softmax stands here", _log_softmax),
         ("softmax_sigmoid", "a sigmoid stands in softmax's place", sigmoid),
         ("softmax_one", "softmax has 1 more in its denominator", _softmax_one),
         ("softmax_unnormalized", "softmax is not divided by its sum", _exponential),
     )
     for name, text, function in ways:
         yield changed(step, name, text, function)
-
-
-def _log_softmax(x: Array) -> Array:
-    below = x - x.max(axis=-1, keepdims=True)
-    found: Array = below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
-    return found
 
 
 def _softmax_one(x: Array) -> Array:
