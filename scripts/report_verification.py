@@ -1,26 +1,32 @@
 """What `verify` says of known mistakes, made in torch and in ONNX Runtime, on a real checkpoint.
 
-    python scripts/report_verification.py PATH_OF_MINILM
+    python scripts/report_verification.py PATH_OF_MINILM [--only GLOB] [--dtype float16]
+        [--kinds hooks last] [--layers 0 2 5] [--limit SECONDS]
 
-Three tables. How much of their budgets the clean runs of torch and ONNX Runtime need, by which the
-one constant of the budgets was chosen. Every mistake of port_mistakes.py, made in the first, a
-middle and the last layer: the step and the cause that are named in float32, and what is said in
-float16; beside it whether the gates that projects use would have seen it: the cosine of the
-sentence vector above 0.999, five values of it within 1e-3, all of the last hidden state within
-1e-4. And what is said of ONNX Runtime's optimized graphs.
+Three tables. How much of their budgets the clean runs of torch and ONNX Runtime need. Every mistake
+of port_mistakes.py, made in a middle layer, as four kinds of trace have it: all that torch can
+hold, what hooks see, the hidden states, the last one. A cell says whether the first step that
+differs is right, and its cause; beside them stands which gates that projects use would have seen
+it: the cosine of the sentence vector above 0.999, five values of it within 1e-3, all of the last
+hidden state within 1e-4. Then the same counted, with the time that it took, and in half precision.
+And what is said of ONNX Runtime's optimized graphs.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import multiprocessing
 import os
+import statistics
 import tempfile
+import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,17 +36,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
-from port_mistakes import MISTAKES, Arrays, PortMistake, dump
+from port_mistakes import KINDS, MISTAKES, Arrays, PortMistake, dump, kept
 from port_onnx import export, run_graph, with_fast_gelu
 from tokenizers.normalizers import BertNormalizer
 
 from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.comparison.report import Report
+from numpy_bert.traces.layout import INPUTS, place_of
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.verification.verify import verify
 
 __all__ = ["Bench", "Outcome", "outcomes"]
 
+DTYPES = ("float32", "float16", "bfloat16")
 PAIRS = [
     ("this is a test sentence", "with another"),
     ("a much shorter one", "so"),
@@ -50,24 +58,48 @@ CAPITALS = ["Alice met Bob in Paris.", "A Cat", "The Bank of England"]
 TEXTS = ["The bank of the river was steep, and nobody came. " * 9, "naïve café 東京 🙂", "a"]
 
 
+WORDS = ("right", "step", "passed", "elsewhere", "WRONG")
+
+
 class Outcome(NamedTuple):
-    """What was said of one mistake in one layer."""
+    """What was said of one mistake in one layer, in a trace of one kind."""
 
     mistake: PortMistake
-    layer: int
+    kind: str
+    first: str
     report: Report
     gates: tuple[bool, bool, bool]
+    seconds: float
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether the mistake makes no difference that such a trace could show."""
+        return not self.mistake.causes or self.kind in self.mistake.hidden_in
+
+    @property
+    def word(self) -> str:
+        """One of WORDS: what came of it."""
+        if self.report.cause is not None:
+            is_right = not self.is_harmless and self.report.cause in self.mistake.causes.split("|")
+            return "WRONG" if not is_right else "right" if self.is_at_its_step else "elsewhere"
+        if self.report.verdict == "pass":
+            return "right" if self.is_harmless else "passed"
+        return "step" if self.is_at_its_step else "elsewhere"
+
+    @property
+    def is_at_its_step(self) -> bool:
+        """Whether the first step that differs is the first one held at or after the mistake."""
+        return self.report.first == self.first
 
     @property
     def is_right(self) -> bool:
         """Whether the step and the cause are those of the mistake."""
-        first = None if self.mistake.cause is None else self.mistake.first.format(self.layer)
-        return (self.report.first, self.report.cause) == (first, self.mistake.cause)
+        return self.word == "right"
 
     @property
     def is_wrong(self) -> bool:
         """Whether a cause is named that is not the mistake's."""
-        return self.report.cause is not None and not self.is_right
+        return self.word == "WRONG"
 
 
 class Bench:
@@ -75,8 +107,7 @@ class Bench:
 
     def __init__(self, checkpoint: Path, folder: Path, dtype: str = "float32") -> None:
         self.tokenizer = BertTokenizer.from_pretrained(checkpoint)
-        self.cased = transformers.AutoTokenizer.from_pretrained(checkpoint)
-        self.cased.backend_tokenizer.normalizer = BertNormalizer(lowercase=False)
+        self.theirs_tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
         other = _with_activation(checkpoint, folder / "gelu_new", "gelu_new")
         places = {"gelu": checkpoint, "gelu_new": other}
         self.ours = {k: BertModel.from_pretrained(p, dtype="float64") for k, p in places.items()}
@@ -88,12 +119,11 @@ class Bench:
         }
         self.layers = self.ours["gelu"].config.num_hidden_layers
 
-    def batch(
-        self, texts: Sequence[Any] = PAIRS, *, left: bool = False, cased: bool = False
-    ) -> Arrays:
-        """Return padded ids; on the right, or on the left; of capital letters as they stand."""
-        tokenizer: Any = self.cased if cased else self.tokenizer
-        batch: Arrays = dict(tokenizer(list(texts), padding=True, return_tensors="np"))
+    def batch(self, texts: Sequence[Any] = PAIRS, *, left: bool = False, how: str = "") -> Arrays:
+        """Return ids padded on the right or the left; `how` the tokenizer is wrong."""
+        batch: Arrays = dict(self.tokenizer(list(texts), padding=True, return_tensors="np"))
+        if how:
+            batch = wrong_ids(self.theirs_tokenizer, texts, how)
         if left:
             gaps = (batch["attention_mask"] == 0).sum(axis=1)
             for rows in batch.values():
@@ -114,31 +144,90 @@ def outcomes(
     mistakes: Sequence[PortMistake] = MISTAKES,
     *,
     layers: Sequence[int] | None = None,
+    kinds: Sequence[str] = ("hooks",),
+    limit: float | None = None,
 ) -> Iterator[Outcome]:
-    """Make each mistake in the first, a middle and the last layer, or in these, and verify it."""
-    places = (0, bench.layers // 2 - 1, bench.layers - 1) if layers is None else layers
-    clean: dict[tuple[str, bool, bool], Arrays] = {}
+    """Make each mistake in a middle layer, or in these, and verify its traces of these kinds."""
+    places = (bench.layers // 2 - 1,) if layers is None else layers
+    clean: dict[tuple[str, bool], Arrays] = {}
     for mistake in mistakes:
-        model, key = (
-            bench.theirs[mistake.activation],
-            (mistake.activation, mistake.left, mistake.cased),
-        )
-        texts = CAPITALS if mistake.cased else PAIRS
-        batch = bench.batch(texts, left=mistake.left, cased=mistake.cased)
+        model = bench.theirs[mistake.activation]
+        texts: Sequence[Any] = PAIRS[:1] if mistake.tokenizer else PAIRS
+        if mistake.tokenizer == "cased":
+            texts = CAPITALS
+        batch = bench.batch(texts, left=mistake.left, how=mistake.tokenizer)
+        key = (mistake.activation, mistake.left)
         if key not in clean:
-            clean[key] = bench.trace(model, bench.batch(texts, left=mistake.left))
+            clean[key] = bench.trace(model, bench.batch(left=mistake.left))
+        known: dict[str, Any] = {}
+        if mistake.tokenizer:
+            is_pair = not isinstance(texts[0], str)
+            known.update(tokenizer=bench.tokenizer, texts=texts[0] if is_pair else texts)
+            known["pair"] = is_pair
+        if limit is not None:
+            known["time_limit"] = limit
         for layer in places if mistake.in_layers else (0,):
             trace = bench.trace(mistake.port(model, layer), batch)
-            known = {"tokenizer": bench.tokenizer, "texts": texts} if mistake.cased else {}
-            report = bench.verify(
-                trace, mistake.activation, look_for_hidden=False, fail_fast=True, **known
-            )
-            yield Outcome(mistake, layer, report, _gates(trace, clean[key]))
+            at = mistake.at.format(layer, last=bench.layers - 1)
+            gates = (True,) * 3 if mistake.tokenizer else _gates(trace, clean[key])
+            for kind in kinds:
+                own = kept(trace, kind)
+                start = time.perf_counter()
+                report = bench.verify(
+                    own, mistake.activation, look_for_hidden=False, fail_fast=True, **known
+                )
+                seconds = time.perf_counter() - start
+                yield Outcome(mistake, kind, first_held(at, own), report, gates, seconds)
+
+
+def first_held(at: str, trace: Arrays) -> str:
+    """Return the first step of a trace at or after another one."""
+    if at in INPUTS:
+        return at
+    behind = [name for name in trace if place_of(at) <= place_of(name) < (3, 0, 0)]
+    return min(behind, key=place_of, default="")
+
+
+def wrong_ids(tokenizer: Any, texts: Sequence[Any], how: str) -> Arrays:
+    """Return the padded ids of a tokenizer that is wrong in one way."""
+    tokenizer = copy.deepcopy(tokenizer)
+    if how == "cased":
+        tokenizer.backend_tokenizer.normalizer = BertNormalizer(lowercase=False)
+    rows = [tokenizer(*([text] if isinstance(text, str) else text)) for text in texts]
+    separator = tokenizer.sep_token_id
+    found = []
+    for row in rows:
+        ids, kinds = list(row["input_ids"]), list(row["token_type_ids"])
+        middle = ids.index(separator)
+        if how == "without [CLS] and [SEP]":
+            kept_ids = [n for n, i in enumerate(ids) if i not in tokenizer.all_special_ids]
+            ids, kinds = [ids[n] for n in kept_ids], [kinds[n] for n in kept_ids]
+        elif how == "without the last [SEP]":
+            ids, kinds = ids[:-1], kinds[:-1]
+        elif how == "[CLS] doubled":
+            ids, kinds = ids[:1] + ids, kinds[:1] + kinds
+        elif how == "[SEP] doubled between the texts":
+            ids.insert(middle, separator)
+            kinds.insert(middle, 0)
+        elif how == "cut too short":
+            ids, kinds = [*ids[:7], separator] if len(ids) > 8 else ids, kinds[:8]
+        elif how == "token types all 0":
+            kinds = [0] * len(ids)
+        found.append((ids, kinds))
+    width = max(len(ids) for ids, _ in found)
+    columns = zip(*(_padded(ids, kinds, width) for ids, kinds in found), strict=True)
+    names = ("input_ids", "token_type_ids", "attention_mask")
+    return {name: np.array(rows) for name, rows in zip(names, columns, strict=True)}
+
+
+def _padded(ids: list[int], kinds: list[int], width: int) -> tuple[list[int], ...]:
+    gap = [0] * (width - len(ids))
+    return ids + gap, kinds + gap, [1] * len(ids) + gap
 
 
 def _gates(trace: Arrays, clean: Arrays) -> tuple[bool, bool, bool]:
     """Tell which of the usual gates see a difference."""
-    states = [arrays["encoder"].astype(np.float64) for arrays in (trace, clean)]
+    states = [_wide(arrays["encoder"]) for arrays in (trace, clean)]
     masks = [arrays["attention_mask"][:, :, np.newaxis] for arrays in (trace, clean)]
     a, b = (
         _unit((x * mask).sum(axis=1) / mask.sum(axis=1))
@@ -150,6 +239,14 @@ def _gates(trace: Arrays, clean: Arrays) -> tuple[bool, bool, bool]:
         bool((np.abs(a - b)[:, :5] > 1e-3).any()),
         not same or bool((np.abs(states[0] - states[1]) * masks[1] > 1e-4).any()),
     )
+
+
+def _wide(array: Any) -> npt.NDArray[Any]:
+    """Return an array of NumPy, or of torch in bfloat16, in float64."""
+    wide: npt.NDArray[Any] = (array.float().numpy() if torch.is_tensor(array) else array).astype(
+        "f8"
+    )
+    return wide
 
 
 def _unit(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -195,70 +292,102 @@ def print_calibration(bench: Bench, half: Bench, graph: Path) -> None:
 
 
 class Said(NamedTuple):
-    """What the table says of one mistake in one layer."""
+    """What the table says of one mistake in one layer, in a trace of one kind."""
 
     name: str
-    is_right: bool
-    is_wrong: bool
-    in_a_word: str
+    kind: str
+    word: str
     gates: tuple[bool, bool, bool]
+    seconds: float
+    sentence: str
 
 
-def said_of_all(checkpoint: Path, dtype: str) -> list[Said]:
-    """Make all mistakes in torch in one dtype; run in a process of its own."""
-    _be_quiet()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(checkpoint, Path(folder), dtype)
-        return [
-            Said(o.mistake.name, o.is_right, o.is_wrong, _in_a_word(o), o.gates)
-            for o in outcomes(bench)
-        ]
+_BENCHES: dict[str, Bench] = {}
 
 
-def print_mistakes(checkpoint: Path) -> int:
-    """Print the table of mistakes; return how many were not named rightly."""
+def said_of(
+    checkpoint: Path, dtype: str, names: Sequence[str], given: Mapping[str, Any]
+) -> list[Said]:
+    """Make some mistakes in torch in one dtype; run in a process of its own."""
+    if dtype not in _BENCHES:
+        _be_quiet()
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            _BENCHES[dtype] = Bench(checkpoint, Path(folder), dtype)
+    made = [mistake for mistake in MISTAKES if mistake.name in names]
+    return [
+        Said(o.mistake.name, o.kind, o.word, o.gates, o.seconds, o.report.sentence)
+        for o in outcomes(_BENCHES[dtype], made, **given)
+    ]
+
+
+_TOGETHER = 6
+
+
+def said_of_all(options: argparse.Namespace) -> dict[str, list[Said]]:
+    """Make the mistakes that were asked for, in two processes; return what is said, by dtype."""
+    names = [m.name for m in MISTAKES if fnmatch(m.name, options.only)]
+    given = {"kinds": options.kinds, "layers": options.layers, "limit": options.limit}
+    parts = [names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        runs = [pool.submit(said_of_all, checkpoint, dtype) for dtype in ("float32", "float16")]
-        whole, halves = (run.result() for run in runs)
-    print("\nMistakes, each in the first, a middle and the last layer where it can be\n")
-    head = ("mistake", "first step named", "cause named", "float32", "float16", "gates that see it")
-    rows = [head, tuple("-" * 3 for _ in head)]
-    for mistake in MISTAKES:
-        made = [said for said in whole if said.name == mistake.name]
-        in_half = Counter(said.in_a_word for said in halves if said.name == mistake.name)
-        gates = [
-            gate
-            for number, gate in enumerate(("cosine 0.999", "5 values 1e-3", "all 1e-4"))
-            if all(said.gates[number] for said in made)
-        ]
-        cause = mistake.cause
-        rows.append(
-            (
-                mistake.name,
-                f"`{mistake.first.format('N')}`" if cause else "none",
-                f"`{cause}`" if cause else "none: it cannot be told",
-                f"{sum(said.is_right for said in made)} of {len(made)} right",
-                ", ".join(f"{count} {word}" for word, count in in_half.items()),
-                ", ".join(gates) or "none",
-            )
-        )
+        runs = {
+            dtype: [pool.submit(said_of, options.checkpoint, dtype, part, given) for part in parts]
+            for dtype in options.dtype
+        }
+        return {
+            dtype: [said for run in submitted for said in run.result()]
+            for dtype, submitted in runs.items()
+        }
+
+
+_HEADS = {"full": "every step", "hooks": "hooks", "hidden": "hidden states", "last": "last state"}
+_GATES = ("cosine 0.999", "5 values 1e-3", "all 1e-4")
+
+
+def print_mistakes(options: argparse.Namespace) -> int:
+    """Print the table of mistakes and the counts; return how many causes are wrong."""
+    found = said_of_all(options)
+    shown = next(iter(found.values()))
+    print("\nMistakes\n")
+    head = ("mistake", *(_HEADS[kind] for kind in options.kinds), "gates that see it")
+    rows = [head, tuple("---" for _ in head)]
+    for name in dict.fromkeys(said.name for said in shown):
+        made = [said for said in shown if said.name == name]
+        cells = [_cell([said for said in made if said.kind == kind]) for kind in options.kinds]
+        gates = [gate for n, gate in enumerate(_GATES) if all(said.gates[n] for said in made)]
+        rows.append((name, *cells, ", ".join(gates) or "none"))
     for row in rows:
         print("| " + " | ".join(row) + " |")
-    right, wrong = sum(said.is_right for said in whole), sum(said.is_wrong for said in halves)
-    print(
-        f"\nfloat32: {right} of {len(whole)} right; float16: {wrong} of {len(halves)} named wrongly"
+    print()
+    print("| dtype | trace | runs |" + "".join(f" {word} |" for word in WORDS), end="")
+    print(" median, s | worst, s |")
+    print("|" + " --- |" * (len(WORDS) + 5))
+    for dtype, every in found.items():
+        for kind in options.kinds:
+            _print_counts(dtype, kind, [said for said in every if said.kind == kind])
+    if options.verbose:
+        for dtype, every in found.items():
+            for said in every:
+                if said.word != "right":
+                    print(f"{dtype} {said.kind} {said.name}: {said.word}: {said.sentence}")
+    return sum(said.word == "WRONG" for every in found.values() for said in every)
+
+
+def _cell(made: Sequence[Said]) -> str:
+    """Say what came of a mistake in a kind of trace: a word, or several with their counts."""
+    words = Counter(said.word for said in made)
+    return ", ".join(
+        word if len(words) == 1 else f"{count} {word}" for word, count in words.items()
     )
-    return len(whole) - right + wrong
 
 
-def _in_a_word(outcome: Outcome) -> str:
-    """Say in a word what came of it."""
-    if outcome.is_right:
-        return "right"
-    if outcome.report.verdict == "pass":
-        return "hidden by rounding"
-    return "WRONG" if outcome.is_wrong else "not told"
+def _print_counts(dtype: str, kind: str, made: Sequence[Said]) -> None:
+    """Print a line of counts and times."""
+    words = Counter(said.word for said in made)
+    counts = " | ".join(str(words[word]) for word in WORDS)
+    seconds = [said.seconds for said in made]
+    print(f"| {dtype} | {_HEADS[kind]} | {len(made)} | {counts} |", end="")
+    print(f" {statistics.median(seconds):.1f} | {max(seconds):.1f} |")
 
 
 def print_graphs(bench: Bench, graph: Path, folder: Path) -> None:
@@ -286,7 +415,16 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("checkpoint", type=Path, help="the folder of all-MiniLM-L6-v2")
+    parser.add_argument("--only", default="*", metavar="GLOB", help="the names of mistakes")
+    parser.add_argument("--dtype", nargs="+", default=DTYPES, choices=DTYPES)
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--layers", nargs="+", type=int, help="where: a middle layer by default")
+    parser.add_argument("--limit", type=float, help="seconds for the search of each cause")
+    parser.add_argument("--mistakes", action="store_true", help="print only the mistakes")
+    parser.add_argument("--verbose", action="store_true", help="print the sentences not right")
     options = parser.parse_args()
+    if options.mistakes:
+        raise SystemExit(1 if print_mistakes(options) else 0)
     _be_quiet()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -296,7 +434,7 @@ def main() -> None:
         half = Bench(options.checkpoint, folder / "b", "float16")
         graph = export(options.checkpoint, folder / "model.onnx")
         print_calibration(bench, half, graph)
-        wrong = print_mistakes(options.checkpoint)
+        wrong = print_mistakes(options)
         print_graphs(bench, graph, folder)
     raise SystemExit(1 if wrong else 0)
 

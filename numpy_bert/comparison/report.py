@@ -202,6 +202,9 @@ class Report:
             more += f"; {others} {'is' if missing == 1 else 'are'} missing in the candidate"
         more += f"; {unseen}" if unseen else ""
         reason = f": {guilty.text}" if guilty.text else ""
+        second = next((s for s in rest if s.cause not in (None, guilty.cause)), None)
+        if second is not None:
+            reason += f"; and at {quoted(second.name)}: {second.text}"
         return f"The first to differ is {quoted(guilty.name)}{_size(guilty)}{reason}{more}."
 
     @property

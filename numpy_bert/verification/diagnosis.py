@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.arrays import Array, BoolArray, IntArray
 from numpy_bert.comparison.differences import EPSILONS, rms
 from numpy_bert.progress import progress
+from numpy_bert.traces.layout import place_of
 from numpy_bert.verification.mistakes import (
+    BROADER,
     PRE_LAYER_NORM,
     Cause,
     Setting,
@@ -30,7 +32,7 @@ from numpy_bert.verification.mistakes import (
     to_float16,
 )
 from numpy_bert.verification.rounding import FACTOR, analysed, budgets, share_of, shares_of
-from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same
+from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same, segment_of
 
 __all__ = [
     "LONG",
@@ -55,8 +57,15 @@ _LAYER = re.compile(r"layer\.\d+")
 _BLOCK = re.compile(r"embeddings|encoder\.layer\.\d+|pooler")
 # One chance in so many powers of ten is taken.
 _DIGITS = 4.0
-# What is left of the error is rounding, be it in numbers that the mistake has made huge.
-_NOTHING = 1e-4
+_HUGE = 1e29
+# So many mistakes that leave less of the error than others are tried as the first of two.
+_FIRSTS = 3
+_SECONDS_FOR_TWO = 10.0
+# The results of the right steps of a segment are kept up to this, and those of blocks beyond.
+_MOST_BYTES = 1 << 28
+
+
+_NOTHING_HELD: Mapping[str, npt.NDArray[Any]] = {}
 
 
 class Case(NamedTuple):
@@ -78,6 +87,8 @@ class Case(NamedTuple):
         What was done to both results before they were compared.
     allowed : ndarray
         How far each number of the expected result may be off by rounding.
+    held : mapping of str to ndarray
+        All steps that the candidate holds: what a mistake reads may be another one than is right.
     """
 
     segment: Segment
@@ -88,6 +99,7 @@ class Case(NamedTuple):
     dtype: str
     view: Callable[[Array], Array]
     allowed: Array
+    held: Mapping[str, npt.NDArray[Any]] = _NOTHING_HELD
 
     def run(self, others: Mapping[str, Step]) -> Array:
         """Run the segment with other steps in it."""
@@ -126,12 +138,15 @@ class Variant(NamedTuple):
         Where it is made, "" if that is plain.
     is_general : bool
         Whether it is made wherever it can be; if not, it is made in one layer of several.
+    is_rare : bool
+        Whether few ports make it.
     """
 
     cause: Cause
     steps: Mapping[str, Step]
     where: str
     is_general: bool
+    is_rare: bool = False
 
 
 class Diagnosis(NamedTuple):
@@ -149,6 +164,7 @@ class _Fit(NamedTuple):
     error: float
     rest: float
     result: Array
+    steps: Collection[str] = ()
 
 
 class TimeLimit:
@@ -195,7 +211,8 @@ def diagnose(
     """Name the mistake that reproduces the candidate's numbers, if one and only one does.
 
     Causes that were `named` for an earlier step are tried first, then mistakes that are made
-    everywhere in the segment, then those made in one place.
+    everywhere in the segment, then those made in one place. Where none is enough, two at once are
+    tried.
     """
     if limit.is_over:
         return Diagnosis(None, _untried(case.segment, limit))
@@ -207,29 +224,44 @@ def _diagnosis(
     case: Case, setting: Setting, limit: TimeLimit, named: Collection[Cause]
 ) -> Diagnosis:
     """Try what is known, the likelier first."""
-    found = case.counts(case.found)
-    if not np.isfinite(found).all():
+    if not np.isfinite(case.counts(case.found)).all():
         return _of_faults(case)
+    search = _Search(case, setting, limit)
     every = list(variants(case.segment, setting))
-    rounds = (
-        [variant for variant in every if variant.cause in named],
-        [variant for variant in every if variant.is_general],
-        [variant for variant in every if not variant.is_general],
-    )
-    for tried in rounds:
-        fits = _fits(case, tried, found, limit)
+    for tried in _rounds(every, named):
+        fits = search.fits(tried)
         if fits:
-            return _best(fits)
+            return _best(fits + search.fits(_others_there(fits, every, tried)))
     dropped = _dropout_in(case)
     if dropped is not None:
         return dropped
-    fits = _rounding_fits(case, found)
+    fits = _rounding_fits(case)
     if fits:
         return _best(fits)
-    unknown = Diagnosis(None, "no known mistake gives these numbers")
-    return _as_of(case) or (
-        Diagnosis(None, _untried(case.segment, limit)) if limit.is_over else unknown
-    )
+    found = search.of_two() or _as_of(case)
+    if found is not None:
+        return found
+    if limit.is_over:
+        return Diagnosis(None, _untried(case.segment, limit))
+    return Diagnosis(None, "no known mistake gives these numbers")
+
+
+def _rounds(every: Sequence[Variant], named: Collection[Cause]) -> Iterator[list[Variant]]:
+    """Yield the variants in the order in which they are tried."""
+    yield [variant for variant in every if variant.cause in named]
+    for is_rare in (False, True):
+        for is_general in (True, False):
+            yield [v for v in every if (v.is_rare, v.is_general) == (is_rare, is_general)]
+
+
+def _others_there(
+    fits: Sequence[_Fit], every: Sequence[Variant], tried: Sequence[Variant]
+) -> list[Variant]:
+    """Return what else may be wrong where a cause was found: it may give the same numbers."""
+    done, kinds = {id(v) for v in tried}, {v.is_general for v in tried}
+    names = {name for fit in fits for name in fit.steps}
+    left = (v for v in every if id(v) not in done and v.is_general in kinds)
+    return [v for v in left if not names.isdisjoint(v.steps)]
 
 
 def _untried(segment: Segment, limit: TimeLimit) -> str:
@@ -282,45 +314,267 @@ def variants(segment: Segment, setting: Setting) -> Iterator[Variant]:
     """
     names = {step.name for step in segment.steps}
     by_cause: dict[Cause, dict[str, Mapping[str, Step]]] = {}
+    rare = set()
     for step in segment.steps:
         for mistake in mistakes_in(step, setting):
             inside = {name: other for name, other in mistake.steps.items() if name in names}
             by_cause.setdefault(mistake.cause, {})[step.name] = inside
+            if mistake.is_rare:
+                rare.add(mistake.cause)
     for cause, places in by_cause.items():
+        is_rare = cause in rare
         roles: dict[str, list[str]] = {}
         for name in places:
             roles.setdefault(_LAYER.sub("layer.*", name), []).append(name)
         if len(roles) > 1:
-            yield Variant(cause, _merged(places.values()), "", is_general=True)
+            yield Variant(cause, _merged(places.values()), "", is_general=True, is_rare=is_rare)
         for role, where in roles.items():
             plain = "" if segment.target.name in where else where[0] if len(where) == 1 else role
             chosen = [places[name] for name in where]
-            yield Variant(cause, _merged(chosen), plain, is_general=True)
+            yield Variant(cause, _merged(chosen), plain, is_general=True, is_rare=is_rare)
         for name, steps in places.items():
             if len(roles[_LAYER.sub("layer.*", name)]) > 1:
-                yield Variant(cause, steps, name, is_general=False)
+                yield Variant(cause, steps, name, is_general=False, is_rare=is_rare)
 
 
 def _merged(parts: Iterable[Mapping[str, Step]]) -> dict[str, Step]:
     return {name: other for steps in parts for name, other in steps.items()}
 
 
-def _fits(case: Case, tried: Sequence[Variant], found: Array, limit: TimeLimit) -> list[_Fit]:
-    """Return the variants that explain a case, of those that the time is long enough for."""
-    if not _is_telling(case):
-        return []
-    unexplained = rms(found - case.counts(case.expected))
-    label = f"why {case.segment.target.name}"
-    fits = []
-    with progress(len(tried), label, least=2, unit="mistakes", delay=2.0) as report:
-        for variant in tried:
-            fit = _fit(case, variant, found, unexplained)
-            if fit is not None:
-                fits.append(fit)
-            report(1)
-            if limit.is_over:
-                break
-    return fits
+class _Trials:
+    """Runs of a case with other steps in it. What stands before these is computed once."""
+
+    def __init__(self, case: Case, setting: Setting) -> None:
+        self._case = case
+        self._steps = {**setting.steps, **_widened(case.segment)}
+        self._right: dict[str, Array] = {}
+        self._tail = _tail(case.segment)
+
+    def run(self, others: Mapping[str, Step]) -> Array:
+        """Run the segment with these steps in the place of its own."""
+        result = self._case.view(self._run(self._case.segment.target.name, others))
+        return np.broadcast_to(result, self._case.found.shape)
+
+    def few(self, others: Mapping[str, Step], tokens: tuple[IntArray, IntArray]) -> Array | None:
+        """Return the result for a few tokens, given by their rows and columns, as (1, N, ...).
+
+        Only the steps behind attention are run for these alone. None where there are none.
+        """
+        if not self._tail:
+            return None
+        steps = {**self._steps, **others}
+        head = (steps.keys() - self._tail) | self._case.held.keys() | self._case.arrays.keys()
+        segment = segment_of(self._case.segment.target.name, steps, head)
+        shape = self._case.found.shape[:2]
+        arrays = {}
+        for name in segment.inputs:
+            whole = self._run(name, others)
+            arrays[name] = np.broadcast_to(whole, (*shape, *whole.shape[2:]))[tokens][np.newaxis]
+        return segment.run(arrays, np.float64, others)
+
+    def _run(self, name: str, others: Mapping[str, Step]) -> npt.NDArray[Any]:
+        """Return what a step gives with these in the place of the right ones."""
+        if not self._right:
+            self._keep()
+        target = self._case.segment.target.name
+        if name != target and name in self._case.arrays:
+            return self._case.arrays[name]
+        if name != target and name in self._case.held:
+            return self._case.held[name]
+        spoilt = self._behind(others)
+        right = {name: array for name, array in self._right.items() if name not in spoilt}
+        if name != target and name in right:
+            return right[name]
+        held = {*right, *self._case.arrays, *self._case.held}
+        segment = segment_of(name, {**self._steps, **others}, held)
+        arrays = {
+            name: right[name] if name in right else self._array(name) for name in segment.inputs
+        }
+        return segment.run(arrays, np.float64, others)
+
+    def budget(self, others: Mapping[str, Step]) -> Array:
+        """Return how far rounding may take each number of such a run."""
+        held = {*self._case.arrays, *self._case.held}
+        target = self._case.segment.target.name
+        segment = segment_of(target, {**self._steps, **others}, held)
+        arrays = {name: self._array(name) for name in segment.inputs}
+        case = self._case._replace(segment=segment, arrays=arrays)
+        return np.maximum(self._case.allowed, case.budget(others))
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        own = self._case.arrays
+        return own[name] if name in own else self._case.held[name]
+
+    def _behind(self, others: Mapping[str, Step]) -> set[str]:
+        """Return the names of the steps that are others, or that read what others give."""
+        spoilt = set(others)
+        for step in self._case.segment.steps:
+            if not spoilt.isdisjoint(step.inputs):
+                spoilt.add(step.name)
+        return spoilt
+
+    def _keep(self) -> None:
+        """Keep what the right steps give: the ends of all blocks, of the rest as much as fits."""
+        size = 0
+        for step, _, output in self._case.segment.walk(self._case.arrays):
+            size += output.nbytes
+            if size <= _MOST_BYTES or _BLOCK.fullmatch(step.name):
+                self._right[step.name] = output
+
+
+def _widened(segment: Segment) -> dict[str, Step]:
+    """Return the steps of a segment with weights in float64, none if these would be too large."""
+    weights = {
+        (step.name, key): value
+        for step in segment.steps
+        for key, value in step.arguments.items()
+        if key in ("weight", "bias")
+    }
+    if 8 * sum(value.size for value in weights.values()) > _MOST_BYTES:
+        return {}
+    found: dict[str, Step] = {}
+    for step in segment.steps:
+        own = {
+            key: value.astype(np.float64, copy=False)
+            for (name, key), value in weights.items()
+            if name == step.name
+        }
+        if own:
+            found[step.name] = replace(step, arguments={**step.arguments, **own})
+    return found
+
+
+# What gives each token's numbers from the same token's alone, and what takes long of it.
+_PER_TOKEN = ("linear", "residual", "layer_norm", "activation", "same", "dropout")
+_SLOW = ("linear", "activation")
+# Over tokens, it does not.
+_NOT_PER_TOKEN = ("layer_norm_axis",)
+# So many tokens, those with the largest errors, tell what does not explain them.
+_FEW = 8
+
+
+def _tail(segment: Segment) -> frozenset[str]:
+    """Return the names of the last steps of a segment that know nothing of other tokens."""
+    tail: list[Step] = []
+    for step in reversed(segment.steps):
+        if step.kind not in _PER_TOKEN or not step.axes.startswith("BT"):
+            break
+        tail.append(step)
+    is_slow = any(step.kind in _SLOW for step in tail)
+    return frozenset(step.name for step in tail) if is_slow else frozenset()
+
+
+class _Search:
+    """The search for what explains a case, and what each mistake that was tried leaves of it."""
+
+    def __init__(self, case: Case, setting: Setting, limit: TimeLimit) -> None:
+        self._case = case
+        self._limit = limit
+        self._trials = _Trials(case, setting)
+        self._found = case.counts(case.found)
+        self._error = rms(self._found - case.counts(case.expected))
+        self._is_telling = _is_telling(case)
+        self._tried: list[tuple[float, Variant]] = []
+        self._tokens = self._worst_tokens()
+
+    def _worst_tokens(self) -> tuple[IntArray, IntArray] | None:
+        """Return the rows and columns of a few tokens that are off the most, if there are more."""
+        case = self._case
+        shares = shares_of(case.found - case.expected, case.allowed)
+        counted = np.where(np.broadcast_to(case.places, shares.shape), shares, -1.0)
+        if counted.ndim != 3 or counted.shape[0] * counted.shape[1] <= 2 * _FEW:
+            return None
+        largest = counted.max(axis=-1)
+        chosen = np.argsort(largest, axis=None)[::-1][:_FEW]
+        chosen = chosen[largest.ravel()[chosen] > 1.0]
+        if not len(chosen):
+            return None
+        rows, columns = np.unravel_index(chosen, largest.shape)
+        return rows, columns
+
+    def _share_left(self, variant: Variant) -> float | None:
+        """Return how much of the error of a few tokens a variant leaves; None: not known."""
+        if self._tokens is None or variant.cause.name in _NOT_PER_TOKEN:
+            return None
+        result = self._trials.few(variant.steps, self._tokens)
+        if result is None:
+            return None
+        case, tokens = self._case, self._tokens
+        found, expected = case.found[tokens][np.newaxis], case.expected[tokens][np.newaxis]
+        return rms(found - result) / rms(found - expected)
+
+    def fits(self, tried: Sequence[Variant]) -> list[_Fit]:
+        """Return the variants that explain the case, of those that there is time for."""
+        if not self._is_telling:
+            return []
+        label = f"why {self._case.segment.target.name}"
+        fits = []
+        with progress(len(tried), label, least=2, unit="mistakes", delay=2.0) as report:
+            for variant in tried:
+                fit, left = self._fit(variant, self._error)
+                self._tried.append((left, variant))
+                if fit is not None:
+                    fits.append(fit)
+                report(1)
+                if self._limit.is_over:
+                    break
+        return fits
+
+    def of_two(self) -> Diagnosis | None:
+        """Try every second mistake on top of the few that leave the least of the error."""
+        firsts = sorted(
+            (pair for pair in self._tried if pair[0] * _BETTER <= self._error),
+            key=lambda pair: pair[0],
+        )
+        start = time.monotonic()
+        for left, first in firsts[:_FIRSTS]:
+            found = []
+            for _, second in self._tried:
+                if self._limit.is_over or time.monotonic() - start > _SECONDS_FOR_TWO:
+                    return None
+                if first.steps.keys().isdisjoint(second.steps):
+                    both = _both(first, second)
+                    fit, _ = self._fit(both, left)
+                    if fit is not None:
+                        found.append(fit)
+            if found:
+                return _best(found)
+        return None
+
+    def _fit(self, variant: Variant, unexplained: float) -> tuple[_Fit | None, float]:
+        """Run a variant: how it explains the case, None if it does not; and what it leaves."""
+        case = self._case
+        try:
+            share = self._share_left(variant)
+            if share is not None and not share * _BETTER * self._error <= unexplained:
+                return None, share * self._error if np.isfinite(share) else np.inf
+            result = self._trials.run(variant.steps)
+        except ValueError:  # of another shape
+            return None, np.inf
+        # What is masked has the least number of one dtype or another.
+        result = np.where((result < -_HUGE) & (case.found < -_HUGE), case.found, result)
+        chosen = case.counts(result)
+        error, left = float(np.abs(self._found - chosen).max()), rms(self._found - chosen)
+        better = _BETTER if case.dtype in ("float32", "float64") else _MUCH_BETTER
+        if not left * better <= unexplained:  # nor is it NaN
+            return None, left if np.isfinite(left) else np.inf
+        # The mistake may make larger numbers, so it has a budget of its own.
+        if case.share(case.found - result, self._trials.budget(variant.steps)) > 1.0:
+            return None, left
+        # What rounding hides cannot have been what was seen.
+        if case.share(result - case.expected) <= 1.0:
+            return None, left
+        return _Fit(variant.cause, variant.where, error, left, chosen, tuple(variant.steps)), left
+
+
+def _both(first: Variant, second: Variant) -> Variant:
+    """Return two mistakes as one, which has the name of the one that is made first."""
+    one, other = sorted(
+        (first, second), key=lambda variant: place_of(min(variant.steps, key=place_of))
+    )
+    texts = [f"{v.cause.text}{f' (in {v.where})' if v.where else ''}" for v in (one, other)]
+    cause = Cause(one.cause.name, f"two mistakes: {texts[0]}; and {texts[1]}")
+    return Variant(cause, {**first.steps, **second.steps}, "", is_general=True)
 
 
 def _is_telling(case: Case) -> bool:
@@ -332,40 +586,26 @@ def _is_telling(case: Case) -> bool:
     return float(np.log10(np.clip(sizes, 1.0, 1e300)).sum()) >= _DIGITS
 
 
-def _fit(case: Case, variant: Variant, found: Array, unexplained: float) -> _Fit | None:
-    """Run a variant; return None unless rounding explains what it leaves of the error."""
-    try:
-        result = case.run(variant.steps)
-    except ValueError:  # of another shape
-        return None
-    chosen = case.counts(result)
-    error, left = float(np.abs(found - chosen).max()), rms(found - chosen)
-    better = _BETTER if case.dtype in ("float32", "float64") else _MUCH_BETTER
-    if not left * better <= unexplained:  # nor is it NaN
-        return None
-    # The mistake may make larger numbers, so it has a budget of its own.
-    if left > _NOTHING * unexplained:
-        allowed = np.maximum(case.allowed, case.budget(variant.steps))
-        if case.share(case.found - result, allowed) > 1.0:
-            return None
-    # What rounding hides cannot have been what was seen.
-    if case.share(result - case.expected) <= 1.0:
-        return None
-    return _Fit(variant.cause, variant.where, error, left, chosen)
-
-
 def _best(fits: list[_Fit]) -> Diagnosis:
-    """Choose the closest; two that rounding cannot tell apart are no answer."""
+    """Choose the closest; of several that rounding cannot tell apart all are said.
+
+    These have a name only where it is that of all.
+    """
     best = min(fits, key=lambda fit: fit.rest)
     near = [fit for fit in fits if fit.rest <= _BETTER * best.rest]
-    # Those that give the same numbers are one explanation; the first listed is the likeliest.
     first = next(fit for fit in near if _same_numbers(fit, best))
-    others = {fit.cause.text for fit in near if not _same_numbers(fit, best)} - {first.cause.text}
-    if others:
-        names = "; ".join(sorted({first.cause.text, *others})[:4])
-        return Diagnosis(None, f"cannot tell which: {names}")
     where = f" (in {first.where})" if first.where else ""
-    return Diagnosis(first.cause, f"{first.cause.text}{where}; it leaves {first.error:.1e}")
+    left = f"it leaves {first.error:.1e}"
+    texts = list(dict.fromkeys([first.cause.text, *(fit.cause.text for fit in near)]))
+    if len(texts) == 1:
+        return Diagnosis(first.cause, f"{first.cause.text}{where}; {left}")
+    names = {BROADER.get(fit.cause.name, fit.cause.name) for fit in near}
+    more = f", or one of {len(texts) - 4} others" if len(texts) > 4 else ""
+    told = f"{', or '.join(texts[:4])}{more}"
+    if len(names) > 1:
+        return Diagnosis(None, f"cannot tell which: {told}{where}")
+    cause = Cause(names.pop(), told)
+    return Diagnosis(cause, f"{told}{where}: this trace cannot tell; {left}")
 
 
 def _same_numbers(a: _Fit, b: _Fit) -> bool:
@@ -428,19 +668,18 @@ def _narrowed(step: Step, narrow: Callable[[Array], Array]) -> Step:
     return replace(step, function=function)
 
 
-def _rounding_fits(case: Case, found: Array) -> list[_Fit]:
+def _rounding_fits(case: Case) -> list[_Fit]:
     """Try whether the right result was computed in half precision and widened."""
     if case.dtype not in ("float32", "float64"):
         return []
-    expected = case.counts(case.expected)
-    fits = []
+    found, expected = case.counts(case.found), case.counts(case.expected)
     for dtype, narrow in _NARROWER:
         narrowed = found.size >= _MANY and np.array_equal(found, narrow(found))
         error = float(np.abs(found - expected).max())
         if narrowed and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
             cause = Cause(f"computed_in_{dtype}", f"the step is computed in {dtype}")
-            fits.append(_Fit(cause, "", error, rms(found - expected), narrow(expected)))
-    return fits[:1]
+            return [_Fit(cause, "", error, rms(found - expected), narrow(expected))]
+    return []
 
 
 # Steps behind dropout in which each element depends on one element of it.
@@ -521,16 +760,17 @@ class Visibility:
     @np.errstate(all="ignore")
     def look(self, case: Case) -> None:
         """Make each mistake in a segment, and note whether the result leaves its budget."""
+        trials = _Trials(case, self._setting)
         is_long = len(case.segment.steps) > LONG
         done: set[Cause] = set()
         for variant in variants(case.segment, self._setting):
-            if variant.cause in done:
+            if variant.is_rare or variant.cause in done:
                 continue  # the first is made wherever it can be
             done.add(variant.cause)
             if is_long and not variant.cause.name.startswith(_BY_INPUT):
                 continue
             try:
-                share = case.share(case.run(variant.steps) - case.expected)
+                share = case.share(trials.run(variant.steps) - case.expected)
             except ValueError:  # of another shape
                 share = np.inf
             seen = share > 1.0

@@ -8,30 +8,38 @@ port's result?
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray, IntArray, widen
-from numpy_bert.config import BertConfig
-from numpy_bert.ops.activation import gelu, gelu_tanh, quick_gelu, relu, silu
-from numpy_bert.ops.attention import attention_scores, split_heads
-from numpy_bert.ops.softmax import softmax
 from numpy_bert.traces.trace_inputs import TraceInputs
-from numpy_bert.verification.steps import (
-    Step,
-    add,
-    dense,
-    look_up,
-    mean_values,
-    plain_norm_part,
-    same,
-    scores,
+from numpy_bert.verification.activation_mistakes import (
+    activation_mistakes,
+    pooler_mistakes,
+    tanh_mistakes,
 )
+from numpy_bert.verification.attention_mistakes import (
+    context_mistakes,
+    probs_mistakes,
+    score_mistakes,
+)
+from numpy_bert.verification.changes import (
+    Cause,
+    Mistake,
+    Setting,
+    changed,
+    normalized,
+    of_length_1,
+    rarely,
+)
+from numpy_bert.verification.steps import Step, add, dense, look_up, plain_norm_part, same
 
 __all__ = [
+    "BROADER",
     "PRE_LAYER_NORM",
     "PROJECTIONS",
     "ROUNDINGS",
@@ -42,30 +50,17 @@ __all__ = [
     "to_bfloat16",
     "to_float16",
     "wrong_positions",
+    "wrong_segments",
 ]
 
 
-class Cause(NamedTuple):
-    """What is wrong: a name that programs can rely on, and a sentence."""
-
-    name: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mistake:
-    """A cause, and the steps that stand in the place of the right ones, by name."""
-
-    cause: Cause
-    steps: Mapping[str, Step]
-
-
-class Setting(NamedTuple):
-    """What a mistake may need to know besides the step: the model's other steps, and its input."""
-
-    config: BertConfig
-    steps: Mapping[str, Step]
-    inputs: TraceInputs
+# Causes that are a case of another one, whose name is right where the two cannot be told apart.
+BROADER: Mapping[str, str] = {
+    "activation_relu6": "activation_relu",
+    "mask_after_softmax": "mask_missing",
+    "mask_of_another_row": "mask_missing",
+    "positions_restart": "positions_shifted",
+}
 
 
 def mistakes_in(step: Step, setting: Setting) -> Iterator[Mistake]:
@@ -88,23 +83,6 @@ def mistakes_in(step: Step, setting: Setting) -> Iterator[Mistake]:
         yield from known(step, setting)
 
 
-def _changed(
-    step: Step,
-    name: str,
-    text: str,
-    function: Callable[..., Array] | None = None,
-    /,
-    **arguments: Any,
-) -> Mistake:
-    """Return the mistake of one step that has another function, or other arguments."""
-    other = replace(
-        step,
-        function=step.function if function is None else function,
-        arguments={**step.arguments, **arguments},
-    )
-    return Mistake(Cause(name, text), {step.name: other})
-
-
 # The input embedding.
 
 _NO_SEGMENTS = Cause("segments_dropped", "the segment table is left out")
@@ -115,18 +93,39 @@ def _in_words(step: Step, setting: Setting) -> Iterator[Mistake]:
     yield from _in_table(step)
     scale = math.sqrt(setting.config.hidden_size)
     text = "the embedding is multiplied by the root of the hidden size"
-    yield _changed(step, "embedding_scaled", text, lambda **given: look_up(**given) * scale)
+    yield changed(step, "embedding_scaled", text, lambda **given: look_up(**given) * scale)
+    yield from rarely(_in_ids(step))
+
+
+def _in_ids(step: Step) -> Iterator[Mistake]:
+    """Yield ids that are counted from elsewhere, as those of another vocabulary."""
+    ids, last = step.arguments["ids"], len(step.arguments["table"]) - 1
+    for shift in (1, -1):
+        text = f"the ids of words are shifted by {shift}"
+        yield changed(step, "ids_shifted", text, ids=np.clip(ids + shift, 0, last))
 
 
 def _in_segments(step: Step, setting: Setting) -> Iterator[Mistake]:
     ids, count = setting.inputs.token_type_ids, len(step.arguments["table"])
     if count > 1:
         swapped = np.where(ids < 2, 1 - ids, ids)
-        yield _changed(step, "segments_swapped", "segments 0 and 1 are swapped", ids=swapped)
-    yield _changed(step, *_NO_SEGMENTS, lambda **given: look_up(**given) * 0.0)
-    text = "every token is taken for segment 0"
-    yield _changed(step, "segments_ignored", text, ids=np.zeros_like(ids))
+        yield changed(step, "segments_swapped", "segments 0 and 1 are swapped", ids=swapped)
+    yield changed(step, *_NO_SEGMENTS, lambda **given: look_up(**given) * 0.0)
+    for cause, other in wrong_segments(ids, setting.inputs.attention_mask):
+        if other.max() < count:
+            yield changed(step, *cause, ids=other)
     yield from _in_table(step)
+
+
+def wrong_segments(ids: IntArray, mask: BoolArray) -> Iterator[tuple[Cause, IntArray]]:
+    """Yield the token types that ports are known to use in place of a batch's own."""
+    ignored = "segments_ignored"
+    yield Cause(ignored, "every token is taken for segment 0"), np.zeros_like(ids)
+    yield Cause(ignored, "every token is taken for segment 1"), np.ones_like(ids)
+    yield Cause("segments_shifted", "segments are counted from 1, not 0"), ids + mask
+    starts = np.diff(ids, axis=1, append=ids[:, -1:]) == 1
+    text = "the [SEP] between two texts is taken for the second"
+    yield Cause("segments_separator", text), np.where(starts & mask, ids + 1, ids)
 
 
 def wrong_positions(inputs: TraceInputs) -> Iterator[tuple[Cause, IntArray]]:
@@ -139,28 +138,77 @@ def wrong_positions(inputs: TraceInputs) -> Iterator[tuple[Cause, IntArray]]:
         more = f", from {start}" if start else ""
         cause = Cause("positions_restart", f"positions count tokens only, not padding{more}")
         yield cause, running + start
+    yield from _odd_positions(inputs)
+
+
+def _odd_positions(inputs: TraceInputs) -> Iterator[tuple[Cause, IntArray]]:
+    """Yield positions by segment, of one place, from the end, and of rows that were joined."""
+    mask, types = inputs.attention_mask, inputs.token_type_ids
+    width = mask.shape[1]
+    places = np.broadcast_to(np.arange(width), mask.shape)
+    starts = np.diff(types, axis=1, prepend=types[:, :1]) != 0
+    since = np.maximum.accumulate(np.where(starts, places, 0), axis=1)
+    yield Cause("positions_by_segment", "positions begin anew in each segment"), places - since
+    yield Cause("positions_constant", "every token has position 0"), np.zeros_like(places)
+    lasts = width - 1 - np.argmax(mask[:, ::-1], axis=1)[:, np.newaxis]
+    text = "positions are counted from the end"
+    yield Cause("positions_reversed", text), np.maximum(lasts - places, 0)
+    yield Cause("positions_reversed", f"{text}, padding too"), width - 1 - places
+    joined = Cause("positions_joined", "positions run on from row to row")
+    yield joined, np.cumsum(mask.ravel()).reshape(mask.shape) - 1
+    yield (
+        joined._replace(text=f"{joined.text}, over padding"),
+        np.arange(mask.size).reshape(mask.shape),
+    )
 
 
 def _in_positions(step: Step, setting: Setting) -> Iterator[Mistake]:
     last = len(step.arguments["table"]) - 1
     for cause, ids in wrong_positions(setting.inputs):
         # Those outside the table belong to padding, or to nothing.
-        yield _changed(step, *cause, ids=np.clip(ids, 0, last))
-    yield _changed(step, *_NO_POSITIONS, lambda **given: look_up(**given) * 0.0)
+        mistake = changed(step, *cause, ids=np.clip(ids, 0, last))
+        yield replace(mistake, is_rare=not cause.name.endswith(("shifted", "restart")))
+    yield changed(step, *_NO_POSITIONS, lambda **given: look_up(**given) * 0.0)
+    yield from rarely(_in_waves(step))
     yield from _in_table(step)
+
+
+def _in_waves(step: Step) -> Iterator[Mistake]:
+    """Yield the positions of the first transformer, sines and cosines in place of the table."""
+    ids = step.arguments["ids"]
+    size = step.arguments["table"].shape[1]
+    angles = ids[..., np.newaxis] / 10000.0 ** (np.arange(0, size, 2) / size)
+    halves = np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)[..., :size]
+    pairs = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(*ids.shape, -1)[..., :size]
+    for how, rows in (("in halves", halves), ("in turn", pairs)):
+        text = f"positions are sines and cosines, {how}, not the table's rows"
+        yield changed(step, "positions_sinusoidal", text, _constant(rows))
+
+
+def _constant(rows: Array) -> Callable[..., Array]:
+    """Return a function that looks nothing up."""
+    return lambda *, dtype, **_: rows.astype(dtype, copy=False)
 
 
 def _in_table(step: Step) -> Iterator[Mistake]:
     """Yield what becomes of a look-up in a table that has lost digits."""
     for name, how, narrow in ROUNDINGS:
         text = f"the weights are {how}"
-        yield _changed(step, name, text, lambda narrow=narrow, **given: narrow(look_up(**given)))
+        yield changed(step, name, text, lambda narrow=narrow, **given: narrow(look_up(**given)))
 
 
 def _in_sum(step: Step, _: Setting) -> Iterator[Mistake]:
     words, segments, positions = step.inputs
     for cause, left in ((_NO_SEGMENTS, (words, positions)), (_NO_POSITIONS, (words, segments))):
         yield Mistake(cause, {step.name: replace(step, inputs=left)})
+    both = Cause("words_alone", "the segment and the position table are both left out")
+    yield Mistake(both, {step.name: replace(step, inputs=(words,))}, is_rare=True)
+    ways: tuple[tuple[str, Callable[[Array, Array, Array], Array]], ...] = (
+        ("the segments are added twice", lambda w, s, p: w + s + p + s),
+        ("the positions are added twice", lambda w, s, p: w + s + p + p),
+    )
+    for text, function in ways:
+        yield replace(changed(step, "embedding_twice", text, function), is_rare=True)
 
 
 # LayerNorm, and the residual sum before it.
@@ -168,6 +216,7 @@ def _in_sum(step: Step, _: Setting) -> Iterator[Mistake]:
 # The epsilons that other models and libraries use.
 _EPSILONS = (1e-5, 1e-12, 1e-6, 1e-3, 1e-7, 1e-8, 2e-5, 2e-6, 0.0)
 _BESSEL = "the variance is Bessel-corrected, divided by H - 1"
+EXTRA_LAYER_NORM = Cause("layer_norm_extra", "a LayerNorm is applied twice")
 PRE_LAYER_NORM = Cause("pre_layer_norm", "LayerNorm comes before the residual sum, not after it")
 
 
@@ -177,19 +226,77 @@ def _in_norm(step: Step, _: Setting) -> Iterator[Mistake]:
         return
     if part != "variance":
         yield from _in_epsilon(step)
-    yield _changed(step, "layer_norm_bessel", _BESSEL, plain_norm_part, bessel=True)
+    yield changed(step, "layer_norm_bessel", _BESSEL, plain_norm_part, bessel=True)
     text = "the mean is not taken away (RMSNorm)"
-    yield _changed(step, "layer_norm_uncentred", text, plain_norm_part, centred=False)
+    yield changed(step, "layer_norm_uncentred", text, plain_norm_part, centred=False)
     if part != "output":
         return
+    yield from rarely(_in_odd_norm(step))
     weight, bias = step.arguments["weight"], step.arguments["bias"]
     text = "LayerNorm's weight (gamma) is left out"
-    yield _changed(step, "layer_norm_weight_missing", text, weight=np.ones_like(weight))
+    yield changed(step, "layer_norm_weight_missing", text, weight=np.ones_like(weight))
     text = "LayerNorm's bias (beta) is left out"
-    yield _changed(step, "layer_norm_bias_missing", text, bias=np.zeros_like(bias))
+    yield changed(step, "layer_norm_bias_missing", text, bias=np.zeros_like(bias))
     text = "LayerNorm is left out: what stands here is the sum before it (pre- for post-LayerNorm)"
-    yield _changed(step, PRE_LAYER_NORM.name, text, same)
+    yield changed(step, PRE_LAYER_NORM.name, text, same)
     yield from _in_digits(step)
+
+
+def _in_odd_norm(step: Step) -> Iterator[Mistake]:
+    """Yield what is no LayerNorm over the last axis, and what is one twice."""
+    weight, bias, eps = (step.arguments[name] for name in ("weight", "bias", "eps"))
+    bare = {"weight": np.ones_like(weight), "bias": np.zeros_like(bias)}
+    text = "LayerNorm's weight and bias are left out"
+    yield changed(step, "layer_norm_plain", text, **bare)
+    text = "LayerNorm's weight is taken for what is added to 1"
+    yield changed(step, "layer_norm_weight_plus_one", text, weight=weight + 1.0)
+    text = "LayerNorm's bias is added twice"
+    yield changed(step, "layer_norm_bias_twice", text, bias=2.0 * bias)
+    text = "the mean is not taken away, and the bias is left out (RMSNorm)"
+    given = {"centred": False, "bias": bare["bias"]}
+    yield changed(step, "layer_norm_uncentred", text, plain_norm_part, **given)
+
+    def twice(x: Array, **given: Any) -> Array:
+        return step.function(step.function(x, **given).astype(x.dtype, copy=False), **given)
+
+    yield changed(step, *EXTRA_LAYER_NORM, twice)
+    ways: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
+        (
+            "variance",
+            "LayerNorm divides by the variance",
+            lambda x: normalized(x, eps, 1),
+        ),
+        ("variance", "LayerNorm's variance is about 0, not the mean", lambda x: _about_0(x, eps)),
+        ("axis", "LayerNorm runs over the tokens, not the features", lambda x: _over(x, 1, eps)),
+        ("axis", "LayerNorm runs over tokens and features", lambda x: _over(x, (1, 2), eps)),
+        ("axis", "LayerNorm runs over the batch, not the features", lambda x: _over(x, 0, eps)),
+        ("length", "rows are divided by their length (no LayerNorm)", of_length_1),
+        ("tanh", "a tanh stands in LayerNorm's place (DyT)", np.tanh),
+    )
+    for name, text, normalize in ways:
+        yield changed(step, f"layer_norm_{name}", text, _affine(normalize))
+
+
+def _affine(normalize: Callable[[Array], Array]) -> Callable[..., Array]:
+    """Return a LayerNorm that normalizes in another way."""
+
+    def function(x: Array, *, weight: Array, bias: Array, **_: object) -> Array:
+        return normalize(x) * weight + bias
+
+    return function
+
+
+def _about_0(x: Array, eps: float) -> Array:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    normalized: Array = centred / np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + eps)
+    return normalized
+
+
+def _over(x: Array, axis: int | tuple[int, ...], eps: float) -> Array:
+    normalized: Array = (x - x.mean(axis=axis, keepdims=True)) / np.sqrt(
+        x.var(axis=axis, keepdims=True) + eps
+    )
+    return normalized
 
 
 def _in_epsilon(step: Step) -> Iterator[Mistake]:
@@ -197,13 +304,13 @@ def _in_epsilon(step: Step) -> Iterator[Mistake]:
     for eps in _EPSILONS:
         if eps != right:
             text = f"LayerNorm's epsilon is {eps:g}, not {right:g}"
-            yield _changed(step, "layer_norm_epsilon", text, eps=eps)
+            yield changed(step, "layer_norm_epsilon", text, eps=eps)
     for eps in dict.fromkeys((right, *_EPSILONS[:-1])):
         text, given = f"epsilon {eps:g} stands outside the root", {"eps": eps, "outside": True}
-        yield _changed(step, "layer_norm_epsilon_outside", text, plain_norm_part, **given)
+        yield changed(step, "layer_norm_epsilon_outside", text, plain_norm_part, **given)
     text = f"{_BESSEL}, and epsilon 1e-06 stands outside the root"
     given = {"eps": 1e-6, "outside": True, "bessel": True}
-    yield _changed(step, "layer_norm_bessel", text, plain_norm_part, **given)
+    yield changed(step, "layer_norm_bessel", text, plain_norm_part, **given)
 
 
 def _in_residual(step: Step, setting: Setting) -> Iterator[Mistake]:
@@ -217,6 +324,87 @@ def _in_residual(step: Step, setting: Setting) -> Iterator[Mistake]:
     inside = replace(step, function=before)
     after = replace(norm, function=same)
     yield Mistake(PRE_LAYER_NORM, {step.name: inside, norm.name: after})
+    yield from _in_sum_of_two(step)
+    yield from _other_residuals(step, setting)
+
+
+def _in_sum_of_two(step: Step) -> Iterator[Mistake]:
+    """Yield what is done to the two parts of a residual sum in place of adding them."""
+    ways: tuple[tuple[str, str, Callable[[Array, Array], Array]], ...] = (
+        ("residual_doubled", "the residual is added twice", lambda x, r: x + 2.0 * r),
+        ("residual_doubled", "the layer's own part is added twice", lambda x, r: 2.0 * x + r),
+        ("residual_subtracted", "the residual is subtracted", lambda x, r: x - r),
+        ("residual_halved", "half of the residual is added", lambda x, r: x + 0.5 * r),
+        ("residual_scaled", "the sum is divided by the root of 2", lambda x, r: (x + r) / 2**0.5),
+        ("residual_scaled", "the sum is halved", lambda x, r: (x + r) / 2.0),
+        ("residual_multiplied", "the residual is multiplied, not added", lambda x, r: x * r),
+    )
+    for name, text, function in ways:
+        yield replace(changed(step, name, text, function), is_rare=True)
+    text = "what the layer makes is left out: the residual alone is left"
+    alone = replace(step, inputs=step.inputs[1:])
+    yield Mistake(Cause("block_left_out", text), {step.name: alone}, is_rare=True)
+
+
+def _other_residuals(step: Step, setting: Setting) -> Iterator[Mistake]:
+    """Yield residuals that are taken from another place."""
+    own, right = step.inputs
+    block = step.name.removesuffix(".output.sum")
+    first = f"{block}.attention.output.sum"
+    before, others = f"{right}.output.sum", {}
+    if right == "embeddings":
+        before = "embeddings.sum"
+    if first in setting.steps:  # of the feed-forward part
+        hidden = setting.steps[first].inputs[1]
+        others[hidden] = ("residual_of_layer_input", "the layer's input, not attention's output")
+        before = first
+    others[before] = ("residual_before_layer_norm", "the sum before LayerNorm, not LayerNorm's")
+    others.setdefault("embeddings", ("residual_of_embeddings", "the embeddings"))
+    for name, (cause, what) in others.items():
+        if name != right:
+            other = replace(step, inputs=(own, name))
+            text = f"the residual is {what}"
+            yield Mistake(Cause(cause, text), {step.name: other}, is_rare=True)
+
+
+# The ends of blocks.
+
+_BLOCK = re.compile(r"(encoder\.layer\.(\d+))(\.attention)?$")
+
+
+def _in_block(step: Step, setting: Setting) -> Iterator[Mistake]:
+    """Yield what stands in the place of a part of a layer, or is applied to the last one's end."""
+    found = _BLOCK.match(step.name)
+    last = setting.config.num_hidden_layers - 1
+    if found is not None and found[3] is not None:
+        hidden = setting.steps[f"{step.name}.output.sum"].inputs[1]
+        other = replace(step, inputs=(hidden,))
+        cause = Cause("block_left_out", "the attention of the layer is left out")
+        yield Mistake(cause, {step.name: other}, is_rare=True)
+    elif found is not None:
+        other = replace(step, inputs=(f"{step.name}.attention",))
+        cause = Cause("block_left_out", "the feed-forward part of the layer is left out")
+        yield Mistake(cause, {step.name: other}, is_rare=True)
+    if step.name in ("encoder", f"encoder.layer.{last}"):
+        yield from rarely(
+            _last_norms(step, setting.steps[f"encoder.layer.{last}.output.LayerNorm"])
+        )
+
+
+def _last_norms(step: Step, norm: Step) -> Iterator[Mistake]:
+    """Yield the LayerNorms that other models end in."""
+    weight = norm.arguments["weight"]
+    bare = {**norm.arguments, "weight": np.ones_like(weight), "bias": np.zeros_like(weight)}
+    for given, whose in (
+        (norm.arguments, "with the weights of the last"),
+        (bare, "without weights"),
+    ):
+        text = f"an extra LayerNorm follows the last layer, {whose}"
+
+        def normalized(x: Array, given: Mapping[str, Any] = given) -> Array:
+            return norm.function(x, **given)
+
+        yield changed(step, EXTRA_LAYER_NORM.name, text, normalized)
 
 
 # Dense layers.
@@ -231,11 +419,11 @@ def _in_dense(step: Step, setting: Setting) -> Iterator[Mistake]:
         others = {name: setting.steps[f"{path}.{name}"] for name in PROJECTIONS if name != last}
         for name, other in others.items():
             text = f"the {name}'s weights stand for the {last}'s"
-            yield _changed(step, "qkv_swapped", text, **other.arguments)
+            yield changed(step, "qkv_swapped", text, **other.arguments)
         for name in PROJECTIONS[PROJECTIONS.index(last) + 1 :]:
             text = f"{last} and {name} are swapped"
-            one = _changed(step, "qkv_swapped", text, **others[name].arguments)
-            two = _changed(others[name], "qkv_swapped", text, **step.arguments)
+            one = changed(step, "qkv_swapped", text, **others[name].arguments)
+            two = changed(others[name], "qkv_swapped", text, **step.arguments)
             yield Mistake(one.cause, {**one.steps, **two.steps})
     norm = _norm_before(step, setting)
     if norm is not None:
@@ -245,7 +433,16 @@ def _in_dense(step: Step, setting: Setting) -> Iterator[Mistake]:
             return dense(rows, **given)
 
         text = "the input is normalized first (pre- for post-LayerNorm)"
-        yield _changed(step, PRE_LAYER_NORM.name, text, normalized)
+        yield changed(step, PRE_LAYER_NORM.name, text, normalized)
+    if step.name.endswith(".intermediate.dense"):
+        first = f"{step.name.removesuffix('.intermediate.dense')}.attention.output.sum"
+        for name, what in (
+            (setting.steps[first].inputs[1], "the layer's input (attention beside it)"),
+            (first, "the sum before LayerNorm"),
+        ):
+            text = f"the feed-forward part reads {what}, not attention's output"
+            cause = Cause("feed_forward_input", text)
+            yield Mistake(cause, {step.name: replace(step, inputs=(name,))}, is_rare=True)
 
 
 def _norm_before(step: Step, setting: Setting) -> Step | None:
@@ -259,17 +456,43 @@ def _norm_before(step: Step, setting: Setting) -> Step | None:
 def _in_weights(step: Step) -> Iterator[Mistake]:
     """Yield what goes wrong with the weight and the bias of any dense layer."""
     weight, bias = step.arguments["weight"], step.arguments["bias"]
-    yield _changed(step, "bias_missing", "the bias is not added", bias=np.zeros_like(bias))
+    yield changed(step, "bias_missing", "the bias is not added", bias=np.zeros_like(bias))
     turned, text = weight.reshape(weight.shape[::-1]).T, "the weight is not transposed"
-    yield _changed(step, "weight_not_transposed", text, weight=turned)
+    yield changed(step, "weight_not_transposed", text, weight=turned)
     yield from _in_digits(step)
+    yield from rarely(_in_bias_and_bits(step))
+
+
+def _in_bias_and_bits(step: Step) -> Iterator[Mistake]:
+    """Yield a bias that is added otherwise, and weights of 8 bits."""
+    weight, bias = step.arguments["weight"], step.arguments["bias"]
+    for text, factor in (("added twice", 2.0), ("subtracted", -1.0)):
+        yield changed(step, "bias_twice", f"the bias is {text}", bias=factor * bias)
+    if weight.shape[0] == weight.shape[1]:
+        text = "the bias is added to the input, not the output"
+
+        def before(x: Array, *, bias: Array, **given: Array) -> Array:
+            return step.function(x + bias, bias=np.zeros_like(bias), **given)
+
+        yield changed(step, "bias_before", text, before)
+    for axis, whole in ((None, "one scale"), (1, "a scale for each row")):
+        text = f"the weights are rounded to int8, with {whole}"
+        yield changed(step, "weights_int8", text, weight=_to_int8(weight, axis))
+
+
+def _to_int8(weight: Array, axis: int | None) -> Array:
+    """Return what 8 bits, symmetric about 0, leave of a weight."""
+    largest = np.abs(weight).max(axis=axis, keepdims=True)
+    scale = np.where(largest > 0.0, largest, 1.0) / 127.0
+    rounded: Array = np.round(weight / scale) * scale
+    return rounded
 
 
 def _in_digits(step: Step) -> Iterator[Mistake]:
     """Yield what becomes of a step whose weight and bias have lost digits."""
     for name, how, narrow in ROUNDINGS:
         given = {key: narrow(step.arguments[key]) for key in ("weight", "bias")}
-        yield _changed(step, name, f"the weights are {how}", **given)
+        yield changed(step, name, f"the weights are {how}", **given)
 
 
 def to_float16(array: Array) -> Array:
@@ -301,173 +524,35 @@ ROUNDINGS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
 )
 
 
-# Attention, from the projections to the context.
-
-_INTERLEAVED = Cause("heads_split", "heads are split as (D, A), not (A, D)")
-_RESHAPED = Cause("heads_split", "heads are split by a reshape to (B, A, T, D), not transposed")
-_MASK_AFTER = Cause("mask_after_softmax", "the mask is applied after softmax, not before")
-
-
-def _in_scores(step: Step, setting: Setting) -> Iterator[Mistake]:
-    scale = step.arguments["scale"]
-    yield _changed(step, "attention_scale_missing", "the scores are not scaled", scale=1.0)
-    yield _changed(
-        step, "attention_scale_twice", "the scores are scaled twice", scale=scale * scale
-    )
-    text = "the scores are scaled by the root of H, not of D"
-    hidden = 1.0 / math.sqrt(setting.config.hidden_size)
-    yield _changed(step, "attention_scale_hidden", text, scale=hidden)
-    yield from _in_mask(step)
-    yield _changed(step, *_INTERLEAVED, _scores_of(_interleaved))
-    yield _changed(step, *_RESHAPED, _scores_of(_reshaped))
-    text = "keys ask and queries answer: the scores are transposed"
-    yield _changed(
-        step,
-        "scores_transposed",
-        text,
-        lambda query, key, **given: scores(key, query, **given),
-    )
-
-
-def _in_mask(step: Step) -> Iterator[Mistake]:
-    """Yield what is done to the scores of padding in place of masking them."""
-    mask = step.arguments["mask"]
-    yield _changed(step, "mask_missing", "the mask is left out", mask=np.ones_like(mask))
-    if not mask.all():  # inverted it would hide every key, which is not told from no scores
-        yield _changed(step, "mask_inverted", "the mask is inverted", mask=~mask)
-    keys = mask[:, np.newaxis, np.newaxis, :]
-    later = np.tril(np.ones((mask.shape[1],) * 2, np.bool_)) & keys
-    ways: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
-        ("mask_added", "the mask is added as 0 and 1", lambda x: x + keys),
-        ("mask_multiplied", "the scores are multiplied by the mask", lambda x: x * keys),
-        ("mask_causal", "a causal mask hides later tokens", lambda x: np.where(later, x, -1e30)),
-        ("mask_10000", "masked scores have 10000 subtracted", lambda x: x - 1e4 * ~keys),
-    )
-    for name, text, apply in ways:
-        yield _changed(step, name, text, _unmasked(apply))
-
-
-def _in_probs(step: Step, setting: Setting) -> Iterator[Mistake]:
-    for axis, what in ((-2, "the queries"), (1, "the heads")):
-        text = f"softmax runs over {what}, not the keys"
-        yield _changed(step, "softmax_axis", text, lambda x, axis=axis: _softmax_over(x, axis))
-    yield _changed(step, "softmax_missing", "softmax is left out", same)
-    before = setting.steps[step.inputs[0]]
-    mask = setting.inputs.attention_mask
-    unmasked = _changed(before, *_MASK_AFTER, mask=np.ones_like(mask))
-    keys = mask[:, np.newaxis, np.newaxis, :]
-    after = _changed(step, *_MASK_AFTER, lambda x: softmax(x) * keys)
-    yield Mistake(_MASK_AFTER, {**unmasked.steps, **after.steps})
-
-
-def _in_context(step: Step, _: Setting) -> Iterator[Mistake]:
-    yield _changed(step, *_INTERLEAVED, _context_of(_interleaved, _merged_interleaved))
-    yield _changed(step, *_RESHAPED, _context_of(_reshaped, _merged_by_reshape))
-    text = "heads are merged by a reshape, not transposed back"
-    yield _changed(step, "heads_merge", text, _context_of(split_heads, _merged_by_reshape))
-    text = "heads are merged as (D, A), not (A, D)"
-    yield _changed(step, "heads_merge", text, _context_of(split_heads, _merged_interleaved))
-
-
-def _unmasked(apply: Callable[[Array], Array]) -> Callable[..., Array]:
-    """Return a function that computes scores without a mask and does something else to them."""
-
-    def function(query: Array, key: Array, *, heads: int, mask: BoolArray, scale: float) -> Array:
-        plain = scores(query, key, heads=heads, mask=np.ones_like(mask), scale=scale)
-        return apply(plain).astype(plain.dtype, copy=False)
-
-    return function
-
-
-def _scores_of(split: Callable[[Array, int], Array]) -> Callable[..., Array]:
-    """Return a function that computes the scores of heads that are split in another way."""
-
-    def function(query: Array, key: Array, *, heads: int, **given: Any) -> Array:
-        return attention_scores(split(query, heads), split(key, heads), **given)
-
-    return function
-
-
-def _context_of(
-    split: Callable[[Array, int], Array], merge: Callable[[Array], Array]
-) -> Callable[..., Array]:
-    """Return a function that computes the context of heads split and merged in another way."""
-
-    def function(probs: Array, value: Array, *, heads: int, mask: BoolArray) -> Array:
-        return merge(mean_values(probs, split(value, heads), mask))
-
-    return function
-
-
-def _interleaved(x: Array, heads: int) -> Array:
-    """Take (B, T, H) for (B, T, D, A), and return (B, A, T, D)."""
-    batch, length, features = x.shape
-    return x.reshape(batch, length, features // heads, heads).transpose(0, 3, 1, 2)
-
-
-def _merged_interleaved(x: Array) -> Array:
-    """Turn (B, A, T, D) into (B, T, D, A), and return that as (B, T, H)."""
-    batch, heads, length, size = x.shape
-    return x.transpose(0, 2, 3, 1).reshape(batch, length, heads * size)
-
-
-def _reshaped(x: Array, heads: int) -> Array:
-    """Take (B, T, H) for (B, A, T, D)."""
-    batch, length, features = x.shape
-    return x.reshape(batch, heads, length, features // heads)
-
-
-def _merged_by_reshape(x: Array) -> Array:
-    """Take (B, A, T, D) for (B, T, H)."""
-    batch, heads, length, size = x.shape
-    return x.reshape(batch, length, heads * size)
-
-
-def _softmax_over(x: Array, axis: int) -> Array:
-    return softmax(x.swapaxes(axis, -1)).swapaxes(axis, -1)
-
-
-# The activation, and the pooler.
-
-_ACTIVATIONS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
-    ("gelu_tanh", "GELU is the tanh form, not the erf form", gelu_tanh),
-    ("gelu_erf", "GELU is the erf form, not the tanh form", gelu),
-    ("gelu_sigmoid", "the activation is x * sigmoid(1.702 x)", quick_gelu),
-    ("activation_relu", "the activation is ReLU", relu),
-    ("activation_silu", "the activation is SiLU", silu),
-    ("activation_missing", "the activation is left out", same),
-)
-
-
-def _in_activation(step: Step, _: Setting) -> Iterator[Mistake]:
-    right = step.arguments["activation"]
-    for name, text, function in _ACTIVATIONS:
-        if function is not right:
-            yield _changed(step, name, text, activation=function)
-
-
 def _in_pooler(step: Step, setting: Setting) -> Iterator[Mistake]:
     yield from _in_weights(step)
-    mask = setting.inputs.attention_mask
-    rows = np.arange(len(mask))
-    lasts = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
-    weights = mask[:, :, np.newaxis] / np.maximum(mask.sum(axis=1), 1)[:, np.newaxis, np.newaxis]
-    ways: tuple[tuple[str, Callable[[Array], Array]], ...] = (
-        ("the mean of the tokens", lambda x: (x * weights.astype(x.dtype)).sum(axis=1)),
-        ("the last token", lambda x: x[rows, lasts]),
+    yield from pooler_mistakes(step, setting)
+
+
+# Dropout.
+
+
+def _in_dropout(step: Step, _: Setting) -> Iterator[Mistake]:
+    """Yield dropout that scales in a run in which nothing is dropped."""
+    p = step.arguments["p"]
+    if not 0.0 < p < 1.0:
+        return
+    ways = (
+        (1.0 - p, f"dropout's numbers are multiplied by 1 - p = {1.0 - p:g}, as before 2014"),
+        (1.0 / (1.0 - p), f"dropout's scale 1 / (1 - p) is left on (p = {p:g})"),
+        (1.0 / (1.0 - p) ** 2, f"dropout's scale 1 / (1 - p) is left on, twice (p = {p:g})"),
     )
-    for what, read in ways:
-        text = f"the pooler reads {what}, not the first token"
-        yield _changed(
-            step, "pooler_token", text, lambda x, read=read, **given: dense(read(x), **given)
-        )
+    for factor, text in ways:
 
+        def scaled(x: Array, *, factor: float = factor, **_: object) -> Array:
+            return x * factor
 
-def _in_tanh(step: Step, _: Setting) -> Iterator[Mistake]:
-    yield _changed(step, "pooler_without_tanh", "the pooler is without its tanh", same)
+        yield replace(changed(step, "dropout_scale", text, scaled), is_rare=True)
 
 
 _KNOWN: Mapping[str, Callable[[Step, Setting], Iterator[Mistake]]] = {
+    "same": _in_block,
+    "dropout": _in_dropout,
     "word_embeddings": _in_words,
     "token_type_embeddings": _in_segments,
     "position_embeddings": _in_positions,
@@ -475,10 +560,10 @@ _KNOWN: Mapping[str, Callable[[Step, Setting], Iterator[Mistake]]] = {
     "layer_norm": _in_norm,
     "residual": _in_residual,
     "linear": _in_dense,
-    "scores": _in_scores,
-    "probs": _in_probs,
-    "context": _in_context,
-    "activation": _in_activation,
+    "scores": score_mistakes,
+    "probs": probs_mistakes,
+    "context": context_mistakes,
+    "activation": activation_mistakes,
     "pooler.dense": _in_pooler,
-    "tanh": _in_tanh,
+    "tanh": tanh_mistakes,
 }

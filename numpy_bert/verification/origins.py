@@ -18,13 +18,19 @@ from numpy_bert.comparison.report import StepReport, measured
 from numpy_bert.config import SIZES, BertConfig
 from numpy_bert.errors import TraceError
 from numpy_bert.parameters import BertParameters, arrays_of
-from numpy_bert.text.batch import encode
+from numpy_bert.text.batch import Lengths, encode, rows_of
 from numpy_bert.text.inputs import Pair
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.layout import axes_of, is_weight, layers_in
 from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
 from numpy_bert.traces.trace_inputs import TraceInputs
-from numpy_bert.verification.mistakes import PROJECTIONS, ROUNDINGS, wrong_positions
+from numpy_bert.verification.mistakes import (
+    PROJECTIONS,
+    ROUNDINGS,
+    Cause,
+    wrong_positions,
+    wrong_segments,
+)
 
 __all__ = ["check_sizes", "compare_positions", "compare_texts", "compare_weights"]
 
@@ -140,8 +146,10 @@ def compare_positions(trace: Trace, inputs: TraceInputs) -> StepReport | None:
 
 def compare_texts(
     inputs: TraceInputs, texts: Sequence[str], tokenizer: BertTokenizer, *, pair: bool
-) -> StepReport:
-    """Hold the ids of a trace against those of the texts that it is said to be made of.
+) -> Iterator[StepReport]:
+    """Hold the ids and token types of a trace against those of the texts that it is made of.
+
+    Texts that are longer than the model can read are expected to be cut.
 
     Parameters
     ----------
@@ -154,44 +162,122 @@ def compare_texts(
     pair : bool
         Whether `texts` are the two of a pair.
     """
-    rows = [ids[used].tolist() for ids, used in zip(*inputs[:2], strict=True)]
+    mask, types = inputs.attention_mask, inputs.token_type_ids
+    rows = [ids[used].tolist() for ids, used in zip(inputs.input_ids, mask, strict=True)]
     items: list[str | Pair] = [(texts[0], texts[1])] if pair and len(texts) == 2 else [*texts]
-    report = StepReport(
-        name="input_ids", verdict="differs", shape=inputs.input_ids.shape, dtype="int64"
-    )
+    shape = inputs.input_ids.shape
+    report = StepReport(name="input_ids", verdict="differs", shape=shape, dtype="int64")
     if len(items) != len(rows):
-        return replace(
-            report, text=f"there must be a row for each of {len(items)} texts; got {len(rows)}"
-        )
-    expected = _ids_of(tokenizer.backend_tokenizer, items)
-    if rows == expected:
-        return replace(report, verdict="pass")
+        text = f"there must be a row for each of {len(items)} texts; got {len(rows)}"
+        yield replace(report, text=text)
+        return
+    limit = tokenizer.model_max_length
+    expected, kinds = _encoded(tokenizer.backend_tokenizer, items, limit)
+    if rows != expected:
+        yield _wrong_ids(report, rows, expected, items, tokenizer)
+        return
+    yield replace(report, verdict="pass")
+    found = [row[used].tolist() for row, used in zip(types, mask, strict=True)]
+    if found == kinds:
+        yield replace(report, name="token_type_ids", verdict="pass")
+    else:
+        right = np.zeros_like(types)
+        right[mask] = [kind for row in kinds for kind in row]
+        yield _wrong_types(replace(report, name="token_type_ids"), types, right, mask)
+
+
+def _wrong_ids(
+    report: StepReport,
+    rows: list[list[int]],
+    expected: list[list[int]],
+    items: list[str | Pair],
+    tokenizer: BertTokenizer,
+) -> StepReport:
+    """Return the row of ids that are not those of the texts."""
     cause, reason = None, "no known mistake gives these ids"
     pad = tokenizer.pad_token_id
     if [[i for i in ids if i != pad] for ids in rows] == expected:
         cause = "padding_unmasked"
         reason = "padding stands in them that attention_mask has as tokens"
     else:
-        for other, text, encoded in _other_ids(items, tokenizer):
-            if encoded == rows:
-                cause, reason = other, text
+        likely = (*_other_ids(items, tokenizer), *_other_special_tokens(expected, tokenizer))
+        cuts = _other_cuts(items, max(map(len, rows)), tokenizer)
+        for others in (likely, cuts):  # a cut at any length at all fits much by chance
+            told = {text: other for other, text, encoded in others if encoded == rows}
+            if told:
+                names = set(told.values())
+                cause, reason = names.pop() if len(names) == 1 else None, ", or ".join(told)
                 break
     row = next(i for i, (a, b) in enumerate(zip(rows, expected, strict=True)) if a != b)
     where = _first_difference(row, rows[row], expected[row], tokenizer)
     return replace(report, cause=cause, text=f"{reason}; {where}")
 
 
-def _ids_of(
-    backend: Tokenizer, items: list[str | Pair], *, special: bool = True
-) -> list[list[int]]:
-    return [row.ids for row in encode(backend, items, add_special_tokens=special)]
+def _wrong_types(
+    report: StepReport, types: IntArray, right: IntArray, mask: BoolArray
+) -> StepReport:
+    """Return the row of token types that are not those of a pair of texts."""
+    column = tuple(int(i) for i in np.argwhere((types != right) & mask)[0])
+    where = f"token_type_ids{place(column)} is {types[column]}, not {right[column]}"
+    swapped = (Cause("segments_swapped", "segments 0 and 1 are swapped"), 1 - right)
+    for cause, other in (*wrong_segments(right, mask), swapped):
+        if np.array_equal(types[mask], other[mask]):
+            return replace(report, cause=cause.name, text=f"{cause.text}; {where}")
+    return replace(report, text=f"no known mistake gives these token types; {where}")
+
+
+def _encoded(
+    backend: Tokenizer, items: list[str | Pair], limit: int | None, *, special: bool = True
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Return the ids and the token types of texts, of at most so many tokens each."""
+    encoded = encode(backend, items, add_special_tokens=special)
+    lengths = Lengths("longest_first", limit, None, pads=False)
+    names = ("input_ids", "token_type_ids")
+    rows, _ = rows_of(encoded, lengths, side="right", names=names)
+    return rows["input_ids"], rows["token_type_ids"]
+
+
+def _other_special_tokens(
+    expected: list[list[int]], tokenizer: BertTokenizer
+) -> Iterator[tuple[str, str, list[list[int]]]]:
+    """Yield the ids that have a [CLS] or a [SEP] too many or too few."""
+    start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+    missing, doubled = "special_tokens_missing", "special_tokens_doubled"
+    middles = [ids.index(end) if ids.count(end) > 1 else None for ids in expected]
+    pairs = list(zip(expected, middles, strict=True))
+    yield missing, "there is no [CLS]", [ids[1:] for ids in expected]
+    yield missing, "there is no [SEP] at the end", [ids[:-1] for ids in expected]
+    text = "there is no [SEP] between the two texts"
+    yield missing, text, [ids if n is None else ids[:n] + ids[n + 1 :] for ids, n in pairs]
+    yield doubled, "[CLS] stands there twice", [[start, *ids] for ids in expected]
+    yield doubled, "[SEP] stands at the end twice", [[*ids, end] for ids in expected]
+    yield doubled, "[CLS] and [SEP] are added twice", [[start, *ids, end] for ids in expected]
+    text = "[SEP] stands twice between the two texts"
+    yield doubled, text, [ids if n is None else [*ids[:n], end, *ids[n:]] for ids, n in pairs]
+
+
+def _other_cuts(
+    items: list[str | Pair], longest: int, tokenizer: BertTokenizer
+) -> Iterator[tuple[str, str, list[list[int]]]]:
+    """Yield the ids of texts that are cut at another length, as long as the longest row found."""
+    backend, limit = tokenizer.backend_tokenizer, tokenizer.model_max_length
+    whole, _ = _encoded(backend, items, None)
+    length = max(map(len, whole))
+    if longest >= length:
+        yield "tokenizer_cut", f"the texts are not cut; the model reads {limit} tokens", whole
+        return
+    right = "not at all" if limit is None or length <= limit else f"not at {limit}"
+    text = f"the texts are cut at {longest} tokens, {right}"
+    if longest > 3:
+        yield "tokenizer_cut", text, _encoded(backend, items, longest)[0]
+    yield "tokenizer_cut", f"{text}, and their [SEP] with them", [ids[:longest] for ids in whole]
 
 
 def _other_ids(
     items: list[str | Pair], tokenizer: BertTokenizer
 ) -> Iterator[tuple[str, str, list[list[int]]]]:
     """Yield the ids that tokenizers which are often taken for this one make of the texts."""
-    backend = tokenizer.backend_tokenizer
+    backend, limit = tokenizer.backend_tokenizer, tokenizer.model_max_length
     normalizer = backend.normalizer
     if isinstance(normalizer, BertNormalizer):
         state: dict[str, Any] = {
@@ -222,8 +308,8 @@ def _other_ids(
         for cause, text, other in others:
             changed = Tokenizer.from_str(backend.to_str())
             changed.normalizer = BertNormalizer(**state | other)
-            yield cause, text, _ids_of(changed, items)
-    plain = _ids_of(backend, items, special=False)
+            yield cause, text, _encoded(changed, items, limit)[0]
+    plain, _ = _encoded(backend, items, limit, special=False)
     yield "special_tokens_missing", "there are no [CLS] and [SEP]", plain
 
 

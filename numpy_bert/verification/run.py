@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -194,6 +194,7 @@ class Run:
             dtype,
             view,
             np.broadcast_to(budgets(found, dtype), raw.shape),
+            self._held,
         )
         return case, found.result
 
@@ -292,7 +293,7 @@ class _Truths:
         return truth
 
 
-class _Held(Collection[str]):
+class _Held(Mapping[str, Array]):
     """The steps that a trace holds in the shape that they must have.
 
     Attributes

@@ -287,7 +287,7 @@ def _input_rows(
     if tokenizer is not None and texts is not None:
         checked = as_texts(texts, "texts")[1]
         if checked:
-            yield compare_texts(setting.inputs, checked, tokenizer, pair=pair)
+            yield from compare_texts(setting.inputs, checked, tokenizer, pair=pair)
     positions = compare_positions(candidate, setting.inputs)
     if positions is not None:
         yield positions

@@ -507,7 +507,8 @@ def test_the_dtype_of_the_model_is_that_of_its_file(
         (np.arange(7) + 2, "positions_shifted", "shifted by 2"),
         (np.cumsum(MASK, axis=1) - 1, "positions_restart", "count tokens only, not padding"),
         (np.cumsum(MASK, axis=1) + 1, "positions_restart", "not padding, from 2"),
-        (np.arange(7)[::-1], None, "they are not 0, 1, 2"),
+        (np.arange(7)[::-1], "positions_reversed", "counted from the end, padding too"),
+        (np.arange(7)[::-1] + 3, None, "they are not 0, 1, 2"),
         (np.arange(6), None, "its shape must be (1, 7); got (6,)"),
     ],
 )
