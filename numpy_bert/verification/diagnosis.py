@@ -21,9 +21,11 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import EPSILONS, rms
 from numpy_bert.progress import progress
+from numpy_bert.verification.layers import layer_mistakes
 from numpy_bert.verification.mistakes import (
     PRE_LAYER_NORM,
     Cause,
+    Mistake,
     Setting,
     mistakes_in,
     to_bfloat16,
@@ -31,6 +33,7 @@ from numpy_bert.verification.mistakes import (
 )
 from numpy_bert.verification.rounding import FACTOR, analysed, budgets, share_of, shares_of
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same
+from numpy_bert.verification.weights import weight_mistakes
 
 __all__ = [
     "LONG",
@@ -210,13 +213,7 @@ def _diagnosis(
     found = case.counts(case.found)
     if not np.isfinite(found).all():
         return _of_faults(case)
-    every = list(variants(case.segment, setting))
-    rounds = (
-        [variant for variant in every if variant.cause in named],
-        [variant for variant in every if variant.is_general],
-        [variant for variant in every if not variant.is_general],
-    )
-    for tried in rounds:
+    for tried in _rounds(case, setting, limit, named):
         fits = _fits(case, tried, found, limit)
         if fits:
             return _best(fits)
@@ -230,6 +227,28 @@ def _diagnosis(
     return _as_of(case) or (
         Diagnosis(None, _untried(case.segment, limit)) if limit.is_over else unknown
     )
+
+
+def _rounds(
+    case: Case, setting: Setting, limit: TimeLimit, named: Collection[Cause]
+) -> Iterator[list[Variant]]:
+    """Yield what to try, round by round, each when the ones before it explain nothing."""
+    every = list(variants(case.segment, setting))
+    given = (case.segment, case.arrays, case.found, case.places, setting)
+    is_long = len(case.segment.steps) > LONG
+    yield [variant for variant in every if variant.cause in named]
+    if is_long:  # a few plans for whole layers, against a run of the model for every mistake
+        yield _suggested(layer_mistakes(*given, lambda: limit.is_over))
+    general = [variant for variant in every if variant.is_general]
+    yield [*general, *_suggested(weight_mistakes(*given))]
+    yield [variant for variant in every if not variant.is_general]
+    if not is_long:
+        yield _suggested(layer_mistakes(*given, lambda: limit.is_over))
+
+
+def _suggested(mistakes: Iterable[Mistake]) -> list[Variant]:
+    """Return what a case's numbers suggest about weights or layers as variants to try."""
+    return [Variant(other.cause, other.steps, "", is_general=True) for other in mistakes]
 
 
 def _untried(segment: Segment, limit: TimeLimit) -> str:
