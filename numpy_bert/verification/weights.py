@@ -57,6 +57,8 @@ _TRIED = 3
 _FEWEST_TOKENS = 8
 # Standard deviations of a mean that chance does not reach.
 _FAR = 6.0
+# The squares of such numbers overflow.
+_HUGE = 1e100
 # Rows of a table that are looked at together, features by which they are told apart.
 _BLOCK = 2048
 _TELLING = 32
@@ -118,7 +120,7 @@ def weight_mistakes(
     if len(inputs) > _TOKENS:
         chosen = np.sort(np.random.default_rng(0).permutation(len(inputs))[:_TOKENS])
         inputs, outputs = inputs[chosen], outputs[chosen]
-    if np.isfinite(inputs).all() and np.isfinite(outputs).all():
+    if all(np.abs(numbers).max() < _HUGE for numbers in (inputs, outputs)):  # nor is any a NaN
         yield from search(step, inputs, outputs, setting)
 
 
@@ -363,6 +365,8 @@ def _in_norm(step: Step, x: Array, y: Array, setting: Setting) -> Iterator[Mista
         np.square(centred).mean(axis=-1, keepdims=True) + step.arguments["eps"]
     )
     own = {key: step.arguments[key] for key in ("weight", "bias")}
+    if not np.isfinite(rows).all():  # a constant row, and no epsilon
+        return
     path = step.name
     ones = np.ones_like(own["weight"])
     vectors = {
@@ -447,7 +451,7 @@ _LEFT_OUT = ("LayerNorm's weight (gamma)", "LayerNorm's bias (beta)")
 def _in_look_up(step: Step, found: Array, counts: BoolArray, setting: Setting) -> Iterator[Mistake]:
     """Yield the other rows, of this table or of another one, that were looked up."""
     rows = found[counts]
-    if not np.isfinite(rows).all():
+    if not np.abs(rows).max() < _HUGE:  # nor if one is a NaN
         return
     tables = {s.name: s for s in setting.steps.values() if s.kind in _TABLES}
     names = [step.name, *(name for name in tables if name != step.name)]
@@ -531,8 +535,9 @@ def whose_weight(
 
     Examples
     --------
-    >>> own = {"pooler.dense.weight": np.array([[1.0, 2.0], [3.0, 4.0]])}
-    >>> whose_weight("pooler.dense.weight", np.array([[3.0, 4.0], [1.0, 2.0]]), own, 1).text
+    >>> own = {"pooler.dense.weight": np.arange(9.0).reshape(3, 3)}
+    >>> found = own["pooler.dense.weight"][::-1]
+    >>> whose_weight("pooler.dense.weight", found, own, heads=1).text
     'its rows stand in reverse order'
     """
     path, _, kind = name.rpartition(".")
@@ -578,7 +583,7 @@ def _stored_rows(
     if not is_table:
         names += [n for n in own if n != name and n.endswith(kind) and "_embeddings" not in n]
     tensors: list[Tensor] = []
-    known: dict[bytes, tuple[int, int]] = {}
+    known: dict[int, tuple[int, int]] = {}  # by their hashes: the rows themselves are large
     wanted = found.reshape(len(found), -1)
     for other in names:
         stored = own[other]
@@ -587,9 +592,9 @@ def _stored_rows(
         wide = widen(stored, np.float64 if stored.dtype == np.float64 else np.float32)
         rows = wide.reshape(len(wide), -1)
         for number, row in enumerate(rows.astype(found.dtype)):
-            known.setdefault(row.tobytes(), (len(tensors), number))
+            known.setdefault(hash(row.tobytes()), (len(tensors), number))
         tensors.append(Tensor(other.rpartition(".")[0], "", rows, np.zeros(len(rows))))
-    places = [known.get(row.tobytes()) for row in wanted]
+    places = [known.get(hash(row.tobytes())) for row in wanted]
     if all(place is not None for place in places):
         source, row = np.array(places).T
         yield from arrangements(tensors, source, row, np.ones(len(row), np.bool_), heads)

@@ -613,3 +613,16 @@ def test_a_weight_of_nobody_has_no_name(model: BertModel) -> None:
     weight = np.random.default_rng(0).normal(0, 0.3, (H, H)).astype("f4")
     report = verified(model, {f"bert.{VALUE}.weight": weight, **port(setting_of(model), {})})
     assert (report.first, report.cause) == (f"{VALUE}.weight", None)
+
+
+@pytest.mark.parametrize("name", [VALUE, NORM, WORDS, LAYER])
+def test_numbers_whose_squares_overflow_suggest_nothing(model: BertModel, name: str) -> None:
+    setting = setting_of(model)
+    arrays = port(setting, {}, "float64")
+    segment = segment_of(name, setting.steps, ["encoder.layer.0", f"{LAYER}.output.sum"])
+    found = arrays[name] + np.where(np.arange(H) % 2, 1e200, -1e200)
+    places = setting.inputs.attention_mask[:, :, np.newaxis]
+    given = {key: arrays[key] for key in segment.inputs}
+    with np.errstate(all="ignore"):
+        for suggest in (weight_mistakes, layer_mistakes):
+            assert list(suggest(segment, given, found, places, setting)) == []
