@@ -135,8 +135,12 @@ class _Row:
         first, last = (tokens[0], tokens[-1] + 1) if len(tokens) else (0, mask.shape[1])
         self._columns = slice(int(first), int(last))
         self._steps = {name: self._cut_step(step) for name, step in setting.steps.items()}
+        # That of the weights, which need not be cast then: a plan has only to come near.
+        weights = (s.arguments["weight"] for s in segment.steps if "weight" in s.arguments)
+        self._dtype = next((weight.dtype for weight in weights), np.dtype(np.float64))
         self._arrays = {
-            name: self._cut(array, setting.steps[name].axes) for name, array in arrays.items()
+            name: self._cut(array, setting.steps[name].axes).astype(self._dtype, copy=False)
+            for name, array in arrays.items()
         }
         axes = segment.target.axes
         whole = np.broadcast_to(places, found.shape)
@@ -149,7 +153,7 @@ class _Row:
 
     def run(self, others: Mapping[str, Step]) -> Array:
         """Run the segment with other steps in it."""
-        return self._segment.run(self._arrays, np.float64, others)
+        return self._segment.run(self._arrays, self._dtype, others)
 
     def swapped(self, others: Mapping[str, str]) -> Array:
         """Run the segment with the weights of other steps."""
@@ -160,7 +164,7 @@ class _Row:
         end = f"encoder.layer.{self.layers[-1]}"
         after = segment_of(self._segment.target.name, self._steps, {end})
         state = self._state(layers)
-        return after.run({end: state}) if self._segment.target.name != end else state
+        return after.run({end: state}, self._dtype) if self._segment.target.name != end else state
 
     def counted(self, array: Array) -> Array:
         """Return the values at the places that count."""
@@ -175,7 +179,9 @@ class _Row:
             else:
                 hidden = _input_of(self.layers[0])
                 before = segment_of(hidden, self._steps, set(self._segment.inputs))
-                found = self._arrays[hidden] if hidden in self._arrays else before.run(self._arrays)
+                is_held = hidden in self._arrays
+                arrays = self._arrays
+                found = arrays[hidden] if is_held else before.run(arrays, self._dtype)
             self._states[layers] = found
         return self._states[layers]
 
