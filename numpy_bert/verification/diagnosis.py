@@ -22,10 +22,12 @@ from numpy_bert.arrays import Array, BoolArray, IntArray
 from numpy_bert.comparison.differences import EPSILONS, rms
 from numpy_bert.progress import progress
 from numpy_bert.traces.layout import place_of
+from numpy_bert.verification.layers import layer_mistakes
 from numpy_bert.verification.mistakes import (
     BROADER,
     PRE_LAYER_NORM,
     Cause,
+    Mistake,
     Setting,
     mistakes_in,
     to_bfloat16,
@@ -33,6 +35,7 @@ from numpy_bert.verification.mistakes import (
 )
 from numpy_bert.verification.rounding import FACTOR, analysed, budgets, share_of, shares_of
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same, segment_of
+from numpy_bert.verification.weights import weight_mistakes
 
 __all__ = [
     "LONG",
@@ -228,7 +231,7 @@ def _diagnosis(
         return _of_faults(case)
     search = _Search(case, setting, limit)
     every = list(variants(case.segment, setting))
-    for tried in _rounds(every, named):
+    for tried in _rounds(every, case, setting, limit, named):
         fits = search.fits(tried)
         if fits:
             return _best(fits + search.fits(_others_there(fits, every, tried)))
@@ -246,12 +249,27 @@ def _diagnosis(
     return Diagnosis(None, "no known mistake gives these numbers")
 
 
-def _rounds(every: Sequence[Variant], named: Collection[Cause]) -> Iterator[list[Variant]]:
-    """Yield the variants in the order in which they are tried."""
+def _rounds(
+    every: Sequence[Variant],
+    case: Case,
+    setting: Setting,
+    limit: TimeLimit,
+    named: Collection[Cause],
+) -> Iterator[list[Variant]]:
+    """Yield what to try, round by round, each when the ones before it explain nothing."""
+    given = (case.segment, case.arrays, case.found, case.places, setting)
+    is_long = len(case.segment.steps) > LONG
     yield [variant for variant in every if variant.cause in named]
-    for is_rare in (False, True):
-        for is_general in (True, False):
-            yield [v for v in every if (v.is_rare, v.is_general) == (is_rare, is_general)]
+    if is_long:  # a few plans for whole layers, against a run of the model for every mistake
+        yield _suggested(layer_mistakes(*given, lambda: limit.is_over))
+    common = [variant for variant in every if not variant.is_rare]
+    general = [variant for variant in common if variant.is_general]
+    yield [*general, *_suggested(weight_mistakes(*given))]
+    yield [variant for variant in common if not variant.is_general]
+    if not is_long:
+        yield _suggested(layer_mistakes(*given, lambda: limit.is_over))
+    for is_general in (True, False):
+        yield [v for v in every if (v.is_rare, v.is_general) == (True, is_general)]
 
 
 def _others_there(
@@ -260,8 +278,15 @@ def _others_there(
     """Return what else may be wrong where a cause was found: it may give the same numbers."""
     done, kinds = {id(v) for v in tried}, {v.is_general for v in tried}
     names = {name for fit in fits for name in fit.steps}
+    if len(names) > LONG:  # a plan for whole layers, which nothing else gives
+        return []
     left = (v for v in every if id(v) not in done and v.is_general in kinds)
     return [v for v in left if not names.isdisjoint(v.steps)]
+
+
+def _suggested(mistakes: Iterable[Mistake]) -> list[Variant]:
+    """Return what a case's numbers suggest about weights or layers as variants to try."""
+    return [Variant(other.cause, other.steps, "", is_general=True) for other in mistakes]
 
 
 def _untried(segment: Segment, limit: TimeLimit) -> str:

@@ -31,6 +31,7 @@ from numpy_bert.verification.mistakes import (
     wrong_positions,
     wrong_segments,
 )
+from numpy_bert.verification.weights import whose_weight
 
 __all__ = ["check_sizes", "compare_positions", "compare_texts", "compare_weights"]
 
@@ -326,15 +327,17 @@ def _first_difference(
     return f"input_ids{place((row, column))} is {words[0]}, not {words[1]}"
 
 
-def compare_weights(trace: Trace, parameters: BertParameters) -> Iterator[StepReport]:
-    """Yield a row for each weight that a trace and a model have; the two must be equal."""
+def compare_weights(trace: Trace, parameters: BertParameters, heads: int) -> Iterator[StepReport]:
+    """Yield a row for each weight that a trace and a model of so many heads have, equal or not."""
     own = dict(arrays_of(parameters))
     for array in (*trace.arrays.values(), *trace.twins):
         if array.step in own:
-            yield _weight_row(array.step, array, own)
+            yield _weight_row(array.step, array, own, heads)
 
 
-def _weight_row(name: str, array: TraceArray, own: Mapping[str, StoredArray]) -> StepReport:
+def _weight_row(
+    name: str, array: TraceArray, own: Mapping[str, StoredArray], heads: int
+) -> StepReport:
     """Return the row of one weight."""
     found, expected = array.stored.load(), _wide(own[name])
     row = StepReport.of(name, array)
@@ -354,6 +357,9 @@ def _weight_row(name: str, array: TraceArray, own: Mapping[str, StoredArray]) ->
     for cause, text, other in _other_weights(name, own):
         if other.shape == found.shape and np.array_equal(found, other):
             return replace(row, cause=cause, text=text, **numbers)
+    whose = whose_weight(name, found, own, heads)
+    if whose is not None:
+        return replace(row, cause=whose.name, text=whose.text, **numbers)
     return replace(row, text="the weights are others", **numbers)
 
 

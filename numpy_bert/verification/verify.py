@@ -143,7 +143,7 @@ def verify(
         )
         made_of = [
             *_input_rows(candidate, setting, tokenizer, texts, pair=pair),
-            *compare_weights(candidate, model.parameters),
+            *compare_weights(candidate, model.parameters, model.config.num_attention_heads),
         ]
         rows = [row.allowed_by(allow) for row in made_of]
         rows += _step_rows(run, allow, fail_fast=fail_fast)
