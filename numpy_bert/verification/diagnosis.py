@@ -143,6 +143,8 @@ class Variant(NamedTuple):
         Whether it is made wherever it can be; if not, it is made in one layer of several.
     is_rare : bool
         Whether few ports make it.
+    is_suggested : bool
+        Whether it was read off the candidate's numbers, and is not in the catalogue.
     """
 
     cause: Cause
@@ -150,6 +152,7 @@ class Variant(NamedTuple):
     where: str
     is_general: bool
     is_rare: bool = False
+    is_suggested: bool = False
 
 
 class Diagnosis(NamedTuple):
@@ -168,6 +171,7 @@ class _Fit(NamedTuple):
     rest: float
     result: Array
     steps: Collection[str] = ()
+    is_suggested: bool = False
 
 
 class TimeLimit:
@@ -286,7 +290,10 @@ def _others_there(
 
 def _suggested(mistakes: Iterable[Mistake]) -> list[Variant]:
     """Return what a case's numbers suggest about weights or layers as variants to try."""
-    return [Variant(other.cause, other.steps, "", is_general=True) for other in mistakes]
+    return [
+        Variant(other.cause, other.steps, "", is_general=True, is_suggested=True)
+        for other in mistakes
+    ]
 
 
 def _untried(segment: Segment, limit: TimeLimit) -> str:
@@ -519,7 +526,7 @@ class _Search:
 
     def _share_left(self, variant: Variant) -> float | None:
         """Return how much of the error of a few tokens a variant leaves; None: not known."""
-        if self._tokens is None or variant.cause.name in _NOT_PER_TOKEN:
+        if self._tokens is None or variant.is_suggested or variant.cause.name in _NOT_PER_TOKEN:
             return None
         result = self._trials.few(variant.steps, self._tokens)
         if result is None:
@@ -589,7 +596,8 @@ class _Search:
         # What rounding hides cannot have been what was seen.
         if case.share(result - case.expected) <= 1.0:
             return None, left
-        return _Fit(variant.cause, variant.where, error, left, chosen, tuple(variant.steps)), left
+        own = (variant.cause, variant.where, error, left, chosen, tuple(variant.steps))
+        return _Fit(*own, variant.is_suggested), left
 
 
 def _both(first: Variant, second: Variant) -> Variant:
@@ -617,8 +625,8 @@ def _best(fits: list[_Fit]) -> Diagnosis:
     These have a name only where it is that of all.
     """
     best = min(fits, key=lambda fit: fit.rest)
-    near = [fit for fit in fits if fit.rest <= _BETTER * best.rest]
-    first = next(fit for fit in near if _same_numbers(fit, best))
+    near = _likelier([fit for fit in fits if fit.rest <= _BETTER * best.rest], best)
+    first = next((fit for fit in near if _same_numbers(fit, best)), near[0])
     where = f" (in {first.where})" if first.where else ""
     left = f"it leaves {first.error:.1e}"
     texts = list(dict.fromkeys([first.cause.text, *(fit.cause.text for fit in near)]))
@@ -631,6 +639,20 @@ def _best(fits: list[_Fit]) -> Diagnosis:
         return Diagnosis(None, f"cannot tell which: {told}{where}")
     cause = Cause(names.pop(), told)
     return Diagnosis(cause, f"{told}{where}: this trace cannot tell; {left}")
+
+
+# What says no more than which other numbers stand there.
+_NO_REASON = ("bias_unknown", "ids_other", "positions_other", "rows_mixed", "segments_other")
+
+
+def _likelier(near: list[_Fit], best: _Fit) -> list[_Fit]:
+    """Leave out what says in other words, or says less, what another one says."""
+    told = [fit for fit in near if fit.cause.name not in _NO_REASON] or near
+    closest = best if any(fit is best for fit in told) else min(told, key=lambda fit: fit.rest)
+    same = [fit for fit in told if _same_numbers(fit, closest)]
+    kept = [fit for fit in same if not fit.is_suggested] or same[:1]
+    dropped = {id(fit) for fit in same} - {id(fit) for fit in kept}
+    return [fit for fit in told if id(fit) not in dropped]
 
 
 def _same_numbers(a: _Fit, b: _Fit) -> bool:

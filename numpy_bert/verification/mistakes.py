@@ -246,9 +246,9 @@ def _in_odd_norm(step: Step) -> Iterator[Mistake]:
     """Yield what is no LayerNorm over the last axis, and what is one twice."""
     weight, bias, eps = (step.arguments[name] for name in ("weight", "bias", "eps"))
     bare = {"weight": np.ones_like(weight), "bias": np.zeros_like(bias)}
-    text = "LayerNorm's weight and bias are left out"
+    text = "LayerNorm's weight (gamma) and bias (beta) are left out"
     yield changed(step, "layer_norm_plain", text, **bare)
-    text = "LayerNorm's weight is taken for what is added to 1"
+    text = "LayerNorm multiplies by 1 + its weight (gamma)"
     yield changed(step, "layer_norm_weight_plus_one", text, weight=weight + 1.0)
     text = "LayerNorm's bias is added twice"
     yield changed(step, "layer_norm_bias_twice", text, bias=2.0 * bias)

@@ -423,7 +423,7 @@ def _norm_cause(path: str, weight: str, bias: str) -> tuple[str, str] | None:
         ("ones", own[1]): ("layer_norm_weight_missing", f"{_LEFT_OUT[0]} is left out"),
         (own[0], "zeros"): ("layer_norm_bias_missing", f"{_LEFT_OUT[1]} is left out"),
         ("ones", "zeros"): (
-            "layer_norm_weight_missing",
+            "layer_norm_plain",
             f"{_LEFT_OUT[0]} and bias (beta) are left out",
         ),
     }

@@ -253,7 +253,7 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
     ),
     "LayerNorm without weight and bias": (
         lambda steps: {NORM: {"weight": np.ones(H), "bias": np.zeros(H)}},
-        "layer_norm_weight_missing",
+        "layer_norm_plain",
         "weight (gamma) and bias (beta) are left out;",
     ),
     "LayerNorm with another's bias": (
