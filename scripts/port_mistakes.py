@@ -110,12 +110,13 @@ class PortMistake:
     tokenizer: str = ""
     hidden_in: Sequence[str] = ()
 
-    def port(self, model: Any, layer: int) -> Any:
-        """Return a copy of the model in which the mistake is made."""
+    def port(self, model: Any, *layers: int) -> Any:
+        """Return a copy of the model in which the mistake is made in these layers."""
         made = copy.deepcopy(model)
         for number in range(len(made.encoder.layer)):
             attend_by_hand(_layer(made, number).attention.self, WAYS["right"])
-        self.apply(made, layer)
+        for layer in layers:
+            self.apply(made, layer)
         return made
 
 

@@ -4,12 +4,12 @@
         [--kinds hooks last] [--layers 0 2 5] [--limit SECONDS]
 
 Three tables. How much of their budgets the clean runs of torch and ONNX Runtime need. Every mistake
-of port_mistakes.py, made in a middle layer, as four kinds of trace have it: all that torch can
-hold, what hooks see, the hidden states, the last one. A cell says whether the first step that
-differs is right, and its cause; beside them stands which gates that projects use would have seen
-it: the cosine of the sentence vector above 0.999, five values of it within 1e-3, all of the last
-hidden state within 1e-4. Then the same counted, with the time that it took, and in half precision.
-And what is said of ONNX Runtime's optimized graphs.
+of port_mistakes.py, as four kinds of trace have it: made in a middle layer, all that torch can
+hold, what hooks see, the hidden states; made in every layer, the last state alone. A cell says
+whether the first step that differs is right, and its cause; beside them stands which gates that
+projects use would have seen it: the cosine of the sentence vector above 0.999, five values of it
+within 1e-3, all of the last hidden state within 1e-4. Then the same counted, with the time that it
+took, and in half precision. And what is said of ONNX Runtime's optimized graphs.
 """
 
 from __future__ import annotations
@@ -171,6 +171,8 @@ def outcomes(
             at = mistake.at.format(layer, last=bench.layers - 1)
             gates = (True,) * 3 if mistake.tokenizer else _gates(trace, clean[key])
             for kind in kinds:
+                if kind == "last" and mistake.in_layers:
+                    trace = bench.trace(mistake.port(model, *range(bench.layers)), batch)
                 own = kept(trace, kind)
                 start = time.perf_counter()
                 report = bench.verify(
@@ -340,7 +342,12 @@ def said_of_all(options: argparse.Namespace) -> dict[str, list[Said]]:
         }
 
 
-_HEADS = {"full": "every step", "hooks": "hooks", "hidden": "hidden states", "last": "last state"}
+_HEADS = {
+    "full": "every step",
+    "hooks": "hooks",
+    "hidden": "hidden states",
+    "last": "last state, in every layer",
+}
 _GATES = ("cosine 0.999", "5 values 1e-3", "all 1e-4")
 
 

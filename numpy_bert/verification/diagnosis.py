@@ -266,14 +266,22 @@ def _rounds(
     yield [variant for variant in every if variant.cause in named]
     if is_long:  # a few plans for whole layers, against a run of the model for every mistake
         yield _suggested(layer_mistakes(*given, lambda: limit.is_over))
-    common = [variant for variant in every if not variant.is_rare]
-    general = [variant for variant in common if variant.is_general]
-    yield [*general, *_suggested(weight_mistakes(*given))]
-    yield [variant for variant in common if not variant.is_general]
+    # A port does the same in every layer, so that what is wrong in one alone comes last.
+    groups = {
+        (is_general, is_rare): [
+            v for v in every if (v.is_general, v.is_rare) == (is_general, is_rare)
+        ]
+        for is_general in (True, False)
+        for is_rare in (False, True)
+    }
+    yield [*groups[True, False], *_suggested(weight_mistakes(*given))]
+    if is_long:
+        yield groups[True, True]
+    yield groups[False, False]
     if not is_long:
         yield _suggested(layer_mistakes(*given, lambda: limit.is_over))
-    for is_general in (True, False):
-        yield [v for v in every if (v.is_rare, v.is_general) == (True, is_general)]
+        yield groups[True, True]
+    yield groups[False, True]
 
 
 def _others_there(
