@@ -170,6 +170,7 @@ class Share(NamedTuple):
     worst: tuple[int, ...]
 
 
+@np.errstate(over="ignore")
 def share_of(error: Array, allowed: Array, places: BoolArray) -> Share:
     """Return how much of its budget an error needs, by its worst number or by all together.
 

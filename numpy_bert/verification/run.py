@@ -21,18 +21,13 @@ from numpy_bert.comparison.report import StepReport, measured
 from numpy_bert.errors import TraceError
 from numpy_bert.traces.layout import axes_of, shape_of, sizes_of
 from numpy_bert.traces.reading import Trace, TraceArray
-from numpy_bert.verification.diagnosis import (
-    LONG,
-    Case,
-    TimeLimit,
-    Visibility,
-    diagnose,
-    refined,
-    what_to_save,
-)
+from numpy_bert.verification.cases import LONG, Case
+from numpy_bert.verification.diagnosis import diagnose, refined, what_to_save
 from numpy_bert.verification.mistakes import Cause, Setting
 from numpy_bert.verification.rounding import analysed, budgets, share_of
+from numpy_bert.verification.search import TimeLimit
 from numpy_bert.verification.steps import Segment, Step, segment_of
+from numpy_bert.verification.visibility import Visibility
 
 __all__ = ["Run"]
 

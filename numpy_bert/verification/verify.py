@@ -23,7 +23,6 @@ from numpy_bert.traces.layout import INPUTS, is_weight, place_of
 from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
 from numpy_bert.traces.trace_inputs import TraceInputs, padding_left_in, read_inputs
-from numpy_bert.verification.diagnosis import TimeLimit
 from numpy_bert.verification.mistakes import Setting
 from numpy_bert.verification.origins import (
     check_sizes,
@@ -32,6 +31,7 @@ from numpy_bert.verification.origins import (
     compare_weights,
 )
 from numpy_bert.verification.run import Run
+from numpy_bert.verification.search import TimeLimit
 from numpy_bert.verification.steps import steps_of
 
 __all__ = ["PRECISIONS", "load_exactly", "verify"]

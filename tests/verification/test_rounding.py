@@ -14,9 +14,9 @@ from numpy_bert.cli import main
 from numpy_bert.comparison.report import Report
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.traces.trace_inputs import inputs_of
-from numpy_bert.verification.diagnosis import TimeLimit
 from numpy_bert.verification.mistakes import to_bfloat16
 from numpy_bert.verification.rounding import analysed, budgets, shares_of
+from numpy_bert.verification.search import TimeLimit
 from numpy_bert.verification.steps import Segment, Step, segment_of, steps_of
 from numpy_bert.verification.verify import verify
 from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like, without
