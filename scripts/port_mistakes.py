@@ -485,7 +485,12 @@ _IN_DENSE: Sequence[tuple[str, str, str, Apply]] = (
         f"{_SECOND}.dense",
         _dense("output.dense", _weights(lambda w, b: (w, 2.0 * b))),
     ),
-    ("query's bias is the value's", "bias_of_another", f"{_SELF}.query", _bias_of_value),
+    (
+        "query's bias is the value's",
+        "bias_of_another|bias_missing",
+        f"{_SELF}.query",
+        _bias_of_value,
+    ),
     (
         "value's heads in reverse",
         "rows_permuted|heads_permuted",

@@ -57,6 +57,7 @@ __all__ = [
 # Causes that are a case of another one, whose name is right where the two cannot be told apart.
 BROADER: Mapping[str, str] = {
     "activation_relu6": "activation_relu",
+    "bias_of_another": "bias_missing",
     "mask_after_softmax": "mask_missing",
     "mask_of_another_row": "mask_missing",
     "positions_restart": "positions_shifted",
@@ -420,6 +421,9 @@ def _in_dense(step: Step, setting: Setting) -> Iterator[Mistake]:
         for name, other in others.items():
             text = f"the {name}'s weights stand for the {last}'s"
             yield changed(step, "qkv_swapped", text, **other.arguments)
+            text = f"the {name}'s bias stands for the {last}'s"
+            bias = changed(step, "bias_of_another", text, bias=other.arguments["bias"])
+            yield replace(bias, is_rare=True)
         for name in PROJECTIONS[PROJECTIONS.index(last) + 1 :]:
             text = f"{last} and {name} are swapped"
             one = changed(step, "qkv_swapped", text, **others[name].arguments)

@@ -20,6 +20,7 @@ from numpy_bert.verification.mistakes import (
     Setting,
 )
 from numpy_bert.verification.rounding import FACTOR, shares_of
+from numpy_bert.verification.symptoms import NARROWER, narrowed
 from numpy_bert.verification.trials import Trials
 
 __all__ = ["Fit", "Search", "TimeLimit", "best_of"]
@@ -187,11 +188,27 @@ class Search:
         # The mistake may make larger numbers, so it has a budget of its own.
         if case.share(case.found - result, self._trials.budget(variant.steps)) > 1.0:
             return None, left
+        if not self._is_as_rounded(variant, result, left):
+            return None, left
         # What rounding hides cannot have been what was seen.
         if case.share(result - case.expected) <= 1.0:
             return None, left
         own = (variant.cause, variant.where, error, left, chosen, tuple(variant.steps))
         return Fit(*own, variant.is_suggested), left
+
+    def _is_as_rounded(self, variant: Variant, result: Array, left: float) -> bool:
+        """Tell whether so much is left as a run in half precision leaves; in others always.
+
+        There a budget holds much that is no rounding: a bias that is small, and one that is not
+        there.
+        """
+        case = self._case
+        narrow = dict(NARROWER).get(case.dtype)
+        if narrow is None or not case.segment.steps[1:]:
+            return True
+        inside = {step.name: step for step in case.segment.steps} | dict(variant.steps)
+        rounded = {name: narrowed(step, narrow) for name, step in inside.items()}
+        return left <= _BETTER * rms(case.counts(self._trials.run(rounded) - result))
 
 
 def _both(first: Variant, second: Variant) -> Variant:

@@ -21,13 +21,21 @@ from numpy_bert.verification.mistakes import (
 )
 from numpy_bert.verification.steps import Step
 
-__all__ = ["as_of", "computed_in", "dropout_in", "held_elsewhere", "of_faults"]
+__all__ = [
+    "NARROWER",
+    "as_of",
+    "computed_in",
+    "dropout_in",
+    "held_elsewhere",
+    "narrowed",
+    "of_faults",
+]
 
 # Fewer numbers may be short by chance.
 _MANY = 16
 # The dtypes that a float32 port may compute in by mistake. Numbers of bfloat16 often fit into
 # float16, too, but hardly ever the other way round.
-_NARROWER: Sequence[tuple[str, Callable[[Array], Array]]] = (
+NARROWER: Sequence[tuple[str, Callable[[Array], Array]]] = (
     ("bfloat16", to_bfloat16),
     ("float16", to_float16),
 )
@@ -61,10 +69,10 @@ def as_of(case: Case) -> Diagnosis | None:
         return None
     if abs((error * expected).mean()) > _DISORDER * size * scale:
         return None
-    for dtype, narrow in _NARROWER:
+    for dtype, narrow in NARROWER:
         if EPSILONS[dtype] <= EPSILONS[case.dtype]:
             continue
-        inside = {step.name: _narrowed(step, narrow) for step in case.segment.steps}
+        inside = {step.name: narrowed(step, narrow) for step in case.segment.steps}
         typical = rms(case.counts(case.run(inside)) - expected)
         is_near = typical / _AS_LARGE <= size <= typical * _AS_LARGE
         if is_near and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
@@ -77,7 +85,7 @@ def as_of(case: Case) -> Diagnosis | None:
     return None
 
 
-def _narrowed(step: Step, narrow: Callable[[Array], Array]) -> Step:
+def narrowed(step: Step, narrow: Callable[[Array], Array]) -> Step:
     """Return a step that reads, weighs by and gives numbers of a narrower dtype."""
 
     def function(*arrays: Array, **given: Any) -> Array:
@@ -92,10 +100,10 @@ def computed_in(case: Case) -> Diagnosis | None:
     if case.dtype not in ("float32", "float64"):
         return None
     found, expected = case.counts(case.found), case.counts(case.expected)
-    for dtype, narrow in _NARROWER:
-        narrowed = found.size >= _MANY and np.array_equal(found, narrow(found))
+    for dtype, narrow in NARROWER:
+        is_narrow = found.size >= _MANY and np.array_equal(found, narrow(found))
         error = float(np.abs(found - expected).max())
-        if narrowed and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
+        if is_narrow and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
             cause = Cause(f"computed_in_{dtype}", f"the step is computed in {dtype}")
             return Diagnosis(cause, f"{cause.text}; it leaves {error:.1e}")
     return None

@@ -219,7 +219,7 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
     "another's bias": (
         taken(VALUE, KEY, "bias"),
         "bias_of_another",
-        f"with {KEY}.bias as its bias;",
+        "the key's bias stands for the value's;",
     ),
     "bias twice": (
         given(VALUE, lambda x: 2.0 * x, "bias"),
