@@ -41,7 +41,6 @@ HIDDEN = {
     "the activation is gelu_10",
     "the mask is over keys and queries",
     "the scores are cut at 50, a term that BERT has not",
-    "GELU's erf is that of 5 terms",
     "the scores are cut at 10, a term that BERT has not",
 }
 # At the last layer, the first, and around them; a tiny model's layers are alike.
