@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,6 +141,8 @@ def check_page(options: argparse.Namespace, *inputs: str | None) -> None:
 
 def deliver(report: Report, options: argparse.Namespace) -> int:
     """Print the report, write the page, and return 0 or 1."""
+    from dataclasses import replace
+
     from numpy_bert.comparison.report import as_html, as_text
 
     report = replace(report, strict=options.strict)

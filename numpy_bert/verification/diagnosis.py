@@ -137,6 +137,7 @@ def what_to_save(segment: Segment) -> str:
 
     Examples
     --------
+    >>> from numpy_bert.verification.steps import Step
     >>> step = Step(name="encoder.layer.1", kind="same", inputs=(), function=np.abs)
     >>> what_to_save(Segment((step,), ()))
     'save encoder.layer.1.* too, and it is found in seconds'
