@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from report_verification import PAIRS
+from report_verification import PAIRS, largest_share
 
 from numpy_bert import BertModel, BertTokenizer
-from numpy_bert.comparison.report import Report
 from numpy_bert.traces.reading import Trace, open_trace
 from numpy_bert.verification.verify import verify
 
@@ -211,7 +210,7 @@ def _said_of(path: Path, model: BertModel, versions: str) -> Iterator[Row]:
             versions,
             _gives(trace),
             report.verdict,
-            _share(report),
+            largest_share(report)[0],
             report.sentence,
             seconds,
         )
@@ -226,13 +225,6 @@ def _gives(trace: Trace) -> str:
     if any(name.endswith(".intermediate") for name in names):
         return "steps"
     return "hidden states" if any("layer.0" in name for name in names) else "last state"
-
-
-def _share(report: Report) -> float:
-    """Return the largest share of its budget that a step takes."""
-    return max(
-        (row.own / row.budget for row in report.steps if row.own and row.budget), default=0.0
-    )
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -19,7 +19,6 @@ import multiprocessing
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -34,9 +33,9 @@ import transformers
 from bench_machine import print_machine
 from port_mistakes import Arrays, dump
 from port_onnx import export, run_graph
+from report_verification import be_quiet, largest_share
 
 from numpy_bert import BertModel
-from numpy_bert.comparison.report import Report
 from numpy_bert.progress import progress
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.traces.trace_inputs import inputs_of
@@ -219,13 +218,7 @@ def clean_runs(subject: Subject, runs: int, seed: int) -> Iterator[Clean]:
             kept = "all"  # its names are known to `verify` by their pattern
         chosen = {k: a for k, a in trace.items() if k in inputs or KEPT[kept](k)}
         report = verify(as_trace(chosen), subject.exact, look_for_hidden=False)
-        yield Clean(engine, subject.name, kept, report.verdict, *_share(report))
-
-
-def _share(report: Report) -> tuple[float, str]:
-    """Return the largest share of its budget that a step needs, and the step."""
-    shares = [(row.own / row.budget, row.name) for row in report.steps if row.own and row.budget]
-    return max(shares, default=(0.0, ""))
+        yield Clean(engine, subject.name, kept, report.verdict, *largest_share(report))
 
 
 def random_model(folder: Path, deviation: float, seed: int) -> Path:
@@ -241,7 +234,7 @@ def random_model(folder: Path, deviation: float, seed: int) -> Path:
 
 def worked(name: str, folder: Path, graph: Path | None, runs: int, seed: int) -> list[Clean]:
     """Verify the runs of one model; in a process of its own."""
-    _be_quiet()
+    be_quiet()
     torch.set_num_threads(1)
     return list(clean_runs(Subject(name, folder, graph), runs, seed))
 
@@ -357,13 +350,6 @@ def print_smallest(model: BertModel) -> None:
         print(f"| `{name}` | {factor:.1e} | {part:.1e} |")
 
 
-def _be_quiet() -> None:
-    """Keep transformers from talking."""
-    warnings.simplefilter("ignore")
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -372,7 +358,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="what the runs are drawn by")
     parser.add_argument("--only", choices=("clean", "sensitivity"), help="one of the two alone")
     options = parser.parse_args()
-    _be_quiet()
+    be_quiet()
     print_machine()
     alarms = 0
     start = time.perf_counter()

@@ -36,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
+from bench_machine import print_machine
 from port_mistakes import KINDS, MISTAKES, Arrays, PortMistake, dump, kept
 from port_onnx import export, run_graph, with_fast_gelu
 from tokenizers.normalizers import BertNormalizer
@@ -46,7 +47,7 @@ from numpy_bert.traces.layout import INPUTS, place_of
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.verification.verify import verify
 
-__all__ = ["Bench", "Outcome", "outcomes"]
+__all__ = ["Bench", "Outcome", "be_quiet", "largest_share", "outcomes"]
 
 DTYPES = ("float32", "float16", "bfloat16")
 PAIRS = [
@@ -267,7 +268,7 @@ def _with_activation(checkpoint: Path, folder: Path, name: str) -> Path:
     return folder
 
 
-def _share(report: Report) -> tuple[float, str]:
+def largest_share(report: Report) -> tuple[float, str]:
     """Return the largest share of its budget that a step needs, and the step."""
     shares = [(row.own / row.budget, row.name) for row in report.steps if row.own and row.budget]
     return max(shares, default=(0.0, ""))
@@ -289,7 +290,7 @@ def print_calibration(bench: Bench, half: Bench, graph: Path) -> None:
         }
         for name, trace in runs.items():
             report = bench.verify(trace, look_for_hidden=False)
-            share, step = _share(report)
+            share, step = largest_share(report)
             print(f"{name:>15}  {what:<17} {report.verdict:<8} {share:5.2f}  {step}")
 
 
@@ -312,7 +313,7 @@ def said_of(
 ) -> list[Said]:
     """Make some mistakes in torch in one dtype; run in a process of its own."""
     if dtype not in _BENCHES:
-        _be_quiet()
+        be_quiet()
         torch.set_num_threads(1)
         with tempfile.TemporaryDirectory() as folder:
             _BENCHES[dtype] = Bench(checkpoint, Path(folder), dtype)
@@ -411,7 +412,7 @@ def print_graphs(bench: Bench, graph: Path, folder: Path) -> None:
         print(f"{name}: {bench.verify(trace, look_for_hidden=False).sentence}")
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """Keep transformers from talking."""
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
@@ -430,9 +431,10 @@ def main() -> None:
     parser.add_argument("--mistakes", action="store_true", help="print only the mistakes")
     parser.add_argument("--verbose", action="store_true", help="print the sentences not right")
     options = parser.parse_args()
+    print_machine()
     if options.mistakes:
         raise SystemExit(1 if print_mistakes(options) else 0)
-    _be_quiet()
+    be_quiet()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "a").mkdir()

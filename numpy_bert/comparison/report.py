@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from string import Template
@@ -13,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from numpy_bert.arrays import place
 from numpy_bert.comparison.differences import Difference
 from numpy_bert.messages import listed, quoted
+from numpy_bert.traces.layout import block_of
 from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import TraceArray
 
@@ -324,7 +324,6 @@ _SHORT = {
     "int32": "i32",
 }
 _LONGEST_LIST = 12
-_BLOCK = re.compile(r"(embeddings|encoder\.layer\.\d+|pooler)(?=\.|$)")
 
 
 def as_text(report: Report, *, verbose: bool = False) -> str:
@@ -377,8 +376,8 @@ def _table(rows: Sequence[StepReport], *, verbose: bool) -> list[str]:
     widths[0] = min(widths[0], max(spare, 20))
     lines, block = [_line(cells[0], widths)], ""
     for row, line in zip(rows, cells[1:], strict=True):
-        if _block_of(row.name) != block:
-            block = _block_of(row.name)
+        if block_of(row.name) != block:
+            block = block_of(row.name)
             lines += [block] * bool(block)
         lines.append(_line(line, widths))
         if row.verdict != "pass" or verbose:
@@ -386,16 +385,10 @@ def _table(rows: Sequence[StepReport], *, verbose: bool) -> list[str]:
     return lines
 
 
-def _block_of(name: str) -> str:
-    """Return the block under whose heading a step stands, "" if under none."""
-    found = _BLOCK.match(name)
-    return found[1] if found else ""
-
-
 def _shown(name: str) -> str:
     """Return a step's name as it stands under its block's heading."""
     name = quoted(name)
-    block = _block_of(name)
+    block = block_of(name)
     return f"  {name[len(block) + 1 :] or name}" if block else name
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "INPUTS",
     "arranged",
     "axes_of",
+    "block_of",
     "is_weight",
     "layers_in",
     "place_of",
@@ -56,6 +57,7 @@ _FIRST = tuple(_names_in(EmbeddingsSteps, "embeddings"))
 _IN_LAYER = tuple(_names_in(LayerSteps, ""))  # what follows encoder.layer.N.
 _LAST = ("encoder", *_names_in(PoolerSteps, "pooler"))
 _LAYER = re.compile(r"encoder\.layer\.(\d{1,4})\.?(.*)")
+_BLOCK = re.compile(r"(?:embeddings|encoder\.layer\.\d+|pooler)(?=\.|$)")
 # Names of what one array is: the end of a block, of the block around it, of the LayerNorm in it.
 _SAME = (
     (re.compile(r"(encoder\.layer\.\d+\.attention)(?:\.output)?"), r"\1.output.LayerNorm"),
@@ -142,6 +144,18 @@ def axes_of(name: str, rows: int = 1) -> str | None:
         return "1TH" if rows == 1 else "BTH"
     wide = re.search(r"\.intermediate(\.dense)?$", name)
     return "BT1" if last in ("mean", "variance", "rstd") else "BTI" if wide else "BTH"
+
+
+def block_of(name: str) -> str:
+    """Return the block that a step is or lies in: the embedding, a layer, the pooler; else "".
+
+    Examples
+    --------
+    >>> block_of("encoder.layer.3.attention.self"), block_of("pooler"), block_of("encoder")
+    ('encoder.layer.3', 'pooler', '')
+    """
+    found = _BLOCK.match(name)
+    return found[0] if found else ""
 
 
 def is_weight(name: str) -> bool:

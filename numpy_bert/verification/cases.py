@@ -10,11 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray
-from numpy_bert.verification.mistakes import (
-    Cause,
-    Setting,
-    mistakes_in,
-)
+from numpy_bert.verification.mistakes import Cause, Setting, mistakes_in
 from numpy_bert.verification.rounding import analysed, budgets, share_of
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step
 

@@ -6,21 +6,16 @@ the port does.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.traces.layout import block_of
 from numpy_bert.verification.cases import LONG, Case, Diagnosis, Variant, variants
 from numpy_bert.verification.layers import layer_mistakes
-from numpy_bert.verification.mistakes import (
-    PRE_LAYER_NORM,
-    Cause,
-    Mistake,
-    Setting,
-)
+from numpy_bert.verification.mistakes import PRE_LAYER_NORM, Cause, Mistake, Setting
 from numpy_bert.verification.search import Fit, Search, TimeLimit, best_of
 from numpy_bert.verification.steps import Segment, same
 from numpy_bert.verification.symptoms import (
@@ -33,8 +28,6 @@ from numpy_bert.verification.symptoms import (
 from numpy_bert.verification.weights import weight_mistakes
 
 __all__ = ["diagnose", "refined", "what_to_save"]
-
-_BLOCK = re.compile(r"embeddings|encoder\.layer\.\d+|pooler")
 
 
 def diagnose(
@@ -142,8 +135,8 @@ def what_to_save(segment: Segment) -> str:
     >>> what_to_save(Segment((step,), ()))
     'save encoder.layer.1.* too, and it is found in seconds'
     """
-    blocks = (found[0] for step in segment.steps if (found := _BLOCK.match(step.name)))
-    names = list(dict.fromkeys(blocks))
+    blocks = (block_of(step.name) for step in segment.steps)
+    names = [name for name in dict.fromkeys(blocks) if name]
     if len(names) > 2:
         which = f"the hidden states {names[0]} to {names[-1]}"
     else:

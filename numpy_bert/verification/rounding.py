@@ -124,9 +124,7 @@ def analysed(
     roundoff = EPSILONS[dtype] / 2.0
     for step, inputs, output in segment.walk(arrays, np.float64, others):
         given = [squares.get(name) for name in step.inputs]
-        found = _RULES[step.kind](_Done(step, inputs, output, given))
-        if step.kind == "probs":
-            found = _beyond_first_order(found, output, roundoff)
+        found = _RULES[step.kind](_Done(step, inputs, output, given, roundoff))
         if found.shape != output.shape:  # of a step in which something else is done
             found = np.broadcast_to(16.0 * np.square(output), output.shape)
         # What has overflowed is judged by what is not finite, not by its size.
@@ -255,6 +253,7 @@ class _Done(NamedTuple):
     inputs: list[Array]
     output: Array
     given: list[Array | None]
+    roundoff: float
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -345,8 +344,7 @@ def _probs(done: _Done) -> Array:
     if known is not None:
         handed_on = (np.square(done.output) * known).sum(axis=-1, keepdims=True)
         relative = relative + np.maximum(known * (1.0 - 2.0 * done.output) + handed_on, 0.0)
-    found: Array = np.square(done.output) * relative
-    return found
+    return _beyond_first_order(np.square(done.output) * relative, done.output, done.roundoff)
 
 
 def _context(done: _Done) -> Array:

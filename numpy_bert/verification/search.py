@@ -14,11 +14,7 @@ from numpy_bert.comparison.differences import rms
 from numpy_bert.progress import progress
 from numpy_bert.traces.layout import place_of
 from numpy_bert.verification.cases import Case, Diagnosis, Variant
-from numpy_bert.verification.mistakes import (
-    BROADER,
-    Cause,
-    Setting,
-)
+from numpy_bert.verification.mistakes import BROADER, Cause, Setting
 from numpy_bert.verification.rounding import FACTOR, shares_of
 from numpy_bert.verification.symptoms import NARROWER, narrowed
 from numpy_bert.verification.trials import Trials
@@ -35,7 +31,7 @@ _HUGE = 1e29
 # So many mistakes that leave less of the error than others are tried as the first of two.
 _FIRSTS = 3
 _SECONDS_FOR_TWO = 10.0
-# Over tokens, it does not.
+# What does not give a token's numbers from the same token's alone.
 _NOT_PER_TOKEN = ("layer_norm_axis",)
 # So many tokens, those with the largest errors, tell what does not explain them.
 _FEW = 8
@@ -100,15 +96,14 @@ class Search:
         self._trials = Trials(case, setting)
         self._found = case.counts(case.found)
         self._error = rms(self._found - case.counts(case.expected))
-        self._is_telling = _is_telling(case)
-        self._tried: list[tuple[float, Variant]] = []
-        self._tokens = self._worst_tokens()
-
-    def _worst_tokens(self) -> tuple[IntArray, IntArray] | None:
-        """Return the rows and columns of a few tokens that are off the most, if there are more."""
-        case = self._case
         shares = shares_of(case.found - case.expected, case.allowed)
-        counted = np.where(np.broadcast_to(case.places, shares.shape), shares, -1.0)
+        self._is_telling = _is_telling(case.counts(shares))
+        self._tried: list[tuple[float, Variant]] = []
+        self._tokens = self._worst_tokens(shares)
+
+    def _worst_tokens(self, shares: Array) -> tuple[IntArray, IntArray] | None:
+        """Return the rows and columns of a few tokens that are off the most, if there are more."""
+        counted = np.where(np.broadcast_to(self._case.places, shares.shape), shares, -1.0)
         if counted.ndim != 3 or counted.shape[0] * counted.shape[1] <= 2 * _FEW:
             return None
         largest = counted.max(axis=-1)
@@ -203,7 +198,7 @@ class Search:
         there.
         """
         case = self._case
-        narrow = dict(NARROWER).get(case.dtype)
+        narrow = NARROWER.get(case.dtype)
         if narrow is None or not case.segment.steps[1:]:
             return True
         inside = {step.name: step for step in case.segment.steps} | dict(variant.steps)
@@ -221,13 +216,12 @@ def _both(first: Variant, second: Variant) -> Variant:
     return Variant(cause, {**first.steps, **second.steps}, "", is_general=True)
 
 
-def _is_telling(case: Case) -> bool:
+def _is_telling(shares: Array) -> bool:
     """Tell whether the numbers are too many, and too far off, for chance to explain them.
 
     Another result comes as near to a number as rounding in one of (error / rounding) cases.
     """
-    sizes = FACTOR * case.counts(shares_of(case.found - case.expected, case.allowed))
-    return float(np.log10(np.clip(sizes, 1.0, 1e300)).sum()) >= _DIGITS
+    return float(np.log10(np.clip(FACTOR * shares, 1.0, 1e300)).sum()) >= _DIGITS
 
 
 def best_of(fits: list[Fit]) -> Diagnosis:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -13,12 +13,7 @@ import numpy as np
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import EPSILONS, rms
 from numpy_bert.verification.cases import Case, Diagnosis
-from numpy_bert.verification.mistakes import (
-    Cause,
-    Setting,
-    to_bfloat16,
-    to_float16,
-)
+from numpy_bert.verification.mistakes import Cause, Setting, to_bfloat16, to_float16
 from numpy_bert.verification.steps import Step
 
 __all__ = [
@@ -35,10 +30,10 @@ __all__ = [
 _MANY = 16
 # The dtypes that a float32 port may compute in by mistake. Numbers of bfloat16 often fit into
 # float16, too, but hardly ever the other way round.
-NARROWER: Sequence[tuple[str, Callable[[Array], Array]]] = (
-    ("bfloat16", to_bfloat16),
-    ("float16", to_float16),
-)
+NARROWER: Mapping[str, Callable[[Array], Array]] = {
+    "bfloat16": to_bfloat16,
+    "float16": to_float16,
+}
 # An error is as of a dtype if it is so many times that of a run in it, or one over as many.
 _AS_LARGE = 2.8
 # Rounding goes up as often as down: what it leaves of an error's mean, and of its correlation with
@@ -69,7 +64,7 @@ def as_of(case: Case) -> Diagnosis | None:
         return None
     if abs((error * expected).mean()) > _DISORDER * size * scale:
         return None
-    for dtype, narrow in NARROWER:
+    for dtype, narrow in NARROWER.items():
         if EPSILONS[dtype] <= EPSILONS[case.dtype]:
             continue
         inside = {step.name: narrowed(step, narrow) for step in case.segment.steps}
@@ -100,7 +95,7 @@ def computed_in(case: Case) -> Diagnosis | None:
     if case.dtype not in ("float32", "float64"):
         return None
     found, expected = case.counts(case.found), case.counts(case.expected)
-    for dtype, narrow in NARROWER:
+    for dtype, narrow in NARROWER.items():
         is_narrow = found.size >= _MANY and np.array_equal(found, narrow(found))
         error = float(np.abs(found - expected).max())
         if is_narrow and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,17 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray
+from numpy_bert.traces.layout import block_of
 from numpy_bert.verification.cases import Case
-from numpy_bert.verification.mistakes import (
-    Setting,
-)
+from numpy_bert.verification.mistakes import Setting
 from numpy_bert.verification.steps import Segment, Step, segment_of
 
 __all__ = ["Trials"]
 
 # The results of the right steps of a segment are kept up to this, and those of blocks beyond.
 _MOST_BYTES = 1 << 28
-_BLOCK = re.compile(r"embeddings|encoder\.layer\.\d+|pooler")
 
 
 class Trials:
@@ -101,7 +98,7 @@ class Trials:
         size = 0
         for step, _, output in self._case.segment.walk(self._case.arrays):
             size += output.nbytes
-            if size <= _MOST_BYTES or _BLOCK.fullmatch(step.name):
+            if size <= _MOST_BYTES or block_of(step.name) == step.name:
                 self._right[step.name] = output
 
 

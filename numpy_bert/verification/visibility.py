@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,11 +10,9 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.comparison.differences import counted
+from numpy_bert.traces.layout import block_of
 from numpy_bert.verification.cases import LONG, Case, variants
-from numpy_bert.verification.mistakes import (
-    Cause,
-    Setting,
-)
+from numpy_bert.verification.mistakes import Cause, Setting
 from numpy_bert.verification.rounding import analysed, budgets
 from numpy_bert.verification.steps import segment_of
 from numpy_bert.verification.trials import Trials
@@ -28,7 +25,6 @@ _ADVICE = (
     (("positions_restart",), "no token stands behind padding: pad a batch on the left"),
     (("segments_",), "all token_type_ids are 0: give a pair of texts"),
 )
-_LAYER = re.compile(r"encoder\.layer\.\d+")
 _BY_INPUT = tuple(name for names, _ in _ADVICE for name in names)
 
 
@@ -69,10 +65,10 @@ class Visibility:
     def _first_blocks(self, case: Case) -> Iterator[Case]:
         """Yield the first blocks of each kind in a segment, as a right port has them."""
         inside = {step.name: step for step in case.segment.steps}
-        layers = [name for name in inside if _LAYER.fullmatch(name)]
-        ends = [name for name in ("embeddings", *layers[:1], "pooler") if name in inside]
+        ends = [name for name in inside if name == block_of(name)]
+        later = [name for name in ends if name.startswith("encoder.")][1:]
         held: dict[str, npt.NDArray[Any]] = dict(case.arrays)
-        for name in ends:
+        for name in (name for name in ends if name not in later):
             before = segment_of(name, self._setting.steps, held)
             found = analysed(before, held, case.dtype)
             tokens = self._setting.inputs.attention_mask

@@ -9,7 +9,6 @@ tell their ids. What is found is no verdict but a `Mistake`, to be made and comp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from numpy_bert.verification.arrangements import (
     layer_of,
     relation,
 )
-from numpy_bert.verification.mistakes import Cause, Mistake, Setting
+from numpy_bert.verification.changes import Cause, Mistake, Setting, changed
 from numpy_bert.verification.steps import Segment, Step, segment_of
 
 __all__ = ["weight_mistakes", "whose_weight"]
@@ -134,11 +133,6 @@ def _input_of(
     return segment_of(name, setting.steps, segment.inputs).run(arrays)
 
 
-def _changed(step: Step, name: str, text: str, **arguments: Any) -> Mistake:
-    other = replace(step, arguments={**step.arguments, **arguments})
-    return Mistake(Cause(name, text), {step.name: other})
-
-
 # Dense layers.
 
 
@@ -163,10 +157,10 @@ def _in_dense(step: Step, x: Array, y: Array, setting: Setting) -> Iterator[Mist
         )
         if is_own and bias.cause:
             text = _BIASES.get(bias.cause, f"it was computed with {bias.text}")
-            yield _changed(step, bias.cause, text, bias=bias.vector)
+            yield changed(step, bias.cause, text, bias=bias.vector)
         elif not is_own:
             named = _named(arrangement, bias, step)
-            yield _changed(step, *named, weight=weight, bias=bias.vector)
+            yield changed(step, *named, weight=weight, bias=bias.vector)
 
 
 def _tensors(step: Step, setting: Setting) -> list[Tensor]:
@@ -391,7 +385,7 @@ def _in_norm(step: Step, x: Array, y: Array, setting: Setting) -> Iterator[Mista
         weight, bias = pairs[int(np.argmin(far))]
     named = _norm_cause(path, weight, bias)
     if named is not None:
-        yield _changed(step, *named, weight=vectors[weight], bias=vectors[bias])
+        yield changed(step, *named, weight=vectors[weight], bias=vectors[bias])
 
 
 def _best_of(vectors: Mapping[str, Array], far: Callable[[Array], float]) -> str:
@@ -465,9 +459,9 @@ def _in_look_up(step: Step, found: Array, counts: BoolArray, setting: Setting) -
         ids[counts] = chosen
         if name != step.name:
             text = f"the rows of {name} are looked up in place of its own"
-            yield _changed(step, "weights_of_another_module", text, table=table, ids=ids)
+            yield changed(step, "weights_of_another_module", text, table=table, ids=ids)
         elif not np.array_equal(ids[counts], own[counts]):
-            yield _changed(step, *_ids_cause(step, own, ids, counts), ids=ids)
+            yield changed(step, *_ids_cause(step, own, ids, counts), ids=ids)
         return
 
 
