@@ -26,6 +26,12 @@ from numpy_bert.messages import quoted
 
 __all__ = ["cached_part", "fetch", "find", "verify_again"]
 
+_WAYS_OUT = (
+    "Without it there are 'demo', the built-in model (on the command line --model demo), a folder "
+    "that holds a checkpoint, and a mirror of the hub, which the environment variable HF_ENDPOINT "
+    "names."
+)
+
 
 @permissions(InputError)
 def fetch(
@@ -100,14 +106,13 @@ def fetch(
     try:
         return (download if only is None else download_part)(repository, revision, token)
     except OfflineError as failure:
-        # The last good copy stays usable, but nobody should take it for the newest.
         reason = str(failure).removeprefix(f"{repository.name}: ")
-        kept = _cached(repository, revision, MODEL_FILES, only, reason)
-        warnings.warn(
-            f"{repository.name}: {reason} The cached commit {kept.name} is used.",
-            stacklevel=2,
-        )
-        return kept
+    # The last good copy stays usable, but nobody should take it for the newest.
+    kept = _cached(repository, revision, MODEL_FILES, only, reason)
+    warnings.warn(
+        f"{repository.name}: {reason} The cached commit {kept.name} is used.", stacklevel=2
+    )
+    return kept
 
 
 @permissions(InputError)
@@ -140,12 +145,12 @@ def find(
         return fetch(name_or_path, revision=revision, cache_dir=cache_dir, token=token, only=only)
     try:
         _verify(kept)
+        return kept
     except IntegrityError:
         if offline:
             raise
-        # It checks every file that is there, and gets the bad ones again once the hub has answered.
-        return fetch(name_or_path, revision=kept.name, cache_dir=cache_dir, token=token, only=only)
-    return kept
+    # It checks every file that is there, and gets the bad ones again once the hub has answered.
+    return fetch(name_or_path, revision=kept.name, cache_dir=cache_dir, token=token, only=only)
 
 
 @permissions(InputError)
@@ -223,7 +228,8 @@ def _cached(
     lacks = f"lacks {', '.join(missing)}" if missing else "has no copy"
     named = f" at revision {quoted(revision)}" if revision is not None else ""
     raise OfflineError(
-        f"{repository.name}{named}: the cache {repository.cache} {lacks}, and {reason.rstrip('.')}."
+        f"{repository.name}{named}: the cache {repository.cache} {lacks}, and "
+        f"{reason.rstrip('.')}. {_WAYS_OUT}"
     )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -390,9 +391,14 @@ def test_a_warm_cache_survives_a_hub_that_is_gone(hub: StandInHub, commit: str) 
 
 def test_a_hub_that_is_gone_is_given_up_soon(hub: StandInHub, slept: list[float]) -> None:  # I2
     hub.close()
-    with pytest.raises(OfflineError, match=r"could not be reached"):
-        fetch(REPO)
+    with pytest.raises(OfflineError, match=r"could not be reached") as raised:
+        BertModel.from_pretrained(REPO)
     assert sum(slept) < 10  # the client alone waits 23 s
+    (line,) = str(raised.value).splitlines()
+    for way_out in ("'demo'", "--model demo", "a folder", "HF_ENDPOINT names"):
+        assert way_out in line
+    shown = "".join(traceback.format_exception(raised.value))
+    assert shown.count("Traceback (most recent call last)") == 1
 
 
 @pytest.mark.usefixtures("impatient")
