@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
-from numpy_bert.cli.options import add_task, count, model_options, text
-from numpy_bert.errors import InputError
-from numpy_bert.files import read_bytes
+from numpy_bert.cli.options import (
+    FROM_STDIN,
+    add_task,
+    count,
+    given_text,
+    model_options,
+    read_text,
+    text,
+)
 
 __all__ = ["add_arguments", "run"]
-
-# More bytes than a context may have characters are somebody's mistake.
-_LARGEST_FILE = 20_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = "Print the part of a text that answers a question, and where it is."
     parser.add_argument("question", metavar="QUESTION", type=text, help="the question")
-    given = parser.add_mutually_exclusive_group(required=True)
+    given = parser.add_mutually_exclusive_group()
     given.add_argument(
-        "context", metavar="CONTEXT", nargs="?", type=text, help="the text with the answer in it"
+        "context",
+        metavar="CONTEXT",
+        nargs="?",
+        type=text,
+        help=f"the text with the answer in it; {FROM_STDIN}",
     )
     given.add_argument("--context-file", metavar="FILE", help="a file in UTF-8 with that text")
     add_task(parser)
@@ -37,9 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Find the answers to the question, and print them, best first."""
-    context = options.context
-    if options.context_file is not None:
-        context = _read(Path(options.context_file))
+    file = options.context_file
+    context = given_text(options.context) if file is None else read_text(file)
     model = numpy_bert.BertForQuestionAnswering.from_pretrained(
         options.model, **model_options(options)
     )
@@ -58,16 +63,3 @@ def run(options: argparse.Namespace) -> int:
     ]
     show(table(("start", "end", "score", "answer"), rows, right="rrrl", nothing="no answer"))
     return 0
-
-
-def _read(path: Path) -> str:
-    """Return the text of a file."""
-    data = read_bytes(path, error=InputError, limit=_LARGEST_FILE)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as failure:
-        line = data[: failure.start].count(b"\n") + 1
-        raise InputError(
-            f"{path}: line {line} is not UTF-8 (byte {failure.start}, "
-            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
-        ) from None

@@ -14,6 +14,7 @@ from numpy_bert.cli.options import (
     add_source,
     add_text,
     add_truncate,
+    given_text,
     model_name,
     model_options,
     natural,
@@ -74,11 +75,12 @@ def run(options: argparse.Namespace) -> int:
     from numpy_bert.trace import named_steps, select
 
     output = output_path(options, _ENDS)
+    text = given_text(options.text)
     name = model_name(options)
     only = cached_part(name, revision=options.revision, cache_dir=options.cache_dir)
     model = numpy_bert.BertModel.from_pretrained(name, only=only, **model_options(options))
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source_options(options))
-    texts = [options.text] + ([] if options.text_pair is None else [options.text_pair])
+    texts = [text] + ([] if options.text_pair is None else [options.text_pair])
     limit = model.config.max_position_embeddings
     inputs = encode_whole(tokenizer, texts, limit, truncation=options.truncate)
     for sentence in lost(tokenizer, texts, inputs):

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import sys
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy_bert
 from numpy_bert.cli.console import note, save_arrays, show, table
@@ -21,17 +17,16 @@ from numpy_bert.cli.options import (
     model_name,
     model_options,
     output_path,
+    read_lines,
     text,
 )
 from numpy_bert.encoding import MODES
 from numpy_bert.errors import InputError
-from numpy_bert.files import decode_lines, file_size
-from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from numpy_bert.arrays import Array
 
-__all__ = ["add_arguments", "load", "read_lines", "run"]
+__all__ = ["add_arguments", "load", "run"]
 
 _ENDS = (".npy", ".npz", ".safetensors")
 _MOST_ROWS = 20
@@ -120,40 +115,7 @@ def _texts(options: argparse.Namespace) -> list[str]:
         return list(options.texts)
     if options.texts:
         raise InputError("TEXT and --input: give one of the two.")
-    texts = read_lines(options.input)
-    if not texts:
-        note(f"--input {quoted(options.input)}: has no lines.")
-    return texts
-
-
-def read_lines(name: str) -> list[str]:
-    """Return the lines of a file, or with ``-`` of standard input, as `decode_lines` has them.
-
-    An empty line is an empty text, so that line and vector have one number.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or a line, which is named, is not UTF-8.
-    """
-    try:
-        with _opened(name) as file:
-            where = "standard input" if name == "-" else name
-            return decode_lines(file, where=where, error=InputError)
-    except OSError as failure:
-        raise InputError(f"--input {quoted(name)}: cannot be read ({failure.strerror}).") from None
-
-
-def _opened(name: str) -> AbstractContextManager[BinaryIO]:
-    """Open a regular file, or standard input, which stays open."""
-    if name != "-":
-        path = Path(name)
-        file_size(path, error=InputError)
-        return path.open("rb")
-    if sys.stdin is None or sys.stdin.closed:
-        raise InputError("--input -: standard input is closed.")
-    stream = getattr(sys.stdin, "buffer", None)
-    return nullcontext(io.BytesIO(sys.stdin.read().encode()) if stream is None else stream)
+    return read_lines(options.input)
 
 
 def _as_page(name: str, texts: list[str], vectors: Array) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from numpy_bert.cli.options import (
     add_source,
     add_text,
     add_truncate,
+    given_text,
     model_name,
     model_options,
     natural,
@@ -60,12 +62,12 @@ def run(options: argparse.Namespace) -> int:
     path = output_path(options, _ENDS)
     if path is not None and path.suffix == ".png":
         png_renderer()  # says now what is missing
+    texts = (given_text(options.text), options.text_pair)
     name = model_name(options)
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source_options(options))
     reading = read(
-        options.text,
-        options.text_pair,
-        model=_model(options, name, tokenizer.mask_token),
+        *texts,
+        model=_model(options, name, tokenizer.mask_token, texts),
         tokenizer=tokenizer,
         token=options.walked,
         truncation=options.truncate,
@@ -85,12 +87,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _model(
-    options: argparse.Namespace, name: str, mask_token: str | None
+    options: argparse.Namespace, name: str, mask_token: str | None, texts: Sequence[str | None]
 ) -> numpy_bert.BertModel | numpy_bert.BertForMaskedLM:
     """Load the model, with the head that predicts words where there is a mask and it has one."""
     model = numpy_bert.BertModel.from_pretrained(name, **model_options(options))
-    texts = (options.text, options.text_pair or "")
-    if mask_token is None or not any(mask_token in text for text in texts):
+    if mask_token is None or not any(mask_token in (text or "") for text in texts):
         return model
     if any("cls.predictions" in key for key in model.loading_info.unexpected_keys):
         del model  # it is loaded anew, with its head

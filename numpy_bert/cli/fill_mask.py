@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
-from numpy_bert.cli.options import add_task, count, model_name, model_options, text
+from numpy_bert.cli.options import (
+    LINES_FROM_STDIN,
+    add_task,
+    count,
+    given_texts,
+    model_name,
+    model_options,
+    text,
+)
+
+if TYPE_CHECKING:
+    from numpy_bert.tasks.fill import Fill
 
 __all__ = ["add_arguments", "run"]
 
@@ -16,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Print the words that fit best at each [MASK] of a text, with their probabilities."
     )
-    parser.add_argument("text", metavar="TEXT", type=text, help="the text, with [MASK] in it")
+    parser.add_argument(
+        "texts",
+        metavar="TEXT",
+        nargs="*",
+        type=text,
+        help=f"a text with [MASK] in it; {LINES_FROM_STDIN}",
+    )
     add_task(parser, default="the built-in 'demo', which is small,")
     parser.add_argument(
         "--top-k",
@@ -28,17 +46,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fill the masks of the text, and print the words mask by mask."""
+    """Fill the masks of the texts, and print the words mask by mask."""
+    texts = given_texts(options.texts)
     name = model_name(options)
     model = numpy_bert.BertForMaskedLM.from_pretrained(name, **model_options(options))
-    found = model.fill_mask(options.text, top_k=options.top_k)
-    masks = found if isinstance(found[0], list) else [found]
-    if options.json:
-        show(results_as_json(name, {"text": options.text}, masks))
-        return 0
+    for written, found in zip(texts, model.fill_mask(texts, top_k=options.top_k), strict=True):
+        masks: list[list[Fill]] = found if isinstance(found[0], list) else [found]
+        if options.json:
+            show(results_as_json(name, {"text": written}, masks))
+        else:
+            _show_words(masks)
+    return 0
+
+
+def _show_words(masks: list[list[Fill]]) -> None:
+    """Print the words for the masks of a text."""
     for number, fills in enumerate(masks):
         if len(masks) > 1:
             show(f"mask {number + 1}")
         rows = [(percent(fill.score), fill.token_str, fill.token, fill.sequence) for fill in fills]
         show(table(("score", "word", "id", "text"), rows, right="rlrl", nothing="no word"))
-    return 0

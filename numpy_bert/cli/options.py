@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy_bert.cli.console import note
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output
+from numpy_bert.files import check_output, check_pointer, decode_lines, file_size
 from numpy_bert.messages import quoted
 
 __all__ = [
+    "FROM_STDIN",
+    "LINES_FROM_STDIN",
     "NAME_OR_PATH",
     "add_json",
     "add_model",
@@ -25,21 +29,32 @@ __all__ = [
     "add_text",
     "add_truncate",
     "count",
+    "given_text",
+    "given_texts",
     "is_same_file",
     "model_name",
     "model_options",
     "natural",
     "output_path",
+    "read_lines",
+    "read_text",
     "source_options",
     "text",
 ]
 
 NAME_OR_PATH = "a folder, or a repository on the hub"
+# What the help of a text says that `given_texts` or `given_text` finds.
+LINES_FROM_STDIN = "without any, or with -, the lines of standard input are read, a text each"
+FROM_STDIN = "without it, or with -, standard input is read"
+# More bytes than one text may have characters are somebody's mistake.
+_LARGEST_TEXT = 20_000_000
 
 
 def add_text(parser: argparse.ArgumentParser) -> None:
     """Add a text, or a pair of texts, and the model that reads it."""
-    parser.add_argument("text", metavar="TEXT", type=text, help="the text")
+    parser.add_argument(
+        "text", metavar="TEXT", nargs="?", type=text, help=f"the text; {FROM_STDIN}"
+    )
     parser.add_argument(
         "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text, as segment 1"
     )
@@ -142,6 +157,85 @@ def _whole(argument: str, *, least: int, digits: int) -> int:
     if not is_number or int(argument) < least:
         raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not a whole number from {least}")
     return int(argument)
+
+
+def given_texts(words: Sequence[str]) -> list[str]:
+    """Return the texts of the command line, or where there is none, or ``-``, those of stdin."""
+    return read_lines("-") if list(words) in ([], ["-"]) else list(words)
+
+
+def given_text(word: str | None) -> str:
+    """Return the text of the command line, or where there is none, or ``-``, that of stdin."""
+    return read_text("-") if word in (None, "-") else word
+
+
+def read_lines(name: str) -> list[str]:
+    """Return the lines of a file, or with ``-`` of standard input, as `decode_lines` has them.
+
+    An empty line is an empty text, so that line and result have one number.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a line, which is named, is not UTF-8.
+    """
+    with _opened(name, "texts, one a line,") as (file, where):
+        texts = decode_lines(file, where=where, error=InputError)
+    if not texts:
+        note(f"{quoted(where)}: has no lines.")
+    return texts
+
+
+def read_text(name: str) -> str:
+    """Return the whole of a file, or with ``-`` of standard input, as one text.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is too large for a text, or is not UTF-8; its line is named.
+    """
+    with _opened(name, "a text") as (file, where):
+        data = file.read(_LARGEST_TEXT + 1)
+    if len(data) > _LARGEST_TEXT:
+        raise InputError(f"{quoted(where)}: has more than {_LARGEST_TEXT:,} bytes; give a part.")
+    check_pointer(data, where=where, error=InputError)
+    try:
+        return data.decode("utf-8-sig").removesuffix("\n")
+    except UnicodeDecodeError as failure:
+        line = data[: failure.start].count(b"\n") + 1
+        raise InputError(
+            f"{quoted(where)}: line {line} is not UTF-8 (byte {failure.start}, "
+            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
+        ) from None
+
+
+@contextlib.contextmanager
+def _opened(name: str, what: str) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a regular file, or standard input, which stays open; yield what it is called, too."""
+    where = "standard input" if name == "-" else name
+    try:
+        if name == "-":
+            yield _standard_input(what), where
+        else:
+            file_size(Path(name), error=InputError)
+            with Path(name).open("rb") as file:
+                yield file, where
+    except OSError as failure:
+        reason = failure.strerror or failure
+        raise InputError(f"{quoted(where)}: cannot be read ({reason}).") from None
+
+
+def _standard_input(what: str) -> BinaryIO:
+    """Return standard input, and tell whoever sits at it what is waited for."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input: is closed; give the text as an argument.")
+    stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
+    if stream is None:  # another program's, which holds text
+        return io.BytesIO(sys.stdin.read().encode())
+    if stream.isatty():
+        end = "Ctrl-Z and Enter" if os.name == "nt" else "Ctrl-D"
+        note(f"type {what} and end with {end}; --help says what else can be given.")
+    return stream
 
 
 def model_name(options: argparse.Namespace) -> str:

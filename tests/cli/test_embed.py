@@ -147,7 +147,6 @@ def test_mistakes_get_one_line_and_no_traceback(
     "arguments",
     [
         [],
-        ["embed"],
         ["embed", TEXT, "--dtype", "float16"],
         ["embed", TEXT, "--dropout-seed", "-1"],
         ["embed", TEXT, "--dropout-seed", "x"],

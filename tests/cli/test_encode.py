@@ -160,7 +160,7 @@ def test_a_line_that_is_not_utf8_is_named(
         (["a", "--input", "b"], 2, "TEXT and --input: give one of the two"),
         (["--input", "nowhere.txt"], 2, "nowhere.txt: does not exist"),
         (["--input", "."], 2, "is a folder"),
-        (["--input", "-"], 2, "standard input is closed"),
+        (["--input", "-"], 2, "standard input: is closed"),
         (["a", "-o", "x.txt"], 2, "the name must end in one of .npy, .npz, .safetensors"),
         (["a", "-o", "no/such/x.npy"], 1, "the folder no/such does not exist"),
         (["a", "--prompt-name", "query"], 2, "must be the name of a prompt; got query"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +55,25 @@ def test_fill_mask_of_several_masks(
     assert set(found["results"][0][0]) == {"score", "token", "token_str", "sequence"}
 
 
+def test_fill_mask_of_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["i drink a cup of [MASK].", "she sat on the [MASK] and [MASK]."]
+    model = numpy_bert.BertForMaskedLM.from_pretrained("demo")
+    one, two = (model.fill_mask(text, 2) for text in texts)
+    command = ["fill-mask", "--model", "demo", "--top-k", "2", "--json"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts)))
+    assert main(command) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == texts
+    close = pytest.approx(one[0].score, rel=1e-5)  # a text is computed with others here
+    assert [fill["token"] for fill in lines[0]["results"][0]] == [fill.token for fill in one]
+    assert lines[0]["results"][0][0]["score"] == close
+    assert [[fill["token"] for fill in fills] for fills in lines[1]["results"]] == [
+        [fill.token for fill in fills] for fills in two
+    ]
+
+
 def test_classify(capsys: pytest.CaptureFixture[str], folders: dict[str, str]) -> None:
     folder = folders["SequenceClassification"]
     model = numpy_bert.BertForSequenceClassification.from_pretrained(folder, dtype="float64")
@@ -83,6 +103,16 @@ def test_tag(capsys: pytest.CaptureFixture[str], folders: dict[str, str]) -> Non
     assert capsys.readouterr().out == "  no entity\n"
 
 
+def test_answer_reads_its_context_from_standard_input(
+    capsys: pytest.CaptureFixture[str], folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["answer", "--model", folders["QuestionAnswering"], "the un"]
+    expected = result(capsys, *command, CONTEXT)
+    for dash in ([], ["-"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO(CONTEXT + "\n"))
+        assert result(capsys, *command, *dash) == expected
+
+
 def test_answer(
     capsys: pytest.CaptureFixture[str], folders: dict[str, str], tmp_path: Path
 ) -> None:
@@ -109,7 +139,6 @@ def test_answer(
         ["classify", "a"],
         ["tag", "a"],
         ["answer", "q", "c"],
-        ["answer", "q", "--model", "demo"],
         ["answer", "q", "c", "--context-file", "f", "--model", "demo"],
         ["fill-mask", "[MASK]", "--top-k", "0"],
         ["fill-mask", "[MASK]", "--top-k", "many"],
@@ -126,7 +155,7 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "status", "what"),
     [
-        (["fill-mask", "no mask", "--model", "demo"], 2, "text has no [MASK]"),
+        (["fill-mask", "no mask", "--model", "demo"], 2, "text[0] has no [MASK]"),
         (["classify", "a", "--model", "demo"], 1, "has no classifier ("),
         (["tag", "a", "--model", "demo"], 1, "has no classifier ("),
         (["answer", "q", "c", "--model", "demo"], 1, "has no qa_outputs ("),

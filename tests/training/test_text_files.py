@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from numpy_bert import InputError
-from numpy_bert.cli.encode import read_lines
+from numpy_bert.cli.options import read_lines
 from numpy_bert.training.targets import label_numbers
 from numpy_bert.training.text_files import (
     read_documents,
