@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,11 +30,28 @@ from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.tensors import read_weight
 from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
-from numpy_bert.ops.layer_norm import layer_norm
+from numpy_bert.ops.activation import ACTIVATIONS
+from numpy_bert.ops.layer_norm import layer_norm, layer_norm_backward
+from numpy_bert.ops.linear import linear, linear_backward
+from numpy_bert.ops.normalize import normalize as unit
+from numpy_bert.ops.normalize import normalize_backward
 
-__all__ = ["Dense", "LayerNorm", "PooledModules", "WeightedLayerPooling", "read_pooled_modules"]
+__all__ = [
+    "Dense",
+    "LayerNorm",
+    "ModuleGradients",
+    "PooledModules",
+    "WeightedLayerPooling",
+    "read_pooled_modules",
+]
 
 _MOST_FEATURES = 1 << 24
+# The modules before those: a Transformer and a Pooling.
+_BEFORE_POOLED = 2
+# The fields of a module that hold arrays.
+_ARRAYS = ("weight", "bias", "residual")
+# What an activation of a Dense is gone back through by.
+_BACKWARDS = {known.forward: known.backward for known in ACTIVATIONS.values()}
 # torch.nn.LayerNorm's own epsilon, which the files do not state.
 _EPS = 1e-5
 # What counts where a config.json does not state it.
@@ -110,6 +127,13 @@ class WeightedLayerPooling:
         mask = ... if batch.mask is None else batch.mask
         with np.errstate(all="ignore"):
             return self([state[mask].reshape(-1, state.shape[-1]) for state in states])
+
+
+class ModuleGradients(NamedTuple):
+    """The gradients of what a module takes, (B, in), and of its arrays by their names."""
+
+    x: Array
+    parameters: dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -195,6 +219,31 @@ class Dense:
             return output + vectors
         return output if self.residual is None else output + vectors @ self.residual.T
 
+    def backward(self, grad: Array, vectors: Array) -> ModuleGradients:
+        """Return the gradients of the layer's arrays and of the vectors, from the result's.
+
+        Raises
+        ------
+        InputError
+            If the activation is none that can be gone back through.
+        """
+        backward = _BACKWARDS.get(self.activation)
+        if backward is None:
+            raise InputError(
+                f"the activation of a Dense is {self.activation.__name__.strip('_')}, of which "
+                "there is no gradient here, so that the model cannot be trained."
+            )
+        bias = np.zeros(len(self.weight), grad.dtype) if self.bias is None else self.bias
+        inner = backward(grad, linear(vectors, self.weight, bias))
+        back = linear_backward(inner, vectors, self.weight)
+        found = {"weight": back.weight} | ({} if self.bias is None else {"bias": back.bias})
+        if self.adds_input:
+            return ModuleGradients(back.x + grad, found)
+        if self.residual is None:
+            return ModuleGradients(back.x, found)
+        beside = linear_backward(grad, vectors, self.residual)
+        return ModuleGradients(back.x + beside.x, {**found, "residual": beside.weight})
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerNorm:
@@ -243,6 +292,12 @@ class LayerNorm:
         """Apply the layer to vectors of shape (B, in)."""
         return layer_norm(vectors, self.weight, self.bias, eps=_EPS).output
 
+    def backward(self, grad: Array, vectors: Array) -> ModuleGradients:
+        """Return the gradients of the layer's arrays and of the vectors, from the result's."""
+        steps = layer_norm(vectors, self.weight, self.bias, eps=_EPS)
+        found = layer_norm_backward(grad, steps, self.weight)
+        return ModuleGradients(found.x, {"weight": found.weight, "bias": found.bias})
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PooledModules:
@@ -279,6 +334,73 @@ class PooledModules:
                 pooled = module(pooled)
             cut = pooled[:, :width]
             return normalize(cut) if self.scales_last else cut
+
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yield every array with its name: the module's number, its kind and the field.
+
+        Modules are counted as in modules.json, where a Transformer and a Pooling stand before
+        them.
+
+        Examples
+        --------
+        >>> layer = LayerNorm(weight=np.ones(2), bias=np.zeros(2))
+        >>> modules = PooledModules(in_features=2, modules=(normalize, layer))
+        >>> [name for name, _ in modules.named_parameters()]
+        ['3.LayerNorm.weight', '3.LayerNorm.bias']
+        """
+        for prefix, module in self._named():
+            for field in _ARRAYS:
+                array = getattr(module, field, None)
+                if array is not None:
+                    yield f"{prefix}.{field}", array
+
+    def with_parameters(self, arrays: Mapping[str, Array]) -> PooledModules:
+        """Return the same modules with other arrays, by the names of `named_parameters`."""
+        given = dict(self.named_parameters())
+        modules = list(self.modules)
+        for number, (prefix, module) in enumerate(self._named()):
+            names = [field for field in _ARRAYS if f"{prefix}.{field}" in given]
+            if isinstance(module, (Dense, LayerNorm)):
+                own: Any = {field: arrays[f"{prefix}.{field}"] for field in names}
+                modules[number] = replace(module, **own)
+        return replace(self, modules=tuple(modules))
+
+    def backward(self, grad: Array, pooled: Array) -> ModuleGradients:
+        """Return the gradients of all arrays and of the pooled vectors, from the last module's.
+
+        Parameters
+        ----------
+        grad : ndarray of shape (B, out)
+            The gradient of what the last module returned, before truncation.
+        pooled : ndarray of shape (B, in)
+            What the modules were called with.
+
+        Raises
+        ------
+        InputError
+            If a module is none that can be gone back through.
+        """
+        inputs = [pooled]
+        for module in self.modules:
+            inputs.append(module(inputs[-1]))
+        found: dict[str, Array] = {}
+        for (prefix, module), x in list(zip(self._named(), inputs[:-1], strict=True))[::-1]:
+            if isinstance(module, (Dense, LayerNorm)):
+                back = module.backward(grad, x)
+                grad = back.x
+                found |= {f"{prefix}.{field}": array for field, array in back.parameters.items()}
+            else:
+                wide = grad.astype(np.float64, copy=False)
+                grad = normalize_backward(wide, unit(x)).astype(x.dtype, copy=False)
+        return ModuleGradients(grad, found)
+
+    def _named(self) -> list[tuple[str, Callable[[Array], Array]]]:
+        """Return the modules with the starts of their parameters' names."""
+        kinds = {Dense: "dense", LayerNorm: "LayerNorm"}
+        return [
+            (f"{number}.{kinds.get(type(module), '')}", module)
+            for number, module in enumerate(self.modules, _BEFORE_POOLED)
+        ]
 
     def fitted(self, in_features: int, normalizes: bool | None) -> PooledModules:
         """Return the modules for another pooling, and with normalization as it is asked for.

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.ops.losses import LossSteps
+from numpy_bert.ops.normalize import normalize, normalize_backward
 
 __all__ = ["cosine_embedding_loss", "similarity_preserving_loss"]
 
-# A shorter vector counts as this long, as in torch.nn.functional.cosine_similarity.
-_LEAST_NORM = 1e-8
-_Wide = npt.NDArray[np.float64]
-
-
-class _Unit(NamedTuple):
-    """Vectors of length 1, and how long they were: (B, E) and (B, 1), float64."""
-
-    rows: _Wide
-    norms: _Wide
+# As in torch.nn.functional.cosine_similarity.
+_EPS = 1e-8
 
 
 def cosine_embedding_loss(
@@ -64,10 +54,10 @@ def cosine_embedding_loss(
     (1.0, array([[-0. , -0.5]]))
     """
     _check("cosine_embedding_loss", vectors, wanted)
-    ours, theirs = _unit(vectors), _unit(wanted)
-    likeness = np.einsum("be,be->b", ours.rows, theirs.rows)
+    ours, theirs = (normalize(each, eps=_EPS) for each in (vectors, wanted))
+    likeness = np.einsum("be,be->b", ours.output, theirs.output)
     items = len(vectors) if num_items_in_batch is None else num_items_in_batch
-    gradient = _unit_backward(theirs.rows / -items, ours)
+    gradient = normalize_backward(theirs.output / -items, ours)
     return LossSteps(
         scores_gradient=gradient.astype(vectors.dtype, copy=False),
         output=len(vectors) / items - float(likeness.sum()) / items,
@@ -120,29 +110,14 @@ def similarity_preserving_loss(
            [-1.,  0.]]))
     """
     _check("similarity_preserving_loss", vectors, wanted, of_one_shape=False)
-    ours, theirs = _unit(vectors), _unit(wanted)
-    apart = ours.rows @ ours.rows.T - theirs.rows @ theirs.rows.T  # (B, B)
+    ours, theirs = (normalize(each, eps=_EPS) for each in (vectors, wanted))
+    apart = ours.output @ ours.output.T - theirs.output @ theirs.output.T  # (B, B)
     items = apart.size if num_items_in_batch is None else num_items_in_batch
-    gradient = _unit_backward((4.0 / items) * (apart @ ours.rows), ours)
+    gradient = normalize_backward((4.0 / items) * (apart @ ours.output), ours)
     return LossSteps(
         scores_gradient=gradient.astype(vectors.dtype, copy=False),
         output=float(np.square(apart).sum()) / items,
     )
-
-
-def _unit(vectors: Array) -> _Unit:
-    """Scale vectors to length 1, in float64."""
-    wide = vectors.astype(np.float64, copy=False)
-    norms = np.sqrt(np.einsum("be,be->b", wide, wide))[:, np.newaxis]
-    norms = np.maximum(norms, _LEAST_NORM)
-    return _Unit(wide / norms, norms)
-
-
-def _unit_backward(grad: _Wide, unit: _Unit) -> _Wide:
-    """Go back through the scaling to length 1: what is along a vector falls away."""
-    along = np.einsum("be,be->b", grad, unit.rows)[:, np.newaxis]
-    found: _Wide = (grad - along * unit.rows) / unit.norms
-    return found
 
 
 def _check(name: str, vectors: Array, wanted: Array, *, of_one_shape: bool = True) -> None:

@@ -11,20 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, as_array
-from numpy_bert.blocks.gradients import dense_backward
+from numpy_bert.encoding.gradients import SentenceRun
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.encoding.sentence_modules import Dense, PooledModules
 from numpy_bert.errors import InputError
 from numpy_bert.files import write_atomically
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.gradients import BertRun, LossAndGradients, split_batch
+from numpy_bert.model.gradients import LossAndGradients, split_batch
 from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.ops.activation import identity
 from numpy_bert.ops.distillation import cosine_embedding_loss, similarity_preserving_loss
-from numpy_bert.ops.linear import linear
-from numpy_bert.ops.pooling import mean_pooling, mean_pooling_backward
-from numpy_bert.parameters import SentenceStudentParameters, build
+from numpy_bert.parameters import LinearParameters, SentenceStudentParameters, build
 from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.projection import new_projection
@@ -40,6 +38,7 @@ __all__ = ["SentenceStudent"]
 
 # How much the second loss counts, which is the smaller one.
 _SIMILARITY = 10.0
+_MEAN = ("mean",)
 
 
 class SentenceStudent(Saveable):
@@ -221,21 +220,18 @@ class SentenceStudent(Saveable):
             If a hidden state is not finite because a weight is not; the weight is named.
         """
         inputs, labels = split_batch(batch, ("labels",))
-        run = BertRun(self.bert, self.bert.inputs(**inputs), rng)
-        wanted = self._wanted(labels["labels"], len(run.hidden))
-        pooled = mean_pooling(run.hidden, run.mask)
-        projection = self.head.projection
-        mapped = linear(pooled.output, projection.weight, projection.bias)
+        run = SentenceRun(self.bert, self.bert.inputs(**inputs), _MEAN, self._map, rng)
+        wanted = self._wanted(labels["labels"], len(run.vectors))
         items = self.num_items_in_batch(batch) if num_items_in_batch is None else num_items_in_batch
         vectors, pairs = (items_of(items, name) for name in ("vectors", "pairs"))
-        follows = cosine_embedding_loss(mapped, wanted, num_items_in_batch=vectors)
-        alike = similarity_preserving_loss(mapped, wanted, num_items_in_batch=pairs)
-        grad = follows.scores_gradient + _SIMILARITY * alike.scores_gradient
-        back = dense_backward(grad, pooled.output, projection)
+        follows = cosine_embedding_loss(run.vectors, wanted, num_items_in_batch=vectors)
+        alike = similarity_preserving_loss(run.vectors, wanted, num_items_in_batch=pairs)
+        found = run.gradients(follows.scores_gradient + _SIMILARITY * alike.scores_gradient)
+        weight, bias = found.modules.values()
         return LossAndGradients(
             loss=follows.output + _SIMILARITY * alike.output,
-            bert=run.gradients(hidden=mean_pooling_backward(back.x, pooled)),
-            head=SentenceStudentParameters(projection=back.parameters),
+            bert=found.bert,
+            head=SentenceStudentParameters(projection=LinearParameters(weight=weight, bias=bias)),
         )
 
     def num_items_in_batch(self, batch: Mapping[str, Any]) -> dict[str, int]:
@@ -264,9 +260,7 @@ class SentenceStudent(Saveable):
         >>> student.encoder(BertTokenizer.from_pretrained("demo")).encode("a test").shape
         (3,)
         """
-        projection = self.head.projection
-        dense = Dense(weight=projection.weight, bias=projection.bias, activation=identity)
-        chain = (dense, normalize) if self.setup.normalizes else (dense,)
+        chain = (*self._map.modules, *([normalize] if self.setup.normalizes else []))
         modules = PooledModules(in_features=self.config.hidden_size, modules=chain)
         recipe = self.setup.recipe(self.folder)
         return SentenceEncoder(self.bert, tokenizer, recipe, modules, self.setup.settings)
@@ -319,6 +313,13 @@ class SentenceStudent(Saveable):
         self.bert.save_pretrained(folder, force=force)
         for name, content in files.items():
             write_atomically(folder / name, content)
+
+    @property
+    def _map(self) -> PooledModules:
+        """The linear map as what stands behind a pooling."""
+        map_ = self.head.projection
+        dense = Dense(weight=map_.weight, bias=map_.bias, activation=identity)
+        return PooledModules(in_features=self.config.hidden_size, modules=(dense,))
 
     def _wanted(self, labels: npt.ArrayLike, texts: int) -> Array:
         """Return the teacher's vectors, held to (B, E), in the model's dtype."""

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from numpy_bert.arrays import Array
+from numpy_bert.encoding.pooling import MODES
+from numpy_bert.encoding.pooling import pool as pooled_alone
 from numpy_bert.errors import InputError
 from numpy_bert.ops.activation import ACTIVATIONS
 from numpy_bert.ops.attention import attention, attention_backward
@@ -19,7 +21,13 @@ from numpy_bert.ops.embedding import embedding, embedding_backward
 from numpy_bert.ops.layer_norm import layer_norm, layer_norm_backward
 from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.ops.losses import binary_cross_entropy_with_logits, cross_entropy, mse_loss
-from numpy_bert.ops.pooling import mean_pooling, mean_pooling_backward
+from numpy_bert.ops.normalize import normalize, normalize_backward
+from numpy_bert.ops.pairs import (
+    cosent_loss,
+    cosine_similarity_loss,
+    multiple_negatives_ranking_loss,
+)
+from numpy_bert.ops.pooling import pooling, pooling_backward
 from numpy_bert.ops.softmax import softmax, softmax_backward
 from tests.support.differences import differences, relative_error
 
@@ -249,24 +257,125 @@ def test_binary_cross_entropy_far_out() -> None:
 
 def test_mean_pooling() -> None:
     hidden, mask = drawn(2, 3, 4), np.array([[True, True, False], [True, True, True]])
-    steps = mean_pooling(hidden, mask)
+    steps = pooling(hidden, mask)
     np.testing.assert_allclose(steps.output[0], hidden[0, :2].mean(axis=0), rtol=0, atol=1e-15)
     grad = drawn(2, 4, seed=9)
-    found = mean_pooling_backward(grad, steps)
-    hold(lambda hidden: mean_pooling(hidden, mask).output, {"hidden": found}, {"hidden": hidden})
+    found = pooling_backward(grad, steps)
+    hold(lambda hidden: pooling(hidden, mask).output, {"hidden": found}, {"hidden": hidden})
     assert not found[0, 2].any()
     with pytest.raises(InputError, match="text 1 has no token"):
-        mean_pooling(hidden, np.array([[True] * 3, [False] * 3]))
+        pooling(hidden, np.array([[True] * 3, [False] * 3]))
     for other in (mask.tolist(), mask.astype(np.uint8), mask.astype(np.float32)):
-        assert mean_pooling(hidden, other).output.tobytes() == steps.output.tobytes()
-    with pytest.raises(InputError, match=r"^mean_pooling: mask must have shape .*; got \(1, 3\)"):
-        mean_pooling(hidden, mask[:1])
+        assert pooling(hidden, other).output.tobytes() == steps.output.tobytes()
+    with pytest.raises(InputError, match=r"^pooling: mask must have shape .*; got \(1, 3\)"):
+        pooling(hidden, mask[:1])
     with pytest.raises(
-        InputError, match=r"^mean_pooling: mask\[0, 0\] must be 1 for a token .*; got 0.5"
+        InputError, match=r"^pooling: mask\[0, 0\] must be 1 for a token .*; got 0.5"
     ):
-        mean_pooling(hidden, mask * 0.5)
-    with pytest.raises(InputError, match=r"^mean_pooling: hidden must have shape"):
-        mean_pooling(hidden[0])
+        pooling(hidden, mask * 0.5)
+    with pytest.raises(InputError, match=r"^pooling: hidden must have shape"):
+        pooling(hidden[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pooling_in_every_mode(mode: str) -> None:
+    hidden, mask = drawn(3, 5, 4), np.arange(5) < np.array([[3], [5], [1]])
+    steps = pooling(hidden, mask, mode=mode)
+    found = pooling_backward(drawn(3, 4, seed=9), steps)
+    hold(
+        lambda hidden: pooling(hidden, mask, mode=mode).output,
+        {"hidden": found},
+        {"hidden": hidden},
+    )
+    assert not found[~mask].any()
+    alone = pooled_alone(hidden[mask], np.array([3, 5, 1]), (mode,))
+    np.testing.assert_allclose(steps.output, alone, rtol=0, atol=1e-14)
+    with pytest.raises(InputError, match=r"mode must be one of .*; got 'sum'"):
+        pooling(hidden, mask, mode="sum")
+
+
+def test_normalize() -> None:
+    vectors = drawn(3, 5)
+    back = normalize_backward(drawn(3, 5, seed=9), normalize(vectors))
+    hold(lambda vectors: normalize(vectors).output, {"vectors": back}, {"vectors": vectors})
+    assert normalize_backward(np.ones((1, 2)), normalize(np.zeros((1, 2)), eps=0.5)).tolist() == [
+        [2.0, 2.0]
+    ]
+
+
+SCORES = np.array([0.5, -0.1, 0.5, 0.9])
+PAIR_LOSSES: dict[str, Callable[[Array, Array], Any]] = {
+    "ranking": lambda a, b: multiple_negatives_ranking_loss(a, b, scale=3.0),
+    "negatives": lambda a, b: multiple_negatives_ranking_loss(a[:3], b, scale=3.0),
+    "cosine": lambda a, b: cosine_similarity_loss(a, b, SCORES),
+    "cosent": lambda a, b: cosent_loss(a, b, SCORES, scale=3.0),
+}
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_losses_of_pairs(name: str) -> None:
+    loss, first, second = PAIR_LOSSES[name], drawn(4, 5), drawn(4, 5, seed=1)
+    found = loss(first, second)
+    expected = differences(lambda a: float(loss(a, second).output), first)
+    if name == "negatives":
+        expected = expected[:3]
+    assert relative_error(found.first_gradient, expected) < BUDGET
+    expected = differences(lambda b: float(loss(first, b).output), second)
+    assert relative_error(found.second_gradient, expected) < BUDGET
+    # How long a vector is does not matter.
+    assert loss(3.0 * first, 0.1 * second).output == pytest.approx(found.output, rel=1e-12)
+
+
+def test_losses_of_pairs_are_their_definitions() -> None:
+    first, second = drawn(4, 5), drawn(4, 5, seed=1)
+    unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (first, second)]
+    every = unit[0] @ unit[1].T
+    own = [np.log(np.exp(2.0 * row).sum()) - 2.0 * row[i] for i, row in enumerate(every)]
+    ranking = multiple_negatives_ranking_loss(first, second, scale=2.0)
+    assert ranking.output == pytest.approx(np.mean(own), rel=1e-12)
+    apart = (np.diag(every) - SCORES) ** 2
+    cosine = cosine_similarity_loss(first, second, SCORES)
+    assert cosine.output == pytest.approx(np.mean(apart), rel=1e-12)
+    total = 1.0
+    for i in range(4):
+        for j in range(4):
+            if SCORES[i] > SCORES[j]:
+                total += np.exp(2.0 * (every[j, j] - every[i, i]))
+    assert cosent_loss(first, second, SCORES, scale=2.0).output == pytest.approx(np.log(total))
+
+
+def test_losses_of_pairs_where_nothing_is_to_be_learnt() -> None:
+    first, second = drawn(4, 5), drawn(4, 5, seed=1)
+    equal = cosent_loss(first, second, np.ones(4))
+    assert equal.output == 0.0
+    assert not equal.first_gradient.any()
+    alone = multiple_negatives_ranking_loss(first[:1], second[:1])
+    assert alone.output == 0.0
+    assert not alone.second_gradient.any()
+
+
+def test_a_sharp_loss_of_pairs_does_not_overflow() -> None:
+    same = np.eye(2)
+    found = cosent_loss(same, same[::-1] - same, np.array([0.0, 1.0]), scale=1e4)
+    assert np.isfinite(found.output)
+    ordered = cosent_loss(
+        np.eye(2), np.array([[1.0, 0.0], [0.0, -1.0]]), np.array([0.0, 1.0]), scale=1e4
+    )
+    assert ordered.output == pytest.approx(2e4)
+    assert np.isfinite(ordered.first_gradient).all()
+
+
+def test_what_does_not_fit_a_loss_of_pairs_is_named() -> None:
+    first = drawn(4, 5)
+    for wrong in (first[:3], drawn(4, 6), first[0]):
+        with pytest.raises(InputError, match="there must be a candidate for each anchor"):
+            multiple_negatives_ranking_loss(first, wrong)
+        with pytest.raises(InputError, match="cosent_loss: there must be two vectors"):
+            cosent_loss(first, wrong, SCORES)
+    with pytest.raises(InputError, match=r"cosine_similarity_loss: .* a score for each pair"):
+        cosine_similarity_loss(first, first, SCORES[:3])
+    with pytest.raises(InputError, match="at least one"):
+        cosent_loss(first[:0], first[:0], SCORES[:0])
 
 
 @pytest.mark.parametrize("loss", [cosine_embedding_loss, similarity_preserving_loss])
@@ -337,8 +446,12 @@ def test_gradients_keep_their_dtype(dtype: str) -> None:
         cross_entropy(x[0], np.array([0, 1, 2])).scores_gradient,
         cosine_embedding_loss(x[0], x[1]).scores_gradient,
         similarity_preserving_loss(x[0], x[1]).scores_gradient,
-        mean_pooling_backward(x[:, 0], mean_pooling(x, np.ones((2, 3), np.bool_))),
+        pooling_backward(x[:, 0], pooling(x, np.ones((2, 3), np.bool_))),
         mse_loss(x, x).scores_gradient,
+        multiple_negatives_ranking_loss(x[0], x[1]).first_gradient,
+        multiple_negatives_ranking_loss(x[0], x[1]).second_gradient,
+        cosent_loss(x[0], x[1], SCORES[:3]).first_gradient,
+        cosine_similarity_loss(x[0], x[1], SCORES[:3]).second_gradient,
         binary_cross_entropy_with_logits(x, np.zeros_like(x)).scores_gradient,
     ]
     assert {array.dtype for array in found} == {np.dtype(dtype)}
