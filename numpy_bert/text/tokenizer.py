@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -29,6 +30,7 @@ from numpy_bert.text.batch import (
 )
 from numpy_bert.text.inputs import Pair, as_items, as_texts, check_text, dropped
 from numpy_bert.text.library import backend_errors
+from numpy_bert.text.saving import save_files
 from numpy_bert.text.tokenizer_config import LARGEST_LENGTH, SPECIAL_TOKENS
 
 __all__ = ["Attribute", "BertTokenizer", "decoded"]
@@ -140,8 +142,7 @@ class BertTokenizer:
         settings = backend.settings
         self._tokenizer = backend.tokenizer
         self._size = backend.size
-        self._cleans_up = settings.cleans_up
-        self._splits_special_tokens = settings.split_special_tokens
+        self._settings = settings
         self._notes = backend.notes
         self.padding_side = settings.padding_side
         self.truncation_side = settings.truncation_side
@@ -189,6 +190,40 @@ class BertTokenizer:
             token=token,
         )
         return cls(load_backend(folder))
+
+    def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
+        """Save the tokenizer as it is now, where `from_pretrained`, and transformers', can load it.
+
+        Parameters
+        ----------
+        save_directory : str or Path
+            The folder, which is made if it is not there.
+        force : bool
+            Whether another tokenizer.json and tokenizer_config.json there are replaced.
+
+        Raises
+        ------
+        OutputError
+            If others are there and `force` is not given, or one cannot be written whole.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from numpy_bert import BertTokenizer
+        >>> tokenizer = BertTokenizer.from_pretrained("demo")
+        >>> tokenizer.model_max_length = 64
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tokenizer.save_pretrained(folder)
+        ...     BertTokenizer.from_pretrained(folder).model_max_length
+        64
+        """
+        settings = replace(
+            self._settings,
+            model_max_length=self.model_max_length,
+            padding_side=self.padding_side,
+            truncation_side=self.truncation_side,
+        )
+        save_files(Path(save_directory), self._tokenizer, settings, force=force)
 
     def __call__(
         self,
@@ -332,7 +367,7 @@ class BertTokenizer:
             self._tokenizer,
             ids,
             skip_special_tokens=bool(skip_special_tokens),
-            cleans_up=self._cleans_up,
+            cleans_up=self._settings.cleans_up,
         )
 
     def batch_decode(
@@ -392,7 +427,7 @@ class BertTokenizer:
         """Return the backend that a call needs."""
         if split_special_tokens is not None:
             check_switches(split_special_tokens=split_special_tokens)
-        default = self._splits_special_tokens
+        default = self._settings.split_special_tokens
         splits = default if split_special_tokens is None else split_special_tokens
         return self._plain if splits else self._tokenizer
 

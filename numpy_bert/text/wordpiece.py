@@ -24,7 +24,14 @@ from numpy_bert.messages import listed, quoted
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer_config import SPECIAL_TOKENS, Settings
 
-__all__ = ["berts_frame", "berts_tokenizer", "obey_class", "state_of", "with_special_tokens"]
+__all__ = [
+    "SWITCHES",
+    "berts_frame",
+    "berts_tokenizer",
+    "obey_class",
+    "state_of",
+    "with_special_tokens",
+]
 
 # How the special tokens are spelt where no file states them.
 _SPELLINGS = {
@@ -35,7 +42,7 @@ _SPELLINGS = {
     "mask_token": ("[MASK]", "<mask>"),
 }
 # What tokenizer_config.json calls a switch, what BertNormalizer does, and BertTokenizer's default.
-_SWITCHES: tuple[tuple[str, str, bool | None], ...] = (
+SWITCHES: tuple[tuple[str, str, bool | None], ...] = (
     ("do_lower_case", "lowercase", True),
     ("tokenize_chinese_chars", "handle_chinese_chars", True),
     ("strip_accents", "strip_accents", None),
@@ -218,7 +225,7 @@ def berts_tokenizer(vocabulary: dict[str, int], settings: Settings) -> Tokenizer
         WordPiece(vocabulary, unk_token=unknown, max_input_chars_per_word=_LONGEST_WORD)
     )
     switches: dict[str, Any] = {
-        theirs: settings.switches.get(ours, value) for ours, theirs, value in _SWITCHES
+        theirs: settings.switches.get(ours, value) for ours, theirs, value in SWITCHES
     }
     tokenizer.normalizer = BertNormalizer(clean_text=True, **switches)
     tokenizer.pre_tokenizer = BertPreTokenizer()
@@ -310,9 +317,9 @@ def _switch_differences(tokenizer: Tokenizer, settings: Settings, *, defaults: b
     if not (stated or defaults):
         return []
     done = _done(_unwrapped(tokenizer.normalizer))
-    wanted = {name: stated.get(name, value) for name, _, value in _SWITCHES}
+    wanted = {name: stated.get(name, value) for name, _, value in SWITCHES}
     found = []
-    for name, does, _ in _SWITCHES:
+    for name, does, _ in SWITCHES:
         if not defaults and name not in stated:
             continue
         value, other = wanted[name], done[does]
@@ -335,7 +342,7 @@ def _switch_differences(tokenizer: Tokenizer, settings: Settings, *, defaults: b
 def _done(normalizer: Normalizer | None) -> Mapping[str, bool | None]:
     """Return what a normalizer does, in BertNormalizer's words."""
     if isinstance(normalizer, BertNormalizer):
-        return {name: getattr(normalizer, name) for _, name, _ in _SWITCHES}
+        return {name: getattr(normalizer, name) for _, name, _ in SWITCHES}
     normalize = (lambda text: text) if normalizer is None else normalizer.normalize_str
     return {
         "lowercase": normalize("A").strip() == "a",
