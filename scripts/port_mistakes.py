@@ -956,7 +956,7 @@ MISTAKES: Sequence[PortMistake] = (
     ),
     PortMistake(
         name="a layer has the next one's weights",
-        causes="weights_of_another_layer",
+        causes="weights_of_another_layer|layers_shifted",  # the latter in every layer
         at=f"{_SELF}.query",
         apply=_whole_layer_of_another,
     ),

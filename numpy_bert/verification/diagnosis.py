@@ -29,6 +29,8 @@ from numpy_bert.verification.weights import weight_mistakes
 
 __all__ = ["diagnose", "refined", "what_to_save"]
 
+_IF_MEANT = "if that is meant, say so with --precision"
+
 
 def diagnose(
     case: Case, setting: Setting, limit: TimeLimit, named: Collection[Cause] = ()
@@ -60,11 +62,13 @@ def _diagnosis(
     told = dropout_in(case) or computed_in(case) or search.of_two() or held_elsewhere(case, setting)
     if told is not None:
         return told
-    why = _untried(case.segment, limit) if limit.is_over else "no known mistake gives these numbers"
     size = as_of(case)
+    if limit.is_over:  # what was not tried may make an error of this size, too
+        return Diagnosis(None, _untried(case.segment, limit, size))
+    why = "no known mistake gives these numbers"
     if size is None:
         return Diagnosis(None, why)
-    return Diagnosis(size.cause, f"{why}, but {size.text}")
+    return Diagnosis(size, f"{why}, but the error is {size.text}; {_IF_MEANT}")
 
 
 def _rounds(
@@ -118,11 +122,12 @@ def _suggested(mistakes: Iterable[Mistake]) -> list[Variant]:
     ]
 
 
-def _untried(segment: Segment, limit: TimeLimit) -> str:
+def _untried(segment: Segment, limit: TimeLimit, size: Cause | None = None) -> str:
     """Say that the time was too short, and what would make it long enough."""
     if not limit.seconds:
         return "the cause was not looked for"
-    return f"no cause was found in {limit.seconds:g} s; {what_to_save(segment)}"
+    also = f"an error {size.text} would be as large, and {_IF_MEANT}; " if size is not None else ""
+    return f"no cause was found in {limit.seconds:g} s; {also}{what_to_save(segment)}"
 
 
 def what_to_save(segment: Segment) -> str:

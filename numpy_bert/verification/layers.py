@@ -18,6 +18,7 @@ from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import rms
 from numpy_bert.verification.arrangements import layer_of, relation
 from numpy_bert.verification.mistakes import PROJECTIONS, Cause, Mistake, Setting
+from numpy_bert.verification.rows import shortest, weights_dtype
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step, same, segment_of
 
 __all__ = ["layer_mistakes"]
@@ -88,7 +89,7 @@ def layer_mistakes(
     """
     if sum("weight" in step.arguments for step in segment.steps) < 2 and not _is_hidden(segment):
         return
-    row = _Row(segment, arrays, found, places, setting)
+    row = _ShortRow(segment, arrays, found, places, setting)
     expected = rms(row.found - row.counted(row.run(UNCHANGED)))
     tried: list[tuple[float, _Plan | _Swap]] = []
     plans: list[_Plan | _Swap] = [*_plans(row.layers, setting), *_swaps(segment, setting)]
@@ -109,7 +110,7 @@ def layer_mistakes(
         yield Mistake(Cause(plan.cause, plan.text), steps)
 
 
-class _Row:
+class _ShortRow:
     """The shortest row of a batch, without its padding, in which a segment is run.
 
     Attributes
@@ -128,24 +129,17 @@ class _Row:
         places: BoolArray,
         setting: Setting,
     ) -> None:
-        mask = setting.inputs.attention_mask
-        lengths = np.where(mask.any(axis=1), mask.sum(axis=1), mask.shape[1] + 1)
-        self._number = int(lengths.argmin())
-        tokens = np.flatnonzero(mask[self._number])
-        first, last = (tokens[0], tokens[-1] + 1) if len(tokens) else (0, mask.shape[1])
-        self._columns = slice(int(first), int(last))
-        self._steps = {name: self._cut_step(step) for name, step in setting.steps.items()}
-        # That of the weights, which need not be cast then: a plan has only to come near.
-        weights = (s.arguments["weight"] for s in segment.steps if "weight" in s.arguments)
-        self._dtype = next((weight.dtype for weight in weights), np.dtype(np.float64))
+        row = shortest(setting.inputs.attention_mask)
+        self._steps = {name: row.step(step) for name, step in setting.steps.items()}
+        self._dtype = weights_dtype(segment)  # a plan has only to come near
         self._arrays = {
-            name: self._cut(array, setting.steps[name].axes).astype(self._dtype, copy=False)
+            name: row.of(array, setting.steps[name].axes).astype(self._dtype, copy=False)
             for name, array in arrays.items()
         }
         axes = segment.target.axes
         whole = np.broadcast_to(places, found.shape)
-        self._places = self._cut(whole, axes)
-        self.found = self._cut(found, axes)[self._places]
+        self._places = row.of(whole, axes)
+        self.found = row.of(found, axes)[self._places]
         inside = tuple(self._steps[step.name] for step in segment.steps)
         self._segment = Segment(inside, segment.inputs)
         self.layers = _whole_layers(segment, setting.steps)
@@ -184,23 +178,6 @@ class _Row:
                 found = arrays[hidden] if is_held else before.run(arrays, self._dtype)
             self._states[layers] = found
         return self._states[layers]
-
-    def _cut(self, array: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
-        """Return the part of an array that belongs to the row."""
-        number = slice(self._number, self._number + 1)
-        chosen = [self._columns if letter == "T" else slice(None) for letter in axes]
-        if len(array) > 1:  # or it is the same for every row
-            chosen[0] = number
-        return array[tuple(chosen)]
-
-    def _cut_step(self, step: Step) -> Step:
-        """Return a step that runs on the row alone."""
-        cut = {
-            key: self._cut(step.arguments[key], "BT")
-            for key in ("ids", "mask")
-            if key in step.arguments
-        }
-        return replace(step, arguments={**step.arguments, **cut}) if cut else step
 
 
 def _is_hidden(segment: Segment) -> bool:

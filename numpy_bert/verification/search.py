@@ -19,7 +19,7 @@ from numpy_bert.verification.rounding import FACTOR, shares_of
 from numpy_bert.verification.symptoms import NARROWER, narrowed
 from numpy_bert.verification.trials import Trials
 
-__all__ = ["Fit", "Search", "TimeLimit", "best_of"]
+__all__ = ["ACROSS", "Fit", "Search", "TimeLimit", "best_of"]
 
 # A mistake must leave so much less of the error than no mistake, and than any other one does.
 _BETTER = 2.0
@@ -28,11 +28,13 @@ _MUCH_BETTER = 8.0
 # One chance in so many powers of ten is taken.
 _DIGITS = 4.0
 _HUGE = 1e29
+# What leaves more than this of the error of a part does not explain the whole.
+_MOST_LEFT = 0.75
 # So many mistakes that leave less of the error than others are tried as the first of two.
 _FIRSTS = 3
 _SECONDS_FOR_TWO = 10.0
-# What does not give a token's numbers from the same token's alone.
-_NOT_PER_TOKEN = ("layer_norm_axis",)
+# What gives a token's numbers from those of other tokens and rows, where no attention is.
+ACROSS = ("layer_norm_axis",)
 # So many tokens, those with the largest errors, tell what does not explain them.
 _FEW = 8
 
@@ -100,6 +102,7 @@ class Search:
         self._is_telling = _is_telling(case.counts(shares))
         self._tried: list[tuple[float, Variant]] = []
         self._tokens = self._worst_tokens(shares)
+        self._row = self._trials.of_a_row() if self._is_telling else None
 
     def _worst_tokens(self, shares: Array) -> tuple[IntArray, IntArray] | None:
         """Return the rows and columns of a few tokens that are off the most, if there are more."""
@@ -115,8 +118,12 @@ class Search:
         return rows, columns
 
     def _share_left(self, variant: Variant) -> float | None:
-        """Return how much of the error of a few tokens a variant leaves; None: not known."""
-        if self._tokens is None or variant.is_suggested or variant.cause.name in _NOT_PER_TOKEN:
+        """Return how much of the error of a part a variant leaves; None: not known."""
+        if variant.is_suggested or variant.cause.name in ACROSS:
+            return None
+        if self._row is not None:
+            return self._row.share_left(variant.steps)
+        if self._tokens is None:
             return None
         result = self._trials.few(variant.steps, self._tokens)
         if result is None:
@@ -168,7 +175,7 @@ class Search:
         case = self._case
         try:
             share = self._share_left(variant)
-            if share is not None and not share * _BETTER * self._error <= unexplained:
+            if share is not None and not share * self._error <= _MOST_LEFT * unexplained:
                 return None, share * self._error if np.isfinite(share) else np.inf
             result = self._trials.run(variant.steps)
         except ValueError:  # of another shape

@@ -55,8 +55,8 @@ def of_faults(case: Case) -> Diagnosis:
     return Diagnosis(None, "not finite: an overflow, or a NaN in its input")
 
 
-def as_of(case: Case) -> Diagnosis | None:
-    """Tell whether an error without a known cause is as large as another dtype would make it."""
+def as_of(case: Case) -> Cause | None:
+    """Return the dtype that would make an error of this size, if another one would."""
     error, expected = case.counts(case.found - case.expected), case.counts(case.expected)
     size = rms(error)
     scale = rms(expected)
@@ -72,11 +72,7 @@ def as_of(case: Case) -> Diagnosis | None:
         is_near = typical / _AS_LARGE <= size <= typical * _AS_LARGE
         if is_near and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
             also = " or TF32" if dtype == "float16" else ""
-            text = (
-                f"the error is as of {dtype}{also} inside the step; if that is meant, say so with "
-                "--precision"
-            )
-            return Diagnosis(Cause(f"as_of_{dtype}", text), text)
+            return Cause(f"as_of_{dtype}", f"as of {dtype}{also} inside the step")
     return None
 
 

@@ -10,29 +10,37 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, IntArray
+from numpy_bert.comparison.differences import rms
 from numpy_bert.traces.layout import block_of
-from numpy_bert.verification.cases import Case
+from numpy_bert.verification.cases import LONG, Case
 from numpy_bert.verification.mistakes import Setting
-from numpy_bert.verification.steps import Segment, Step, segment_of
+from numpy_bert.verification.rows import Row, shortest, weights_dtype
+from numpy_bert.verification.steps import UNCHANGED, Segment, Step, segment_of
 
-__all__ = ["Trials"]
+__all__ = ["RowTrials", "Trials"]
 
 # The results of the right steps of a segment are kept up to this, and those of blocks beyond.
 _MOST_BYTES = 1 << 28
+# A row is of use for the whole batch if its error is not much smaller than that of others.
+_AS_WRONG = 0.5
+# Less of an error than this does not show.
+_NOTHING = 1e-6
 
 
 class Trials:
     """Runs of a case with other steps in it. What stands before these is computed once."""
 
-    def __init__(self, case: Case, setting: Setting) -> None:
+    def __init__(self, case: Case, setting: Setting, dtype: npt.DTypeLike = np.float64) -> None:
         self._case = case
-        self._steps = {**setting.steps, **_widened(case.segment)}
+        self._setting = setting
+        self._dtype = np.dtype(dtype)
+        self._steps = {**setting.steps, **_widened(case.segment, self._dtype)}
         self._right: dict[str, Array] = {}
         self._tail = _tail(case.segment)
 
     def run(self, others: Mapping[str, Step]) -> Array:
         """Run the segment with these steps in the place of its own."""
-        result = self._case.view(self._run(self._case.segment.target.name, others))
+        result = self._case.view(self.raw(others))
         return np.broadcast_to(result, self._case.found.shape)
 
     def few(self, others: Mapping[str, Step], tokens: tuple[IntArray, IntArray]) -> Array | None:
@@ -50,7 +58,22 @@ class Trials:
         for name in segment.inputs:
             whole = self._run(name, others)
             arrays[name] = np.broadcast_to(whole, (*shape, *whole.shape[2:]))[tokens][np.newaxis]
-        return segment.run(arrays, np.float64, others)
+        return segment.run(arrays, self._dtype, others)
+
+    def of_a_row(self) -> RowTrials | None:
+        """Return runs of one row of a long segment; None where it would not be shorter."""
+        case, mask = self._case, self._setting.inputs.attention_mask
+        target = case.segment.target
+        if len(case.segment.steps) <= LONG or target.axes != "BTH" or len(mask) < 2:
+            return None
+        errors = np.where(case.places, case.found - case.expected, 0.0)
+        sizes = np.sqrt(np.square(errors).mean(axis=(1, 2)))
+        row = shortest(mask, np.flatnonzero(sizes >= _AS_WRONG * sizes.max()))
+        return RowTrials(case, self._setting, Row(row.number))
+
+    def raw(self, others: Mapping[str, Step]) -> npt.NDArray[Any]:
+        """Run the segment with these steps, without a view and of whatever shape it gives."""
+        return self._run(self._case.segment.target.name, others)
 
     def _run(self, name: str, others: Mapping[str, Step]) -> npt.NDArray[Any]:
         """Return what a step gives with these in the place of the right ones."""
@@ -70,7 +93,7 @@ class Trials:
         arrays = {
             name: right[name] if name in right else self._array(name) for name in segment.inputs
         }
-        return segment.run(arrays, np.float64, others)
+        return segment.run(arrays, self._dtype, others)
 
     def budget(self, others: Mapping[str, Step]) -> Array:
         """Return how far rounding may take each number of such a run."""
@@ -96,26 +119,78 @@ class Trials:
     def _keep(self) -> None:
         """Keep what the right steps give: the ends of all blocks, of the rest as much as fits."""
         size = 0
-        for step, _, output in self._case.segment.walk(self._case.arrays):
+        for step, _, output in self._case.segment.walk(self._case.arrays, self._dtype):
             size += output.nbytes
             if size <= _MOST_BYTES or block_of(step.name) == step.name:
                 self._right[step.name] = output
 
 
-def _widened(segment: Segment) -> dict[str, Step]:
-    """Return the steps of a segment with weights in float64, none if these would be too large."""
+class RowTrials:
+    """Runs of a row of a batch, with its padding: they cost less, and tell what explains nothing.
+
+    Parameters
+    ----------
+    case : Case
+        The case of the whole batch.
+    setting : Setting
+        The setting of the whole batch.
+    row : Row
+        The row.
+    """
+
+    def __init__(self, case: Case, setting: Setting, row: Row) -> None:
+        self._row = row
+        self._rows = len(case.found)
+        axes = case.segment.target.axes
+        whole = np.broadcast_to(case.places, case.found.shape)
+        self._places = row.of(whole, axes)
+        self._found = row.of(case.found, axes)[self._places]
+        self._error = rms(self._found - row.of(case.expected, axes)[self._places])
+
+        def cut(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+            return {name: row.of(array, setting.steps[name].axes) for name, array in arrays.items()}
+
+        steps = {name: row.step(step) for name, step in setting.steps.items()}
+        inside = tuple(steps[step.name] for step in case.segment.steps)
+        own = case._replace(
+            segment=Segment(inside, case.segment.inputs),
+            arrays=cut(case.arrays),
+            held=cut(case.held),
+        )
+        # What explains the case has only to come near.
+        self._trials = Trials(own, setting._replace(steps=steps), weights_dtype(case.segment))
+        self._right = self._trials.raw(UNCHANGED)[self._places]
+
+    def share_left(self, others: Mapping[str, Step] = UNCHANGED) -> float | None:
+        """Return how much of the row's error such steps leave; None: the row does not tell."""
+        try:
+            result = self._trials.raw({name: self._row.step(step) for name, step in others.items()})
+        except (ValueError, IndexError):  # it holds arrays of all rows
+            return None
+        if len(result) == self._rows:  # as does this one, which were added to the row's
+            result = self._row.of(result, "BTH")
+        if result.shape != self._places.shape:
+            return None
+        counted = result[self._places]
+        if rms(counted - self._right) <= _NOTHING * self._error:
+            return None
+        return rms(self._found - counted) / self._error
+
+
+def _widened(segment: Segment, dtype: np.dtype[Any]) -> dict[str, Step]:
+    """Return the steps of a segment with weights in a dtype, none if these would be too large."""
     weights = {
         (step.name, key): value
         for step in segment.steps
         for key, value in step.arguments.items()
         if key in ("weight", "bias")
     }
-    if 8 * sum(value.size for value in weights.values()) > _MOST_BYTES:
+    if dtype.itemsize * sum(value.size for value in weights.values()) > _MOST_BYTES:
         return {}
     found: dict[str, Step] = {}
     for step in segment.steps:
         own = {
-            key: value.astype(np.float64, copy=False)
+            key: value.astype(dtype, copy=False)
             for (name, key), value in weights.items()
             if name == step.name
         }
