@@ -6,7 +6,7 @@ of sequences that stand one after another. Everything below takes it and checks 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -299,6 +299,7 @@ def _words(
     if (input_ids is None) == (inputs_embeds is None):
         raise InputError("embeddings: give input_ids or inputs_embeds, one of the two.")
     if input_ids is not None:
+        _check_no_text(input_ids)
         ids = as_ids(input_ids, name="embeddings: input_ids")
         if ids.ndim != 2:
             raise InputError(
@@ -314,6 +315,23 @@ def _words(
             f"{given.dtype} of shape {given.shape}."
         )
     return given
+
+
+def _check_no_text(input_ids: object) -> None:
+    """Raise InputError for what a tokenizer takes, or returns, in place of ids."""
+    first = input_ids
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if isinstance(first, str):
+        raise InputError(
+            "embeddings: input_ids must be an array of integers; got text. Write "
+            "model(**tokenizer(texts, padding=True, return_tensors='np'))."
+        )
+    if isinstance(input_ids, Mapping):
+        raise InputError(
+            f"embeddings: input_ids must be an array of integers; got {type(input_ids).__name__}. "
+            "Write model(**inputs)."
+        )
 
 
 def _word_ids(parameters: BertEmbeddingsParameters, ids: IntArray) -> IntArray:

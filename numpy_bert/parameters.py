@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from numpy_bert.arrays import Array, StoredArray
 from numpy_bert.config import BertConfig
@@ -174,6 +174,14 @@ class BertParameters:
     embeddings: BertEmbeddingsParameters
     encoder: BertEncoderParameters | None
     pooler: BertPoolerParameters | None
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Say what to write in place of ``model.parameters()``."""
+        raise TypeError(
+            "model.parameters are the weights by name, as model.parameters.encoder, and no method. "
+            "model.named_parameters() yields names and arrays; numpy_bert.training.Trainer trains "
+            "a model with a head."
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

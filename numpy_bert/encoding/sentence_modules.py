@@ -122,7 +122,7 @@ class WeightedLayerPooling:
     def packed(self, model: BertModel, ids: IntArray, lengths: IntArray) -> Array:
         """Return the mean for each token, (N, H), of texts that stand one after another."""
         batch = padded(*packed_inputs(model.parameters.embeddings, ids, lengths))
-        states = model.forward(batch, output_hidden_states=True).hidden_states
+        states = model.run(batch, output_hidden_states=True).hidden_states
         assert states is not None
         mask = ... if batch.mask is None else batch.mask
         with np.errstate(all="ignore"):
