@@ -26,6 +26,10 @@ from numpy_bert.parameters import (
     build,
 )
 
+if TYPE_CHECKING:
+    # Not when a model is loaded: it can be called with ids, without the tokenizers library.
+    from numpy_bert.text.tokenizer import BertTokenizer
+
 __all__ = [
     "Saveable",
     "Stateful",
@@ -175,8 +179,8 @@ class Saveable(Stateful):
         Parameters
         ----------
         save_directory : str or Path
-            The folder, which is made if it is not there. Where it has no file of a tokenizer, those
-            of the model's are written too.
+            The folder, which is made if it is not there. Where it has no file of a tokenizer, the
+            model's own is saved too.
         force : bool
             Whether config.json and model.safetensors there are replaced.
 
@@ -201,23 +205,19 @@ class Saveable(Stateful):
         write_tensors(paths[0], dict(self.named_parameters()), {"format": "pt"})
         write_atomically(paths[1], config_json(self.config, type(self).__name__).encode())
         if not any((folder / name).exists() for name in ALL_TOKENIZER_FILES):
-            for name, content in self._tokenizer_files().items():
-                write_atomically(folder / name, content)
+            tokenizer = self._tokenizer_at_hand()
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
 
-    def _tokenizer_files(self) -> Mapping[str, bytes]:
-        """Return the files of the model's tokenizer by their names; none where none are known."""
-        from numpy_bert.text.tokenizer_config import tokenizer_files
+    def _tokenizer_at_hand(self) -> BertTokenizer | None:
+        """Return the tokenizer without a request to the hub; None where no folder has one."""
+        from numpy_bert.text.tokenizer import BertTokenizer
 
-        folder = self._checkpoint_folder()
-        try:
-            return {} if folder is None else tokenizer_files(folder)
-        except NumpyBertError:  # as the tokenizer says itself when it is loaded from there
-            return {}
-
-    def _checkpoint_folder(self) -> Path | None:
-        """Return the folder that the model was loaded from, where there is one."""
         files = self.loading_info.files
-        return Path(files[0]).parent if files else None
+        try:
+            return BertTokenizer.from_pretrained(Path(files[0]).parent) if files else None
+        except NumpyBertError:  # as the tokenizer says itself when it is loaded from there
+            return None
 
 
 def check_parameters(

@@ -457,9 +457,6 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         except NumpyBertError:  # as the model says itself when a text is given to it
             return None
 
-    def _checkpoint_folder(self) -> Path | None:
-        return self._folder
-
     def _inputs(self, given: Mapping[str, Any]) -> tuple[ModelInputs, int]:
         """Check the inputs; return them, and how many sequences belong to one example."""
         return self.bert.inputs(**given), 1
