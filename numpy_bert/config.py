@@ -22,6 +22,7 @@ from numpy_bert.labels import (
     read_labels,
 )
 from numpy_bert.messages import must_be, quoted
+from numpy_bert.reprs import short_repr
 
 __all__ = ["ACTIVATION_NAMES", "SIZES", "BertConfig", "StatedConfig", "read_config"]
 
@@ -127,6 +128,8 @@ class BertConfig:
     >>> BertConfig(num_labels=3).labels
     ('LABEL_0', 'LABEL_1', 'LABEL_2')
     """
+
+    __repr__ = short_repr
 
     model_type: ClassVar[str] = "bert"
 
@@ -333,6 +336,9 @@ class StatedConfig(NamedTuple):
     defaults: tuple[str, ...]
     notes: tuple[str, ...]
     code: str
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def read_config(path: Path) -> StatedConfig:

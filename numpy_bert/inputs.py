@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, BoolArray, IntArray, as_floats, as_ids, as_mask, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.parameters import BertEmbeddingsParameters
+from numpy_bert.reprs import short_repr
 
 __all__ = ["ModelInputs", "Packing", "model_inputs", "packed_inputs", "packed_places", "padded"]
 
@@ -35,6 +36,8 @@ class ModelInputs:
     position_ids : ndarray of shape (1, T) or (B, T), intp, or None
         The position of each token; None where they are 0 to T - 1.
     """
+
+    __repr__ = short_repr
 
     words: IntArray | Array
     mask: BoolArray | None = None
@@ -89,6 +92,9 @@ class Packing(NamedTuple):
     lengths: list[int]
     padding: IntArray
     counts: list[int]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @classmethod
     def of(cls, inputs: ModelInputs) -> Packing:

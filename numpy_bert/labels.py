@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy_bert.errors import ConfigError
 from numpy_bert.messages import listed, must_be, quoted
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "LABEL_MEMBERS",
@@ -48,6 +49,8 @@ class StatedLabels:
     notes : tuple of str
         What else is odd, as sentences.
     """
+
+    __repr__ = short_repr
 
     names: Mapping[int, str] | None
     count: int | None

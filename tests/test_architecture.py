@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "numpy_bert"
 # A module imports only from floors below its own; files of one folder may use one another.
 FLOORS = {
     "errors": 0,
+    "reprs": 0,
     "arrays": 1,
     "config": 1,
     "files": 1,

@@ -32,6 +32,7 @@ from numpy_bert.parameters import (
     pretraining_shapes,
     shapes,
 )
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "LoadingInfo",
@@ -74,6 +75,8 @@ class LoadingInfo:
     notes : tuple of str
         What else is odd about the files, as sentences.
     """
+
+    __repr__ = short_repr
 
     files: tuple[str, ...] = ()
     missing_keys: tuple[str, ...] = ()

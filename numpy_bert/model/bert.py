@@ -69,6 +69,8 @@ class BertModel(Saveable):
     --------
     >>> from numpy_bert import BertModel
     >>> model = BertModel.from_pretrained("demo")
+    >>> model
+    BertModel(num_hidden_layers=2, hidden_size=128, vocab_size=8000, dtype=float32)
     >>> model([[2, 5, 3]]).last_hidden_state.shape
     (1, 3, 128)
     >>> model.loading_info.unexpected_keys[0]

@@ -30,6 +30,7 @@ from numpy_bert.loading.tensors import (
 from numpy_bert.messages import quoted
 from numpy_bert.model.fresh import new_head
 from numpy_bert.parameters import BertParameters, build, label_key, shapes
+from numpy_bert.reprs import short_repr
 
 if TYPE_CHECKING:
     from numpy_bert.model.heads import Head
@@ -66,12 +67,18 @@ class Loaded(NamedTuple):
     parameters: BertParameters
     info: LoadingInfo
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class LoadedHead(NamedTuple):
     """A checkpoint, loaded with the head of a task: its parameters."""
 
     model: Loaded
     head: Any
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def load(

@@ -109,6 +109,13 @@ class Saveable(Stateful):
     def dtype(self) -> np.dtype[Any]:
         """The dtype that the model computes in."""
 
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"{type(self).__name__}(num_hidden_layers={config.num_hidden_layers}, "
+            f"hidden_size={config.hidden_size}, vocab_size={config.vocab_size}, dtype={self.dtype})"
+        )
+
     @property
     def device(self) -> str:
         """Where the model runs, in torch's words: always "cpu"."""
