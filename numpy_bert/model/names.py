@@ -18,6 +18,7 @@ __all__ = ["check_config", "check_loading", "check_return_dict", "hint"]
 # Arguments of transformers' from_pretrained: what may be given, and what to use for the rest.
 _LOADING: Mapping[str, tuple[tuple[object, ...], str]] = MappingProxyType(
     {
+        "add_pooling_layer": ((True,), "The pooler is loaded where there is one; it may be left."),
         "attn_implementation": ((None, "eager", "sdpa"), "Attention is computed in one way."),
         "config": ((None,), "num_labels=, id2label= and problem_type= change what it says."),
         "device_map": ((None, "auto", "cpu"), "Models run on the CPU."),
@@ -30,10 +31,12 @@ _LOADING: Mapping[str, tuple[tuple[object, ...], str]] = MappingProxyType(
         "output_attentions": ((None, False), "Give it to the call: model(..., ...=True)."),
         "output_hidden_states": ((None, False), "Give it to the call: model(..., ...=True)."),
         "output_loading_info": ((False,), "It is model.loading_info."),
+        "quantization_config": ((None,), "Models compute in float32 or float64."),
         "return_dict": ((None, True), "output.to_tuple() makes a tuple of an output."),
         "subfolder": (("",), "Name the folder itself: fetch(name) / subfolder."),
         "torch_dtype": ((None,), "Its name is dtype: 'float32' or 'float64'."),
         "trust_remote_code": ((None, False), "Code of a checkpoint is never run."),
+        "use_auth_token": ((None, False), "Its name is token."),
         "use_safetensors": ((None, True), "Nothing else is read."),
         "weights_only": ((None, True), "Nothing else is read."),
     }

@@ -9,6 +9,7 @@ import pytest
 
 import numpy_bert
 from numpy_bert import BertForMaskedLM, BertModel, BertTokenizer, InputError
+from numpy_bert.model.names import _LOADING
 
 MODELS = (BertModel, BertForMaskedLM)
 TORCH = """
@@ -18,6 +19,7 @@ TORCH = """
 """
 # Arguments of from_pretrained that ask for what happens anyway, and that do not.
 TAKEN: dict[str, Any] = {
+    "add_pooling_layer": True,
     "attn_implementation": "eager",
     "config": None,
     "device_map": "cpu",
@@ -27,10 +29,12 @@ TAKEN: dict[str, Any] = {
     "output_attentions": False,
     "output_hidden_states": False,
     "output_loading_info": False,
+    "quantization_config": None,
     "return_dict": True,
     "subfolder": "",
     "torch_dtype": None,
     "trust_remote_code": False,
+    "use_auth_token": None,
     "use_safetensors": True,
     "weights_only": True,
 }
@@ -42,6 +46,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "return_dict": (False, "output.to_tuple"),
     "torch_dtype": ("float16", "Its name is dtype"),
     "trust_remote_code": (True, "never run"),
+    "use_auth_token": ("abc", "Its name is token"),
     "use_safetensors": (False, "Nothing else is read"),
 }
 
@@ -86,6 +91,7 @@ def test_to_is_where_it_is(model: Any) -> None:
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_arguments_of_loading(kind: Any) -> None:
+    assert set(TAKEN) == set(_LOADING)
     kind.from_pretrained("demo", **TAKEN)
     for name, (value, message) in REFUSED.items():
         with pytest.raises(InputError, match=rf"from_pretrained: {name}=.* not supp.*{message}"):
