@@ -13,6 +13,7 @@ The names below are imported when they are first used, so that ``import numpy_be
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,6 +85,26 @@ _HOMES = {
     "tuning": "kernels.tuning",
 }
 
+# What is called otherwise in transformers and sentence-transformers, beside Auto... and ...Fast.
+_OURS = {
+    "AdamW": "numpy_bert.training.AdamW",
+    "BertLMHeadModel": "BertForMaskedLM",
+    "DataCollatorForLanguageModeling": "numpy_bert.training.MaskedTexts",
+    "InputExample": "numpy_bert.training.LabelledTexts",
+    "PreTrainedModel": "BertModel",
+    "PreTrainedTokenizerFast": "BertTokenizer",
+    "SentenceTransformer": "SentenceEncoder",
+    "SentenceTransformerTrainer": "numpy_bert.training.Trainer",
+    "SentenceTransformerTrainingArguments": "numpy_bert.training.TrainingArguments",
+    "Trainer": "numpy_bert.training.Trainer",
+    "TrainingArguments": "numpy_bert.training.TrainingArguments",
+    "cos_sim": "similarity",
+    "dot_score": "similarity(..., similarity_fn_name='dot')",
+    "pipeline": "BertForMaskedLM's fill_mask, BertForSequenceClassification's classify and so on",
+    "pytorch_cos_sim": "similarity",
+    "util": "similarity and search",
+}
+
 __all__ = [
     "BertConfig",
     "BertForMaskedLM",
@@ -118,10 +139,23 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name from its home at its first use."""
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise _unknown(name, sys._getframe(1).f_code.co_name)
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def _unknown(name: str, caller: str) -> Exception:
+    """Return the error for a name that is not here, which says what is called so elsewhere.
+
+    An import statement puts a sentence of its own in the place of an AttributeError's.
+    """
+    twin = name.replace("AutoModelFor", "BertFor").replace("Auto", "Bert").removesuffix("Fast")
+    ours = twin if twin in _HOMES else _OURS.get(name)
+    if ours is None:
+        return AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    kind = ImportError if caller == "_handle_fromlist" else AttributeError
+    return kind(f"{__name__} has no {name}; use {ours}.")
 
 
 def __dir__() -> list[str]:

@@ -66,8 +66,9 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     >>> as_dtype("float32")
     dtype('float32')
     """
+    name = str(dtype)  # torch's dtypes, by which nothing is imported
     try:
-        found = np.dtype(dtype).newbyteorder("=")
+        found = np.dtype(name[6:] if name.startswith("torch.") else dtype).newbyteorder("=")
     except (TypeError, ValueError, SyntaxError):
         found = None
     if found is None or dtype is None or found not in (np.dtype("float32"), np.dtype("float64")):

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import read_json
+from numpy_bert.files import check_output, make_folder, read_json, write_atomically
 from numpy_bert.labels import (
     LABEL_MEMBERS,
     StatedLabels,
+    asked_labels,
     check_labels,
     fits_problem,
     named_labels,
     read_labels,
 )
 from numpy_bert.messages import must_be, quoted
+from numpy_bert.reprs import short_repr
 
 __all__ = ["ACTIVATION_NAMES", "SIZES", "BertConfig", "StatedConfig", "read_config"]
 
@@ -68,20 +71,39 @@ SIZES = (
     "type_vocab_size",
 )
 # Fields that turn a BERT into another architecture, with the one value that is supported.
-_ONLY = {
+_ARCHITECTURE = {
     "model_type": "bert",
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,
     "is_encoder_decoder": False,
 }
+# What each call is asked for here, with what transformers' config has for it by default.
+_CALLS = {
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "return_dict": True,
+    "chunk_size_feed_forward": 0,
+}
+# What transformers' config has besides, and nothing here reads: no number depends on it.
+_UNREAD = frozenset(
+    {"architectures", "attn_implementation", "bos_token_id", "dtype", "eos_token_id"}
+    | {"gradient_checkpointing", "name_or_path", "torch_dtype", "transformers_version", "use_cache"}
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class BertConfig:
     """The sizes and settings of a BERT, under the names that transformers gives them.
 
     All default to transformers' values, which are those of the published BERT.
+
+    Parameters
+    ----------
+    **settings
+        The fields, by name. The labels can be given in transformers' words, too: `num_labels`,
+        `id2label`, `label2id`. What else transformers' config has is taken where it asks for what
+        happens anyway, as ``is_decoder=False``.
 
     Raises
     ------
@@ -103,7 +125,13 @@ class BertConfig:
     1e-12
     >>> config.id2label
     {0: 'LABEL_0', 1: 'LABEL_1'}
+    >>> BertConfig(num_labels=3).labels
+    ('LABEL_0', 'LABEL_1', 'LABEL_2')
     """
+
+    __repr__ = short_repr
+
+    model_type: ClassVar[str] = "bert"
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -123,7 +151,18 @@ class BertConfig:
     problem_type: str | None = None
     labels: tuple[str, ...] = named_labels()
 
-    def __post_init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
+        words = {name: settings.pop(name, None) for name in ("num_labels", "id2label", "label2id")}
+        labels = settings.pop("labels", named_labels())
+        check_labels(labels, None)
+        given = {**settings, "labels": asked_labels(labels, **words)}
+        for field in fields(self):
+            object.__setattr__(self, field.name, given.pop(field.name, field.default))
+        _check_others(given)
+        self._check()
+
+    def _check(self) -> None:
+        """Raise ConfigError for a field of the wrong type or range."""
         for name in SIZES:
             _check_size(name, getattr(self, name))
         if self.hidden_size % self.num_attention_heads:
@@ -171,6 +210,44 @@ class BertConfig:
         return {label: number for number, label in reversed(list(enumerate(self.labels)))}
 
     @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = False,
+        **changes: Any,
+    ) -> BertConfig:
+        """Read the config of a published checkpoint.
+
+        Parameters
+        ----------
+        name_or_path, revision, cache_dir, local_files_only, token
+            They are those of `numpy_bert.fetch`, which gets the checkpoint where the cache has no
+            config.json of it.
+        **changes
+            Settings to have in place of those that stand there.
+
+        Examples
+        --------
+        >>> BertConfig.from_pretrained("demo", num_labels=3).num_labels
+        3
+        """
+        from numpy_bert.loading.hub import find
+
+        folder = find(
+            name_or_path,
+            needs=(("config.json",),),
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return replace(read_config(folder / "config.json").config, **changes)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:
         """Build a config from the members of a config.json.
 
@@ -198,6 +275,44 @@ class BertConfig:
         """
         return read_config(Path(json_file)).config
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as transformers' to_dict has them.
+
+        Examples
+        --------
+        >>> found = BertConfig(id2label={0: "no", 1: "yes"}).to_dict()
+        >>> found["model_type"], found["hidden_size"], found["id2label"]
+        ('bert', 768, {0: 'no', 1: 'yes'})
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "labels"}
+        for name in ("layer_norm_eps", "initializer_range"):  # where transformers takes no integer
+            values[name] = float(values[name])
+        labels = {"id2label": self.id2label, "label2id": self.label2id}
+        return {"model_type": self.model_type, **values, **labels}
+
+    def to_json_string(self) -> str:
+        """Return what a config.json has: `to_dict` as JSON, all of it."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
+        """Write a config.json, which `from_pretrained`, and transformers', can read.
+
+        Parameters
+        ----------
+        save_directory : str or Path
+            The folder, which is made if it is not there.
+        force : bool
+            Whether a config.json there is replaced.
+
+        Raises
+        ------
+        OutputError
+            If it is there and `force` is not given, or cannot be written.
+        """
+        path = make_folder(Path(save_directory)) / "config.json"
+        check_output(path, force=force)
+        write_atomically(path, self.to_json_string().encode())
+
 
 class StatedConfig(NamedTuple):
     """What a config.json says.
@@ -221,6 +336,9 @@ class StatedConfig(NamedTuple):
     defaults: tuple[str, ...]
     notes: tuple[str, ...]
     code: str
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def read_config(path: Path) -> StatedConfig:
@@ -246,14 +364,10 @@ def read_config(path: Path) -> StatedConfig:
 
 def _stated(values: Mapping[str, Any]) -> StatedConfig:
     """Read the members of a config.json."""
-    for name, only in _ONLY.items():
-        if values.get(name, only) not in (only, None):
-            raise ConfigError(
-                f"{name} = {quoted(repr(values[name]))} is not supported; only {only!r} is."
-            )
+    _check_only(values, _ARCHITECTURE)
     _check_architecture(values)
     known = {field.name for field in fields(BertConfig)} - {"labels", *LABEL_MEMBERS}
-    _log_ignored(set(values) - known - set(_ONLY) - set(LABEL_MEMBERS))
+    _log_ignored(set(values) - known - set(_ARCHITECTURE) - set(LABEL_MEMBERS))
     given = {name: values[name] for name in known if name in values}
     notes = []
     defaults = tuple(name for name in SIZES if name not in given)
@@ -301,6 +415,27 @@ def _check_architecture(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"embedding_size = {quoted(repr(factor))} is not supported; a BERT has hidden_size."
         )
+
+
+def _check_only(values: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a setting is not the one value that is supported."""
+    for name, only in names.items():
+        if values.get(name, only) not in (only, None):
+            raise ConfigError(
+                f"{name} = {quoted(repr(values[name]))} is not supported; only {only!r} is."
+            )
+
+
+def _check_others(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for settings that are no fields and ask for what BERT has not."""
+    _check_only(values, {**_ARCHITECTURE, **_CALLS})
+    for name in sorted(values.keys() - _ARCHITECTURE.keys() - _CALLS.keys() - _UNREAD):
+        import difflib  # only a complaint needs it
+
+        known = [*(field.name for field in fields(BertConfig)), *LABEL_MEMBERS]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{quoted(name)} is no setting of a BertConfig.{hint}")
 
 
 def _check_size(name: str, value: object) -> None:

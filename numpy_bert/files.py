@@ -22,6 +22,7 @@ __all__ = [
     "decode_lines",
     "file_size",
     "is_pointer",
+    "make_folder",
     "permissions",
     "read_bytes",
     "read_json",
@@ -261,6 +262,21 @@ def check_output(path: Path, *, force: bool) -> None:
         raise OutputError(f"{path}: is a pipe, socket or device; name a regular file.")
     if found and not force:
         raise OutputError(f"{path}: already exists and was left as it is; --force replaces it.")
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, and those that it is in, if it is not there; return it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise OutputError(f"{path}: cannot be made ({failure.strerror}).") from None
+    return path
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ of sequences that stand one after another. Everything below takes it and checks 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, BoolArray, IntArray, as_floats, as_ids, as_mask, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.parameters import BertEmbeddingsParameters
+from numpy_bert.reprs import short_repr
 
 __all__ = ["ModelInputs", "Packing", "model_inputs", "packed_inputs", "packed_places", "padded"]
 
@@ -35,6 +36,8 @@ class ModelInputs:
     position_ids : ndarray of shape (1, T) or (B, T), intp, or None
         The position of each token; None where they are 0 to T - 1.
     """
+
+    __repr__ = short_repr
 
     words: IntArray | Array
     mask: BoolArray | None = None
@@ -89,6 +92,9 @@ class Packing(NamedTuple):
     lengths: list[int]
     padding: IntArray
     counts: list[int]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @classmethod
     def of(cls, inputs: ModelInputs) -> Packing:
@@ -299,6 +305,7 @@ def _words(
     if (input_ids is None) == (inputs_embeds is None):
         raise InputError("embeddings: give input_ids or inputs_embeds, one of the two.")
     if input_ids is not None:
+        _check_no_text(input_ids)
         ids = as_ids(input_ids, name="embeddings: input_ids")
         if ids.ndim != 2:
             raise InputError(
@@ -314,6 +321,23 @@ def _words(
             f"{given.dtype} of shape {given.shape}."
         )
     return given
+
+
+def _check_no_text(input_ids: object) -> None:
+    """Raise InputError for what a tokenizer takes, or returns, in place of ids."""
+    first = input_ids
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if isinstance(first, str):
+        raise InputError(
+            "embeddings: input_ids must be an array of integers; got text. Write "
+            "model(**tokenizer(texts, padding=True, return_tensors='np'))."
+        )
+    if isinstance(input_ids, Mapping):
+        raise InputError(
+            f"embeddings: input_ids must be an array of integers; got {type(input_ids).__name__}. "
+            "Write model(**inputs)."
+        )
 
 
 def _word_ids(parameters: BertEmbeddingsParameters, ids: IntArray) -> IntArray:

@@ -10,10 +10,12 @@ from typing import Any
 
 from numpy_bert.errors import ConfigError
 from numpy_bert.messages import listed, must_be, quoted
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "LABEL_MEMBERS",
     "StatedLabels",
+    "asked_labels",
     "check_labels",
     "fits_problem",
     "named_labels",
@@ -47,6 +49,8 @@ class StatedLabels:
     notes : tuple of str
         What else is odd, as sentences.
     """
+
+    __repr__ = short_repr
 
     names: Mapping[int, str] | None
     count: int | None
@@ -199,6 +203,70 @@ def named_labels(names: Mapping[int, str] | None = None, count: int = _DEFAULT) 
     ('LABEL_0', 'yes')
     """
     return tuple((names or {}).get(number, f"LABEL_{number}") for number in range(count))
+
+
+def asked_labels(
+    labels: tuple[str, ...], num_labels: object, id2label: object, label2id: object
+) -> tuple[str, ...]:
+    """Return the names of the labels that are asked for, in the words of transformers.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        The names that there are; they stay where as many are asked for without names.
+    num_labels : int, optional
+        How many there are to be.
+    id2label, label2id : mapping, optional
+        Their names by their numbers, or their numbers by their names; of both, one turned round.
+
+    Raises
+    ------
+    ConfigError
+        If they are not what they must be, or contradict each other.
+
+    Examples
+    --------
+    >>> asked_labels(("no", "yes"), 2, None, None), asked_labels(("no", "yes"), 3, None, None)
+    (('no', 'yes'), ('LABEL_0', 'LABEL_1', 'LABEL_2'))
+    >>> asked_labels(("no", "yes"), None, {0: "sun", 1: "rain", 2: "snow"}, None)
+    ('sun', 'rain', 'snow')
+    """
+    if num_labels is not None and (
+        type(num_labels) is not int or not 1 <= num_labels <= _MOST_LABELS
+    ):
+        raise ConfigError(
+            must_be("num_labels", f"an integer from 1 to {_MOST_LABELS:,}", num_labels)
+        )
+    found = _asked_names("id2label", id2label)
+    turned = label2id
+    if isinstance(label2id, Mapping):
+        turned = {number: name for name, number in label2id.items()}
+    by_name = _asked_names("label2id", turned)
+    if found is not None and by_name not in (None, found):
+        raise ConfigError(must_be("label2id", "id2label turned round", label2id))
+    found = by_name if found is None else found
+    if found is None:
+        count = len(labels) if num_labels is None else num_labels
+        return labels if count == len(labels) else named_labels(count=count)
+    if num_labels not in (None, len(found)):
+        raise ConfigError(
+            f"num_labels = {num_labels}, and {len(found)} labels are named; leave num_labels out."
+        )
+    return found
+
+
+def _asked_names(member: str, stated: object) -> tuple[str, ...] | None:
+    """Return the names of labels in the order of their numbers, which must be 0, 1 and so on."""
+    if stated is None:
+        return None
+    if isinstance(stated, Mapping) and 1 <= len(stated) <= _MOST_LABELS:
+        names = {str(number).strip(): name for number, name in stated.items()}
+        wanted = [str(number) for number in range(len(stated))]
+        if sorted(names) == sorted(wanted):
+            return tuple(names[number] for number in wanted)
+    raise ConfigError(
+        must_be(member, "an object of labels with the numbers 0, 1 and so on", stated)
+    )
 
 
 def _by_number(stated: object, faults: list[str], notes: list[str]) -> dict[int, str] | None:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from numpy_bert.arrays import Array, StoredArray
 from numpy_bert.config import BertConfig
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "TIED",
@@ -75,12 +76,16 @@ _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
 class EmbeddingParameters:
     """A look-up table, a row for each id; it may stay as it is stored (see `StoredArray`)."""
 
+    __repr__ = short_repr
+
     weight: StoredArray
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerNormParameters:
     """The scale and the shift of each feature of a LayerNorm."""
+
+    __repr__ = short_repr
 
     weight: Array
     bias: Array
@@ -90,6 +95,8 @@ class LayerNormParameters:
 class LinearParameters:
     """A dense layer as checkpoints store it: weight (out, in), bias (out,)."""
 
+    __repr__ = short_repr
+
     weight: Array
     bias: Array
 
@@ -97,6 +104,8 @@ class LinearParameters:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertEmbeddingsParameters:
     """The tables of the input embedding and its LayerNorm; not every model has token types."""
+
+    __repr__ = short_repr
 
     word_embeddings: Annotated[EmbeddingParameters, "V H"]
     position_embeddings: Annotated[EmbeddingParameters, "P H"]
@@ -108,6 +117,8 @@ class BertEmbeddingsParameters:
 class BertSelfAttentionParameters:
     """The three projections of self-attention."""
 
+    __repr__ = short_repr
+
     query: Annotated[LinearParameters, "H H"]
     key: Annotated[LinearParameters, "H H"]
     value: Annotated[LinearParameters, "H H"]
@@ -117,6 +128,8 @@ class BertSelfAttentionParameters:
 class BertSelfOutputParameters:
     """The projection after attention and the LayerNorm of its residual sum."""
 
+    __repr__ = short_repr
+
     dense: Annotated[LinearParameters, "H H"]
     LayerNorm: Annotated[LayerNormParameters, "H"]
 
@@ -124,6 +137,8 @@ class BertSelfOutputParameters:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertAttentionParameters:
     """Self-attention with its output projection."""
+
+    __repr__ = short_repr
 
     self: BertSelfAttentionParameters
     output: BertSelfOutputParameters
@@ -133,12 +148,16 @@ class BertAttentionParameters:
 class BertIntermediateParameters:
     """The widening half of the feed-forward network."""
 
+    __repr__ = short_repr
+
     dense: Annotated[LinearParameters, "I H"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertOutputParameters:
     """The narrowing half of the feed-forward network and the LayerNorm of its residual sum."""
+
+    __repr__ = short_repr
 
     dense: Annotated[LinearParameters, "H I"]
     LayerNorm: Annotated[LayerNormParameters, "H"]
@@ -147,6 +166,8 @@ class BertOutputParameters:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertLayerParameters:
     """One layer of the encoder."""
+
+    __repr__ = short_repr
 
     attention: BertAttentionParameters
     intermediate: BertIntermediateParameters
@@ -157,12 +178,16 @@ class BertLayerParameters:
 class BertEncoderParameters:
     """All layers, first to last."""
 
+    __repr__ = short_repr
+
     layer: tuple[BertLayerParameters, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertPoolerParameters:
     """The dense layer over the first token."""
+
+    __repr__ = short_repr
 
     dense: Annotated[LinearParameters, "H H"]
 
@@ -171,14 +196,26 @@ class BertPoolerParameters:
 class BertParameters:
     """A BertModel. Many published encoders ship without a pooler; an embedding can stand alone."""
 
+    __repr__ = short_repr
+
     embeddings: BertEmbeddingsParameters
     encoder: BertEncoderParameters | None
     pooler: BertPoolerParameters | None
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Say what to write in place of ``model.parameters()``."""
+        raise TypeError(
+            "model.parameters are the weights by name, as model.parameters.encoder, and no method. "
+            "model.named_parameters() yields names and arrays; numpy_bert.training.Trainer trains "
+            "a model with a head."
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertPredictionHeadTransformParameters:
     """The dense layer and LayerNorm before the decoder of the masked language model."""
+
+    __repr__ = short_repr
 
     dense: Annotated[LinearParameters, "H H"]
     LayerNorm: Annotated[LayerNormParameters, "H"]
@@ -192,6 +229,8 @@ class BertLMPredictionHeadParameters:
     which transformers keeps and stores all the same.
     """
 
+    __repr__ = short_repr
+
     transform: BertPredictionHeadTransformParameters
     bias: Annotated[Array, "V"]
     decoder: Annotated[LinearParameters | None, "V H"] = None
@@ -201,6 +240,8 @@ class BertLMPredictionHeadParameters:
 class BertPreTrainingHeadsParameters:
     """Both heads that BERT was pre-trained with."""
 
+    __repr__ = short_repr
+
     predictions: BertLMPredictionHeadParameters
     seq_relationship: Annotated[LinearParameters, "2 H"]
 
@@ -209,12 +250,16 @@ class BertPreTrainingHeadsParameters:
 class PreTrainingParameters:
     """The heads of a BertForPreTraining."""
 
+    __repr__ = short_repr
+
     cls: BertPreTrainingHeadsParameters
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertOnlyMLMHeadParameters:
     """The head of the masked language model without the other."""
+
+    __repr__ = short_repr
 
     predictions: BertLMPredictionHeadParameters
 
@@ -223,12 +268,16 @@ class BertOnlyMLMHeadParameters:
 class MaskedLMParameters:
     """The head of a BertForMaskedLM."""
 
+    __repr__ = short_repr
+
     cls: BertOnlyMLMHeadParameters
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertOnlyNSPHeadParameters:
     """The head of next-sentence prediction without the other."""
+
+    __repr__ = short_repr
 
     seq_relationship: Annotated[LinearParameters, "2 H"]
 
@@ -237,12 +286,16 @@ class BertOnlyNSPHeadParameters:
 class NextSentenceParameters:
     """The head of a BertForNextSentencePrediction."""
 
+    __repr__ = short_repr
+
     cls: BertOnlyNSPHeadParameters
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ClassifierParameters:
     """The head of a classifier of sequences or of tokens."""
+
+    __repr__ = short_repr
 
     classifier: Annotated[LinearParameters, "K H"]
 
@@ -251,6 +304,8 @@ class ClassifierParameters:
 class MultipleChoiceParameters:
     """The head of a BertForMultipleChoice, which scores one choice at a time."""
 
+    __repr__ = short_repr
+
     classifier: Annotated[LinearParameters, "1 H"]
 
 
@@ -258,12 +313,16 @@ class MultipleChoiceParameters:
 class QuestionAnsweringParameters:
     """The head of a BertForQuestionAnswering: where an answer starts, and where it ends."""
 
+    __repr__ = short_repr
+
     qa_outputs: Annotated[LinearParameters, "2 H"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SentenceStudentParameters:
     """The map of a sentence model that learns from another, to its teacher's E features."""
+
+    __repr__ = short_repr
 
     projection: Annotated[LinearParameters, "E H"]  # no config says E, so it has no `shapes`
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from numpy_bert.config import ACTIVATION_NAMES, BertConfig, read_config
-from numpy_bert.errors import ConfigError
+from numpy_bert.errors import ConfigError, OutputError
 from tests.support.checkpoints import TINY, write_checkpoint
 from tests.support.limits import allocating_at_most, within
 from tests.support.platforms import posix
@@ -367,3 +367,49 @@ def test_code_of_the_checkpoint_is_never_imported(
     monkeypatch.syspath_prepend(folder)
     assert BertModel.from_pretrained(folder).config == BertConfig.from_dict(TINY)
     assert "modeling_evil" not in sys.modules
+
+
+def test_labels_in_the_words_of_transformers() -> None:
+    assert BertConfig(num_labels=3).labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    named = BertConfig(id2label={"1": "yes", "0": "no"})
+    assert named.labels == BertConfig(label2id={"yes": 1, "no": 0}).labels == ("no", "yes")
+    assert BertConfig(labels=("a", "b"), num_labels=2).labels == ("a", "b")
+    changes: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
+    changed = dataclasses.replace(named, **changes)
+    assert (changed.labels, changed.problem_type) == (("LABEL_0",), "regression")
+
+
+def test_settings_that_are_no_fields() -> None:
+    happens = {
+        "architectures": ["BertModel"],
+        "is_decoder": False,
+        "model_type": "bert",
+        "output_attentions": False,
+        "return_dict": True,
+        "use_cache": False,
+    }
+    assert BertConfig(**happens) == BertConfig()
+    for name, value in (("is_decoder", True), ("return_dict", False), ("model_type", "roberta")):
+        with pytest.raises(ConfigError, match=f"^{name} = {value!r} is not supported; only"):
+            BertConfig(**{name: value})
+    with pytest.raises(ConfigError, match=r"^hiden_size is no setting .* Did you mean hidden_size"):
+        BertConfig(hiden_size=24)
+    with pytest.raises(ConfigError, match=r"^xyz is no setting of a BertConfig\.$"):
+        BertConfig(xyz=24)
+
+
+def test_a_config_is_saved_and_read(tmp_path: Path) -> None:
+    config = BertConfig(hidden_size=24, num_attention_heads=4, id2label={0: "no", 1: "yes"})
+    assert BertConfig(**config.to_dict()) == BertConfig.from_dict(config.to_dict()) == config
+    config.save_pretrained(tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "config.json").read_text("utf-8")) == json.loads(
+        config.to_json_string()
+    )
+    assert BertConfig.from_pretrained(tmp_path / "new") == config
+    assert BertConfig.from_pretrained(tmp_path / "new", num_labels=3).num_labels == 3
+    with pytest.raises(OutputError, match="already exists"):
+        config.save_pretrained(tmp_path / "new")
+    BertConfig().save_pretrained(tmp_path / "new", force=True)
+    assert BertConfig.from_pretrained(tmp_path / "new") == BertConfig()
+    with pytest.raises(ConfigError, match="num_labels must be an integer"):
+        BertConfig.from_pretrained(tmp_path / "new", num_labels="2")

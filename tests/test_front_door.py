@@ -66,15 +66,21 @@ HEADS: dict[str, dict[str, Any]] = {
     "BertForTokenClassification": {"labels": TOKENS},
 }
 LOADED = "name_or_path dtype revision cache_dir local_files_only token mmap"
+NEW_HEAD = "num_labels id2label label2id problem_type seed"
 # A callable, and arguments that it takes by name.
 ARGUMENTS = {
+    "BertConfig.from_pretrained": "name_or_path revision cache_dir token num_labels",
+    "BertConfig.save_pretrained": "save_directory force",
+    "BertConfig.to_dict": "",
     "BertModel.__call__": (
-        f"{IDS} position_ids inputs_embeds output_hidden_states output_attentions rng"
+        f"{IDS} position_ids inputs_embeds output_hidden_states output_attentions rng return_dict"
     ),
     "BertModel.eval": "",
     "BertModel.from_pretrained": f"{LOADED} only",
     "BertModel.save_pretrained": "",
+    "BertModel.num_parameters": "",
     "BertModel.steps": f"{IDS} rng",
+    "BertModel.to": "",
     "BertModel.trace": IDS,
     "BertForMaskedLM.fill_mask": "text top_k targets",
     "BertForNextSentencePrediction.is_next": "text text_pair",
@@ -105,7 +111,7 @@ ARGUMENTS = {
     "training.TrainingArguments.__init__": "learning_rate num_train_epochs train_batch_size seed",
     **{f"{head}.__call__": f"{IDS} position_ids {' '.join(HEADS[head])}" for head in HEADS},
     **{f"{head}.loss_and_gradients": "rng" for head in HEADS},
-    **{f"{head}.from_pretrained": LOADED for head in HEADS},
+    **{f"{head}.from_pretrained": f"{LOADED} {NEW_HEAD}" for head in HEADS},
     **{f"{head}.save_pretrained": "" for head in HEADS},
     **{f"{head}.steps": IDS for head in HEADS},
 }
@@ -194,6 +200,37 @@ def found(path: str) -> Any:
 def test_a_public_name(name: str) -> None:
     assert getattr(numpy_bert, name).__name__ == name
     assert callable(getattr(numpy_bert, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("AutoModel", "BertModel"),
+        ("AutoModelForTokenClassification", "BertForTokenClassification"),
+        ("AutoTokenizer", "BertTokenizer"),
+        ("BertTokenizerFast", "BertTokenizer"),
+        ("SentenceTransformer", "SentenceEncoder"),
+        ("Trainer", "numpy_bert.training.Trainer"),
+        ("cos_sim", "similarity"),
+    ],
+)
+def test_a_name_of_others_says_what_is_ours(name: str, ours: str) -> None:
+    message = f"^numpy_bert has no {name}; use {ours}.$"
+    with pytest.raises(ImportError, match=message):
+        exec(f"from numpy_bert import {name}")
+    with pytest.raises(AttributeError, match=message):
+        getattr(numpy_bert, name)
+    assert not hasattr(numpy_bert, name)
+
+
+def test_every_name_that_is_said_is_there() -> None:
+    for said in numpy_bert._OURS.values():
+        first = re.findall(r"\w[\w.]*\w", said)[0]
+        assert callable(found(first.removeprefix("numpy_bert."))), said
+    with pytest.raises(AttributeError, match="module 'numpy_bert' has no attribute 'AutoGPT'"):
+        _ = numpy_bert.AutoGPT
+    with pytest.raises(ImportError, match="cannot import name 'AutoGPT'"):
+        exec("from numpy_bert import AutoGPT")
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -15,6 +15,7 @@ from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
 from numpy_bert.ops.embedding import embedding_backward, look_up
 from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm
 from numpy_bert.parameters import BertEmbeddingsParameters, EmbeddingParameters
+from numpy_bert.reprs import short_repr
 
 __all__ = ["EmbeddingsSteps", "embeddings", "embeddings_backward"]
 
@@ -27,6 +28,8 @@ class EmbeddingsSteps:
     else (B, T, H), the statistics of LayerNorm (B, T, 1). token_type_embeddings is None where the
     model has no token types.
     """
+
+    __repr__ = short_repr
 
     word_embeddings: Array
     token_type_embeddings: Array | None

@@ -31,6 +31,7 @@ from numpy_bert.parameters import (
     LayerNormParameters,
     LinearParameters,
 )
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "AttentionBlockSteps",
@@ -57,6 +58,8 @@ __all__ = [
 class SelfAttentionSteps:
     """Self-attention: query, key, value, output (B, T, H); scores, probs, dropout (B, A, T, T)."""
 
+    __repr__ = short_repr
+
     query: Array
     key: Array
     value: Array
@@ -69,6 +72,8 @@ class SelfAttentionSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OutputSteps:
     """A dense layer, dropout, the residual sum and its LayerNorm: all (B, T, H)."""
+
+    __repr__ = short_repr
 
     dense: Array
     dropout: DropoutSteps
@@ -84,6 +89,8 @@ class AttentionBlockSteps:
     The first field is transformers' name of the module.
     """
 
+    __repr__ = short_repr
+
     self: SelfAttentionSteps
     output: OutputSteps
 
@@ -92,6 +99,8 @@ class AttentionBlockSteps:
 class IntermediateSteps:
     """The widening half of the feed-forward network: both (B, T, I)."""
 
+    __repr__ = short_repr
+
     dense: Array
     output: Array
 
@@ -99,6 +108,8 @@ class IntermediateSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerSteps:
     """A layer of the encoder; the output of its last part is its own."""
+
+    __repr__ = short_repr
 
     attention: AttentionBlockSteps
     intermediate: IntermediateSteps
@@ -109,6 +120,8 @@ class LayerSteps:
 class EncoderSteps:
     """All layers, first to last, and what the last one returns, (B, T, H)."""
 
+    __repr__ = short_repr
+
     layer: tuple[LayerSteps, ...]
     output: Array
 
@@ -116,6 +129,8 @@ class EncoderSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PoolerSteps:
     """The dense layer over the first token, and its tanh: both (B, H)."""
+
+    __repr__ = short_repr
 
     dense: Array
     output: Array
@@ -316,6 +331,8 @@ def _output(
 class LayerGradients:
     """The gradients of a layer's parameters, and of its input, (B, T, H)."""
 
+    __repr__ = short_repr
+
     parameters: BertLayerParameters
     hidden: Array
 
@@ -324,6 +341,8 @@ class LayerGradients:
 class EncoderGradients:
     """The gradients of all layers' parameters, and of the input embedding, (B, T, H)."""
 
+    __repr__ = short_repr
+
     parameters: BertEncoderParameters
     hidden: Array
 
@@ -331,6 +350,8 @@ class EncoderGradients:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PoolerGradients:
     """The gradients of the pooler's parameters, and of the encoder's output, (B, T, H)."""
+
+    __repr__ = short_repr
 
     parameters: BertPoolerParameters
     hidden: Array

@@ -8,6 +8,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm_backward
 from numpy_bert.ops.linear import linear_backward
 from numpy_bert.parameters import LayerNormParameters, LinearParameters
+from numpy_bert.reprs import short_repr
 
 __all__ = ["DenseGradients", "NormGradients", "dense_backward", "norm_backward"]
 
@@ -16,6 +17,8 @@ __all__ = ["DenseGradients", "NormGradients", "dense_backward", "norm_backward"]
 class DenseGradients:
     """The gradients of a dense layer's parameters, and of its input."""
 
+    __repr__ = short_repr
+
     parameters: LinearParameters
     x: Array
 
@@ -23,6 +26,8 @@ class DenseGradients:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NormGradients:
     """The gradients of a LayerNorm's parameters, and of its input."""
+
+    __repr__ = short_repr
 
     parameters: LayerNormParameters
     x: Array

@@ -25,6 +25,7 @@ from numpy_bert.parameters import (
     BertPredictionHeadTransformParameters,
     LinearParameters,
 )
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "Activation",
@@ -77,6 +78,8 @@ ProductBackward: TypeAlias = Callable[[Array, Array, Array], ProductGradients]
 class PredictionTransformSteps:
     """What comes before the decoder: dense, activation and LayerNorm, all (..., H)."""
 
+    __repr__ = short_repr
+
     dense: Array
     transform_act_fn: Array
     LayerNorm: LayerNormSteps
@@ -87,6 +90,8 @@ class PredictionTransformSteps:
 class LMPredictionSteps:
     """The masked language model: its transform, and the score of each word, (..., V)."""
 
+    __repr__ = short_repr
+
     transform: PredictionTransformSteps
     output: Array
 
@@ -94,6 +99,8 @@ class LMPredictionSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PreTrainingHeadsSteps:
     """Both heads of pre-training; seq_relationship (B, 2)."""
+
+    __repr__ = short_repr
 
     predictions: LMPredictionSteps
     seq_relationship: Array
@@ -103,12 +110,16 @@ class PreTrainingHeadsSteps:
 class OnlyMLMSteps:
     """The masked language model's head alone."""
 
+    __repr__ = short_repr
+
     predictions: LMPredictionSteps
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OnlyNSPSteps:
     """Next-sentence prediction's head alone; seq_relationship (B, 2)."""
+
+    __repr__ = short_repr
 
     seq_relationship: Array
 
@@ -183,6 +194,8 @@ class LMPredictionGradients:
     Where the head has a decoder of its own, its gradient is among the parameters' and `decoder`
     is None.
     """
+
+    __repr__ = short_repr
 
     parameters: BertLMPredictionHeadParameters
     decoder: Array | None
@@ -286,6 +299,9 @@ class HeadCall(NamedTuple):
     product_backward: ProductBackward = linear_backward
     choices: int = 1
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
     def own(self, path: str) -> Any:
         """Return the parameters at a path, as ``"cls.predictions"``."""
         return attrgetter(path)(self.parameters)
@@ -301,6 +317,9 @@ class LayerGradients(NamedTuple):
     x: Array
     parameters: Any = None
     decoder: Array | None = None
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @dataclass(frozen=True, slots=True)

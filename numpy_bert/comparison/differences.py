@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "EPSILONS",
@@ -60,6 +61,8 @@ class Difference:
     faults : int
         How many values of the array are NaN or infinite.
     """
+
+    __repr__ = short_repr
 
     max_abs: float
     max_rel: float

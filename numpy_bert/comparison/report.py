@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from numpy_bert.arrays import place
 from numpy_bert.comparison.differences import Difference
 from numpy_bert.messages import listed, quoted
+from numpy_bert.reprs import short_repr
 from numpy_bert.traces.layout import block_of
 from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import TraceArray
@@ -129,6 +130,8 @@ class Report:
     strict : bool
         Whether such an array is a failure.
     """
+
+    __repr__ = short_repr
 
     candidate: str
     against: str

@@ -14,6 +14,7 @@ from numpy_bert.model.bert import BertModel
 from numpy_bert.model.gradients import BertRun
 from numpy_bert.ops.pooling import pooling, pooling_backward
 from numpy_bert.parameters import BertParameters, arrays_of
+from numpy_bert.reprs import short_repr
 
 __all__ = ["SentenceGradients", "SentenceRun"]
 
@@ -23,6 +24,9 @@ class SentenceGradients(NamedTuple):
 
     bert: BertParameters
     modules: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def named(self) -> Iterator[tuple[str, Array]]:
         """Yield every gradient with its parameter's name, those of the BERT first."""

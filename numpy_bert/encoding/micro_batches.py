@@ -16,6 +16,7 @@ from numpy_bert.arrays import Array, IntArray
 from numpy_bert.kernels.encoder import MICRO_BATCH
 from numpy_bert.kernels.threads import get_num_threads, in_threads, one_blas_thread
 from numpy_bert.progress import progress
+from numpy_bert.reprs import short_repr
 from numpy_bert.text.ids import IdEncoder
 
 __all__ = ["Batch", "Plan", "Repeats", "distinct", "fill", "work_off"]
@@ -50,6 +51,9 @@ class Repeats(NamedTuple):
     copies: IntArray
     originals: IntArray
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class Batch(NamedTuple):
     """A micro-batch: texts of similar length, without padding, the longest first.
@@ -67,6 +71,9 @@ class Batch(NamedTuple):
     ids: npt.NDArray[np.int64]
     lengths: IntArray
     rows: IntArray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -90,6 +97,8 @@ class Plan:
     cut : dict of int to int
         The rows of texts that were too long, and how many tokens they had; filled as the plan goes.
     """
+
+    __repr__ = short_repr
 
     encode_ids: IdEncoder
     limit: int

@@ -22,6 +22,7 @@ from numpy_bert.loading.modules import (
     read_transformer_config,
 )
 from numpy_bert.messages import quoted
+from numpy_bert.reprs import short_repr
 from numpy_bert.text.tokenizer_config import stated_limit
 
 __all__ = [
@@ -108,6 +109,8 @@ class Recipe:
         What was made of the files, as sentences.
     """
 
+    __repr__ = short_repr
+
     folder: Path
     max_seq_length: int | None = None
     lower_case: bool = False
@@ -181,6 +184,8 @@ class Settings:
     notes : tuple of str
         What was made of the file, as sentences.
     """
+
+    __repr__ = short_repr
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None

@@ -35,6 +35,7 @@ from numpy_bert.ops.layer_norm import layer_norm, layer_norm_backward
 from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.ops.normalize import normalize as unit
 from numpy_bert.ops.normalize import normalize_backward
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "Dense",
@@ -76,6 +77,8 @@ class WeightedLayerPooling:
     weight : ndarray of shape (n,)
         The weight of each hidden state from there to the last.
     """
+
+    __repr__ = short_repr
 
     start: int
     weight: Array
@@ -122,7 +125,7 @@ class WeightedLayerPooling:
     def packed(self, model: BertModel, ids: IntArray, lengths: IntArray) -> Array:
         """Return the mean for each token, (N, H), of texts that stand one after another."""
         batch = padded(*packed_inputs(model.parameters.embeddings, ids, lengths))
-        states = model.forward(batch, output_hidden_states=True).hidden_states
+        states = model.run(batch, output_hidden_states=True).hidden_states
         assert states is not None
         mask = ... if batch.mask is None else batch.mask
         with np.errstate(all="ignore"):
@@ -134,6 +137,9 @@ class ModuleGradients(NamedTuple):
 
     x: Array
     parameters: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -153,6 +159,8 @@ class Dense:
     adds_input : bool
         Whether the input itself is added to the result.
     """
+
+    __repr__ = short_repr
 
     weight: Array
     bias: Array | None
@@ -255,6 +263,8 @@ class LayerNorm:
         Scale and shift of each feature.
     """
 
+    __repr__ = short_repr
+
     weight: Array
     bias: Array
 
@@ -312,6 +322,8 @@ class PooledModules:
     scales_last : bool
         Whether vectors are scaled to length 1 after all, truncation included.
     """
+
+    __repr__ = short_repr
 
     in_features: int
     modules: tuple[Callable[[Array], Array], ...] = ()

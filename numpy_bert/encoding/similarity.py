@@ -13,6 +13,7 @@ from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
 from numpy_bert.messages import quoted
+from numpy_bert.reprs import short_repr
 
 __all__ = ["SIMILARITIES", "Hits", "check_similarity", "search", "similarity"]
 
@@ -33,6 +34,9 @@ class Hits(NamedTuple):
 
     indices: IntArray
     scores: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def similarity(a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "cosine") -> Array:

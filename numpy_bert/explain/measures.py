@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.explain.reading import Reading
+from numpy_bert.reprs import short_repr
 
 __all__ = ["PARTS", "Floats", "Parts", "cosines", "parts_of", "scale_of"]
 
@@ -25,6 +26,8 @@ PARTS = {
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Parts:
     """Lengths and shares of the parts of the drawn tokens' sums, (K, 3); total is (K,)."""
+
+    __repr__ = short_repr
 
     norms: Floats
     shares: Floats

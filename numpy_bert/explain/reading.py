@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
+from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.fill import Fill
 
 __all__ = ["LayerReading", "Prediction", "Reading", "Token"]
@@ -42,6 +43,8 @@ class LayerReading:
         (I,); scores and probs (A, K).
     """
 
+    __repr__ = short_repr
+
     probs: Array
     rest: Array
     walked_probs: Array
@@ -51,6 +54,8 @@ class LayerReading:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """The words that fit best at a mask, best first."""
+
+    __repr__ = short_repr
 
     position: int
     words: tuple[Fill, ...]
@@ -86,6 +91,8 @@ class Reading:
     notes : tuple of str
         Sentences about what the text lost on its way.
     """
+
+    __repr__ = short_repr
 
     name: str
     texts: tuple[str, ...]

@@ -16,6 +16,7 @@ from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 from numpy_bert.messages import listed, must_be, quoted
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "INDEX",
@@ -49,6 +50,8 @@ class Checkpoint:
     notes : tuple of str
         What is odd but harmless, as sentences.
     """
+
+    __repr__ = short_repr
 
     files: tuple[Path, ...]
     tensors: Mapping[str, StoredTensor]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import check_pointer, decode_json
 from numpy_bert.messages import quoted
+from numpy_bert.reprs import short_repr
 
 __all__ = ["DTYPES", "Entry", "Header", "header_length", "make_header", "read_header"]
 
@@ -70,6 +71,9 @@ class Header(NamedTuple):
 
     tensors: dict[str, Entry]
     metadata: dict[str, str]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def header_length(start: bytes, size: int, where: str) -> int:

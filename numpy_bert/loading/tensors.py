@@ -32,6 +32,7 @@ from numpy_bert.parameters import (
     pretraining_shapes,
     shapes,
 )
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "LoadingInfo",
@@ -65,7 +66,8 @@ class LoadingInfo:
     files : tuple of str
         The safetensors files that were used.
     missing_keys : tuple of str
-        Parameters that the model can do without and the checkpoint does not have (the pooler).
+        Parameters that the checkpoint does not have: the model does without them (the pooler), or
+        they are new, because a new head was asked for.
     unexpected_keys : tuple of str
         Tensors of the checkpoint that this model does not use, under their own names.
     cast : tuple of (key, stored dtype, dtype)
@@ -74,11 +76,13 @@ class LoadingInfo:
         What else is odd about the files, as sentences.
     """
 
-    files: tuple[str, ...]
-    missing_keys: tuple[str, ...]
-    unexpected_keys: tuple[str, ...]
-    cast: tuple[tuple[str, str, str], ...]
-    notes: tuple[str, ...]
+    __repr__ = short_repr
+
+    files: tuple[str, ...] = ()
+    missing_keys: tuple[str, ...] = ()
+    unexpected_keys: tuple[str, ...] = ()
+    cast: tuple[tuple[str, str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def settle(checkpoint: Checkpoint, config: BertConfig) -> tuple[Checkpoint, BertConfig]:
@@ -214,8 +218,9 @@ def check_head(
     info: LoadingInfo,
     *,
     pools: bool,
+    new: bool = False,
 ) -> LoadingInfo:
-    """Check that a checkpoint whose BertModel is whole has a head too.
+    """Check that a checkpoint whose BertModel is whole has a head too, or may get a new one.
 
     Parameters
     ----------
@@ -227,6 +232,8 @@ def check_head(
         What `check_weights` found.
     pools : bool
         Whether the head reads the pooler.
+    new : bool
+        Whether a head of which nothing is there is to be made; the keys of it are missing then.
 
     Returns
     -------
@@ -244,7 +251,12 @@ def check_head(
     if len(lacked) == len(head):
         name = _module(head)
         apart = [tensor.name for tensor in tensors.values() if canonical(tensor.name) in head]
-        why = "it was not trained for this task. Name a checkpoint that was"
+        if new and not apart:
+            return replace(info, missing_keys=(*info.missing_keys, *lacked))
+        why = (
+            "it was not trained for this task. Name a checkpoint that was, or start a new head to "
+            "train (from_pretrained(..., num_labels=2), or seed=0)"
+        )
         if apart:
             why = (
                 f"{quoted(apart[0])} stands outside the prefix that the BERT's tensors have, so "

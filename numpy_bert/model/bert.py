@@ -25,7 +25,9 @@ from numpy_bert.inputs import ModelInputs, model_inputs, packed_inputs, packed_p
 from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.model.faults import check_finite
+from numpy_bert.model.fresh import new_model
 from numpy_bert.model.loaded import load
+from numpy_bert.model.names import check_config, check_loading, check_return_dict
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
 from numpy_bert.model.packed import PackedModel, States
 from numpy_bert.model.saving import Saveable
@@ -40,6 +42,17 @@ class BertModel(Saveable):
 
     A call changes nothing that another one could see, so threads can share a model. A copy or a
     pickle of it carries the weights and the config alone, whatever it was used for.
+
+    Parameters
+    ----------
+    config : BertConfig
+        Sizes and settings.
+    parameters : BertParameters, optional
+        The weights; by default new ones, in float32.
+    loading_info : LoadingInfo, optional
+        What became of the checkpoint that they are from.
+    seed : int
+        The seed of new weights.
 
     Attributes
     ----------
@@ -56,21 +69,31 @@ class BertModel(Saveable):
     --------
     >>> from numpy_bert import BertModel
     >>> model = BertModel.from_pretrained("demo")
+    >>> model
+    BertModel(num_hidden_layers=2, hidden_size=128, vocab_size=8000, dtype=float32)
     >>> model([[2, 5, 3]]).last_hidden_state.shape
     (1, 3, 128)
     >>> model.loading_info.unexpected_keys[0]
     'cls.predictions.bias'
+    >>> BertModel(model.config)([[2, 5, 3]]).last_hidden_state.shape  # with random weights
+    (1, 3, 128)
     """
 
     _fixed = frozenset({"config", "parameters", "loading_info", "embeddings"})
     _prepared = frozenset({"embeddings", "_packed"})
 
     def __init__(
-        self, config: BertConfig, parameters: BertParameters, loading_info: LoadingInfo
+        self,
+        config: BertConfig,
+        parameters: BertParameters | None = None,
+        loading_info: LoadingInfo | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
+        check_config(type(self).__name__, config)
         self.config = config
-        self.parameters = parameters
-        self.loading_info = loading_info
+        self.parameters = new_model(config, seed) if parameters is None else parameters
+        self.loading_info = LoadingInfo() if loading_info is None else loading_info
         self._prepare()
 
     @classmethod
@@ -85,6 +108,7 @@ class BertModel(Saveable):
         token: bool | str | None = False,
         only: Literal["embeddings"] | None = None,
         mmap: bool = True,
+        **others: Any,
     ) -> BertModel:
         """Load a published checkpoint.
 
@@ -104,12 +128,16 @@ class BertModel(Saveable):
             Map the file into memory where its dtype allows (the default): only the rows that are
             used are read, and processes share them. A file that is shortened while it is mapped
             ends the process; with False the weights are copied, and a change is an error.
+        **others
+            What else transformers' from_pretrained takes, where it asks for what happens anyway, as
+            ``device_map="cpu"``.
 
         Raises
         ------
         ConfigError, CheckpointError
             If the files do not fit; the message names the file, the field or the tensors.
         """
+        check_loading(f"{cls.__name__}.from_pretrained", others)
         loaded = load(
             name_or_path,
             dtype=as_dtype(dtype),
@@ -134,6 +162,7 @@ class BertModel(Saveable):
         output_attentions: bool = False,
         unpad_inputs: bool = True,
         rng: np.random.Generator | None = None,
+        return_dict: Literal[True] | None = True,
     ) -> BertModelOutput:
         """Run the model: in float32 by the kernels, in float64 by the readable code.
 
@@ -159,6 +188,8 @@ class BertModel(Saveable):
             `rng` it always is.
         rng : numpy.random.Generator, optional
             It turns dropout on, wherever BERT has it, and draws its masks.
+        return_dict : True, optional
+            It is always so; an output's `to_tuple` makes a tuple of it.
 
         Returns
         -------
@@ -173,8 +204,9 @@ class BertModel(Saveable):
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
+        check_return_dict(return_dict)
         inputs = self.inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        return self.forward(
+        return self.run(
             inputs,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
@@ -301,10 +333,6 @@ class BertModel(Saveable):
         """What the model computes in."""
         return self.embeddings.parameters.LayerNorm.weight.dtype
 
-    def eval(self) -> BertModel:
-        """Return the model itself: dropout is off in every call without `rng` or `keep`."""
-        return self
-
     def _trees(self) -> dict[str, object]:
         return {"": self.parameters}
 
@@ -327,7 +355,7 @@ class BertModel(Saveable):
         )
 
     @np.errstate(all="ignore")
-    def forward(
+    def run(
         self,
         inputs: ModelInputs,
         *,
@@ -393,7 +421,7 @@ class BertModel(Saveable):
             if not finite:
                 self.blame(inputs)
             return rows
-        last = self.forward(inputs).last_hidden_state
+        last = self.run(inputs).last_hidden_state
         return last.reshape(-1, last.shape[-1])[places]
 
     @np.errstate(all="ignore")

@@ -20,6 +20,7 @@ from numpy_bert.ops.dropout import dropout
 from numpy_bert.ops.embedding import embedding
 from numpy_bert.ops.layer_norm import layer_norm
 from numpy_bert.parameters import BertEmbeddingsParameters
+from numpy_bert.reprs import short_repr
 from numpy_bert.trace import named_steps
 
 __all__ = ["BertEmbeddings", "Dropout", "Embedding", "LayerNorm"]
@@ -60,6 +61,8 @@ class LayerNorm:
     eps : float
         What is added to the variance under the root.
     """
+
+    __repr__ = short_repr
 
     weight: Array
     bias: Array

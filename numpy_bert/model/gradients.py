@@ -23,6 +23,7 @@ from numpy_bert.parameters import (
     EmbeddingParameters,
     arrays_of,
 )
+from numpy_bert.reprs import short_repr
 
 if TYPE_CHECKING:
     from numpy_bert.model.bert import BertModel
@@ -54,6 +55,8 @@ class LossAndGradients:
         The gradients of the head. A decoder that is the word table has its gradient there, in
         `bert`.
     """
+
+    __repr__ = short_repr
 
     loss: float
     bert: BertParameters

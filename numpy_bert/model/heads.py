@@ -54,6 +54,7 @@ from numpy_bert.parameters import (
     PreTrainingParameters,
     QuestionAnsweringParameters,
 )
+from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.items import Items, items_of, label_items, sequence_items, span_items
 from numpy_bert.tasks.objectives import (
     Objective,
@@ -95,6 +96,8 @@ class HeadGradients:
     hidden is (B, T, H), or (N, H) of the tokens that were read; pooled (B, H); decoder (V, H).
     """
 
+    __repr__ = short_repr
+
     parameters: Any
     hidden: Array | None = None
     pooled: Array | None = None
@@ -133,6 +136,8 @@ class Loss:
         padding. By default where a label of a token counts there.
     """
 
+    __repr__ = short_repr
+
     judge: Callable[[Array, Labels, HeadCall, Items | None], Objective]
     count: Callable[[str, Any, int, BertConfig], int] = _count_labels
     counts_by_length: bool = False
@@ -166,6 +171,8 @@ class Chain:
         Whether in training only those tokens are read that have a label which counts. Each token
         must then have scores and a label of its own.
     """
+
+    __repr__ = short_repr
 
     reads: Literal["tokens", "first", "pooled"]
     layers: tuple[Layer, ...]
@@ -202,6 +209,8 @@ class Head:
     chains : tuple of Chain
         One, or several whose losses are added.
     """
+
+    __repr__ = short_repr
 
     parameters: type[Any]
     output: type[HeadOutput]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -12,10 +13,9 @@ import numpy as np
 
 from numpy_bert.arrays import StoredArray
 from numpy_bert.config import BertConfig, StatedConfig, read_config
-from numpy_bert.errors import CheckpointError, ConfigError
+from numpy_bert.errors import CheckpointError, ConfigError, InputError
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
-from numpy_bert.loading.header import Entry
 from numpy_bert.loading.hub import find
 from numpy_bert.loading.modules import bert_folder
 from numpy_bert.loading.tensors import (
@@ -27,17 +27,36 @@ from numpy_bert.loading.tensors import (
     read_weight,
     settle,
 )
-from numpy_bert.parameters import (
-    BertParameters,
-    build,
-    label_key,
-    shapes,
-)
+from numpy_bert.messages import quoted
+from numpy_bert.model.fresh import new_head
+from numpy_bert.parameters import BertParameters, build, label_key, shapes
+from numpy_bert.reprs import short_repr
 
 if TYPE_CHECKING:
     from numpy_bert.model.heads import Head
 
-__all__ = ["Loaded", "LoadedHead", "load", "load_head"]
+__all__ = ["AskedHead", "Loaded", "LoadedHead", "load", "load_head"]
+
+
+class AskedHead(NamedTuple):
+    """What the head is to be, where the checkpoint has none or other names for its labels."""
+
+    num_labels: int | None = None
+    id2label: Mapping[int, str] | None = None
+    label2id: Mapping[str, int] | None = None
+    problem_type: str | None = None
+    seed: int | None = None
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What is said about the labels, by transformers' names."""
+        names = ("num_labels", "id2label", "label2id")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a head that the checkpoint has not is to be made."""
+        return bool(self.labels) or self.seed is not None
 
 
 class Loaded(NamedTuple):
@@ -48,12 +67,18 @@ class Loaded(NamedTuple):
     parameters: BertParameters
     info: LoadingInfo
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class LoadedHead(NamedTuple):
     """A checkpoint, loaded with the head of a task: its parameters."""
 
     model: Loaded
     head: Any
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def load(
@@ -84,12 +109,13 @@ def load(
 def load_head(
     name_or_path: str | Path,
     kind: Head,
+    asked: AskedHead,
     *,
     dtype: np.dtype[Any],
     mmap: bool,
     **source: Any,
 ) -> LoadedHead:
-    """Find, check and read a checkpoint with a head.
+    """Find, check and read a checkpoint with a head, or start the head that is asked for.
 
     Parameters
     ----------
@@ -97,6 +123,8 @@ def load_head(
         The arguments of `load`, which does the rest; `only` is not among them.
     kind : Head
         What the head is. If it reads the pooler, that must be there.
+    asked : AskedHead
+        What it is to be. If this says anything, and nothing of the head is there, it is new.
     """
     tree = kind.parameters
     folder, stated, checkpoint = _open(name_or_path, **source)
@@ -104,24 +132,32 @@ def load_head(
     if kind.decoder:
         checkpoint, config = settle(checkpoint, stated.config)
         stated = stated._replace(config=config)
-    config, info = stated.config, _check(checkpoint, stated, dtype)
-    key = label_key(tree, config)
-    if key is not None:
-        config, notes = _labelled(folder, stated, checkpoint.tensors.get(key))
-        info = replace(info, notes=(*info.notes, *notes))
-    pools = "pooled" in kind.reads
+    info = _check(checkpoint, stated, dtype)
+    config, notes = _labelled(folder, stated, checkpoint, label_key(tree, stated.config), asked)
+    info = replace(info, notes=(*info.notes, *notes))
+    pools, found = "pooled" in kind.reads, checkpoint.tensors
     head_shapes = shapes(tree, config)  # type: ignore[arg-type]
-    info = check_head(checkpoint, config, dtype, head_shapes, info, pools=pools)
+    new = asked.is_new and found.keys().isdisjoint(head_shapes)
+    info = check_head(checkpoint, config, dtype, head_shapes, info, pools=pools, new=new)
     for sentence in checkpoint.notes[odd:]:
         warnings.warn(f"{checkpoint.label}: {sentence}", stacklevel=3)
+    parameters = _build(checkpoint, config, info, dtype, mmap=mmap)
+    if new:
+        head, parameters = new_head(kind, config, parameters, asked.seed or 0)
+        names = [key for key in info.missing_keys if pools or key in head_shapes]
+        warnings.warn(
+            f"{checkpoint.label}: newly initialized, because the checkpoint has none: "
+            f"{', '.join(names)}. Train the model before you use it.",
+            stacklevel=3,
+        )
+        return LoadedHead(Loaded(folder, config, parameters, info), head)
 
     def get(key: str) -> StoredArray:
-        if key not in checkpoint.tensors:  # that may be missing: as transformers starts it
+        if key not in found:  # that may be missing: as transformers starts it
             return np.zeros(head_shapes[key], dtype)
-        return read_weight(checkpoint.tensors[key], dtype, mapped=mmap)
+        return read_weight(found[key], dtype, mapped=mmap)
 
     head = build(tree, config, get, "")
-    parameters = _build(checkpoint, config, info, dtype, mmap=mmap)
     return LoadedHead(Loaded(folder, config, parameters, info), head)
 
 
@@ -168,14 +204,37 @@ def _check(
 
 
 def _labelled(
-    folder: Path, stated: StatedConfig, weight: Entry | None
+    folder: Path, stated: StatedConfig, checkpoint: Checkpoint, key: str | None, asked: AskedHead
 ) -> tuple[BertConfig, tuple[str, ...]]:
-    """Return the config with a name for each row of a classifier, and notes on the names."""
-    if weight is None or len(weight.shape) != 2 or weight.shape[0] == 0:
-        return stated.config, ()  # which is refused for that
+    """Return the config with a name for each row of a classifier, and notes on the names.
+
+    `key` is that of the weight with a row for each label, if the head has one.
+    """
+    if key is None:
+        if asked.labels or asked.problem_type is not None:
+            named = ", ".join([*asked.labels, *(["problem_type"] if asked.problem_type else [])])
+            raise InputError(
+                f"{named}: this head has no labels of its own. Leave that out; seed=0 asks for a "
+                "new head."
+            )
+        return stated.config, ()
+    weight = checkpoint.tensors.get(key)
+    problem = asked.problem_type or stated.labels.problem_type
+    if weight is None or len(weight.shape) != 2 or weight.shape[0] == 0:  # new, or refused for that
+        wanted = asked.labels | ({} if asked.problem_type is None else {"problem_type": problem})
+        return replace(stated.config, **wanted), ()
+    rows = weight.shape[0]
+    if asked.labels:
+        labels = replace(stated.config, problem_type=None, **asked.labels).labels
+        if len(labels) != rows:
+            raise CheckpointError(
+                f"{checkpoint.label}: {quoted(weight.name)} has {rows} rows, and num_labels = "
+                f"{len(labels)} is asked for. Leave that out to read this head; "
+                "numpy_bert.training.new_classifier puts a new one over the BertModel."
+            )
+        return replace(stated.config, labels=labels, problem_type=problem), ()
     try:
-        labels, notes = stated.labels.fitted(weight.shape[0])
-        problem = stated.labels.problem_type
+        labels, notes = stated.labels.fitted(rows)
         return replace(stated.config, labels=labels, problem_type=problem), notes
     except ConfigError as failure:
         raise ConfigError(f"{folder / 'config.json'}: {failure}") from None

@@ -11,6 +11,7 @@ from numpy_bert.blocks.embeddings import EmbeddingsSteps
 from numpy_bert.blocks.encoder import EncoderSteps, PoolerSteps
 from numpy_bert.blocks.heads import OnlyMLMSteps, OnlyNSPSteps, PreTrainingHeadsSteps
 from numpy_bert.ops.dropout import DropoutSteps
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "BertForPreTrainingOutput",
@@ -85,6 +86,8 @@ class BertModelOutput(ModelOutput):
         The weights of each layer's attention, if they were asked for: the softmax, after dropout.
     """
 
+    __repr__ = short_repr
+
     last_hidden_state: Array
     pooler_output: Array | None = None
     hidden_states: tuple[Array, ...] | None = None
@@ -95,6 +98,8 @@ class BertModelOutput(ModelOutput):
 class BertSteps:
     """Every intermediate of a BertModel; `pooler` is None where the checkpoint has none."""
 
+    __repr__ = short_repr
+
     embeddings: EmbeddingsSteps
     encoder: EncoderSteps
     pooler: PoolerSteps | None
@@ -103,6 +108,8 @@ class BertSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ClassificationSteps:
     """Every intermediate of a classifier; `classifier` is (B, K), or for tokens (B, T, K)."""
+
+    __repr__ = short_repr
 
     bert: BertSteps
     dropout: DropoutSteps
@@ -113,6 +120,8 @@ class ClassificationSteps:
 class MaskedLMSteps:
     """Every intermediate of a BertForMaskedLM."""
 
+    __repr__ = short_repr
+
     bert: BertSteps
     cls: OnlyMLMSteps
 
@@ -120,6 +129,8 @@ class MaskedLMSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NextSentenceSteps:
     """Every intermediate of a BertForNextSentencePrediction."""
+
+    __repr__ = short_repr
 
     bert: BertSteps
     cls: OnlyNSPSteps
@@ -129,6 +140,8 @@ class NextSentenceSteps:
 class PreTrainingSteps:
     """Every intermediate of a BertForPreTraining."""
 
+    __repr__ = short_repr
+
     bert: BertSteps
     cls: PreTrainingHeadsSteps
 
@@ -136,6 +149,8 @@ class PreTrainingSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class QuestionAnsweringSteps:
     """Every intermediate of a BertForQuestionAnswering; qa_outputs (B, T, 2) is start and end."""
+
+    __repr__ = short_repr
 
     bert: BertSteps
     qa_outputs: Array
@@ -153,6 +168,8 @@ class HeadOutput(ModelOutput):
     hidden_states, attentions : tuple of ndarray, or None
         The same as in `BertModelOutput`; they are the last fields.
     """
+
+    __repr__ = short_repr
 
     loss: float | None = None
     hidden_states: tuple[Array, ...] | None = None
@@ -187,6 +204,8 @@ class BertForPreTrainingOutput(HeadOutput):
         The scores of "B is what follows A" and of "B is any other text".
     """
 
+    __repr__ = short_repr
+
     prediction_logits: Array
     seq_relationship_logits: Array
 
@@ -201,6 +220,8 @@ class MaskedLMOutput(HeadOutput):
         The score of each word for each token, not normalized.
     """
 
+    __repr__ = short_repr
+
     logits: Array
 
 
@@ -213,6 +234,8 @@ class NextSentencePredictorOutput(HeadOutput):
     logits : ndarray of shape (B, 2)
         The scores of "B is what follows A" and of "B is any other text".
     """
+
+    __repr__ = short_repr
 
     logits: Array
 
@@ -227,6 +250,8 @@ class SequenceClassifierOutput(HeadOutput):
         The score of each label, not normalized.
     """
 
+    __repr__ = short_repr
+
     logits: Array
 
 
@@ -239,6 +264,8 @@ class TokenClassifierOutput(HeadOutput):
     logits : ndarray of shape (B, T, K)
         The score of each label for each token, not normalized.
     """
+
+    __repr__ = short_repr
 
     logits: Array
 
@@ -255,6 +282,8 @@ class QuestionAnsweringModelOutput(HeadOutput):
         The score of each token to be the last of it.
     """
 
+    __repr__ = short_repr
+
     start_logits: Array
     end_logits: Array
 
@@ -268,5 +297,7 @@ class MultipleChoiceModelOutput(HeadOutput):
     logits : ndarray of shape (B, C)
         The score of each choice, not normalized.
     """
+
+    __repr__ = short_repr
 
     logits: Array

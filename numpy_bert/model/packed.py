@@ -15,6 +15,7 @@ from numpy_bert.inputs import ModelInputs, Packing
 from numpy_bert.kernels.encoder import EncoderKernel, Read, Rows, fits
 from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.parameters import BertEncoderParameters
+from numpy_bert.reprs import short_repr
 
 __all__ = ["PackedModel", "States"]
 
@@ -34,6 +35,9 @@ class States(NamedTuple):
     states: list[Array]
     weights: list[Array]
     finite: bool
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class PackedModel:

@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 
 from numpy_bert.arrays import Array, widen
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import InputError, OutputError
-from numpy_bert.files import check_output, write_atomically, writing
+from numpy_bert.errors import InputError, NumpyBertError
+from numpy_bert.files import check_output, make_folder, write_atomically, writing
+from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
 from numpy_bert.loading.keys import near_miss
+from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.messages import listed, quoted
+from numpy_bert.model.names import hint
 from numpy_bert.parameters import (
     TIED,
     BertParameters,
     arrays_of,
     build,
 )
+
+if TYPE_CHECKING:
+    # Not when a model is loaded: it can be called with ids, without the tokenizers library.
+    from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = [
     "Saveable",
@@ -32,6 +38,8 @@ __all__ = [
     "config_json",
     "write_tensors",
 ]
+
+Self = TypeVar("Self", bound="Saveable")
 
 _MOST_NAMED = 5
 # Whether no weight of a pickled object may be written to, which NumPy forgets when it pickles.
@@ -94,11 +102,58 @@ class Saveable(Stateful):
     """Base of the models: their parameters by name, and how they are saved."""
 
     config: BertConfig
+    loading_info: LoadingInfo
 
     @property
     @abstractmethod
     def dtype(self) -> np.dtype[Any]:
         """The dtype that the model computes in."""
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"{type(self).__name__}(num_hidden_layers={config.num_hidden_layers}, "
+            f"hidden_size={config.hidden_size}, vocab_size={config.vocab_size}, dtype={self.dtype})"
+        )
+
+    @property
+    def device(self) -> str:
+        """Where the model runs, in torch's words: always "cpu"."""
+        return "cpu"
+
+    def to(self: Self, *args: object, **kwargs: object) -> Self:
+        """Return the model itself, if it is asked to be what it is: on the CPU, in its dtype."""
+        for value in (*args, *kwargs.values()):
+            if str(value).removeprefix("torch.") not in ("cpu", self.dtype.name):
+                raise InputError(
+                    f"{type(self).__name__}.to: is on the CPU in {self.dtype}, and stays so; got "
+                    f"{quoted(repr(value))}. from_pretrained(dtype=...) takes 'float32' or "
+                    "'float64'."
+                )
+        return self
+
+    def eval(self: Self) -> Self:
+        """Return the model itself: dropout is off in every call without `rng`."""
+        return self
+
+    if not TYPE_CHECKING:  # to which any name would be an attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            instead, kind = hint(name), type(self).__name__
+            if instead is None:
+                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+            raise AttributeError(f"{kind} has no {name}, as torch's models have: {instead}.")
+
+    def num_parameters(self) -> int:
+        """Return how many numbers the parameters are; what is tied counts once.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertModel
+        >>> BertModel.from_pretrained("demo").num_parameters()
+        1503104
+        """
+        return sum(array.size for tree in self._trees().values() for _, array in arrays_of(tree))
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Yield every parameter with its key in a checkpoint, in the model's dtype.
@@ -131,7 +186,8 @@ class Saveable(Stateful):
         Parameters
         ----------
         save_directory : str or Path
-            The folder, which is made if it is not there. The tokenizer saves its own files.
+            The folder, which is made if it is not there. Where it has no file of a tokenizer, the
+            model's own is saved too.
         force : bool
             Whether config.json and model.safetensors there are replaced.
 
@@ -149,16 +205,26 @@ class Saveable(Stateful):
         ...     BertModel.from_pretrained(folder).config.hidden_size
         128
         """
-        folder = Path(save_directory)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as failure:
-            raise OutputError(f"{folder}: cannot be made ({failure.strerror}).") from None
+        folder = make_folder(Path(save_directory))
         paths = folder / "model.safetensors", folder / "config.json"
         for path in paths:
             check_output(path, force=force)
         write_tensors(paths[0], dict(self.named_parameters()), {"format": "pt"})
         write_atomically(paths[1], config_json(self.config, type(self).__name__).encode())
+        if not any((folder / name).exists() for name in ALL_TOKENIZER_FILES):
+            tokenizer = self._tokenizer_at_hand()
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+
+    def _tokenizer_at_hand(self) -> BertTokenizer | None:
+        """Return the tokenizer without a request to the hub; None where no folder has one."""
+        from numpy_bert.text.tokenizer import BertTokenizer
+
+        files = self.loading_info.files
+        try:
+            return BertTokenizer.from_pretrained(Path(files[0]).parent) if files else None
+        except NumpyBertError:  # as the tokenizer says itself when it is loaded from there
+            return None
 
 
 def check_parameters(
@@ -271,12 +337,7 @@ def config_json(config: BertConfig, architecture: str) -> str:
     >>> written["architectures"], written["model_type"], written["hidden_size"]
     (['BertModel'], 'bert', 128)
     """
-    values = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "labels"}
-    for name in ("layer_norm_eps", "initializer_range"):  # where transformers takes no integer
-        values[name] = float(values[name])
-    labels = {"id2label": config.id2label, "label2id": config.label2id}
-    head = {"architectures": [architecture], "model_type": "bert"}
-    return json.dumps({**head, **values, **labels}, indent=2) + "\n"
+    return json.dumps({"architectures": [architecture], **config.to_dict()}, indent=2) + "\n"
 
 
 def write_tensors(

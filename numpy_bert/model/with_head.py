@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,11 @@ from numpy_bert.kernels.decoder import decode, decode_backward
 from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.faults import check_finite
+from numpy_bert.model.fresh import new_head
 from numpy_bert.model.gradients import INPUTS, BertRun, LossAndGradients, split_batch
 from numpy_bert.model.heads import Head
-from numpy_bert.model.loaded import load_head
+from numpy_bert.model.loaded import AskedHead, load_head
+from numpy_bert.model.names import check_config, check_loading, check_return_dict
 from numpy_bert.model.outputs import BertModelOutput, HeadOutput
 from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.parameters import build
@@ -48,6 +50,17 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     A call changes nothing that another one could see, so threads can share a model. A copy or a
     pickle of it carries weights, config and tokenizer, so that it works where there is no folder.
 
+    Parameters
+    ----------
+    bert : BertModel or BertConfig
+        The model under the head. Of a config all is new, model and head, in float32.
+    head : one of the classes of `numpy_bert.parameters`, optional
+        The head's weights; by default new ones.
+    folder : Path, optional
+        The checkpoint's folder, for its tokenizer.
+    seed : int
+        The seed of new weights.
+
     Attributes
     ----------
     kind : Head
@@ -61,21 +74,35 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     loading_info : LoadingInfo
         What the checkpoint held, lacked, and what was cast.
     folder : Path
-        The checkpoint's folder.
+        The checkpoint's folder; an InputError where there is none.
     tokenizer : BertTokenizer
         The checkpoint's tokenizer, loaded from its folder at its first use. It can be set to
         another.
     """
 
-    _fixed = frozenset({"bert", "head", "config", "loading_info", "folder"})
+    _fixed = frozenset({"bert", "head", "config", "loading_info"})
     kind: ClassVar[Head]
 
-    def __init__(self, bert: BertModel, head: Any, folder: Path) -> None:
+    def __init__(
+        self,
+        bert: BertModel | BertConfig,
+        head: Any = None,
+        folder: Path | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(bert, BertModel):
+            check_config(type(self).__name__, bert)
+            bert = BertModel(bert, seed=seed)
+        if head is None:
+            config = bert.config
+            head, parameters = new_head(self.kind, config, bert.parameters, seed)
+            bert = BertModel(config, parameters, bert.loading_info)
         self.bert = bert
         self.head = head
         self.config: BertConfig = bert.config
         self.loading_info: LoadingInfo = bert.loading_info
-        self.folder = folder
+        self._folder = folder
         self._tokenizer: BertTokenizer | None = None
 
     @classmethod
@@ -89,13 +116,27 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         local_files_only: bool = False,
         token: bool | str | None = False,
         mmap: bool = True,
+        num_labels: int | None = None,
+        id2label: Mapping[int, str] | None = None,
+        label2id: Mapping[str, int] | None = None,
+        problem_type: str | None = None,
+        seed: int | None = None,
+        **others: Any,
     ) -> Self:
-        """Load a published checkpoint of this task.
+        """Load a published checkpoint of this task, or put a new head over one of another.
 
         Parameters
         ----------
-        name_or_path, dtype, revision, cache_dir, local_files_only, token, mmap
+        name_or_path, dtype, revision, cache_dir, local_files_only, token, mmap, **others
             They are those of `BertModel.from_pretrained`.
+        num_labels, id2label, label2id, problem_type : optional
+            How many labels there are, their names by their numbers, their numbers by their names,
+            and what kind they are of, in place of what config.json says.
+        seed : int, optional
+            The seed of a new head's weights, 0 by default. If this, or anything about the labels,
+            is given and the checkpoint has nothing of the head, it is new, as is a pooler that it
+            needs and that is not there: a warning names them, and ``loading_info.missing_keys``
+            lists them. A head that is there is read all the same.
 
         Raises
         ------
@@ -103,9 +144,11 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             If the files do not fit, or have no such head; the message names the file, the field or
             the tensors.
         """
+        check_loading(f"{cls.__name__}.from_pretrained", others)
         model, head = load_head(
             name_or_path,
             cls.kind,
+            AskedHead(num_labels, id2label, label2id, problem_type, seed),
             dtype=as_dtype(dtype),
             mmap=mmap,
             revision=revision,
@@ -127,6 +170,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         output_attentions: bool = False,
         unpad_inputs: bool = True,
         rng: np.random.Generator | None = None,
+        return_dict: Literal[True] | None = True,
         **targets: npt.ArrayLike | None,
     ) -> Output:
         """Run the model and its head.
@@ -142,6 +186,8 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             Whether padding is left out, as in a call of `BertModel`.
         rng : numpy.random.Generator, optional
             It turns dropout on, the head's too, and draws its masks.
+        return_dict : True, optional
+            It is always so; an output's `to_tuple` makes a tuple of it.
         labels : array_like, optional
             What the scores should be, as `numpy_bert.tasks.objectives` has it for each task; the
             output then has a loss, which is transformers' whatever `unpad_inputs` says. A
@@ -163,6 +209,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
+        check_return_dict(return_dict)
         labels = self._labels(targets)
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         inputs, choices = self._inputs(dict(zip(INPUTS, given, strict=True)))
@@ -354,7 +401,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         config, checked = self.config, self._checked(arrays)
         bert = BertModel(config, bert_parameters(config, checked), self.loading_info)
         head = build(type(self.head), config, checked.__getitem__, "")
-        found = type(self)(bert, head, self.folder)
+        found = type(self)(bert, head, self._folder)
         found._tokenizer = self._tokenizer
         return found
 
@@ -363,9 +410,15 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         """What the model computes in."""
         return self.bert.dtype
 
-    def eval(self: Self) -> Self:
-        """Return the model itself: dropout is off in every call without `rng`."""
-        return self
+    @property
+    def folder(self) -> Path:
+        """The checkpoint's folder; InputError where the model was not loaded from one."""
+        if self._folder is None:
+            raise InputError(
+                f"{type(self).__name__} was not loaded from a folder, so it has no tokenizer; set "
+                "it: model.tokenizer = BertTokenizer.from_pretrained(name)."
+            )
+        return self._folder
 
     @property
     def tokenizer(self) -> BertTokenizer:
@@ -397,7 +450,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
 
     def _tokenizer_at_hand(self) -> BertTokenizer | None:
         """Return the tokenizer without a request to the hub; None where the folder has none."""
-        if self._tokenizer is None and not self.folder.is_dir():
+        if self._tokenizer is None and (self._folder is None or not self._folder.is_dir()):
             return None
         try:
             return self.tokenizer
@@ -464,7 +517,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             pooled = self.bert.pool(hidden) if "pooled" in self.kind.reads else None
             output = None if pooled is None else pooled.output
             return BertModelOutput(last_hidden_state=hidden, pooler_output=output)
-        return self.bert.forward(
+        return self.bert.run(
             inputs,
             output_hidden_states=every,
             output_attentions=weights,
@@ -602,7 +655,7 @@ class BertWithWords(BertWithDecoder[Output, Steps]):
         if places is None or not len(places[0]):
             raise InputError("labels: none counts (all are -100), so there is nothing to score.")
         pads = self._judges_padding(inputs, labels)
-        bert = self.bert.forward(inputs, unpad_inputs=not pads)
+        bert = self.bert.run(inputs, unpad_inputs=not pads)
         return self._scored(bert.last_hidden_state[places], bert.pooler_output)
 
     def _scored(self, hidden: Array, pooled: Array | None = None) -> Output:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "ACTIVATIONS",
@@ -582,6 +583,9 @@ class Activation(NamedTuple):
 
     forward: Callable[[Array], Array]
     backward: Callable[[Array, Array], Array]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 # The activations, by what BertConfig.activation returns.

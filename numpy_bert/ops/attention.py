@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, BoolArray, as_mask
 from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
 from numpy_bert.ops.softmax import softmax, softmax_backward
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "AttentionGradients",
@@ -32,6 +33,8 @@ class AttentionSteps:
     (B, A, T, D).
     """
 
+    __repr__ = short_repr
+
     scores: Array
     probs: Array
     dropout: DropoutSteps
@@ -41,6 +44,8 @@ class AttentionSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AttentionGradients:
     """The gradients of what `attention` takes, each (B, A, T, D)."""
+
+    __repr__ = short_repr
 
     query: Array
     key: Array

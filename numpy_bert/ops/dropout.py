@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray, as_array
 from numpy_bert.errors import InputError
+from numpy_bert.reprs import short_repr
 
 __all__ = ["DropoutSteps", "draw_keep", "dropout", "dropout_backward"]
 
@@ -17,6 +18,8 @@ __all__ = ["DropoutSteps", "draw_keep", "dropout", "dropout_backward"]
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DropoutSteps:
     """The mask (None where dropout is off) and the output of `dropout`."""
+
+    __repr__ = short_repr
 
     keep: BoolArray | None
     output: Array

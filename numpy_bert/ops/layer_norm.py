@@ -8,6 +8,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
+from numpy_bert.reprs import short_repr
 
 __all__ = ["LayerNormGradients", "LayerNormSteps", "layer_norm", "layer_norm_backward"]
 
@@ -19,6 +20,8 @@ class LayerNormSteps:
     The statistics are float64 whatever the input is; the rest has the input's dtype.
     """
 
+    __repr__ = short_repr
+
     mean: Array
     variance: Array
     rstd: Array
@@ -29,6 +32,8 @@ class LayerNormSteps:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerNormGradients:
     """The gradients of what `layer_norm` takes, each of the shape and dtype of its argument."""
+
+    __repr__ = short_repr
 
     x: Array
     weight: Array

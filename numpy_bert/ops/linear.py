@@ -8,6 +8,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
+from numpy_bert.reprs import short_repr
 
 __all__ = ["LinearGradients", "linear", "linear_backward"]
 
@@ -15,6 +16,8 @@ __all__ = ["LinearGradients", "linear", "linear_backward"]
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LinearGradients:
     """The gradients of what `linear` takes, each of the shape and dtype of its argument."""
+
+    __repr__ = short_repr
 
     x: Array
     weight: Array

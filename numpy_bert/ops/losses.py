@@ -8,6 +8,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "IGNORED",
@@ -26,6 +27,8 @@ _BLOCK = 1 << 21
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LossSteps:
     """A loss: `output`, a number; and the gradient of the scores, of their shape and dtype."""
+
+    __repr__ = short_repr
 
     scores_gradient: Array
     output: float

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array
+from numpy_bert.reprs import short_repr
 
 __all__ = ["NormalizeSteps", "normalize", "normalize_backward"]
 
@@ -17,6 +18,8 @@ _Wide = npt.NDArray[np.float64]
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NormalizeSteps:
     """How long the vectors were, (B, 1), and `output`, (B, E), both in float64."""
+
+    __repr__ = short_repr
 
     norms: _Wide
     output: _Wide

@@ -12,6 +12,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.ops.losses import LossSteps, cross_entropy, mse_loss
 from numpy_bert.ops.normalize import NormalizeSteps, normalize, normalize_backward
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "PairLossSteps",
@@ -27,6 +28,8 @@ _NORMALIZE_EPS, _COSINE_EPS = 1e-12, 1e-8
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PairLossSteps:
     """A loss: `output`, a number; and the gradients of both sides, of their shapes and dtypes."""
+
+    __repr__ = short_repr
 
     first_gradient: Array
     second_gradient: Array

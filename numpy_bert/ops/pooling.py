@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray, as_mask
 from numpy_bert.errors import InputError
+from numpy_bert.reprs import short_repr
 
 __all__ = ["PoolingSteps", "pooling", "pooling_backward"]
 
@@ -22,6 +23,8 @@ class PoolingSteps:
     `weights` are 0 at padding, and of shape (B, T, 1), or (B, T, H) where each feature has another
     share, as in "max".
     """
+
+    __repr__ = short_repr
 
     weights: Array
     output: Array

@@ -10,6 +10,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
+from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.batches import Row, TextModel, batches_of
 from numpy_bert.tasks.labels import as_top_k
 from numpy_bert.text.inputs import as_pairs
@@ -43,6 +44,8 @@ class Window:
     first, last : int
         The part, by the numbers of the context's tokens; `last` is not in it.
     """
+
+    __repr__ = short_repr
 
     row: Row
     place: int

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.config import BertConfig
+from numpy_bert.reprs import short_repr
 from numpy_bert.text.inputs import Pair
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Row:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Batch:
     """Rows that a model gets at once, each with its number among all, and the padded arrays."""
+
+    __repr__ = short_repr
 
     numbers: list[int]
     rows: list[Row]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.ops.softmax import softmax
+from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.batches import Batch, Row, TextModel, in_batches
 from numpy_bert.text.inputs import as_texts
 
@@ -60,6 +61,8 @@ class Token:
 
     `continues` says whether it is a later piece of a word.
     """
+
+    __repr__ = short_repr
 
     word: str
     start: int

@@ -17,6 +17,7 @@ from numpy_bert.ops.losses import (
     cross_entropy,
     mse_loss,
 )
+from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.items import Items, items_of, problem_of, span_items
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Objective:
     """A loss, and the gradient of each array of scores that it judges, in that array's shape."""
+
+    __repr__ = short_repr
 
     loss: float
     score_gradients: tuple[Array, ...]

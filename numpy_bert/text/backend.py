@@ -16,6 +16,7 @@ from tokenizers.models import Unigram, WordPiece
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import read_bytes
 from numpy_bert.messages import listed, quoted
+from numpy_bert.reprs import short_repr
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer_config import (
     LARGEST_FILE,
@@ -79,6 +80,8 @@ class Backend:
     notes : tuple of str
         What was done about the files, as sentences.
     """
+
+    __repr__ = short_repr
 
     tokenizer: Tokenizer
     size: int

@@ -14,6 +14,7 @@ from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as Normalizers
 
 from numpy_bert.errors import InputError, TokenizerError
+from numpy_bert.reprs import short_repr
 from numpy_bert.text.batch import excess
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer import BertTokenizer
@@ -37,6 +38,9 @@ class Ids(NamedTuple):
     ids: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.intp]
     cut: dict[int, int]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class IdEncoder:

@@ -16,6 +16,7 @@ from numpy_bert.errors import TokenizerError
 from numpy_bert.files import read_bytes, read_json
 from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
 from numpy_bert.messages import must_be, quoted
+from numpy_bert.reprs import short_repr
 from numpy_bert.text.classes import TokenizerClass, named_class
 
 __all__ = [
@@ -97,6 +98,8 @@ class Settings:
     notes : tuple of str
         How settings that are oddly stated are taken, as sentences.
     """
+
+    __repr__ = short_repr
 
     tokenizer_class: TokenizerClass
     special_tokens: Mapping[str, str]

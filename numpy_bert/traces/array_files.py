@@ -27,6 +27,7 @@ from numpy_bert.files import file_size
 from numpy_bert.loading.header import DTYPES
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 from numpy_bert.messages import quoted
+from numpy_bert.reprs import short_repr
 
 __all__ = ["LazyArray", "read_folder", "read_npz", "read_safetensors"]
 
@@ -86,6 +87,8 @@ class LazyArray:
     load : callable
         Reads the array in the byte order of this machine; bfloat16 becomes float32.
     """
+
+    __repr__ = short_repr
 
     name: str
     dtype: str

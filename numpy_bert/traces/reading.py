@@ -16,6 +16,7 @@ from numpy_bert.arrays import as_array
 from numpy_bert.errors import IntegrityError, NumpyBertError, TraceError
 from numpy_bert.files import file_size, permissions
 from numpy_bert.messages import quoted
+from numpy_bert.reprs import short_repr
 from numpy_bert.traces.array_files import LazyArray, read_folder, read_npz, read_safetensors
 from numpy_bert.traces.layout import INPUTS, arranged
 from numpy_bert.traces.names import STACKS, Named, NameMap, matches, member_of
@@ -42,6 +43,8 @@ class TraceArray:
     axes : str or None
         The letters of its axes, None where they are the step's own.
     """
+
+    __repr__ = short_repr
 
     stored: LazyArray
     step: str
@@ -100,6 +103,8 @@ class Trace:
         The arrays that hold all hidden states or all attentions, by their keys in `STACKS`. Their
         members are among `arrays`.
     """
+
+    __repr__ = short_repr
 
     label: str
     arrays: Mapping[str, TraceArray]

@@ -15,6 +15,7 @@ from numpy_bert.files import file_size, read_json
 from numpy_bert.inputs import model_inputs
 from numpy_bert.messages import quoted
 from numpy_bert.parameters import BertParameters
+from numpy_bert.reprs import short_repr
 from numpy_bert.traces.layout import INPUTS
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
 
@@ -41,6 +42,9 @@ class TraceInputs(NamedTuple):
     attention_mask: BoolArray
     token_type_ids: IntArray
     position_ids: IntArray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def read_inputs(

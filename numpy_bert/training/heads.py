@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from numpy_bert.arrays import Array
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.task_models import BertForSequenceClassification
-from numpy_bert.parameters import BertPoolerParameters, ClassifierParameters, LinearParameters
 
 __all__ = ["new_classifier"]
 
@@ -26,7 +20,10 @@ def new_classifier(
     seed: int = 0,
     problem_type: str | None = None,
 ) -> BertForSequenceClassification:
-    """Put a classifier that knows nothing over a model.
+    """Put a classifier that knows nothing over a model, whatever its checkpoint has.
+
+    It is what ``BertForSequenceClassification.from_pretrained(name, id2label=..., seed=...)`` loads
+    where the checkpoint has no classifier.
 
     Parameters
     ----------
@@ -53,17 +50,5 @@ def new_classifier(
     ((1, 2), {0: 'no', 1: 'yes'})
     """
     config = replace(model.config, labels=tuple(labels), problem_type=problem_type)
-    rng, size = np.random.default_rng(seed), config.hidden_size
-
-    def dense(rows: int) -> LinearParameters:
-        spread = config.initializer_range
-        weight: npt.NDArray[Any] = rng.normal(0.0, spread, (rows, size)).astype(model.dtype)
-        bias: Array = np.zeros(rows, model.dtype)
-        return LinearParameters(weight=weight, bias=bias)
-
-    parameters = model.parameters
-    head = ClassifierParameters(classifier=dense(len(labels)))
-    if parameters.pooler is None:
-        parameters = replace(parameters, pooler=BertPoolerParameters(dense=dense(size)))
-    bert = BertModel(config, parameters, model.loading_info)
-    return BertForSequenceClassification(bert, head, folder)
+    bert = BertModel(config, model.parameters, model.loading_info)
+    return BertForSequenceClassification(bert, folder=folder, seed=seed)

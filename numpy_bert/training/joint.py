@@ -15,6 +15,7 @@ from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.messages import listed
 from numpy_bert.model.saving import check_parameters
+from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.items import Items
 from numpy_bert.training.data import Batch, TrainingData, check_fits
 from numpy_bert.training.identity import identity_of
@@ -28,6 +29,9 @@ class JointGradients(NamedTuple):
 
     loss: float
     gradients: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def named(self) -> Iterator[tuple[str, Array]]:
         """Yield every gradient with its parameter's name."""

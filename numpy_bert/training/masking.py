@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import BoolArray, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.ops.losses import IGNORED
+from numpy_bert.reprs import short_repr
 from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = [
@@ -33,6 +34,8 @@ _TRIES = 100
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Masked:
     """What a model reads, (B, T), and what it is to guess there, (B, T), -100 for nothing."""
+
+    __repr__ = short_repr
 
     input_ids: IntArray
     labels: IntArray

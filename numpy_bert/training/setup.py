@@ -20,6 +20,7 @@ from numpy_bert.loading.modules import SETTINGS, TRANSFORMER_CONFIGS
 from numpy_bert.messages import quoted
 from numpy_bert.ops.activation import identity
 from numpy_bert.parameters import LinearParameters
+from numpy_bert.reprs import short_repr
 
 __all__ = ["StudentSetup", "check_places", "read_map", "read_setup", "sentence_files"]
 
@@ -49,6 +50,8 @@ class StudentSetup:
     normalizes : bool
         Whether vectors are scaled to length 1, after the map.
     """
+
+    __repr__ = short_repr
 
     max_seq_length: int | None = None
     lower_case: bool = False

@@ -306,7 +306,7 @@ class SentenceStudent(Saveable):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     student.save_pretrained(folder)
         ...     len(list(Path(folder).iterdir())), (Path(folder) / "modules.json").is_file()
-        (7, True)
+        (9, True)
         """
         folder, files = Path(save_directory), self.files()
         check_places(folder, files, force=force)

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from numpy_bert.errors import InputError
 from numpy_bert.messages import listed, quoted
+from numpy_bert.reprs import short_repr
 from numpy_bert.training.text_files import NUMBER, as_number
 
 __all__ = ["REGRESSION", "SINGLE", "Targets", "label_numbers", "targets_of"]
@@ -50,6 +51,8 @@ class Targets:
     values : list of int, or of float
         The number of each row's class; for a regression each row's number.
     """
+
+    __repr__ = short_repr
 
     problem_type: str
     names: tuple[str, ...]

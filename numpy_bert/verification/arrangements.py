@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray, IntArray
+from numpy_bert.reprs import short_repr
 from numpy_bert.verification.mistakes import PROJECTIONS
 
 __all__ = ["Arrangement", "Tensor", "arrangements", "layer_of", "relation"]
@@ -41,6 +42,9 @@ class Tensor(NamedTuple):
     rows: Array
     bias: Array
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class Arrangement(NamedTuple):
     """A weight that is made of rows of tensors.
@@ -62,6 +66,9 @@ class Arrangement(NamedTuple):
     row: IntArray
     order: str = ""
     is_joined: bool = False
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def only(self) -> Tensor | None:

@@ -20,6 +20,7 @@ from numpy_bert.errors import TraceError
 from numpy_bert.loading.keys import near_miss
 from numpy_bert.messages import listed, must_be, quoted
 from numpy_bert.model.bert import BertModel
+from numpy_bert.reprs import short_repr
 from numpy_bert.traces.layout import INPUTS, axes_of, same_step
 from numpy_bert.traces.names import NameMap, matches
 from numpy_bert.traces.reading import Trace, TraceArray, as_trace
@@ -75,6 +76,8 @@ class Bisection:
     is_spread : bool
         Whether the end differs although each part of the way is within its budget.
     """
+
+    __repr__ = short_repr
 
     report: Report | None
     wanted: tuple[str, ...]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.reprs import short_repr
 from numpy_bert.verification.mistakes import Cause, Setting, mistakes_in
 from numpy_bert.verification.rounding import analysed, budgets, share_of
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step
@@ -54,6 +55,9 @@ class Case(NamedTuple):
     view: Callable[[Array], Array]
     allowed: Array
     held: Mapping[str, npt.NDArray[Any]] = _NOTHING_HELD
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def run(self, others: Mapping[str, Step]) -> Array:
         """Run the segment with other steps in it."""
@@ -104,6 +108,9 @@ class Variant(NamedTuple):
     is_general: bool
     is_rare: bool = False
     is_suggested: bool = False
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Diagnosis(NamedTuple):

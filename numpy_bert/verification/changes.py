@@ -10,6 +10,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
+from numpy_bert.reprs import short_repr
 from numpy_bert.traces.trace_inputs import TraceInputs
 from numpy_bert.verification.steps import Step
 
@@ -39,6 +40,8 @@ class Mistake:
     What `is_rare` is not counted among the mistakes that a trace could not have shown.
     """
 
+    __repr__ = short_repr
+
     cause: Cause
     steps: Mapping[str, Step]
     is_rare: bool = False
@@ -50,6 +53,9 @@ class Setting(NamedTuple):
     config: BertConfig
     steps: Mapping[str, Step]
     inputs: TraceInputs
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def rarely(mistakes: Iterable[Mistake]) -> Iterator[Mistake]:

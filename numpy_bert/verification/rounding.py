@@ -41,6 +41,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import EPSILONS, MASKED, UNSEEN, rms
 from numpy_bert.ops.attention import merge_heads, split_heads
+from numpy_bert.reprs import short_repr
 from numpy_bert.verification.steps import UNCHANGED, Segment, Step
 
 __all__ = ["FACTOR", "Analysis", "Share", "analysed", "budgets", "share_of", "shares_of"]
@@ -82,6 +83,9 @@ class Analysis(NamedTuple):
 
     result: Array
     spread: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @np.errstate(all="ignore")

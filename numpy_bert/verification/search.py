@@ -12,6 +12,7 @@ import numpy as np
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.comparison.differences import rms
 from numpy_bert.progress import progress
+from numpy_bert.reprs import short_repr
 from numpy_bert.traces.layout import place_of
 from numpy_bert.verification.cases import Case, Diagnosis, Variant
 from numpy_bert.verification.mistakes import BROADER, Cause, Setting
@@ -49,6 +50,9 @@ class Fit(NamedTuple):
     result: Array
     steps: Collection[str] = ()
     is_suggested: bool = False
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class TimeLimit:

@@ -27,6 +27,7 @@ from numpy_bert.ops.embedding import embedding
 from numpy_bert.ops.layer_norm import layer_norm
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.parameters import BertLayerParameters, BertParameters, LayerNormParameters
+from numpy_bert.reprs import short_repr
 from numpy_bert.traces.layout import axes_of
 from numpy_bert.traces.trace_inputs import TraceInputs
 
@@ -63,6 +64,8 @@ class Step:
     arguments : mapping
         Weights and settings; arrays of floats are cast to the dtype of the run.
     """
+
+    __repr__ = short_repr
 
     name: str
     kind: str
@@ -106,6 +109,9 @@ class Segment(NamedTuple):
 
     steps: tuple[Step, ...]
     inputs: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def target(self) -> Step:

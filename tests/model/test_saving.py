@@ -1,7 +1,9 @@
-"""A model's parameters, given by name: exactly its own, of its shapes and dtype."""
+"""A model's parameters by name, exactly its own; and what is saved works at once."""
 
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,14 @@ import numpy as np
 import pytest
 
 import numpy_bert
-from numpy_bert import BertForMaskedLM, BertForNextSentencePrediction, BertModel, InputError
+from numpy_bert import (
+    BertForMaskedLM,
+    BertForNextSentencePrediction,
+    BertModel,
+    BertTokenizer,
+    InputError,
+)
+from numpy_bert.cli import main
 from numpy_bert.loading.cache import demo_folder
 from numpy_bert.training import JointModel, SentenceStudent
 from tests.support.heads import TREES, write_head
@@ -66,3 +75,49 @@ def test_a_decoder_is_the_word_table_or_refused(model: Any) -> None:
     model.with_parameters({**arrays, bias: arrays["cls.predictions.bias"].copy()})
     with pytest.raises(InputError, match=f"{bias} must be cls.predictions.bias"):
         model.with_parameters({**arrays, bias: arrays["cls.predictions.bias"] + 1})
+
+
+@pytest.mark.parametrize("name", ["BertModel", *TREES])
+def test_a_saved_folder_has_the_tokenizer(name: str, tmp_path: Path) -> None:
+    kind = getattr(numpy_bert, name)
+    head = name if name in TREES else "BertForMaskedLM"
+    model = kind.from_pretrained(write_head(tmp_path / "old", head))
+    tokenizer = BertTokenizer.from_pretrained(tmp_path / "old")
+    pickle.loads(pickle.dumps(model)).save_pretrained(tmp_path / "new")
+    assert BertTokenizer.from_pretrained(tmp_path / "new")("hello")["input_ids"] == [2, 61, 3]
+    tokenizer.save_pretrained(tmp_path / "new")  # afterwards
+    model.save_pretrained(tmp_path / "new", force=True)  # before
+    tokenizer.model_max_length = 7
+    tokenizer.save_pretrained(tmp_path / "other")
+    model.save_pretrained(tmp_path / "other")  # which keeps what is there
+    assert BertTokenizer.from_pretrained(tmp_path / "other").model_max_length == 7
+    assert BertTokenizer.from_pretrained(tmp_path / "new").model_max_length == 19
+
+
+def test_a_model_saves_the_tokenizer_that_it_was_given(tmp_path: Path) -> None:
+    model = BertForMaskedLM.from_pretrained("demo")
+    model.tokenizer = BertTokenizer.from_pretrained("demo")
+    model.tokenizer.model_max_length = 9
+    model.save_pretrained(tmp_path)
+    assert BertTokenizer.from_pretrained(tmp_path).model_max_length == 9
+
+
+def test_a_folder_without_a_tokenizer_is_saved_without(tmp_path: Path) -> None:
+    folder = write_head(tmp_path / "old", "BertForMaskedLM")
+    (folder / "tokenizer.json").unlink()
+    for kind in (BertModel, BertForMaskedLM):
+        kind.from_pretrained(folder).save_pretrained(tmp_path / kind.__name__)
+        found = sorted(path.name for path in (tmp_path / kind.__name__).iterdir())
+        assert found == ["config.json", "model.safetensors"]
+
+
+def test_a_saved_model_can_be_asked_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    BertForMaskedLM.from_pretrained("demo").save_pretrained(tmp_path / "suns")
+    shown = []
+    for name in ("demo", str(tmp_path / "suns")):
+        assert main(["fill-mask", "the sun is [MASK].", "--json", "--model", name]) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0].pop("model") != shown[1].pop("model")
+    assert shown[0] == shown[1]
