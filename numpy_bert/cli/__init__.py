@@ -17,6 +17,7 @@ from types import ModuleType
 
 from numpy_bert import __version__
 from numpy_bert.cli.console import complain, note
+from numpy_bert.cli.parser import Parser
 from numpy_bert.errors import InputError, NumpyBertError, TraceError
 
 __all__ = ["COMMANDS", "main"]
@@ -90,15 +91,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """Read the arguments; of the commands' modules only the one that is asked for is imported."""
-    parser = argparse.ArgumentParser(prog="numpy-bert", description="BERT in NumPy, from scratch.")
+    parser = Parser(prog="numpy-bert", description="BERT in NumPy, from scratch.")
     parser.add_argument("--version", action="version", version=f"numpy-bert {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    asked = next((word for word in words if not word.startswith("-")), None)
     for name, line in COMMANDS.items():
-        command = commands.add_parser(name, help=line)
-        if name == asked:
-            _module(name).add_arguments(command)
-    return parser.parse_args(words)
+        commands.add_parser(name, help=line)
+    if not words:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
+    place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    parser.check_options(words[:place])
+    asked = commands.choices.get(words[place]) if place < len(words) else None
+    if asked is not None:
+        _module(words[place]).add_arguments(asked)
+        asked.check_options(words[place + 1 :])
+    options, extra = parser.parse_known_args(words)
+    if extra and asked is not None:
+        asked.too_many(extra[0], words)
+    return options
 
 
 def _module(command: str) -> ModuleType:
