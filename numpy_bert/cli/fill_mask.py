@@ -9,6 +9,7 @@ import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
 from numpy_bert.cli.options import (
     LINES_FROM_STDIN,
+    add_examples,
     add_task,
     count,
     given_texts,
@@ -27,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = (
         "Print the words that fit best at each [MASK] of a text, with their probabilities."
+    )
+    add_examples(
+        parser,
+        'numpy-bert fill-mask "I drink a cup of [MASK]."',
+        'numpy-bert fill-mask "Paris is the [MASK] of France." --model bert-base-uncased',
     )
     parser.add_argument(
         "texts",

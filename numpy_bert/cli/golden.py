@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy_bert
 from numpy_bert.cli.console import megabytes, note, show
-from numpy_bert.cli.options import NAME_OR_PATH, add_names, add_source, source_options
+from numpy_bert.cli.options import NAME_OR_PATH, add_examples, add_names, add_source, source_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,6 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write traces in float64 of a few texts that exercise pairs, padding on both sides, rare "
         "ids and the longest input: what a port's own tests can compare with."
+    )
+    add_examples(
+        parser,
+        "numpy-bert golden demo -o golden",
+        "numpy-bert golden bert-base-uncased --names embeddings 'encoder.layer.0*' -o golden",
     )
     parser.add_argument("model", metavar="NAME_OR_PATH", help=NAME_OR_PATH)
     add_names(parser)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy_bert
 from numpy_bert.cli.console import note, show
 from numpy_bert.cli.options import (
+    add_examples,
     add_model,
     add_source,
     count,
@@ -62,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "whose vectors are to follow those of a teacher, such as a larger model. A run that was "
         "stopped goes on when the same command is given again. What it saves loads in "
         "transformers, too."
+    )
+    add_examples(
+        parser,
+        "numpy-bert train classify --data reviews.csv -o reviews",
+        "numpy-bert train mlm --data texts.txt --eval-data others.txt -o mine",
     )
     parser.add_argument("task", choices=tuple(_OPTIONS_OF), help="what is to be learned")
     parser.add_argument(
