@@ -131,7 +131,7 @@ COMMANDS = {
     "explain": f"{HUB} --hub-token --model --dtype --token --truncate --output --force",
     "fetch": f"{HUB} --token --only --verify",
     "fill-mask": f"{HUB} --token --model --dtype --json --top-k",
-    "golden": f"{HUB} --token --names --output",
+    "golden": f"{HUB} --token --names --output --yes",
     "inspect": f"{HUB} --token --check --json",
     "similarity": f"{HUB} --token --model --dtype --json",
     "tag": f"{HUB} --token --model --dtype --json --aggregation",
