@@ -121,6 +121,7 @@ COMMANDS = {
         "--atol --rtol --check --equal-nan --map --allow --all-positions --fail-fast --verbose "
         "--json --html --force"
     ),
+    "completion": "bash zsh fish",
     "embed": (
         f"{HUB} --token --model --dtype --step --truncate --dropout-seed --output --force --json"
     ),

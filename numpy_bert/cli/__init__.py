@@ -52,6 +52,7 @@ _GROUPS = {
         "fetch": "download a model into the cache, or bring it up to date",
         "inspect": "list what a checkpoint holds: config, tensors, sizes",
         "tune": "measure what is fast on this machine, and keep it",
+        "completion": "let a shell complete commands and options",
     },
 }
 COMMANDS = {name: line for group in _GROUPS.values() for name, line in group.items()}

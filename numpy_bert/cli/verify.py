@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take the two texts of --text as one row, of two segments",
     )
+    _add_limits(parser)
+    add_comparison(parser)
+    add_source(parser)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add what the trace is held against, how closely, and for how long."""
     parser.add_argument(
         "--reference",
         metavar="FILE",
@@ -69,8 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=60,
         help="how long the cause of a difference is looked for; 0 is not at all; 60 by default",
     )
-    add_comparison(parser)
-    add_source(parser)
 
 
 def run(options: argparse.Namespace) -> int:
