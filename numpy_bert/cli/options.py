@@ -171,12 +171,29 @@ def _whole(argument: str, *, least: int, digits: int) -> int:
 
 def given_texts(words: Sequence[str]) -> list[str]:
     """Return the texts of the command line, or where there is none, or ``-``, those of stdin."""
-    return read_lines("-") if list(words) in ([], ["-"]) else list(words)
+    if list(words) in ([], ["-"]):
+        return read_lines("-")
+    _tell_of_files(words)
+    return list(words)
 
 
 def given_text(word: str | None) -> str:
     """Return the text of the command line, or where there is none, or ``-``, that of stdin."""
-    return read_text("-") if word in (None, "-") else word
+    if word in (None, "-"):
+        return read_text("-")
+    _tell_of_files([word])
+    return word
+
+
+def _tell_of_files(words: Sequence[str]) -> None:
+    """Tell which texts are names of files, whose contents were probably meant."""
+    for word in words:
+        with contextlib.suppress(OSError, ValueError):  # which cannot be a name
+            if Path(word).is_file():
+                note(
+                    f"{quoted(word)} is taken as a text, not as the file of that name; < "
+                    f"{quoted(word)} reads the file."
+                )
 
 
 def read_lines(name: str) -> list[str]:

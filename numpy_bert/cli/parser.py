@@ -25,6 +25,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Formatter, **options)
 
+    def error(self, message: str) -> NoReturn:
+        """Exit with an error; of what is missing show the first example of the help, too."""
+        examples = str(self.epilog or "").splitlines()[1:2]
+        if "required" in message and examples:
+            message += f"\nsuch as in: {examples[0].strip()}"
+        super().error(message)
+
     def check_options(self, words: Sequence[str]) -> None:
         """Exit with an error if one of the words before a ``--`` is an option that there is not.
 

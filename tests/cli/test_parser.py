@@ -68,6 +68,12 @@ def test_a_wrong_word_is_answered_by_the_nearest_right_one(
     assert refused(capsys, *arguments.split()) == line
 
 
+def test_of_what_is_missing_an_example_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "tag", "Ada Lovelace lived in London.")
+    assert line.startswith('such as in: numpy-bert tag "Ada Lovelace')
+    assert "--model " in line
+
+
 def test_what_the_parser_takes_is_not_refused_before() -> None:
     parser = Parser(prog="test")
     parser.add_argument("texts", nargs="*")
