@@ -1,48 +1,80 @@
-"""A progress bar for whoever waits: on a terminal, and only where it takes long."""
+"""A progress bar for whoever waits: at a terminal or in a notebook, only where it takes long."""
 
 from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["progress"]
 
 # Hashing and scanning run at some hundred megabytes a second: below this nobody waits.
 _SLOW = 1 << 29
+# A bar of work: how many items are done stands behind the time.
+_OF_WORK = "{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]"
 
 
 @contextmanager
 def progress(
-    total: int, label: str, *, least: int = _SLOW, unit: str = "B", delay: float = 0.0
+    total: int,
+    label: str,
+    *,
+    least: int = _SLOW,
+    unit: str = "B",
+    delay: float = 0.0,
+    items: int | None = None,
 ) -> Iterator[Callable[..., object]]:
     """Yield a function that reports how many more of `total` bytes, or other units, are done.
 
     The function takes that number, and a text that is to stand behind the bar, if any. Several
     threads may call it. The bar is drawn on stderr, with the rate and the time that is left, if
-    that is a terminal and `total` is `least` or more. `least` suits a disk; a network is slower.
-    With `delay` nothing is drawn in the first seconds.
-    """
-    if total < least or sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _more, _note="": None
-        return
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+    that is a terminal or a notebook's and `total` is `least` or more. `least` suits a disk; a
+    network is slower. With `delay` nothing is drawn in the first seconds.
 
+    Where units take unlike time, name the work as `total` and how many units there are as `items`:
+    the time that is left goes by the work, and the function takes how many units were done as
+    ``done``.
+    """
+    if total < least or not _is_watched():
+        yield lambda *_, **__: None
+        return
+    with _bar(total, label, unit, delay, items) as bar:
+        lock, count = threading.Lock(), 0
+
+        def report(more: int, note: str = "", done: int = 0) -> None:
+            nonlocal count
+            with lock:
+                count += done
+                shown = note if items is None else f"{count}/{items} {unit}"
+                if shown:
+                    bar.set_postfix_str(shown, refresh=False)
+                bar.update(more)
+
+        yield report
+
+
+def _is_watched() -> bool:
+    """Tell whether stderr is a terminal, or the output of a notebook's cell."""
+    stream = sys.stderr
+    return stream is not None and (
+        stream.isatty() or type(stream).__module__.startswith("ipykernel.")
+    )
+
+
+def _bar(total: int, label: str, unit: str, delay: float, items: int | None) -> Any:
+    """Return tqdm's bar: a widget in a notebook that has ipywidgets, else a line of text."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is no widget; the text is as good
+        from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
     scaled = unit == "B"
-    with tqdm(  # type: ignore[no-untyped-call]
+    return tqdm(  # type: ignore[no-untyped-call]
         total=total,
         desc=label,
         unit=unit if scaled else f" {unit}",
         unit_scale=scaled,
         delay=delay,
-    ) as bar:
-        lock = threading.Lock()
-
-        def report(more: int, note: str = "") -> None:
-            with lock:
-                if note:
-                    bar.set_postfix_str(note, refresh=False)
-                bar.update(more)
-
-        yield report
+        bar_format=None if items is None else _OF_WORK,
+    )

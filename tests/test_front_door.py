@@ -127,6 +127,7 @@ COMMANDS = {
         "--atol --rtol --check --equal-nan --map --allow --all-positions --fail-fast --verbose "
         "--json --html --force"
     ),
+    "completion": "bash zsh fish",
     "embed": (
         f"{HUB} --token --model --dtype --step --truncate --dropout-seed --output --force --json"
     ),
@@ -137,7 +138,7 @@ COMMANDS = {
     "explain": f"{HUB} --hub-token --model --dtype --token --truncate --output --force",
     "fetch": f"{HUB} --token --only --verify",
     "fill-mask": f"{HUB} --token --model --dtype --json --top-k",
-    "golden": f"{HUB} --token --names --output",
+    "golden": f"{HUB} --token --names --output --yes",
     "inspect": f"{HUB} --token --check --json",
     "similarity": f"{HUB} --token --model --dtype --json",
     "tag": f"{HUB} --token --model --dtype --json --aggregation",

@@ -1,7 +1,9 @@
-"""numpy_bert.progress: a bar for whoever waits at a terminal, silence for everybody else."""
+"""numpy_bert.progress: a bar for whoever waits at a terminal or in a notebook, else silence."""
 
 from __future__ import annotations
 
+import io
+import time
 from typing import Any
 
 import pytest
@@ -51,3 +53,30 @@ def test_other_units_have_a_rate_and_may_wait(
     assert ("12/12" in err) is (delay == 0)
     assert ("texts/s" in err) is (delay == 0)
     assert bool(err) is (delay == 0)
+
+
+def test_items_of_unlike_work_are_counted_and_their_work_is_the_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress(1000, "encoding", least=1, unit="texts", items=11) as report:
+        time.sleep(0.2)  # it is drawn ten times a second at most
+        report(900, done=1)
+        shown = capsys.readouterr().err
+        report(100, done=10)
+    assert "encoding:  90%|" in shown
+    assert "1/11 texts]" in shown
+    assert "11/11 texts]" in capsys.readouterr().err
+
+
+def test_a_notebook_is_watched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class OutStream(io.StringIO):
+        __module__ = "ipykernel.iostream"
+
+    shown = OutStream()
+    monkeypatch.setattr("sys.stderr", shown)
+    with progress(12, "encoding", least=0) as report:
+        report(12)
+    assert "12.0/12.0" in shown.getvalue()

@@ -17,30 +17,52 @@ from types import ModuleType
 
 from numpy_bert import __version__
 from numpy_bert.cli.console import complain, note
+from numpy_bert.cli.parser import Parser
 from numpy_bert.errors import InputError, NumpyBertError, TraceError
 
 __all__ = ["COMMANDS", "main"]
 
-# Every command, in the order of the help, and its line there.
-COMMANDS = {
-    "embed": "print a text's input embedding",
-    "explain": "draw a text's way through BERT",
-    "encode": "turn texts into vectors",
-    "similarity": "say how alike two texts are",
-    "inspect": "list what a checkpoint holds",
-    "fetch": "download a checkpoint",
-    "tune": "measure what is fast on this machine",
-    "fill-mask": "find the words that fit at [MASK]",
-    "classify": "label a text or a pair of texts",
-    "tag": "find the names in a text, or other labels of words",
-    "answer": "find the answer to a question in a text",
-    "train": "train a model further",
-    "trace": "save every intermediate of a run",
-    "verify": "say what is wrong with a port's trace, and why",
-    "bisect": "say which arrays of a port to save next, or run it, to find its guilty step",
-    "compare": "find the first difference of two traces",
-    "golden": "write traces for a port's own tests",
+# Every command by what it is for, in the order of the help, and its line there.
+_GROUPS = {
+    "vectors": {
+        "encode": "turn texts, or the lines of a file, into sentence vectors",
+        "similarity": "say how alike two texts are",
+    },
+    "what a model says about a text": {
+        "fill-mask": "find the words that fit at [MASK]",
+        "classify": "label a text, such as positive or negative, or a pair of texts",
+        "tag": "find the names of people and places in a text, or other labels",
+        "answer": "find the answer to a question in a text",
+    },
+    "how BERT reads a text": {
+        "explain": "show it in the terminal, as a page or as a picture",
+        "embed": "print the input embedding, step by step",
+        "trace": "save every intermediate of a run to a file",
+    },
+    "a model of your own": {
+        "train": "train a model further: mlm, sentence (on texts), classify (on a table)",
+    },
+    "your own BERT, checked": {
+        "verify": "say what is wrong with a port's trace, and why",
+        "bisect": "find the guilty step of a port with few of its arrays",
+        "compare": "find the first difference of two traces",
+        "golden": "write traces for a port's own tests",
+    },
+    "models, and this machine": {
+        "fetch": "download a model into the cache, or bring it up to date",
+        "inspect": "list what a checkpoint holds: config, tensors, sizes",
+        "tune": "measure what is fast on this machine, and keep it",
+        "completion": "let a shell complete commands and options",
+    },
 }
+COMMANDS = {name: line for group in _GROUPS.values() for name, line in group.items()}
+_EXAMPLE = """\
+example:
+  numpy-bert similarity "The sun is shining." "It is a sunny day."
+
+The small built-in 'demo' is used unless --model names another; classify, tag and answer need one \
+that was trained for them.
+numpy-bert COMMAND --help shows the options of a command, and examples."""
 _COMPARING = ("bisect", "compare", "verify")
 
 
@@ -90,15 +112,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """Read the arguments; of the commands' modules only the one that is asked for is imported."""
-    parser = argparse.ArgumentParser(prog="numpy-bert", description="BERT in NumPy, from scratch.")
+    parser = Parser(
+        prog="numpy-bert",
+        usage="numpy-bert [-h] [--version] COMMAND ...",
+        description=_overview(),
+        epilog=_EXAMPLE,
+    )
     parser.add_argument("--version", action="version", version=f"numpy-bert {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    asked = next((word for word in words if not word.startswith("-")), None)
-    for name, line in COMMANDS.items():
-        command = commands.add_parser(name, help=line)
-        if name == asked:
-            _module(name).add_arguments(command)
-    return parser.parse_args(words)
+    commands = parser.add_subparsers(
+        dest="command",
+        required=True,
+        metavar="COMMAND",
+        prog="numpy-bert",
+        help=argparse.SUPPRESS,  # the overview has them, by groups
+    )
+    for name in COMMANDS:
+        commands.add_parser(name)
+    if not words:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
+    place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    parser.check_options(words[:place])
+    asked = commands.choices.get(words[place]) if place < len(words) else None
+    if asked is not None:
+        _module(words[place]).add_arguments(asked)
+        asked.check_options(words[place + 1 :])
+    options, extra = parser.parse_known_args(words)
+    if extra and asked is not None:
+        asked.too_many(extra[0], words)
+    return options
+
+
+def _overview() -> str:
+    """Return the commands, group by group."""
+    lines = ["BERT in NumPy, from scratch: sentence vectors, answers, and every step of the model."]
+    for heading, group in _GROUPS.items():
+        lines += ["", f"{heading}:", *(f"  {name:10}  {line}" for name, line in group.items())]
+    return "\n".join(lines)
 
 
 def _module(command: str) -> ModuleType:

@@ -8,6 +8,7 @@ import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
 from numpy_bert.cli.options import (
     FROM_STDIN,
+    add_examples,
     add_task,
     count,
     given_text,
@@ -22,6 +23,12 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = "Print the part of a text that answers a question, and where it is."
+    add_examples(
+        parser,
+        'numpy-bert answer "Who wrote it?" "It is a novel by Jane Austen." '
+        "--model deepset/bert-base-cased-squad2",
+        'numpy-bert answer "Who wrote it?" --context-file novel.txt --model ./my-model',
+    )
     parser.add_argument("question", metavar="QUESTION", type=text, help="the question")
     given = parser.add_mutually_exclusive_group()
     given.add_argument(

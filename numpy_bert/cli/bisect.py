@@ -15,6 +15,7 @@ from numpy_bert.cli.compare import open_candidate
 from numpy_bert.cli.console import note, show, table
 from numpy_bert.cli.options import (
     NAME_OR_PATH,
+    add_examples,
     add_json,
     add_source,
     count,
@@ -43,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for these, as do NUMPY_BERT_INPUTS, NUMPY_BERT_NAMES and NUMPY_BERT_OUTPUT in its "
         "environment. Exits with 0 if the port is right, 1 if it differs or arrays are missing, 2 "
         "if it could not be verified."
+    )
+    add_examples(
+        parser,
+        "numpy-bert bisect port.npz --model demo",
+        'numpy-bert bisect --text "The sun is shining." --model demo -- '
+        "python port.py {inputs} {names} {output}",
     )
     parser.add_argument(
         "words",
@@ -127,7 +134,10 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
         "file, and take arrays alike; npz by default",
     )
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=count, help="end a run that takes longer"
+        "--timeout",
+        metavar="SECONDS",
+        type=count,
+        help="end a run that takes longer; there is no limit by default",
     )
     parser.add_argument(
         "--keep", metavar="DIR", help="make this folder, and leave the files of all runs in it"

@@ -6,7 +6,7 @@ import argparse
 
 import numpy_bert
 from numpy_bert.cli.console import results_as_json, show, table
-from numpy_bert.cli.options import add_task, count, model_options, text
+from numpy_bert.cli.options import add_examples, add_task, count, model_options, text
 
 __all__ = ["add_arguments", "run"]
 
@@ -16,6 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Print the labels of a text, or of a pair of texts, with their scores: probabilities, "
         "unless the model is a regression."
+    )
+    add_examples(
+        parser,
+        'numpy-bert classify "What a lovely film!" '
+        "--model nlptown/bert-base-multilingual-uncased-sentiment",
     )
     parser.add_argument("text", metavar="TEXT", type=text, help="the text")
     parser.add_argument(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numpy_bert.cli.console import note, show
-from numpy_bert.cli.options import add_json, is_same_file
+from numpy_bert.cli.options import add_examples, add_json, is_same_file
 from numpy_bert.errors import InputError
 from numpy_bert.files import check_output, write_atomically
 
@@ -36,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and the first tensor that differs. Exits with 0 if they are the same, 1 if they differ, "
         "2 if they could not be compared."
     )
+    add_examples(
+        parser,
+        "numpy-bert compare reference.npz port.npz",
+    )
     parser.add_argument("reference", metavar="REFERENCE", help=TRACE)
     parser.add_argument("candidate", metavar="CANDIDATE", help="another trace")
     for name in ("--atol", "--rtol"):
@@ -51,9 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check",
         choices=("max", "mean", "ulp", "nmse", "cosine"),
         default="max",
-        help="what to measure: the distance of every element (max, the default), their mean, the "
-        "largest in units of the last place of its row's largest number (ulp), the squared "
-        "distances over the squared reference (nmse), or one minus the cosine",
+        help="what to measure: the largest distance of an element (max), their mean, the largest "
+        "in units of the last place of its row's largest number (ulp), the squared distances over "
+        "the squared reference (nmse), or one minus the cosine; max by default",
     )
     parser.add_argument(
         "--equal-nan",

@@ -28,6 +28,7 @@ __all__ = [
     "table",
 ]
 
+_LINE_END = re.compile(r"\s*[\r\n]\s*")
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
@@ -83,14 +84,14 @@ def table(
     right: str = "",
     nothing: str = "",
 ) -> str:
-    """Write rows under a header in columns, two blanks apart, indented by two.
+    """Write rows under a header in columns, two blanks apart, indented by two, each in one line.
 
     `right` has an ``r`` for each column whose cells stand at its right edge, else another letter.
     `nothing` is written where there are no rows.
     """
     if nothing and not rows:
         return f"  {nothing}"
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    cells = [[_LINE_END.sub(" ", str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = []
     for row in cells:

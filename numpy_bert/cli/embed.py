@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy_bert
 from numpy_bert.cli.console import note, save_arrays, show, table
 from numpy_bert.cli.options import (
+    add_examples,
     add_json,
     add_output,
     add_source,
@@ -52,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Print BERT's input embedding of a text, step by step: token ids, the three look-ups, "
         "their sum, LayerNorm, dropout. These are input embeddings, the first thing a BERT "
         "computes; they are no sentence vectors, which are another command's."
+    )
+    add_examples(
+        parser,
+        'numpy-bert embed "The sun is shining."',
+        'numpy-bert embed "The sun is shining." --step embeddings -o sun.npy',
     )
     add_text(parser)
     parser.add_argument(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy_bert
 from numpy_bert.cli.console import note, save_arrays, show, table
 from numpy_bert.cli.options import (
+    add_examples,
     add_json,
     add_model,
     add_output,
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Turn texts into vectors, one each, as sentence-transformers' models do; print them, or "
         "save them to a file."
+    )
+    add_examples(
+        parser,
+        'numpy-bert encode "The sun is shining." "It is a sunny day."',
+        "numpy-bert encode --input texts.txt -o vectors.npy",
+        'numpy-bert encode "It is warm." --model sentence-transformers/all-MiniLM-L6-v2',
     )
     parser.add_argument("texts", metavar="TEXT", nargs="*", type=text, help="a text")
     parser.add_argument(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy_bert
 from numpy_bert.cli.console import has_colours, megabytes, note, show
 from numpy_bert.cli.options import (
+    add_examples,
     add_output,
     add_source,
     add_text,
@@ -37,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Show how BERT reads a text, or a pair: the rows that its tokens pick from three tables, "
         "their sum, LayerNorm, and a token's way through the layers; in the terminal, or with -o "
         "page.html as one page with every map and strip, or with -o picture.svg as a drawing."
+    )
+    add_examples(
+        parser,
+        'numpy-bert explain "The sun is shining."',
+        'numpy-bert explain "The sun is [MASK]." -o sun.html',
     )
     add_text(parser)
     parser.add_argument(

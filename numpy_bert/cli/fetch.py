@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy_bert
 from numpy_bert.cli.console import megabytes, note, show
-from numpy_bert.cli.options import add_source, source_options
+from numpy_bert.cli.options import add_examples, add_source, source_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,6 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Download a published safetensors checkpoint into the cache, or bring it up to date, "
         "verify every file against its hash, and print the folder."
+    )
+    add_examples(
+        parser,
+        "numpy-bert fetch sentence-transformers/all-MiniLM-L6-v2",
     )
     parser.add_argument("model", metavar="NAME", help="a repository on the hub")
     parser.add_argument(

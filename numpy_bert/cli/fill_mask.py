@@ -9,6 +9,7 @@ import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
 from numpy_bert.cli.options import (
     LINES_FROM_STDIN,
+    add_examples,
     add_task,
     count,
     given_texts,
@@ -27,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = (
         "Print the words that fit best at each [MASK] of a text, with their probabilities."
+    )
+    add_examples(
+        parser,
+        'numpy-bert fill-mask "I drink a cup of [MASK]."',
+        'numpy-bert fill-mask "Paris is the [MASK] of France." --model bert-base-uncased',
     )
     parser.add_argument(
         "texts",
@@ -55,14 +61,23 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             show(results_as_json(name, {"text": written}, masks))
         else:
-            _show_words(masks)
+            _show_words(masks, model.tokenizer)
     return 0
 
 
-def _show_words(masks: list[list[Fill]]) -> None:
-    """Print the words for the masks of a text."""
+def _show_words(masks: list[list[Fill]], tokenizer: numpy_bert.BertTokenizer) -> None:
+    """Print the words for the masks of a text, and the text without the tokens that frame it."""
+    begin, end = f"{tokenizer.cls_token} ", f" {tokenizer.sep_token}"
     for number, fills in enumerate(masks):
         if len(masks) > 1:
             show(f"mask {number + 1}")
-        rows = [(percent(fill.score), fill.token_str, fill.token, fill.sequence) for fill in fills]
+        rows = [
+            (
+                percent(fill.score),
+                fill.token_str,
+                fill.token,
+                fill.sequence.removeprefix(begin).removesuffix(end),
+            )
+            for fill in fills
+        ]
         show(table(("score", "word", "id", "text"), rows, right="rlrl", nothing="no word"))

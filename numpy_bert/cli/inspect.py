@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy_bert.cli.console import megabytes, show, table
-from numpy_bert.cli.options import NAME_OR_PATH, add_json, add_source, source_options
+from numpy_bert.cli.options import NAME_OR_PATH, add_examples, add_json, add_source, source_options
 from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "List a checkpoint's config and tensors (dtype, shape, size, what is used and what is not) "
         "without loading the data."
+    )
+    add_examples(
+        parser,
+        "numpy-bert inspect demo",
+        "numpy-bert inspect ./my-model --check",
     )
     parser.add_argument("model", metavar="NAME_OR_PATH", help=NAME_OR_PATH)
     parser.add_argument(

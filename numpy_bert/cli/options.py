@@ -20,6 +20,7 @@ __all__ = [
     "FROM_STDIN",
     "LINES_FROM_STDIN",
     "NAME_OR_PATH",
+    "add_examples",
     "add_json",
     "add_model",
     "add_names",
@@ -48,6 +49,12 @@ LINES_FROM_STDIN = "without any, or with -, the lines of standard input are read
 FROM_STDIN = "without it, or with -, standard input is read"
 # More bytes than one text may have characters are somebody's mistake.
 _LARGEST_TEXT = 20_000_000
+
+
+def add_examples(parser: argparse.ArgumentParser, *commands: str) -> None:
+    """Show commands at the end of the help, which the tests run where they need `demo` alone."""
+    heading = "example:" if len(commands) == 1 else "examples:"
+    parser.epilog = "\n".join([heading, *(f"  {command}" for command in commands)])
 
 
 def add_text(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +104,10 @@ def add_source(parser: argparse.ArgumentParser, *, flag: str = "--token") -> Non
         "--revision", metavar="REV", help="use this branch, tag or commit; main by default"
     )
     group.add_argument(
-        "--cache-dir", metavar="DIR", help="use this cache, in huggingface_hub's layout"
+        "--cache-dir",
+        metavar="DIR",
+        help="use this cache, in huggingface_hub's layout; by default that of HF_HUB_CACHE or "
+        "HF_HOME, or ~/.cache/huggingface/hub",
     )
     group.add_argument("--offline", action="store_true", help="make no request")
     group.add_argument(
@@ -161,12 +171,29 @@ def _whole(argument: str, *, least: int, digits: int) -> int:
 
 def given_texts(words: Sequence[str]) -> list[str]:
     """Return the texts of the command line, or where there is none, or ``-``, those of stdin."""
-    return read_lines("-") if list(words) in ([], ["-"]) else list(words)
+    if list(words) in ([], ["-"]):
+        return read_lines("-")
+    _tell_of_files(words)
+    return list(words)
 
 
 def given_text(word: str | None) -> str:
     """Return the text of the command line, or where there is none, or ``-``, that of stdin."""
-    return read_text("-") if word in (None, "-") else word
+    if word in (None, "-"):
+        return read_text("-")
+    _tell_of_files([word])
+    return word
+
+
+def _tell_of_files(words: Sequence[str]) -> None:
+    """Tell which texts are names of files, whose contents were probably meant."""
+    for word in words:
+        with contextlib.suppress(OSError, ValueError):  # which cannot be a name
+            if Path(word).is_file():
+                note(
+                    f"{quoted(word)} is taken as a text, not as the file of that name; < "
+                    f"{quoted(word)} reads the file."
+                )
 
 
 def read_lines(name: str) -> list[str]:

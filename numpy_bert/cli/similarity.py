@@ -7,7 +7,7 @@ import json
 
 from numpy_bert.cli.console import show
 from numpy_bert.cli.encode import load
-from numpy_bert.cli.options import add_json, add_model, add_source, text
+from numpy_bert.cli.options import add_examples, add_json, add_model, add_source, text
 
 __all__ = ["add_arguments", "run"]
 
@@ -15,6 +15,10 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = "Print how alike two texts are, as the model compares its vectors."
+    add_examples(
+        parser,
+        'numpy-bert similarity "The sun is shining." "It is a sunny day."',
+    )
     parser.add_argument("a", metavar="A", type=text, help="the first text")
     parser.add_argument("b", metavar="B", type=text, help="the second text")
     add_model(parser)

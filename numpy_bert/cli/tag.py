@@ -6,7 +6,7 @@ import argparse
 
 import numpy_bert
 from numpy_bert.cli.console import percent, results_as_json, show, table
-from numpy_bert.cli.options import add_task, model_options, text
+from numpy_bert.cli.options import add_examples, add_task, model_options, text
 
 __all__ = ["add_arguments", "run"]
 
@@ -15,6 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = (
         "Print the entities of a text (or whatever a model labels words by), and where they are."
+    )
+    add_examples(
+        parser,
+        'numpy-bert tag "Ada Lovelace lived in London." --model dslim/bert-base-NER',
     )
     parser.add_argument("text", metavar="TEXT", type=text, help="the text")
     add_task(parser)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy_bert
 from numpy_bert.cli.console import megabytes, note
 from numpy_bert.cli.options import (
+    add_examples,
     add_model,
     add_names,
     add_output,
@@ -34,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Run the model on texts, each a row of the batch, or on ids, and save every intermediate "
         "under its name in one safetensors file, with what it was made of."
     )
+    add_examples(
+        parser,
+        'numpy-bert trace "The sun is shining." -o sun.safetensors',
+        "numpy-bert trace \"The sun is shining.\" --names 'encoder.layer.*' -o sun.safetensors",
+    )
     parser.add_argument(
         "texts", metavar="TEXT", nargs="*", type=text, help="a text, which is a row of the batch"
     )
@@ -47,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and all 0, attention_mask and token_type_ids",
     )
     parser.add_argument(
-        "--padding-side", choices=("right", "left"), help="pad shorter rows on this side"
+        "--padding-side",
+        choices=("right", "left"),
+        help="pad shorter rows on this side; the tokenizer's by default",
     )
     add_model(parser, dtype="float64")
     add_names(parser)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy_bert
 from numpy_bert.cli.console import note, show
 from numpy_bert.cli.options import (
+    add_examples,
     add_model,
     add_source,
     count,
@@ -40,6 +41,10 @@ __all__ = ["add_arguments", "run"]
 # The problem types of transformers, of which the last is not trained here.
 _REGRESSION, _SINGLE = "regression", "single_label_classification"
 _SEVERAL = "multi_label_classification"
+_EXAMPLES = (
+    "numpy-bert train classify --data reviews.csv -o reviews",
+    "numpy-bert train mlm --data texts.txt --eval-data others.txt -o mine",
+)
 # Options that are for one task alone, by the names of `argparse`.
 _OPTIONS_OF = {
     "mlm": ("whole_words", "next_sentence"),
@@ -63,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stopped goes on when the same command is given again. What it saves loads in "
         "transformers, too."
     )
+    add_examples(parser, *_EXAMPLES)
     parser.add_argument("task", choices=tuple(_OPTIONS_OF), help="what is to be learned")
     parser.add_argument(
         "--data", metavar="FILE", required=True, help="learn from these texts, or .csv or .tsv"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from numpy_bert.cli.console import note, show
+from numpy_bert.cli.options import add_examples
 from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
@@ -19,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Measure which ways to compute the same are the fastest on this machine (how products are "
         "cut, how an activation is computed, the size of a block) and keep them for later "
         "processes. It takes two minutes, best on a quiet machine; results change by roundings."
+    )
+    add_examples(
+        parser,
+        "numpy-bert tune",
+        "numpy-bert tune --show",
     )
     either = parser.add_mutually_exclusive_group()
     either.add_argument(

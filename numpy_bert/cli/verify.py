@@ -7,7 +7,14 @@ import argparse
 import numpy_bert
 from numpy_bert.cli.compare import TRACE, add_comparison, check_page, deliver, open_candidate
 from numpy_bert.cli.console import note
-from numpy_bert.cli.options import NAME_OR_PATH, add_source, natural, source_options, text
+from numpy_bert.cli.options import (
+    NAME_OR_PATH,
+    add_examples,
+    add_source,
+    natural,
+    source_options,
+    text,
+)
 from numpy_bert.errors import InputError, TokenizerError
 
 __all__ = ["add_arguments", "run"]
@@ -20,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs every step again from the trace's own numbers, and names the first step that is "
         "wrong, by how much, and why. Exits with 0 if it passes, 1 if it differs, 2 if it could "
         "not be compared."
+    )
+    add_examples(
+        parser,
+        "numpy-bert verify port.npz --model demo",
+        "numpy-bert verify port.npz --model bert-base-uncased --html report.html",
     )
     parser.add_argument("candidate", metavar="CANDIDATE", help=TRACE)
     parser.add_argument(
@@ -40,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take the two texts of --text as one row, of two segments",
     )
+    _add_limits(parser)
+    add_comparison(parser)
+    add_source(parser)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add what the trace is held against, how closely, and for how long."""
     parser.add_argument(
         "--reference",
         metavar="FILE",
@@ -55,10 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=natural,
         default=60,
-        help="how long the cause of a difference is looked for; 0: not at all (default 60)",
+        help="how long the cause of a difference is looked for; 0 is not at all; 60 by default",
     )
-    add_comparison(parser)
-    add_source(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -32,6 +32,9 @@ _LEAST_TOKENS = 64
 # Below as many characters nobody waits, and the bar's own import would be felt.
 _WORTH_A_BAR = 20_000
 _PATIENCE = 2.0  # seconds
+# How many characters a token of English has with the blank behind it, and as how many more the two
+# special tokens of a text count.
+_CHARACTERS, _FRAME = 6, 12
 # How many copies are written at a time; the file that they are written to may be large.
 _COPIES = 4096
 
@@ -169,14 +172,15 @@ def fill(
     that were too long, and how many tokens they had.
     """
     repeats = distinct(texts)
-    is_shown = sum(map(len, texts)) >= _WORTH_A_BAR if shown is None else shown
-    total = len(repeats.rows) if is_shown else 0
-    delay = 0.0 if shown else _PATIENCE
-    with progress(total, "encoding", least=1, unit="texts", delay=delay) as report:
+    work_of = np.array([_work_of(text, plan.limit) for text in texts], np.int64)
+    is_shown = int(work_of.sum()) >= _WORTH_A_BAR if shown is None else shown
+    total = int(work_of[repeats.rows].sum()) if is_shown else 0
+    delay, count = 0.0 if shown else _PATIENCE, len(repeats.rows)
+    with progress(total, "encoding", least=1, unit="texts", delay=delay, items=count) as report:
 
         def work(batch: Batch) -> None:
             vectors[batch.rows] = embed(batch)
-            report(len(batch.rows))
+            report(int(work_of[batch.rows].sum()), done=len(batch.rows))
 
         work_off(plan.batches(texts, repeats.rows), work)
     for start in range(0, len(repeats.copies), _COPIES):
@@ -228,6 +232,11 @@ def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
                 raise
 
         in_threads(share, share, threads - 1)
+
+
+def _work_of(text: str, limit: int) -> int:
+    """Return about how much work a text is, in characters: long ones come first, and are cut."""
+    return min(len(text), _CHARACTERS * limit) + _FRAME
 
 
 def _chunks(texts: Sequence[str], rows: IntArray) -> Iterator[IntArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fill", "fill_masks", "fills", "mask_places", "target_ids"]
 
+# What is written for a mask in other letters, by other models, or in a gap text.
+_MEANT = re.compile(r"[\[<({]\s*mask\s*[\])}>]|__+", re.I)
 # It is called with a batch's inputs and the rows and columns of masks in it, and yields the scores
 # of all words, (n, V), for the next n of these masks.
 ScoresAt = Callable[[dict[str, Any], IntArray, IntArray], Iterator[Array]]
@@ -75,13 +78,13 @@ def _kept_places(
     """Return where a text's masks are, none of which may have been cut off."""
     mask_id, mask_token = tokenizer.mask_token_id, tokenizer.mask_token
     whole = tokenizer(item)["input_ids"] if len(ids) == limit else ids
-    total = len(mask_places(whole, mask_id, where, mask_token))
+    total = len(mask_places(whole, mask_id, where, mask_token, item))
     if ids.count(mask_id) < total:
         raise InputError(
             f"{where} has {len(whole)} tokens, but the model reads {limit}; to cut it would lose a "
             f"{mask_token}. Shorten it."
         )
-    return mask_places(ids, mask_id, where, mask_token)
+    return mask_places(ids, mask_id, where, mask_token, item)
 
 
 def _filled(
@@ -112,22 +115,29 @@ def _filled(
     return found
 
 
-def mask_places(ids: Sequence[int], mask_id: int, where: str, mask_token: str) -> list[int]:
+def mask_places(
+    ids: Sequence[int], mask_id: int, where: str, mask_token: str, text: str
+) -> list[int]:
     """Return where the masks of a text are.
 
     Raises
     ------
     InputError
-        If there is none; `where` is the text's name in the message.
+        If there is none; `where` is the text's name in the message, which quotes from `text` what
+        was probably meant for one.
 
     Examples
     --------
-    >>> mask_places([101, 103, 7, 103, 102], 103, "text", "[MASK]")
+    >>> mask_places([101, 103, 7, 103, 102], 103, "text", "[MASK]", "a [MASK] b [MASK]")
     [1, 3]
     """
     places = [place for place, token in enumerate(ids) if token == mask_id]
     if not places:
-        raise InputError(f"{where} has no {mask_token}; write it where a word is to be filled in.")
+        meant = _MEANT.search(text)
+        instead = f" ({quoted(meant[0])} is none)" if meant else ""
+        raise InputError(
+            f"{where} has no {mask_token}{instead}; write it where a word is to be filled in."
+        )
     return places
 
 

@@ -22,7 +22,7 @@ from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.recording import Recorder
 from numpy_bert.traces.trace_inputs import TraceInputs, inputs_of
 
-__all__ = ["MANIFEST", "write_golden"]
+__all__ = ["MANIFEST", "golden_size", "write_golden"]
 
 MANIFEST = "golden.json"
 _SENTENCE = "this is a test sentence"
@@ -39,6 +39,26 @@ class _Case(NamedTuple):
     texts: Sequence[str]
     inputs: TraceInputs
     pair: bool = False
+
+
+def golden_size(
+    model: BertModel,
+    tokenizer: BertTokenizer,
+    recorder: Recorder,
+    names: Sequence[str] | None = None,
+) -> int:
+    """Return how many bytes the arrays of a pack have; the arguments are those of `write_golden`.
+
+    Raises
+    ------
+    TraceError
+        If one of the `names` fits no step.
+    """
+    return sum(
+        tensor.nbytes
+        for case in _cases(model, tokenizer)
+        for tensor in recorder.tensors(case.inputs, names)
+    )
 
 
 def write_golden(

@@ -50,6 +50,23 @@ def test_arguments_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> Non
     assert given_text("") == ""
 
 
+@pytest.mark.parametrize("give", [lambda word: given_texts([word, "b"])[0], given_text])
+def test_a_text_that_is_the_name_of_a_file_is_told(
+    give: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts.txt").touch()
+    assert give("texts.txt") == "texts.txt"
+    line = "texts.txt is taken as a text, not as the file of that name; < texts.txt reads the file."
+    assert capsys.readouterr().err == f"numpy-bert: {line}\n"
+    for word in ("nothing.txt", ".", "", "a" * 5000, "a\0b"):
+        assert give(word) == word
+    assert capsys.readouterr().err == ""
+
+
 def test_no_lines_are_told(
     typed: Callable[[bytes], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

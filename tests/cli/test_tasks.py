@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,12 @@ def test_fill_mask_of_several_masks(
     assert main(["fill-mask", "[MASK] [MASK]", "--model", folders["MaskedLM"]]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert [line for line in out.splitlines() if not line.startswith(" ")] == ["mask 1", "mask 2"]
+    lines = out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["mask 1", "mask 2"]
+    model = numpy_bert.BertForMaskedLM.from_pretrained(folders["MaskedLM"])
+    words = [fills[0].token_str for fills in model.fill_mask("[MASK] [MASK]")]
+    assert lines[2].endswith(f"  {words[0]} [MASK]")  # without [CLS] and [SEP]
+    assert lines[9].endswith(f"  [MASK] {words[1]}")
     found = result(capsys, "fill-mask", "[MASK] [MASK]", "--model", folders["MaskedLM"])
     assert [len(fills) for fills in found["results"]] == [5, 5]
     assert set(found["results"][0][0]) == {"score", "token", "token_str", "sequence"}
@@ -129,6 +135,10 @@ def test_answer(
     for line, best in zip(lines[1:], expected, strict=True):
         assert line.split()[:2] == [str(best.start), str(best.end)]
         assert line.endswith(f"  {best.answer}")
+    assert main([*command, "hello un\r\n\r\naffable\nworld", "--top-k", "50"]) == 0
+    lines = capsys.readouterr().out.splitlines()  # an answer is a line, whatever breaks it there
+    assert [line for line in lines[1:] if not re.match(r" +\d+ +\d+ +[\d.e-]+ % ", line)] == []
+    assert any(line.endswith("  un affable world") for line in lines)
     assert main([*command, CONTEXT, "--impossible", "--top-k", "20"]) == 0
     assert "(there is no answer)" in capsys.readouterr().out
 
@@ -155,7 +165,10 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "status", "what"),
     [
-        (["fill-mask", "no mask", "--model", "demo"], 2, "text[0] has no [MASK]"),
+        (["fill-mask", "no mask", "--model", "demo"], 2, "text[0] has no [MASK]; write it"),
+        (["fill-mask", "a [mask]", "--model", "demo"], 2, "has no [MASK] ([mask] is none); write"),
+        (["fill-mask", "a <mask>", "--model", "demo"], 2, "has no [MASK] (<mask> is none); write"),
+        (["fill-mask", "a ____ .", "--model", "demo"], 2, "has no [MASK] (____ is none); write"),
         (["classify", "a", "--model", "demo"], 1, "has no classifier ("),
         (["tag", "a", "--model", "demo"], 1, "has no classifier ("),
         (["answer", "q", "c", "--model", "demo"], 1, "has no qa_outputs ("),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -254,6 +255,24 @@ def test_golden_packs_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["verify", str(pack / "padded_left.safetensors"), "--model", "demo"]) == 0
     assert main(["golden", "demo", "-o", str(pack)]) == 1
     assert "it holds files or is no folder. Name a new one" in capsys.readouterr().err
+
+
+def test_a_large_golden_pack_needs_a_yes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack = tmp_path / "pack"
+    command = ["golden", "demo", "-o", str(pack), "--names", "encoder"]
+    monkeypatch.setattr("numpy_bert.cli.golden._LARGE", 100_000)
+    assert main(command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(r"pack: the pack will have \d+\.\d [kM]B; add --yes to write it", err)
+    assert not pack.exists()
+    assert main([*command, "--yes"]) == 0
+    size = sum(path.stat().st_size for path in pack.iterdir())
+    told = re.search(r"pack: writing (\d+\.\d) MB", capsys.readouterr().err)
+    assert told is not None
+    assert float(told[1]) * 1e6 == pytest.approx(size, rel=0.1)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 
 from numpy_bert import BertTokenizer, set_num_threads
 from numpy_bert.encoding import micro_batches as module
-from numpy_bert.encoding.micro_batches import Plan, distinct, work_off
+from numpy_bert.encoding.micro_batches import Batch, Plan, distinct, fill, work_off
 from numpy_bert.kernels import threads
 from numpy_bert.kernels.blas import openblas
 from numpy_bert.text.ids import IdEncoder
@@ -78,6 +78,38 @@ def test_a_long_text_fills_a_chunk_alone(ids: IdEncoder, monkeypatch: pytest.Mon
     texts = ["a" * 300, "b", "c" * 99, "d"]
     chunks = [c.tolist() for c in module._chunks(texts, np.arange(4))]
     assert chunks == [[0], [1, 2], [3]]
+
+
+def test_the_bar_goes_by_the_work_and_not_by_the_number_of_texts(
+    ids: IdEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_num_threads(1)
+    texts = ["the sea " * 60] * 6 + [f"a moon {n}" for n in range(150)] + ["a test of it " * 9] * 2
+    texts = [f"{text}{place}" for place, text in enumerate(texts)] + ["the sea"] * 3
+    seen: list[tuple[int, int]] = []
+    totals: dict[str, int] = {}
+
+    @contextmanager
+    def recorded(total: int, *_: object, items: int, **__: object) -> Iterator[Any]:
+        totals.update(work=total, texts=items)
+        yield lambda more, done: seen.append((more, done))
+
+    monkeypatch.setattr(module, "progress", recorded)
+    monkeypatch.setattr(module, "MICRO_BATCH", 150)
+    plan = Plan(encode_ids=ids, limit=100)
+    tokens: list[int] = []
+
+    def embed(batch: Batch) -> Any:
+        tokens.append(len(batch.ids))
+        return np.zeros((len(batch.rows), 3), np.float32)
+
+    fill(np.empty((len(texts), 3), np.float32), texts, plan, embed, shown=True)
+    bar, done = np.cumsum(seen, axis=0).T
+    assert bar[-1] == totals["work"]
+    assert done[-1] == totals["texts"] == len(set(texts))
+    share = np.cumsum(tokens) / sum(tokens)
+    assert np.abs(bar / bar[-1] - share).max() < 0.15
+    assert np.abs(done / done[-1] - share).max() > 0.25
 
 
 def test_equal_texts_are_found() -> None:

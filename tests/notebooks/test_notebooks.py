@@ -133,3 +133,22 @@ def test_it_is_stored_as_it_was_run_from_top_to_bottom(name: str) -> None:
     text = (SCRIPTS / f"{name}.ipynb").read_text("utf-8")
     assert not re.search(r"/(home|root|tmp|work|usr)/", text)
     assert '"iopub.' not in text
+
+
+def test_progress_is_shown_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(
+                "import numpy_bert\n"
+                "encoder = numpy_bert.SentenceEncoder.from_pretrained('demo')\n"
+                "encoder.encode(['It is warm.', 'It rains.'], show_progress_bar=True).shape"
+            )
+        ]
+    )
+    nbformat.write(notebook, tmp_path / "progress.ipynb")
+    (shown,) = outputs(run_notebooks.executed(tmp_path / "progress.ipynb")).values()
+    assert len(shown) == 2  # the bar and the shape, and no warning that a widget is missing
+    bar = "progress" if importlib.util.find_spec("ipywidgets") else r"encoding: 100%\|.*2/2 texts\]"
+    assert re.search(bar, shown[0], re.I)
+    assert "(2, 384)" in shown[1]

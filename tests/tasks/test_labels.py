@@ -65,6 +65,6 @@ def test_numbers_of_results(value: Any) -> None:
 
 
 def test_masks_are_found() -> None:
-    assert mask_places([7, 4, 4], 4, "text", "[MASK]") == [1, 2]
+    assert mask_places([7, 4, 4], 4, "text", "[MASK]", "a [MASK]") == [1, 2]
     with pytest.raises(InputError, match=r"^text\[2\] has no <m>; write it"):
-        mask_places([7], 4, "text[2]", "<m>")
+        mask_places([7], 4, "text[2]", "<m>", "a")

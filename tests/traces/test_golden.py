@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from numpy_bert import BertModel, BertTokenizer, OutputError, TraceError
-from numpy_bert.traces.golden import MANIFEST, write_golden
+from numpy_bert.traces.golden import MANIFEST, golden_size, write_golden
 from numpy_bert.traces.reading import open_trace
 from numpy_bert.traces.recording import Recorder
 
@@ -24,6 +25,9 @@ def test_a_golden_pack(tmp_path: Path) -> None:
     written = write_golden(
         folder, model, tokenizer, Recorder(model, "demo"), name="demo", names=names
     )
+    arrays = [array for path in written[:-1] for array in load_file(path).values()]
+    size = golden_size(model, tokenizer, Recorder(model, "demo"), names)
+    assert size == sum(array.nbytes for array in arrays)
     manifest = json.loads((folder / MANIFEST).read_text())
     command = "numpy-bert golden demo --names embeddings 'encoder.layer.*' -o pack"
     assert manifest["command"] == command
