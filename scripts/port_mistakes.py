@@ -340,7 +340,7 @@ _IN_EMBEDDINGS: Sequence[tuple[str, str, str, Apply]] = (
     ),
     (
         "words' table rounded to bfloat16",
-        "weights_bfloat16",
+        "weights_bfloat16|as_of_bfloat16",
         _WORDS,
         _table("word_embeddings", lambda t: t.bfloat16().to(t.dtype)),
     ),
@@ -528,7 +528,7 @@ _IN_DENSE: Sequence[tuple[str, str, str, Apply]] = (
     ),
     (
         "output's weight in int8, by rows",
-        "weights_int8",
+        "weights_int8|as_of_int8|as_of_bfloat16",  # which are of one size; the sentence says both
         f"{_SECOND}.dense",
         _dense("output.dense", _weights(_to_int8(by_row=True))),
     ),

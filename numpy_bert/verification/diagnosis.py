@@ -29,8 +29,6 @@ from numpy_bert.verification.weights import weight_mistakes
 
 __all__ = ["diagnose", "refined", "what_to_save"]
 
-_IF_MEANT = "if that is meant, say so with --precision"
-
 
 def diagnose(
     case: Case, setting: Setting, limit: TimeLimit, named: Collection[Cause] = ()
@@ -68,7 +66,7 @@ def _diagnosis(
     why = "no known mistake gives these numbers"
     if size is None:
         return Diagnosis(None, why)
-    return Diagnosis(size, f"{why}, but the error is {size.text}; {_IF_MEANT}")
+    return Diagnosis(size, f"{why}, but the error is {size.text}{_if_meant(size)}")
 
 
 def _rounds(
@@ -126,8 +124,13 @@ def _untried(segment: Segment, limit: TimeLimit, size: Cause | None = None) -> s
     """Say that the time was too short, and what would make it long enough."""
     if not limit.seconds:
         return "the cause was not looked for"
-    also = f"an error {size.text} would be as large, and {_IF_MEANT}; " if size is not None else ""
+    also = f"an error {size.text} would be as large{_if_meant(size)}; " if size is not None else ""
     return f"no cause was found in {limit.seconds:g} s; {also}{what_to_save(segment)}"
+
+
+def _if_meant(size: Cause) -> str:
+    """Say what to do where a precision is no mistake; int8 cannot be stated."""
+    return "" if size.name == "as_of_int8" else " (if that is meant, say so with --precision)"
 
 
 def what_to_save(segment: Segment) -> str:

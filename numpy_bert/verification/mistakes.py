@@ -49,6 +49,7 @@ __all__ = [
     "mistakes_in",
     "to_bfloat16",
     "to_float16",
+    "to_int8",
     "wrong_positions",
     "wrong_segments",
 ]
@@ -482,10 +483,18 @@ def _in_bias_and_bits(step: Step) -> Iterator[Mistake]:
         yield changed(step, "bias_before", text, before)
     for axis, whole in ((None, "one scale"), (1, "a scale for each row")):
         text = f"the weights are rounded to int8, with {whole}"
-        yield changed(step, "weights_int8", text, weight=_to_int8(weight, axis))
+        yield changed(step, "weights_int8", text, weight=to_int8(weight, axis))
 
 
-def _to_int8(weight: Array, axis: int | None) -> Array:
+def to_int8(weight: Array, axis: int | None) -> Array:
+    """Return numbers rounded to 127 steps on either side of 0, of one size or of one on each row.
+
+    Examples
+    --------
+    >>> to_int8(np.array([[1.0, 0.3], [0.0, 127.4]]), None)
+    array([[  1.0031...,   0.        ],
+           [  0.        , 127.4       ]])
+    """
     """Return what 8 bits, symmetric about 0, leave of a weight."""
     largest = np.abs(weight).max(axis=axis, keepdims=True)
     scale = np.where(largest > 0.0, largest, 1.0) / 127.0

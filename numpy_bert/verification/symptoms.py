@@ -13,7 +13,7 @@ import numpy as np
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import EPSILONS, rms
 from numpy_bert.verification.cases import Case, Diagnosis
-from numpy_bert.verification.mistakes import Cause, Setting, to_bfloat16, to_float16
+from numpy_bert.verification.mistakes import Cause, Setting, to_bfloat16, to_float16, to_int8
 from numpy_bert.verification.steps import Step
 
 __all__ = [
@@ -56,7 +56,11 @@ def of_faults(case: Case) -> Diagnosis:
 
 
 def as_of(case: Case) -> Cause | None:
-    """Return the dtype that would make an error of this size, if another one would."""
+    """Return the precision that would make an error of this size, if another one would.
+
+    Weights in int8 are about as far off as those in bfloat16: the text names both, and the name is
+    that of the dtype, in which more ports compute.
+    """
     error, expected = case.counts(case.found - case.expected), case.counts(case.expected)
     size = rms(error)
     scale = rms(expected)
@@ -64,16 +68,35 @@ def as_of(case: Case) -> Cause | None:
         return None
     if abs((error * expected).mean()) > _DISORDER * size * scale:
         return None
+
+    def is_near(others: Mapping[str, Step]) -> bool:
+        typical = rms(case.counts(case.run(others)) - expected)
+        return typical / _AS_LARGE <= size <= typical * _AS_LARGE
+
+    near = []
     for dtype, narrow in NARROWER.items():
         if EPSILONS[dtype] <= EPSILONS[case.dtype]:
             continue
         inside = {step.name: narrowed(step, narrow) for step in case.segment.steps}
-        typical = rms(case.counts(case.run(inside)) - expected)
-        is_near = typical / _AS_LARGE <= size <= typical * _AS_LARGE
-        if is_near and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1.0:
-            also = " or TF32" if dtype == "float16" else ""
-            return Cause(f"as_of_{dtype}", f"as of {dtype}{also} inside the step")
-    return None
+        fits = is_near(inside) and case.share(case.found - case.expected, case.in_dtype(dtype)) <= 1
+        near += [dtype] * fits
+    if is_near({step.name: _quantized(step) for step in case.segment.steps if _is_dense(step)}):
+        near.append("int8")
+    if not near:
+        return None
+    told = ", or ".join("float16 or TF32" if dtype == "float16" else dtype for dtype in near)
+    return Cause(f"as_of_{near[0]}", f"as of {told} inside the step")
+
+
+def _is_dense(step: Step) -> bool:
+    """Tell whether a step multiplies by a weight."""
+    return getattr(step.arguments.get("weight"), "ndim", 0) == 2
+
+
+def _quantized(step: Step) -> Step:
+    """Return a dense layer whose weight is rounded to int8, with a scale for each row."""
+    weight = to_int8(step.arguments["weight"], 1)
+    return replace(step, arguments={**step.arguments, "weight": weight})
 
 
 def narrowed(step: Step, narrow: Callable[[Array], Array]) -> Step:

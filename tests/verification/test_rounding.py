@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy_bert.cli import main
 from numpy_bert.comparison.report import Report
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.traces.trace_inputs import inputs_of
-from numpy_bert.verification.mistakes import to_bfloat16
+from numpy_bert.verification.mistakes import to_bfloat16, to_int8
 from numpy_bert.verification.rounding import analysed, budgets, shares_of
 from numpy_bert.verification.search import TimeLimit
 from numpy_bert.verification.steps import Segment, Step, segment_of, steps_of
@@ -195,6 +196,26 @@ def test_an_error_as_of_a_lower_precision_is_said_to_be_one(
     report = run({**IDS, **{name: values[name] for name in names}}, model)
     assert (report.first, report.cause) == (names[-1], cause), report.sentence
     assert f"as of {cause.removeprefix('as_of_')}" in report.sentence
+
+
+def test_an_error_as_of_int8_is_said_to_be_one(folder: Path, model: BertModel) -> None:
+    """Hidden states in float32, of a port with weights and inputs of dense layers in int8."""
+    values: Arrays = {}
+    for name, step in steps_of(model.config, model.parameters, inputs_of(IDS, model)).items():
+        other = step
+        if name.startswith(LAYER) and step.kind == "linear":
+            given = {**step.arguments, "weight": to_int8(step.arguments["weight"], 1)}
+            other = replace(
+                step,
+                arguments=given,
+                function=lambda x, f=step.function, **own: f(to_int8(x, None), **own),
+            )
+        values[name] = other.run(values, np.float32)
+    names = ("encoder.layer.0", LAYER)
+    report = run({**IDS, **{name: values[name] for name in names}}, model)
+    assert report.first == LAYER
+    assert report.cause in ("as_of_int8", "as_of_bfloat16")
+    assert "int8 inside the step" in report.sentence
 
 
 def test_an_unknown_precision_is_one_error(folder: Path, model: BertModel) -> None:
