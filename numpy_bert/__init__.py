@@ -18,9 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy_bert.config import BertConfig as BertConfig
+    from numpy_bert.encoding.mining import community_detection as community_detection
+    from numpy_bert.encoding.mining import paraphrase_mining as paraphrase_mining
+    from numpy_bert.encoding.mining import (
+        paraphrase_mining_embeddings as paraphrase_mining_embeddings,
+    )
+    from numpy_bert.encoding.mining import semantic_search as semantic_search
+    from numpy_bert.encoding.quantization import quantize_embeddings as quantize_embeddings
     from numpy_bert.encoding.sentence_encoder import SentenceEncoder as SentenceEncoder
     from numpy_bert.encoding.similarity import search as search
     from numpy_bert.encoding.similarity import similarity as similarity
+    from numpy_bert.encoding.similarity import similarity_pairwise as similarity_pairwise
     from numpy_bert.errors import CheckpointError as CheckpointError
     from numpy_bert.errors import ConfigError as ConfigError
     from numpy_bert.errors import HubError as HubError
@@ -77,11 +85,17 @@ _HOMES = {
     "TokenizerError": "errors",
     "TraceError": "errors",
     "TrainingError": "errors",
+    "community_detection": "encoding.mining",
     "fetch": "loading.hub",
     "get_num_threads": "kernels.threads",
+    "paraphrase_mining": "encoding.mining",
+    "paraphrase_mining_embeddings": "encoding.mining",
+    "quantize_embeddings": "encoding.quantization",
     "search": "encoding.similarity",
+    "semantic_search": "encoding.mining",
     "set_num_threads": "kernels.threads",
     "similarity": "encoding.similarity",
+    "similarity_pairwise": "encoding.similarity",
     "tuning": "kernels.tuning",
 }
 
@@ -128,11 +142,17 @@ __all__ = [
     "TokenizerError",
     "TraceError",
     "TrainingError",
+    "community_detection",
     "fetch",
     "get_num_threads",
+    "paraphrase_mining",
+    "paraphrase_mining_embeddings",
+    "quantize_embeddings",
     "search",
+    "semantic_search",
     "set_num_threads",
     "similarity",
+    "similarity_pairwise",
 ]
 
 

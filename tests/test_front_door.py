@@ -27,8 +27,10 @@ NAMES = """
     BertConfig BertForMaskedLM BertForMultipleChoice BertForNextSentencePrediction
     BertForPreTraining BertForQuestionAnswering BertForSequenceClassification
     BertForTokenClassification BertModel BertTokenizer CheckpointError ConfigError HubError
-    InputError IntegrityError NumpyBertError OfflineError OutputError SentenceEncoder TokenizerError
-    TraceError TrainingError fetch get_num_threads search set_num_threads similarity tuning
+    InputError IntegrityError NumpyBertError OfflineError OutputError SentenceEncoder
+    TokenizerError TraceError TrainingError community_detection fetch get_num_threads
+    paraphrase_mining paraphrase_mining_embeddings quantize_embeddings search semantic_search
+    set_num_threads similarity similarity_pairwise tuning
 """
 MODULES = {
     "blocks.embeddings": "",
@@ -92,17 +94,32 @@ ARGUMENTS = {
         "return_offsets_mapping return_special_tokens_mask"
     ),
     "BertTokenizer.from_pretrained": "name_or_path revision cache_dir local_files_only token",
+    "SentenceEncoder.__init__": (
+        "model_name_or_path dtype revision cache_folder local_files_only token mmap prompts "
+        "default_prompt_name similarity_fn_name truncate_dim device"
+    ),
     "SentenceEncoder.encode": (
         "sentences prompt prompt_name batch_size normalize_embeddings pooling truncate_dim "
-        "show_progress_bar out"
+        "show_progress_bar output_value precision convert_to_numpy device inputs out"
     ),
+    "SentenceEncoder.encode_document": "sentences",
+    "SentenceEncoder.encode_query": "sentences",
     "SentenceEncoder.from_pretrained": LOADED,
+    "SentenceEncoder.save_pretrained": "path force",
     "SentenceEncoder.search": "k",
     "SentenceEncoder.similarity": "",
+    "SentenceEncoder.similarity_pairwise": "",
+    "community_detection": "embeddings threshold min_community_size batch_size show_progress_bar",
     "explain.figure": "features",
     "explain.read": "model tokenizer",
     "fetch": "name_or_path revision cache_dir local_files_only token only",
+    "paraphrase_mining": "model sentences max_pairs top_k",
+    "paraphrase_mining_embeddings": "embeddings max_pairs top_k",
+    "quantize_embeddings": "embeddings precision ranges calibration_embeddings",
     "search": "k",
+    "semantic_search": (
+        "query_embeddings corpus_embeddings query_chunk_size corpus_chunk_size top_k score_function"
+    ),
     "set_num_threads": "",
     "testing.assert_matches_bert": "model texts pair names allow all_positions",
     "testing.bisect_port": ("model inputs names arrays until only precision all_positions"),

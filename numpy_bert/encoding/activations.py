@@ -26,7 +26,7 @@ from numpy_bert.ops.activation import (
 )
 from numpy_bert.ops.softmax import softmax
 
-__all__ = ["TORCH_ACTIVATIONS", "activation_named"]
+__all__ = ["TORCH_ACTIVATIONS", "activation_named", "name_of_activation"]
 
 # Where torch's dotted names lead.
 _HOMES = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
@@ -134,3 +134,15 @@ def activation_named(name: object) -> Callable[[Array], Array] | None:
     """
     home, _, kind = name.rpartition(".") if isinstance(name, str) else ("", "", "")
     return TORCH_ACTIVATIONS.get(kind) if home in _HOMES else None
+
+
+def name_of_activation(activation: Callable[[Array], Array]) -> str:
+    """Return a dotted name of torch's that `activation_named` takes for an activation.
+
+    Examples
+    --------
+    >>> name_of_activation(np.tanh)
+    'torch.nn.modules.activation.Tanh'
+    """
+    kind = next(name for name, known in TORCH_ACTIVATIONS.items() if known is activation)
+    return f"torch.nn.modules.{'linear' if kind == 'Identity' else 'activation'}.{kind}"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray
+from numpy_bert.arrays import IntArray
 from numpy_bert.kernels.encoder import MICRO_BATCH
 from numpy_bert.kernels.threads import get_num_threads, in_threads, one_blas_thread
 from numpy_bert.progress import progress
@@ -159,17 +159,17 @@ def distinct(texts: Sequence[str]) -> Repeats:
 
 
 def fill(
-    vectors: Array,
+    vectors: npt.NDArray[Any],
     texts: Sequence[str],
     plan: Plan,
-    embed: Callable[[Batch], Array],
+    embed: Callable[[Batch], npt.NDArray[Any]],
     shown: bool | None,
-) -> dict[int, int]:
+) -> None:
     """Write the vector of each text to its row of `vectors`; equal texts are computed once.
 
     `embed` makes the vectors of a micro-batch, and is called by several threads. Progress is shown
-    if `shown` is true, or where it is None and the work takes long. Returned are the rows of texts
-    that were too long, and how many tokens they had.
+    if `shown` is true, or where it is None and the work takes long. Afterwards ``plan.cut`` has all
+    texts that were too long, those that stand more than once included.
     """
     repeats = distinct(texts)
     work_of = np.array([_work_of(text, plan.limit) for text in texts], np.int64)
@@ -189,7 +189,6 @@ def fill(
     for copy, original in zip(repeats.copies.tolist(), repeats.originals.tolist(), strict=True):
         if original in plan.cut:
             plan.cut[copy] = plan.cut[original]
-    return plan.cut
 
 
 def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:

@@ -27,6 +27,7 @@ from numpy_bert.text.tokenizer_config import stated_limit
 
 __all__ = [
     "IN_AND_OUT",
+    "SWITCHES",
     "WIDTHS",
     "Recipe",
     "Settings",
@@ -46,7 +47,8 @@ _HOME = re.compile(
 _BEFORE = "WeightedLayerPooling"
 _BEHIND = ("Dense", "LayerNorm", "Normalize", "Dropout")
 _KINDS = ("Transformer", "Pooling", *_BEHIND, _BEFORE)
-_SWITCHES = {
+# How files before version 6 name the modes, in the order in which they are joined.
+SWITCHES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -305,17 +307,17 @@ def _kind(path: Path, entry: ModuleEntry) -> str:
 def _read_pooling(path: Path) -> tuple[tuple[str, ...], int | None, bool]:
     """Return the modes, the width and include_prompt of a Pooling, in either spelling."""
     stated = read_json(path, error=ConfigError)
-    known = (*_SWITCHES, *WIDTHS, "pooling_mode", "include_prompt")
+    known = (*SWITCHES, *WIDTHS, "pooling_mode", "include_prompt")
     check_known(path, stated, known, "Pooling")
     include_prompt = stated.get("include_prompt", True)
-    for name in ("include_prompt", *_SWITCHES):
+    for name in ("include_prompt", *SWITCHES):
         if type(stated.get(name, True)) is not bool:
             raise bad_member(path, name, stated[name], "true or false")
     width = next((stated[name] for name in WIDTHS if name in stated), None)
     if width is not None and (type(width) is not int or width < 1):
         raise bad_member(path, "embedding_dimension", width, "a number of features")
     if "pooling_mode" not in stated:
-        modes = tuple(mode for name, mode in _SWITCHES.items() if stated.get(name))
+        modes = tuple(mode for name, mode in SWITCHES.items() if stated.get(name))
         return modes or ("mean",), width, include_prompt
     modes = modes_named(stated["pooling_mode"])
     if not modes:

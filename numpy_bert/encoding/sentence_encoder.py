@@ -6,8 +6,9 @@ import warnings
 from collections import UserDict
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,18 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.encoding import MODES
 from numpy_bert.encoding import similarity as likeness
+from numpy_bert.encoding.accepted import CONSTRUCTOR, ENCODE, SAVE, check_accepted
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.pooling import modes_named, places_read, pool
+from numpy_bert.encoding.quantization import (
+    check_number,
+    check_precision,
+    quantize_embeddings,
+    quantized_shape,
+    ranges_of,
+)
 from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings
+from numpy_bert.encoding.saving import add_all_states, sentence_files, write_files
 from numpy_bert.encoding.sentence_modules import (
     PooledModules,
     WeightedLayerPooling,
@@ -26,8 +36,9 @@ from numpy_bert.encoding.sentence_modules import (
 from numpy_bert.encoding.similarity import Hits, check_similarity
 from numpy_bert.errors import InputError
 from numpy_bert.kernels.threads import get_num_threads
+from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.sentence import find_sentence_model
-from numpy_bert.messages import quoted
+from numpy_bert.messages import must_be, quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.ids import IdEncoder
 from numpy_bert.text.inputs import are_texts, as_texts, check_text
@@ -37,6 +48,8 @@ __all__ = ["Prompts", "SentenceEncoder"]
 
 # The attributes that cannot be set: why, and what to do instead.
 _FIXED = {
+    "device": "numpy_bert computes on the processor. Leave it as it is.",
+    "dtype": "the weights have it. Load another encoder, with SentenceEncoder(name, dtype=...).",
     "model": (
         "the rest of the encoder was made from it. Load another encoder, from a folder with that "
         "model."
@@ -46,6 +59,46 @@ _FIXED = {
         "load another encoder, from a folder with that tokenizer."
     ),
     "notes": "they say what was made of the files. Read them; nothing depends on them.",
+}
+
+# What sentence-transformers has and this class has not: what to do instead.
+_THREADS = "texts are encoded in threads, and numpy_bert.set_num_threads(n) says in how many."
+_ONE_DEVICE = "numpy_bert computes on the processor."
+_DTYPES = "SentenceEncoder(name, dtype=...) computes in float32 or float64."
+_TOKENIZE = (
+    "encoder.tokenizer(texts, padding=True, truncation=True, return_tensors='np') returns the ids."
+)
+_TRAIN = "numpy_bert.training and `numpy-bert train` train models."
+_ELSEWHERE = {
+    "encode_multi_process": _THREADS,
+    "start_multi_process_pool": _THREADS,
+    "stop_multi_process_pool": _THREADS,
+    "cpu": _ONE_DEVICE,
+    "cuda": _ONE_DEVICE,
+    "half": _DTYPES,
+    "float": _DTYPES,
+    "double": _DTYPES,
+    "bfloat16": _DTYPES,
+    "preprocess": _TOKENIZE,
+    "tokenize": _TOKENIZE,
+    "fit": _TRAIN,
+    "train": _TRAIN,
+    "old_fit": _TRAIN,
+    "smart_batching_collate": _TRAIN,
+    "evaluate": "numpy_bert.training has the scores.",
+    "load": "SentenceEncoder(path) loads a folder.",
+    "save": "save_pretrained(path) saves a folder.",
+    "save_to_hub": "save_pretrained(path) saves a folder, which `hf upload` takes.",
+    "push_to_hub": "save_pretrained(path) saves a folder, which `hf upload` takes.",
+    "get_max_seq_length": "it is the attribute max_seq_length.",
+    "truncate_embeddings": "encode takes truncate_dim, and it is an attribute, too.",
+    "truncate_sentence_embeddings": "encode takes truncate_dim, and it is an attribute, too.",
+    "forward": "encode(texts, output_value=None) returns all that is known of each text.",
+    "auto_model": "the BERT is encoder.model.",
+    "transformers_model": "the BERT is encoder.model.",
+    "config": "it is encoder.model.config.",
+    "processor": "it is encoder.tokenizer.",
+    "parameters": "encoder.named_parameters() yields their names and arrays.",
 }
 
 
@@ -77,12 +130,72 @@ class Prompts(UserDict[str, str]):
         return self
 
 
-class SentenceEncoder:
-    """A sentence model, loaded: a BERT, its tokenizer, and how a text becomes one vector.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Way:
+    """How hidden states become vectors: modes, modules, how many features, and tokens skipped."""
 
-    It is made by `from_pretrained`. A call changes nothing that another one could see, so threads
-    can share an encoder. An attribute that can be set is checked when it is set, and counts from
-    the next call on; the rest cannot be set, nor can an attribute that it does not have.
+    modes: tuple[str, ...]
+    modules: PooledModules
+    width: int
+    skip: int
+
+    def __call__(self, hidden: Array, batch: Batch) -> Array:
+        """Return the vectors of texts from the states of all their tokens."""
+        pooled = pool(hidden, batch.lengths, self.modes, skip=self.skip)
+        return self.modules(pooled, self.width)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Call:
+    """The texts of a call, how they are worked off, and whether a bar is shown."""
+
+    texts: list[str]
+    single: bool
+    plan: Plan
+    shown: bool | None
+
+    @property
+    def cut_message(self) -> str:
+        """Say how many texts were cut, and which was the first."""
+        cut, limit = self.plan.cut, self.plan.limit
+        first = min(cut)
+        what = (
+            f"the text has {cut[first]} tokens and was cut to max_seq_length = {limit}."
+            if self.single
+            else f"{len(cut)} of {len(self.texts)} texts have more tokens than max_seq_length = "
+            f"{limit} and were cut; the first is sentences[{first}], of {cut[first]}."
+        )
+        return f"encode: {what}"
+
+
+class SentenceEncoder:
+    """A sentence model: a BERT, its tokenizer, and how a text becomes one vector.
+
+    A call changes nothing that another one could see, so threads can share an encoder. An attribute
+    that can be set is checked when it is set, and counts from the next call on; the rest cannot be
+    set, nor can an attribute that it does not have. Names, arguments and results are those of
+    sentence-transformers' SentenceTransformer; where one of them has no place here, the error says
+    what has.
+
+    Parameters
+    ----------
+    model_name_or_path : str or Path
+        A sentence model, or a plain BERT, of which the mean of the tokens is taken: a folder, or a
+        repository on the hub. A cached revision is used without any request.
+    dtype, mmap
+        What it computes in, and whether weights are memory-mapped, as
+        `BertModel.from_pretrained` takes them.
+    revision, cache_folder, local_files_only, token
+        Where the model comes from, as `numpy_bert.fetch` takes them; `cache_folder` is its
+        `cache_dir`.
+    prompts : mapping of str to str, optional
+        Texts that may be put before a text, by their names, beside those of the model's files; and
+        in place of those of the same name.
+    default_prompt_name, similarity_fn_name, truncate_dim : optional
+        The attributes of these names, where the model's files say something else.
+    **options
+        Other arguments of SentenceTransformer, such as ``device="cpu"``, are taken where they ask
+        for what happens anyway.
 
     Attributes
     ----------
@@ -93,14 +206,27 @@ class SentenceEncoder:
     notes : tuple of str
         What was made of the files, as sentences; they cannot be set.
 
+    Raises
+    ------
+    ConfigError
+        If the files name a module that is not supported, or contradict each other.
+    CheckpointError, TokenizerError, HubError
+        If the model or the tokenizer cannot be loaded.
+    InputError
+        If an argument asks for what is not done here.
+
+    References
+    ----------
+    .. [1] Reimers and Gurevych, "Sentence-BERT", arXiv:1908.10084.
+
     Examples
     --------
     >>> from numpy_bert import SentenceEncoder
-    >>> encoder = SentenceEncoder.from_pretrained("demo")
+    >>> encoder = SentenceEncoder("demo")
+    >>> encoder
+    SentenceEncoder(384 features, pooling mean, max_seq_length 512, float32)
     >>> encoder.encode(["a test", "another one"]).shape
     (2, 384)
-    >>> encoder.pooling, encoder.max_seq_length
-    (('mean',), 512)
     """
 
     # What can be set is a property that checks it; what cannot stands in `_FIXED`. The slots keep
@@ -109,44 +235,65 @@ class SentenceEncoder:
         "__weakref__",
         "_default_prompt_name",
         "_ids",
-        "_include_prompt",
         "_layers",
         "_modules",
         "_pooling",
         "_prompts",
+        "_recipe",
         "_similarity_fn_name",
+        "_tokenizer_limit",
         "_truncate_dim",
         "model",
         "notes",
         "tokenizer",
     )
 
+    model: BertModel
+    tokenizer: BertTokenizer
+    notes: tuple[str, ...]
+
     def __init__(
         self,
-        model: BertModel,
-        tokenizer: BertTokenizer,
-        recipe: Recipe,
-        modules: PooledModules,
-        settings: Settings,
-        layers: WeightedLayerPooling | None = None,
+        model_name_or_path: str | Path,
+        *,
+        dtype: npt.DTypeLike = "float32",
+        mmap: bool = True,
+        revision: str | None = None,
+        cache_folder: str | Path | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = False,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        similarity_fn_name: str | None = None,
+        truncate_dim: int | None = None,
+        **options: Any,
     ) -> None:
-        self.model: Final = model
-        self.tokenizer: Final = copy(tokenizer)  # of which max_seq_length is set
-        self.notes: Final = (*recipe.notes, *settings.notes)
-        self._ids = IdEncoder(self.tokenizer, lower_case=recipe.lower_case)
-        self._include_prompt = recipe.include_prompt
-        self._modules = modules
-        self._layers = layers
-        self._pooling = recipe.pooling
-        self._default_prompt_name: str | None = None
-        self.prompts = settings.prompts
-        self.default_prompt_name = settings.default_prompt_name
-        self.similarity_fn_name = settings.similarity_fn_name
-        kept = settings.truncate_dim
-        self.truncate_dim = None if kept is None else min(kept, modules.out_features)
-        positions = model.config.max_position_embeddings
-        stated = recipe.max_seq_length or tokenizer.model_max_length or positions
-        self.max_seq_length = min(stated, positions)
+        check_accepted("SentenceEncoder", options, CONSTRUCTOR)
+        number = as_dtype(dtype)
+        folder = find_sentence_model(
+            model_name_or_path,
+            revision=revision,
+            cache_dir=cache_folder,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        recipe = read_recipe(folder)
+        model = BertModel.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
+        modules = read_pooled_modules(recipe, model.config.hidden_size, number, mapped=mmap)
+        layers = None
+        if recipe.layers is not None:
+            layers = WeightedLayerPooling.read(recipe.layers, model, number, mapped=mmap)
+        tokenizer = BertTokenizer.from_pretrained(recipe.folder)
+        self._assemble(model, tokenizer, recipe, modules, read_settings(folder), layers)
+        if prompts is not None:
+            self.prompts = {**self.prompts, **Prompts(prompts)}
+        for name, value in (
+            ("default_prompt_name", default_prompt_name),
+            ("similarity_fn_name", similarity_fn_name),
+            ("truncate_dim", truncate_dim),
+        ):
+            if value is not None:
+                setattr(self, name, value)
 
     @classmethod
     def from_pretrained(
@@ -160,45 +307,88 @@ class SentenceEncoder:
         token: bool | str | None = False,
         mmap: bool = True,
     ) -> SentenceEncoder:
-        """Load a sentence model, or a plain BERT, of which it takes the mean of the tokens.
+        """Return ``SentenceEncoder(name_or_path, ...)``, called as the models are.
 
         Parameters
         ----------
-        name_or_path, revision, cache_dir, local_files_only, token
-            Which model, and where it comes from, as `numpy_bert.fetch` takes them. A cached
-            revision is used without any request.
-        dtype, mmap
-            What it computes in, and whether weights are memory-mapped, as
-            `BertModel.from_pretrained` takes them.
-
-        Raises
-        ------
-        ConfigError
-            If the files name a module that is not supported, or contradict each other.
-        CheckpointError, TokenizerError, HubError
-            If the model or the tokenizer cannot be loaded.
-
-        References
-        ----------
-        .. [1] Reimers and Gurevych, "Sentence-BERT", arXiv:1908.10084.
+        name_or_path, dtype, revision, cache_dir, local_files_only, token, mmap
+            They are those of `BertModel.from_pretrained`.
         """
-        number = as_dtype(dtype)
-        folder = find_sentence_model(
+        return cls(
             name_or_path,
+            dtype=dtype,
+            mmap=mmap,
             revision=revision,
-            cache_dir=cache_dir,
+            cache_folder=cache_dir,
             local_files_only=local_files_only,
             token=token,
         )
-        recipe = read_recipe(folder)
-        settings = read_settings(folder)
-        model = BertModel.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
-        modules = read_pooled_modules(recipe, model.config.hidden_size, number, mapped=mmap)
-        layers = None
-        if recipe.layers is not None:
-            layers = WeightedLayerPooling.read(recipe.layers, model, number, mapped=mmap)
-        tokenizer = BertTokenizer.from_pretrained(recipe.folder)
-        return cls(model, tokenizer, recipe, modules, settings, layers)
+
+    @classmethod
+    def from_parts(
+        cls,
+        model: BertModel,
+        tokenizer: BertTokenizer,
+        recipe: Recipe,
+        modules: PooledModules,
+        settings: Settings,
+        layers: WeightedLayerPooling | None = None,
+    ) -> SentenceEncoder:
+        """Return an encoder of a model that is not in files.
+
+        Parameters
+        ----------
+        model, tokenizer
+            The BERT and its tokenizer.
+        recipe, settings
+            What the files of a sentence model would say; no folder of the recipe is read.
+        modules, layers
+            What stands behind the pooling, and before it.
+        """
+        made = cls.__new__(cls)
+        made._assemble(model, tokenizer, recipe, modules, settings, layers)
+        return made
+
+    def _assemble(
+        self,
+        model: BertModel,
+        tokenizer: BertTokenizer,
+        recipe: Recipe,
+        modules: PooledModules,
+        settings: Settings,
+        layers: WeightedLayerPooling | None,
+    ) -> None:
+        """Set all attributes."""
+        self.model = model
+        self.tokenizer = copy(tokenizer)  # of which max_seq_length is set
+        self.notes = (*recipe.notes, *settings.notes)
+        self._tokenizer_limit = tokenizer.model_max_length
+        self._ids = IdEncoder(self.tokenizer, lower_case=recipe.lower_case)
+        self._recipe = recipe
+        self._modules = modules
+        self._layers = layers
+        self._pooling = recipe.pooling
+        self._default_prompt_name: str | None = None
+        # These two are there in every model of sentence-transformers.
+        self.prompts = {"query": "", "document": "", **settings.prompts}
+        self.default_prompt_name = settings.default_prompt_name
+        self.similarity_fn_name = settings.similarity_fn_name
+        kept = settings.truncate_dim
+        self.truncate_dim = None if kept is None else min(kept, modules.out_features)
+        positions = model.config.max_position_embeddings
+        stated = recipe.max_seq_length or tokenizer.model_max_length or positions
+        self.max_seq_length = min(stated, positions)
+
+    def __repr__(self) -> str:
+        return (
+            f"SentenceEncoder({self.get_embedding_dimension()} features, pooling "
+            f"{' + '.join(self.pooling)}, max_seq_length {self.max_seq_length}, {self.dtype})"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        """Say what is ours in the place of what sentence-transformers has."""
+        ours = f": {_ELSEWHERE[name]}" if name in _ELSEWHERE else "."
+        raise AttributeError(f"SentenceEncoder has no {name!r}{ours}", name=name, obj=self)
 
     def __setattr__(self, name: str, value: object) -> None:
         self._check_free(name)
@@ -270,7 +460,7 @@ class SentenceEncoder:
     @pooling.setter
     def pooling(self, value: str | Sequence[str]) -> None:
         modes = _as_modes(value)
-        self._modules = self._modules.fitted(len(modes) * self.model.config.hidden_size, None)
+        self._modules = self._modules.fitted(len(modes) * self.model.config.hidden_size)
         self._pooling = modes
 
     @property
@@ -303,19 +493,71 @@ class SentenceEncoder:
             )
         self.tokenizer.model_max_length = number
 
+    @overload
     def encode(
         self,
-        sentences: str | Sequence[str],
+        sentences: str | Sequence[str] | None = ...,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: str | None = ...,
+        convert_to_numpy: bool = ...,
+        convert_to_tensor: bool = ...,
+        device: str | None = ...,
+        normalize_embeddings: bool | None = ...,
+        truncate_dim: int | None = ...,
+        pool: None = ...,
+        chunk_size: None = ...,
         *,
-        prompt: str | None = None,
+        pooling: str | Sequence[str] | None = ...,
+        out: npt.NDArray[Any] | None = ...,
+        inputs: str | Sequence[str] | None = ...,
+    ) -> Array: ...
+    @overload
+    def encode(
+        self,
+        sentences: str | Sequence[str] | None = ...,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: str | None,
+        precision: str | None = ...,
+        convert_to_numpy: bool = ...,
+        convert_to_tensor: bool = ...,
+        device: str | None = ...,
+        normalize_embeddings: bool | None = ...,
+        truncate_dim: int | None = ...,
+        pool: None = ...,
+        chunk_size: None = ...,
+        pooling: str | Sequence[str] | None = ...,
+        out: npt.NDArray[Any] | None = ...,
+        inputs: str | Sequence[str] | None = ...,
+    ) -> Any: ...
+    def encode(
+        self,
+        sentences: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
+        prompt: str | None = None,
         batch_size: int | None = None,
-        normalize_embeddings: bool | None = None,
-        pooling: str | Sequence[str] | None = None,
-        truncate_dim: int | None = None,
         show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: str | None = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | None = None,
+        normalize_embeddings: bool | None = False,
+        truncate_dim: int | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        *,
+        pooling: str | Sequence[str] | None = None,
         out: npt.NDArray[Any] | None = None,
-    ) -> Array:
+        inputs: str | Sequence[str] | None = None,
+    ) -> Any:
         """Return the vector of a text, or one of each of a list of texts.
 
         Equal texts are computed once. A text's vector does not depend on the others beyond
@@ -323,33 +565,44 @@ class SentenceEncoder:
 
         Parameters
         ----------
-        sentences : str, or sequence, array, Series or other column of str
-            One text, or any number in one dimension.
-        prompt, prompt_name : str, optional
-            What is put before each text, or its name in `prompts`; by default the prompt that
-            `default_prompt_name` names. ``prompt=""`` is none.
+        sentences, inputs : str, or sequence, array, Series or other column of str
+            One text, or any number in one dimension; by either name, which sentence-transformers
+            had before and since its version 6.
+        prompt_name, prompt : str, optional
+            What is put before each text: the name of one of `prompts`, or the text itself; by
+            default the prompt that `default_prompt_name` names. ``prompt=""`` is none.
         batch_size : int, optional
             At most so many texts are computed together; their tokens bound them anyway.
-        normalize_embeddings : bool, optional
-            Whether vectors are scaled to length 1; by default the model's files say so. False
-            leaves out a last Normalize of theirs, which sentence-transformers does not.
-        pooling : {"mean", "cls", "max", "mean_sqrt_len", "weightedmean", "lasttoken"}, optional
-            The pooling that takes the place of the model's own; the vectors of several, in a list,
-            are joined.
-        truncate_dim : int, optional
-            How many features are kept. The others are cut off last, as in sentence-transformers,
-            and only ``normalize_embeddings=True`` scales to length 1 after that.
         show_progress_bar : bool, optional
             Whether a bar is drawn on standard error, if that is a terminal; by default it is where
             the work takes more than 2 seconds.
+        output_value : {"sentence_embedding", "token_embeddings"} or None
+            What is returned of a text: its vector; its tokens' hidden states, (T, H), those of
+            special tokens and of the prompt included; or with None a dict of both and of the ids,
+            without padding.
+        precision : {"float32", "int8", "uint8", "binary", "ubinary"}
+            In what a feature is stored, as `numpy_bert.quantize_embeddings` does it with the ranges
+            of all these vectors; "float32" leaves them as they are.
+        normalize_embeddings : bool
+            Whether vectors are scaled to length 1 after all; a Normalize among the model's modules
+            does it anyway.
+        truncate_dim : int, optional
+            How many features are kept. The others are cut off last, as in sentence-transformers,
+            and only ``normalize_embeddings=True`` scales to length 1 after that.
+        pooling : {"mean", "cls", "max", "mean_sqrt_len", "weightedmean", "lasttoken"}, optional
+            The pooling that takes the place of the model's own; the vectors of several, in a list,
+            are joined.
         out : ndarray, optional
             The array that vectors are written to, such as a memory-mapped file, of the result's
             shape and dtype.
+        convert_to_numpy, convert_to_tensor, device, pool, chunk_size
+            Those of sentence-transformers; their default is all that they can be, and "cpu".
 
         Returns
         -------
-        ndarray of shape (H,) or (n, H), of the model's dtype
-            The vectors; `out` if it is given.
+        ndarray of shape (H,) or (n, H), of the model's dtype or the precision's
+            The vectors; `out` if it is given. For another `output_value` an ndarray or a dict, or a
+            list of them.
 
         Raises
         ------
@@ -359,50 +612,148 @@ class SentenceEncoder:
         Warns
         -----
         UserWarning
-            Once, if texts have more than `max_seq_length` tokens and are cut.
+            Once, if texts have more than `max_seq_length` tokens and are cut; and if "int8" or
+            "uint8" has the ranges of less than 100 vectors.
 
         Examples
         --------
         >>> from numpy_bert import SentenceEncoder
-        >>> encoder = SentenceEncoder.from_pretrained("demo")
+        >>> encoder = SentenceEncoder("demo")
         >>> vectors = encoder.encode(["a test", "a test"], normalize_embeddings=True)
         >>> encoder.similarity(vectors[0], vectors[1]).round(4)
         array([[1.]], dtype=float32)
+        >>> encoder.encode("a test", output_value="token_embeddings").shape
+        (4, 128)
+        >>> encoder.encode("a test", precision="binary").shape
+        (48,)
         """
-        single, texts = as_texts(sentences, "sentences")
-        before = self._prompt(prompt, prompt_name)
+        given = {"convert_to_numpy": convert_to_numpy, "convert_to_tensor": convert_to_tensor}
+        check_accepted(
+            "encode", {**given, "device": device, "pool": pool, "chunk_size": chunk_size}, ENCODE
+        )
+        single, texts = _as_sentences(sentences, inputs)
         _check_flag(normalize_embeddings, "normalize_embeddings")
         _check_flag(show_progress_bar, "show_progress_bar")
-        modes = self.pooling if pooling is None else _as_modes(pooling)
-        pooled = len(modes) * self.model.config.hidden_size
-        modules = self._modules.fitted(pooled, normalize_embeddings)
-        most = modules.out_features
-        kept = _as_count(truncate_dim, "truncate_dim", most=most) or self.truncate_dim
-        width = most if kept is None else min(kept, most)
-        shape = (width,) if single else (len(texts), width)
-        vectors = _as_output(out, shape, self.model.dtype)
-        plan = Plan(
-            encode_ids=self._ids,
-            limit=self.max_seq_length,
-            prompt=before,
-            most_texts=_as_count(batch_size, "batch_size"),
-            workers=get_num_threads(),
+        before = self._prompt(prompt, prompt_name)
+        call = _Call(
+            texts=texts,
+            single=single,
+            plan=Plan(
+                encode_ids=self._ids,
+                limit=self.max_seq_length,
+                prompt=before,
+                most_texts=_as_count(batch_size, "batch_size"),
+                workers=get_num_threads(),
+            ),
+            shown=show_progress_bar,
         )
-        skip = 0 if self._include_prompt else self._prompt_length(before)
+        way = self._way(pooling, truncate_dim, before)
+        asked = check_precision("float32" if precision is None else precision)
+        found: Any
+        if output_value == "sentence_embedding":
+            if normalize_embeddings:
+                way = replace(way, modules=replace(way.modules, scales_last=True))
+            found = self._vectors(call, way, asked, out)
+        else:
+            found = self._tokens(call, way, output_value, asked, out)
+        if call.plan.cut:
+            warnings.warn(call.cut_message, stacklevel=2)
+        return found
 
-        def embed(batch: Batch) -> Array:
-            places = places_read(batch.lengths, modes, skip)
-            if self._layers is None and places is not None:
-                pooled = self.model.packed(batch.ids, batch.lengths, places=places)
-            else:
-                pooled = pool(self._hidden(batch), batch.lengths, modes, skip=skip)
-            return modules(pooled, width)
+    def encode_query(
+        self,
+        sentences: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        """Return what `encode` returns, with the prompt "query" if no other is given.
 
-        rows = vectors[None] if single else vectors
-        cut = fill(rows, texts, plan, embed, show_progress_bar)
-        if cut:
-            warnings.warn(_cut_message(cut, single, len(texts), plan.limit), stacklevel=2)
-        return vectors
+        Where `prompts` has no "query", as where it has been set to others, it is the prompt that
+        `default_prompt_name` names. All arguments are those of `encode`, in its order.
+
+        Examples
+        --------
+        >>> from numpy_bert import SentenceEncoder
+        >>> encoder = SentenceEncoder("demo", prompts={"query": "find: "})
+        >>> query = encoder.encode_query("the sea")
+        >>> bool((query == encoder.encode("find: the sea")).all())
+        True
+        """
+        if prompt is None and prompt_name is None and "query" in self.prompts:
+            prompt_name = "query"
+        return self.encode(sentences, prompt_name, prompt, *arguments, **options)
+
+    def encode_document(
+        self,
+        sentences: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        """Return what `encode` returns, with the prompt for documents if no other is given.
+
+        It is the first of "document", "passage" and "corpus" that `prompts` has, and without any
+        the prompt that `default_prompt_name` names. All arguments are those of `encode`, in its
+        order.
+        """
+        if prompt is None and prompt_name is None:
+            known = (name for name in ("document", "passage", "corpus") if name in self.prompts)
+            prompt_name = next(known, None)
+        return self.encode(sentences, prompt_name, prompt, *arguments, **options)
+
+    def save_pretrained(self, path: str | Path, *, force: bool = False, **options: Any) -> None:
+        """Save the encoder as it is now where `SentenceEncoder` and sentence-transformers load it.
+
+        What has been set counts: pooling, prompts, max_seq_length and the rest. Weights are saved
+        in the encoder's dtype, so that the vectors are the same.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder, which is made if it is not there.
+        force : bool
+            Whether files that are there are replaced.
+        **options
+            `safe_serialization` and `create_model_card` of sentence-transformers; True and False
+            are all that they can be.
+
+        Raises
+        ------
+        OutputError
+            If a file is there and `force` is not given, or one cannot be written whole. The
+            tokenizer's own files may be there.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from numpy_bert import SentenceEncoder
+        >>> encoder = SentenceEncoder("demo", truncate_dim=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     encoder.save_pretrained(folder)
+        ...     SentenceEncoder(folder).encode("a test").shape
+        (8,)
+        """
+        check_accepted("save_pretrained", options, SAVE)
+        folder, model = Path(path), self.model
+        recipe = replace(self._recipe, pooling=self.pooling, max_seq_length=self.max_seq_length)
+        settings = Settings(
+            prompts=self.prompts,
+            default_prompt_name=self.default_prompt_name,
+            similarity_fn_name=self.similarity_fn_name,
+            truncate_dim=self.truncate_dim,
+        )
+        files = sentence_files(recipe, settings, self._modules.modules, self._layers, model.config)
+        write_files(folder, files, ("config.json", SINGLE), force=force)
+        tokenizer = copy(self.tokenizer)
+        tokenizer.model_max_length = self._tokenizer_limit  # max_seq_length stands in another file
+        tokenizer.save_pretrained(folder, force=force)
+        # The weights come last: a folder that lacks them is not taken for a plain BERT.
+        model.save_pretrained(folder, force=force)
+        if self._layers is not None:
+            add_all_states(folder / "config.json")
 
     def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
         """Return the similarity of each vector of `a` to each of `b`, as the model compares them.
@@ -410,6 +761,13 @@ class SentenceEncoder:
         It is `numpy_bert.similarity` with the model's `similarity_fn_name`.
         """
         return likeness.similarity(a, b, self.similarity_fn_name)
+
+    def similarity_pairwise(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
+        """Return the similarity of each vector of `a` to the one of `b` in its place.
+
+        It is `numpy_bert.similarity_pairwise` with the model's `similarity_fn_name`.
+        """
+        return likeness.similarity_pairwise(a, b, self.similarity_fn_name)
 
     def search(
         self, query: str | Sequence[str] | npt.ArrayLike, corpus_vectors: npt.ArrayLike, k: int = 10
@@ -432,6 +790,25 @@ class SentenceEncoder:
             query = self.encode(texts[0] if single else texts)
         return likeness.search(query, corpus_vectors, k, self.similarity_fn_name)
 
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu"."""
+        return "cpu"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What it computes in."""
+        return self.model.dtype
+
+    def eval(self) -> SentenceEncoder:
+        """Return the encoder, which never drops anything out."""
+        return self
+
+    def to(self, device: str) -> SentenceEncoder:
+        """Return the encoder for the device "cpu", where it is; there is no other."""
+        check_accepted("SentenceEncoder.to", {"device": device}, ENCODE)
+        return self
+
     def get_embedding_dimension(self) -> int:
         """Return how many features a vector of `encode` has."""
         most = self._modules.out_features
@@ -440,6 +817,79 @@ class SentenceEncoder:
     def get_sentence_embedding_dimension(self) -> int:
         """Return the same as `get_embedding_dimension`, under sentence-transformers' name."""
         return self.get_embedding_dimension()
+
+    def _way(
+        self, pooling: str | Sequence[str] | None, truncate_dim: int | None, prompt: str
+    ) -> _Way:
+        """Return how a call makes vectors of hidden states; raise InputError if it cannot be."""
+        modes = self.pooling if pooling is None else _as_modes(pooling)
+        pooled = len(modes) * self.model.config.hidden_size
+        modules = self._modules.fitted(pooled)
+        most = modules.out_features
+        kept = _as_count(truncate_dim, "truncate_dim", most=most) or self.truncate_dim
+        return _Way(
+            modes=modes,
+            modules=modules,
+            width=most if kept is None else min(kept, most),
+            skip=0 if self._recipe.include_prompt else self._prompt_length(prompt),
+        )
+
+    def _vectors(
+        self, call: _Call, way: _Way, precision: str, out: npt.NDArray[Any] | None
+    ) -> npt.NDArray[Any]:
+        """Return the vectors of a call's texts, at a precision."""
+        shape, dtype = (len(call.texts), way.width), self.dtype
+        found = _as_output(out, *quantized_shape(shape[call.single :], dtype, precision))
+
+        def embed(batch: Batch) -> Array:
+            places = places_read(batch.lengths, way.modes, way.skip)
+            if self._layers is None and places is not None:
+                pooled = self.model.packed(batch.ids, batch.lengths, places=places)
+                return way.modules(pooled, way.width)
+            return way(self._hidden(batch), batch)
+
+        if precision == "float32":
+            fill(found[None] if call.single else found, call.texts, call.plan, embed, call.shown)
+            return found
+        check_number(len(call.texts), precision)
+        vectors = np.empty(shape, dtype)
+        fill(vectors, call.texts, call.plan, embed, call.shown)
+        ranges = None
+        if precision in ("int8", "uint8") and len(vectors):
+            ranges = ranges_of(vectors, precision, stacklevel=4)
+        found[...] = quantize_embeddings(vectors, precision, ranges).reshape(found.shape)
+        return found
+
+    def _tokens(
+        self,
+        call: _Call,
+        way: _Way,
+        output_value: object,
+        precision: str,
+        out: npt.NDArray[Any] | None,
+    ) -> Any:
+        """Return what `output_value` asks for of each text of a call, beside its vector."""
+        if output_value not in ("token_embeddings", None):
+            wanted = "'sentence_embedding', 'token_embeddings' or None"
+            raise InputError(must_be("output_value", wanted, output_value))
+        if out is not None or (output_value is None and precision != "float32"):
+            name = "precision" if out is None else "out"
+            raise InputError(f"{name} is not for output_value={output_value!r}; leave it out.")
+        rows = np.empty(len(call.texts), object)
+
+        def embed(batch: Batch) -> npt.NDArray[np.object_]:
+            hidden, ends = self._hidden(batch), np.cumsum(batch.lengths)[:-1]
+            states = np.split(hidden, ends)
+            if output_value == "token_embeddings":
+                return _as_objects(states)
+            parts = zip(np.split(batch.ids, ends), states, way(hidden, batch), strict=True)
+            return _as_objects([_features(*part) for part in parts])
+
+        fill(rows, call.texts, call.plan, embed, call.shown)
+        found = _apart(rows.tolist())
+        if precision != "float32":
+            found = quantize_embeddings(found, precision)
+        return found[0] if call.single else found
 
     def _hidden(self, batch: Batch) -> Array:
         """Return what is pooled of each token, (N, H)."""
@@ -521,13 +971,45 @@ def _as_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return out
 
 
-def _cut_message(cut: Mapping[int, int], single: bool, total: int, limit: int) -> str:
-    """Say how many texts were cut, and which was the first."""
-    first = min(cut)
-    what = (
-        f"the text has {cut[first]} tokens and was cut to max_seq_length = {limit}."
-        if single
-        else f"{len(cut)} of {total} texts have more tokens than max_seq_length = {limit} and were "
-        f"cut; the first is sentences[{first}], of {cut[first]}."
-    )
-    return f"encode: {what}"
+def _as_sentences(sentences: object, inputs: object) -> tuple[bool, list[str]]:
+    """Return whether one text was given, and the texts, by whichever of the two names."""
+    if inputs is not None and sentences is not None:
+        raise InputError("sentences and inputs are both given, and are the same; give one of them.")
+    name, value = ("sentences", sentences) if inputs is None else ("inputs", inputs)
+    if isinstance(value, (list, tuple)):
+        for row, item in enumerate(value):
+            if isinstance(item, (list, tuple)) and len(item) == 2:
+                raise InputError(
+                    f"{name}[{row}] is a pair, and a SentenceEncoder makes vectors of single "
+                    "texts. CrossEncoder(name).predict(pairs) scores pairs."
+                )
+    return as_texts(value, name)
+
+
+def _as_objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
+    """Return an array whose elements are these, whatever they are."""
+    found = np.empty(len(values), object)
+    for row, value in enumerate(values):
+        found[row] = value
+    return found
+
+
+def _features(ids: Any, states: Array, vector: Array) -> dict[str, npt.NDArray[Any]]:
+    """Return all that is known of a text, by the names of sentence-transformers."""
+    return {
+        "input_ids": ids,
+        "token_type_ids": np.zeros_like(ids),
+        "attention_mask": np.ones_like(ids),
+        "token_embeddings": states,
+        "sentence_embedding": vector,
+    }
+
+
+def _apart(values: list[Any]) -> list[Any]:
+    """Return the same with a copy in the place of each that stands there again."""
+    seen: set[int] = set()
+    for row, value in enumerate(values):
+        if id(value) in seen:
+            values[row] = deepcopy(value)
+        seen.add(id(value))
+    return values

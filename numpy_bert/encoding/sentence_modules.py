@@ -414,10 +414,8 @@ class PooledModules:
             for number, module in enumerate(self.modules, _BEFORE_POOLED)
         ]
 
-    def fitted(self, in_features: int, normalizes: bool | None) -> PooledModules:
-        """Return the modules for another pooling, and with normalization as it is asked for.
-
-        False leaves out what normalizes last; True normalizes once more, after truncation.
+    def fitted(self, in_features: int) -> PooledModules:
+        """Return the modules for another pooling.
 
         Raises
         ------
@@ -431,10 +429,7 @@ class PooledModules:
                     f"{type(module).__name__} takes; got {in_features}. Name as many modes as the "
                     "model's files do."
                 )
-        modules = self.modules
-        while normalizes is not None and not normalizes and modules[-1:] == (normalize,):
-            modules = modules[:-1]
-        return PooledModules(in_features=in_features, modules=modules, scales_last=bool(normalizes))
+        return replace(self, in_features=in_features)
 
 
 def read_pooled_modules(

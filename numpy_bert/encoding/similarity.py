@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,26 @@ from numpy_bert.errors import InputError
 from numpy_bert.messages import quoted
 from numpy_bert.reprs import short_repr
 
-__all__ = ["SIMILARITIES", "Hits", "check_similarity", "search", "similarity"]
+__all__ = [
+    "SIMILARITIES",
+    "Hits",
+    "Scores",
+    "check_similarity",
+    "merged",
+    "nearest",
+    "search",
+    "similarity",
+    "similarity_pairwise",
+    "vector_pair",
+]
+
+# From n vectors and m others to their scores: (n, m), or (n,) where they are compared in pairs.
+Scores: TypeAlias = Callable[[Array, Array], npt.ArrayLike]
 
 # Elements of the largest array that a block makes: 16 MB of float64.
 _BLOCK = 1 << 21
+# Queries that are compared at a time: more would leave blocks of the corpus too few columns.
+_QUERIES = 512
 
 
 class Hits(NamedTuple):
@@ -67,7 +83,7 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "co
            [0.8]])
     """
     check_similarity(similarity_fn_name)
-    left, right, dtype = _pair(a, b, ("a", "b"))
+    left, right, dtype = vector_pair(a, b, ("a", "b"))
     scores = np.empty((len(left), len(right)), dtype)
     rows = _rows(similarity_fn_name, left)
     for start in range(0, len(left), rows):
@@ -76,9 +92,55 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "co
         for first in range(0, len(right), columns):
             block = right[first : first + columns].astype(dtype, copy=False)
             scores[start : start + rows, first : first + columns] = _scores(
-                similarity_fn_name, part, block, ("a", start), ("b", first)
+                SIMILARITIES[similarity_fn_name], part, block, ("a", start), ("b", first)
             )
     return scores
+
+
+def similarity_pairwise(
+    a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "cosine"
+) -> Array:
+    """Return the similarity of each vector of `a` to the one of `b` that stands in its place.
+
+    Parameters
+    ----------
+    a, b : array_like of shape (n, H) each, or (H,) for one vector
+        The vectors, of floats; one vector is compared with all of the others.
+    similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
+        How two vectors are compared, as `similarity` does it.
+
+    Returns
+    -------
+    ndarray of shape (n,), or () for two vectors
+        The similarities, in the wider dtype of the two.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, a value is not finite, or the name is unknown.
+
+    Examples
+    --------
+    >>> from numpy_bert import similarity_pairwise
+    >>> similarity_pairwise([[1.0, 0.0], [3.0, 4.0]], [[2.0, 0.0], [0.0, 2.0]])
+    array([1. , 0.8])
+    """
+    check_similarity(similarity_fn_name)
+    left, right, dtype = vector_pair(a, b, ("a", "b"))
+    if len(left) != len(right) and 1 not in (len(left), len(right)):
+        raise InputError(
+            f"a and b must have as many vectors, or one of them one; got {len(left)} and "
+            f"{len(right)}. similarity(a, b) compares all with all."
+        )
+    shape = np.broadcast_shapes(left.shape, right.shape)
+    left, right = np.broadcast_to(left, shape), np.broadcast_to(right, shape)
+    scores = np.empty(shape[0], dtype)
+    rows = max(1, _BLOCK // max(1, shape[1]))
+    for start in range(0, len(scores), rows):
+        part = slice(start, start + rows)
+        x, y = (side[part].astype(dtype, copy=False) for side in (left, right))
+        scores[part] = _scores(_PAIRWISE[similarity_fn_name], x, y, ("a", start), ("b", start))
+    return scores.reshape(()) if np.ndim(a) == np.ndim(b) == 1 else scores
 
 
 def search(
@@ -122,15 +184,13 @@ def search(
     check_similarity(similarity_fn_name)
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
         raise InputError(f"k must be a whole number from 1; got {quoted(repr(k))}.")
-    left, corpus, dtype = _pair(query, corpus_vectors, ("query", "corpus_vectors"))
+    left, corpus, dtype = vector_pair(query, corpus_vectors, ("query", "corpus_vectors"))
     kept = min(int(k), len(corpus))
     indices = np.empty((len(left), kept), np.intp)
     scores = np.empty((len(left), kept), dtype)
-    rows = max(1, min(_rows(similarity_fn_name, left), _BLOCK // max(1, 2 * kept)))
-    for start in range(0, len(left), rows):
-        part = left[start : start + rows].astype(dtype, copy=False)
-        found = _nearest(similarity_fn_name, part, corpus, kept, start)
-        indices[start : start + rows], scores[start : start + rows] = found
+    for start, at, best in nearest(left, corpus, dtype, kept, similarity_fn_name):
+        part = slice(start, start + len(at))
+        indices[part], scores[part] = at, best
     if np.ndim(query) == 1:
         return Hits(indices[0], scores[0])
     return Hits(indices, scores)
@@ -146,7 +206,7 @@ def check_similarity(name: object) -> str:
     return name
 
 
-def _pair(
+def vector_pair(
     a: npt.ArrayLike, b: npt.ArrayLike, names: tuple[str, str]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], np.dtype[Any]]:
     """Return two arrays of vectors of one length, as they are stored, and the dtype for both."""
@@ -174,6 +234,58 @@ def _vectors(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     return array
 
 
+def nearest(
+    query: npt.NDArray[Any],
+    corpus: npt.NDArray[Any],
+    dtype: np.dtype[Any],
+    k: int,
+    score: str | Scores,
+    names: tuple[str, str] = ("query", "corpus_vectors"),
+    *,
+    most: tuple[int, int] | None = None,
+) -> Iterator[tuple[int, IntArray, Array]]:
+    """Yield the `k` nearest of a corpus to some queries at a time, in the order of the queries.
+
+    Parameters
+    ----------
+    query, corpus, dtype
+        They are what `vector_pair` returns, and `names` what it was told.
+    k : int
+        How many are found; at most as many as the corpus has.
+    score : str or callable
+        The name of a similarity, or what returns the scores, (n, m), of n vectors to m others.
+    most : (int, int), optional
+        How many queries, and how many vectors of the corpus, are compared at a time at most.
+
+    Yields
+    ------
+    start : int
+        Which query the first row belongs to.
+    indices, scores : ndarray of shape (n, k)
+        The rows of the corpus and their scores, in the order of `search`.
+    """
+    name = score if isinstance(score, str) else ""
+    function = SIMILARITIES[score] if isinstance(score, str) else score
+    queries, others = most or (_QUERIES, len(corpus))
+    rows = max(1, min(_rows(name, query), queries, _BLOCK // max(1, 2 * k)))
+    for start in range(0, len(query), rows):
+        part = query[start : start + rows].astype(dtype, copy=False)
+        best = np.empty((len(part), 0), dtype)
+        at: IntArray = np.empty((len(part), 0), np.intp)
+        columns = min(_rows(name, part, len(part)), max(1, others))
+        for first in range(0, len(corpus), columns):
+            block = corpus[first : first + columns].astype(dtype, copy=False)
+            scores = _scores(function, part, block, (names[0], start), (names[1], first))
+            if scores.shape != (len(part), len(block)):
+                raise InputError(
+                    "score_function must return the scores of all vectors to all others, "
+                    f"{(len(part), len(block))}; got {scores.shape}."
+                )
+            best, at = merged(best, at, scores, first, k)
+        order = np.argsort(-best, axis=1, kind="stable")
+        yield start, np.take_along_axis(at, order, 1), np.take_along_axis(best, order, 1)
+
+
 def _rows(name: str, vectors: npt.NDArray[Any], others: int = 1) -> int:
     """Return how many vectors a block may hold, so that it and its scores stay small."""
     width = max(1, int(vectors.shape[1]))
@@ -181,21 +293,40 @@ def _rows(name: str, vectors: npt.NDArray[Any], others: int = 1) -> int:
     return max(1, min(1 << 13 if others == 1 else _BLOCK, _BLOCK // max(1, each)))
 
 
-def _nearest(
-    name: str, part: Array, corpus: npt.NDArray[Any], k: int, start: int
-) -> tuple[IntArray, Array]:
-    """Return indices and scores of the `k` nearest to each vector of `part`, sorted."""
-    best = np.empty((len(part), 0), part.dtype)
-    at: IntArray = np.empty((len(part), 0), np.intp)
-    rows = _rows(name, part, len(part))
-    for first in range(0, len(corpus), rows):
-        block = corpus[first : first + rows].astype(part.dtype, copy=False)
-        scores = _scores(name, part, block, ("query", start), ("corpus_vectors", first))
-        places = np.broadcast_to(np.arange(first, first + len(block)), scores.shape)
+def merged(best: Array, at: IntArray, scores: Array, first: int, k: int) -> tuple[Array, IntArray]:
+    """Return the `k` largest of those kept and of a block, and their places; ties as in `search`.
+
+    Parameters
+    ----------
+    best, at : ndarray of shape (n, kept)
+        The largest scores of earlier blocks, and the places of their columns.
+    scores : ndarray of shape (n, m)
+        The scores of the block, whose columns' places go on from `first`.
+
+    Examples
+    --------
+    >>> best, at = np.array([[3.0, 1.0]]), np.array([[7, 2]])
+    >>> merged(best, at, np.array([[0.0, 1.0, 2.0]]), 10, 2)
+    (array([[3., 2.]]), array([[ 7, 12]]))
+    """
+    places = np.broadcast_to(np.arange(first, first + scores.shape[1]), scores.shape)
+    if best.shape[1] == k:
+        scores, places = _better(scores, places, best.min(axis=1, keepdims=True))
+    if best.shape[1]:
         # Those kept from earlier blocks stand first, so a column's place is in order of its index.
-        best, at = _top(np.hstack([best, scores]), np.hstack([at, places]), k)
-    order = np.argsort(-best, axis=1, kind="stable")
-    return np.take_along_axis(at, order, 1), np.take_along_axis(best, order, 1)
+        scores, places = np.hstack([best, scores]), np.hstack([at, places])
+    return _top(scores, places, k)
+
+
+def _better(scores: Array, places: IntArray, least: Array) -> tuple[Array, IntArray]:
+    """Keep what is more than the least of each row, which is little of a large corpus."""
+    row, column = np.nonzero(scores > least)
+    counts = np.bincount(row, minlength=len(scores))
+    to = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shape = (len(scores), int(counts.max(initial=0)))
+    few, where = np.full(shape, -np.inf, scores.dtype), np.zeros(shape, np.intp)
+    few[row, to], where[row, to] = scores[row, column], places[row, column]
+    return few, where
 
 
 def _top(scores: Array, places: IntArray, k: int) -> tuple[Array, IntArray]:
@@ -203,19 +334,24 @@ def _top(scores: Array, places: IntArray, k: int) -> tuple[Array, IntArray]:
     if scores.shape[1] <= k:
         return scores, places
     split = scores.shape[1] - k
-    chosen = np.argpartition(scores, split, axis=1)[:, split:]
-    least = np.take_along_axis(scores, chosen, 1).min(axis=1, keepdims=True)
-    above, equal = scores > least, scores == least
-    room = k - above.sum(axis=1, keepdims=True)
-    keep = above | (equal & (equal.cumsum(axis=1) <= room))
+    least = np.partition(scores, split, axis=1)[:, split, None]
+    keep = scores >= least
+    crowded = np.flatnonzero(np.count_nonzero(keep, axis=1) > k)
+    if len(crowded):
+        some, floor = scores[crowded], least[crowded]
+        above, equal = some > floor, some == floor
+        room = k - above.sum(axis=1, keepdims=True)
+        keep[crowded] = above | (equal & (equal.cumsum(axis=1) <= room))
     shape = (len(scores), k)
     return scores[keep].reshape(shape), places[keep].reshape(shape)
 
 
-def _scores(name: str, a: Array, b: Array, left: tuple[str, int], right: tuple[str, int]) -> Array:
+def _scores(
+    function: Scores, a: Array, b: Array, left: tuple[str, int], right: tuple[str, int]
+) -> Array:
     """Return the similarities of two blocks; raise InputError where one is not finite."""
     with np.errstate(all="ignore"):
-        scores = SIMILARITIES[name](a, b)
+        scores: Array = np.asarray(function(a, b), a.dtype)
     if not np.isfinite(scores).all():
         for (what, first), rows in ((left, a), (right, b)):
             wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
@@ -254,7 +390,34 @@ def _manhattan(a: Array, b: Array) -> Array:
     return scores
 
 
+def _cosine_pairs(a: Array, b: Array) -> Array:
+    return _dot_pairs(a, b) / norms(a) / norms(b)
+
+
+def _dot_pairs(a: Array, b: Array) -> Array:
+    scores: Array = np.einsum("ij,ij->i", a, b, dtype=np.float64)
+    return scores
+
+
+def _euclidean_pairs(a: Array, b: Array) -> Array:
+    scores: Array = -np.linalg.norm(a.astype(np.float64) - b, axis=1)
+    return scores
+
+
+def _manhattan_pairs(a: Array, b: Array) -> Array:
+    scores: Array = -np.abs(a - b).sum(axis=1)
+    return scores
+
+
 # Under the names that config_sentence_transformers.json may have.
 SIMILARITIES: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
     {"cosine": _cosine, "dot": _dot, "euclidean": _euclidean, "manhattan": _manhattan}
+)
+_PAIRWISE: Mapping[str, Scores] = MappingProxyType(
+    {
+        "cosine": _cosine_pairs,
+        "dot": _dot_pairs,
+        "euclidean": _euclidean_pairs,
+        "manhattan": _manhattan_pairs,
+    }
 )

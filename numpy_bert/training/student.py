@@ -263,7 +263,9 @@ class SentenceStudent(Saveable):
         chain = (*self._map.modules, *([normalize] if self.setup.normalizes else []))
         modules = PooledModules(in_features=self.config.hidden_size, modules=chain)
         recipe = self.setup.recipe(self.folder)
-        return SentenceEncoder(self.bert, tokenizer, recipe, modules, self.setup.settings)
+        return SentenceEncoder.from_parts(
+            self.bert, tokenizer, recipe, modules, self.setup.settings
+        )
 
     def files(self) -> dict[str, bytes]:
         """Return what `save_pretrained` writes beside config.json and model.safetensors.

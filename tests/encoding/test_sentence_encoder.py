@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert import InputError, SentenceEncoder, set_num_threads
+from numpy_bert import InputError, SentenceEncoder, quantize_embeddings, set_num_threads
 from numpy_bert.encoding import micro_batches
+from numpy_bert.encoding.pooling import normalize
+from numpy_bert.encoding.sentence_encoder import _ELSEWHERE
 from numpy_bert.model.bert import BertModel
 from tests.support.sentence_models import dense_files, write
 from tests.tolerances import ACROSS_BATCHES
@@ -121,11 +123,14 @@ def test_normalize_pooling_and_truncate(encoder: SentenceEncoder) -> None:
     assert not np.array_equal(largest, plain[1])
 
 
-def test_false_leaves_out_a_last_normalize(minilm: Path) -> None:
-    encoder = SentenceEncoder.from_pretrained(minilm)
-    raw = encoder.encode("a test", normalize_embeddings=False)
+def test_a_normalize_of_the_model_is_not_left_out(minilm: Path) -> None:
+    """As in sentence-transformers, where False is the default."""
+    encoder = SentenceEncoder(minilm)
+    unit = encoder.encode("a test")
+    assert np.array_equal(encoder.encode("a test", normalize_embeddings=False), unit)
+    raw = encoder.encode("a test", output_value="token_embeddings").mean(axis=0)
     assert np.linalg.norm(raw) > 1.5
-    assert np.allclose(encoder.encode("a test"), raw / np.linalg.norm(raw), atol=1e-7)
+    assert np.allclose(unit, raw / np.linalg.norm(raw), atol=1e-7)
     assert encoder.notes == ()
     assert encoder.max_seq_length == 256  # sentence_bert_config.json, not tokenizer.json's 128
     assert encoder.pooling == ("mean",)
@@ -217,8 +222,8 @@ def test_out(encoder: SentenceEncoder, kind: str, tmp_path: Path) -> None:
         ({"prompt": "a", "prompt_name": "b"}, "give one of the two"),
         ({"prompt": 5}, "prompt must be a str; got int"),
         (
-            {"prompt_name": "query"},
-            "must be the name of a prompt; got 'query'. The model has: none",
+            {"prompt_name": "other"},
+            "must be the name of a prompt; got 'other'. The model has: 'query', 'document'",
         ),
         ({"batch_size": 0}, "batch_size must be a whole number from 1; got 0"),
         ({"batch_size": 2.0}, r"batch_size must be a whole number from 1; got 2\.0"),
@@ -339,6 +344,8 @@ TWO = ["the moon and the sea", "a test"]
 # What is set, and how the same is said by an argument or by other means; None: cannot be set.
 SET: dict[str, tuple[Any, dict[str, Any]] | None] = {
     "default_prompt_name": ("query", {"prompt": "find: "}),
+    "device": None,
+    "dtype": None,
     "max_seq_length": (4, {}),
     "model": None,
     "notes": None,
@@ -582,15 +589,237 @@ def test_one_token_is_read_where_the_pooling_reads_no_other(
 
     expected = {}
     for mode in ("cls", "lasttoken"):
-        both = encoder.encode(texts, pooling=[mode, mode], normalize_embeddings=False)
-        expected[mode] = both[:, : both.shape[1] // 2]
+        states = encoder.encode(texts, output_value="token_embeddings")
+        expected[mode] = normalize(np.stack([r[0 if mode == "cls" else -1] for r in states]))
     monkeypatch.setattr(BertModel, "packed", spy)
     for mode, right in expected.items():
         seen.clear()
-        found = encoder.encode(texts, pooling=mode, normalize_embeddings=False)
+        found = encoder.encode(texts, pooling=mode)
         assert None not in seen
         assert all(place == -1 for part in seen for place in part) == (mode == "lasttoken")
         np.testing.assert_allclose(found, right, rtol=0, atol=ACROSS_BATCHES)
     seen.clear()
     encoder.encode(texts, pooling="mean")
     assert seen == [None] * len(seen)
+
+
+def test_the_constructor_and_from_pretrained_are_one(minilm: Path) -> None:
+    made, loaded = SentenceEncoder(minilm), SentenceEncoder.from_pretrained(minilm)
+    assert np.array_equal(made.encode(TWO), loaded.encode(TWO))
+    assert made.dtype == np.float32
+    assert SentenceEncoder(minilm, dtype="float64").dtype == np.float64
+    assert repr(made) == "SentenceEncoder(384 features, pooling mean, max_seq_length 256, float32)"
+    assert made.device == "cpu"
+    assert made.eval() is made
+    assert made.to("cpu") is made
+    with pytest.raises(
+        InputError, match=r"^SentenceEncoder\.to: device must be None or 'cpu'; got"
+    ):
+        made.to("cuda")
+
+
+def test_what_the_constructor_sets(tmp_path: Path) -> None:
+    stated = {"prompts": {"query": "q: ", "other": "o: "}, "default_prompt_name": "other"}
+    files = dense_files() | {"config_sentence_transformers.json": stated}
+    folder = write(tmp_path, files, model=True)
+    plain = SentenceEncoder(folder)
+    assert plain.prompts == {"query": "q: ", "document": "", "other": "o: "}
+    encoder = SentenceEncoder(
+        folder,
+        prompts={"query": "find: ", "more": "m: "},
+        default_prompt_name="more",
+        similarity_fn_name="dot",
+        truncate_dim=3,
+        device="cpu",
+        trust_remote_code=False,
+        model_kwargs={},
+    )
+    assert encoder.prompts == {"query": "find: ", "document": "", "other": "o: ", "more": "m: "}
+    assert (encoder.default_prompt_name, encoder.similarity_fn_name) == ("more", "dot")
+    assert np.array_equal(encoder.encode("a"), plain.encode("m: a", prompt="")[:3])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"device": "cuda"}, "device must be None or 'cpu'; got 'cuda'. numpy_bert computes on"),
+        ({"trust_remote_code": True}, "trust_remote_code must be False; got True. Code in a rep"),
+        ({"trust_remote_code": 0}, "trust_remote_code must be False; got 0"),
+        ({"backend": "onnx"}, "backend must be None; got 'onnx'. numpy_bert computes in NumPy"),
+        ({"model_kwargs": {"torch_dtype": "float16"}}, "model_kwargs must be None or {}; got "),
+        ({"tokenizer_kwargs": {"a": 1}}, "Set encoder.max_seq_length, or an attribute of encoder"),
+        ({"use_auth_token": "x"}, "It is called token"),
+        ({"modules": [1]}, "Name the folder or the repository"),
+        ({"default_prompt_name": "other"}, "default_prompt_name must be the name of a prompt"),
+        ({"prompts": {"query": None}}, r"prompts\['query'\] must be a str; got NoneType"),
+        ({"similarity_fn_name": "maxsim"}, "similarity_fn_name must be one of cosine"),
+        ({"truncate_dim": 129}, "truncate_dim must be a whole number from 1 to 128"),
+    ],
+)
+def test_what_the_constructor_refuses(
+    plain_demo: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        SentenceEncoder(plain_demo, **options)
+
+
+def test_an_argument_that_there_is_nowhere(plain_demo: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'cache'"):
+        SentenceEncoder(plain_demo, cache="here")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"convert_to_tensor": True}, "convert_to_tensor must be False; got True. Vectors are Num"),
+        ({"convert_to_numpy": False}, "convert_to_numpy must be True; got False. Vectors are Num"),
+        ({"device": ["cpu", "cpu"]}, r"device must be None or 'cpu'; got \['cpu', 'cpu'\]"),
+        ({"pool": {}}, "pool must be None; .* set_num_threads"),
+        ({"output_value": "tokens"}, "output_value must be 'sentence_embedding', 'token_embeddin"),
+        ({"precision": "int4"}, "precision must be one of float32, int8, uint8, binary, ubinary"),
+        ({"precision": "int8"}, "int8 needs the ranges of the features, and one vector has none"),
+        ({"output_value": None, "precision": "int8"}, "precision is not for output_value=None"),
+        ({"output_value": None, "out": np.zeros((1, 128))}, "out is not for output_value=None"),
+        ({"precision": "binary", "out": np.zeros((1, 128))}, r"\(1, 16\) and dtype int8; got"),
+        ({"inputs": ["a"]}, "sentences and inputs are both given"),
+        (
+            {"sentences": [("a", "b")]},
+            r"sentences\[0\] is a pair, .* CrossEncoder\(name\)\.predict",
+        ),
+        ({"sentences": ["a", ["b", "c"]]}, r"sentences\[1\] is a pair"),
+    ],
+)
+def test_what_encode_refuses_before_any_work(
+    encoder: SentenceEncoder, options: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BertModel, "packed", None)
+    with pytest.raises(InputError, match=words):
+        encoder.encode(**{"sentences": ["a"], **options})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("start_multi_process_pool", "set_num_threads"),
+        ("half", "float32 or float64"),
+        ("save", r"save_pretrained\(path\)"),
+        ("tokenize", "encoder.tokenizer"),
+        ("config", "encoder.model.config"),
+    ],
+)
+def test_what_is_elsewhere_is_named(encoder: SentenceEncoder, name: str, words: str) -> None:
+    with pytest.raises(AttributeError, match=rf"^SentenceEncoder has no '{name}': .*{words}"):
+        getattr(encoder, name)
+    assert not hasattr(encoder, name)
+    with pytest.raises(AttributeError, match=r"^SentenceEncoder has no 'poolling'\.$"):
+        encoder.poolling  # noqa: B018
+
+
+def test_every_name_that_is_said_to_be_elsewhere_is(encoder: SentenceEncoder) -> None:
+    assert not {name for name in _ELSEWHERE if name in dir(encoder)}
+
+
+def test_token_embeddings_are_the_models(encoder: SentenceEncoder) -> None:
+    found = encoder.encode(TEXTS, output_value="token_embeddings")
+    assert isinstance(found, list)
+    for text, states in zip(TEXTS, found, strict=True):
+        inputs = encoder.tokenizer(text, return_tensors="np")
+        expected = encoder.model(**inputs).last_hidden_state[0]
+        assert states.shape == expected.shape
+        assert np.abs(states - expected).max() < ACROSS_BATCHES
+    assert np.array_equal(found[1], found[3])
+    kept = found[3].copy()
+    found[1][:] = 0  # equal texts are computed once, and are two results
+    assert np.array_equal(found[3], kept)
+    one = encoder.encode("a test", output_value="token_embeddings", prompt="say: ")
+    assert one.shape == (6, 128)
+    assert encoder.encode([], output_value="token_embeddings") == []
+
+
+def test_all_that_is_known_of_a_text(encoder: SentenceEncoder) -> None:
+    found = encoder.encode(TEXTS[:4], output_value=None, truncate_dim=9)
+    vectors = encoder.encode(TEXTS[:4], truncate_dim=9)
+    for text, features, vector in zip(TEXTS, found, vectors, strict=False):
+        inputs = encoder.tokenizer(text, return_tensors="np")
+        for name in ("input_ids", "token_type_ids", "attention_mask"):
+            assert np.array_equal(features[name], inputs[name][0])
+        assert features["token_embeddings"].shape == (len(inputs["input_ids"][0]), 128)
+        assert np.abs(features["sentence_embedding"] - vector).max() < ACROSS_BATCHES
+    one = encoder.encode("a test", output_value=None)
+    assert np.abs(one["sentence_embedding"] - encoder.encode("a test")).max() < ACROSS_BATCHES
+
+
+def test_texts_that_are_cut_are_counted_whatever_is_asked_for(encoder: SentenceEncoder) -> None:
+    texts = ["a", "word " * 600, "word " * 600]
+    with pytest.warns(UserWarning, match="2 of 3 texts have more tokens") as caught:
+        found = encoder.encode(texts, output_value="token_embeddings")
+    assert caught[0].filename == __file__
+    assert found[1].shape == (512, 128)
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary", "float32", None])
+def test_a_precision(encoder: SentenceEncoder, precision: str | None) -> None:
+    texts = [f"text {number}" for number in range(100)]
+    vectors = encoder.encode(texts)
+    expected = quantize_embeddings(vectors, precision or "float32")
+    found = encoder.encode(texts, precision=precision)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected)
+    out = np.zeros_like(expected)
+    assert encoder.encode(texts, precision=precision, out=out) is out
+    assert np.array_equal(out, expected)
+    assert encoder.encode([], precision=precision).shape == (0, expected.shape[1])
+
+
+def test_a_precision_of_few_texts_and_of_tokens(encoder: SentenceEncoder) -> None:
+    with pytest.warns(UserWarning, match="^int8: the ranges of the features come from 3") as caught:
+        encoder.encode(["a", "b", "c"], precision="int8")
+    assert caught[0].filename == __file__
+    one = encoder.encode("a test", precision="binary")
+    assert np.array_equal(one, quantize_embeddings(encoder.encode("a test"), "binary"))
+    texts = ["a test", "word " * 100]
+    states = encoder.encode(texts, output_value="token_embeddings")
+    found = encoder.encode(texts, output_value="token_embeddings", precision="uint8")
+    expected = quantize_embeddings(states, "uint8")
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_prompts_of_queries_and_documents(plain_demo: Path) -> None:
+    encoder = SentenceEncoder(plain_demo)
+    assert encoder.prompts == {"query": "", "document": ""}
+    encoder.prompts = {"query": "q: ", "corpus": "c: ", "passage": "p: ", "other": "o: "}
+    encoder.default_prompt_name = "other"
+    for found, prompt in (
+        (encoder.encode_query("the sea"), "q: "),
+        (encoder.encode_document("the sea"), "p: "),
+        (encoder.encode_query("the sea", "corpus"), "c: "),
+        (encoder.encode_document(inputs="the sea", prompt="x: "), "x: "),
+    ):
+        assert np.array_equal(found, encoder.encode("the sea", prompt=prompt))
+    encoder.prompts = {"other": "o: "}
+    expected = encoder.encode("the sea", prompt="o: ")
+    assert np.array_equal(encoder.encode_query("the sea"), expected)
+    assert np.array_equal(encoder.encode_document("the sea"), expected)
+    assert encoder.encode_query(["a", "b"], None, "", 1, False, "token_embeddings")[0].shape == (
+        3,
+        128,
+    )
+
+
+def test_arguments_by_their_places(prompted: SentenceEncoder) -> None:
+    found = prompted.encode(
+        TWO, "query", None, 1, False, "sentence_embedding", "float32", True, False, "cpu", True, 7
+    )
+    expected = prompted.encode(
+        inputs=TWO, prompt_name="query", normalize_embeddings=True, truncate_dim=7
+    )
+    assert np.abs(found - expected).max() < ACROSS_BATCHES
+    assert np.allclose(np.linalg.norm(found, axis=1), 1)
+
+
+def test_similarity_pairwise(prompted: SentenceEncoder) -> None:
+    a, b = prompted.encode(TWO), prompted.encode(TWO[::-1])
+    for name in ("cosine", "dot"):
+        prompted.similarity_fn_name = name
+        expected = np.diag(prompted.similarity(a, b))
+        assert np.abs(prompted.similarity_pairwise(a, b) - expected).max() < 1e-5

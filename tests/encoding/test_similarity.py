@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import numpy_bert.encoding.similarity as module
-from numpy_bert import InputError, search, similarity
+from numpy_bert import InputError, search, similarity, similarity_pairwise
 from numpy_bert.encoding.similarity import SIMILARITIES
 
 
@@ -38,6 +38,30 @@ def test_all_pairs(name: str, dtype: str, block: int, monkeypatch: pytest.Monkey
     assert found.shape == (5, 11)
     reference = by_definition(name, a, b)
     assert np.abs(found - reference).max() < (4e-6 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("block", [1 << 21, 20])
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_in_pairs(name: str, dtype: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", block)
+    a, b = vectors(11, dtype=dtype), vectors(11, seed=1, dtype=dtype)
+    found = similarity_pairwise(a, b, name)
+    assert found.dtype == dtype
+    reference = by_definition(name, a, b)
+    budget = 4e-6 if dtype == "float32" else 1e-12
+    assert np.abs(found - np.diag(reference)).max() < budget
+    assert np.abs(similarity_pairwise(a[0], b, name) - reference[0]).max() < budget
+    assert np.abs(similarity_pairwise(a, b[:1], name) - reference[:, 0]).max() < budget
+    one = similarity_pairwise(a[3], b[2], name)
+    assert one.shape == ()
+    assert abs(one - reference[3, 2]) < budget
+
+
+def test_pairs_of_zeros_large_ones_and_none() -> None:
+    assert not similarity_pairwise(np.zeros((2, 7)), vectors(2)).any()
+    large = vectors(3) * np.float32(1e25)
+    assert np.allclose(similarity_pairwise(large, large), 1)
+    assert similarity_pairwise(np.zeros((0, 7)), np.zeros((0, 7))).shape == (0,)
 
 
 def test_one_vector_counts_as_a_row_and_the_wider_dtype_wins() -> None:
@@ -116,6 +140,14 @@ def test_an_empty_corpus() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (
+            lambda: similarity_pairwise(vectors(2), vectors(3)),
+            r"a and b must have as many vectors, .*; got 2 and 3\. similarity\(a, b\) compares all",
+        ),
+        (
+            lambda: similarity_pairwise([[1.0, np.nan]], [[1.0, 1.0]]),
+            r"a\[0\] must be finite",
+        ),
         (
             lambda: similarity(vectors(2), vectors(2, width=8)),
             "^a and b must have as many features; got 7 and 8",

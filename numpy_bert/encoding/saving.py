@@ -1,0 +1,193 @@
+"""The files of sentence-transformers that say how a BERT makes vectors of texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
+from numpy_bert.encoding.activations import name_of_activation
+from numpy_bert.encoding.pooling import MODES
+from numpy_bert.encoding.recipe import SWITCHES, Recipe, Settings
+from numpy_bert.encoding.sentence_modules import Dense, LayerNorm, WeightedLayerPooling
+from numpy_bert.errors import OutputError
+from numpy_bert.files import check_output, read_json, write_atomically
+from numpy_bert.loading.checkpoint import SINGLE
+from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
+
+__all__ = ["add_all_states", "sentence_files", "write_files"]
+
+_Files = Mapping[str, bytes]
+
+
+def sentence_files(
+    recipe: Recipe,
+    settings: Settings,
+    modules: Sequence[Callable[[Array], Array]],
+    layers: WeightedLayerPooling | None,
+    config: BertConfig,
+) -> dict[str, bytes]:
+    """Return the files that make a BERT a sentence model, by their names in its folder.
+
+    They are spelled as every version of sentence-transformers reads them, where an older one has
+    the module at all.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The limit, the lower-casing, the pooling, and whether a prompt is pooled.
+    settings : Settings
+        The settings of the whole model.
+    modules : sequence of callable
+        What stands behind the pooling: Dense layers, LayerNorms and `normalize`.
+    layers : WeightedLayerPooling, optional
+        What stands before it.
+    config : BertConfig
+        The BERT's config.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> config, recipe = BertModel.from_pretrained("demo").config, Recipe(folder=Path("demo"))
+    >>> sorted(sentence_files(recipe, Settings(), [], None, config))[:2]
+    ['1_Pooling/config.json', 'config_sentence_transformers.json']
+    """
+    kinds = ["Transformer"]
+    found: dict[str, bytes] = {}
+    if layers is not None:
+        stated = {
+            "word_embedding_dimension": config.hidden_size,
+            "layer_start": layers.start,
+            "num_hidden_layers": config.num_hidden_layers,
+        }
+        weights = {"layer_weights": layers.weight}
+        found |= _module(kinds, "WeightedLayerPooling", stated, weights)
+    found |= _module(kinds, "Pooling", _pooling(recipe, config.hidden_size), {})
+    for module in modules:
+        if isinstance(module, Dense):
+            found |= _module(kinds, "Dense", *_dense(module))
+        elif isinstance(module, LayerNorm):
+            arrays = {"norm.weight": module.weight, "norm.bias": module.bias}
+            found |= _module(kinds, "LayerNorm", {"dimension": module.in_features}, arrays)
+        else:
+            kinds.append("Normalize")
+    listed = [
+        {
+            "idx": number,
+            "name": f"{number}",
+            "path": f"{number}_{kind}" if number else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for number, kind in enumerate(kinds)
+    ]
+    reads = {"max_seq_length": recipe.max_seq_length, "do_lower_case": recipe.lower_case}
+    own = {TRANSFORMER_CONFIGS[0]: reads, SETTINGS: _settings(settings)}
+    return {MODULES: _as_json(listed), **{k: _as_json(v) for k, v in own.items()}, **found}
+
+
+def write_files(folder: Path, files: _Files, others: Sequence[str], *, force: bool) -> None:
+    """Write files into a folder, which is made if it is not there, and so are theirs.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    files : mapping of str to bytes
+        The files, by their names in the folder.
+    others : sequence of str
+        What will be written beside them by others, and is checked as they are.
+    force : bool
+        Whether files that are there are replaced.
+
+    Raises
+    ------
+    OutputError
+        If one is there and `force` is not given, before any is written; or if one cannot be.
+    """
+    try:
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        place = failure.filename or folder
+        raise OutputError(f"{place}: cannot be made ({failure.strerror}).") from None
+    for name in (*files, *others):
+        check_output(folder / name, force=force)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+
+
+def add_all_states(path: Path) -> None:
+    """Say in a BERT's config.json that all layers' states are wanted, as a module of theirs needs.
+
+    sentence-transformers gives a WeightedLayerPooling nothing to work on otherwise.
+    """
+    stated = read_json(path, error=OutputError) | {"output_hidden_states": True}
+    write_atomically(path, _as_json(stated))
+
+
+def _module(
+    kinds: list[str], kind: str, stated: Mapping[str, Any], arrays: Mapping[str, Array]
+) -> dict[str, bytes]:
+    """Return the files of a module, which is added to those that there are."""
+    from safetensors.numpy import save
+
+    folder = f"{len(kinds)}_{kind}"
+    kinds.append(kind)
+    found = {f"{folder}/config.json": _as_json(stated)}
+    if arrays:
+        # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
+        ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        found[f"{folder}/{SINGLE}"] = save(ready, {"format": "pt"})
+    return found
+
+
+def _pooling(recipe: Recipe, hidden_size: int) -> dict[str, Any]:
+    """Return the config of a Pooling: the old switches, unless the modes have another order."""
+    stated: dict[str, Any] = {"word_embedding_dimension": hidden_size}
+    modes = recipe.pooling
+    if modes == tuple(mode for mode in MODES if mode in modes):
+        stated |= {switch: mode in modes for switch, mode in SWITCHES.items()}
+    else:
+        longer = {"mean_sqrt_len": "mean_sqrt_len_tokens"}
+        stated["pooling_mode"] = [longer.get(mode, mode) for mode in modes]
+    return {**stated, "include_prompt": recipe.include_prompt}
+
+
+def _dense(layer: Dense) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the config and the arrays of a Dense."""
+    stated: dict[str, Any] = {
+        "in_features": layer.in_features,
+        "out_features": layer.out_features,
+        "bias": layer.bias is not None,
+        "activation_function": name_of_activation(layer.activation),
+    }
+    if layer.adds_input or layer.residual is not None:  # which older versions do not know
+        stated["use_residual"] = True
+    arrays = {
+        "linear.weight": layer.weight,
+        "linear.bias": layer.bias,
+        "residual.weight": layer.residual,
+    }
+    return stated, {name: array for name, array in arrays.items() if array is not None}
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    """Return what config_sentence_transformers.json states."""
+    stated: dict[str, Any] = {
+        "model_type": "SentenceTransformer",
+        "prompts": dict(settings.prompts),
+        "default_prompt_name": settings.default_prompt_name,
+        "similarity_fn_name": settings.similarity_fn_name,
+    }
+    if settings.truncate_dim is not None:
+        stated["truncate_dim"] = settings.truncate_dim
+    return stated
+
+
+def _as_json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
