@@ -150,7 +150,7 @@ COMMANDS = {
     ),
     "encode": (
         f"{HUB} --token --input --model --dtype --normalize --pooling --prompt --prompt-name "
-        "--truncate-dim --batch-size --output --force --json"
+        "--truncate-dim --batch-size --precision --output --force --json"
     ),
     "explain": f"{HUB} --hub-token --model --dtype --token --truncate --output --force",
     "fetch": f"{HUB} --token --only --verify",

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 import numpy_bert
 from numpy_bert.cli.console import note, save_arrays, show, table
 from numpy_bert.cli.options import (
+    LINES_FROM_STDIN,
     add_examples,
     add_json,
     add_model,
     add_output,
     add_source,
     count,
+    given_texts,
     model_name,
     model_options,
     output_path,
     read_lines,
     text,
 )
-from numpy_bert.encoding import MODES
+from numpy_bert.encoding import MODES, PRECISIONS
 from numpy_bert.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,17 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         'numpy-bert encode "The sun is shining." "It is a sunny day."',
         "numpy-bert encode --input texts.txt -o vectors.npy",
+        "cat texts.txt | numpy-bert encode --precision int8 -o vectors.npy",
         'numpy-bert encode "It is warm." --model sentence-transformers/all-MiniLM-L6-v2',
     )
-    parser.add_argument("texts", metavar="TEXT", nargs="*", type=text, help="a text")
+    parser.add_argument(
+        "texts", metavar="TEXT", nargs="*", type=text, help=f"a text; {LINES_FROM_STDIN}"
+    )
     parser.add_argument(
         "--input", metavar="FILE", help="read a text from each line, in UTF-8; - is standard input"
     )
     add_model(parser)
     parser.add_argument(
         "--normalize",
-        action=argparse.BooleanOptionalAction,
-        help="scale vectors to length 1, or do not; by default what the model's files say",
+        action="store_true",
+        help="scale vectors to length 1 after all, which many models do anyway",
     )
     parser.add_argument(
         "--pooling",
@@ -70,6 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truncate-dim", metavar="N", type=count, help="keep the first N features")
     parser.add_argument(
         "--batch-size", metavar="N", type=count, help="compute at most N texts together"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="store a feature in a byte (int8, uint8) or in a bit (binary, ubinary); float32 by "
+        "default, which leaves vectors as they are",
     )
     add_output(parser, "save the vectors: .npy, .npz or .safetensors, as 'vectors'")
     add_json(parser)
@@ -89,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
         normalize_embeddings=options.normalize,
         pooling=options.pooling,
         truncate_dim=options.truncate_dim,
+        precision=options.precision,
     )
     if output is not None:
         save_arrays(output, {"vectors": vectors})
@@ -115,11 +128,9 @@ def load(options: argparse.Namespace) -> tuple[str, numpy_bert.SentenceEncoder]:
 
 
 def _texts(options: argparse.Namespace) -> list[str]:
-    """Return the texts of the command line, or of a file."""
-    if options.input is None and not options.texts:
-        raise InputError("no text: write TEXT, or name a file with --input.")
+    """Return the texts of the command line, of standard input, or of a file."""
     if options.input is None:
-        return list(options.texts)
+        return given_texts(options.texts)
     if options.texts:
         raise InputError("TEXT and --input: give one of the two.")
     return read_lines(options.input)
@@ -128,8 +139,9 @@ def _texts(options: argparse.Namespace) -> list[str]:
 def _as_page(name: str, texts: list[str], vectors: Array) -> str:
     """Write the first vectors for a person, and of each the first values."""
     shown = min(_MOST_VALUES, vectors.shape[1])
+    form = ".4f" if vectors.dtype.kind == "f" else "d"
     rows = [
-        (number, *(f"{value:.4f}" for value in vector[:shown]), _short(text))
+        (number, *(f"{value:{form}}" for value in vector[:shown]), _short(text))
         for number, (text, vector) in enumerate(
             zip(texts[:_MOST_ROWS], vectors[:_MOST_ROWS], strict=True)
         )

@@ -7,9 +7,19 @@ import json
 
 from numpy_bert.cli.console import show
 from numpy_bert.cli.encode import load
-from numpy_bert.cli.options import add_examples, add_json, add_model, add_source, text
+from numpy_bert.cli.options import (
+    add_examples,
+    add_json,
+    add_model,
+    add_source,
+    given_texts,
+    text,
+)
+from numpy_bert.errors import InputError
 
 __all__ = ["add_arguments", "run"]
+
+_STDIN = "without both, or with - alone, the two lines of standard input are read"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         'numpy-bert similarity "The sun is shining." "It is a sunny day."',
     )
-    parser.add_argument("a", metavar="A", type=text, help="the first text")
-    parser.add_argument("b", metavar="B", type=text, help="the second text")
+    parser.add_argument("a", metavar="A", nargs="?", type=text, help=f"the first text; {_STDIN}")
+    parser.add_argument("b", metavar="B", nargs="?", type=text, help="the second text")
     add_model(parser)
     add_json(parser)
     add_source(parser)
@@ -28,8 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Encode both texts and print the score of their vectors."""
+    texts = given_texts([word for word in (options.a, options.b) if word is not None])
+    if len(texts) != 2:
+        raise InputError(f"A and B must be two texts, or two lines; got {len(texts)}.")
     name, encoder = load(options)
-    vectors = encoder.encode([options.a, options.b])
+    vectors = encoder.encode(texts)
     score = float(encoder.similarity(vectors[0], vectors[1])[0, 0])
     if options.json:
         kind = encoder.similarity_fn_name

@@ -77,9 +77,42 @@ def test_options_reach_the_encoder(
     )
     assert np.array_equal(np.array(result["vectors"], np.float32), expected)
     assert np.allclose(np.linalg.norm(expected, axis=1), 1)
-    assert main(["encode", *TEXTS, "--no-normalize", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert np.linalg.norm(result["vectors"][0]) > 1.5
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary", "float32"])
+def test_a_precision(
+    precision: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: SentenceEncoder
+) -> None:
+    path, texts = tmp_path / "x.npy", [f"text {number}" for number in range(100)]
+    options = ["--precision", precision]
+    assert main(["encode", *texts, *options, "-o", str(path)]) == 0
+    expected = encoder.encode(texts, precision=precision)
+    assert np.load(path).dtype == expected.dtype
+    assert np.array_equal(np.load(path), expected)
+    capsys.readouterr()
+    assert main(["encode", *texts, *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"demo: vectors {expected.shape}, {expected.dtype}"
+    shown = f"{expected[0, 0]:.4f}" if precision == "float32" else str(expected[0, 0])
+    assert lines[3].split()[1] == shown
+
+
+def test_bytes_of_few_texts_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["encode", "a", "b", "--precision", "int8"]) == 0
+    assert "int8: the ranges of the features come from 2 vectors alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["-"]])
+def test_lines_of_standard_input(
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    encoder: SentenceEncoder,
+) -> None:
+    monkeypatch.setattr("sys.stdin", Stdin(b"a test\nanother\n"))
+    assert main(["encode", *words, "--json"]) == 0
+    found = np.array(json.loads(capsys.readouterr().out)["vectors"], np.float32)
+    assert np.array_equal(found, encoder.encode(["a test", "another"]))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
@@ -156,14 +189,15 @@ def test_a_line_that_is_not_utf8_is_named(
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ([], 2, "no text: write TEXT, or name a file with --input"),
+        ([], 2, "standard input: is closed; give the text as an argument"),
+        (["a", "--precision", "int8"], 2, "int8 needs the ranges of the features"),
         (["a", "--input", "b"], 2, "TEXT and --input: give one of the two"),
         (["--input", "nowhere.txt"], 2, "nowhere.txt: does not exist"),
         (["--input", "."], 2, "is a folder"),
         (["--input", "-"], 2, "standard input: is closed"),
         (["a", "-o", "x.txt"], 2, "the name must end in one of .npy, .npz, .safetensors"),
         (["a", "-o", "no/such/x.npy"], 1, "the folder no/such does not exist"),
-        (["a", "--prompt-name", "query"], 2, "must be the name of a prompt; got query"),
+        (["a", "--prompt-name", "other"], 2, "must be the name of a prompt; got other"),
         (
             ["a", "--truncate-dim", "385"],
             2,
@@ -206,6 +240,8 @@ def test_an_input_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFi
         ["--pooling", "sum"],
         ["--prompt", "a", "--prompt-name", "b"],
         ["--dtype", "float16"],
+        ["--precision", "int4"],
+        ["--no-normalize"],
     ],
 )
 def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:

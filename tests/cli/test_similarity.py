@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -36,11 +37,28 @@ def test_the_demo_is_not_trained_and_says_so(capsys: pytest.CaptureFixture[str])
     assert "model 'demo' (built in, small)" in capsys.readouterr().err
 
 
-def test_two_texts_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["similarity", "a"])
-    assert stop.value.code == 2
-    assert "usage: numpy-bert similarity" in capsys.readouterr().err
+@pytest.mark.parametrize("words", [[], ["-"]])
+def test_two_lines_of_standard_input(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["similarity", "a test", "the sea"]) == 0
+    expected = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.StringIO("a test\nthe sea\n"))
+    assert main(["similarity", *words]) == 0
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize(("words", "lines", "count"), [(["a"], "", 1), ([], "a\nb\nc\n", 3)])
+def test_two_texts_are_needed(
+    words: list[str],
+    lines: str,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    assert main(["similarity", *words]) == 2
+    assert f"A and B must be two texts, or two lines; got {count}." in capsys.readouterr().err
 
 
 def test_half_a_surrogate_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
