@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray
+from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.similarity import Scores, check_similarity, nearest, vector_pair
 from numpy_bert.errors import InputError
@@ -254,7 +254,7 @@ def community_detection(
         raise InputError(must_be("threshold", "a number", threshold))
     if not isinstance(show_progress_bar, (bool, np.bool_)):
         raise InputError(must_be("show_progress_bar", "True or False", show_progress_bar))
-    if np.size(embeddings) == 0:
+    if as_array(embeddings, "embeddings").size == 0:
         return []
     vectors, _, dtype = vector_pair(embeddings, embeddings, ("embeddings", "embeddings"))
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))

@@ -85,7 +85,7 @@ _ELSEWHERE = {
     "train": _TRAIN,
     "old_fit": _TRAIN,
     "smart_batching_collate": _TRAIN,
-    "evaluate": "numpy_bert.training has the scores.",
+    "evaluate": "numpy_bert.training.sentence_correlation scores pairs of texts.",
     "load": "SentenceEncoder(path) loads a folder.",
     "save": "save_pretrained(path) saves a folder.",
     "save_to_hub": "save_pretrained(path) saves a folder, which `hf upload` takes.",
@@ -98,7 +98,7 @@ _ELSEWHERE = {
     "transformers_model": "the BERT is encoder.model.",
     "config": "it is encoder.model.config.",
     "processor": "it is encoder.tokenizer.",
-    "parameters": "encoder.named_parameters() yields their names and arrays.",
+    "parameters": "encoder.model.named_parameters() yields the BERT's arrays by their names.",
 }
 
 
@@ -387,8 +387,9 @@ class SentenceEncoder:
 
     def __getattr__(self, name: str) -> Any:
         """Say what is ours in the place of what sentence-transformers has."""
-        ours = f": {_ELSEWHERE[name]}" if name in _ELSEWHERE else "."
-        raise AttributeError(f"SentenceEncoder has no {name!r}{ours}", name=name, obj=self)
+        if name in _ELSEWHERE:
+            raise AttributeError(f"SentenceEncoder has no {name!r}: {_ELSEWHERE[name]}")
+        raise AttributeError(f"SentenceEncoder has no {name!r}.", name=name, obj=self)
 
     def __setattr__(self, name: str, value: object) -> None:
         self._check_free(name)

@@ -80,7 +80,8 @@ def test_every_module_is_saved(tmp_path: Path, number: str) -> None:
     encoder.save_pretrained(tmp_path / "new")
     found = SentenceEncoder(tmp_path / "new", dtype=number)
     same(encoder, found)
-    assert found.encode("A TEST").tolist() == encoder.encode("a test").tolist()
+    reads = json.loads((tmp_path / "new" / "sentence_bert_config.json").read_text())
+    assert reads == {"max_seq_length": 24, "do_lower_case": True}
     names = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert names == [
         *("1_WeightedLayerPooling", "2_Pooling", "3_LayerNorm", "4_Dense", "5_Dense"),

@@ -187,7 +187,7 @@ def test_a_run_does_not_go_on_with_other_vectors(folder: Path, tmp_path: Path) -
 
 DENSE, NORMALIZE = "Dense", "Normalize"
 SETTINGS = {
-    "prompts": {"query": "Query: ", "passage": ""},
+    "prompts": {"query": "Query: ", "document": "", "passage": ""},
     "default_prompt_name": "query",
     "similarity_fn_name": "dot",
     "truncate_dim": 4,
