@@ -21,26 +21,39 @@ class Accepted(NamedTuple):
         The values.
     ours : str
         What to do here for another one, as a sentence.
+    members : mapping of str to tuple of str, or None
+        What may stand in a dict, if one is taken as well: its members' values, as they are written.
     """
 
     values: tuple[object, ...]
     ours: str
+    members: Mapping[str, tuple[str, ...]] | None = None
 
 
 _THREADS = "Texts are encoded in threads; set_num_threads(n) says in how many."
 _DEVICE = Accepted((None, "cpu"), f"numpy_bert computes on the processor. {_THREADS}")
 _ARRAYS = "Vectors are NumPy arrays; torch.from_numpy(vectors) makes a tensor of one."
-_TOKENIZER = "Set encoder.max_seq_length, or an attribute of encoder.tokenizer."
+_FLOAT32 = ("float32", "torch.float32")
+_MODEL = Accepted(
+    (None,),
+    "Give dtype='float32' or dtype='float64'.",
+    {"dtype": _FLOAT32, "torch_dtype": _FLOAT32, "attn_implementation": ("eager", "sdpa")},
+)
+_TOKENIZER = Accepted(
+    (None,),
+    "Set encoder.max_seq_length, or an attribute of encoder.tokenizer.",
+    {"use_fast": ("True",)},
+)
 CONSTRUCTOR: Mapping[str, Accepted] = MappingProxyType(
     {
         "device": _DEVICE,
-        "trust_remote_code": Accepted((False,), "Code in a repository is never run."),
-        "backend": Accepted((None,), "numpy_bert computes in NumPy; leave it out."),
+        "trust_remote_code": Accepted((False, None), "Code in a repository is never run."),
+        "backend": Accepted((None, "torch"), "numpy_bert computes in NumPy; leave it out."),
         "modules": Accepted((None,), "Name the folder or the repository of a sentence model."),
-        "model_kwargs": Accepted((None, {}), "Give dtype='float32' or dtype='float64'."),
-        "processor_kwargs": Accepted((None, {}), _TOKENIZER),
-        "tokenizer_kwargs": Accepted((None, {}), _TOKENIZER),
-        "config_kwargs": Accepted((None, {}), "Change the config.json in the model's folder."),
+        "model_kwargs": _MODEL,
+        "processor_kwargs": _TOKENIZER,
+        "tokenizer_kwargs": _TOKENIZER,
+        "config_kwargs": Accepted((None,), "Change the config.json in the model's folder.", {}),
         "model_card_data": Accepted((None,), "numpy_bert writes no model cards."),
         "use_auth_token": Accepted((None,), "It is called token, as in sentence-transformers."),
     }
@@ -86,20 +99,24 @@ def check_accepted(owner: str, given: Mapping[str, Any], known: Mapping[str, Acc
     >>> check_accepted("encode", {"device": "cpu"}, ENCODE)
     >>> check_accepted("SentenceEncoder", {"backend": "onnx"}, CONSTRUCTOR)
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: SentenceEncoder: backend must be None; got 'onnx'. numpy_bert \
-computes in NumPy; leave it out.
+    numpy_bert.errors.InputError: SentenceEncoder: backend must be None or 'torch'; got 'onnx'. \
+numpy_bert computes in NumPy; leave it out.
     """
     for name, value in given.items():
         if name not in known:
             raise TypeError(f"{owner}() got an unexpected keyword argument {name!r}")
-        values, ours = known[name]
-        if not any(_is(value, one) for one in values):
-            wanted = " or ".join(map(repr, values))
-            raise InputError(f"{owner}: {name} must be {wanted}; got {quoted(repr(value))}. {ours}")
+        accepted = known[name]
+        if isinstance(value, dict) and accepted.members is not None:
+            asks = all(str(v) in accepted.members.get(k, ()) for k, v in value.items())
+        else:
+            asks = any(_is(value, one) for one in accepted.values)
+        if not asks:
+            wanted = " or ".join(map(repr, accepted.values))
+            raise InputError(
+                f"{owner}: {name} must be {wanted}; got {quoted(repr(value))}. {accepted.ours}"
+            )
 
 
 def _is(value: object, accepted: object) -> bool:
     """Tell whether a value is an accepted one; a torch.device is written as its name."""
-    if isinstance(accepted, str):
-        return str(value) == accepted
-    return value is accepted or (type(value) is type(accepted) and value == accepted)
+    return str(value) == accepted if isinstance(accepted, str) else value is accepted

@@ -632,7 +632,9 @@ def test_what_the_constructor_sets(tmp_path: Path) -> None:
         truncate_dim=3,
         device="cpu",
         trust_remote_code=False,
-        model_kwargs={},
+        model_kwargs={"torch_dtype": "float32", "attn_implementation": "sdpa"},
+        backend="torch",
+        config_kwargs={},
     )
     assert encoder.prompts == {"query": "find: ", "document": "", "other": "o: ", "more": "m: "}
     assert (encoder.default_prompt_name, encoder.similarity_fn_name) == ("more", "dot")
@@ -643,10 +645,13 @@ def test_what_the_constructor_sets(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"device": "cuda"}, "device must be None or 'cpu'; got 'cuda'. numpy_bert computes on"),
-        ({"trust_remote_code": True}, "trust_remote_code must be False; got True. Code in a rep"),
-        ({"trust_remote_code": 0}, "trust_remote_code must be False; got 0"),
-        ({"backend": "onnx"}, "backend must be None; got 'onnx'. numpy_bert computes in NumPy"),
-        ({"model_kwargs": {"torch_dtype": "float16"}}, "model_kwargs must be None or {}; got "),
+        ({"trust_remote_code": True}, "trust_remote_code must be False or None; got True. Code"),
+        ({"trust_remote_code": 0}, "trust_remote_code must be False or None; got 0"),
+        ({"backend": "onnx"}, "backend must be None or 'torch'; got 'onnx'. numpy_bert comp"),
+        (
+            {"model_kwargs": {"torch_dtype": "float16"}},
+            "model_kwargs must be None; got .* Give dtype=",
+        ),
         ({"tokenizer_kwargs": {"a": 1}}, "Set encoder.max_seq_length, or an attribute of encoder"),
         ({"use_auth_token": "x"}, "It is called token"),
         ({"modules": [1]}, "Name the folder or the repository"),
