@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         'numpy-bert encode "The sun is shining." "It is a sunny day."',
         "numpy-bert encode --input texts.txt -o vectors.npy",
-        "cat texts.txt | numpy-bert encode --precision int8 -o vectors.npy",
+        "numpy-bert encode --input texts.txt --precision ubinary -o bits.npy",
         'numpy-bert encode "It is warm." --model sentence-transformers/all-MiniLM-L6-v2',
     )
     parser.add_argument(
@@ -57,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", metavar="FILE", help="read a text from each line, in UTF-8; - is standard input"
     )
     add_model(parser)
+    _add_ways(parser)
+    add_output(parser, "save the vectors: .npy, .npz or .safetensors, as 'vectors'")
+    add_json(parser)
+    add_source(parser)
+
+
+def _add_ways(parser: argparse.ArgumentParser) -> None:
+    """Add how a text becomes a vector, in place of what the model's files say."""
     parser.add_argument(
         "--normalize",
         action="store_true",
@@ -83,9 +91,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="store a feature in a byte (int8, uint8) or in a bit (binary, ubinary); float32 by "
         "default, which leaves vectors as they are",
     )
-    add_output(parser, "save the vectors: .npy, .npz or .safetensors, as 'vectors'")
-    add_json(parser)
-    add_source(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("numpy-bert|co", "compare completion"),
         ("numpy-bert|--v", "--version"),
         ("numpy-bert|encode|--tru", "--truncate-dim"),
-        ("numpy-bert|encode|a|--no", "--normalize --no-normalize"),
+        ("numpy-bert|encode|a|--no", "--normalize"),
         ("numpy-bert|encode|--dtype|", "float32 float64"),
         ("numpy-bert|encode|--model|d", "demo"),
         ("numpy-bert|tag|a|--aggregation|a", "average"),
