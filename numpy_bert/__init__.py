@@ -114,9 +114,11 @@ _OURS = {
     "TrainingArguments": "numpy_bert.training.TrainingArguments",
     "cos_sim": "similarity",
     "dot_score": "similarity(..., similarity_fn_name='dot')",
+    "pairwise_cos_sim": "similarity_pairwise",
+    "pairwise_dot_score": "similarity_pairwise(..., similarity_fn_name='dot')",
     "pipeline": "BertForMaskedLM's fill_mask, BertForSequenceClassification's classify and so on",
     "pytorch_cos_sim": "similarity",
-    "util": "similarity and search",
+    "util": "semantic_search, paraphrase_mining, community_detection or similarity, without util",
 }
 
 __all__ = [

@@ -230,6 +230,7 @@ def test_a_public_name(name: str) -> None:
         ("SentenceTransformer", "SentenceEncoder"),
         ("Trainer", "numpy_bert.training.Trainer"),
         ("cos_sim", "similarity"),
+        ("pairwise_cos_sim", "similarity_pairwise"),
     ],
 )
 def test_a_name_of_others_says_what_is_ours(name: str, ours: str) -> None:
