@@ -16,7 +16,7 @@ from numpy_bert.encoding.pooling import MODES
 from numpy_bert.encoding.recipe import SWITCHES, Recipe, Settings
 from numpy_bert.encoding.sentence_modules import Dense, LayerNorm, WeightedLayerPooling
 from numpy_bert.errors import OutputError
-from numpy_bert.files import check_output, read_json, write_atomically
+from numpy_bert.files import check_output, make_folder, read_json, write_atomically
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
 
@@ -109,12 +109,8 @@ def write_files(folder: Path, files: _Files, others: Sequence[str], *, force: bo
     OutputError
         If one is there and `force` is not given, before any is written; or if one cannot be.
     """
-    try:
-        for name in files:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as failure:
-        place = failure.filename or folder
-        raise OutputError(f"{place}: cannot be made ({failure.strerror}).") from None
+    for name in files:
+        make_folder((folder / name).parent)
     for name in (*files, *others):
         check_output(folder / name, force=force)
     for name, content in files.items():
