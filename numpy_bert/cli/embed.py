@@ -26,7 +26,7 @@ from numpy_bert.cli.options import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from numpy_bert.text.batch import BatchEncoding
+    from numpy_bert.text.encoding import BatchEncoding
 
 __all__ = ["add_arguments", "run"]
 

@@ -18,7 +18,7 @@ from numpy_bert.model.task_models import BertForMaskedLM
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.progress import progress
 from numpy_bert.tasks.fill import fills
-from numpy_bert.text.batch import BatchEncoding
+from numpy_bert.text.encoding import BatchEncoding
 from numpy_bert.text.lost import encode_whole, lost
 from numpy_bert.text.tokenizer import BertTokenizer
 

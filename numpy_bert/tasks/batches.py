@@ -130,7 +130,7 @@ def text_batches(
     """
     for start in range(0, len(items), _TEXTS):
         encoded = tokenizer(
-            items[start : start + _TEXTS],  # type: ignore[arg-type]
+            items[start : start + _TEXTS],
             truncation=True,
             max_length=cuts.limit,
             return_offsets_mapping=True,

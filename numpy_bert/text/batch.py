@@ -10,8 +10,9 @@ import numpy as np
 
 from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be
-from numpy_bert.text.inputs import Pair
+from numpy_bert.text.encoding import BatchEncoding, Row
 from numpy_bert.text.library import backend_errors
+from numpy_bert.text.padding import Padding, pad_rows
 
 if TYPE_CHECKING:  # a model that is called with ids needs no tokenizers library
     from tokenizers import Encoding, Tokenizer
@@ -19,15 +20,18 @@ if TYPE_CHECKING:  # a model that is called with ids needs no tokenizers library
 __all__ = [
     "MEMBERS",
     "STRATEGIES",
-    "BatchEncoding",
     "Lengths",
     "as_encoding",
     "as_lengths",
+    "as_number",
     "check_switches",
     "encode",
-    "excess",
+    "gives_arrays",
     "kept_lengths",
-    "pad_rows",
+    "kept_tokens",
+    "member_names",
+    "members_of",
+    "padded",
     "rows_of",
     "to_arrays",
 ]
@@ -49,38 +53,8 @@ _PADDINGS = {
     "longest": "longest",
     "max_length": "max_length",
 }
-# The most tokens of a padded batch: they take 24 bytes each, as lists and again as arrays.
-_MOST_TOKENS = 1_000_000_000
-# What padding is in those members in which it is not 0.
-_FILLS: Mapping[str, Any] = {"special_tokens_mask": 1, "offset_mapping": (0, 0)}
-
-
-class BatchEncoding(dict[str, Any]):
-    """What a tokenizer returns: ``input_ids``, ``token_type_ids``, ``attention_mask``.
-
-    A dict whose members are attributes too. `truncated` maps the number of each row that was cut
-    to its length in tokens before and after.
-
-    Examples
-    --------
-    >>> encoding = BatchEncoding({"input_ids": [101, 102]})
-    >>> encoding.input_ids == encoding["input_ids"]
-    True
-    """
-
-    truncated: Mapping[int, tuple[int, int]]
-
-    def __init__(
-        self, data: Mapping[str, Any], truncated: Mapping[int, tuple[int, int]] | None = None
-    ) -> None:
-        super().__init__(data)
-        self.__dict__["truncated"] = dict(truncated or {})
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"an encoding has no {name!r}; it has {', '.join(self)}") from None
+# The members that have a number for each row, and not for each token.
+_OF_ROWS = ("length", "overflow_to_sample_mapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +71,15 @@ class Lengths:
         Tokens that a row is lengthened to; None for the length of the longest.
     pads : bool
         Whether rows are lengthened at all.
+    multiple : int
+        What the length of rows that are lengthened is a multiple of.
     """
 
     strategy: str | None
     cut: int | None
     pad: int | None
     pads: bool
+    multiple: int = 1
 
 
 def as_lengths(
@@ -111,37 +88,57 @@ def as_lengths(
     truncation: bool | str | None,
     max_length: int | None,
     model_max_length: int | None,
+    pad_to_multiple_of: int | None = None,
 ) -> Lengths:
-    """Check `padding`, `truncation` and `max_length` and return what they mean together.
+    """Check what is asked of lengths, and return what it means together.
+
+    As in transformers, `max_length` alone cuts, unless `truncation` is False.
 
     Raises
     ------
     InputError
         If one of them has no meaning, or `max_length` no use.
     """
+    if truncation is None and padding is False and max_length is not None:
+        truncation = True
     strategy = _strategy(truncation)
     pads = _padding(padding)
     used = strategy is not None or pads == "max_length"
-    length = model_max_length if max_length is None else _length(max_length)
+    multiple = 1
+    if pad_to_multiple_of is not None:
+        multiple = as_number("pad_to_multiple_of", pad_to_multiple_of, least=1)
+    length = model_max_length
+    if max_length is not None:
+        length = as_number("max_length", max_length)
     if max_length is not None and not used:
-        raise InputError("max_length has no effect without truncation=True; give both.")
+        raise InputError(
+            "max_length has no effect without truncation=True or padding='max_length'; give one of "
+            "them too."
+        )
     if used and length is None:
         name = "truncation" if strategy is not None else "padding='max_length'"
         raise InputError(f"{name} needs max_length, since the model states none; give it.")
+    if strategy is not None and pads is not None and (length or 0) % multiple:
+        raise InputError(
+            f"max_length={length} must be a multiple of pad_to_multiple_of={multiple}, as rows are "
+            "cut and padded; change one of them."
+        )
     return Lengths(
         strategy=strategy,
         cut=None if strategy is None else length,
         pad=length if pads == "max_length" else None,
         pads=pads is not None,
+        multiple=multiple,
     )
 
 
-def _length(max_length: int) -> int:
-    """Return a number of tokens."""
-    is_number = isinstance(max_length, (int, np.integer)) and not isinstance(max_length, bool)
-    if not is_number or max_length < 0:
-        raise InputError(must_be("max_length", "a number of tokens", max_length))
-    return int(max_length)
+def as_number(name: str, value: object, least: int = 0) -> int:
+    """Return a number of tokens, of at least so many."""
+    is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_number or value < least:  # type: ignore[operator]
+        wanted = "a number of tokens" if least == 0 else f"a number of tokens from {least}"
+        raise InputError(must_be(name, wanted, value))
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def _strategy(truncation: bool | str | None) -> str | None:
@@ -180,70 +177,168 @@ def check_switches(**switches: object) -> None:
             raise InputError(must_be(name, "True or False", value))
 
 
+def member_names(**switches: bool | None) -> list[str]:
+    """Return the names of the members that a call's ``return_...`` ask for, in the order there.
+
+    ``input_ids`` are always returned, token types and the attention mask also for None.
+    """
+    usual = ("return_token_type_ids", "return_attention_mask")
+    check_switches(**{n: v for n, v in switches.items() if v is not None or n not in usual})
+    names = {
+        "return_offsets_mapping": "offset_mapping",
+        "return_overflowing_tokens": "overflow_to_sample_mapping",
+    }
+    wanted = [name for name, value in switches.items() if value is None or value]
+    return ["input_ids", *(names.get(name, name.removeprefix("return_")) for name in wanted)]
+
+
+def gives_arrays(return_tensors: object) -> bool:
+    """Tell whether arrays are asked for, or lists."""
+    if return_tensors is None:
+        return False
+    if not isinstance(return_tensors, str) or return_tensors != "np":
+        raise InputError(must_be("return_tensors", "'np', or None for lists", return_tensors))
+    return True
+
+
 def encode(
-    tokenizer: Tokenizer, items: Sequence[str | Pair], *, add_special_tokens: bool
+    tokenizer: Tokenizer,
+    items: Sequence[Any],
+    *,
+    add_special_tokens: bool,
+    is_split_into_words: bool = False,
 ) -> list[Encoding]:
-    """Encode checked texts and pairs in full."""
+    """Encode checked texts and pairs, or such of words, in full."""
     with backend_errors("tokenizer"):
-        return list(tokenizer.encode_batch(list(items), add_special_tokens=add_special_tokens))
+        return list(
+            tokenizer.encode_batch(
+                list(items),
+                add_special_tokens=add_special_tokens,
+                is_pretokenized=is_split_into_words,
+            )
+        )
 
 
 def rows_of(
-    encodings: Sequence[Encoding],
-    lengths: Lengths,
-    *,
-    side: str,
-    names: Sequence[str] = MEMBERS,
-) -> tuple[dict[str, list[list[Any]]], dict[int, tuple[int, int]]]:
-    """Return the named members of each row, cut where they are too long; and what was cut.
+    encodings: Sequence[Encoding], lengths: Lengths, *, side: str, stride: int | None = None
+) -> tuple[list[Row], dict[int, tuple[int, int]]]:
+    """Return rows of texts, cut where they are too long; and what was cut.
 
-    The latter maps the number of each row that was cut to its length before and after. Offsets are
-    pairs of numbers, the other members numbers, one for each token.
+    The latter maps the number of each row that was cut to its length before and after. With
+    `stride`, nothing is lost: what does not fit into one row goes into further ones, which share so
+    many tokens of a text with the one before.
     """
-    rows: dict[str, list[list[Any]]] = {name: [] for name in names}
-    truncated = {}
+    rows, truncated = list[Row](), dict[int, tuple[int, int]]()
     for number, encoding in enumerate(encodings):
-        members = [getattr(encoding, _SOURCES[name]) for name in names]
         before = len(encoding)
-        if lengths.strategy is not None and lengths.cut is not None and before > lengths.cut:
-            try:
-                gone = excess(encoding, lengths.cut, lengths.strategy, side=side)
-            except InputError as failure:
-                where = f"text[{number}]: " if len(encodings) > 1 else ""
-                raise InputError(f"{where}{failure}") from None
-            for member in members:
-                for tokens in gone:
-                    del member[tokens]
-            assert len(members[0]) <= lengths.cut
-            truncated[number] = (before, len(members[0]))
-        for name, member in zip(names, members, strict=True):
-            rows[name].append(member)
+        if lengths.strategy is None or lengths.cut is None or before <= lengths.cut:
+            rows.append(Row(number=number, encoding=encoding))
+            continue
+        try:
+            parts = kept_tokens(encoding, lengths.cut, lengths.strategy, side=side, stride=stride)
+        except InputError as failure:
+            where = f"text[{number}]: " if len(encodings) > 1 else ""
+            raise InputError(f"{where}{failure}") from None
+        rows += [Row(number=number, encoding=encoding, kept=kept) for kept in parts]
+        if stride is None:
+            truncated[number] = (before, lengths.cut)
     return rows, truncated
 
 
-def excess(encoding: Encoding, length: int, strategy: str, *, side: str) -> list[slice]:
-    """Return the tokens that must go for `length` to stay, the last ones first.
+def members_of(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[list[Any]]]:
+    """Return members of rows by their names.
+
+    Offsets are pairs of numbers, the other members numbers, one for each token.
+    """
+    return {name: [row.member(_SOURCES[name]) for row in rows] for name in names}
+
+
+def kept_tokens(
+    encoding: Encoding, length: int, strategy: str, *, side: str, stride: int | None = None
+) -> list[tuple[slice, ...]]:
+    """Return which tokens are kept for `length` to remain; with `stride`, for each window.
 
     The library could truncate by itself, but only by changing a tokenizer that threads share;
     asked for 0 or 1 tokens it silently does not.
 
+    Parameters
+    ----------
+    encoding : tokenizers.Encoding
+        A text or pair that is too long.
+    length : int
+        The number of tokens that remain, special ones included.
+    strategy : {"longest_first", "only_first", "only_second"}
+        Which text is shortened, as in transformers.
+    side : {"right", "left"}
+        The side on which tokens go, and which the last window is nearest to.
+    stride : int, optional
+        How many tokens of a text its windows share; without it, there is one window.
+
+    Returns
+    -------
+    list of tuple of slice
+        The tokens of each window, in the library's order: where both texts have several parts, the
+        first with the first, then each other one of the first text with all of the second, then the
+        first with the others.
+
     Raises
     ------
     InputError
-        If the special tokens alone are too many, or `strategy` cannot be followed.
+        If the special tokens alone are too many, `strategy` cannot be followed, or windows would
+        not advance.
+
+    References
+    ----------
+    .. [1] huggingface/tokenizers, tokenizers/src/tokenizer/encoding.rs, truncate and merge_with.
     """
     owners = encoding.sequence_ids  # 0 and 1 for the texts, None for the frame around them
     counts = [owners.count(text) for text in (0, 1)]
     frame = len(owners) - sum(counts)
     if length < frame:
         raise InputError(f"max_length={length}: the {frame} special tokens alone need more.")
-    kept = kept_lengths(counts[0], counts[1] or None, length - frame, strategy)
-    gone = []
-    for text in (1, 0):
-        if kept[text] < counts[text]:
-            start = owners.index(text) + (kept[text] if side == "right" else 0)
-            gone.append(slice(start, start + counts[text] - kept[text]))
-    return gone
+    room = kept_lengths(counts[0], counts[1] or None, length - frame, strategy)
+    firsts, seconds = (
+        _windows(count, most, side=side, stride=stride)
+        for count, most in zip(counts, room, strict=True)
+    )
+    starts = [owners.index(text) if count else 0 for text, count in enumerate(counts)]
+
+    def kept(*parts: tuple[int, int]) -> tuple[slice, ...]:
+        places, end = [], 0
+        for start, count, (first, last) in zip(starts, counts, parts, strict=True):
+            if count:
+                places += [slice(end, start), slice(start + first, start + last)]
+                end = start + count
+        return (*places, slice(end, len(owners)))
+
+    return [
+        kept(firsts[0], seconds[0]),
+        *(kept(first, second) for first in firsts[1:] for second in seconds),
+        *(kept(firsts[0], second) for second in seconds[1:]),
+    ]
+
+
+def _windows(count: int, most: int, *, side: str, stride: int | None) -> list[tuple[int, int]]:
+    """Return the windows of at most so many tokens over a text of `count` tokens.
+
+    Examples
+    --------
+    >>> _windows(7, 4, side="right", stride=2), _windows(7, 4, side="left", stride=2)
+    ([(0, 4), (2, 6), (4, 7)], [(3, 7), (1, 5), (0, 3)])
+    """
+    if count <= most:
+        return [(0, count)]
+    if stride is None:
+        starts: Sequence[int] = (0,)
+    elif most <= stride:
+        raise InputError(
+            f"stride={stride} must be less than the {most} tokens of a text that are left to a "
+            "row; lower it, or raise max_length."
+        )
+    else:
+        starts = range(0, count - stride, most - stride)
+    found = [(start, min(start + most, count)) for start in starts]
+    return found if side == "right" else [(count - last, count - first) for first, last in found]
 
 
 def kept_lengths(first: int, second: int | None, room: int, strategy: str) -> tuple[int, int]:
@@ -305,67 +400,61 @@ def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     return (short, long) if first <= second else (long, short)
 
 
-def pad_rows(
-    rows: Mapping[str, list[list[Any]]], length: int | None, *, pad_id: int, left: bool
-) -> dict[str, list[list[Any]]]:
-    """Lengthen every row to `length`, or to the longest; rows that are longer stay as they are.
-
-    Raises
-    ------
-    InputError
-        If that is more than any memory should be asked for.
-    """
-    lengths = [len(row) for row in rows["input_ids"]]
-    length = max(lengths, default=0) if length is None else length
-    total = length * len(lengths)
-    if total > _MOST_TOKENS:
-        raise InputError(
-            f"padding: {len(lengths):,} rows of {length:,} tokens would take more than "
-            f"{total * len(rows) * 8 // 10**9:,} GB; encode fewer texts at a time, or cut them "
-            "(truncation=True)."
-        )
-    padded = {}
-    for name, members in rows.items():
-        fill = pad_id if name == "input_ids" else _FILLS.get(name, 0)
-        gaps = [[fill] * (length - len(row)) for row in members]
-        padded[name] = [
-            gap + row if left else row + gap for row, gap in zip(members, gaps, strict=True)
-        ]
-    return padded
+def padded(
+    rows: Sequence[Row], names: Sequence[str], padding: Padding | None
+) -> tuple[Sequence[Row], dict[str, list[Any]]]:
+    """Return rows with padding, if there is to be any, and their members by name."""
+    members: dict[str, list[Any]] = {}
+    members |= members_of(rows, [name for name in names if name not in _OF_ROWS])
+    if padding is not None:
+        own = [len(ids) for ids in members["input_ids"]]
+        members |= pad_rows(members, padding)
+        gaps = [len(ids) - length for ids, length in zip(members["input_ids"], own, strict=True)]
+        rows = [row.widened(gap, padding) for row, gap in zip(rows, gaps, strict=True)]
+    of_rows = {
+        "length": [len(ids) for ids in members["input_ids"]],
+        "overflow_to_sample_mapping": [row.number for row in rows],
+    }
+    return rows, members | {name: of_rows[name] for name in names if name in of_rows}
 
 
 def as_encoding(
-    rows: Mapping[str, list[list[Any]]],
+    members: Mapping[str, list[Any]],
+    rows: Sequence[Row],
     truncated: Mapping[int, tuple[int, int]],
     *,
     single: bool,
     arrays: bool,
 ) -> BatchEncoding:
     """Return rows as a call does: as arrays, or as lists, those of a single text not nested."""
+    found: Mapping[str, Any] = members
     if arrays:
-        return BatchEncoding(to_arrays(rows), truncated)
-    if single:
-        return BatchEncoding({name: row[0] for name, row in rows.items()}, truncated)
-    return BatchEncoding(rows, truncated)
+        found = to_arrays(members)
+    elif single:
+        found = {n: list_ if n in _OF_ROWS else list_[0] for n, list_ in members.items()}
+    return BatchEncoding(found, truncated, rows)
 
 
-def to_arrays(rows: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, Any]:
+def to_arrays(members: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """Return int64 arrays of shape (B, T), offsets (B, T, 2); an empty batch is (0, 0).
+
+    What has a number for each row is an array of shape (B,).
 
     Raises
     ------
     InputError
         If the rows are of different lengths.
     """
-    lengths = {len(row) for row in next(iter(rows.values()))}
+    rows = members["input_ids"]
+    lengths = {len(row) for row in rows}
     if len(lengths) > 1:
         raise InputError(
             f"the texts have from {min(lengths)} to {max(lengths)} tokens, which is no array; pad "
             "or cut them: padding=True, truncation=True."
         )
-    shape = (len(next(iter(rows.values()))), *(lengths or {0}))
-    pairs = {"offset_mapping": (*shape, 2)}
+    shape = (len(rows), *(lengths or {0}))
+    shapes = {"offset_mapping": (*shape, 2), **dict.fromkeys(_OF_ROWS, shape[:1])}
     return {
-        name: np.array(row, dtype=np.int64).reshape(pairs.get(name, shape))
-        for name, row in rows.items()
+        name: np.array(member, dtype=np.int64).reshape(shapes.get(name, shape))
+        for name, member in members.items()
     }

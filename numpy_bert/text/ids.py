@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as Normalizers
 
 from numpy_bert.errors import InputError, TokenizerError
 from numpy_bert.reprs import short_repr
-from numpy_bert.text.batch import excess
+from numpy_bert.text.batch import kept_tokens
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer import BertTokenizer
 
@@ -112,13 +112,12 @@ class IdEncoder:
         """Copy and pickle what it was made of: a backend's own pickle loses some switches."""
         return partial(IdEncoder, lower_case=self._lower_case), (self._tokenizer,)
 
-    def _cut(self, encoding: object, limit: int) -> list[int]:
+    def _cut(self, encoding: Encoding, limit: int) -> list[int]:
         """Return the ids of a text that is too long without those that must go."""
-        ids: list[int] = encoding.ids  # type: ignore[attr-defined]
+        ids: list[int] = encoding.ids
         side = self._tokenizer.truncation_side  # as it is now: it can be set
-        for gone in excess(encoding, limit, "longest_first", side=side):  # type: ignore[arg-type]
-            del ids[gone]
-        return ids
+        (kept,) = kept_tokens(encoding, limit, "longest_first", side=side)
+        return [index for part in kept for index in ids[part]]
 
 
 def _lowers(normalizer: Normalizer | None) -> bool:

@@ -19,11 +19,13 @@ from numpy_bert.messages import quoted
 
 __all__ = [
     "Pair",
+    "Words",
     "are_texts",
     "as_documents",
     "as_items",
     "as_pairs",
     "as_texts",
+    "as_word_items",
     "check_text",
     "dropped",
 ]
@@ -32,11 +34,13 @@ __all__ = [
 _MOST_CHARACTERS = 5_000_000
 # By these names columns give their items as a list: numpy's and pandas', polars', pyarrow's.
 _AS_LIST = ("tolist", "to_list", "to_pylist")
+_WORDS = "a list of words, or a list of such lists (is_split_into_words=True)"
 _DOCUMENTS = "a list of documents, each a list of its sentences"
 # These are sequences, but one text each at best: their items are characters or numbers.
 _ONE_TEXT = (bytes, bytearray, memoryview, array, UserString)
 
 Pair: TypeAlias = tuple[str, str]
+Words: TypeAlias = list[str]
 
 
 def as_texts(value: object, name: str = "text") -> tuple[bool, list[str]]:
@@ -132,6 +136,64 @@ def as_items(
     ]
 
 
+def as_word_items(
+    text: object, text_pair: object, names: Pair = ("text", "text_pair")
+) -> tuple[bool, list[Words | tuple[Words, Words]]]:
+    """Return whether one text or pair was given as words, and the checked texts or pairs.
+
+    A text is a list of words, or whatever `as_texts` takes for several texts; several texts stand
+    in a list of such. A pair in a list is a pair of such.
+
+    Examples
+    --------
+    >>> as_word_items(["a", "b c"], None)
+    (True, [['a', 'b c']])
+    >>> as_word_items([["a"], ["b", "c"]], [["d"], ["e"]])
+    (False, [(['a'], ['d']), (['b', 'c'], ['e'])])
+    """
+    single, rows = _word_rows(text, names[0])
+    if text_pair is None:
+        return single, [_word_item(row, where) for where, row in rows]
+    is_one, seconds = _word_rows(text_pair, names[1])
+    if is_one is not single or len(seconds) != len(rows):
+        wanted = _WORDS if single else f"a list of {len(rows)} lists of words, as {names[0]} is"
+        got = "one text" if is_one else f"{len(seconds)} texts"
+        raise InputError(f"{names[1]} must be {wanted}; got {got}.")
+    return single, [
+        (_words(first, where), _words(second, other))
+        for (where, first), (other, second) in zip(rows, seconds, strict=True)
+    ]
+
+
+def _word_rows(value: object, name: str) -> tuple[bool, list[tuple[str, Any]]]:
+    """Return whether words of one text were given, and the texts, each with its place."""
+    if isinstance(value, str):
+        raise InputError(f"{name} must be {_WORDS}; got one text. Split it: text.split().")
+    rows = _items(value, name, _WORDS)
+    if not rows or isinstance(rows[0], str):
+        return True, [(name, rows)]
+    return False, [(f"{name}[{number}]", row) for number, row in enumerate(rows)]
+
+
+def _word_item(row: Any, where: str) -> Words | tuple[Words, Words]:
+    """Check the words of a text, or of a pair of texts."""
+    if (
+        isinstance(row, (list, tuple))
+        and len(row) == 2
+        and not any(isinstance(r, str) for r in row)
+    ):
+        return _words(row[0], f"{where}[0]"), _words(row[1], f"{where}[1]")
+    return _words(row, where)
+
+
+def _words(value: object, where: str) -> Words:
+    """Check the words of a text."""
+    single, words = as_texts(value, where)
+    if single:
+        raise InputError(f"{where} must be a list of words; got one text.")
+    return words
+
+
 def as_pairs(first: object, second: object, names: Pair) -> tuple[bool, list[Pair]]:
     """Return whether one pair was given, and the checked pairs; `names` are as in `as_items`."""
     if second is None:
@@ -212,7 +274,10 @@ def _item(item: object, where: str) -> str | Pair:
     if not isinstance(item, (list, tuple)):
         return check_text(item, where)
     if len(item) != 2:
-        raise InputError(f"{where} must be a text or a pair of texts; got {len(item)} texts.")
+        raise InputError(
+            f"{where} must be a text or a pair of texts; got {len(item)} texts. If they are the "
+            "words of one text, say so: is_split_into_words=True."
+        )
     return check_text(item[0], f"{where}[0]"), check_text(item[1], f"{where}[1]")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from numpy_bert.errors import InputError
 from numpy_bert.messages import listed
-from numpy_bert.text.batch import BatchEncoding
+from numpy_bert.text.encoding import BatchEncoding
 
 if TYPE_CHECKING:
     from numpy_bert.text.tokenizer import BertTokenizer

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +16,24 @@ from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
-from numpy_bert.messages import must_be
+from numpy_bert.messages import must_be, quoted
 from numpy_bert.text.backend import Backend, load_backend
 from numpy_bert.text.batch import (
-    MEMBERS,
-    BatchEncoding,
+    Lengths,
     as_encoding,
     as_lengths,
+    as_number,
     check_switches,
     encode,
-    pad_rows,
+    gives_arrays,
+    member_names,
+    padded,
     rows_of,
 )
-from numpy_bert.text.inputs import Pair, as_items, as_texts, check_text, dropped
+from numpy_bert.text.encoding import BatchEncoding
+from numpy_bert.text.inputs import Pair, as_items, as_texts, as_word_items, check_text, dropped
 from numpy_bert.text.library import backend_errors
+from numpy_bert.text.padding import Padding, pad_encoded
 from numpy_bert.text.saving import save_files
 from numpy_bert.text.tokenizer_config import LARGEST_LENGTH, SPECIAL_TOKENS
 
@@ -39,6 +43,19 @@ T = TypeVar("T")
 
 # What transformers joins, in its order.
 _JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+
+
+# What is done otherwise than in transformers, or than in its version 4.
+_CALL = " Call the tokenizer itself, which takes the same: tokenizer(text, text_pair, ...)."
+_FILES = (
+    " It is what its files say: add the tokens to tokenizer.json, and rows to the model's table."
+)
+_ELSEWHERE = {
+    **dict.fromkeys(("encode_plus", "batch_encode_plus", "prepare_for_model"), _CALL),
+    "build_inputs_with_special_tokens": _CALL,
+    **dict.fromkeys(("add_tokens", "add_special_tokens"), _FILES),
+    "additional_special_tokens": " See all_special_tokens and special_tokens_map.",
+}
 
 
 class Attribute(Generic[T]):
@@ -139,6 +156,11 @@ class BertTokenizer:
     model_max_length = Attribute(_as_limit)
 
     def __init__(self, backend: Backend) -> None:
+        if not isinstance(backend, Backend):
+            raise InputError(
+                "BertTokenizer must be made by from_pretrained; got "
+                f"{quoted(repr(backend))}. Write BertTokenizer.from_pretrained(name_or_path)."
+            )
         settings = backend.settings
         self._tokenizer = backend.tokenizer
         self._size = backend.size
@@ -158,6 +180,12 @@ class BertTokenizer:
         if not name.startswith("_") and (attribute is None or callable(attribute)):
             raise AttributeError(f"a tokenizer has no {name!r} that could be set.")
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # a type checker knows by itself what there is not
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = _ELSEWHERE.get(name, "")
+            raise AttributeError(f"{type(self).__name__} has no {name!r}.{hint}")
 
     @classmethod
     def from_pretrained(
@@ -227,48 +255,75 @@ class BertTokenizer:
 
     def __call__(
         self,
-        text: str | Sequence[str] | Sequence[Pair],
-        text_pair: str | Sequence[str] | None = None,
+        text: str | Sequence[str] | Sequence[Pair] | Sequence[Sequence[str]],
+        text_pair: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
         *,
         add_special_tokens: bool = True,
         padding: bool | str = False,
-        truncation: bool | str | None = False,
+        truncation: bool | str | None = None,
         max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
         return_tensors: str | None = None,
-        split_special_tokens: bool | None = None,
-        return_offsets_mapping: bool = False,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        split_special_tokens: bool | None = None,
+        verbose: bool = True,
     ) -> BatchEncoding:
         """Encode a text, a pair of texts, or a list of either.
 
         Parameters
         ----------
         text : str, or sequence of str or of (str, str)
-            One text, or a batch.
+            One text, or a batch. With `is_split_into_words` a text is a sequence of words.
         text_pair : str or sequence of str, optional
             The second text of each pair.
         add_special_tokens : bool
             Whether [CLS] and [SEP] are put around the texts.
         padding : bool or {"longest", "max_length"}
             True pads to the longest row, ``"max_length"`` to `max_length`.
-        truncation : bool or {"longest_first", "only_first", "only_second"}
-            True is ``"longest_first"``. Nothing is cut unless asked.
+        truncation : bool or {"longest_first", "only_first", "only_second"}, optional
+            True is ``"longest_first"``. Nothing is cut unless this or `max_length` asks for it.
         max_length : int, optional
             The most tokens of a row, special tokens included; `model_max_length` by default.
+        stride : int
+            How many tokens of a text neighbouring windows share, with `return_overflowing_tokens`.
+        is_split_into_words : bool
+            Whether each text is given as its words, as ``["Ada", "Lovelace"]``.
+        pad_to_multiple_of : int, optional
+            What the length of padded rows is a multiple of.
+        padding_side : {"right", "left"}, optional
+            Where padding stands in this call.
         return_tensors : "np", optional
             With ``"np"`` the members are int64 arrays of shape (B, T) in place of lists.
+        return_token_type_ids, return_attention_mask : bool, optional
+            Whether they are among the members; they are by default.
+        return_overflowing_tokens : bool
+            Whether what is cut goes into further rows, the next windows over the text, in place of
+            being lost; ``overflow_to_sample_mapping`` says which text each row is of.
+        return_special_tokens_mask : bool
+            Whether to add ``special_tokens_mask``: 1 for what frames and pads the texts.
+        return_offsets_mapping : bool
+            Whether to add ``offset_mapping``: the characters ``text[start:end]`` of each token.
+        return_length : bool
+            Whether to add ``length``, the number of tokens of each row.
         split_special_tokens : bool, optional
             Whether ``[SEP]`` or ``[MASK]`` in a text is plain characters. By default they become
             the special tokens, as in transformers, unless the files say otherwise.
-        return_offsets_mapping : bool
-            Whether to add ``offset_mapping``: the characters ``text[start:end]`` of each token.
-        return_special_tokens_mask : bool
-            Whether to add ``special_tokens_mask``: 1 for what frames and pads the texts.
+        verbose : bool
+            It changes nothing here, where a model refuses what is too long for it.
 
         Returns
         -------
         BatchEncoding
-            input_ids, token_type_ids, attention_mask; ``truncated`` says which rows were cut.
+            input_ids, token_type_ids, attention_mask; ``truncated`` says which rows were cut, and
+            ``tokens(i)``, ``word_ids(i)``, ``sequence_ids(i)`` what the tokens of row i are.
 
         Raises
         ------
@@ -281,35 +336,125 @@ class BertTokenizer:
         >>> tokenizer = BertTokenizer.from_pretrained("demo")
         >>> tokenizer(["a", "a test"], padding=True)["attention_mask"]
         [[1, 1, 1, 0], [1, 1, 1, 1]]
+        >>> words = tokenizer([["Ada", "Lovelace"]], is_split_into_words=True)
+        >>> words.word_ids(0)
+        [None, 0, 0, 1, 1, None]
+        >>> tokenizer("a b c", max_length=4, stride=1, return_overflowing_tokens=True).input_ids
+        [[2, 43, 44, 3], [2, 44, 45, 3]]
         """
-        if return_tensors is not None and not (
-            isinstance(return_tensors, str) and return_tensors == "np"
-        ):
-            raise InputError(must_be("return_tensors", "'np', or None for lists", return_tensors))
+        names = member_names(
+            return_token_type_ids=return_token_type_ids,
+            return_attention_mask=return_attention_mask,
+            return_special_tokens_mask=return_special_tokens_mask,
+            return_offsets_mapping=return_offsets_mapping,
+            return_length=return_length,
+            return_overflowing_tokens=return_overflowing_tokens,
+        )
         check_switches(
             add_special_tokens=add_special_tokens,
-            return_offsets_mapping=return_offsets_mapping,
-            return_special_tokens_mask=return_special_tokens_mask,
+            is_split_into_words=is_split_into_words,
+            verbose=verbose,
         )
+        arrays, overlap = gives_arrays(return_tensors), as_number("stride", stride)
         lengths = as_lengths(
             padding=padding,
             truncation=truncation,
             max_length=max_length,
             model_max_length=self.model_max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
         )
-        single, items = as_items(text, text_pair)
-        backend = self._backend(split_special_tokens)
-        encodings = encode(backend, items, add_special_tokens=bool(add_special_tokens))
-        names = [*MEMBERS, *["special_tokens_mask"] * bool(return_special_tokens_mask)]
-        names += ["offset_mapping"] * bool(return_offsets_mapping)
-        rows, truncated = rows_of(encodings, lengths, side=self.truncation_side, names=names)
-        if lengths.pads:
-            left = self.padding_side == "left"
-            rows = pad_rows(rows, lengths.pad, pad_id=self.pad_token_id, left=left)
-        return as_encoding(rows, truncated, single=single, arrays=return_tensors == "np")
+        as_checked = as_word_items if is_split_into_words else as_items
+        single, items = as_checked(text, text_pair)
+        encodings = encode(
+            self._backend(split_special_tokens),
+            items,
+            add_special_tokens=bool(add_special_tokens),
+            is_split_into_words=bool(is_split_into_words),
+        )
+        rows, truncated = rows_of(
+            encodings,
+            lengths,
+            side=self.truncation_side,
+            stride=overlap if return_overflowing_tokens else None,
+        )
+        padded_rows, members = padded(rows, names, self._padding(lengths, padding_side))
+        single = single and not return_overflowing_tokens
+        return as_encoding(members, padded_rows, truncated, single=single, arrays=arrays)
 
-    def tokenize(self, text: str, pair: str | None = None) -> list[str]:
-        """Return the tokens of a text (and a second), without special tokens.
+    def encode(
+        self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any
+    ) -> Any:
+        """Return the ids of a text or a pair: ``input_ids`` of what a call returns.
+
+        Parameters
+        ----------
+        text, text_pair, add_special_tokens, **options
+            They are those of a call.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertTokenizer
+        >>> BertTokenizer.from_pretrained("demo").encode("a test")
+        [2, 43, 2444, 3]
+        """
+        called = self(text, text_pair, add_special_tokens=add_special_tokens, **options)
+        return called["input_ids"]
+
+    def pad(
+        self,
+        encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Pad what is encoded already, such as the examples of a batch.
+
+        Parameters
+        ----------
+        encoded_inputs : mapping, or list of mappings
+            What a call returns, or a list of what it returns for one text each. ``input_ids``,
+            ``token_type_ids``, ``attention_mask`` and ``special_tokens_mask`` are padded; labels
+            and all else are left as they are.
+        padding, max_length, pad_to_multiple_of, padding_side, return_tensors, verbose
+            They are those of a call. Arrays come back as arrays.
+        return_attention_mask : bool, optional
+            Whether there is an ``attention_mask``; by default there is, made if none is given.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertTokenizer
+        >>> tokenizer = BertTokenizer.from_pretrained("demo")
+        >>> examples = [{"input_ids": [2, 43, 3], "labels": 1}, {"input_ids": [2, 3], "labels": 0}]
+        >>> tokenizer.pad(examples, return_tensors="np")["input_ids"]
+        array([[ 2, 43,  3],
+               [ 2,  3,  0]])
+        """
+        check_switches(verbose=verbose)
+        if return_attention_mask is not None:
+            check_switches(return_attention_mask=return_attention_mask)
+        lengths = as_lengths(
+            padding=padding,
+            truncation=False,
+            max_length=max_length,
+            model_max_length=self.model_max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+        )
+        found = pad_encoded(
+            encoded_inputs,
+            self._padding(lengths, padding_side),
+            masks=return_attention_mask,
+            arrays=gives_arrays(return_tensors),
+        )
+        return BatchEncoding(found)
+
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False
+    ) -> list[str]:
+        """Return the tokens of a text (and a second), without special tokens unless asked for.
 
         Examples
         --------
@@ -317,12 +462,18 @@ class BertTokenizer:
         >>> BertTokenizer.from_pretrained("demo").tokenize("Unbelievably so")
         ['un', '##be', '##lie', '##v', '##ably', 'so']
         """
+        check_switches(add_special_tokens=add_special_tokens)
         item = check_text(text, "text")
         items = [item if pair is None else (item, check_text(pair, "pair"))]
-        return list(encode(self._backend(None), items, add_special_tokens=False)[0].tokens)
+        special = bool(add_special_tokens)
+        return list(encode(self._backend(None), items, add_special_tokens=special)[0].tokens)
 
-    def convert_ids_to_tokens(self, ids: int | npt.ArrayLike) -> str | list[str]:
+    def convert_ids_to_tokens(
+        self, ids: int | npt.ArrayLike, skip_special_tokens: bool = False
+    ) -> str | list[str]:
         """Return the token of an id, or the tokens of a sequence of ids.
+
+        With `skip_special_tokens`, those of a sequence that are special are left out.
 
         Raises
         ------
@@ -332,7 +483,10 @@ class BertTokenizer:
         checked = _checked_ids(ids, len(self))
         if checked.ndim == 0:
             return str(self._tokenizer.id_to_token(int(checked)))
-        return [str(self._tokenizer.id_to_token(index)) for index in checked.tolist()]
+        check_switches(skip_special_tokens=skip_special_tokens)
+        skipped = {*self.all_special_ids} if skip_special_tokens else set[int]()
+        kept = (index for index in checked.tolist() if index not in skipped)
+        return [str(self._tokenizer.id_to_token(index)) for index in kept]
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
         """Return the id of a token, or the ids of a sequence; unknown ones get [UNK]'s id."""
@@ -350,8 +504,22 @@ class BertTokenizer:
         with backend_errors("convert_tokens_to_string"):
             return str(self._tokenizer.decoder.decode(items))
 
-    def decode(self, token_ids: int | npt.ArrayLike, *, skip_special_tokens: bool = False) -> str:
+    def decode(
+        self,
+        token_ids: int | npt.ArrayLike | Sequence[npt.ArrayLike],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> Any:
         """Return the text that ids stand for, as far as lower-casing and the like let it be known.
+
+        Parameters
+        ----------
+        token_ids : int, sequence of int, or sequence of such sequences
+            An id, the ids of a text, or those of several, for which a list is returned.
+        skip_special_tokens : bool
+            Whether [CLS], [SEP] and the like are left out.
+        clean_up_tokenization_spaces : bool, optional
+            Whether the spaces before punctuation are removed; by default, as the files say.
 
         Examples
         --------
@@ -362,16 +530,27 @@ class BertTokenizer:
         'a test, a sentence.'
         """
         check_switches(skip_special_tokens=skip_special_tokens)
-        ids = np.atleast_1d(_checked_ids(token_ids, len(self))).tolist()
-        return decoded(
-            self._tokenizer,
-            ids,
-            skip_special_tokens=bool(skip_special_tokens),
-            cleans_up=self._settings.cleans_up,
-        )
+        cleans_up = self._settings.cleans_up
+        if clean_up_tokenization_spaces is not None:
+            check_switches(clean_up_tokenization_spaces=clean_up_tokenization_spaces)
+            cleans_up = bool(clean_up_tokenization_spaces)
+        rows: list[Any] = list(token_ids) if _are_rows(token_ids) else [token_ids]  # type: ignore[arg-type]
+        texts = [
+            decoded(
+                self._tokenizer,
+                np.atleast_1d(_checked_ids(ids, len(self))).tolist(),
+                skip_special_tokens=bool(skip_special_tokens),
+                cleans_up=cleans_up,
+            )
+            for ids in rows
+        ]
+        return texts if _are_rows(token_ids) else texts[0]
 
     def batch_decode(
-        self, sequences: Sequence[npt.ArrayLike], *, skip_special_tokens: bool = False
+        self,
+        sequences: Sequence[npt.ArrayLike],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
     ) -> list[str]:
         """Decode each of several sequences of ids.
 
@@ -381,13 +560,49 @@ class BertTokenizer:
             If `sequences` is no list of sequences, or an id is outside the vocabulary.
         """
         return [
-            self.decode(ids, skip_special_tokens=skip_special_tokens)
+            self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces)
             for ids in _as_sequences(sequences)
         ]
 
     def get_vocab(self) -> dict[str, int]:
         """Return every token with its id."""
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """Every token with its id."""
+        return self.get_vocab()
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return every token that is taken whole with its id, in their order."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {added[index].content: index for index in sorted(added)}
+
+    @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """The special tokens that have a name, such as ``cls_token``, by their names."""
+        return self._settings.named_tokens
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The special tokens, with a name or without."""
+        extra = (token.content for token in self._settings.extra_tokens)
+        return list(dict.fromkeys((*self.special_tokens_map.values(), *extra)))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of the special tokens."""
+        return [self._id_of(token) for token in self.all_special_tokens]
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Return how many special tokens are put around a text, or a pair."""
+        check_switches(pair=pair)
+        return int(self._tokenizer.num_special_tokens_to_add(bool(pair)))
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the `tokenizers` library does the work, as it always does here."""
+        return True
 
     @property
     def vocab_size(self) -> int:
@@ -401,6 +616,11 @@ class BertTokenizer:
 
     def __len__(self) -> int:
         return self._size
+
+    def __repr__(self) -> str:
+        stated = ("vocab_size", "model_max_length", "padding_side", "truncation_side")
+        members = ", ".join(f"{name}={getattr(self, name)!r}" for name in stated)
+        return f"{type(self).__name__}({members})"
 
     def dropped_characters(self, text: str) -> list[str]:
         """Return the characters that vanish before tokenization: controls, zero-width, U+FFFD.
@@ -431,6 +651,19 @@ class BertTokenizer:
         splits = default if split_special_tokens is None else split_special_tokens
         return self._plain if splits else self._tokenizer
 
+    def _padding(self, lengths: Lengths, side: str | None) -> Padding | None:
+        """Return how rows are lengthened, None if they are not."""
+        side = self.padding_side if side is None else _as_side("padding_side", side)
+        if not lengths.pads:
+            return None
+        return Padding(
+            token=self.pad_token,
+            token_id=self.pad_token_id,
+            left=side == "left",
+            length=lengths.pad,
+            multiple=lengths.multiple,
+        )
+
     def _id_of(self, token: str) -> int:
         """Return the id of a token, or [UNK]'s."""
         found = self._tokenizer.token_to_id(token)
@@ -446,6 +679,15 @@ def decoded(
     for spaced in _JOINED if cleans_up else ():
         text = text.replace(spaced, spaced.strip())
     return text
+
+
+def _are_rows(ids: object) -> bool:
+    """Tell several sequences of ids from one."""
+    if isinstance(ids, (list, tuple)):
+        return len(ids) > 0 and (
+            isinstance(ids[0], (list, tuple)) or getattr(ids[0], "ndim", 0) > 0
+        )
+    return getattr(ids, "ndim", 0) == 2
 
 
 def _as_sequences(sequences: object) -> list[Any]:

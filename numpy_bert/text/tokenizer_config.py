@@ -118,6 +118,13 @@ class Settings:
     truncation_side: str
     notes: tuple[str, ...]
 
+    @property
+    def named_tokens(self) -> dict[str, str]:
+        """BERT's five and all that are stated, by their names, in transformers' order."""
+        stated = {name: token.content for name, token in self.stated_tokens.items()}
+        named = {**self.special_tokens, **stated}
+        return {name: named[name] for name in (*_NAMED, *named) if name in named}
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _StatedTokens:

@@ -18,7 +18,7 @@ from numpy_bert.comparison.report import StepReport, measured
 from numpy_bert.config import SIZES, BertConfig
 from numpy_bert.errors import TraceError
 from numpy_bert.parameters import BertParameters, arrays_of
-from numpy_bert.text.batch import Lengths, encode, rows_of
+from numpy_bert.text.batch import Lengths, encode, members_of, rows_of
 from numpy_bert.text.inputs import Pair
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.layout import axes_of, is_weight, layers_in
@@ -233,9 +233,9 @@ def _encoded(
     """Return the ids and the token types of texts, of at most so many tokens each."""
     encoded = encode(backend, items, add_special_tokens=special)
     lengths = Lengths("longest_first", limit, None, pads=False)
-    names = ("input_ids", "token_type_ids")
-    rows, _ = rows_of(encoded, lengths, side="right", names=names)
-    return rows["input_ids"], rows["token_type_ids"]
+    rows, _ = rows_of(encoded, lengths, side="right")
+    members = members_of(rows, ("input_ids", "token_type_ids"))
+    return members["input_ids"], members["token_type_ids"]
 
 
 def _other_special_tokens(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import pickle
 import re
 from typing import Any
 
@@ -17,15 +15,13 @@ from tokenizers.processors import BertProcessing
 
 from numpy_bert.errors import InputError, TokenizerError
 from numpy_bert.text.batch import (
-    MEMBERS,
     STRATEGIES,
-    BatchEncoding,
     Lengths,
     as_lengths,
     encode,
-    excess,
     kept_lengths,
-    pad_rows,
+    kept_tokens,
+    members_of,
     rows_of,
     to_arrays,
 )
@@ -33,6 +29,7 @@ from numpy_bert.text.inputs import Pair
 from tests.support.tokenizer_files import TOKENS, PanicException, tokenizer_json
 
 Rows = dict[str, list[list[int]]]
+MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 
 
 def rows(*lengths: int) -> Rows:
@@ -40,60 +37,6 @@ def rows(*lengths: int) -> Rows:
         name: [[value] * length for length in lengths]
         for name, value in (("input_ids", 7), ("token_type_ids", 1), ("attention_mask", 1))
     }
-
-
-def test_members_are_items_and_attributes() -> None:
-    encoding = BatchEncoding(rows(2), {0: (9, 2)})
-    assert encoding.input_ids is encoding["input_ids"]
-    assert (list(encoding), encoding.truncated) == (list(rows()), {0: (9, 2)})
-    assert dict(**encoding) == rows(2)
-    with pytest.raises(AttributeError, match="no 'ids'; it has input_ids, token_type_ids, att"):
-        _ = encoding.ids
-
-
-@pytest.mark.parametrize("method", ["copy", "deepcopy", "pickle"])
-def test_an_encoding_survives_copying(method: str) -> None:
-    encoding = BatchEncoding(rows(2), {0: (9, 2)})
-    if method == "pickle":
-        found = pickle.loads(pickle.dumps(encoding))
-    else:
-        found = getattr(copy, method)(encoding)
-    assert (type(found), found, found.truncated) == (BatchEncoding, encoding, {0: (9, 2)})
-    assert BatchEncoding(rows(2)).truncated == {}
-
-
-@pytest.mark.parametrize("left", [False, True])
-def test_every_member_is_padded_with_its_own_value(left: bool) -> None:
-    given = rows(1, 3, 0)
-    padded = pad_rows(given, None, pad_id=5, left=left)
-    step = -1 if left else 1
-    assert padded["input_ids"] == [[7, 5, 5][::step], [7, 7, 7], [5, 5, 5]]
-    for name in ("token_type_ids", "attention_mask"):
-        assert padded[name] == [[1, 0, 0][::step], [1, 1, 1], [0, 0, 0]]
-    assert given == rows(1, 3, 0)
-
-
-def test_rows_that_are_longer_stay() -> None:
-    assert [len(row) for row in pad_rows(rows(1, 3), 2, pad_id=0, left=False)["input_ids"]] == [
-        2,
-        3,
-    ]
-    assert pad_rows(rows(), None, pad_id=0, left=False) == rows()
-    assert pad_rows(rows(), 9, pad_id=0, left=False) == rows()
-
-
-@pytest.mark.parametrize(
-    ("lengths", "length", "words"),
-    [
-        ((1,), 10**12, "1 rows of 1,000,000,000,000 tokens would take more than 24,000 GB"),
-        ((3, 2) * 50, 10_000_001, "100 rows of 10,000,001 tokens would take more than 24 GB"),
-    ],
-)
-def test_e12_padding_beyond_all_memory_is_refused_before_it_is_tried(
-    lengths: tuple[int, ...], length: int, words: str
-) -> None:
-    with pytest.raises(InputError, match=f"^padding: {words}; encode fewer texts at a time"):
-        pad_rows(rows(*lengths), length, pad_id=0, left=False)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +69,7 @@ def lengths(model_max_length: int | None = 512, **changes: Any) -> Lengths:
         ({}, (None, None, None, False)),
         ({"truncation": "do_not_truncate", "padding": "do_not_pad"}, (None, None, None, False)),
         ({"truncation": None}, (None, None, None, False)),
+        ({"truncation": None, "max_length": 9}, ("longest_first", 9, None, False)),
         ({"truncation": True}, ("longest_first", 512, None, False)),
         ({"truncation": "only_first", "max_length": 9}, ("only_first", 9, None, False)),
         ({"truncation": "only_second"}, ("only_second", 512, None, False)),
@@ -169,8 +113,11 @@ STRATEGY = "True, False or one of 'longest_first', 'only_first', 'only_second'"
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"max_length": 9}, "max_length has no effect without truncation=True; give both."),
-        ({"max_length": 9, "padding": True}, "max_length has no effect without truncation=True"),
+        ({"max_length": 9}, "max_length has no effect without truncation=True or padding='max_"),
+        (
+            {"max_length": 9, "padding": True, "truncation": None},
+            "max_length has no effect without",
+        ),
         *refused("max_length", "a number of tokens", -1, True, 9.0, "9", float("nan")),
         *refused("truncation", STRATEGY, "longest", 1, 0, "only"),
         *refused("padding", "True, False, 'longest' or 'max_length'", "max", 1, 0, None, [], ""),
@@ -266,7 +213,7 @@ def ours(
 ) -> dict[str, list[int]]:
     encodings = encode(tokenizer, [item], add_special_tokens=special)
     rows, _ = rows_of(encodings, lengths, side=side)
-    return {name: row[0] for name, row in rows.items()}
+    return {name: row[0] for name, row in members_of(rows, MEMBERS).items()}
 
 
 def the_librarys(
@@ -312,12 +259,14 @@ def test_rows_are_cut_as_the_library_cuts_them(
 def test_uncut_rows_are_the_librarys_own() -> None:
     items: list[str | Pair] = [("a the", "unaffable"), ("", "")]
     encodings = encode(TEMPLATE, items, add_special_tokens=True)
-    rows, truncated = rows_of(encodings, cut_to(None, None), side="right")
+    found, truncated = rows_of(encodings, cut_to(None, None), side="right")
+    rows = members_of(found, MEMBERS)
     assert rows["input_ids"] == [e.ids for e in TEMPLATE.encode_batch(items)]
     assert rows["token_type_ids"] == [[0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1]]
     assert rows["attention_mask"] == [[1] * 8, [1] * 3]
     assert truncated == {}
-    assert rows_of([], cut_to(3), side="right") == ({name: [] for name in MEMBERS}, {})
+    assert rows_of([], cut_to(3), side="right") == ([], {})
+    assert members_of([], MEMBERS) == {name: [] for name in MEMBERS}
 
 
 def test_lengths_before_and_after_are_told_of_the_rows_that_were_cut() -> None:
@@ -325,7 +274,7 @@ def test_lengths_before_and_after_are_told_of_the_rows_that_were_cut() -> None:
     encodings = encode(TEMPLATE, items, add_special_tokens=True)
     rows, truncated = rows_of(encodings, cut_to(4), side="right")
     assert truncated == {1: (6, 4)}
-    assert [len(row) for row in rows["input_ids"]] == [3, 4, 4]
+    assert [len(row.member("ids")) for row in rows] == [3, 4, 4]
 
 
 @pytest.mark.parametrize(("side", "kept"), [("right", ["a", "b"]), ("left", ["c", "d"])])
@@ -373,10 +322,11 @@ def test_e11_a_refusal_names_the_row() -> None:
             ours(TEMPLATE, item, cut_to(4, "only_second"))
 
 
-def test_what_goes_is_named_from_the_end() -> None:
+def test_what_is_kept_is_named() -> None:
     encoding = encode(TEMPLATE, [("a b c", "a b c d")], add_special_tokens=True)[0]
-    gone = excess(encoding, 6, "longest_first", side="right")
-    assert gone == [slice(7, 9), slice(2, 4)]
+    kept = kept_tokens(encoding, 6, "longest_first", side="right")
+    texts, frame = [slice(1, 2), slice(5, 7)], [slice(0, 1), slice(4, 5), slice(9, 10)]
+    assert kept == [(frame[0], texts[0], frame[1], texts[1], frame[2])]
 
 
 @pytest.mark.parametrize("failure", [PanicException("at src/lib.rs"), Exception("bare")])

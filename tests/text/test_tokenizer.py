@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,9 @@ def test_e1_texts_without_content_are_their_frame(tokenizer: BertTokenizer, text
 
 
 @pytest.mark.parametrize("value", [None, b"a", 3, float("nan"), ["a", "b", "c"]])
-def test_e2_what_is_no_text_is_named_with_its_place(
-    tokenizer: BertTokenizer, value: object
-) -> None:
+def test_e2_what_is_no_text_is_named_with_its_place(tokenizer: BertTokenizer, value: Any) -> None:
     with pytest.raises(InputError, match=r"^text\[1\] must be a "):
-        tokenizer(["a", value, "b"])  # type: ignore[arg-type]
+        tokenizer(["a", value, "b"])
 
 
 def test_e3_half_of_a_surrogate_pair_is_refused_everywhere(tokenizer: BertTokenizer) -> None:
@@ -212,9 +211,9 @@ def test_e11_pairs_of_every_kind(tokenizer: BertTokenizer) -> None:
     assert tokenizer("a", "") == {k: row[0] for k, row in tokenizer(["a"], [""]).items()}
     assert tokenizer("a", None) == tokenizer("a")
     with pytest.raises(InputError, match="some items are texts, some pairs"):
-        tokenizer(["a", ("b", "c")])  # type: ignore[arg-type]
+        tokenizer(["a", ("b", "c")])
     with pytest.raises(InputError, match=r"^text\[0\] must be .*; got 3 texts\."):
-        tokenizer([("a", "b", "c")])  # type: ignore[arg-type]
+        tokenizer([("a", "b", "c")])
     with pytest.raises(InputError, match=r"^text_pair must be a list of 2 texts"):
         tokenizer(["a", "b"], ["c"])
 
@@ -269,7 +268,7 @@ def test_added_tokens_count_in_the_length_and_not_in_the_vocabulary(tmp_path: Pa
     assert tokenizer.decode([len(TOKENS)]) == "[NEW]"
 
 
-@pytest.mark.parametrize("ids", [[-1], [8000], [5, 2**40], [[1, 2]], [1.0], [True], ["a"], None])
+@pytest.mark.parametrize("ids", [[-1], [8000], [5, 2**40], [[[1]]], [1.0], [True], ["a"], None])
 def test_ids_that_are_none_are_refused(tokenizer: BertTokenizer, ids: Any) -> None:
     for call in (tokenizer.decode, tokenizer.convert_ids_to_tokens):
         with pytest.raises(
@@ -341,7 +340,8 @@ def test_arguments_of_the_wrong_kind_are_refused_by_name() -> None:
 READ_ONLY = [
     *(f"{name}_token" for name in ("cls", "sep", "pad", "unk", "mask")),
     *(f"{name}_token_id" for name in ("cls", "sep", "pad", "unk", "mask")),
-    *("notes", "vocab_size", "backend_tokenizer"),
+    *("notes", "vocab_size", "backend_tokenizer", "vocab", "is_fast"),
+    *("special_tokens_map", "all_special_tokens", "all_special_ids"),
     *("do_lower_case", "strip_accents", "max_len", "extra"),
 ]
 
@@ -365,7 +365,7 @@ def test_every_public_attribute_is_looked_at(fresh: BertTokenizer) -> None:
     methods = {name for name in dir(fresh) if callable(getattr(fresh, name))}
     public = {name for name in dir(fresh) if not name.startswith("_")} - methods
     settable = {"padding_side", "truncation_side", "model_max_length"}
-    assert public == settable.union(READ_ONLY[:13])
+    assert public == settable.union(READ_ONLY[:18])
 
 
 @pytest.mark.parametrize("name", READ_ONLY)
@@ -501,3 +501,95 @@ def test_switches_that_are_none_are_refused_by_name(value: Any) -> None:
         with pytest.raises(InputError, match=r"^skip_special_tokens must be True or False; got "):
             call([2, 3], skip_special_tokens=value)
     assert tokenizer("a", return_offsets_mapping=np.True_)["offset_mapping"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["demo", Path("vocab.txt"), None])
+def test_a_tokenizer_is_made_by_from_pretrained(value: Any) -> None:
+    words = (
+        r"^BertTokenizer must be made by from_pretrained; got .*\. Write BertTokenizer\.from_pre"
+    )
+    with pytest.raises(InputError, match=words):
+        BertTokenizer(value)
+
+
+def test_its_repr_is_a_line(tokenizer: BertTokenizer) -> None:
+    assert repr(tokenizer) == (
+        "BertTokenizer(vocab_size=8000, model_max_length=512, padding_side='right', "
+        "truncation_side='right')"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("encode_plus", r"has no 'encode_plus'\. Call the tokenizer itself, which takes the same"),
+        ("batch_encode_plus", r"Call the tokenizer itself, which takes the same: tokenizer\(text"),
+        ("add_tokens", r"has no 'add_tokens'\. It is what its files say: add the tokens to"),
+        ("no_such", r"^BertTokenizer has no 'no_such'\.$"),
+    ],
+)
+def test_what_is_done_otherwise_is_said(tokenizer: BertTokenizer, name: str, words: str) -> None:
+    with pytest.raises(AttributeError, match=words):
+        getattr(tokenizer, name)
+    assert not hasattr(tokenizer, name)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("a b",), r"^text must be a list of words, .*; got one text\. Split it: text\.split"),
+        ((["a", ["b"]],), r"^text\[1\] must be a str; got list\.$"),
+        (([["a"], "b"],), r"^text\[1\] must be a list of words; got one text\.$"),
+        (([["a", 3]],), r"^text\[0\]\[1\] must be a str; got int\.$"),
+        (([(["a"], ["b", None])],), r"^text\[0\]\[1\]\[1\] must be a str; got NoneType"),
+        ((["a"], [["b"]]), r"^text_pair must be a list of words, .*; got 1 texts\.$"),
+        (([["a"]], ["b"]), r"^text_pair must be a list of 1 lists of words, .*; got one text\.$"),
+        (([["a"], ["b"]], [["b"]]), r"^text_pair must be a list of 2 lists of words, as text is; "),
+        (({"a"},), r"^text must be a list of words, .*; got set\."),
+    ],
+)
+def test_words_are_checked(tokenizer: BertTokenizer, given: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        tokenizer(*given, is_split_into_words=True)
+
+
+def test_words_may_stand_in_any_column(tokenizer: BertTokenizer) -> None:
+    expected = tokenizer([["a", "test"]], is_split_into_words=True)
+    columns: list[Any] = [np.array(["a", "test"]), ("a", "test")]
+    for words in columns:
+        assert tokenizer([words], is_split_into_words=True) == expected
+        one = tokenizer(words, is_split_into_words=True)
+        assert {name: [row] for name, row in one.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stride": -1}, "stride must be a number of tokens; got -1."),
+        ({"stride": 2.0}, "stride must be a number of tokens; got 2.0."),
+        ({"pad_to_multiple_of": True}, "pad_to_multiple_of must be a number of tokens from 1; go"),
+        ({"padding_side": "both"}, "padding_side must be 'left' or 'right'; got 'both'."),
+        ({"is_split_into_words": "yes"}, "is_split_into_words must be True or False; got 'yes'."),
+        ({"return_length": "yes"}, "return_length must be True or False; got 'yes'."),
+        ({"return_token_type_ids": 1}, "return_token_type_ids must be True or False; got 1."),
+        ({"return_overflowing_tokens": None}, "return_overflowing_tokens must be True or False"),
+        ({"verbose": "no"}, "verbose must be True or False; got 'no'."),
+        (
+            {"max_length": 4, "stride": 2, "return_overflowing_tokens": True},
+            "stride=2 must be less than the 2 tokens of a text that are left to a row; lower",
+        ),
+    ],
+)
+def test_arguments_of_a_call_are_checked(
+    tokenizer: BertTokenizer, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        tokenizer("a b c d", **options)
+
+
+def test_windows_lose_nothing(tokenizer: BertTokenizer) -> None:
+    options: dict[str, Any] = {"truncation": True, "max_length": 4, "stride": 1}
+    found = tokenizer("a b c", return_overflowing_tokens=True, **options)
+    assert found["input_ids"] == [[2, 43, 44, 3], [2, 44, 45, 3]]
+    assert found.truncated == {}
+    assert tokenizer("a b c", **options).truncated == {0: (5, 4)}
