@@ -14,7 +14,8 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = (
-        "Print the entities of a text (or whatever a model labels words by), and where they are."
+        "Print the entities of a text (or whatever a model labels words by), and where they are. A "
+        "text may be longer than the model reads."
     )
     add_examples(
         parser,

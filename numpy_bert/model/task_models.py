@@ -221,21 +221,31 @@ class BertForTokenClassification(BertWithHead[TokenClassifierOutput, Classificat
 
     def tag(
         self,
-        text: str | Sequence[str],
+        text: str | Sequence[str] | Sequence[Sequence[str]],
         aggregation: str = "simple",
         *,
         ignore_labels: Collection[str] = ("O",),
+        stride: int = 128,
+        is_split_into_words: bool = False,
     ) -> list[Any]:
         """Label the words of texts.
 
         Parameters
         ----------
         text : str or sequence of str
-            Texts. What the model cannot read of a long one is cut, which is warned of.
+            Texts, which may be longer than the model reads. With `is_split_into_words` a text is a
+            sequence of words.
         aggregation : {"simple", "first", "average", "max", "none"}
             How the labels of tokens become entities; see `numpy_bert.tasks.entities`.
         ignore_labels : collection of str
             Labels that are no entity.
+        stride : int
+            Tokens that neighbouring windows over a long text share, at most half of a window. The
+            labels of each are those of the window in which it has most around it.
+        is_split_into_words : bool
+            Whether each text is given as its words. Places are then those in the words with a space
+            between each two, the strategies but "simple" label them whole, and "none" returns each
+            word by its first token, with its number as `index`.
 
         Returns
         -------
@@ -248,7 +258,14 @@ class BertForTokenClassification(BertWithHead[TokenClassifierOutput, Classificat
         InputError
             If a text or an argument is wrong; the message names it, and a text's place in the list.
         """
-        return tag_texts(self, text, aggregation, ignore_labels)
+        return tag_texts(
+            self,
+            text,
+            aggregation,
+            ignore_labels=ignore_labels,
+            stride=stride,
+            is_split_into_words=is_split_into_words,
+        )
 
 
 class BertForQuestionAnswering(BertWithHead[QuestionAnsweringModelOutput, QuestionAnsweringSteps]):

@@ -10,12 +10,13 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
-from numpy_bert.reprs import short_repr
-from numpy_bert.tasks.batches import Row, TextModel, batches_of
+from numpy_bert.tasks.batches import Row, TextModel, encoded_rows
 from numpy_bert.tasks.labels import as_top_k
+from numpy_bert.tasks.windows import Window, cut_windows, run_windows
+from numpy_bert.text.batch import as_number
 from numpy_bert.text.inputs import as_pairs
 
-__all__ = ["Answer", "Window", "answer_questions", "best_answers", "windows", "word_spans"]
+__all__ = ["Answer", "answer_questions", "best_answers", "windows", "word_spans"]
 
 # The windows of so many questions are in memory at once.
 _QUESTIONS = 64
@@ -29,28 +30,6 @@ class Answer:
     score: float
     start: int
     end: int
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Window:
-    """What a model reads of a question and its context at once.
-
-    Attributes
-    ----------
-    row : Row
-        [CLS] question [SEP] part of the context [SEP].
-    place : int
-        Where in `row` the part begins.
-    first, last : int
-        The part, by the numbers of the context's tokens; `last` is not in it.
-    """
-
-    __repr__ = short_repr
-
-    row: Row
-    place: int
-    first: int
-    last: int
 
 
 def answer_questions(
@@ -68,15 +47,17 @@ def answer_questions(
     single, items = as_pairs(question, context, ("question", "context"))
     options: dict[str, Any] = {
         "top_k": as_top_k(top_k),
-        "max_answer_len": _tokens("max_answer_len", max_answer_len),
+        "max_answer_len": as_number("max_answer_len", max_answer_len, least=1),
         "handle_impossible_answer": handle_impossible_answer,
     }
-    limit = min(model.max_length, _tokens("max_seq_len", max_seq_len))
-    overlap = _tokens("doc_stride", doc_stride, least=0)
+    limit = min(model.max_length, as_number("max_seq_len", max_seq_len, least=1))
+    overlap = as_number("doc_stride", doc_stride)
     found: list[Any] = []
     for start in range(0, len(items), _QUESTIONS):
         part = items[start : start + _QUESTIONS]
-        encoded = _encoded(model, part)
+        encoded = encoded_rows(
+            model.tokenizer(part, return_offsets_mapping=True, return_special_tokens_mask=True)
+        )
         cut = []
         for number, row in enumerate(encoded, start):
             where = "" if single else f"[{number}]: "
@@ -90,34 +71,12 @@ def answer_questions(
     return found[0] if single else found
 
 
-def _encoded(model: TextModel, items: Sequence[Any]) -> list[Row]:
-    """Encode questions and contexts in full."""
-    encoded = model.tokenizer(items, return_offsets_mapping=True, return_special_tokens_mask=True)
-    columns = ("input_ids", "token_type_ids", "special_tokens_mask", "offset_mapping")
-    return [
-        Row(input_ids=ids, token_type_ids=types, special=special, offsets=offsets)
-        for ids, types, special, offsets in zip(*(encoded[c] for c in columns), strict=True)
-    ]
-
-
 def _scored(model: TextModel, cut: list[list[Window]]) -> list[list[tuple[Window, Array, Array]]]:
     """Run the model over the windows of all questions; return each with its logits."""
-    flat = [(question, window) for question, of in enumerate(cut) for window in of]
     found: list[list[tuple[Window, Array, Array]]] = [[] for _ in cut]
-    for batch in batches_of([window.row for _, window in flat], model.tokenizer.pad_token_id):
-        output = model(**batch.inputs)
-        for row, number in enumerate(batch.numbers):
-            question, window = flat[number]
-            found[question].append((window, output.start_logits[row], output.end_logits[row]))
+    for question, window, output, row in run_windows(model, cut):
+        found[question].append((window, output.start_logits[row], output.end_logits[row]))
     return found
-
-
-def _tokens(name: str, value: object, least: int = 1) -> int:
-    """Return a number of tokens."""
-    is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_number or int(value) < least:  # type: ignore[call-overload]
-        raise InputError(f"{name} must be a number of tokens from {least}; got {value!r}.")
-    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Window]:
@@ -171,27 +130,7 @@ def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Wind
             f"{where}question takes {frame} tokens with the frame around it, but the model reads "
             f"{limit} and the context needs some. Shorten it."
         )
-    step = room - min(overlap, room // 2)
-    found = []
-    for first in range(0, max(1, count - room + step), step):
-        last = min(first + room, count)
-        gone_before, gone_after = slice(start, start + first), slice(start + last, start + count)
-        found.append(
-            Window(
-                row=Row(
-                    input_ids=_without(row.input_ids, gone_before, gone_after),
-                    token_type_ids=_without(row.token_type_ids, gone_before, gone_after),
-                    special=_without(row.special, gone_before, gone_after),
-                    offsets=_without(row.offsets, gone_before, gone_after),
-                ),
-                place=start,
-                first=first,
-                last=last,
-            )
-        )
-        if last == count:
-            break
-    return found
+    return cut_windows(row, start, count, room=room, overlap=overlap)
 
 
 def word_spans(tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -296,12 +235,3 @@ def _probabilities(
     weights = [(float(np.exp(null - largest)), np.exp(part - largest)) for null, part in parts]
     total = sum(null + part.sum() for null, part in weights)
     return [(null / total, part / total) for null, part in weights]
-
-
-def _without(members: list, before: slice, after: slice) -> list:  # type: ignore[type-arg]
-    """Return a row's members without two stretches of the context."""
-    return [
-        *members[: before.start],
-        *members[before.stop : after.start],
-        *members[after.stop :],
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = [
+    "TEXTS",
     "Batch",
     "Cuts",
     "Row",
     "TextModel",
     "batches_of",
+    "encoded_rows",
     "in_batches",
     "micro_batches",
     "padded_rows",
@@ -31,7 +33,7 @@ __all__ = [
 ]
 
 # So many texts are tokenized at a time: not all of their tokens need be in memory at once.
-_TEXTS = 512
+TEXTS = 512
 # A model gets so many padded tokens at a time: some 100 MB of intermediates for a BERT-base.
 _TOKENS = 4096
 
@@ -44,6 +46,10 @@ class TextModel(Protocol):
     @property
     def tokenizer(self) -> BertTokenizer:
         """The tokenizer, which makes ids of texts."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that the model computes in."""
 
     @property
     def max_length(self) -> int:
@@ -128,9 +134,9 @@ def text_batches(
     Batch
         A batch; each text is in one, in an order of the batches' own.
     """
-    for start in range(0, len(items), _TEXTS):
+    for start in range(0, len(items), TEXTS):
         encoded = tokenizer(
-            items[start : start + _TEXTS],
+            items[start : start + TEXTS],
             truncation=True,
             max_length=cuts.limit,
             return_offsets_mapping=True,
@@ -138,17 +144,16 @@ def text_batches(
         )
         for number, (before, _) in sorted(encoded.truncated.items()):
             cuts.lengths[start + number] = before
-        rows = [
-            Row(input_ids=ids, token_type_ids=types, special=special, offsets=offsets)
-            for ids, types, special, offsets in zip(
-                encoded["input_ids"],
-                encoded["token_type_ids"],
-                encoded["special_tokens_mask"],
-                encoded["offset_mapping"],
-                strict=True,
-            )
-        ]
-        yield from batches_of(rows, tokenizer.pad_token_id, start)
+        yield from batches_of(encoded_rows(encoded), tokenizer.pad_token_id, start)
+
+
+def encoded_rows(encoded: Mapping[str, Any]) -> list[Row]:
+    """Return what a tokenizer returned as lists, with offsets and special tokens, row by row."""
+    names = ("input_ids", "token_type_ids", "special_tokens_mask", "offset_mapping")
+    return [
+        Row(input_ids=ids, token_type_ids=types, special=special, offsets=offsets)
+        for ids, types, special, offsets in zip(*(encoded[n] for n in names), strict=True)
+    ]
 
 
 def batches_of(rows: Sequence[Row], pad_id: int, start: int = 0) -> Iterator[Batch]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.reprs import short_repr
-from numpy_bert.tasks.batches import Batch, Row, TextModel, in_batches
-from numpy_bert.text.inputs import as_texts
+from numpy_bert.tasks.batches import TEXTS, Row, TextModel, encoded_rows
+from numpy_bert.tasks.windows import cut_windows, run_windows
+from numpy_bert.text.batch import as_number, check_switches
+from numpy_bert.text.inputs import as_texts, as_words
 
 __all__ = [
     "AGGREGATIONS",
@@ -44,7 +47,7 @@ class Entity:
     start, end : int
         Where the part is: ``text[start:end]``.
     index : int or None
-        The token's number, where tokens are not grouped.
+        The token's number, where tokens are not grouped; that of the word, where words were given.
     """
 
     entity: str
@@ -59,7 +62,8 @@ class Entity:
 class Token:
     """A token of a text: what it says, where it is, and the probability of each label, (K,).
 
-    `continues` says whether it is a later piece of a word.
+    `continues` says whether it is a later piece of a word, and `owner` the number of its word
+    where words were given.
     """
 
     __repr__ = short_repr
@@ -70,30 +74,76 @@ class Token:
     index: int
     scores: Array
     continues: bool = False
+    owner: int | None = None
 
 
 def tag_texts(
-    model: TextModel, text: str | Sequence[str], aggregation: str, ignore_labels: Collection[str]
+    model: TextModel,
+    text: str | Sequence[str] | Sequence[Sequence[str]],
+    aggregation: str,
+    *,
+    ignore_labels: Collection[str],
+    stride: int,
+    is_split_into_words: bool,
 ) -> list[Any]:
     """Label the words of texts; see `numpy_bert.BertForTokenClassification.tag`."""
-    single, items = as_texts(text)
     check_aggregation(aggregation)
-
-    def tag(batch: Batch) -> list[list[Entity]]:
-        scores = softmax(model(**batch.inputs).logits)
-        return [
-            find_entities(
-                _tokens(model, row, own, items[number]),
-                model.config.labels,
-                aggregation=aggregation,
-                join=model.tokenizer.convert_tokens_to_string,
-                ignore=ignore_labels,
+    check_switches(is_split_into_words=is_split_into_words)
+    overlap = as_number("stride", stride)
+    single, items = as_words(text) if is_split_into_words else as_texts(text)
+    found: list[Any] = []
+    for start in range(0, len(items), TEXTS):
+        part: Sequence[Any] = items[start : start + TEXTS]
+        encoded = model.tokenizer(
+            part,
+            is_split_into_words=is_split_into_words,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        rows = encoded_rows(encoded)
+        for number, scores in enumerate(_probabilities(model, rows, overlap)):
+            if is_split_into_words:
+                owners = encoded.word_ids(number)
+                tokens = _pieces(model, rows[number], scores, part[number], owners)
+                if aggregation == "none":
+                    tokens = _first_pieces(tokens, part[number])
+            else:
+                tokens = _tokens(model, rows[number], scores, part[number])
+            found.append(
+                find_entities(
+                    tokens,
+                    model.config.labels,
+                    aggregation=aggregation,
+                    join=model.tokenizer.convert_tokens_to_string,
+                    ignore=ignore_labels,
+                )
             )
-            for number, row, own in zip(batch.numbers, batch.rows, scores, strict=True)
-        ]
-
-    found = in_batches(model, items, tag)
     return found[0] if single else found
+
+
+def _probabilities(model: TextModel, rows: Sequence[Row], overlap: int) -> list[Array]:
+    """Return, for each row, the probabilities of labels for each of its tokens, (T, K).
+
+    A row that is longer than the model reads is read in windows, and each token's labels are from
+    the window in which it has most context on its poorer side. Special tokens have zeros.
+    """
+    cut, owned = [], dict[tuple[int, int], tuple[int, int]]()
+    for number, row in enumerate(rows):
+        inside = [place for place, special in enumerate(row.special) if not special]
+        start, room = (inside or [0])[0], model.max_length - len(row.special) + len(inside)
+        windows = cut_windows(row, start, len(inside), room=max(room, 1), overlap=overlap)
+        cut.append(windows)
+        borders = [(right.first + left.last + 1) // 2 for left, right in pairwise(windows)]
+        ends = pairwise([0, *borders, len(inside)])
+        owned |= {(number, w.first): span for w, span in zip(windows, ends, strict=True)}
+    count = len(model.config.labels)
+    found = [np.zeros((len(row.special), count), model.dtype) for row in rows]
+    for number, window, output, place in run_windows(model, cut):
+        first, last = owned[number, window.first]
+        shift = window.place - window.first
+        scores = softmax(output.logits[place, first + shift : last + shift])
+        found[number][window.place + first : window.place + last] = scores
+    return found
 
 
 def _tokens(model: TextModel, row: Row, scores: Array, text: str) -> list[Token]:
@@ -111,6 +161,39 @@ def _tokens(model: TextModel, row: Row, scores: Array, text: str) -> list[Token]
         )
         for index, (start, end) in enumerate(row.offsets)
         if not row.special[index]
+    ]
+
+
+def _pieces(
+    model: TextModel, row: Row, scores: Array, words: Sequence[str], owners: Sequence[int | None]
+) -> list[Token]:
+    """Return the tokens of words, with their places in a text that has a space between them."""
+    starts = [0, *accumulate(len(word) + 1 for word in words)]
+    offsets = [
+        (start + starts[owner or 0], end + starts[owner or 0])
+        for (start, end), owner in zip(row.offsets, owners, strict=True)
+    ]
+    tokens = _tokens(model, replace(row, offsets=offsets), scores, " ".join(words))
+    return [
+        replace(token, owner=owners[i], continues=owners[i] == owners[i - 1])
+        for token in tokens
+        for i in [token.index]
+    ]
+
+
+def _first_pieces(tokens: Sequence[Token], words: Sequence[str]) -> list[Token]:
+    """Return the words that have tokens, each as one, with the scores of its first."""
+    starts = [0, *accumulate(len(word) + 1 for word in words)]
+    return [
+        Token(
+            word=words[token.owner],
+            start=starts[token.owner],
+            end=starts[token.owner] + len(words[token.owner]),
+            index=token.owner,
+            scores=token.scores,
+        )
+        for token in tokens
+        if token.owner is not None and not token.continues
     ]
 
 

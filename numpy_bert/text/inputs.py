@@ -26,6 +26,7 @@ __all__ = [
     "as_pairs",
     "as_texts",
     "as_word_items",
+    "as_words",
     "check_text",
     "dropped",
 ]
@@ -163,6 +164,18 @@ def as_word_items(
         (_words(first, where), _words(second, other))
         for (where, first), (other, second) in zip(rows, seconds, strict=True)
     ]
+
+
+def as_words(value: object, name: str = "text") -> tuple[bool, list[Words]]:
+    """Return whether the words of one text were given, and the checked words of all.
+
+    Examples
+    --------
+    >>> as_words(["a", "b c"]), as_words([["a"], ["b", "c"]])
+    ((True, [['a', 'b c']]), (False, [['a'], ['b', 'c']]))
+    """
+    single, rows = _word_rows(value, name)
+    return single, [_words(row, where) for where, row in rows]
 
 
 def _word_rows(value: object, name: str) -> tuple[bool, list[tuple[str, Any]]]:

@@ -15,7 +15,7 @@ import numpy_bert
 from numpy_bert import BertModel
 from numpy_bert.blocks import heads
 from numpy_bert.errors import InputError
-from numpy_bert.tasks import batches
+from numpy_bert.tasks import batches, entities
 from tests.support.heads import CONFIG, TREES, head_tensors, write_head
 from tests.support.tokenizer_files import TOKENS
 
@@ -209,7 +209,8 @@ def test_results_stand_in_the_order_of_the_texts(
     budget: int, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "_TOKENS", budget)
-    monkeypatch.setattr(batches, "_TEXTS", 3)
+    monkeypatch.setattr(batches, "TEXTS", 3)
+    monkeypatch.setattr(entities, "TEXTS", 3)
     texts = ["hello", "the world", "un", "hello unaffable world", "a b c d e f", "", "hello world"]
     model = load(folders, "SequenceClassification", dtype="float64")
     for text, found in zip(texts, model.classify(texts), strict=True):
@@ -259,6 +260,35 @@ def test_tags_point_into_the_text(folders: dict[str, Path]) -> None:
     assert model.tag(text, "none", ignore_labels=model.config.labels) == []
     with pytest.raises(InputError, match=r"aggregation must be one of .*; got 'last'"):
         model.tag(text, "last")
+    with pytest.raises(InputError, match=r"^stride must be a number of tokens; got -1\.$"):
+        model.tag(text, stride=-1)
+
+
+def test_tags_of_a_long_text_point_into_it(folders: dict[str, Path]) -> None:
+    model = load(folders, "TokenClassification")
+    text = "Hello  unaffable WORLD " * 9
+    found = model.tag(text, "none", ignore_labels=(), stride=3)
+    assert [tag.index for tag in found] == list(range(1, 46))
+    assert {text[tag.start : tag.end] for tag in found} == {"Hello", "un", "aff", "able", "WORLD"}
+    assert [tag.start for tag in found] == sorted({tag.start for tag in found})
+
+
+def test_tags_of_words(folders: dict[str, Path]) -> None:
+    model = load(folders, "TokenClassification")
+    words = ["Hello", "unaffable", "", "☃", "b c"]
+    found = model.tag(words, "none", is_split_into_words=True, ignore_labels=())
+    assert [(tag.word, tag.index, tag.start, tag.end) for tag in found] == [
+        ("Hello", 0, 0, 5),
+        ("unaffable", 1, 6, 15),
+        ("☃", 3, 17, 18),
+        ("b c", 4, 19, 22),
+    ]
+    assert model.tag([words], "none", is_split_into_words=True, ignore_labels=()) == [found]
+    assert model.tag([[]], is_split_into_words=True) == [[]]
+    with pytest.raises(InputError, match=r"^text must be a list of words, .*; got one text\."):
+        model.tag("Hello world", is_split_into_words=True)
+    with pytest.raises(InputError, match=r"^is_split_into_words must be True or False; got 1\.$"):
+        model.tag(words, is_split_into_words=1)
 
 
 def test_an_answer_is_a_part_of_the_context(folders: dict[str, Path]) -> None:
