@@ -173,7 +173,7 @@ def _problem(argument: str) -> str:
 def run(options: argparse.Namespace) -> int:
     """Train, and save the model in the folder of the run."""
     from numpy_bert.loading.integrity import sha256
-    from numpy_bert.text.tokenizer_config import tokenizer_files
+    from numpy_bert.text.saving import tokenizer_files
     from numpy_bert.training import Trainer
 
     folder = Path(options.output)

@@ -11,11 +11,11 @@ from tokenizers.models import WordPiece
 
 from numpy_bert.errors import OutputError
 from numpy_bert.files import check_output, read_bytes, write_atomically
-from numpy_bert.text.backend import check_ids_of, check_listing
+from numpy_bert.text.backend import check_ids_of, check_listing, load_backend
 from numpy_bert.text.tokenizer_config import LARGEST_FILE, Settings
 from numpy_bert.text.wordpiece import SWITCHES
 
-__all__ = ["files_of", "save_files"]
+__all__ = ["files_of", "save_files", "tokenizer_files"]
 
 # What transformers writes for "no limit".
 _NO_LIMIT = int(1e30)
@@ -109,6 +109,19 @@ def save_files(folder: Path, tokenizer: Tokenizer, settings: Settings, *, force:
         check_listing(path, tokenizer, listing, settings.special_tokens)
     for name, data in new.items():
         write_atomically(folder / name, data)
+
+
+def tokenizer_files(folder: Path) -> dict[str, bytes]:
+    """Return the files of which the tokenizer in a folder is made elsewhere, by their names.
+
+    Examples
+    --------
+    >>> from numpy_bert.loading.cache import demo_folder
+    >>> sorted(tokenizer_files(demo_folder()))
+    ['tokenizer.json', 'tokenizer_config.json']
+    """
+    backend = load_backend(folder)
+    return files_of(backend.tokenizer, backend.settings)
 
 
 def _is_there(path: Path, data: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -13,8 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tokenizers import AddedToken
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import read_bytes, read_json
-from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
+from numpy_bert.files import read_json
 from numpy_bert.messages import must_be, quoted
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.classes import TokenizerClass, named_class
@@ -27,7 +25,6 @@ __all__ = [
     "StatedId",
     "read_settings",
     "stated_limit",
-    "tokenizer_files",
 ]
 
 # The largest file of a tokenizer that is read, in bytes.
@@ -47,7 +44,6 @@ _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _TYPE = "__type"
 _SWITCHES = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
 _ID = re.compile(r"-?[0-9]{1,19}")
-_CONFIG = "tokenizer_config.json"
 
 
 class StatedId(NamedTuple):
@@ -431,30 +427,3 @@ def _as_token(path: Path, name: str, entry: object, *, special: bool) -> AddedTo
 def _bad_setting(path: Path, name: str, value: object, wanted: str) -> TokenizerError:
     """Say that a setting cannot be meant."""
     return TokenizerError(must_be(f"{path}: {name}", wanted, value))
-
-
-def tokenizer_files(folder: Path) -> dict[str, bytes]:
-    """Return the files of a folder's tokenizer by their names.
-
-    Where config.json alone decides which tokenizer it is, by a ``tokenizer_class`` or because it
-    has no ``model_type``, tokenizer_config.json says so instead: the config.json that is saved with
-    a model says neither.
-
-    Examples
-    --------
-    >>> from numpy_bert.loading.cache import demo_folder
-    >>> sorted(tokenizer_files(demo_folder()))
-    ['tokenizer.json', 'tokenizer_config.json']
-    """
-    present = [name for name in ALL_TOKENIZER_FILES if (folder / name).is_file()]
-    found = {
-        name: read_bytes(folder / name, error=TokenizerError, limit=LARGEST_FILE)
-        for name in present
-    }
-    stated, model = _read(folder / _CONFIG), _read(folder / "config.json")
-    kept_as_it_is = "tokenizer.json" in found and not model.get("model_type")
-    implied = model.get("tokenizer_class") or ("PreTrainedTokenizerFast" if kept_as_it_is else None)
-    if implied and not stated.get("tokenizer_class"):
-        content = {**stated, "tokenizer_class": implied}
-        found[_CONFIG] = f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode()
-    return found
