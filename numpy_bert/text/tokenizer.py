@@ -36,6 +36,7 @@ from numpy_bert.text.library import backend_errors
 from numpy_bert.text.padding import Padding, pad_encoded
 from numpy_bert.text.saving import save_files
 from numpy_bert.text.tokenizer_config import LARGEST_LENGTH, SPECIAL_TOKENS
+from numpy_bert.text.wordpiece import lowers
 
 __all__ = ["Attribute", "BertTokenizer", "decoded"]
 
@@ -196,6 +197,11 @@ class BertTokenizer:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: bool | str | None = False,
+        model_max_length: int | None = None,
+        padding_side: str | None = None,
+        truncation_side: str | None = None,
+        do_lower_case: bool | None = None,
+        use_fast: bool = True,
     ) -> BertTokenizer:
         """Load the tokenizer of a checkpoint: ``tokenizer.json``, or ``vocab.txt`` without one.
 
@@ -203,6 +209,12 @@ class BertTokenizer:
         ----------
         name_or_path, revision, cache_dir, local_files_only, token
             They are those of `numpy_bert.fetch`. A cached revision is used without any request.
+        model_max_length, padding_side, truncation_side : optional
+            The attributes, where they are to be other than the files say.
+        do_lower_case : bool, optional
+            Whether texts are lower-cased, which must be what the files say.
+        use_fast : bool
+            It must be True: the `tokenizers` library does the work.
 
         Raises
         ------
@@ -217,7 +229,17 @@ class BertTokenizer:
             local_files_only=local_files_only,
             token=token,
         )
-        return cls(load_backend(folder))
+        if use_fast is not True:
+            raise InputError(must_be("use_fast", "True: the tokenizers library does it", use_fast))
+        found = cls(load_backend(folder))
+        if do_lower_case is not None:
+            check_switches(do_lower_case=do_lower_case)
+            found._check_case(bool(do_lower_case))
+        stated = {"padding_side": padding_side, "truncation_side": truncation_side}
+        for name, value in {**stated, "model_max_length": model_max_length}.items():
+            if value is not None:
+                setattr(found, name, value)
+        return found
 
     def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
         """Save the tokenizer as it is now, where `from_pretrained`, and transformers', can load it.
@@ -594,6 +616,31 @@ class BertTokenizer:
         """The ids of the special tokens."""
         return [self._id_of(token) for token in self.all_special_tokens]
 
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: npt.ArrayLike,
+        token_ids_1: None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """Return 1 for each id that is a special token's, else 0.
+
+        As in transformers, of ids that a call returned (`already_has_special_tokens`).
+
+        Examples
+        --------
+        >>> from numpy_bert import BertTokenizer
+        >>> tokenizer = BertTokenizer.from_pretrained("demo")
+        >>> tokenizer.get_special_tokens_mask([2, 43, 3, 0], already_has_special_tokens=True)
+        [1, 0, 1, 1]
+        """
+        if already_has_special_tokens is not True or token_ids_1 is not None:
+            raise InputError(
+                "get_special_tokens_mask needs already_has_special_tokens=True and no second text; "
+                "for a text, call the tokenizer with return_special_tokens_mask=True."
+            )
+        special = {*self.all_special_ids}
+        return [int(index in special) for index in _checked_ids(token_ids_0, len(self)).tolist()]
+
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """Return how many special tokens are put around a text, or a pair."""
         check_switches(pair=pair)
@@ -650,6 +697,14 @@ class BertTokenizer:
         default = self._settings.split_special_tokens
         splits = default if split_special_tokens is None else split_special_tokens
         return self._plain if splits else self._tokenizer
+
+    def _check_case(self, lower: bool) -> None:
+        """Raise InputError unless texts are lower-cased, or not, as is wanted."""
+        if lowers(self._tokenizer) is not lower:
+            raise InputError(
+                f"do_lower_case={lower}: the files say {not lower}, and the model was trained so. "
+                "Leave it out; or state it in tokenizer_config.json, if the files are wrong."
+            )
 
     def _padding(self, lengths: Lengths, side: str | None) -> Padding | None:
         """Return how rows are lengthened, None if they are not."""

@@ -28,6 +28,7 @@ __all__ = [
     "SWITCHES",
     "berts_frame",
     "berts_tokenizer",
+    "lowers",
     "obey_class",
     "state_of",
     "with_special_tokens",
@@ -349,6 +350,17 @@ def _done(normalizer: Normalizer | None) -> Mapping[str, bool | None]:
         "handle_chinese_chars": normalize("\u4e2d\u4e2d").strip() != "\u4e2d\u4e2d",
         "strip_accents": normalize("\u00e9").strip() == "e",
     }
+
+
+def lowers(tokenizer: Tokenizer) -> bool:
+    """Tell whether a tokenizer lower-cases texts.
+
+    Examples
+    --------
+    >>> lowers(Tokenizer(WordPiece({}, unk_token="[UNK]")))
+    False
+    """
+    return bool(_done(_unwrapped(tokenizer.normalizer))["lowercase"])
 
 
 def _is_xlm_rs(tokenizer: Tokenizer) -> bool:

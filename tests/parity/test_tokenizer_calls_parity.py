@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -311,6 +312,34 @@ def test_tokens(pair: Both) -> None:
     for options in ({}, {"add_special_tokens": True}):
         found = pair.ours.tokenize("a test", "b", **options)
         assert found == pair.theirs.tokenize("a test", "b", **options)
+
+
+def test_special_tokens_mask(pair: Both) -> None:
+    ids = pair.ours("a [MASK] [SEP]", padding="max_length", max_length=12)["input_ids"]
+    for row in (ids, np.array(ids)):
+        found = pair.ours.get_special_tokens_mask(row, already_has_special_tokens=True)
+        assert found == pair.theirs.get_special_tokens_mask(row, already_has_special_tokens=True)
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_what_is_said_when_it_is_loaded(tmp_path: Path, lower: bool) -> None:
+    files = {
+        "config.json": {"model_type": "bert"},
+        "tokenizer.json": tokenizer_json(),
+        "tokenizer_config.json": {"do_lower_case": lower},
+    }
+    folder = write_folder(tmp_path, files)
+    options: dict[str, Any] = {"do_lower_case": lower, "use_fast": True}
+    options |= {"padding_side": "left", "truncation_side": "left", "model_max_length": 5}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pair = Both(
+            BertTokenizer.from_pretrained(folder, **options),
+            AutoTokenizer.from_pretrained(folder, **options),
+        )
+        assert_calls(pair, ["Hello the world", "a"], padding=True, truncation=True)
+        with pytest.raises(InputError, match=rf"^do_lower_case={not lower}: the files say {lower}"):
+            BertTokenizer.from_pretrained(folder, do_lower_case=not lower)
 
 
 def assert_same_facts(ours: BertTokenizer, theirs: Any) -> None:

@@ -593,3 +593,20 @@ def test_windows_lose_nothing(tokenizer: BertTokenizer) -> None:
     assert found["input_ids"] == [[2, 43, 44, 3], [2, 44, 45, 3]]
     assert found.truncated == {}
     assert tokenizer("a b c", **options).truncated == {0: (5, 4)}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"use_fast": False}, "use_fast must be True: the tokenizers library does it; got False."),
+        ({"do_lower_case": "no"}, "do_lower_case must be True or False; got 'no'."),
+        ({"do_lower_case": False}, "do_lower_case=False: the files say True, and the model was tr"),
+        ({"padding_side": "up"}, "padding_side must be 'left' or 'right'; got 'up'."),
+        ({"model_max_length": 0}, "model_max_length must be a number of tokens, or None; got 0."),
+    ],
+)
+def test_what_is_said_when_it_is_loaded_is_checked(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        BertTokenizer.from_pretrained("demo", **options)
+    with pytest.raises(InputError, match=r"^get_special_tokens_mask needs already_has_special_tok"):
+        BertTokenizer.from_pretrained("demo").get_special_tokens_mask([1])
