@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -250,7 +251,13 @@ def members_of(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[list
 
     Offsets are pairs of numbers, the other members numbers, one for each token.
     """
-    return {name: [row.member(_SOURCES[name]) for row in rows] for name in names}
+    found = {}
+    for name in names:
+        found[name] = members = list[list[Any]]()
+        for encoding, windows in groupby(rows, lambda row: row.encoding):
+            values = getattr(encoding, _SOURCES[name])  # once for all windows: it is made anew
+            members += [row.part_of(values) for row in windows]
+    return found
 
 
 def kept_tokens(

@@ -50,8 +50,11 @@ class Row:
 
     def member(self, name: str) -> list[Any]:
         """Return one of the library's members, a value for each token, without the padding."""
-        found: list[Any] = getattr(self.encoding, name)
-        return found if self.kept is None else [v for part in self.kept for v in found[part]]
+        return self.part_of(getattr(self.encoding, name))
+
+    def part_of(self, values: list[Any]) -> list[Any]:
+        """Return what the row has of values for each token of the encoding."""
+        return values if self.kept is None else [v for part in self.kept for v in values[part]]
 
     def padded(self, name: str, fill: object = None) -> list[Any]:
         """Return one of the library's members with `fill` at the padding."""

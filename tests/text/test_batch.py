@@ -25,6 +25,7 @@ from numpy_bert.text.batch import (
     rows_of,
     to_arrays,
 )
+from numpy_bert.text.encoding import Row
 from numpy_bert.text.inputs import Pair
 from tests.support.tokenizer_files import TOKENS, PanicException, tokenizer_json
 
@@ -327,6 +328,27 @@ def test_what_is_kept_is_named() -> None:
     kept = kept_tokens(encoding, 6, "longest_first", side="right")
     texts, frame = [slice(1, 2), slice(5, 7)], [slice(0, 1), slice(4, 5), slice(9, 10)]
     assert kept == [(frame[0], texts[0], frame[1], texts[1], frame[2])]
+
+
+def test_the_library_is_asked_once_for_all_windows_of_a_text() -> None:
+    """It makes a new list each time, which for a long text would take minutes."""
+
+    class Counting:
+        asked = 0
+
+        @property
+        def ids(self) -> list[int]:
+            self.asked += 1
+            return [7, 8, 9]
+
+    texts: list[Any] = [Counting(), Counting()]
+    rows = [
+        Row(number=number, encoding=text, kept=(slice(start, start + 1),))
+        for number, text in enumerate(texts)
+        for start in range(3)
+    ]
+    assert members_of(rows, ["input_ids"]) == {"input_ids": [[7], [8], [9]] * 2}
+    assert [text.asked for text in texts] == [1, 1]
 
 
 @pytest.mark.parametrize("failure", [PanicException("at src/lib.rs"), Exception("bare")])
