@@ -27,7 +27,7 @@ from report_verification import PAIRS, largest_share
 
 from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.traces.reading import Trace, open_trace
-from numpy_bert.verification.verify import verify
+from numpy_bert.verification.verify import PRECISIONS, verify
 
 __all__ = ["PORTS", "Failed", "Port", "Row", "environment", "rows_of", "table"]
 
@@ -137,7 +137,8 @@ def environment(port: Port, folder: Path) -> Path:
     if not port.packages:
         return Path(sys.executable)
     python, done = folder / "bin" / "python", folder / "installed.txt"
-    packages = "\n".join(port.packages)
+    ours = sysconfig.get_paths()["purelib"]
+    packages = "\n".join([*port.packages, *[ours] * port.beside])
     if done.exists() and done.read_text("utf-8") == packages:
         return python
     _run([sys.executable, "-m", "venv", "--clear", str(folder)])
@@ -148,7 +149,6 @@ def environment(port: Port, folder: Path) -> Path:
         _run([*install, "--no-deps", *port.alone])
     if port.beside:
         (own,) = (folder / "lib").glob("python*/site-packages")
-        ours = sysconfig.get_paths()["purelib"]
         (own / "beside.pth").write_text(f"import site; site.addsitedir({ours!r})\n", "utf-8")
     done.write_text(packages, "utf-8")
     return python
@@ -174,10 +174,10 @@ def rows_of(
     port = PORTS[name]
     try:
         python = environment(port, environments / name)
+        versions = _versions(python, port)
     except Failed as failure:
         yield Row(name, " ".join(port.packages), "", "not installed", None, str(failure), None)
         return
-    versions = _versions(python, port)
     with tempfile.TemporaryDirectory() as folder:
         failed = None
         try:
@@ -214,9 +214,9 @@ def _said_of(path: Path, model: BertModel, versions: str) -> Iterator[Row]:
             report.sentence,
             seconds,
         )
-        if not (report.cause or "").startswith("as_of_"):
+        precision = (report.cause or "").removeprefix("as_of_")
+        if precision not in PRECISIONS:
             return
-        precision = str(report.cause).removeprefix("as_of_")
 
 
 def _gives(trace: Trace) -> str:
