@@ -42,8 +42,9 @@ FEATURES = 384  # of the teacher's vectors
 PASSES = {"words": 3, "vectors": 9}
 SETTINGS = TrainingArguments(
     learning_rate=1e-3,
-    train_batch_size=128,
+    per_device_train_batch_size=128,
     warmup_steps=0.1,
+    weight_decay=0.01,
     group_by_length=True,
     logging_steps=50,
     save_steps=200,
@@ -60,7 +61,7 @@ def main() -> None:
     arguments = parse()
     started, texts = time.monotonic(), read_texts()
     if arguments.steps is not None:
-        texts = texts.part(arguments.steps * SETTINGS.train_batch_size)
+        texts = texts.part(arguments.steps * SETTINGS.per_device_train_batch_size)
     folder = initial(arguments.work, arguments.seed)
     settings = replace(SETTINGS, seed=arguments.seed, max_steps=arguments.steps)
     words = learn_words(folder, texts, settings, arguments.work)
@@ -148,12 +149,12 @@ def learn_vectors(
     vectors = encoder.encode(texts.texts)
     say("sentence vectors, beside masked words and next sentences")
     bert = pretrained(words).bert
-    student = SentenceStudent.new(bert, FEATURES, words.folder, seed=settings.seed)
+    student = SentenceStudent.new(bert, FEATURES, pretrained(words).folder, seed=settings.seed)
     model = JointModel({"vectors": student, **words.models}, WEIGHTS)
-    tokenizer = BertTokenizer.from_pretrained(words.folder)
+    tokenizer = BertTokenizer.from_pretrained(pretrained(words).folder)
     name = fingerprint(encoder.model)
     taught = TaughtTexts(texts.texts, vectors, tokenizer, max_length=MAX_LENGTH, teacher=name)
-    data = JointData({"vectors": taught, **words_of(words.folder, texts)}, SHARES)
+    data = JointData({"vectors": taught, **words_of(pretrained(words).folder, texts)}, SHARES)
     settings = replace(settings, num_train_epochs=PASSES["vectors"])
     return Trainer(model, data, settings, work / "vectors").train()
 
@@ -199,9 +200,9 @@ def card(
         "rate": settings.learning_rate,
         "decay": settings.weight_decay,
         "norm": settings.max_grad_norm,
-        "batch": settings.train_batch_size,
-        "masked": round(SHARES["words"] * settings.train_batch_size),
-        "pairs": round(SHARES["pairs"] * settings.train_batch_size),
+        "batch": settings.per_device_train_batch_size,
+        "masked": round(SHARES["words"] * settings.per_device_train_batch_size),
+        "pairs": round(SHARES["pairs"] * settings.per_device_train_batch_size),
         "length": MAX_LENGTH,
         "beside": WEIGHTS["words"],
         "features": FEATURES,

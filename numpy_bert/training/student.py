@@ -316,6 +316,11 @@ class SentenceStudent(Saveable):
         for name, content in files.items():
             write_atomically(folder / name, content)
 
+    def saved_in(self, folder: Path) -> SentenceStudent:
+        """Return the student that `save_pretrained` has written to a folder."""
+        features = len(self.head.projection.weight)
+        return SentenceStudent.from_folder(folder, features, dtype=self.dtype)
+
     @property
     def _map(self) -> PooledModules:
         """The linear map as what stands behind a pooling."""

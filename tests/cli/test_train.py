@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from numpy_bert import (
@@ -15,7 +15,9 @@ from numpy_bert import (
     BertForSequenceClassification,
     SentenceEncoder,
 )
-from numpy_bert.cli import main
+from numpy_bert.cli import main, train
+from numpy_bert.model import saving
+from numpy_bert.training import fit
 from tests.support.pages import random_model
 from tests.support.platforms import posix
 
@@ -39,6 +41,14 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def test_masked_words(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "mlm", "--data", "texts.txt", "--eval-data", "texts.txt", "-o", "run"]
     command += ["--max-steps", "3", "--batch-size", "2", "--whole-words"]
@@ -47,22 +57,22 @@ def test_masked_words(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("loss on texts.txt: ")
     assert "4 examples, 3 steps" in err
     assert "saved run" in err
-    assert {path.name for path in (data / "run").iterdir()} >= {
+    assert {path.name for path in (data / "run").iterdir()} == {
         "config.json",
         "model.safetensors",
         "tokenizer.json",
-        "checkpoint.safetensors",
+        "tokenizer_config.json",
+        "finished.json",
         "log.jsonl",
     }
     model = BertForMaskedLM.from_pretrained(data / "run")
     assert len(model.fill_mask("the [MASK] is up")) == 5
-    assert main(command) == 0  # finished already
-    assert capsys.readouterr().out == out
-    again = BertForMaskedLM.from_pretrained(data / "run")
-    for (name, one), (_, other) in zip(
-        model.named_parameters(), again.named_parameters(), strict=True
-    ):
-        assert np.array_equal(one, other), name
+    before = files_of(data / "run")
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "run: this training is finished; nothing is left to do" in err
+    assert files_of(data / "run") == before
 
 
 def test_labels_are_learned(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,8 +121,8 @@ def test_a_student_follows_a_teacher(data: Path, capsys: pytest.CaptureFixture[s
     assert (
         encoder.encode("the cat").shape == SentenceEncoder.from_pretrained("demo").encode("a").shape
     )
-    assert main(command) == 0  # finished already
-    assert capsys.readouterr().out == out
+    assert main(command) == 0
+    assert "this training is finished" in capsys.readouterr().err
     other = random_model(data / "other")
     assert main([str(other) if word == "demo" else word for word in command]) == 1
     assert "is another run's checkpoint (teacher was " in capsys.readouterr().err
@@ -177,7 +187,7 @@ def test_a_folder_with_another_model_is_left_alone(
     folder = random_model(data / "model")
     before = (folder / "model.safetensors").read_bytes()
     assert main(["train", "mlm", "--data", "texts.txt", "-o", str(folder)]) == 1
-    assert "holds model.safetensors, which this command did not write" in capsys.readouterr().err
+    assert "holds model.safetensors, which no training wrote" in capsys.readouterr().err
     assert (folder / "model.safetensors").read_bytes() == before
 
 
@@ -209,7 +219,7 @@ def test_files_of_others_are_left_alone(
     file.write_text("mine")
     command = ["train", task, "--data", "texts.txt", "-o", "own", "--max-steps", "1"]
     assert main([*command, *(["--teacher", "demo"] if task == "sentence" else [])]) == 1
-    assert f"own: holds {name}, which this command did not write" in capsys.readouterr().err
+    assert f"own: holds {name}, which no training wrote" in capsys.readouterr().err
     assert [path for path in (data / "own").rglob("*") if path.is_file()] == [file]
     assert file.read_text() == "mine"
 
@@ -382,3 +392,82 @@ def test_whole_numbers_are_classes_in_their_order(
     )
     assert main([*command, "--model", "run", "-o", "x"]) == 2
     assert "run: its problem_type is multi_label_classification" in capsys.readouterr().err
+
+
+def trained_files(folder: Path) -> dict[str, bytes]:
+    """Return all files but the log, in which the clock speaks."""
+    return {name: data for name, data in files_of(folder).items() if name != "log.jsonl"}
+
+
+PLACES = {
+    "the last step is saved": (fit.Trainer, "_save"),
+    "the tokenizer is written": (train, "write_atomically"),
+    "the weights are written": (saving, "write_tensors"),
+    "the config is written": (saving, "write_atomically"),
+    "the end is written": (fit, "write_finished"),
+    "the checkpoint is removed": (Path, "unlink"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("after", [False, True])
+def test_a_kill_at_the_end_loses_nothing(
+    place: str,
+    after: bool,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["train", "mlm", "--data", "texts.txt", "--eval-data", "texts.txt"]
+    command += ["--max-steps", "3", "--eval-steps", "2", "--batch-size", "2", "-o"]
+    assert main([*command, "whole"]) == 0
+    owner, name = PLACES[place]
+    real, ended = getattr(owner, name), list[str]()
+
+    def killing(*arguments: Any, **options: Any) -> Any:
+        where = next((Path(a).name for a in arguments if isinstance(a, Path)), "")
+        is_last = name != "_save" or arguments[1].step == 3
+        if ended or not is_last or (name == "unlink" and where != "checkpoint.safetensors"):
+            return real(*arguments, **options)
+        ended.append(place)
+        if after:
+            real(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killing)
+        assert main([*command, "run"]) == 130
+    assert ended
+    taken = list[int]()
+    take = fit.Trainer._take
+
+    def counting(self: Any, step: int) -> Any:
+        taken.append(step)
+        return take(self, step)
+
+    monkeypatch.setattr(fit.Trainer, "_take", counting)
+    assert main([*command, "run"]) == 0
+    # Nothing but the step that was not saved is taken again.
+    assert taken == ([2] if place == "the last step is saved" and not after else [])
+    assert trained_files(data / "run") == trained_files(data / "whole")
+    assert main([*command, "run"]) == 0
+    assert "this training is finished" in capsys.readouterr().err
+
+
+def test_a_finished_run_whose_model_has_gone_or_changed(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "mlm", "--data", "texts.txt", "--max-steps", "1", "-o", "run"]
+    assert main(command) == 0
+    model = data / "run" / "model.safetensors"
+    before = model.read_bytes()
+    model.unlink()
+    assert main(command) == 0  # it is trained again
+    assert model.read_bytes() == before
+    model.write_bytes(before + b" ")
+    assert main(command) == 1
+    assert "is not the model that the run ended with" in capsys.readouterr().err
+    assert model.read_bytes() == before + b" "
+    model.unlink()
+    assert main([*command, "--seed", "3"]) == 0  # what is known of the old run is of no model
+    assert model.read_bytes() != before

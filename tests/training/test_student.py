@@ -55,7 +55,7 @@ def test_it_follows_its_teacher(folder: Path, tmp_path: Path) -> None:
     tokenizer, student = BertTokenizer.from_pretrained(folder), new(folder)
     vectors = np.random.default_rng(0).standard_normal((4, 5)).astype("f4")
     data = TaughtTexts(TEXTS, vectors, tokenizer)
-    settings = TrainingArguments(max_steps=80, train_batch_size=4, learning_rate=3e-3)
+    settings = TrainingArguments(max_steps=80, per_device_train_batch_size=4, learning_rate=3e-3)
 
     def likeness(student: SentenceStudent) -> np.ndarray:
         found = student.encoder(tokenizer).encode(TEXTS)
