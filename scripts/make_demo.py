@@ -20,7 +20,7 @@ from demo_texts import DemoTexts, read_texts
 from report_demo import Figures, measure
 
 from numpy_bert import BertForMaskedLM, BertForPreTraining, BertTokenizer, SentenceEncoder
-from numpy_bert.parameters import LinearParameters
+from numpy_bert.parameters import LinearParameters, SentenceStudentParameters
 from numpy_bert.training import (
     JointData,
     JointModel,
@@ -32,7 +32,6 @@ from numpy_bert.training import (
     TrainingArguments,
 )
 from numpy_bert.training.identity import fingerprint
-from numpy_bert.training.setup import sentence_files
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 4 * 1000 * 1000
@@ -68,7 +67,7 @@ def main() -> None:
     trained = learn_vectors(words, arguments.teacher, texts, settings, arguments.work)
     files = {
         **make_files(dict(pretrained(trained).named_parameters()), CONFIG),
-        **sentence_files(halved(student_of(trained).head.projection)),
+        **halved(student_of(trained)),
     }
     write_files(arguments.work / "trained", files)
     figures = measure(arguments.work / "trained", arguments.teacher, untrained=folder)
@@ -173,10 +172,16 @@ def student_of(joint: JointModel) -> SentenceStudent:
     return found
 
 
-def halved(parameters: LinearParameters) -> LinearParameters:
-    """Return them as float16, as all of the demo is stored."""
-    weight, bias = (array.astype(np.float16) for array in (parameters.weight, parameters.bias))
-    return LinearParameters(weight=weight, bias=bias)
+def halved(student: SentenceStudent) -> dict[str, bytes]:
+    """Return the files of a student's modules in float16, as all of the demo is stored."""
+    weight, bias = (
+        array.astype(np.float16)
+        for array in (student.head.projection.weight, student.head.projection.bias)
+    )
+    head = SentenceStudentParameters(projection=LinearParameters(weight=weight, bias=bias))
+    files = SentenceStudent(student.bert, head, student.folder).files()
+    # The other two files would say what holds without them.
+    return {name: files[name] for name in files if name == "modules.json" or "/" in name}
 
 
 def words_of(folder: Path, texts: DemoTexts) -> dict[str, MaskedTexts | SentencePairs]:

@@ -97,6 +97,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the column of a table that has the texts; 'text' by default",
     )
+    add_model(parser)
+    parser.add_argument(
+        "--teacher", metavar="MODEL", help="sentence: the model whose vectors are followed"
+    )
+    _add_targets(parser)
+    _add_settings(parser)
+    add_source(parser)
+
+
+def _add_targets(parser: argparse.ArgumentParser) -> None:
+    """Add what is learnt of labels and pairs."""
     parser.add_argument(
         "--problem-type",
         metavar="KIND",
@@ -104,17 +115,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classify: 'regression' or 'single_label_classification'; by default numbers with a "
         "fraction are a regression, whole numbers and words are classes",
     )
-    add_model(parser)
-    parser.add_argument(
-        "--teacher", metavar="MODEL", help="sentence: the model whose vectors are followed"
-    )
-    _add_loss(parser)
-    _add_settings(parser)
-    add_source(parser)
-
-
-def _add_loss(parser: argparse.ArgumentParser) -> None:
-    """Add what pairs are learnt by."""
     parser.add_argument(
         "--loss",
         choices=(_RANKING, _COSENT, _COSINE),

@@ -75,8 +75,9 @@ class SentenceEncoderTrainer:
     ...         train_dataset=pairs,
     ...         loss=MultipleNegativesRankingLoss(model),
     ...     )
-    >>> trainer.model is model
-    True
+    ...     trained = trainer.train()
+    >>> trained is trainer.model, trained is model
+    (True, False)
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class SentenceEncoderTrainer:
             If another folder holds a model, or the model cannot be written.
         """
         if output_dir is not None and Path(output_dir).resolve() != self._folder.resolve():
-            PairModel(self.model, self._start.loss).save_pretrained(output_dir)
+            self.model.save_pretrained(output_dir)
         else:
             self._trainer.save_model()
 

@@ -266,6 +266,18 @@ class CosineSimilarityLoss(PairLoss):
         found = cosine_similarity_loss(first, second, scores, num_items_in_batch=num_items_in_batch)
         return VectorGradients(found.output, [found.first_gradient, found.second_gradient])
 
+    def check(self, columns: Sequence[str], scores: Array | None, where: str) -> None:
+        """Raise InputError unless the scores can be cosines."""
+        super().check(columns, scores, where)
+        assert scores is not None
+        beyond = np.flatnonzero(np.abs(scores) > 1.0)
+        if len(beyond):
+            raise InputError(
+                f"{where}: CosineSimilarityLoss makes a cosine of a score, from -1 to 1; row "
+                f"{beyond[0] + 1} has {scores[beyond[0]]:g}. Divide the scores by the largest, or "
+                "take CoSENTLoss, for which their order counts."
+            )
+
 
 class CoSENTLoss(PairLoss):
     """The order of scored pairs: a pair with a higher score is to have a higher cosine.

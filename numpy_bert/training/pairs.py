@@ -276,12 +276,17 @@ class PairModel:
 
     def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
         """Save the encoder, as `SentenceEncoder.save_pretrained` does."""
-        encoder: Any = self.encoder
-        encoder.save_pretrained(save_directory, force=force)
+        self.encoder.save_pretrained(save_directory, force=force)
 
     def files(self) -> tuple[str, ...]:
-        """Return the names of what `save_pretrained` writes beside the BERT and the tokenizer."""
-        return (MODULES, *TRANSFORMER_CONFIGS[:1], SETTINGS)
+        """Return the names of what `save_pretrained` writes beside the BERT's files."""
+        return (
+            MODULES,
+            TRANSFORMER_CONFIGS[0],
+            SETTINGS,
+            "tokenizer.json",
+            "tokenizer_config.json",
+        )
 
     def saved_in(self, folder: Path) -> PairModel:
         """Return the model that `save_pretrained` has written to a folder."""

@@ -235,7 +235,7 @@ def _numbers(table: _Table, name: str) -> list[float]:
         if not math.isfinite(number):
             raise InputError(
                 f"{table.path}: line {line}: {quoted(name)} must be a number that says how alike "
-                f"the texts are; got {quoted(cell) or 'nothing'}."
+                f"the texts are; got {quoted(repr(cell))}."
             )
     return found
 

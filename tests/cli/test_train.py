@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from numpy_bert import (
@@ -471,3 +472,111 @@ def test_a_finished_run_whose_model_has_gone_or_changed(
     model.unlink()
     assert main([*command, "--seed", "3"]) == 0  # what is known of the old run is of no model
     assert model.read_bytes() != before
+
+
+TOGETHER = "text,text_pair\n" + "".join(
+    f"{text},{pair}\n"
+    for text, pair in [
+        ("the cat sat", "a cat"),
+        ("a dog ran", "the dog"),
+        ("the sun is up", "the sky"),
+        ("alice saw a rabbit", "a rabbit"),
+        ("the cat sat", "the mat"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "loss"),
+    [
+        ("", "MultipleNegativesRankingLoss"),
+        ("--scale 10", "MultipleNegativesRankingLoss"),
+        ("--scored", "CoSENTLoss"),
+        ("--scored --loss cosine_similarity", "CosineSimilarityLoss"),
+    ],
+)
+def test_pairs_are_learned(
+    options: str, loss: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "together.csv").write_text(TOGETHER)
+    folder = random_model(
+        data / "model", hidden_size=36, num_attention_heads=4, num_hidden_layers=2
+    )
+    words = [word for word in options.split() if word != "--scored"]
+    (data / "scored.csv").write_text(PAIRS.replace("5", "1").replace("2.1", "0.5"))
+    table = "scored.csv" if "--scored" in options else "together.csv"
+    command = ["train", "pairs", "--data", table, "--eval-data", "pairs.csv", "--model"]
+    command += [str(folder), "-o", "run", "--epochs", "20", "--batch-size", "3", *words]
+    command += ["--learning-rate", "3e-3"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"Spearman on pairs.csv: -?\d\.\d{4} \(before: -?\d\.\d{4}\)\n", out)
+    assert "learnt by" in err
+    identity = json.loads((data / "run" / "finished.json").read_text())["identity"]
+    assert identity["loss"] == loss
+    sampler = "batch_sampler" if "--scored" in options else "no_duplicates"
+    assert identity["batch_sampler"] == sampler
+    encoder = SentenceEncoder.from_pretrained(data / "run")
+    assert encoder.encode("the cat").shape == (36,)
+    assert not (data / "run" / "checkpoint.safetensors").exists()
+    before = SentenceEncoder.from_pretrained(folder).encode("the cat")
+    assert not np.allclose(before, encoder.encode("the cat"))
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert (out, "this training is finished" in err) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        ("text,label\na,1\nb,2\n", "", r"must be columns text and text_pair .*; got text, label"),
+        ("text,text_pair\na,b\nc,\n", "", "line 3: has nothing in the column text_pair"),
+        ("text,text_pair,score\na,b,1\nc,d,much\n", "", "line 3: score must be a number .* 'much'"),
+        (
+            "text,text_pair,label\na,b,1\nc,d,\n",
+            "",
+            "line 3: label must be a number .* got ''",
+        ),
+        ("text,text_pair\na,b\nc,d\n", "--loss cosent", "CoSENTLoss needs a column of numbers"),
+        (
+            "text,text_pair,score\na,b,1\nc,d,2\n",
+            "--loss cosine_similarity --scale 3",
+            "--scale: is for multiple_negatives_ranking and cosent",
+        ),
+        ("text,text_pair\na,b\nc,d\n", "--scale 0", "scale must be a number above 0; got 0.0"),
+        (
+            "text,text_pair\na,b\nc,d\n",
+            "--batch-size 1",
+            "MultipleNegativesRankingLoss compares the rows of a batch, of which .* at least 2",
+        ),
+        (
+            "text,text_pair,score\na,b,5\nc,d,2\n",
+            "--loss cosine_similarity",
+            "CosineSimilarityLoss makes a cosine of a score, from -1 to 1; row 1 has 5.",
+        ),
+        ("text,text_pair,negative\na,b,\nc,d,e\n", "", "line 2: has nothing .* negative"),
+    ],
+)
+def test_mistakes_in_pairs_are_told_in_a_line(
+    table: str, options: str, message: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "odd.csv").write_text(table)
+    command = ["train", "pairs", "--data", "odd.csv", "-o", "run", *options.split()]
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert re.search(f"numpy-bert train: error: .*{message}", err)
+    assert not (data / "run").exists()
+
+
+def test_negatives_of_pairs_are_read(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "three.csv").write_text(
+        "Query,text_pair,id,negative_1,negative_2\na cat,cats,1,a dog,the sun\nup,it,2,he,she\n"
+    )
+    command = ["train", "pairs", "--data", "three.csv", "--text-column", "query", "-o", "run"]
+    assert main([*command, "--max-steps", "1", "--batch-size", "1"]) == 0
+    assert SentenceEncoder.from_pretrained(data / "run").encode("a").shape == (384,)
+    other = (data / "three.csv").read_text().replace("she", "they")
+    (data / "three.csv").write_text(other)
+    assert main([*command, "--max-steps", "1", "--batch-size", "1"]) == 1
+    assert "is another run's checkpoint (data was" in capsys.readouterr().err

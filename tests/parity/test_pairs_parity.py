@@ -24,6 +24,7 @@ from numpy_bert.training import (
     CoSENTLoss,
     CosineSimilarityLoss,
     MultipleNegativesRankingLoss,
+    SentenceEncoderTrainer,
     Trainer,
     TrainingArguments,
 )
@@ -240,6 +241,24 @@ def their_losses(peer: Any, loss: Any, dataset: Any, order: list[list[int]]) -> 
         scheduler.step()
         found.append(float(value.detach()))
     return found
+
+
+def test_a_trained_model_loads_there(tmp_path: Path) -> None:
+    folder = save(tmp_path / "model", *MODULES["residual"](), prompts={"query": "find: "})
+    model = SentenceEncoder.from_pretrained(folder)
+    trainer = SentenceEncoderTrainer(
+        model=model,
+        args=TrainingArguments(output_dir=tmp_path / "run", max_steps=3, learning_rate=1e-3),
+        train_dataset={"anchor": FIRST, "positive": SECOND},
+        loss=MultipleNegativesRankingLoss(model),
+    )
+    trained = trainer.train()
+    trained.save_pretrained(tmp_path / "saved")
+    for place in ("run", "saved"):
+        peer = st.SentenceTransformer(str(tmp_path / place), device="cpu")
+        np.testing.assert_allclose(trained.encode(THIRD), peer.encode(THIRD), rtol=0, atol=1e-5)
+        assert peer.prompts["query"] == "find: "
+    assert np.abs(trained.encode(THIRD) - model.encode(THIRD)).max() > 1e-3
 
 
 def test_the_settings_are_theirs() -> None:

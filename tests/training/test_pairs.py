@@ -130,6 +130,11 @@ def test_what_is_no_rows_is_named(dataset: Any, message: str, encoder: SentenceE
             {"a": FIRST, "b": SECOND, "c": FIRST, "label": [1, 2, 3]},
             r"takes two columns of texts; got 3 \(a, b, c\)",
         ),
+        (
+            CosineSimilarityLoss,
+            {"a": FIRST, "b": SECOND, "label": [1, -2, 3]},
+            "a score, from -1 to 1; row 2 has -2",
+        ),
         (MultipleNegativesRankingLoss, {"a": FIRST}, r"anchors and one of positives; got 1 \(a\)"),
     ],
 )
