@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -453,6 +457,50 @@ def test_a_kill_at_the_end_loses_nothing(
     assert trained_files(data / "run") == trained_files(data / "whole")
     assert main([*command, "run"]) == 0
     assert "this training is finished" in capsys.readouterr().err
+
+
+KILLED = """
+import os, signal, sys
+from numpy_bert.cli import main
+from numpy_bert.model import saving
+from numpy_bert.training import fit
+
+def kill(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+place = sys.argv.pop(1)
+if place == "saving":
+    saving.write_tensors = kill
+elif place == "ending":
+    fit.write_finished = kill
+else:
+    real = fit.Trainer._remove
+    fit.Trainer._remove = lambda self, *names: (kill if len(names) > 1 else real)(self, *names)
+main(sys.argv[1:])
+"""
+
+
+@posix
+@pytest.mark.parametrize("place", ["saving", "ending", "removing"])
+def test_pairs_that_are_killed_at_the_end_are_not_lost(
+    place: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "together.csv").write_text(TOGETHER)
+    command = ["train", "pairs", "--data", "together.csv", "--max-steps", "2", "-o"]
+    assert main([*command, "whole"]) == 0
+    root = str(Path(__file__).parent.parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, place, *command, "run"],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (data / "run" / "checkpoint.safetensors").exists()
+    capsys.readouterr()
+    assert main([*command, "run"]) == 0
+    finished = "this training is finished" in capsys.readouterr().err
+    assert finished == (place == "removing")
+    assert trained_files(data / "run") == trained_files(data / "whole")
 
 
 def test_a_finished_run_whose_model_has_gone_or_changed(
