@@ -504,7 +504,7 @@ def test_pairs_that_are_killed_at_the_end_are_not_lost(
 
 
 def test_a_finished_run_whose_model_has_gone_or_changed(
-    data: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["train", "mlm", "--data", "texts.txt", "--max-steps", "1", "-o", "run"]
     assert main(command) == 0
@@ -518,7 +518,14 @@ def test_a_finished_run_whose_model_has_gone_or_changed(
     assert "is not the model that the run ended with" in capsys.readouterr().err
     assert model.read_bytes() == before + b" "
     model.unlink()
-    assert main([*command, "--seed", "3"]) == 0  # what is known of the old run is of no model
+
+    def stopping(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # what is known of the old run is of no model
+        patch.setattr(fit, "write_finished", stopping)
+        assert main([*command, "--seed", "3"]) == 130
+    assert main([*command, "--seed", "3"]) == 0
     assert model.read_bytes() != before
 
 

@@ -17,6 +17,7 @@ from numpy_bert.training import (
     Trainer,
     TrainingArguments,
 )
+from numpy_bert.training import pairs as pair_module
 from numpy_bert.training.data import batches_without_duplicates, tokens_of
 from numpy_bert.training.identity import fingerprint, identity_of
 from numpy_bert.training.pairs import PairedTexts, PairModel
@@ -228,6 +229,29 @@ def test_batches_in_which_no_text_is_twice() -> None:
     assert [len(batch) for batch in alone] == [1, 1, 1]  # the others wait for another pass
     other = batches_without_duplicates(40, 6, np.random.default_rng(9), lambda n: texts[n])
     assert [b.tolist() for b in other] != [b.tolist() for b in made]
+
+
+class InOrder:
+    """A generator that leaves the order as it is."""
+
+    def permutation(self, count: int) -> Any:
+        return np.arange(count)
+
+
+def test_what_has_waited_comes_first() -> None:
+    texts = ["a", "a", "b", "c", "d", "e"]
+    rng: Any = InOrder()
+    made = batches_without_duplicates(6, 2, rng, lambda number: frozenset(texts[number]))
+    assert [batch.tolist() for batch in made] == [[0, 2], [1, 3], [4, 5]]
+
+
+@pytest.mark.parametrize(("words", "runs"), [(1, 1), (30, 2)])
+def test_columns_of_unlike_lengths_are_read_apart(
+    words: int, runs: int, encoder: SentenceEncoder
+) -> None:
+    data = PairedTexts({"a": ["cat", "dog"], "b": ["cat " * words, "sun"]}, encoder)
+    groups = pair_module._groups(list(data.batch(np.arange(2), RNG)["columns"].values()))
+    assert len(groups) == runs
 
 
 def test_all_rows_come_once_where_no_text_is_twice() -> None:
