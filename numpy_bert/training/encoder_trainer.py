@@ -10,6 +10,7 @@ import numpy as np
 
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
+from numpy_bert.messages import quoted
 from numpy_bert.tasks.items import added_items
 from numpy_bert.training.fit import Trainer
 from numpy_bert.training.pair_losses import CoSENTLoss, PairLoss
@@ -112,8 +113,13 @@ class SentenceEncoderTrainer:
         self._folder = Path(_FOLDER if args.output_dir is None else args.output_dir)
         self._trainer = Trainer(start, data, args, self._folder, evaluate=judge)
 
-    def train(self) -> SentenceEncoder:
+    def train(self, resume_from_checkpoint: bool | None = None) -> SentenceEncoder:
         """Train, from the checkpoint if the folder holds one, and save the model in the folder.
+
+        Parameters
+        ----------
+        resume_from_checkpoint : bool, optional
+            An argument of transformers, True or None: a checkpoint in the folder is gone on from.
 
         Returns
         -------
@@ -126,6 +132,12 @@ class SentenceEncoderTrainer:
         TrainingError, OutputError
             As `Trainer.train` does.
         """
+        if resume_from_checkpoint not in (None, True):
+            raise InputError(
+                "resume_from_checkpoint must be True: a checkpoint in output_dir is gone on from; "
+                f"got {quoted(repr(resume_from_checkpoint))}. Train into another folder to begin "
+                "anew."
+            )
         if not self._trainer.is_finished():
             check_free(self._folder, self._start.files())
         trained = self._trainer.train()

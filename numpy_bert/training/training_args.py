@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, fields
+from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -102,7 +102,7 @@ class TrainingArguments:
        EarlyStoppingCallback, which needs evaluations after steps, too.
     """
 
-    output_dir: str | Path | None = None
+    output_dir: str | Path | None = field(default=None, kw_only=False)
     learning_rate: float = 5e-5
     per_device_train_batch_size: int = 8
     per_device_eval_batch_size: int = 8
@@ -161,12 +161,12 @@ class TrainingArguments:
                 raise InputError(f"{name} must be a whole number from 1; got {value!r}.")
         if type(self.seed) is not int or self.seed < 0:
             raise InputError(f"seed must be a whole number from 0; got {self.seed!r}.")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "float" and not (
+        for own in fields(self):
+            value = getattr(self, own.name)
+            if own.type == "float" and not (
                 isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
             ):
-                raise InputError(f"{field.name} must be a number from 0; got {value!r}.")
+                raise InputError(f"{own.name} must be a number from 0; got {value!r}.")
         for name in ("adam_beta1", "adam_beta2"):
             if getattr(self, name) >= 1:
                 raise InputError(f"{name} must be below 1; got {getattr(self, name)!r}.")
@@ -246,7 +246,7 @@ class TrainingArguments:
 
 def _init_only(kind: type[Any]) -> list[str]:
     """Return the names of what is given and not kept, in the order in which it is handed on."""
-    own = {field.name for field in fields(kind)}
+    own = {one.name for one in fields(kind)}
     return [name for name in kind.__annotations__ if name not in own]
 
 

@@ -216,6 +216,17 @@ def test_settings_that_ask_for_something_else_are_refused(
         TrainingArguments(**given)
 
 
+def test_the_folder_stands_first_and_a_checkpoint_is_always_gone_on_from(
+    model: SentenceEncoder, tmp_path: Path
+) -> None:
+    args = TrainingArguments(str(tmp_path), max_steps=1, learning_rate=1e-3)
+    run = SentenceEncoderTrainer(model, args, PAIRS, loss=MultipleNegativesRankingLoss)
+    with pytest.raises(InputError, match=r"resume_from_checkpoint must be True: .*; got False"):
+        run.train(resume_from_checkpoint=False)
+    assert run.train(resume_from_checkpoint=True) is run.model
+    assert (tmp_path / FINISHED).exists()
+
+
 def test_settings_that_ask_for_what_happens_anyway() -> None:
     given: dict[str, Any] = {
         "output_dir": "run",
