@@ -20,7 +20,7 @@ from demo_texts import DemoTexts, read_texts
 from report_demo import Figures, measure
 
 from numpy_bert import BertForMaskedLM, BertForPreTraining, BertTokenizer, SentenceEncoder
-from numpy_bert.parameters import LinearParameters
+from numpy_bert.parameters import LinearParameters, SentenceStudentParameters
 from numpy_bert.training import (
     JointData,
     JointModel,
@@ -32,7 +32,6 @@ from numpy_bert.training import (
     TrainingArguments,
 )
 from numpy_bert.training.identity import fingerprint
-from numpy_bert.training.setup import sentence_files
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 4 * 1000 * 1000
@@ -42,8 +41,9 @@ FEATURES = 384  # of the teacher's vectors
 PASSES = {"words": 3, "vectors": 9}
 SETTINGS = TrainingArguments(
     learning_rate=1e-3,
-    train_batch_size=128,
+    per_device_train_batch_size=128,
     warmup_steps=0.1,
+    weight_decay=0.01,
     group_by_length=True,
     logging_steps=50,
     save_steps=200,
@@ -60,14 +60,14 @@ def main() -> None:
     arguments = parse()
     started, texts = time.monotonic(), read_texts()
     if arguments.steps is not None:
-        texts = texts.part(arguments.steps * SETTINGS.train_batch_size)
+        texts = texts.part(arguments.steps * SETTINGS.per_device_train_batch_size)
     folder = initial(arguments.work, arguments.seed)
     settings = replace(SETTINGS, seed=arguments.seed, max_steps=arguments.steps)
     words = learn_words(folder, texts, settings, arguments.work)
     trained = learn_vectors(words, arguments.teacher, texts, settings, arguments.work)
     files = {
         **make_files(dict(pretrained(trained).named_parameters()), CONFIG),
-        **sentence_files(halved(student_of(trained).head.projection)),
+        **halved(student_of(trained)),
     }
     write_files(arguments.work / "trained", files)
     figures = measure(arguments.work / "trained", arguments.teacher, untrained=folder)
@@ -148,12 +148,12 @@ def learn_vectors(
     vectors = encoder.encode(texts.texts)
     say("sentence vectors, beside masked words and next sentences")
     bert = pretrained(words).bert
-    student = SentenceStudent.new(bert, FEATURES, words.folder, seed=settings.seed)
+    student = SentenceStudent.new(bert, FEATURES, pretrained(words).folder, seed=settings.seed)
     model = JointModel({"vectors": student, **words.models}, WEIGHTS)
-    tokenizer = BertTokenizer.from_pretrained(words.folder)
+    tokenizer = BertTokenizer.from_pretrained(pretrained(words).folder)
     name = fingerprint(encoder.model)
     taught = TaughtTexts(texts.texts, vectors, tokenizer, max_length=MAX_LENGTH, teacher=name)
-    data = JointData({"vectors": taught, **words_of(words.folder, texts)}, SHARES)
+    data = JointData({"vectors": taught, **words_of(pretrained(words).folder, texts)}, SHARES)
     settings = replace(settings, num_train_epochs=PASSES["vectors"])
     return Trainer(model, data, settings, work / "vectors").train()
 
@@ -172,10 +172,16 @@ def student_of(joint: JointModel) -> SentenceStudent:
     return found
 
 
-def halved(parameters: LinearParameters) -> LinearParameters:
-    """Return them as float16, as all of the demo is stored."""
-    weight, bias = (array.astype(np.float16) for array in (parameters.weight, parameters.bias))
-    return LinearParameters(weight=weight, bias=bias)
+def halved(student: SentenceStudent) -> dict[str, bytes]:
+    """Return the files of a student's modules in float16, as all of the demo is stored."""
+    weight, bias = (
+        array.astype(np.float16)
+        for array in (student.head.projection.weight, student.head.projection.bias)
+    )
+    head = SentenceStudentParameters(projection=LinearParameters(weight=weight, bias=bias))
+    files = SentenceStudent(student.bert, head, student.folder).files()
+    # The other two files would say what holds without them.
+    return {name: files[name] for name in files if name == "modules.json" or "/" in name}
 
 
 def words_of(folder: Path, texts: DemoTexts) -> dict[str, MaskedTexts | SentencePairs]:
@@ -199,9 +205,9 @@ def card(
         "rate": settings.learning_rate,
         "decay": settings.weight_decay,
         "norm": settings.max_grad_norm,
-        "batch": settings.train_batch_size,
-        "masked": round(SHARES["words"] * settings.train_batch_size),
-        "pairs": round(SHARES["pairs"] * settings.train_batch_size),
+        "batch": settings.per_device_train_batch_size,
+        "masked": round(SHARES["words"] * settings.per_device_train_batch_size),
+        "pairs": round(SHARES["pairs"] * settings.per_device_train_batch_size),
         "length": MAX_LENGTH,
         "beside": WEIGHTS["words"],
         "features": FEATURES,

@@ -32,9 +32,10 @@ OF_EACH, HELD = 750, 250  # of each book; of all of them, kept out
 RIDGE = 1.0
 SETTINGS = TrainingArguments(
     learning_rate=2e-4,
-    train_batch_size=32,
+    per_device_train_batch_size=32,
     num_train_epochs=2,
     warmup_steps=0.1,
+    weight_decay=0.01,
     group_by_length=True,
 )
 

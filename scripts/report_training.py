@@ -75,7 +75,9 @@ def curves(folder: str, data: LabelledTexts, options: argparse.Namespace) -> Ite
     model, arrays = trainable(
         BertForSequenceClassification.from_pretrained(folder, dtype=options.dtype)
     )
-    arguments = TrainingArguments(max_steps=options.steps, train_batch_size=options.batch_size)
+    arguments = TrainingArguments(
+        max_steps=options.steps, per_device_train_batch_size=options.batch_size
+    )
     optimizer = AdamW(arrays, lr=RATE, weight_decay=DECAY)
     theirs = Theirs(folder, options.dtype, arguments)
     for step in range(options.steps):

@@ -50,7 +50,8 @@ MODULES = {
     "testing": "assert_matches_bert bisect_port verify_trace",
     "trace": "named_steps",
     "training": (
-        "AdamW JointData JointModel LabelledTexts MaskedTexts SentencePairs SentenceStudent "
+        "AdamW CoSENTLoss CosineSimilarityLoss JointData JointModel LabelledTexts MaskedTexts "
+        "MultipleNegativesRankingLoss SentenceEncoderTrainer SentencePairs SentenceStudent "
         "TaughtTexts Trainer TrainingArguments accuracy masked_scores new_classifier "
         "regression_scores sentence_correlation"
     ),
@@ -125,7 +126,17 @@ ARGUMENTS = {
     "testing.bisect_port": ("model inputs names arrays until only precision all_positions"),
     "testing.verify_trace": "model texts pair names reference allow all_positions",
     "training.Trainer.train": "",
-    "training.TrainingArguments.__init__": "learning_rate num_train_epochs train_batch_size seed",
+    "training.CoSENTLoss": "model scale",
+    "training.CosineSimilarityLoss": "model",
+    "training.MultipleNegativesRankingLoss": "model scale",
+    "training.SentenceEncoderTrainer": "model args train_dataset eval_dataset loss evaluator",
+    "training.SentenceEncoderTrainer.save_model": "output_dir",
+    "training.SentenceEncoderTrainer.train": "",
+    "training.Trainer.save_model": "output_dir",
+    "training.TrainingArguments.__init__": (
+        "output_dir learning_rate num_train_epochs per_device_train_batch_size warmup_ratio "
+        "batch_sampler seed"
+    ),
     **{f"{head}.__call__": f"{IDS} position_ids {' '.join(HEADS[head])}" for head in HEADS},
     **{f"{head}.loss_and_gradients": "rng" for head in HEADS},
     **{f"{head}.from_pretrained": f"{LOADED} {NEW_HEAD}" for head in HEADS},
@@ -167,7 +178,8 @@ COMMANDS = {
         f"{HUB} --token --data --eval-data --output --text-column --problem-type --model --dtype "
         "--teacher --epochs --max-steps --batch-size --accumulate --learning-rate --warmup "
         "--weight-decay --max-grad-norm --max-length --whole-words --next-sentence "
-        "--group-by-length --seed --save-steps --eval-steps --patience mlm classify sentence"
+        "--group-by-length --seed --save-steps --eval-steps --patience --loss --scale mlm classify "
+        "sentence pairs"
     ),
     "tune": "--output --show",
     "verify": (

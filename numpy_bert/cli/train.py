@@ -6,8 +6,9 @@ import argparse
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +23,7 @@ from numpy_bert.cli.options import (
     natural,
     source_options,
 )
-from numpy_bert.errors import InputError, OutputError
+from numpy_bert.errors import InputError
 from numpy_bert.files import write_atomically
 from numpy_bert.messages import quoted
 
@@ -50,7 +51,10 @@ _OPTIONS_OF = {
     "mlm": ("whole_words", "next_sentence"),
     "classify": ("problem_type",),
     "sentence": ("teacher",),
+    "pairs": ("loss", "scale"),
 }
+# The losses of pairs, by sentence-transformers' names in the spelling of an option.
+_RANKING, _COSENT, _COSINE = "multiple_negatives_ranking", "cosent", "cosine_similarity"
 # How the library calls what is an option here: in its messages, and in what it returns to be told.
 _NAMES = (
     (re.compile(r"\bproblem_type='(\w+)'"), r"--problem-type \1"),
@@ -64,9 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Train a model further: 'mlm' on texts, a text a line or a column of a table, of which it "
         "has to guess masked words; 'classify' on a table with the columns text, label (and "
         "text_pair), from which it learns the labels, classes or numbers; 'sentence' on texts, "
-        "whose vectors are to follow those of a teacher, such as a larger model. A run that was "
-        "stopped goes on when the same command is given again. What it saves loads in "
-        "transformers, too."
+        "whose vectors are to follow those of a teacher, such as a larger model; 'pairs' on a "
+        "table with the columns text, text_pair (and negative), texts that belong together, or "
+        "with a label or score that says how alike they are, from which a sentence model learns "
+        "its vectors. A run that was stopped goes on when the same command is given again, and "
+        "leaves no checkpoint behind once it has ended. What it saves loads in transformers, too."
     )
     add_examples(parser, *_EXAMPLES)
     parser.add_argument("task", choices=tuple(_OPTIONS_OF), help="what is to be learned")
@@ -77,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--eval-data",
         metavar="FILE",
         help="judge by this file and keep the best model; it is of the same kind, and for sentence "
-        "a table of text, text_pair and label, a number that says how alike they are",
+        "and pairs a table of text, text_pair and label, a number that says how alike they are",
     )
     parser.add_argument(
         "-o",
@@ -91,6 +97,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the column of a table that has the texts; 'text' by default",
     )
+    add_model(parser)
+    parser.add_argument(
+        "--teacher", metavar="MODEL", help="sentence: the model whose vectors are followed"
+    )
+    _add_targets(parser)
+    _add_settings(parser)
+    add_source(parser)
+
+
+def _add_targets(parser: argparse.ArgumentParser) -> None:
+    """Add what is learnt of labels and pairs."""
     parser.add_argument(
         "--problem-type",
         metavar="KIND",
@@ -98,12 +115,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classify: 'regression' or 'single_label_classification'; by default numbers with a "
         "fraction are a regression, whole numbers and words are classes",
     )
-    add_model(parser)
     parser.add_argument(
-        "--teacher", metavar="MODEL", help="sentence: the model whose vectors are followed"
+        "--loss",
+        choices=(_RANKING, _COSENT, _COSINE),
+        help=f"pairs: what is learnt; {_COSENT} by default where there is a label or score, else "
+        f"{_RANKING}, for which the other rows of a batch are negatives",
     )
-    _add_settings(parser)
-    add_source(parser)
+    parser.add_argument(
+        "--scale",
+        metavar="X",
+        type=_number,
+        help=f"pairs: what cosines are multiplied by, 20 by default; for {_RANKING} and {_COSENT}",
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -175,22 +198,29 @@ def run(options: argparse.Namespace) -> int:
     from numpy_bert.loading.integrity import sha256
     from numpy_bert.text.saving import tokenizer_files
     from numpy_bert.training import Trainer
+    from numpy_bert.training.run_folder import check_free
 
     folder = Path(options.output)
-    arguments = _arguments(options)
-    make = {"mlm": _masked, "classify": _labelled, "sentence": _taught}[options.task]
+    settings = _arguments(options)
+    tasks = {"mlm": _masked, "classify": _labelled, "sentence": _taught, "pairs": _paired}
+    make = tasks[options.task]
     with _options_named():
         task = make(options, model_name(options))
-    tokenizer = tokenizer_files(task.model.folder)
-    _check_folder(folder, task.model, tokenizer)
-    note(f"{len(task.data)} examples, {arguments.steps_of(len(task.data))} steps")
+    arguments = replace(settings, batch_sampler=task.sampler)
+    # An encoder writes those of its tokenizer itself.
+    tokenizer = {} if options.task == "pairs" else tokenizer_files(task.model.folder)
+    check_free(folder, (*tokenizer, *getattr(task.model, "files", tuple)()))
     evaluation = None if options.eval_data is None else sha256(Path(options.eval_data))
     also = {**task.also, "evaluation": evaluation}
     trainer = Trainer(task.model, task.data, arguments, folder, evaluate=task.evaluate, also=also)
+    if trainer.is_finished():
+        note(f"{folder}: this training is finished; nothing is left to do")
+        return 0
+    note(f"{len(task.data)} examples, {arguments.steps_of(len(task.data))} steps")
     trained = trainer.train()
     for file, content in tokenizer.items():
         write_atomically(folder / file, content)
-    trained.save_pretrained(folder, force=True)
+    trainer.save_model()
     if task.report is not None:
         show(task.report(trained))
     note(f"saved {folder}")
@@ -206,7 +236,9 @@ def _arguments(options: argparse.Namespace) -> TrainingArguments:
             if options.task != task and getattr(options, name):
                 raise InputError(f"--{name.replace('_', '-')}: is for {task}.")
     judged = options.eval_data if options.task == "mlm" else None  # by texts, as it learns
-    has_table = options.task == "classify" or _is_table(options.data) or _is_table(judged)
+    has_table = (
+        options.task in ("classify", "pairs") or _is_table(options.data) or _is_table(judged)
+    )
     if options.text_column is not None and not has_table:
         raise InputError(
             "--text-column: is for a table (.csv, .tsv); of other files each line is a text."
@@ -215,7 +247,7 @@ def _arguments(options: argparse.Namespace) -> TrainingArguments:
         raise InputError("--eval-steps, --patience: need --eval-data.")
     return TrainingArguments(
         learning_rate=options.learning_rate,
-        train_batch_size=options.batch_size,
+        per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulate,
         num_train_epochs=options.epochs,
         max_steps=options.max_steps,
@@ -230,40 +262,12 @@ def _arguments(options: argparse.Namespace) -> TrainingArguments:
     )
 
 
-def _check_folder(folder: Path, model: Any, tokenizer: Iterable[str]) -> None:
-    """Refuse a folder in which files of something else than a run would be replaced."""
-    from numpy_bert.training import SentenceStudent
-    from numpy_bert.training.fit import CHECKPOINT
-
-    if _is_there(folder / CHECKPOINT):
-        return  # of a run, or the run says that it is of none
-    names = ["model.safetensors", "config.json", *tokenizer]
-    if isinstance(model, SentenceStudent):
-        names += model.files()
-    for name in names:
-        if _is_there(folder / name):
-            raise OutputError(
-                f"{folder}: holds {name}, which this command did not write and would replace; name "
-                "another folder."
-            )
-
-
-def _is_there(path: Path) -> bool:
-    """Tell whether something has this name, be it a link to what is gone."""
-    try:
-        return path.exists() or path.is_symlink()
-    except OSError as failure:  # its folder may not be entered, or its name is too long
-        raise OutputError(
-            f"{quoted(path)}: cannot be looked at ({failure.strerror}); name another folder."
-        ) from None
-
-
 class _Task(NamedTuple):
     """A model, what it is trained on, and how it is judged.
 
     `also` is what the command was told that makes another run of it, by the arguments' names;
     `evaluate` takes the model and returns a number of which more is better, and `report` says in a
-    line how good it is.
+    line how good it is. `sampler` is the setting batch_sampler.
     """
 
     model: Any
@@ -271,6 +275,7 @@ class _Task(NamedTuple):
     also: dict[str, Any]
     evaluate: Callable[[Any], float] | None = None
     report: Callable[[Any], str] | None = None
+    sampler: str = "batch_sampler"
 
 
 def _masked(options: argparse.Namespace, name: str) -> _Task:
@@ -442,6 +447,53 @@ def _taught(options: argparse.Namespace, name: str) -> _Task:
         )
 
     return _Task(model, data, also, evaluate, report)
+
+
+def _paired(options: argparse.Namespace, name: str) -> _Task:
+    """Return a sentence model that learns from pairs of texts."""
+    from numpy_bert.training import sentence_correlation
+    from numpy_bert.training.pairs import PairedTexts, PairModel
+    from numpy_bert.training.text_files import read_pairs, read_scored
+
+    columns = read_pairs(Path(options.data), options.text_column or "text")
+    held = None if options.eval_data is None else read_scored(Path(options.eval_data))
+    encoder = numpy_bert.SentenceEncoder.from_pretrained(
+        name, dtype=options.dtype, **source_options(options)
+    )
+    loss = _loss(options, encoder, "score" in columns)
+    model, limit = PairModel(encoder, loss), min(options.max_length, encoder.max_seq_length)
+    data = PairedTexts(columns, encoder, max_length=limit, name=options.data)
+    data.check_batches(options.batch_size, loss)
+    # Where the other rows of a batch are negatives, none of them should be the same text.
+    apart = not loss.needs_scores and not options.group_by_length
+    also = {"text_column": _column(options), "max_length": limit}
+    task = _Task(model, data, also, sampler="no_duplicates" if apart else "batch_sampler")
+    if held is None:
+        return task
+
+    def evaluate(model: PairModel) -> float:
+        return sentence_correlation(model.encoder, held.texts, held.scores)
+
+    before = evaluate(model)
+
+    def report(model: PairModel) -> str:
+        return f"Spearman on {options.eval_data}: {evaluate(model):.4f} (before: {before:.4f})"
+
+    return task._replace(evaluate=evaluate, report=report)
+
+
+def _loss(options: argparse.Namespace, encoder: numpy_bert.SentenceEncoder, scored: bool) -> Any:
+    """Return the loss of the pairs, the usual one of their kind if none is named."""
+    from numpy_bert import training
+
+    name = options.loss or (_COSENT if scored else _RANKING)
+    note(f"{options.data}: {'scored pairs' if scored else 'pairs'}, learnt by {name}")
+    if name == _COSINE:
+        if options.scale is not None:
+            raise InputError(f"--scale: is for {_RANKING} and {_COSENT}.")
+        return training.CosineSimilarityLoss(encoder)
+    kind = training.CoSENTLoss if name == _COSENT else training.MultipleNegativesRankingLoss
+    return kind(encoder) if options.scale is None else kind(encoder, scale=options.scale)
 
 
 def _limit(options: argparse.Namespace, model: Any) -> int:

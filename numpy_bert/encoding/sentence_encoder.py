@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import UserDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.encoding import MODES
 from numpy_bert.encoding import similarity as likeness
 from numpy_bert.encoding.accepted import CONSTRUCTOR, ENCODE, SAVE, check_accepted
+from numpy_bert.encoding.gradients import SentenceRun
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.pooling import modes_named, places_read, pool
 from numpy_bert.encoding.quantization import (
@@ -35,12 +36,14 @@ from numpy_bert.encoding.sentence_modules import (
 )
 from numpy_bert.encoding.similarity import Hits, check_similarity
 from numpy_bert.errors import InputError
+from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.messages import must_be, quoted
 from numpy_bert.model.bert import BertModel
-from numpy_bert.text.ids import IdEncoder
+from numpy_bert.model.saving import bert_parameters, check_parameters
+from numpy_bert.text.ids import IdEncoder, Ids
 from numpy_bert.text.inputs import are_texts, as_texts, check_text
 from numpy_bert.text.tokenizer import BertTokenizer
 
@@ -755,6 +758,94 @@ class SentenceEncoder:
         model.save_pretrained(folder, force=force)
         if self._layers is not None:
             add_all_states(folder / "config.json")
+
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yield every parameter that vectors depend on, with its name.
+
+        Those of the BERT are named as in a model with a head; a pooler, which no vector is made
+        of, is not among them. Those of the modules bear the module's number.
+
+        Examples
+        --------
+        >>> from numpy_bert import SentenceEncoder
+        >>> names = [n for n, _ in SentenceEncoder.from_pretrained("demo").named_parameters()]
+        >>> names[0], names[-1]
+        ('bert.embeddings.word_embeddings.weight', '2.dense.bias')
+        """
+        for name, array in self.model.named_parameters():
+            if not name.startswith("pooler."):
+                yield f"bert.{name}", array
+        yield from self._modules.named_parameters()
+
+    def with_parameters(self, arrays: Mapping[str, Array]) -> SentenceEncoder:
+        """Return an encoder with other arrays, not copied, and the settings of this one.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            An array for each of `named_parameters`, of its shape and dtype.
+
+        Raises
+        ------
+        InputError
+            If an array is missing, unknown, or of another shape or dtype.
+
+        Examples
+        --------
+        >>> from numpy_bert import SentenceEncoder
+        >>> encoder = SentenceEncoder.from_pretrained("demo")
+        >>> arrays = dict(encoder.named_parameters())
+        >>> other = encoder.with_parameters({**arrays, "2.dense.bias": arrays["2.dense.bias"] + 1})
+        >>> bool((other.encode("a test") == encoder.encode("a test")).all())
+        False
+        """
+        known = {name: (array.shape, array.dtype) for name, array in self.named_parameters()}
+        checked = check_parameters(type(self).__name__, arrays, known)
+        own = self.model
+        pooler = {f"bert.{name}": array for name, array in own.named_parameters()}
+        parameters = bert_parameters(own.config, {**pooler, **checked})
+        made = copy(self)
+        for name, value in (
+            ("model", BertModel(own.config, parameters, own.loading_info)),
+            ("_modules", self._modules.with_parameters(checked)),
+        ):
+            object.__setattr__(made, name, value)
+        return made
+
+    def run(self, inputs: ModelInputs, rng: np.random.Generator | None = None) -> SentenceRun:
+        """Make vectors in such a way that their gradient can be gone back from.
+
+        Parameters
+        ----------
+        inputs : ModelInputs
+            What ``encoder.model.inputs`` returned.
+        rng : numpy.random.Generator, optional
+            The generator that draws dropout's masks; without it dropout is off.
+
+        Raises
+        ------
+        InputError
+            If the model pools its layers, through which there is no way back here.
+        """
+        if self._layers is not None:
+            raise InputError(
+                "SentenceEncoder: a model that pools its layers (WeightedLayerPooling) cannot be "
+                "trained here."
+            )
+        return SentenceRun(self.model, inputs, self.pooling, self._modules, rng)
+
+    def ids(self, texts: Sequence[str], limit: int | None = None) -> Ids:
+        """Return the token ids of texts as `encode` reads them without a prompt.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            The texts, checked.
+        limit : int, optional
+            How many tokens of a text are read, `max_seq_length` by default and at most.
+        """
+        most = self.max_seq_length
+        return self._ids(texts, most if limit is None else min(limit, most))
 
     def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
         """Return the similarity of each vector of `a` to each of `b`, as the model compares them.

@@ -12,6 +12,7 @@
 """
 
 from numpy_bert.training.data import LabelledTexts, MaskedTexts, TaughtTexts
+from numpy_bert.training.encoder_trainer import SentenceEncoderTrainer
 from numpy_bert.training.evaluation import (
     accuracy,
     masked_scores,
@@ -23,15 +24,24 @@ from numpy_bert.training.heads import new_classifier
 from numpy_bert.training.joint import JointData, JointModel
 from numpy_bert.training.next_sentence import SentencePairs
 from numpy_bert.training.optimizer import AdamW
+from numpy_bert.training.pair_losses import (
+    CoSENTLoss,
+    CosineSimilarityLoss,
+    MultipleNegativesRankingLoss,
+)
 from numpy_bert.training.student import SentenceStudent
 from numpy_bert.training.training_args import TrainingArguments
 
 __all__ = [
     "AdamW",
+    "CoSENTLoss",
+    "CosineSimilarityLoss",
     "JointData",
     "JointModel",
     "LabelledTexts",
     "MaskedTexts",
+    "MultipleNegativesRankingLoss",
+    "SentenceEncoderTrainer",
     "SentencePairs",
     "SentenceStudent",
     "TaughtTexts",

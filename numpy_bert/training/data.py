@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +38,7 @@ __all__ = [
     "TrainingData",
     "as_examples",
     "batches",
+    "batches_without_duplicates",
     "check_fits",
     "check_model",
     "check_tokens",
@@ -53,7 +56,8 @@ Batch = dict[str, Any]
 class TrainingData(Protocol):
     """Examples by number; a batch of them is what a model's `loss_and_gradients` takes.
 
-    Data whose last bits may differ from run to run have a `sketch` too, as `TaughtTexts` have.
+    Data whose last bits may differ from run to run have a `sketch` too, as `TaughtTexts` have; data
+    that can be read without the same text twice in a batch have `texts_of`, as `PairedTexts` have.
     """
 
     @property
@@ -394,6 +398,49 @@ def batches(
     return [found[place] for place in rng.permutation(len(found))]
 
 
+def batches_without_duplicates(
+    examples: int, size: int, rng: np.random.Generator, texts_of: Callable[[int], frozenset[str]]
+) -> list[IntArray]:
+    """Return the numbers of the examples of each batch of a pass, in none of which a text is twice.
+
+    There are as many batches as without the condition. Each takes, in a random order, what has no
+    text of another example in it; an example for which no batch has room waits for another pass.
+
+    Parameters
+    ----------
+    examples, size, rng
+        The same as for `batches`.
+    texts_of : callable
+        A function that returns the texts of an example by its number.
+
+    References
+    ----------
+    .. [1] sentence-transformers, base/sampler.py, NoDuplicatesBatchSampler, which adds batches of
+       what is left; then a pass is longer than was known when the learning rate's course was set.
+
+    Examples
+    --------
+    >>> texts = [{"a", "b"}, {"a", "c"}, {"d", "e"}, {"f", "g"}]
+    >>> made = batches_without_duplicates(4, 2, np.random.default_rng(0), lambda n: texts[n])
+    >>> [batch.tolist() for batch in made]
+    [[2, 0], [1, 3]]
+    """
+    waiting, found = deque(rng.permutation(examples).tolist()), list[IntArray]()
+    for _ in range(math.ceil(examples / size)):
+        batch, seen, later = list[int](), set[str](), list[int]()
+        while waiting and len(batch) < size:
+            number = waiting.popleft()
+            texts = texts_of(number)
+            if seen.isdisjoint(texts):
+                batch.append(number)
+                seen |= texts
+            else:
+                later.append(number)
+        waiting.extendleft(reversed(later))
+        found.append(np.array(batch))
+    return found
+
+
 def as_examples(texts: object) -> list[Any]:
     """Return checked texts, or pairs, of which there must be one at least.
 
@@ -422,7 +469,7 @@ def _warn_of_cuts(cut: Mapping[int, tuple[int, int]], total: int, limit: int) ->
         )
 
 
-def tokens_of(batch: Batch) -> int:
+def tokens_of(batch: Mapping[str, Any]) -> int:
     """Return how many tokens a batch has, or the batches in it together; padding is none.
 
     Examples
@@ -432,7 +479,7 @@ def tokens_of(batch: Batch) -> int:
     """
     if "attention_mask" in batch:
         return int(np.sum(batch["attention_mask"]))
-    return sum(map(tokens_of, batch.values()))
+    return sum([tokens_of(part) for part in batch.values() if isinstance(part, Mapping)])
 
 
 def check_fits(data: object, model: Any) -> None:

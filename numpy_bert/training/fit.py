@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
@@ -18,29 +19,40 @@ from numpy_bert.errors import CheckpointError, InputError, OutputError, Training
 from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
-from numpy_bert.training.data import Batch, TrainingData, batches, check_fits, tokens_of
+from numpy_bert.training.data import (
+    Batch,
+    TrainingData,
+    batches,
+    batches_without_duplicates,
+    check_fits,
+    tokens_of,
+)
 from numpy_bert.training.identity import identify
 from numpy_bert.training.optimizer import AdamW, clip_grads_with_norm, global_norm
 from numpy_bert.training.run_folder import (
+    BEST,
+    CHECKPOINT,
+    FINISHED,
+    LOG,
     Best,
     Log,
     Progress,
     read_best,
+    read_finished,
     read_state,
     score_of,
     write_best,
+    write_finished,
     write_state,
 )
 from numpy_bert.training.trainable import Model, trainable
 from numpy_bert.training.training_args import TrainingArguments
 
-__all__ = ["BEST", "CHECKPOINT", "LOG", "Trainer"]
+__all__ = ["BEST", "CHECKPOINT", "FINISHED", "LOG", "Trainer"]
 
-# The files in the folder of a run: what it goes on from, and what it said.
-CHECKPOINT, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
 # The generators are seeded by one of these, the run's seed and a number.
 _ORDER, _BATCH = 0, 1
-_WORKED_ON = frozenset({"_identity", "_model", "_arrays", "_optimizer", "_order"})
+_WORKED_ON = frozenset({"_identity", "_model", "_arrays", "_optimizer", "_order", "_trained"})
 
 Evaluate = Callable[[Any], float]
 
@@ -71,9 +83,10 @@ class Trainer(Generic[Model]):
         The examples.
     arguments : TrainingArguments
         The settings.
-    folder : str or Path
+    folder : str or Path, optional
         The folder of ``checkpoint.safetensors``, ``log.jsonl`` and, with `evaluate`,
-        ``best.safetensors``; it is made if it is not there.
+        ``best.safetensors``; it is made if it is not there. By default it is the arguments'
+        `output_dir`.
     evaluate : callable, optional
         A function that takes a model with the weights of a step and returns a number, the larger
         the better; the run keeps the weights of the best. What is NaN or infinite is no better than
@@ -113,6 +126,8 @@ class Trainer(Generic[Model]):
     'BertForMaskedLM'
     """
 
+    # What a run ended with.
+    _trained: Any = None
     # The number of a pass, and its batches.
     _order: tuple[int, Sequence[IntArray]] = (-1, ())
 
@@ -121,7 +136,7 @@ class Trainer(Generic[Model]):
         model: Model,
         data: TrainingData,
         arguments: TrainingArguments,
-        folder: str | Path,
+        folder: str | Path | None = None,
         *,
         evaluate: Evaluate | None = None,
         also: Mapping[str, Any] | None = None,
@@ -137,19 +152,90 @@ class Trainer(Generic[Model]):
             raise InputError(
                 f"also must be a mapping of names, which are str; got {quoted(repr(also))}."
             )
+        if arguments.batch_sampler == "no_duplicates" and not hasattr(data, "texts_of"):
+            raise InputError(
+                "batch_sampler='no_duplicates' is for pairs of texts, of which none is to be twice "
+                f"in a batch; the data are {type(data).__name__}."
+            )
         check_fits(data, model)
+        folder = arguments.output_dir if folder is None else folder
+        if folder is None:
+            raise InputError("folder must be given, or output_dir of the arguments; got neither.")
         self._source, self._data, self._arguments = model, data, arguments
         self._folder, self._evaluate, self._also = Path(folder), evaluate, dict(also)
         self._log = Log(self._folder / LOG)
         self._total = arguments.steps_of(len(data))
         arguments.check_rates(self._total)
 
+    def is_finished(self) -> bool:
+        """Tell whether the folder holds the model that this run ended with, saved by `save_model`.
+
+        What the saving may have left of the checkpoint, where it was stopped, is removed.
+
+        Raises
+        ------
+        TrainingError
+            If the folder holds another run's model.
+        OutputError
+            If the model was changed since, or what is left cannot be removed.
+        """
+        path = self._folder / FINISHED
+        identity = identify(self._source, self._data, self._arguments, self._evaluate, self._also)
+        if not read_finished(path, identity):
+            return False
+        self._remove(CHECKPOINT, BEST)
+        return True
+
+    def save_model(self, output_dir: str | Path | None = None) -> None:
+        """Save the trained model; in the run's own folder, leave no checkpoint behind.
+
+        A run that is stopped before its model is saved whole goes on from its checkpoint. After
+        that `train` returns the saved model, and nothing is trained again.
+
+        Parameters
+        ----------
+        output_dir : str or Path, optional
+            The folder; that of the run by default. In another one the checkpoint stays, since the
+            run does not know of what becomes of that folder.
+
+        Raises
+        ------
+        InputError
+            If nothing was trained yet, or the model is one that has no files of its own.
+        OutputError
+            If the model cannot be saved; the checkpoint stays.
+        """
+        if self._trained is None:
+            raise InputError("save_model: nothing was trained yet; call train() first.")
+        save = getattr(self._trained, "save_pretrained", None)
+        if save is None:
+            kind = type(self._trained).__name__
+            raise InputError(f"save_model: a {kind} has no files of its own; save its models.")
+        folder = self._folder if output_dir is None else Path(output_dir)
+        if folder.resolve() != self._folder.resolve():
+            save(folder)
+            return
+        if self.is_finished():
+            return
+        save(folder, force=True)
+        write_finished(folder / FINISHED, self._identity)
+        self._remove(CHECKPOINT, BEST)
+
+    def _remove(self, *names: str) -> None:
+        """Remove files from the folder, whether they are there or not."""
+        for path in (self._folder / name for name in names):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as failure:
+                raise OutputError(f"{path}: cannot be removed ({failure.strerror}).") from None
+
     def train(self) -> Model:
         """Run to the end, from the checkpoint if the folder holds one; return the trained model.
 
         A run that was stopped, by whatever, and goes on ends in the same bits as one that was not,
         on one machine with one number of threads. Without a checkpoint each call starts from the
-        model that the run was made with. A run that has ended returns its model again.
+        model that the run was made with. A run that has ended returns its model again, also where
+        `save_model` has put it in the place of the checkpoint.
 
         Raises
         ------
@@ -159,6 +245,10 @@ class Trainer(Generic[Model]):
         OutputError
             If the folder cannot be written to; the last checkpoint stays.
         """
+        if self.is_finished():
+            trained = self._trained = self._saved()
+            return trained
+        self._remove(FINISHED)  # whose model is gone
         self._start()
         done = self._resume()
         if self._is_due(done):  # the state was saved before the model was judged
@@ -173,7 +263,16 @@ class Trainer(Generic[Model]):
                 tick(1, f"loss {taken.loss:.3f}, {taken.tokens / seconds:,.0f} tokens/s")
                 done = self._after(done, taken, seconds)
         self._save(done)
-        return self._result(done)
+        trained = self._trained = self._result(done)
+        return trained
+
+    def _saved(self) -> Model:
+        """Return the model that stands in the folder."""
+        read: Any = getattr(self._source, "saved_in", None)
+        if read is None:
+            read = partial(type(self._source).from_pretrained, dtype=self._source.dtype)  # type: ignore[attr-defined]
+        model: Model = read(self._folder)
+        return model
 
     def __getstate__(self) -> dict[str, Any]:
         """Carry what the run was made with: what `train` works on is taken anew by each call."""
@@ -266,10 +365,18 @@ class Trainer(Generic[Model]):
         """Return which examples the batch of this number has: each once a pass, in an own order."""
         epoch, place = divmod(number, self._arguments.batches_of(len(self._data)))
         if self._order[0] != epoch:
-            rng, size = self._rng(_ORDER, epoch), self._arguments.train_batch_size
-            lengths = self._data.lengths if self._arguments.group_by_length else None
-            self._order = epoch, batches(len(self._data), size, rng, lengths)
+            self._order = epoch, self._pass(self._rng(_ORDER, epoch))
         return self._order[1][place]
+
+    def _pass(self, rng: np.random.Generator) -> list[IntArray]:
+        """Return the batches of a pass over the data."""
+        arguments, data = self._arguments, self._data
+        size = arguments.per_device_train_batch_size
+        if arguments.batch_sampler == "no_duplicates":
+            texts_of = data.texts_of  # type: ignore[attr-defined]  # looked for at the start
+            return batches_without_duplicates(len(data), size, rng, texts_of)
+        lengths = data.lengths if arguments.group_by_length else None
+        return batches(len(data), size, rng, lengths)
 
     def _after(self, done: Progress, taken: _Step, seconds: float) -> Progress:
         """Log, evaluate and save, as often as the settings say."""

@@ -90,6 +90,7 @@ def identify(
         If a value of `also` is none of JSON's, or a name of it is one that the run has itself.
     """
     own = {**asdict(arguments), **identity_of(model)}
+    del own["output_dir"]  # a run's folder may be moved
     hashed = {
         "data": data.fingerprint,
         "model": fingerprint(model),

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from numbers import Real
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,8 +43,8 @@ class JointModel:
     Parameters
     ----------
     models : mapping of str to a trainable model
-        The models, by names of your own; what several have is taken from the first, and so are the
-        folder and the dtype.
+        The models, by names of your own; what several have is taken from the first, and so is the
+        dtype.
     weights : mapping of str to float, optional
         How much a model's loss counts, by the same names; 1 by default.
 
@@ -127,11 +126,6 @@ class JointModel:
     @property
     def _first(self) -> Trainable:
         return next(iter(self.models.values()))
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the first model's checkpoint."""
-        return self._first.folder
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -8,7 +8,7 @@ the number of the step says all.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,40 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import CheckpointError, NumpyBertError, OutputError, TrainingError
-from numpy_bert.files import write_atomically
+from numpy_bert.files import read_json, write_atomically
+from numpy_bert.loading.checkpoint import SINGLE
+from numpy_bert.loading.integrity import sha256
 from numpy_bert.loading.stored import SafetensorsFile
+from numpy_bert.messages import quoted
 from numpy_bert.model.saving import write_tensors
 from numpy_bert.training.identity import Identity
 from numpy_bert.training.optimizer import AdamW
 
 __all__ = [
+    "BEST",
+    "CHECKPOINT",
+    "FINISHED",
+    "LOG",
     "Best",
     "Log",
     "Progress",
+    "check_free",
     "read_best",
+    "read_finished",
     "read_state",
     "score_of",
     "write_best",
+    "write_finished",
     "write_state",
 ]
 
-_CONTRACT = "numpy_bert.training/3"
+# The files in the folder of a run: what it goes on from, and what it said.
+CHECKPOINT, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
+# What stands there in the place of the first two once the model is saved.
+FINISHED = "finished.json"
+# Larger than what is said of a run with very many labels.
+_LARGEST = 1 << 26
+_CONTRACT = "numpy_bert.training/4"
 # The members of the lines of a log, and with what each of them begins.
 _LINES = (
     frozenset({"step", "loss", "learning_rate", "tokens_per_second"}),
@@ -64,6 +80,41 @@ class Best:
     step: int
     score: float
     evaluate: str | None
+
+
+def check_free(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder in which files of something else than a run would be replaced.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which need not be there.
+    names : iterable of str
+        What the model's saving writes beside config.json and model.safetensors.
+
+    Raises
+    ------
+    OutputError
+        If there is such a file and nothing of a run, or the folder cannot be looked at.
+    """
+    if _is_there(folder / CHECKPOINT) or _is_there(folder / FINISHED):
+        return  # of a run, or the run says that it is of none
+    for name in (SINGLE, "config.json", *names):
+        if _is_there(folder / name):
+            raise OutputError(
+                f"{folder}: holds {name}, which no training wrote and this one would replace; name "
+                "another folder."
+            )
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether something has this name, be it a link to what is gone."""
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError as failure:  # its folder may not be entered, or its name is too long
+        raise OutputError(
+            f"{quoted(path)}: cannot be looked at ({failure.strerror}); name another folder."
+        ) from None
 
 
 def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Identity) -> None:
@@ -123,10 +174,7 @@ def read_state(path: Path, optimizer: AdamW, identity: Identity) -> Progress:
     if not contract.startswith(_CONTRACT.split("/")[0] + "/"):
         raise CheckpointError(f"{path}: is no checkpoint of a training run.")
     if contract != _CONTRACT:
-        raise TrainingError(
-            f"{path}: was written by another version of numpy_bert ({contract}, now {_CONTRACT}), "
-            "which trained otherwise; train into another folder."
-        )
+        raise _other_version(path, contract)
     identity.check(theirs, path, is_judged=progress.judged > 0)
     pairs = [
         (array, prefix + name)
@@ -142,6 +190,61 @@ def read_state(path: Path, optimizer: AdamW, identity: Identity) -> Progress:
         np.copyto(array, stored)
     optimizer.steps = progress.step
     return progress
+
+
+def write_finished(path: Path, identity: Identity) -> None:
+    """Write that a run has ended, and what the model beside the file is that it ended with.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    run = {
+        "contract": _CONTRACT,
+        "model": sha256(path.with_name(SINGLE)),
+        "identity": dict(identity.exact),
+        "sketch": dict(identity.sketch),
+    }
+    write_atomically(path, (json.dumps(run, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_finished(path: Path, identity: Identity) -> bool:
+    """Tell whether a run has ended, whose model stands beside the file; False without the model.
+
+    Raises
+    ------
+    TrainingError
+        If it is another run that has ended there.
+    OutputError
+        If the file is no run's, or the model is another one than that of the run.
+    """
+    model = path.with_name(SINGLE)
+    if not path.exists() or not model.exists():
+        return False
+    run = read_json(path, error=OutputError, limit=_LARGEST)
+    try:
+        theirs, known = Identity(dict(run["identity"]), dict(run["sketch"])), run["contract"]
+        written = str(run["model"])
+    except (KeyError, TypeError, ValueError):
+        raise OutputError(f"{path}: no run wrote it. Train into another folder.") from None
+    if known != _CONTRACT:
+        raise _other_version(path, str(known))
+    identity.check(theirs, path, is_judged=True)
+    if sha256(model) != written:
+        raise OutputError(
+            f"{model}: is not the model that the run ended with, and would be replaced. Train into "
+            "another folder, or move it."
+        )
+    return True
+
+
+def _other_version(path: Path, contract: str) -> TrainingError:
+    """Return the error that says that another version wrote a file."""
+    return TrainingError(
+        f"{path}: was written by another version of numpy_bert ({contract}, now {_CONTRACT}), "
+        "which trained otherwise; train into another folder."
+    )
 
 
 def write_best(path: Path, arrays: Mapping[str, Array], best: Best) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,13 @@ import numpy as np
 from numpy_bert.arrays import Array
 from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings
 from numpy_bert.encoding.sentence_modules import Dense, read_pooled_modules
-from numpy_bert.errors import InputError, OutputError
-from numpy_bert.files import check_output
-from numpy_bert.loading.modules import SETTINGS, TRANSFORMER_CONFIGS
+from numpy_bert.errors import InputError
 from numpy_bert.messages import quoted
 from numpy_bert.ops.activation import identity
 from numpy_bert.parameters import LinearParameters
 from numpy_bert.reprs import short_repr
 
-__all__ = ["StudentSetup", "check_places", "read_map", "read_setup", "sentence_files"]
-
-_MODULES = (
-    ("", "Transformer"),
-    ("1_Pooling", "Pooling"),
-    ("2_Dense", "Dense"),
-    ("3_Normalize", "Normalize"),
-)
-_LINEAR = "torch.nn.modules.linear.Identity"
+__all__ = ["StudentSetup", "read_map", "read_setup"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,28 +72,6 @@ class StudentSetup:
         from tokenizers.normalizers import Lowercase
 
         return str(Lowercase().normalize_str(whole))
-
-    def files(self) -> dict[str, bytes]:
-        """Return the files of sentence-transformers that hold these settings, by their names.
-
-        Both are written whatever they hold, since others may stand in the folder.
-
-        Examples
-        --------
-        >>> sorted(StudentSetup().files())
-        ['config_sentence_transformers.json', 'sentence_bert_config.json']
-        """
-        settings = self.settings
-        stated: dict[str, Any] = {
-            "model_type": "SentenceTransformer",
-            "prompts": dict(settings.prompts),
-            "default_prompt_name": settings.default_prompt_name,
-            "similarity_fn_name": settings.similarity_fn_name,
-        }
-        if settings.truncate_dim is not None:
-            stated["truncate_dim"] = settings.truncate_dim
-        reads = {"max_seq_length": self.max_seq_length, "do_lower_case": self.lower_case}
-        return {SETTINGS: _as_json(stated), TRANSFORMER_CONFIGS[0]: _as_json(reads)}
 
 
 def read_setup(folder: Path) -> tuple[StudentSetup, Recipe]:
@@ -189,71 +155,9 @@ def read_map(
     return LinearParameters(weight=layer.weight, bias=bias)
 
 
-def sentence_files(
-    projection: LinearParameters, *, normalizes: bool = True, include_prompt: bool = True
-) -> dict[str, bytes]:
-    """Return the files that make a BERT a sentence model, as sentence-transformers stores them.
-
-    Parameters
-    ----------
-    projection : LinearParameters
-        The map from the mean of the tokens to the vector, in the dtype that is to be stored.
-    normalizes : bool
-        Whether the vector is scaled to length 1 after it.
-    include_prompt : bool
-        Whether the tokens of a prompt are in the mean.
-
-    Returns
-    -------
-    dict of str to bytes
-        The files, by their names in the model's folder.
-
-    Examples
-    --------
-    >>> sorted(sentence_files(LinearParameters(weight=np.eye(2), bias=np.zeros(2))))
-    ['1_Pooling/config.json', '2_Dense/config.json', '2_Dense/model.safetensors', 'modules.json']
-    """
-    from safetensors.numpy import save
-
-    outs, ins = projection.weight.shape
-    listed = [
-        {"idx": n, "name": f"{n}", "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for n, (path, kind) in enumerate(_MODULES if normalizes else _MODULES[:-1])
-    ]
-    pooling = {"word_embedding_dimension": ins, "pooling_mode_mean_tokens": True}
-    pooling |= {f"pooling_mode_{mode}": False for mode in ("cls_token", "max_tokens")}
-    pooling |= {} if include_prompt else {"include_prompt": False}
-    dense = {"in_features": ins, "out_features": outs, "bias": True, "activation_function": _LINEAR}
-    tensors = {"linear.weight": projection.weight, "linear.bias": projection.bias}
-    # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
-    ready = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    return {
-        "modules.json": _as_json(listed),
-        "1_Pooling/config.json": _as_json(pooling),
-        "2_Dense/config.json": _as_json(dense),
-        "2_Dense/model.safetensors": save(ready, {"format": "pt"}),
-    }
-
-
-def check_places(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
-    """Make the folders of files that are to be written; raise OutputError if that cannot be."""
-    try:
-        for name in files:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as failure:
-        place = failure.filename or folder
-        raise OutputError(f"{place}: cannot be made ({failure.strerror}).") from None
-    for name in files:
-        check_output(folder / name, force=force)
-
-
 def _refused(folder: Path, what: str, wanted: str) -> InputError:
     """Return the error that says what a student cannot go on from."""
     return InputError(
         f"{folder}: {what}; a student goes on from a model with {wanted} alone. "
         "SentenceStudent.new puts a new map over its BERT, which is another model."
     )
-
-
-def _as_json(value: object) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()

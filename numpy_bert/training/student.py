@@ -13,10 +13,11 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, as_array
 from numpy_bert.encoding.gradients import SentenceRun
 from numpy_bert.encoding.pooling import normalize
+from numpy_bert.encoding.saving import sentence_files, write_files
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.encoding.sentence_modules import Dense, PooledModules
 from numpy_bert.errors import InputError
-from numpy_bert.files import write_atomically
+from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.gradients import LossAndGradients, split_batch
 from numpy_bert.model.saving import Saveable, bert_parameters
@@ -26,13 +27,7 @@ from numpy_bert.parameters import LinearParameters, SentenceStudentParameters, b
 from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.training.projection import new_projection
-from numpy_bert.training.setup import (
-    StudentSetup,
-    check_places,
-    read_map,
-    read_setup,
-    sentence_files,
-)
+from numpy_bert.training.setup import StudentSetup, read_map, read_setup
 
 __all__ = ["SentenceStudent"]
 
@@ -260,12 +255,8 @@ class SentenceStudent(Saveable):
         >>> student.encoder(BertTokenizer.from_pretrained("demo")).encode("a test").shape
         (3,)
         """
-        chain = (*self._map.modules, *([normalize] if self.setup.normalizes else []))
-        modules = PooledModules(in_features=self.config.hidden_size, modules=chain)
-        recipe = self.setup.recipe(self.folder)
-        return SentenceEncoder.from_parts(
-            self.bert, tokenizer, recipe, modules, self.setup.settings
-        )
+        recipe, settings = self.setup.recipe(self.folder), self.setup.settings
+        return SentenceEncoder.from_parts(self.bert, tokenizer, recipe, self._modules, settings)
 
     def files(self) -> dict[str, bytes]:
         """Return what `save_pretrained` writes beside config.json and model.safetensors.
@@ -277,13 +268,8 @@ class SentenceStudent(Saveable):
         >>> sorted(student.files())[:2]
         ['1_Pooling/config.json', '2_Dense/config.json']
         """
-        setup = self.setup
-        found = sentence_files(
-            self.head.projection,
-            normalizes=setup.normalizes,
-            include_prompt=setup.include_prompt,
-        )
-        return found | setup.files()
+        recipe, settings = self.setup.recipe(self.folder), self.setup.settings
+        return sentence_files(recipe, settings, self._modules.modules, None, self.config)
 
     def save_pretrained(self, save_directory: str | Path, *, force: bool = False) -> None:
         """Save a sentence model: the BERT, and what makes vectors of its tokens.
@@ -310,11 +296,20 @@ class SentenceStudent(Saveable):
         ...     len(list(Path(folder).iterdir())), (Path(folder) / "modules.json").is_file()
         (9, True)
         """
-        folder, files = Path(save_directory), self.files()
-        check_places(folder, files, force=force)
+        folder = Path(save_directory)
+        write_files(folder, self.files(), ("config.json", SINGLE), force=force)
         self.bert.save_pretrained(folder, force=force)
-        for name, content in files.items():
-            write_atomically(folder / name, content)
+
+    def saved_in(self, folder: Path) -> SentenceStudent:
+        """Return the student that `save_pretrained` has written to a folder."""
+        features = len(self.head.projection.weight)
+        return SentenceStudent.from_folder(folder, features, dtype=self.dtype)
+
+    @property
+    def _modules(self) -> PooledModules:
+        """What stands behind the pooling: the map, and what scales vectors."""
+        scale = (normalize,) if self.setup.normalizes else ()
+        return replace(self._map, modules=(*self._map.modules, *scale))
 
     @property
     def _map(self) -> PooledModules:

@@ -24,13 +24,15 @@ __all__ = [
     "is_table",
     "read_documents",
     "read_labelled",
+    "read_pairs",
     "read_scored",
     "read_texts",
 ]
 
 # How a number is written.
 NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
-_TEXT, _PAIR, _LABEL = "text", "text_pair", "label"  # columns
+# Columns, of the last of which there may be several.
+_TEXT, _PAIR, _LABEL, _SCORE, _NEGATIVE = "text", "text_pair", "label", "score", "negative"
 # Longer than any file that is read, and within what csv takes on every system.
 _LONGEST = 2**31 - 1
 _BLANK_QUOTE = re.compile(r' +"')
@@ -181,6 +183,61 @@ def read_scored(path: Path) -> ScoredPairs:
             f"anything else; got one, {scores[0]:g}."
         )
     return ScoredPairs(texts=pairs, scores=scores)
+
+
+def read_pairs(path: Path, text_column: str = _TEXT) -> dict[str, list[str] | list[float]]:
+    """Read texts that belong together: the columns text and text_pair, and those of negatives.
+
+    Parameters
+    ----------
+    path : Path
+        The table. Columns whose names begin with "negative" are hard negatives, in their order, and
+        "label" or "score" has a number for each pair. Others are passed over.
+    text_column : str
+        The column of the first texts.
+
+    Returns
+    -------
+    dict of str to list
+        The columns by their names: first texts, second ones, negatives, and numbers as "score".
+
+    Raises
+    ------
+    InputError
+        If the table is none of these, or a cell is empty or is no number; the file, the line and
+        what must stand there are named.
+    """
+    table, text = _read_table(path), _plain(text_column)
+    if not {text, _PAIR} <= {*table.names} or text == _PAIR:
+        raise InputError(
+            f"{path}: line 1: there must be columns {quoted(text)} and text_pair (and negative, "
+            f"and label or score); got {table.columns}."
+        )
+    negatives = [name for name in table.names if name.startswith(_NEGATIVE)]
+    found: dict[str, list[str] | list[float]] = {}
+    for name in (text, _PAIR, *negatives):
+        column = [cell.strip() for cell in table.column(name)]
+        if "" in column:
+            line = table.lines[column.index("")]
+            raise InputError(f"{path}: line {line}: has nothing in the column {quoted(name)}.")
+        found[name] = column
+    scores = [name for name in (_LABEL, _SCORE) if name in table.names]
+    if scores:
+        found[_SCORE] = _numbers(table, scores[0])
+    return found
+
+
+def _numbers(table: _Table, name: str) -> list[float]:
+    """Return a column of numbers; raise InputError naming the line of what is none."""
+    cells = [cell.strip() for cell in table.column(name)]
+    found = [as_number(cell) for cell in cells]
+    for cell, number, line in zip(cells, found, table.lines, strict=True):
+        if not math.isfinite(number):
+            raise InputError(
+                f"{table.path}: line {line}: {quoted(name)} must be a number that says how alike "
+                f"the texts are; got {quoted(repr(cell))}."
+            )
+    return found
 
 
 def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:

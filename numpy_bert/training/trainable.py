@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -29,10 +28,6 @@ class Found(Protocol):
 
 class Trainable(Protocol):
     """What a `Trainer` trains: a model with a head, a student, or several that share a BERT."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the checkpoint that the model came from."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

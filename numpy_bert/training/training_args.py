@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from numpy_bert.errors import InputError
 from numpy_bert.training.optimizer import linear_schedule
@@ -11,9 +15,28 @@ from numpy_bert.training.optimizer import linear_schedule
 __all__ = ["TrainingArguments"]
 
 _COUNTS = (
-    "train_batch_size",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
     "gradient_accumulation_steps",
     "logging_steps",
+)
+_SAMPLERS = ("batch_sampler", "no_duplicates")
+# Arguments of transformers of which one value is what happens here: which they are, and what to do
+# where another one is wanted.
+_THEIRS: Mapping[str, tuple[tuple[object, ...], str]] = MappingProxyType(
+    {
+        "bf16": ((False,), "Load the model with dtype='float32' or 'float64'."),
+        "fp16": ((False,), "Load the model with dtype='float32' or 'float64'."),
+        "dataloader_drop_last": ((False,), "The last batch of a pass is read, however small."),
+        "eval_strategy": (("no", "steps"), "eval_steps says when the model is evaluated."),
+        "load_best_model_at_end": ((True,), "Without something to evaluate on the last is kept."),
+        "logging_strategy": (("steps",), "logging_steps says how often a line is logged."),
+        "lr_scheduler_type": (("linear",), "The learning rate falls in a line."),
+        "optim": (("adamw_torch", "adamw_torch_fused"), "The optimizer is AdamW."),
+        "report_to": (("none", []), "What is logged stands in log.jsonl in output_dir."),
+        "save_strategy": (("steps",), "save_steps says how often; save_steps=None is for the end."),
+        "use_cpu": ((True, False), "There is no other device."),
+    }
 )
 
 
@@ -23,17 +46,19 @@ class TrainingArguments:
 
     Attributes
     ----------
+    output_dir : str or Path, optional
+        The folder of the run, for a trainer that is given none.
     learning_rate : float
         The learning rate at its highest; see `linear_schedule`.
-    train_batch_size : int
-        How many examples are read together.
+    per_device_train_batch_size, per_device_eval_batch_size : int
+        How many examples are read together: in training, and where a loss is evaluated.
     gradient_accumulation_steps : int
         How many batches a step of the optimizer is taken from, as if they were one: its loss is the
         mean over the labels of all. The last step of a pass has the batches that are left.
     num_train_epochs : float
         How many passes over the data there are, unless `max_steps` is given.
     max_steps : int, optional
-        How many steps the optimizer takes.
+        How many steps the optimizer takes; -1 is None.
     warmup_steps : int or float
         The number of steps on which the learning rate rises from 0; below 1 their share of all
         steps, rounded up. The first of them is taken at the rate 0, as in transformers.
@@ -52,6 +77,9 @@ class TrainingArguments:
     early_stopping_patience : int, optional
         After how many evaluations without a better one the run ends; needs `eval_steps`. An
         evaluation that is NaN or infinite is no better than any.
+    batch_sampler : {"batch_sampler", "no_duplicates"}
+        Whether the batches are any, or none has a text twice, as in-batch negatives want it; see
+        `batches_without_duplicates`.
     seed : int
         The seed of the order of the examples, of dropout, and of what the data draw.
 
@@ -60,19 +88,29 @@ class TrainingArguments:
     InputError
         If a setting is out of range; what it must be and what came are named.
 
+    Notes
+    -----
+    Names and defaults are those of transformers and sentence-transformers, but for `logging_steps`,
+    which is 500 there, and `seed`, which is 42 and draws other numbers. Of their arguments bf16,
+    fp16, dataloader_drop_last, eval_strategy, load_best_model_at_end, logging_strategy,
+    lr_scheduler_type, optim, report_to, run_name, save_strategy, save_total_limit and use_cpu what
+    happens here anyway is accepted; warmup_ratio is the old name of a share in `warmup_steps`.
+
     References
     ----------
     .. [1] transformers, training_args.py, TrainingArguments; trainer_callback.py,
        EarlyStoppingCallback, which needs evaluations after steps, too.
     """
 
+    output_dir: str | Path | None = field(default=None, kw_only=False)
     learning_rate: float = 5e-5
-    train_batch_size: int = 8
+    per_device_train_batch_size: int = 8
+    per_device_eval_batch_size: int = 8
     gradient_accumulation_steps: int = 1
     num_train_epochs: float = 3.0
     max_steps: int | None = None
     warmup_steps: float = 0
-    weight_decay: float = 0.01
+    weight_decay: float = 0.0
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
@@ -82,9 +120,39 @@ class TrainingArguments:
     group_by_length: bool = False
     logging_steps: int = 10
     early_stopping_patience: int | None = None
+    batch_sampler: str = "batch_sampler"
     seed: int = 0
+    bf16: InitVar[object] = None
+    dataloader_drop_last: InitVar[object] = None
+    eval_strategy: InitVar[object] = None
+    fp16: InitVar[object] = None
+    load_best_model_at_end: InitVar[object] = None
+    logging_strategy: InitVar[object] = None
+    lr_scheduler_type: InitVar[object] = None
+    optim: InitVar[object] = None
+    report_to: InitVar[object] = None
+    run_name: InitVar[object] = None
+    save_strategy: InitVar[object] = None
+    save_total_limit: InitVar[object] = None
+    use_cpu: InitVar[object] = None
+    warmup_ratio: InitVar[float | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, *theirs: Any) -> None:
+        given = dict(zip(_init_only(type(self)), theirs, strict=True))
+        _check_theirs(given)
+        if given["warmup_ratio"] is not None and not self.warmup_steps:
+            object.__setattr__(self, "warmup_steps", given["warmup_ratio"])
+        if self.max_steps == -1:
+            object.__setattr__(self, "max_steps", None)
+        sampler = getattr(self.batch_sampler, "value", self.batch_sampler)
+        # Both give the same batches there.
+        sampler = "no_duplicates" if sampler == "no_duplicates_hashed" else sampler
+        object.__setattr__(self, "batch_sampler", sampler)
+        self._check()
+        if given["eval_strategy"] == "steps" and self.eval_steps is None:
+            raise InputError("eval_steps must be given with eval_strategy='steps'; got None.")
+
+    def _check(self) -> None:
         optional = ("max_steps", "save_steps", "eval_steps", "early_stopping_patience")
         given = [name for name in optional if getattr(self, name) is not None]
         for name in (*_COUNTS, *given):
@@ -93,12 +161,12 @@ class TrainingArguments:
                 raise InputError(f"{name} must be a whole number from 1; got {value!r}.")
         if type(self.seed) is not int or self.seed < 0:
             raise InputError(f"seed must be a whole number from 0; got {self.seed!r}.")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "float" and not (
+        for own in fields(self):
+            value = getattr(self, own.name)
+            if own.type == "float" and not (
                 isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
             ):
-                raise InputError(f"{field.name} must be a number from 0; got {value!r}.")
+                raise InputError(f"{own.name} must be a number from 0; got {value!r}.")
         for name in ("adam_beta1", "adam_beta2"):
             if getattr(self, name) >= 1:
                 raise InputError(f"{name} must be below 1; got {getattr(self, name)!r}.")
@@ -112,6 +180,12 @@ class TrainingArguments:
                 "eval_steps must be given with early_stopping_patience; got None, with which the "
                 "model is evaluated once, at the end."
             )
+        if self.batch_sampler not in _SAMPLERS:
+            raise InputError(
+                f"batch_sampler must be one of {', '.join(_SAMPLERS)}; got {self.batch_sampler!r}."
+            )
+        if self.batch_sampler == "no_duplicates" and self.group_by_length:
+            raise InputError("batch_sampler='no_duplicates', group_by_length: give one of the two.")
         if self.max_steps is None and self.num_train_epochs == 0:
             raise InputError(
                 "num_train_epochs must be above 0; got 0. Raise it, or give max_steps."
@@ -122,7 +196,7 @@ class TrainingArguments:
 
         Examples
         --------
-        >>> TrainingArguments(train_batch_size=8, num_train_epochs=3).steps_of(20)
+        >>> TrainingArguments(num_train_epochs=3).steps_of(20)
         9
         """
         if self.max_steps is not None:
@@ -134,7 +208,7 @@ class TrainingArguments:
 
         Examples
         --------
-        >>> settings = TrainingArguments(train_batch_size=8, gradient_accumulation_steps=2)
+        >>> settings = TrainingArguments(gradient_accumulation_steps=2)
         >>> settings.batches_of(20), settings.steps_of_pass(20)
         (3, 2)
         """
@@ -142,7 +216,7 @@ class TrainingArguments:
 
     def batches_of(self, examples: int) -> int:
         """Return how many batches one pass has; the last may be smaller."""
-        return math.ceil(examples / self.train_batch_size)
+        return math.ceil(examples / self.per_device_train_batch_size)
 
     def warmup_of(self, steps: int) -> int:
         """Return on how many of so many steps the learning rate rises.
@@ -168,3 +242,18 @@ class TrainingArguments:
                 f"the learning rate of every step ({steps} in all) is 0, so nothing would be "
                 "learnt. Take more steps or a shorter warm-up."
             )
+
+
+def _init_only(kind: type[Any]) -> list[str]:
+    """Return the names of what is given and not kept, in the order in which it is handed on."""
+    own = {one.name for one in fields(kind)}
+    return [name for name in kind.__annotations__ if name not in own]
+
+
+def _check_theirs(given: Mapping[str, object]) -> None:
+    """Raise InputError for a value of transformers' arguments that is not what happens here."""
+    for name, (known, instead) in _THEIRS.items():
+        value = getattr(given[name], "value", given[name])  # theirs may be members of an Enum
+        if value is not None and not any(value is one or value == one for one in known):
+            wanted = " or ".join(map(repr, known))
+            raise InputError(f"{name} must be {wanted}; got {value!r}. {instead}")

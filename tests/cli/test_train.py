@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +20,9 @@ from numpy_bert import (
     BertForSequenceClassification,
     SentenceEncoder,
 )
-from numpy_bert.cli import main
+from numpy_bert.cli import main, train
+from numpy_bert.model import saving
+from numpy_bert.training import fit
 from tests.support.pages import random_model
 from tests.support.platforms import posix
 
@@ -39,6 +46,14 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def test_masked_words(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "mlm", "--data", "texts.txt", "--eval-data", "texts.txt", "-o", "run"]
     command += ["--max-steps", "3", "--batch-size", "2", "--whole-words"]
@@ -47,22 +62,22 @@ def test_masked_words(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("loss on texts.txt: ")
     assert "4 examples, 3 steps" in err
     assert "saved run" in err
-    assert {path.name for path in (data / "run").iterdir()} >= {
+    assert {path.name for path in (data / "run").iterdir()} == {
         "config.json",
         "model.safetensors",
         "tokenizer.json",
-        "checkpoint.safetensors",
+        "tokenizer_config.json",
+        "finished.json",
         "log.jsonl",
     }
     model = BertForMaskedLM.from_pretrained(data / "run")
     assert len(model.fill_mask("the [MASK] is up")) == 5
-    assert main(command) == 0  # finished already
-    assert capsys.readouterr().out == out
-    again = BertForMaskedLM.from_pretrained(data / "run")
-    for (name, one), (_, other) in zip(
-        model.named_parameters(), again.named_parameters(), strict=True
-    ):
-        assert np.array_equal(one, other), name
+    before = files_of(data / "run")
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "run: this training is finished; nothing is left to do" in err
+    assert files_of(data / "run") == before
 
 
 def test_labels_are_learned(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,8 +126,8 @@ def test_a_student_follows_a_teacher(data: Path, capsys: pytest.CaptureFixture[s
     assert (
         encoder.encode("the cat").shape == SentenceEncoder.from_pretrained("demo").encode("a").shape
     )
-    assert main(command) == 0  # finished already
-    assert capsys.readouterr().out == out
+    assert main(command) == 0
+    assert "this training is finished" in capsys.readouterr().err
     other = random_model(data / "other")
     assert main([str(other) if word == "demo" else word for word in command]) == 1
     assert "is another run's checkpoint (teacher was " in capsys.readouterr().err
@@ -177,7 +192,7 @@ def test_a_folder_with_another_model_is_left_alone(
     folder = random_model(data / "model")
     before = (folder / "model.safetensors").read_bytes()
     assert main(["train", "mlm", "--data", "texts.txt", "-o", str(folder)]) == 1
-    assert "holds model.safetensors, which this command did not write" in capsys.readouterr().err
+    assert "holds model.safetensors, which no training wrote" in capsys.readouterr().err
     assert (folder / "model.safetensors").read_bytes() == before
 
 
@@ -209,7 +224,7 @@ def test_files_of_others_are_left_alone(
     file.write_text("mine")
     command = ["train", task, "--data", "texts.txt", "-o", "own", "--max-steps", "1"]
     assert main([*command, *(["--teacher", "demo"] if task == "sentence" else [])]) == 1
-    assert f"own: holds {name}, which this command did not write" in capsys.readouterr().err
+    assert f"own: holds {name}, which no training wrote" in capsys.readouterr().err
     assert [path for path in (data / "own").rglob("*") if path.is_file()] == [file]
     assert file.read_text() == "mine"
 
@@ -382,3 +397,241 @@ def test_whole_numbers_are_classes_in_their_order(
     )
     assert main([*command, "--model", "run", "-o", "x"]) == 2
     assert "run: its problem_type is multi_label_classification" in capsys.readouterr().err
+
+
+def trained_files(folder: Path) -> dict[str, bytes]:
+    """Return all files but the log, in which the clock speaks."""
+    return {name: data for name, data in files_of(folder).items() if name != "log.jsonl"}
+
+
+PLACES = {
+    "the last step is saved": (fit.Trainer, "_save"),
+    "the tokenizer is written": (train, "write_atomically"),
+    "the weights are written": (saving, "write_tensors"),
+    "the config is written": (saving, "write_atomically"),
+    "the end is written": (fit, "write_finished"),
+    "the checkpoint is removed": (Path, "unlink"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("after", [False, True])
+def test_a_kill_at_the_end_loses_nothing(
+    place: str,
+    after: bool,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["train", "mlm", "--data", "texts.txt", "--eval-data", "texts.txt"]
+    command += ["--max-steps", "3", "--eval-steps", "2", "--batch-size", "2", "-o"]
+    assert main([*command, "whole"]) == 0
+    owner, name = PLACES[place]
+    real, ended = getattr(owner, name), list[str]()
+
+    def killing(*arguments: Any, **options: Any) -> Any:
+        where = next((Path(a).name for a in arguments if isinstance(a, Path)), "")
+        is_last = name != "_save" or arguments[1].step == 3
+        if ended or not is_last or (name == "unlink" and where != "checkpoint.safetensors"):
+            return real(*arguments, **options)
+        ended.append(place)
+        if after:
+            real(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killing)
+        assert main([*command, "run"]) == 130
+    assert ended
+    taken = list[int]()
+    take = fit.Trainer._take
+
+    def counting(self: Any, step: int) -> Any:
+        taken.append(step)
+        return take(self, step)
+
+    monkeypatch.setattr(fit.Trainer, "_take", counting)
+    assert main([*command, "run"]) == 0
+    # Nothing but the step that was not saved is taken again.
+    assert taken == ([2] if place == "the last step is saved" and not after else [])
+    assert trained_files(data / "run") == trained_files(data / "whole")
+    assert main([*command, "run"]) == 0
+    assert "this training is finished" in capsys.readouterr().err
+
+
+KILLED = """
+import os, signal, sys
+from numpy_bert.cli import main
+from numpy_bert.model import saving
+from numpy_bert.training import fit
+
+def kill(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+place = sys.argv.pop(1)
+if place == "saving":
+    saving.write_tensors = kill
+elif place == "ending":
+    fit.write_finished = kill
+else:
+    real = fit.Trainer._remove
+    fit.Trainer._remove = lambda self, *names: (kill if len(names) > 1 else real)(self, *names)
+main(sys.argv[1:])
+"""
+
+
+@posix
+@pytest.mark.parametrize("place", ["saving", "ending", "removing"])
+def test_pairs_that_are_killed_at_the_end_are_not_lost(
+    place: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "together.csv").write_text(TOGETHER)
+    command = ["train", "pairs", "--data", "together.csv", "--max-steps", "2", "-o"]
+    assert main([*command, "whole"]) == 0
+    root = str(Path(__file__).parent.parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, place, *command, "run"],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (data / "run" / "checkpoint.safetensors").exists()
+    capsys.readouterr()
+    assert main([*command, "run"]) == 0
+    finished = "this training is finished" in capsys.readouterr().err
+    assert finished == (place == "removing")
+    assert trained_files(data / "run") == trained_files(data / "whole")
+
+
+def test_a_finished_run_whose_model_has_gone_or_changed(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train", "mlm", "--data", "texts.txt", "--max-steps", "1", "-o", "run"]
+    assert main(command) == 0
+    model = data / "run" / "model.safetensors"
+    before = model.read_bytes()
+    model.unlink()
+    assert main(command) == 0  # it is trained again
+    assert model.read_bytes() == before
+    model.write_bytes(before + b" ")
+    assert main(command) == 1
+    assert "is not the model that the run ended with" in capsys.readouterr().err
+    assert model.read_bytes() == before + b" "
+    model.unlink()
+
+    def stopping(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # what is known of the old run is of no model
+        patch.setattr(fit, "write_finished", stopping)
+        assert main([*command, "--seed", "3"]) == 130
+    assert main([*command, "--seed", "3"]) == 0
+    assert model.read_bytes() != before
+
+
+TOGETHER = "text,text_pair\n" + "".join(
+    f"{text},{pair}\n"
+    for text, pair in [
+        ("the cat sat", "a cat"),
+        ("a dog ran", "the dog"),
+        ("the sun is up", "the sky"),
+        ("alice saw a rabbit", "a rabbit"),
+        ("the cat sat", "the mat"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "loss"),
+    [
+        ("", "MultipleNegativesRankingLoss"),
+        ("--scale 10", "MultipleNegativesRankingLoss"),
+        ("--scored", "CoSENTLoss"),
+        ("--scored --loss cosine_similarity", "CosineSimilarityLoss"),
+    ],
+)
+def test_pairs_are_learned(
+    options: str, loss: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "together.csv").write_text(TOGETHER)
+    folder = random_model(
+        data / "model", hidden_size=36, num_attention_heads=4, num_hidden_layers=2
+    )
+    words = [word for word in options.split() if word != "--scored"]
+    (data / "scored.csv").write_text(PAIRS.replace("5", "1").replace("2.1", "0.5"))
+    table = "scored.csv" if "--scored" in options else "together.csv"
+    command = ["train", "pairs", "--data", table, "--eval-data", "pairs.csv", "--model"]
+    command += [str(folder), "-o", "run", "--epochs", "20", "--batch-size", "3", *words]
+    command += ["--learning-rate", "3e-3"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"Spearman on pairs.csv: -?\d\.\d{4} \(before: -?\d\.\d{4}\)\n", out)
+    assert "learnt by" in err
+    identity = json.loads((data / "run" / "finished.json").read_text())["identity"]
+    assert identity["loss"] == loss
+    sampler = "batch_sampler" if "--scored" in options else "no_duplicates"
+    assert identity["batch_sampler"] == sampler
+    encoder = SentenceEncoder.from_pretrained(data / "run")
+    assert encoder.encode("the cat").shape == (36,)
+    assert not (data / "run" / "checkpoint.safetensors").exists()
+    before = SentenceEncoder.from_pretrained(folder).encode("the cat")
+    assert not np.allclose(before, encoder.encode("the cat"))
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert (out, "this training is finished" in err) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        ("text,label\na,1\nb,2\n", "", r"must be columns text and text_pair .*; got text, label"),
+        ("text,text_pair\na,b\nc,\n", "", "line 3: has nothing in the column text_pair"),
+        ("text,text_pair,score\na,b,1\nc,d,much\n", "", "line 3: score must be a number .* 'much'"),
+        (
+            "text,text_pair,label\na,b,1\nc,d,\n",
+            "",
+            "line 3: label must be a number .* got ''",
+        ),
+        ("text,text_pair\na,b\nc,d\n", "--loss cosent", "CoSENTLoss needs a column of numbers"),
+        (
+            "text,text_pair,score\na,b,1\nc,d,2\n",
+            "--loss cosine_similarity --scale 3",
+            "--scale: is for multiple_negatives_ranking and cosent",
+        ),
+        ("text,text_pair\na,b\nc,d\n", "--scale 0", "scale must be a number above 0; got 0.0"),
+        (
+            "text,text_pair\na,b\nc,d\n",
+            "--batch-size 1",
+            "MultipleNegativesRankingLoss compares the rows of a batch, of which .* at least 2",
+        ),
+        (
+            "text,text_pair,score\na,b,5\nc,d,2\n",
+            "--loss cosine_similarity",
+            "CosineSimilarityLoss makes a cosine of a score, from -1 to 1; row 1 has 5.",
+        ),
+        ("text,text_pair,negative\na,b,\nc,d,e\n", "", "line 2: has nothing .* negative"),
+    ],
+)
+def test_mistakes_in_pairs_are_told_in_a_line(
+    table: str, options: str, message: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "odd.csv").write_text(table)
+    command = ["train", "pairs", "--data", "odd.csv", "-o", "run", *options.split()]
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert re.search(f"numpy-bert train: error: .*{message}", err)
+    assert not (data / "run").exists()
+
+
+def test_negatives_of_pairs_are_read(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "three.csv").write_text(
+        "Query,text_pair,id,negative_1,negative_2\na cat,cats,1,a dog,the sun\nup,it,2,he,she\n"
+    )
+    command = ["train", "pairs", "--data", "three.csv", "--text-column", "query", "-o", "run"]
+    assert main([*command, "--max-steps", "1", "--batch-size", "1"]) == 0
+    assert SentenceEncoder.from_pretrained(data / "run").encode("a").shape == (384,)
+    other = (data / "three.csv").read_text().replace("she", "they")
+    (data / "three.csv").write_text(other)
+    assert main([*command, "--max-steps", "1", "--batch-size", "1"]) == 1
+    assert "is another run's checkpoint (data was" in capsys.readouterr().err

@@ -296,7 +296,7 @@ def test_pooling_in_every_mode(mode: str) -> None:
 
 def test_normalize() -> None:
     vectors = drawn(3, 5)
-    back = normalize_backward(drawn(3, 5, seed=9), normalize(vectors))
+    back = normalize_backward(drawn(3, 5, seed=9).astype("f8"), normalize(vectors))
     hold(lambda vectors: normalize(vectors).output, {"vectors": back}, {"vectors": vectors})
     assert normalize_backward(np.ones((1, 2)), normalize(np.zeros((1, 2)), eps=0.5)).tolist() == [
         [2.0, 2.0]

@@ -47,7 +47,7 @@ def measured(script: str, *arguments: str) -> list[list[str]]:
 
 
 def test_every_script_that_measures_names_the_machine() -> None:
-    assert len(MEASURING) == 12
+    assert len(MEASURING) == 13
     for name in MEASURING:
         assert "    print_machine(" in (SCRIPTS / name).read_text("utf-8"), name
 
@@ -364,6 +364,20 @@ def test_the_curve_of_a_training_against_torchs(
 def test_a_training_step_takes_at_most_a_fifth_more_memory_than_torchs(minilm: Path) -> None:
     (line,) = measured("bench_training.py", str(minilm), "--memory")
     assert 0 < float(line[-3]) <= 1.2
+
+
+@pytest.mark.slow
+@posix
+def test_training_on_pairs_has_the_losses_of_sentence_transformers(
+    minilm: Path, tmp_path: Path
+) -> None:
+    rows = [f"a cat {n},a kitten {n},{n % 3 + 2.5}\n" for n in range(24)]
+    (tmp_path / "stsb.csv").write_text("".join(rows))
+    options = ["--steps", "4", "--batch-size", "4", "--dtype", "float64"]
+    lines = measured("bench_pairs.py", str(minilm), str(tmp_path / "stsb.csv"), *options)
+    apart = [float(line[-2]) for line in lines if line[0] == "losses"]
+    assert len(apart) == 3
+    assert max(apart) < 1e-6  # a cosine's scores are made float32 there
 
 
 @pytest.mark.slow

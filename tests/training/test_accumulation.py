@@ -201,7 +201,7 @@ def test_a_run_of_accumulated_batches_is_one_of_larger_ones(case: str, tmp_path:
     found = []
     for size, count in ((4, 1), (2, 2), (1, 4)):  # of which each pass leaves one example
         settings = TrainingArguments(
-            train_batch_size=size,
+            per_device_train_batch_size=size,
             gradient_accumulation_steps=count,
             num_train_epochs=3,
             learning_rate=1e-3,
@@ -225,7 +225,7 @@ def test_each_example_is_read_once_a_pass(
 ) -> None:
     model = BertForSequenceClassification.from_pretrained(_tiny(tmp_path))
     settings = TrainingArguments(
-        train_batch_size=size, gradient_accumulation_steps=count, num_train_epochs=passes
+        per_device_train_batch_size=size, gradient_accumulation_steps=count, num_train_epochs=passes
     )
     run = Trainer(model, Rows(CASES["labels"][1]), settings, tmp_path / "run")
     batches = -(-ROWS // size)

@@ -41,7 +41,7 @@ from tests.support.platforms import posix
 TEXTS = ["hello world", "the world", "hello the un", "un hello world", "world the"]
 SETTINGS: dict[str, Any] = {
     "max_steps": 7,
-    "train_batch_size": 2,
+    "per_device_train_batch_size": 2,
     "learning_rate": 1e-3,
     "logging_steps": 1,
     "save_steps": 2,
@@ -277,7 +277,10 @@ def test_accumulated_batches_are_one_larger_batch(tmp_path: Path) -> None:
     results = []
     for size, count in ((4, 1), (2, 2)):
         settings = TrainingArguments(
-            train_batch_size=size, gradient_accumulation_steps=count, max_steps=3, warmup_steps=0
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=count,
+            max_steps=3,
+            warmup_steps=0,
         )
         trained = Trainer(model, data, settings, tmp_path / str(size)).train()
         results.append(dict(trained.named_parameters()))
@@ -317,7 +320,7 @@ def test_each_example_comes_once_a_pass_in_another_order(folder: Path, tmp_path:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"train_batch_size": 0},
+        {"per_device_train_batch_size": 0},
         {"max_steps": 2.5},
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
@@ -359,7 +362,7 @@ def test_batches_of_one_length_are_read_together(folder: Path, tmp_path: Path) -
     data, spreads = MaskedTexts(texts, tokenizer), {}
     model = BertForMaskedLM.from_pretrained(folder)
     for grouped in (False, True):
-        settings = TrainingArguments(train_batch_size=8, group_by_length=grouped)
+        settings = TrainingArguments(per_device_train_batch_size=8, group_by_length=grouped)
         run = Trainer(model, data, settings, tmp_path)
         numbers = [run._examples(number) for number in range(8)]
         assert sorted(np.concatenate(numbers).tolist()) == list(range(64))

@@ -98,7 +98,7 @@ def test_a_joint_run_goes_on_in_the_same_bits(folder: Path, tmp_path: Path) -> N
     def run(place: Path, save: int | None, data: Any) -> Any:
         settings = TrainingArguments(
             max_steps=6,
-            train_batch_size=2,
+            per_device_train_batch_size=2,
             learning_rate=1e-3,
             save_steps=save,
             seed=2,
