@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,15 @@ class SentenceEncoderTrainer:
             raise InputError(f"args must be TrainingArguments; got {type(args).__name__}.")
         self.args, self.model = args, model
         self._start = start = PairModel(model, pair_loss(loss, model))
-        data, judge = PairedTexts(train_dataset, model), None
+        data = PairedTexts(train_dataset, model)
+        judge: Callable[[PairModel], float] | None = None
         data.check_batches(args.per_device_train_batch_size, start.loss)
         if evaluator is not None:
-            judge = _evaluated(evaluator)
+            judge = partial(_evaluated, evaluator)
         elif eval_dataset is not None:
             held = PairedTexts(eval_dataset, model, name="eval_dataset")
             held.check(start)
-            judge = _held_out(held, args.per_device_eval_batch_size)
+            judge = partial(_held_out, held, args.per_device_eval_batch_size)
         self._folder = Path(_FOLDER if args.output_dir is None else args.output_dir)
         self._trainer = Trainer(start, data, args, self._folder, evaluate=judge)
 
@@ -176,24 +178,16 @@ def pair_loss(
     return made
 
 
-def _evaluated(evaluator: Callable[[SentenceEncoder], float]) -> Callable[[PairModel], float]:
-    """Return a function that has the encoder of a model judged."""
-
-    def evaluate(model: PairModel) -> float:
-        return evaluator(model.encoder)
-
-    return evaluate
+def _evaluated(evaluator: Callable[[SentenceEncoder], float], model: PairModel) -> float:
+    """Have the encoder of a model judged."""
+    return evaluator(model.encoder)
 
 
-def _held_out(data: PairedTexts, batch_size: int) -> Callable[[PairModel], float]:
-    """Return a function that has a model judged by its loss on rows that it does not learn."""
-
-    def evaluate(model: PairModel) -> float:
-        rng = np.random.default_rng(0)  # nothing is drawn from it
-        numbers = np.arange(len(data))
-        starts = range(0, len(data), batch_size)
-        read = [data.batch(numbers[start : start + batch_size], rng) for start in starts]
-        items = added_items(model.num_items_in_batch(batch) for batch in read)
-        return -sum(model.loss_of(batch, num_items_in_batch=items) for batch in read)
-
-    return evaluate
+def _held_out(data: PairedTexts, batch_size: int, model: PairModel) -> float:
+    """Judge a model by its loss on rows that it does not learn."""
+    rng = np.random.default_rng(0)  # nothing is drawn from it
+    numbers = np.arange(len(data))
+    starts = range(0, len(data), batch_size)
+    read = [data.batch(numbers[start : start + batch_size], rng) for start in starts]
+    items = added_items(model.num_items_in_batch(batch) for batch in read)
+    return -sum(model.loss_of(batch, num_items_in_batch=items) for batch in read)
