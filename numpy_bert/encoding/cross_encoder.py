@@ -138,10 +138,23 @@ class CrossEncoder:
 
     Examples
     --------
-    >>> from numpy_bert import CrossEncoder
-    >>> CrossEncoder("demo")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    numpy_bert.errors.CheckpointError: ...: has no classifier (classifier.weight, ...
+    This one has learnt nothing, and stands for one such as cross-encoder/ms-marco-MiniLM-L6-v2.
+
+    >>> import tempfile
+    >>> from numpy_bert import BertModel, CrossEncoder
+    >>> from numpy_bert.loading.cache import demo_folder
+    >>> from numpy_bert.training import new_classifier
+    >>> new = new_classifier(BertModel.from_pretrained("demo"), ["score"], demo_folder())
+    >>> folder = tempfile.mkdtemp()
+    >>> new.tokenizer.save_pretrained(folder)
+    >>> new.save_pretrained(folder)
+    >>> encoder = CrossEncoder(folder, activation_fn="identity")
+    >>> encoder
+    CrossEncoder(1 label, activation_fn=Identity, max_seq_length=512, float32)
+    >>> encoder.predict([("who?", "a man"), ("who?", "the sea")]).shape
+    (2,)
+    >>> sorted(encoder.rank("who?", ["a man", "the sea"], top_k=1)[0])
+    ['corpus_id', 'score']
     """
 
     # What can be set is a property that checks it. The slots keep others out, such as a misspelt
