@@ -9,6 +9,7 @@ import numpy_bert
 from numpy_bert.cli.console import note, show, table
 from numpy_bert.cli.options import (
     LINES_FROM_STDIN,
+    add_examples,
     add_task,
     count,
     given_texts,
@@ -20,12 +21,6 @@ from numpy_bert.errors import InputError
 
 __all__ = ["add_arguments", "run"]
 
-_EXAMPLE = """
-example:
-  numpy-bert rerank "who wrote Faust?" "Goethe wrote Faust." "A fist is a hand that is closed." \\
-      --model cross-encoder/ms-marco-MiniLM-L6-v2
-"""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
@@ -33,8 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Print texts with the scores that a cross-encoder gives them beside a query, the best "
         "first."
     )
-    parser.epilog = _EXAMPLE
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(
+        parser,
+        'numpy-bert rerank "who wrote Faust?" "Goethe did." "It rains." '
+        "--model cross-encoder/ms-marco-MiniLM-L6-v2",
+    )
     parser.add_argument("query", metavar="QUERY", type=text, help="the query")
     parser.add_argument(
         "documents",

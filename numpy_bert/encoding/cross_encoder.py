@@ -168,6 +168,7 @@ class CrossEncoder:
         "_max_seq_length",
         "_model",
         "_prompts",
+        "_tokenizer",
         "notes",
     )
 
@@ -218,7 +219,8 @@ class CrossEncoder:
         self._model = model
         self._activation = activation or _stated_activation(model.config)
         self._lower_case = file.lower_case
-        self._ids = IdEncoder(model.tokenizer, lower_case=file.lower_case)
+        self._tokenizer = model.tokenizer  # another one that the model is given does not count here
+        self._ids = IdEncoder(self._tokenizer, lower_case=file.lower_case)
         self.notes = (*file.notes, *model.loading_info.notes)
         self._prompts = Prompts({**settings.prompts, **(prompts or {})})
         name = settings.default_prompt_name if default_prompt_name is None else default_prompt_name
@@ -242,8 +244,8 @@ class CrossEncoder:
 
     @property
     def tokenizer(self) -> BertTokenizer:
-        """The model's tokenizer."""
-        return self._model.tokenizer
+        """The model's tokenizer, as it was loaded."""
+        return self._tokenizer
 
     @property
     def config(self) -> BertConfig:

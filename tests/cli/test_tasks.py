@@ -94,6 +94,29 @@ def test_classify(capsys: pytest.CaptureFixture[str], folders: dict[str, str]) -
     ]
 
 
+def test_classify_reads_standard_input(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    folders: dict[str, str],
+) -> None:
+    command = ["classify", "--model", folders["SequenceClassification"], "--top-k", "1"]
+    texts, single = ["hello", "", "world"], []
+    for text in texts:
+        assert main([*command, text]) == 0
+        single.append(capsys.readouterr().out)
+    for words in ([], ["-"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts)))
+        assert main([*command, *words]) == 0
+        expected = [f"{text}\n{table}" for text, table in zip(texts, single, strict=True)]
+        assert capsys.readouterr().out == "".join(expected)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts)))
+    assert main([*command, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == texts
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n"))
+    assert result(capsys, *command, "-", "world") == result(capsys, *command, "hello", "world")
+
+
 @pytest.fixture
 def reranker(tmp_path: Path) -> str:
     name, config = "BertForSequenceClassification", CONFIG | {"num_labels": 1}

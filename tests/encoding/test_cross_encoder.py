@@ -16,6 +16,7 @@ from numpy_bert import (
     BertForSequenceClassification,
     ConfigError,
     CrossEncoder,
+    HubError,
     InputError,
     OutputError,
     SentenceEncoder,
@@ -477,6 +478,21 @@ def test_arguments_of_the_class(
 ) -> None:
     with pytest.raises(InputError, match=words):
         CrossEncoder(folders[1], **arguments)
+
+
+def test_a_name_without_an_owner_is_a_cross_encoders(
+    folders: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, repository = "c" * 40, tmp_path / "models--cross-encoder--tiny"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "snapshots" / commit).symlink_to(folders[1], target_is_directory=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    encoder = CrossEncoder("tiny", cache_folder=tmp_path)
+    assert encoder.predict(PAIRS[0]) == CrossEncoder(folders[1]).predict(PAIRS[0])
+    with pytest.raises(HubError, match="cross-encoder/none"):
+        CrossEncoder("none", cache_folder=tmp_path, local_files_only=True)
 
 
 def test_what_happens_anyway_may_be_asked_for(folders: dict[int, Path]) -> None:
