@@ -442,8 +442,8 @@ class CrossEncoder:
         ----------
         path : str or Path
             The folder, which is made if it is not there. It gets the model as transformers saves
-            it, the tokenizer's files, and what sentence-transformers adds: `activation_fn`,
-            `max_seq_length` and the prompts.
+            it, the tokenizer's files, which have `max_seq_length`, and what sentence-transformers
+            adds: `activation_fn` and the prompts.
         force : bool
             Whether files that are there are replaced.
 
@@ -493,7 +493,6 @@ class CrossEncoder:
                 "transformer_task": _TASK,
                 "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
                 "module_output_name": "scores",
-                "max_seq_length": self._max_seq_length,
                 "do_lower_case": self._lower_case,
             },
         }

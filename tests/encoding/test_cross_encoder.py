@@ -328,6 +328,9 @@ def test_files_of_version_6(tmp_path: Path) -> None:
     encoder = CrossEncoder(folder)
     assert (encoder.max_seq_length, encoder.num_labels) == (7, 1)
     assert encoder.predict(("HELLO", "b")) == encoder.predict(("hello", "b"))
+    encoder.save_pretrained(tmp_path / "again")
+    stated = json.loads((tmp_path / "again/sentence_bert_config.json").read_text("utf-8"))
+    assert stated == TRANSFORMER | {"do_lower_case": True}
     other = {"model_type": "SentenceTransformer"}
     saved(folder, settings=other, transformer=limits)  # whose other files say nothing of ours
     assert CrossEncoder(folder).max_seq_length == 19
