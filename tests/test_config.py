@@ -128,7 +128,7 @@ def test_the_activation_of_scores_stops_nobody(tmp_path: Path) -> None:
         expected = "sbert_ce_default_activation_function = ['x'] was not read; it is no name."
         assert note == expected
     with pytest.raises(ConfigError, match="must be null or a class's name; got 3"):
-        BertConfig(sbert_ce_default_activation_function=3)  # type: ignore[arg-type]
+        BertConfig(sbert_ce_default_activation_function=3)
 
 
 @pytest.mark.parametrize(

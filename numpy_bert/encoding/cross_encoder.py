@@ -76,6 +76,18 @@ _ANYWAY_WITHIN: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
     }
 )
 
+_CPU = "it is computed on the CPU; dtype= of the class takes 'float32' or 'float64'"
+_THREADS = "numpy_bert.set_num_threads says among how many threads the work is shared"
+# What sentence-transformers' class has and this one has not, and what to use.
+_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("bfloat16", "cpu", "cuda", "float", "half", "to"), _CPU),
+        **dict.fromkeys(("start_multi_process_pool", "stop_multi_process_pool"), _THREADS),
+        **dict.fromkeys(("fit", "old_fit"), "numpy_bert.training.Trainer trains its model"),
+        **dict.fromkeys(("push_to_hub", "save", "save_to_hub"), "save_pretrained(folder) saves it"),
+    }
+)
+
 
 class CrossEncoder:
     """A cross-encoder, loaded: a BERT that reads two texts at once and scores the pair.
@@ -89,7 +101,8 @@ class CrossEncoder:
     model_name_or_path : str or Path
         A folder, or a repository on the hub; a name without an owner is one of "cross-encoder".
     num_labels : int, optional
-        How many labels the model must have.
+        How many labels the model has. Where a checkpoint has no classifier, this asks for a new
+        one, as in `BertForSequenceClassification.from_pretrained`; it is to be trained.
     max_length : int, optional
         How many tokens of a pair are read, special ones included; by default what the files say.
         The longer text of a pair is cut first.
@@ -146,7 +159,6 @@ class CrossEncoder:
     >>> from numpy_bert.training import new_classifier
     >>> new = new_classifier(BertModel.from_pretrained("demo"), ["score"], demo_folder())
     >>> folder = tempfile.mkdtemp()
-    >>> new.tokenizer.save_pretrained(folder)
     >>> new.save_pretrained(folder)
     >>> encoder = CrossEncoder(folder, activation_fn="identity")
     >>> encoder
@@ -214,8 +226,9 @@ class CrossEncoder:
             organization="cross-encoder",
         )
         file, settings = _read_files(folder)
-        model = BertForSequenceClassification.from_pretrained(folder, dtype=dtype, mmap=mmap)
-        _check_labels(num_labels, model.config)
+        model = BertForSequenceClassification.from_pretrained(
+            folder, dtype=dtype, mmap=mmap, num_labels=num_labels
+        )
         self._model = model
         self._activation = activation or _stated_activation(model.config)
         self._lower_case = file.lower_case
@@ -228,6 +241,11 @@ class CrossEncoder:
         self._prompt(None, None)  # refused now if there is none of that name
         limit, most = file.max_seq_length or model.max_length, model.config.max_position_embeddings
         self.max_seq_length = min(limit, most) if max_length is None else max_length
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _ELSEWHERE:
+            raise AttributeError(f"a CrossEncoder has no {name!r}: {_ELSEWHERE[name]}.")
+        raise AttributeError(f"a CrossEncoder has no {name!r}.", name=name, obj=self)
 
     def __repr__(self) -> str:
         kind = self._activation
@@ -251,6 +269,11 @@ class CrossEncoder:
     def config(self) -> BertConfig:
         """The model's sizes and settings."""
         return self._model.config
+
+    @property
+    def device(self) -> str:
+        """Where the model is computed, in torch's words: always "cpu"."""
+        return "cpu"
 
     @property
     def num_labels(self) -> int:
@@ -592,16 +615,6 @@ def _stated_activation(config: BertConfig) -> str:
     """Return the activation that the files name, else sentence-transformers' own choice."""
     stated = activation_of_scores(config, stacklevel=4)
     return stated or ("Sigmoid" if config.num_labels == 1 else "Identity")
-
-
-def _check_labels(asked: int | None, config: BertConfig) -> None:
-    """Raise InputError unless a model has as many labels as are asked for."""
-    if asked is not None and asked != config.num_labels:
-        raise InputError(
-            f"num_labels must be {config.num_labels}, as many as the checkpoint's classifier has; "
-            f"got {quoted(repr(asked))}. Leave it out, or train a new classifier (numpy-bert train "
-            "classify)."
-        )
 
 
 def _check_anyway(**asked: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from numpy_bert import (
     BertForSequenceClassification,
+    CheckpointError,
     ConfigError,
     CrossEncoder,
     HubError,
@@ -456,7 +457,6 @@ def test_arguments_of_rank(one: CrossEncoder, three: CrossEncoder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"num_labels": 2}, "num_labels must be 1, as many as the checkpoint's classifier has"),
         ({"max_length": 20}, "max_length must be a whole number from 4 to 19; got 20"),
         ({"max_length": 3}, "from 4 to 19; got 3"),
         ({"max_length": True}, "got True"),
@@ -521,6 +521,26 @@ def test_a_name_that_nothing_reads_cannot_be_set(one: CrossEncoder) -> None:
             setattr(one, name, 3)
     text = "CrossEncoder(1 label, activation_fn=Sigmoid, max_seq_length=19, float32)"
     assert repr(one) == text
+
+
+def test_what_is_not_here_says_what_is(one: CrossEncoder) -> None:
+    with pytest.raises(AttributeError, match=r"^a CrossEncoder has no 'to': it is computed on the"):
+        one.to(one.device)
+    with pytest.raises(AttributeError, match=r"^a CrossEncoder has no 'encode'\.$"):
+        one.encode(["hello"])
+    assert not hasattr(one, "fit")
+
+
+def test_a_new_head_is_made_where_it_is_asked_for(
+    plain_demo: Path, folders: dict[int, Path]
+) -> None:
+    with pytest.raises(CheckpointError, match="has no classifier"):
+        CrossEncoder(plain_demo)
+    with pytest.warns(UserWarning, match="newly initialized"):
+        encoder = CrossEncoder(plain_demo, num_labels=2)
+    assert encoder.predict(PAIRS).shape == (5, 2)
+    with pytest.raises(CheckpointError, match="1"):
+        CrossEncoder(folders[1], num_labels=2)
 
 
 def test_every_activation_keeps_the_dtype(three: CrossEncoder) -> None:
