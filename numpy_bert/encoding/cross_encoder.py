@@ -35,7 +35,7 @@ from numpy_bert.messages import must_be, quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.task_models import BertForSequenceClassification
 from numpy_bert.ops.softmax import softmax
-from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores, dotted_name
+from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores, name_of_activation
 from numpy_bert.tasks.labels import as_top_k
 from numpy_bert.text.ids import IdEncoder
 from numpy_bert.text.inputs import Pair, as_texts, check_text, given_pairs
@@ -483,7 +483,11 @@ class CrossEncoder:
                 "activation_fn is a function, which no file can name; set it to one of torch.nn's "
                 f"by its name, {', '.join(TORCH_ACTIVATIONS)}, and save then."
             )
-        folder, name, bert = Path(path), dotted_name(kind), self._model.bert
+        folder, name, bert = (
+            Path(path),
+            name_of_activation(TORCH_ACTIVATIONS[kind]),
+            self._model.bert,
+        )
         settings = self._settings(name)
         if folder.is_dir():
             for file in (*settings, "config.json", "model.safetensors"):

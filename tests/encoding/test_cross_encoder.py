@@ -23,7 +23,7 @@ from numpy_bert import (
     SentenceEncoder,
     set_num_threads,
 )
-from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, dotted_name
+from numpy_bert.tasks.activations import TORCH_ACTIVATIONS
 from tests.support.heads import CONFIG, head_tensors, write_head
 from tests.support.sentence_models import NEW, write
 
@@ -372,7 +372,7 @@ def test_it_is_saved_as_it_is_now(tmp_path: Path, folders: dict[int, Path]) -> N
         assert (again.activation_fn, again.max_seq_length) == ("Tanh", 8)
         assert (again.prompts, again.notes) == (encoder.prompts, ())
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        assert config["sbert_ce_default_activation_function"] == dotted_name("Tanh")
+        assert config["sbert_ce_default_activation_function"] == "torch.nn.modules.activation.Tanh"
         with pytest.raises(OutputError, match="already exists"):
             again.save_pretrained(folder)
         again.activation_fn = "Identity"
