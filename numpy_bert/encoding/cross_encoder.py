@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
+from numpy_bert.encoding.accepted import CONSTRUCTOR, ENCODE, check_accepted
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.recipe import Settings, TransformerFile, read_settings, read_transformer
 from numpy_bert.encoding.sentence_encoder import Prompts
@@ -48,34 +49,6 @@ Activation: TypeAlias = str | Callable[[Array], Any]
 
 _TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 _TASK = "sequence-classification"
-# Arguments of sentence-transformers' that ask for what happens anyway, their values that do so, and
-# what to do instead of any other.
-_ANYWAY: Mapping[str, tuple[tuple[Any, ...], str]] = MappingProxyType(
-    {
-        "backend": (("torch", None), "The model is computed by NumPy; leave it out."),
-        "chunk_size": ((None,), "numpy_bert.set_num_threads shares the work among threads."),
-        "config_kwargs": ((None,), "Give num_labels, or change the model's config.json."),
-        "convert_to_numpy": ((True,), "Scores are an array; list(scores) makes a list of it."),
-        "convert_to_tensor": ((False,), "Scores are an array; torch.from_numpy makes a tensor."),
-        "device": ((None, "cpu"), "The model is computed on the CPU."),
-        "model_kwargs": ((None,), "Give dtype, 'float32' or 'float64'."),
-        "pool": ((None,), "numpy_bert.set_num_threads shares the work among threads."),
-        "processor_kwargs": ((None,), "Give max_length, or set attributes of .tokenizer."),
-        "tokenizer_kwargs": ((None,), "Give max_length, or set attributes of .tokenizer."),
-        "trust_remote_code": ((False, None), "Code of a repository is never run."),
-    }
-)
-# What may stand in those that are objects.
-_ANYWAY_WITHIN: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
-    {
-        ("model_kwargs", "attn_implementation"): ("eager", "sdpa"),
-        ("model_kwargs", "dtype"): ("float32", "torch.float32"),
-        ("model_kwargs", "torch_dtype"): ("float32", "torch.float32"),
-        ("processor_kwargs", "use_fast"): ("True",),
-        ("tokenizer_kwargs", "use_fast"): ("True",),
-    }
-)
-
 _CPU = "it is computed on the CPU; dtype= of the class takes 'float32' or 'float64'"
 _THREADS = "numpy_bert.set_num_threads says among how many threads the work is shared"
 # What sentence-transformers' class has and this one has not, and what to use.
@@ -207,15 +180,16 @@ class CrossEncoder:
         tokenizer_kwargs: Mapping[str, Any] | None = None,
         config_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_anyway(
-            device=device,
-            trust_remote_code=trust_remote_code,
-            backend=backend,
-            model_kwargs=model_kwargs,
-            processor_kwargs=processor_kwargs,
-            tokenizer_kwargs=tokenizer_kwargs,
-            config_kwargs=config_kwargs,
-        )
+        asked = {
+            "device": device,
+            "trust_remote_code": trust_remote_code,
+            "backend": backend,
+            "model_kwargs": model_kwargs,
+            "processor_kwargs": processor_kwargs,
+            "tokenizer_kwargs": tokenizer_kwargs,
+            "config_kwargs": config_kwargs,
+        }
+        check_accepted("CrossEncoder", asked, CONSTRUCTOR)
         activation = None if activation_fn is None else _as_activation(activation_fn)
         folder = find_sentence_model(
             model_name_or_path,
@@ -375,13 +349,14 @@ class CrossEncoder:
         UserWarning
             Once, if pairs have more than `max_seq_length` tokens and are cut.
         """
-        _check_anyway(
-            convert_to_numpy=convert_to_numpy,
-            convert_to_tensor=convert_to_tensor,
-            device=device,
-            pool=pool,
-            chunk_size=chunk_size,
-        )
+        asked = {
+            "convert_to_numpy": convert_to_numpy,
+            "convert_to_tensor": convert_to_tensor,
+            "device": device,
+            "pool": pool,
+            "chunk_size": chunk_size,
+        }
+        check_accepted("predict", asked, ENCODE)
         activation = self._activation if activation_fn is None else _as_activation(activation_fn)
         single, pairs = given_pairs(inputs, "inputs")
         before = self._prompt(prompt, prompt_name)
@@ -435,7 +410,8 @@ class CrossEncoder:
         UserWarning
             Once, if pairs have more than `max_seq_length` tokens and are cut.
         """
-        _check_anyway(device=device, pool=pool, chunk_size=chunk_size)
+        asked = {"device": device, "pool": pool, "chunk_size": chunk_size}
+        check_accepted("rank", asked, ENCODE)
         activation = self._activation if activation_fn is None else _as_activation(activation_fn)
         most = None if top_k is None else as_top_k(top_k)
         if self.num_labels != 1:
@@ -547,7 +523,8 @@ class CrossEncoder:
             return self._model.packed(batch.ids, batch.lengths, batch.types)
 
         logits = np.empty((len(pairs), self.num_labels), self._model.dtype)
-        cut = fill(logits, pairs, plan, scored, shown)
+        fill(logits, pairs, plan, scored, shown)
+        cut = plan.cut
         if cut:
             first = min(cut)
             warnings.warn(
@@ -619,20 +596,6 @@ def _stated_activation(config: BertConfig) -> str:
     """Return the activation that the files name, else sentence-transformers' own choice."""
     stated = activation_of_scores(config, stacklevel=4)
     return stated or ("Sigmoid" if config.num_labels == 1 else "Identity")
-
-
-def _check_anyway(**asked: Any) -> None:
-    """Raise InputError unless arguments of sentence-transformers' ask for what happens anyway."""
-    for name, value in asked.items():
-        values, advice = _ANYWAY[name]
-        if isinstance(value, Mapping) and name.endswith("_kwargs"):
-            wrong = {
-                k: v for k, v in value.items() if str(v) not in _ANYWAY_WITHIN.get((name, k), ())
-            }
-            if wrong:
-                raise InputError(f"{name} = {quoted(repr(wrong))} is not supported. {advice}")
-        elif not any(value is known or value == known for known in values):
-            raise InputError(f"{name} = {quoted(repr(value))} is not supported. {advice}")
 
 
 def _as_activation(value: object) -> Activation:
