@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy_bert.config import BertConfig as BertConfig
+    from numpy_bert.encoding.cross_encoder import CrossEncoder as CrossEncoder
     from numpy_bert.encoding.mining import community_detection as community_detection
     from numpy_bert.encoding.mining import paraphrase_mining as paraphrase_mining
     from numpy_bert.encoding.mining import (
@@ -75,6 +76,7 @@ _HOMES = {
     "BertTokenizer": "text.tokenizer",
     "CheckpointError": "errors",
     "ConfigError": "errors",
+    "CrossEncoder": "encoding.cross_encoder",
     "HubError": "errors",
     "InputError": "errors",
     "IntegrityError": "errors",
@@ -134,6 +136,7 @@ __all__ = [
     "BertTokenizer",
     "CheckpointError",
     "ConfigError",
+    "CrossEncoder",
     "HubError",
     "InputError",
     "IntegrityError",

@@ -70,6 +70,8 @@ SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+# The field that says what a cross-encoder's scores go through.
+_SCORES = "sbert_ce_default_activation_function"
 # Fields that turn a BERT into another architecture, with the one value that is supported.
 _ARCHITECTURE = {
     "model_type": "bert",
@@ -116,6 +118,10 @@ class BertConfig:
     of label 1, and so on. `id2label`, `label2id` and `num_labels` say the same in transformers'
     words.
 
+    `sbert_ce_default_activation_function` is the class of torch's that the scores of a classifier
+    go through, by its dotted name, and None where no file names one. sentence-transformers before
+    its version 4 gave it that name; where the files of later versions name it, it is found too.
+
     Examples
     --------
     >>> config = BertConfig(vocab_size=99, hidden_size=24, num_hidden_layers=2,
@@ -149,6 +155,7 @@ class BertConfig:
     pad_token_id: int | None = 0
     classifier_dropout: float | None = None
     problem_type: str | None = None
+    sbert_ce_default_activation_function: str | None = None
     labels: tuple[str, ...] = named_labels()
 
     def __init__(self, **settings: Any) -> None:
@@ -187,6 +194,9 @@ class BertConfig:
         ties = self.tie_word_embeddings
         if type(ties) is not bool:
             raise ConfigError(must_be("tie_word_embeddings", "true or false", ties))
+        function = self.sbert_ce_default_activation_function
+        if not isinstance(function, (str, type(None))):
+            raise ConfigError(must_be(_SCORES, "null or a class's name", function))
         check_labels(self.labels, self.problem_type)
 
     @property
@@ -287,6 +297,8 @@ class BertConfig:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "labels"}
         for name in ("layer_norm_eps", "initializer_range"):  # where transformers takes no integer
             values[name] = float(values[name])
+        if values[_SCORES] is None:  # which transformers does not know
+            del values[_SCORES]
         labels = {"id2label": self.id2label, "label2id": self.label2id}
         return {"model_type": self.model_type, **values, **labels}
 
@@ -370,6 +382,11 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
     _log_ignored(set(values) - known - set(_ARCHITECTURE) - set(LABEL_MEMBERS))
     given = {name: values[name] for name in known if name in values}
     notes = []
+    function = _stated_activation(values)
+    if not isinstance(function, (str, type(None))):
+        notes.append(f"{_SCORES} = {quoted(repr(function))} was not read; it is no name.")
+        function = None
+    given[_SCORES] = function
     defaults = tuple(name for name in SIZES if name not in given)
     if defaults:
         taken = ", ".join(f"{name} = {getattr(_PUBLISHED, name)}" for name in defaults)
@@ -389,6 +406,19 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
     code = values.get("auto_map") or {}
     names_of_code = code.values() if isinstance(code, Mapping) else [code]
     return StatedConfig(config, labels, defaults, tuple(notes), ", ".join(map(str, names_of_code)))
+
+
+def _stated_activation(values: Mapping[str, Any]) -> object:
+    """Return what a config.json has a cross-encoder's scores go through.
+
+    References
+    ----------
+    .. [1] sentence-transformers, cross_encoder/model.py, CrossEncoder.get_default_activation_fn.
+    """
+    later = values.get("sentence_transformers")  # as versions 4 and 5 write it
+    if isinstance(later, Mapping) and "activation_fn" in later:
+        return later["activation_fn"]
+    return values.get(_SCORES)
 
 
 def _log_ignored(names: set[str]) -> None:

@@ -30,6 +30,7 @@ WRONG = object()
 NO_LABELS = {
     "classifier_dropout": None,
     "problem_type": None,
+    "sbert_ce_default_activation_function": None,
     "labels": ("LABEL_0", "LABEL_1"),
 }
 
@@ -110,6 +111,24 @@ def test_labels_never_stop_a_config(tmp_path: Path) -> None:
         assert read(tmp_path, **nonsense) == read(tmp_path)
     one = {"problem_type": "single_label_classification", "num_labels": 1}
     assert (read(tmp_path, **one).num_labels, read(tmp_path, **one).problem_type) == (1, None)
+
+
+def test_the_activation_of_scores_stops_nobody(tmp_path: Path) -> None:
+    """Who reads it is held in tests/encoding/test_cross_encoder.py."""
+    later = {"sentence_transformers": {"activation_fn": "torch.nn.Tanh"}}
+    assert read(tmp_path, **later).sbert_ce_default_activation_function == "torch.nn.Tanh"
+    assert read(tmp_path, sentence_transformers=[3]) == read(tmp_path)
+    for members in (
+        {"sbert_ce_default_activation_function": ["x"]},
+        {"sentence_transformers": {"activation_fn": ["x"]}},
+    ):
+        assert read(tmp_path, **members) == read(tmp_path)
+        read(tmp_path, **members)
+        [note] = read_config(tmp_path / "config.json").notes
+        expected = "sbert_ce_default_activation_function = ['x'] was not read; it is no name."
+        assert note == expected
+    with pytest.raises(ConfigError, match="must be null or a class's name; got 3"):
+        BertConfig(sbert_ce_default_activation_function=3)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from numpy_bert import (
     BertForNextSentencePrediction,
     BertModel,
     BertTokenizer,
+    CrossEncoder,
     InputError,
     SentenceEncoder,
     set_num_threads,
@@ -153,6 +154,11 @@ def use_encoder(encoder: SentenceEncoder) -> list[Any]:
     return [*found, encoder.max_seq_length, encoder.pooling, encoder.prompts]
 
 
+def use_cross_encoder(encoder: CrossEncoder) -> list[Any]:
+    found = [encoder.predict(PAIRS), encoder.predict(PAIRS[0], activation_fn="sigmoid")]
+    return [*found, encoder.predict(PAIRS, prompt="the "), repr(encoder), encoder.prompts]
+
+
 def use_tokenizer(tokenizer: BertTokenizer) -> list[Any]:
     encoded = tokenizer(TEXTS, padding=True, return_tensors="np")
     found = [encoded["input_ids"], tokenizer("[SEP]", split_special_tokens=True)["input_ids"]]
@@ -258,6 +264,9 @@ def cases(root: Path) -> dict[str, Case]:
         "SentenceEncoder of a BERT": Case(
             lambda: SentenceEncoder.from_pretrained(root / "plain"), use_encoder
         ),
+        "CrossEncoder": Case(
+            lambda: CrossEncoder(root / "BertForSequenceClassification"), use_cross_encoder
+        ),
         "BertTokenizer": Case(lambda: BertTokenizer.from_pretrained("demo"), use_tokenizer),
         "BertConfig": Case(
             lambda: BertModel.from_pretrained("demo").config, lambda config: [config]
@@ -312,9 +321,10 @@ NAMES = [
     *("BertModel", "float64", "halves", "a part", "copied weights", "demo"),
     *("MaskedTexts", "LabelledTexts", "TaughtTexts", "SentencePairs", "JointData"),
     *("BertForMaskedLM of halves", "BertEmbeddings", "SentenceEncoder"),
-    *("SentenceEncoder of a BERT", "BertTokenizer", "BertConfig", "SentenceStudent"),
-    *("JointModel", "AdamW", "Trainer", "TrainingArguments", "SentenceEncoderTrainer"),
-    *("CoSENTLoss", "CosineSimilarityLoss", "MultipleNegativesRankingLoss"),
+    *("SentenceEncoder of a BERT", "CrossEncoder", "BertTokenizer", "BertConfig"),
+    *("SentenceStudent", "JointModel", "AdamW", "Trainer", "TrainingArguments"),
+    *("SentenceEncoderTrainer", "CoSENTLoss", "CosineSimilarityLoss"),
+    "MultipleNegativesRankingLoss",
 ]
 WAYS: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,

@@ -26,8 +26,8 @@ ROOT = Path(__file__).parent.parent
 NAMES = """
     BertConfig BertForMaskedLM BertForMultipleChoice BertForNextSentencePrediction
     BertForPreTraining BertForQuestionAnswering BertForSequenceClassification
-    BertForTokenClassification BertModel BertTokenizer CheckpointError ConfigError HubError
-    InputError IntegrityError NumpyBertError OfflineError OutputError SentenceEncoder
+    BertForTokenClassification BertModel BertTokenizer CheckpointError ConfigError CrossEncoder
+    HubError InputError IntegrityError NumpyBertError OfflineError OutputError SentenceEncoder
     TokenizerError TraceError TrainingError community_detection fetch get_num_threads
     paraphrase_mining paraphrase_mining_embeddings quantize_embeddings search semantic_search
     set_num_threads similarity similarity_pairwise tuning
@@ -95,6 +95,18 @@ ARGUMENTS = {
         "return_offsets_mapping return_special_tokens_mask"
     ),
     "BertTokenizer.from_pretrained": "name_or_path revision cache_dir local_files_only token",
+    "CrossEncoder.__init__": (
+        "model_name_or_path num_labels max_length activation_fn prompts default_prompt_name "
+        "cache_folder revision local_files_only token dtype mmap"
+    ),
+    "CrossEncoder.predict": (
+        "inputs prompt_name prompt batch_size show_progress_bar activation_fn apply_softmax"
+    ),
+    "CrossEncoder.rank": (
+        "query documents top_k return_documents prompt_name prompt batch_size show_progress_bar "
+        "activation_fn"
+    ),
+    "CrossEncoder.save_pretrained": "",
     "SentenceEncoder.__init__": (
         "model_name_or_path dtype revision cache_folder local_files_only token mmap prompts "
         "default_prompt_name similarity_fn_name truncate_dim device"
@@ -168,6 +180,7 @@ COMMANDS = {
     "fill-mask": f"{HUB} --token --model --dtype --json --top-k",
     "golden": f"{HUB} --token --names --output --yes",
     "inspect": f"{HUB} --token --check --json",
+    "rerank": f"{HUB} --token --model --dtype --json --input --top-k",
     "similarity": f"{HUB} --token --model --dtype --json",
     "tag": f"{HUB} --token --model --dtype --json --aggregation",
     "trace": (

@@ -37,6 +37,8 @@ HEADS_AGAINST_TORCH = 1e-10
 SHIPPED_GOLDEN = 1e-5
 # Probabilities at the end of a pipeline in float32, of models whose logits are of some tens.
 PIPELINE_SCORE = 2e-5
+# Scores of a cross-encoder against torch's float32, of the largest if that is above 1.
+CROSS_ENCODER = 1e-6
 # How many times the budget of the encoder in float32 tiny random models may take: layer by layer
 # they make roundings larger, as no trained model does, and torch's own error, which the budget goes
 # by, is another on each processor. Seen, by OPENBLAS_CORETYPE on an AMD EPYC without AVX-512, with

@@ -33,6 +33,7 @@ _GROUPS = {
         "classify": "label a text, such as positive or negative, or a pair of texts",
         "tag": "find the names of people and places in a text, or other labels",
         "answer": "find the answer to a question in a text",
+        "rerank": "say which of several texts answer a query best",
     },
     "how BERT reads a text": {
         "explain": "show it in the terminal, as a page or as a picture",
@@ -60,8 +61,8 @@ _EXAMPLE = """\
 example:
   numpy-bert similarity "The sun is shining." "It is a sunny day."
 
-The small built-in 'demo' is used unless --model names another; classify, tag and answer need one \
-that was trained for them.
+The small built-in 'demo' is used unless --model names another; classify, tag, answer and \
+rerank need one that was trained for them.
 numpy-bert COMMAND --help shows the options of a command, and examples."""
 _COMPARING = ("bisect", "compare", "verify")
 

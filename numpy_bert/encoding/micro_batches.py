@@ -1,4 +1,4 @@
-"""Texts cut into micro-batches of similar length, which threads work off, without padding."""
+"""Texts or pairs cut into micro-batches of similar length, which threads work off, unpadded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,12 @@ from numpy_bert.kernels.threads import get_num_threads, in_threads, one_blas_thr
 from numpy_bert.progress import progress
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.ids import IdEncoder
+from numpy_bert.text.inputs import Pair
 
 __all__ = ["Batch", "Plan", "Repeats", "distinct", "fill", "work_off"]
 
 Item = TypeVar("Item")
+Texts: TypeAlias = Sequence[str] | Sequence[Pair]
 
 # What the tokenizer gets at a time. Each token of it takes some hundred bytes until its id is in
 # an array, and nothing can interrupt it.
@@ -69,11 +71,14 @@ class Batch(NamedTuple):
         How many tokens each text has.
     rows : ndarray of shape (B,), int
         Where each text's vector goes.
+    types : ndarray of shape (N,), int64, or None
+        The segment of each id, for pairs of texts.
     """
 
     ids: npt.NDArray[np.int64]
     lengths: IntArray
     rows: IntArray
+    types: npt.NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -92,7 +97,7 @@ class Plan:
     limit : int
         How many tokens of a text are read.
     prompt : str
-        What is put before each text.
+        What is put before each text, or the first one of each pair.
     most_texts : int or None
         How many texts a micro-batch may have; the number of its tokens bounds them anyway.
     workers : int
@@ -110,10 +115,10 @@ class Plan:
     workers: int = 1
     cut: dict[int, int] = field(default_factory=dict)
 
-    def batches(self, texts: Sequence[str], rows: IntArray) -> Iterator[Batch]:
+    def batches(self, texts: Texts, rows: IntArray) -> Iterator[Batch]:
         """Yield the micro-batches of the texts at `rows`, a chunk tokenized at a time."""
         for chunk in _chunks(texts, rows):
-            encoded = self.encode_ids([self.prompt + texts[row] for row in chunk], self.limit)
+            encoded = self.encode_ids([self._prompted(texts[row]) for row in chunk], self.limit)
             self.cut.update({int(chunk[place]): n for place, n in encoded.cut.items()})
             order = np.argsort(-encoded.lengths, kind="stable")
             starts = np.cumsum(encoded.lengths) - encoded.lengths
@@ -123,7 +128,12 @@ class Plan:
                 # Each token's place in the chunk: its text's, and its own behind that.
                 shifts = starts[places] - (np.cumsum(lengths) - lengths)
                 at = np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))
-                yield Batch(encoded.ids[at], lengths, chunk[places])
+                types = None if encoded.types is None else encoded.types[at]
+                yield Batch(encoded.ids[at], lengths, chunk[places], types)
+
+    def _prompted(self, text: Any) -> Any:
+        """Return a text, or a pair, behind the prompt."""
+        return self.prompt + text if isinstance(text, str) else (self.prompt + text[0], text[1])
 
     def _slices(self, lengths: IntArray) -> Iterator[slice]:
         """Cut texts, sorted by length, into parts of about equal work."""
@@ -144,7 +154,7 @@ class Plan:
             start = stop
 
 
-def distinct(texts: Sequence[str]) -> Repeats:
+def distinct(texts: Texts) -> Repeats:
     """Find the texts that stand more than once.
 
     Examples
@@ -152,7 +162,7 @@ def distinct(texts: Sequence[str]) -> Repeats:
     >>> distinct(["a", "b", "a"])
     Repeats(rows=array([0, 1]), copies=array([2]), originals=array([0]))
     """
-    seen: dict[str, int] = {}
+    seen: dict[str | Pair, int] = {}
     first = np.fromiter(map(seen.setdefault, texts, range(len(texts))), np.intp, len(texts))
     own = first == np.arange(len(texts))
     return Repeats(np.flatnonzero(own), np.flatnonzero(~own), first[~own])
@@ -160,7 +170,7 @@ def distinct(texts: Sequence[str]) -> Repeats:
 
 def fill(
     vectors: npt.NDArray[Any],
-    texts: Sequence[str],
+    texts: Texts,
     plan: Plan,
     embed: Callable[[Batch], npt.NDArray[Any]],
     shown: bool | None,
@@ -233,16 +243,21 @@ def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
         in_threads(share, share, threads - 1)
 
 
-def _work_of(text: str, limit: int) -> int:
+def _work_of(text: str | Pair, limit: int) -> int:
     """Return about how much work a text is, in characters: long ones come first, and are cut."""
-    return min(len(text), _CHARACTERS * limit) + _FRAME
+    return min(_characters(text), _CHARACTERS * limit) + _FRAME
 
 
-def _chunks(texts: Sequence[str], rows: IntArray) -> Iterator[IntArray]:
+def _characters(text: str | Pair) -> int:
+    """Return how many characters a text has, or both of a pair."""
+    return len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
+
+
+def _chunks(texts: Texts, rows: IntArray) -> Iterator[IntArray]:
     """Cut rows where the texts become too many, or too long together."""
     start = characters = 0
     for place, row in enumerate(rows.tolist()):
-        size = len(texts[row])
+        size = _characters(texts[row])
         full = place - start == _CHUNK_TEXTS or characters + size > _CHUNK_CHARACTERS
         if full and place > start:
             yield rows[start:place]

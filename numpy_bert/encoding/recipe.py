@@ -18,6 +18,7 @@ from numpy_bert.loading.modules import (
     SETTINGS,
     TRANSFORMER_CONFIGS,
     ModuleEntry,
+    cross_encoder_settings,
     read_modules,
     read_transformer_config,
 )
@@ -31,11 +32,13 @@ __all__ = [
     "WIDTHS",
     "Recipe",
     "Settings",
+    "TransformerFile",
     "bad_member",
     "check_in_and_out",
     "check_known",
     "read_recipe",
     "read_settings",
+    "read_transformer",
 ]
 
 # The dotted names of old files and of version 6: sentence_transformers.models.Pooling,
@@ -63,13 +66,13 @@ WIDTHS = ("embedding_dimension", "word_embedding_dimension")
 # What these members of the Transformer's file may say, for a BERT's vectors not to depend on them.
 # Those of version 6:
 _ONLY: Mapping[str, Any] = MappingProxyType(
-    {
-        "transformer_task": "feature-extraction",
-        "module_output_name": "token_embeddings",
-        "tokenizer_name_or_path": None,
-        "processing_kwargs": {},
-    }
+    {"tokenizer_name_or_path": None, "processing_kwargs": {}}
 )
+# What a Transformer makes for each task: its own name for it, and transformers'.
+_OUTPUTS = {
+    "feature-extraction": ("token_embeddings", "last_hidden_state"),
+    "sequence-classification": ("scores", "logits"),
+}
 # These have no effect on `encode`: how padding is computed, and what is done for `encode_query`.
 _WITHOUT_EFFECT = ("unpad_inputs", "query_length", "document_length", "query_expansion")
 # Arguments for transformers' from_pretrained, by the first part of the name of their member, whose
@@ -138,6 +141,10 @@ def read_recipe(folder: Path) -> Recipe:
     path = folder / MODULES
     if not path.exists():
         return Recipe(folder=folder, notes=_notes_on_a_plain_model(folder))
+    if cross_encoder_settings(folder, error=ConfigError) is not None:
+        raise ConfigError(
+            f"{folder}: is a cross-encoder, which makes no vectors; use CrossEncoder."
+        )
     entries = read_modules(path, error=ConfigError)
     kinds = [_kind(path, entry) for entry in entries]
     first = 2 if kinds[1:2] == [_BEFORE] else 1
@@ -149,7 +156,7 @@ def read_recipe(folder: Path) -> Recipe:
             f"before it), then any of {', '.join(_BEHIND)}; got {', '.join(kinds) or 'none'}."
         )
     places = [folder / entry.path for entry in entries]
-    transformer = _read_transformer(places[0])
+    transformer = read_transformer(places[0], "feature-extraction")
     pooling, width, include_prompt = _read_pooling(places[first] / "config.json")
     layers, notes = _layers(places[0], places[1] if first == 2 else None)
     modules = list(zip(behind, places[first + 1 :], strict=True))
@@ -196,8 +203,10 @@ class Settings:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 
-def read_settings(folder: Path) -> Settings:
+def read_settings(folder: Path, kind: str = "SentenceTransformer") -> Settings:
     """Read config_sentence_transformers.json, if modules.json is there as well.
+
+    `kind` is which model_type it may state.
 
     Without modules.json it is not read, as in sentence-transformers.
 
@@ -210,9 +219,8 @@ def read_settings(folder: Path) -> Settings:
     if not path.exists() or not (folder / MODULES).exists():
         return Settings()
     stated = read_json(path, error=ConfigError, finite=False)
-    kind = stated.get("model_type")
-    if kind not in (None, "SentenceTransformer"):
-        raise bad_member(path, "model_type", kind, "'SentenceTransformer'")
+    if stated.get("model_type") not in (None, kind):
+        raise bad_member(path, "model_type", stated["model_type"], repr(kind))
     prompts = stated.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(
         text is None or isinstance(text, str) for text in prompts.values()
@@ -334,7 +342,7 @@ def _check_place(path: Path, kind: str) -> None:
         check_in_and_out(path, stated)
 
 
-class _Transformer(NamedTuple):
+class TransformerFile(NamedTuple):
     """What the Transformer's file says, and which files were passed over for it."""
 
     max_seq_length: int | None
@@ -342,17 +350,25 @@ class _Transformer(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def _read_transformer(folder: Path) -> _Transformer:
-    """Read sentence_bert_config.json, or what has an older name, as sentence-transformers does."""
+def read_transformer(folder: Path, task: str) -> TransformerFile:
+    """Read sentence_bert_config.json, or what has an older name, as sentence-transformers does.
+
+    Raises
+    ------
+    ConfigError
+        If it is for another task than `task`, or a member is not supported; it is named.
+    """
     there = [name for name in TRANSFORMER_CONFIGS if (folder / name).exists()]
     read, stated = read_transformer_config(folder, error=ConfigError)
     unread = there[there.index(read) + 1 :] if there else []
     notes = (f"not read, since {read} is there: {', '.join(unread)}.",) if unread else ()
-    return _checked(folder / read, stated)._replace(notes=notes)
+    return _checked(folder / read, stated, task)._replace(notes=notes)
 
 
-def _checked(path: Path, stated: Mapping[str, Any]) -> _Transformer:
+def _checked(path: Path, stated: Mapping[str, Any], task: str) -> TransformerFile:
     """Return what a Transformer's file states; refuse what would make other vectors."""
+    output, source = _OUTPUTS[task]
+    only = {**_ONLY, "transformer_task": task, "module_output_name": output}
     limit = stated.get("max_seq_length")
     lowers = stated.get("do_lower_case", False)
     if type(lowers) is not bool:
@@ -362,11 +378,11 @@ def _checked(path: Path, stated: Mapping[str, Any]) -> _Transformer:
         if kind in _ARGUMENTS and end in ("args", "kwargs"):
             found = _arguments(path, name, value, _ARGUMENTS[kind])
             limit = found.get("model_max_length", limit)  # it counts more, as there
-        elif name in _ONLY:
-            if value is not None and value != _ONLY[name]:
-                raise bad_member(path, name, value, repr(_ONLY[name]))
+        elif name in only:
+            if value is not None and value != only[name]:
+                raise bad_member(path, name, value, repr(only[name]))
         elif name == "modality_config":
-            _check_modalities(path, value)
+            _check_modalities(path, value, source)
         else:
             known = ("max_seq_length", "do_lower_case", *_WITHOUT_EFFECT)
             check_known(path, [name], known, "Transformer")
@@ -374,7 +390,7 @@ def _checked(path: Path, stated: Mapping[str, Any]) -> _Transformer:
         length = stated_limit(limit)
     except ValueError:
         raise bad_member(path, "max_seq_length", limit, "a number of tokens or null") from None
-    return _Transformer(length, lowers)
+    return TransformerFile(length, lowers)
 
 
 def _arguments(path: Path, name: str, value: object, known: tuple[str, ...]) -> Mapping[str, Any]:
@@ -386,12 +402,12 @@ def _arguments(path: Path, name: str, value: object, known: tuple[str, ...]) -> 
     return value
 
 
-def _check_modalities(path: Path, modalities: object) -> None:
+def _check_modalities(path: Path, modalities: object, wanted: str) -> None:
     """Refuse other outputs of other models, which version 6 can take."""
     text = modalities.get("text") if isinstance(modalities, dict) else None
     output = text.get("method_output_name") if isinstance(text, dict) else None
-    if modalities is not None and output != "last_hidden_state":
-        raise bad_member(path, "modality_config", modalities, "text by its last_hidden_state")
+    if modalities is not None and output != wanted:
+        raise bad_member(path, "modality_config", modalities, f"text by its {wanted}")
 
 
 def _similarity(name: object) -> tuple[str, tuple[str, ...]]:

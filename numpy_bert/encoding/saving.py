@@ -11,7 +11,6 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
-from numpy_bert.encoding.activations import name_of_activation
 from numpy_bert.encoding.pooling import MODES
 from numpy_bert.encoding.recipe import SWITCHES, Recipe, Settings
 from numpy_bert.encoding.sentence_modules import Dense, LayerNorm, WeightedLayerPooling
@@ -19,6 +18,7 @@ from numpy_bert.errors import OutputError
 from numpy_bert.files import check_output, make_folder, read_json, write_atomically
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
+from numpy_bert.tasks.activations import name_of_activation
 
 __all__ = ["add_all_states", "sentence_files", "write_files"]
 

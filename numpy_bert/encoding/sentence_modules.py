@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
-from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.recipe import (
     IN_AND_OUT,
@@ -36,6 +35,7 @@ from numpy_bert.ops.linear import linear, linear_backward
 from numpy_bert.ops.normalize import normalize as unit
 from numpy_bert.ops.normalize import normalize_backward
 from numpy_bert.reprs import short_repr
+from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_named
 
 __all__ = [
     "Dense",

@@ -17,6 +17,7 @@ __all__ = [
     "WITH_WEIGHTS",
     "ModuleEntry",
     "bert_folder",
+    "cross_encoder_settings",
     "read_modules",
     "read_transformer_config",
     "transformer_folder",
@@ -85,6 +86,23 @@ def read_modules(path: Path, *, error: type[NumpyBertError]) -> list[ModuleEntry
         return [ModuleEntry(str(m.get("type", "")), _named(str(m["path"]))) for m in modules]
     except (TypeError, KeyError, AttributeError):
         raise error(f"{path}: is not a list of modules with a path each.") from None
+
+
+def cross_encoder_settings(folder: Path, *, error: type[NumpyBertError]) -> dict[str, Any] | None:
+    """Return the settings of a cross-encoder that sentence-transformers 6 saved.
+
+    None for any other model, whose settings that library does not read for a cross-encoder either.
+
+    Raises
+    ------
+    NumpyBertError
+        If the file is malformed; the error is of the type `error` and names it.
+    """
+    path = folder / SETTINGS
+    if not path.exists() or not (folder / MODULES).exists():
+        return None
+    stated = read_json(path, error=error, finite=False)
+    return stated if stated.get("model_type") == "CrossEncoder" else None
 
 
 def bert_folder(folder: Path) -> str:

@@ -32,7 +32,6 @@ from numpy_bert.messages import quoted
 
 __all__ = ["find_sentence_model"]
 
-_ORGANIZATION = "sentence-transformers"
 # Models that the hub has under a name without an owner; other such names are the organization's.
 _NAMES = """
 albert-base-v1 albert-base-v2 albert-large-v1 albert-large-v2 albert-xlarge-v1 albert-xlarge-v2
@@ -65,6 +64,7 @@ def find_sentence_model(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: bool | str | None = False,
+    organization: str = "sentence-transformers",
 ) -> Path:
     """Return the folder of a sentence model, without a request where the cache has all of it.
 
@@ -73,9 +73,10 @@ def find_sentence_model(
     of all tokens, would then be wrong without a word. So unless the cache knows that there is none,
     the hub is asked once.
 
-    As in sentence-transformers a name without an owner is looked for under theirs, unless the cache
-    has it or it is one of the hub's old names, such as ``"bert-base-uncased"``; and the cache is
-    the environment variable SENTENCE_TRANSFORMERS_HOME where `cache_dir` is not given.
+    As in sentence-transformers a name without an owner is looked for under an `organization` of
+    theirs, unless the cache has it or it is one of the hub's old names, such as
+    ``"bert-base-uncased"``; and the cache is the environment variable SENTENCE_TRANSFORMERS_HOME
+    where `cache_dir` is not given.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def find_sentence_model(
     if cache_dir is None:
         cache_dir = os.environ.get("SENTENCE_TRANSFORMERS_HOME") or None
     if local_folder(name_or_path) is None:
-        name_or_path = _full_name(str(name_or_path), revision, cache_dir)
+        name_or_path = _full_name(str(name_or_path), organization, revision, cache_dir)
     folder = find(
         name_or_path,
         needs=(*MODEL_FILES, *TOKENIZER_FILES),
@@ -102,14 +103,16 @@ def find_sentence_model(
     return folder
 
 
-def _full_name(name: str, revision: str | None, cache_dir: str | Path | None) -> str:
+def _full_name(
+    name: str, organization: str, revision: str | None, cache_dir: str | Path | None
+) -> str:
     """Return the name of a sentence model's repository, the owner's included."""
     if "/" in name or name.lower() in _PLAIN:
         return name
     cached = CachedRepository(name, cache_dir)
     if cached.snapshot(revision) is not None or cached.only_snapshot(revision) is not None:
         return name
-    return f"{_ORGANIZATION}/{name}"
+    return f"{organization}/{name}"
 
 
 def _check_modules(snapshot: Path, name: str) -> None:

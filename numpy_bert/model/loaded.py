@@ -17,7 +17,7 @@ from numpy_bert.errors import CheckpointError, ConfigError, InputError
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.hub import find
-from numpy_bert.loading.modules import bert_folder
+from numpy_bert.loading.modules import bert_folder, cross_encoder_settings
 from numpy_bert.loading.tensors import (
     LoadingInfo,
     check_head,
@@ -134,7 +134,7 @@ def load_head(
         stated = stated._replace(config=config)
     info = _check(checkpoint, stated, dtype)
     config, notes = _labelled(folder, stated, checkpoint, label_key(tree, stated.config), asked)
-    info = replace(info, notes=(*info.notes, *notes))
+    config, info = _activated(folder, config), replace(info, notes=(*info.notes, *notes))
     pools, found = "pooled" in kind.reads, checkpoint.tensors
     head_shapes = shapes(tree, config)  # type: ignore[arg-type]
     new = asked.is_new and found.keys().isdisjoint(head_shapes)
@@ -238,6 +238,15 @@ def _labelled(
         return replace(stated.config, labels=labels, problem_type=problem), notes
     except ConfigError as failure:
         raise ConfigError(f"{folder / 'config.json'}: {failure}") from None
+
+
+def _activated(folder: Path, config: BertConfig) -> BertConfig:
+    """Return the config with what the settings of a cross-encoder name, which count first."""
+    settings = cross_encoder_settings(folder, error=ConfigError) or {}
+    name, stated = settings.get("activation_fn"), config.sbert_ce_default_activation_function
+    if not isinstance(name, str) or (stated is not None and not name.startswith("torch.")):
+        return config
+    return replace(config, sbert_ce_default_activation_function=name)
 
 
 def _build(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.errors import InputError
 from numpy_bert.inputs import ModelInputs
@@ -189,9 +192,10 @@ class BertForSequenceClassification(BertWithHead[SequenceClassifierOutput, Class
         top_k : int, optional
             Most labels for a text; all by default.
         function_to_apply : {"softmax", "sigmoid", "none"}, optional
-            What turns logits into scores. By default, as in transformers: nothing for a regression,
-            the sigmoid where there is one label or config.json's problem_type says that several
-            can be right, else the softmax.
+            What turns logits into scores. By default the activation that the files of a
+            cross-encoder name, as sentence-transformers writes them. Where they name none it is as
+            in transformers: nothing for a regression, the sigmoid where there is one label or
+            config.json's problem_type says that several can be right, else the softmax.
 
         Returns
         -------
@@ -202,8 +206,39 @@ class BertForSequenceClassification(BertWithHead[SequenceClassifierOutput, Class
         ------
         InputError
             If a text or an argument is wrong; the message names it, and a text's place in the list.
+        ConfigError
+            If the files name an activation that is not supported.
         """
         return classify(self, text, text_pair, top_k, function_to_apply)
+
+    def packed(
+        self,
+        input_ids: npt.ArrayLike,
+        lengths: npt.ArrayLike,
+        token_type_ids: npt.ArrayLike | None = None,
+    ) -> Array:
+        """Return the logits of sequences that stand one after another, without padding.
+
+        Parameters
+        ----------
+        input_ids, lengths, token_type_ids
+            They are those of `BertModel.packed`.
+
+        Returns
+        -------
+        ndarray of shape (B, K)
+            The logits of each sequence.
+
+        Raises
+        ------
+        InputError
+            If an argument does not fit; the message names it and says why.
+        """
+        sizes = as_array(lengths, "lengths")
+        first = sizes.cumsum() - sizes
+        hidden = self.bert.packed(input_ids, lengths, token_type_ids, places=first)[:, np.newaxis]
+        pooled = self.bert.pool(hidden)
+        return self._scored(hidden, None if pooled is None else pooled.output).logits
 
 
 class BertForTokenClassification(BertWithHead[TokenClassifierOutput, ClassificationSteps]):

@@ -576,6 +576,15 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         """Return the loss of the head's scores."""
         return self.kind.objective(call, steps, labels, None).loss
 
+    def _scored(self, hidden: Array, pooled: Array | None = None) -> Output:
+        """Return the scores of hidden states that the head reads."""
+        call = self._head_call(hidden, pooled)
+        steps = self._run(call)
+        scores = self.kind.scores(call, steps)
+        self._check(call, steps, scores)
+        found: Output = self.kind.returned(scores)
+        return found
+
     def _check(self, call: HeadCall, steps: Any, scores: Sequence[Array]) -> None:
         """Name what in the head is to blame for scores that are not finite."""
         if all(np.isfinite(array).all() for array in scores):
@@ -657,12 +666,3 @@ class BertWithWords(BertWithDecoder[Output, Steps]):
         pads = self._judges_padding(inputs, labels)
         bert = self.bert.run(inputs, unpad_inputs=not pads)
         return self._scored(bert.last_hidden_state[places], bert.pooler_output)
-
-    def _scored(self, hidden: Array, pooled: Array | None = None) -> Output:
-        """Return the scores of some tokens, (N, V)."""
-        call = self._head_call(hidden, pooled)
-        steps = self._run(call)
-        scores = self.kind.scores(call, steps)
-        self._check(call, steps, scores)
-        found: Output = self.kind.returned(scores)
-        return found

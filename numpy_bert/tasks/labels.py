@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.ops.softmax import softmax
+from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores
 from numpy_bert.tasks.batches import Batch, TextModel, in_batches
 from numpy_bert.text.inputs import as_items, as_pairs
 
@@ -57,17 +60,24 @@ def classify(
     """Score labels; see `numpy_bert.BertForSequenceClassification.classify`."""
     single, items = as_items(text, text_pair)
     count = None if top_k is None else as_top_k(top_k)
-    function = function_to_apply
-    if function is None:
-        function = function_for(model.config.problem_type, model.config.num_labels)
-    scores_of(np.zeros(1), function)  # refused before anything is computed
+    function = _function(model.config, function_to_apply)
 
     def score(batch: Batch) -> list[list[LabelScore]]:
-        scores = scores_of(model(**batch.inputs).logits, function)
+        scores = function(model(**batch.inputs).logits)
         return [ranked(row, model.config.labels, count) for row in scores]
 
     found = in_batches(model, items, score)
     return found[0] if single else found
+
+
+def _function(config: BertConfig, asked: str | None) -> Callable[[Array], Array]:
+    """Return the function that is asked for, or the model's own; refuse what is none at once."""
+    stated = activation_of_scores(config, stacklevel=5) if asked is None else None
+    if stated is not None:
+        return np.errstate(all="ignore")(TORCH_ACTIVATIONS[stated])
+    name = function_for(config.problem_type, config.num_labels) if asked is None else asked
+    scores_of(np.zeros(1), name)
+    return partial(scores_of, function=name)
 
 
 def judge_next(model: TextModel, text: str | Sequence[str], text_pair: str | Sequence[str]) -> Any:

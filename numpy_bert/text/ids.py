@@ -1,29 +1,32 @@
-"""Texts to ids in one array, without padding: what an encoder of many texts needs."""
+"""Texts or pairs of them to ids in one array, without padding, as an encoder of many needs them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as Normalizers
 
-from numpy_bert.errors import InputError, TokenizerError
+from numpy_bert.errors import TokenizerError
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.batch import kept_tokens
+from numpy_bert.text.inputs import Pair
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["IdEncoder", "Ids"]
 
+_ALL = (slice(None),)
+
 
 class Ids(NamedTuple):
-    """The ids of several texts, one after another.
+    """The ids of several texts or pairs, one after another.
 
     Attributes
     ----------
@@ -33,11 +36,14 @@ class Ids(NamedTuple):
         How many of the `ids` are each text's.
     cut : dict of int to int
         The texts that were cut, and how many tokens they had.
+    types : ndarray of shape (N,), int64, or None
+        The segment of each id, 0 or 1, for pairs; None for texts, whose ids are all of segment 0.
     """
 
     ids: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.intp]
     cut: dict[int, int]
+    types: npt.NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -65,7 +71,7 @@ class IdEncoder:
     --------
     >>> from numpy_bert import BertTokenizer
     >>> IdEncoder(BertTokenizer.from_pretrained("demo"))(["a", "a test"], 3)
-    Ids(ids=array([ 2, 43,  3,  2, 43,  3]), lengths=array([3, 3]), cut={1: 4})
+    Ids(ids=array([ 2, 43,  3,  2, 43,  3]), lengths=array([3, 3]), cut={1: 4}, types=None)
     """
 
     def __init__(self, tokenizer: BertTokenizer, *, lower_case: bool = False) -> None:
@@ -82,8 +88,10 @@ class IdEncoder:
                     "tokenizer: single texts get token types other than 0, which is not supported."
                 )
 
-    def __call__(self, texts: Sequence[str], limit: int | None = None) -> Ids:
-        """Return the ids of checked texts, each cut to `limit` tokens, special ones included.
+    def __call__(self, texts: Sequence[str] | Sequence[Pair], limit: int | None = None) -> Ids:
+        """Return the ids of checked texts or pairs, special ones included, each cut to `limit`.
+
+        Of a pair the longer text is cut first.
 
         Raises
         ------
@@ -93,31 +101,35 @@ class IdEncoder:
         with backend_errors("tokenizer"):
             encodings = self._backend.encode_batch_fast(list(texts))
         lengths = np.fromiter(map(len, encodings), np.intp, len(encodings))
-        over = np.flatnonzero(lengths > limit).tolist() if limit is not None else []
-        # One list at a time lives: each id of it is a Python object.
-        rows = (encoding.ids for encoding in encodings)
-        cut: dict[int, int] = {row: int(lengths[row]) for row in over}
-        if limit is not None and cut:
-            if limit < self.frame:
-                raise InputError(f"{limit} tokens: the {self.frame} special ones alone need more.")
+        cut, kept = dict[int, int](), dict[int, tuple[slice, ...]]()
+        if limit is not None:
+            side = self._tokenizer.truncation_side  # as it is now: it can be set
+            for row in np.flatnonzero(lengths > limit).tolist():
+                cut[row] = int(lengths[row])
+                (kept[row],) = kept_tokens(encodings[row], limit, "longest_first", side=side)
             lengths = np.minimum(lengths, limit)
+
+        def joined(name: str) -> npt.NDArray[np.int64]:
+            # One list at a time lives: each id of it is a Python object.
             rows = (
-                self._cut(encoding, limit) if row in cut else encoding.ids
+                _picked(getattr(encoding, name), kept.get(row, _ALL))
                 for row, encoding in enumerate(encodings)
             )
-        ids = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
-        return Ids(ids, lengths, cut)
+            return np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
+
+        is_paired = len(texts) > 0 and not isinstance(texts[0], str)
+        return Ids(joined("ids"), lengths, cut, joined("type_ids") if is_paired else None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what it was made of: a backend's own pickle loses some switches."""
         return partial(IdEncoder, lower_case=self._lower_case), (self._tokenizer,)
 
-    def _cut(self, encoding: Encoding, limit: int) -> list[int]:
-        """Return the ids of a text that is too long without those that must go."""
-        ids: list[int] = encoding.ids
-        side = self._tokenizer.truncation_side  # as it is now: it can be set
-        (kept,) = kept_tokens(encoding, limit, "longest_first", side=side)
-        return [index for part in kept for index in ids[part]]
+
+def _picked(ids: list[int], kept: Iterable[slice]) -> list[int]:
+    """Return some slices of a list as one; the list itself where it is all of it."""
+    if kept is _ALL:
+        return ids
+    return [index for part in kept for index in ids[part]]
 
 
 def _lowers(normalizer: Normalizer | None) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "as_words",
     "check_text",
     "dropped",
+    "given_pairs",
 ]
 
 # Some seconds of work in the Rust library; a larger text is somebody's mistake.
@@ -36,6 +37,7 @@ _MOST_CHARACTERS = 5_000_000
 # By these names columns give their items as a list: numpy's and pandas', polars', pyarrow's.
 _AS_LIST = ("tolist", "to_list", "to_pylist")
 _WORDS = "a list of words, or a list of such lists (is_split_into_words=True)"
+_PAIRS = "a pair of texts or a list of pairs"
 _DOCUMENTS = "a list of documents, each a list of its sentences"
 # These are sequences, but one text each at best: their items are characters or numbers.
 _ONE_TEXT = (bytes, bytearray, memoryview, array, UserString)
@@ -213,6 +215,44 @@ def as_pairs(first: object, second: object, names: Pair) -> tuple[bool, list[Pai
         raise InputError(f"{names[1]} must be a text, or one for each {names[0]}; got None.")
     single, items = as_items(first, second, names)
     return single, [(item[0], item[1]) for item in items]
+
+
+def given_pairs(value: object, name: str) -> tuple[bool, list[Pair]]:
+    """Return whether one pair was given, and the checked pairs, which stand in one argument.
+
+    Parameters
+    ----------
+    value : pair of str, or sequence, column or array (n, 2) of pairs
+        A list, tuple or array of two texts is one pair.
+    name : str
+        The argument's name, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is anything else, or one of the texts is no str or cannot be encoded.
+
+    Examples
+    --------
+    >>> given_pairs(["a", "b"], "inputs")
+    (True, [('a', 'b')])
+    >>> given_pairs([["a", "b"]], "inputs")
+    (False, [('a', 'b')])
+    """
+    is_table = isinstance(value, np.ndarray) and value.ndim == 2
+    rows: Any = value.tolist() if is_table else value  # type: ignore[attr-defined]
+    if isinstance(rows, str):
+        raise InputError(f"{name} must be {_PAIRS}; got one text. For such there is classify.")
+    items = _items(rows, name, _PAIRS)
+    single = bool(items) and isinstance(items[0], str)
+    found = []
+    for number, item in enumerate([items] if single else items):
+        where = name if single else f"{name}[{number}]"
+        if not isinstance(item, (list, tuple)) or len(item) != 2:
+            count = f"{len(item)} texts" if isinstance(item, (list, tuple)) else "no pair"
+            raise InputError(f"{where} must be {_PAIRS if single else 'a pair'}; got {count}.")
+        found.append((check_text(item[0], f"{where}[0]"), check_text(item[1], f"{where}[1]")))
+    return single, found
 
 
 def are_texts(value: object) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 import numpy_bert
 from numpy_bert.cli import main
-from tests.support.heads import TREES, write_head
+from tests.support.heads import CONFIG, TREES, write_head
 
 NOTE = "numpy-bert: model 'demo' (built in, small)"
 CONTEXT = "hello unaffable world"
@@ -92,6 +92,69 @@ def test_classify(capsys: pytest.CaptureFixture[str], folders: dict[str, str]) -
         ["score", "label"],
         *([f"{best.score:.4f}", best.label] for best in expected[:2]),
     ]
+
+
+def test_classify_reads_standard_input(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    folders: dict[str, str],
+) -> None:
+    command = ["classify", "--model", folders["SequenceClassification"], "--top-k", "1"]
+    texts, single = ["hello", "", "world"], []
+    for text in texts:
+        assert main([*command, text]) == 0
+        single.append(capsys.readouterr().out)
+    for words in ([], ["-"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts)))
+        assert main([*command, *words]) == 0
+        expected = [f"{text}\n{table}" for text, table in zip(texts, single, strict=True)]
+        assert capsys.readouterr().out == "".join(expected)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts)))
+    assert main([*command, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == texts
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n"))
+    assert result(capsys, *command, "-", "world") == result(capsys, *command, "hello", "world")
+
+
+@pytest.fixture
+def reranker(tmp_path: Path) -> str:
+    name, config = "BertForSequenceClassification", CONFIG | {"num_labels": 1}
+    return str(write_head(tmp_path / "reranker", name, config=config))
+
+
+def test_rerank(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    reranker: str,
+    tmp_path: Path,
+) -> None:
+    documents = ["hello", "unaffable world", "a"]
+    model = numpy_bert.CrossEncoder(reranker, dtype="float64")
+    expected = model.rank("hello", documents, return_documents=True)
+    command = ["rerank", "--model", reranker, "--dtype", "float64", "hello"]
+    assert result(capsys, *command, *documents) == {
+        "model": reranker,
+        "query": "hello",
+        "results": expected,
+    }
+    assert main([*command, *documents, "-k", "2"]) == 0
+    table = capsys.readouterr().out
+    rows = [line.split(maxsplit=2) for line in table.splitlines()]
+    assert rows == [
+        ["score", "number", "text"],
+        *([f"{e['score']:.4f}", str(e["corpus_id"]), e["text"]] for e in expected[:2]),
+    ]
+    file = tmp_path / "documents.txt"
+    file.write_text("\n".join(documents), "utf-8")
+    assert main([*command, "--input", str(file), "-k", "2"]) == 0
+    assert capsys.readouterr().out == table
+    for words in ([], ["-"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(documents)))
+        assert main([*command, *words, "--top-k", "2"]) == 0
+        assert capsys.readouterr().out == table
+    assert main([*command, "a", "--input", str(file)]) == 2
+    assert "TEXT and --input: give one of the two" in capsys.readouterr().err
 
 
 def test_tag(capsys: pytest.CaptureFixture[str], folders: dict[str, str]) -> None:

@@ -62,6 +62,29 @@ def test_every_text_once_with_its_own_ids(
     assert plan.cut == {row: before for row, (before, _) in encoded.truncated.items()}
 
 
+@pytest.mark.parametrize("chunk", [4096, 50])
+def test_every_pair_once_with_its_own_ids_and_segments(
+    ids: IdEncoder, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHUNK_TEXTS", chunk)
+    monkeypatch.setattr(module, "MICRO_BATCH", 300)
+    pairs = list(zip(texts_of(130), texts_of(130, seed=1), strict=True))
+    plan = Plan(encode_ids=ids, limit=20, prompt="a ")
+    found: dict[int, tuple[list[int], list[int]]] = {}
+    for batch in plan.batches(pairs, np.arange(len(pairs))):
+        assert batch.types is not None
+        ends = np.cumsum(batch.lengths)
+        for row, start, stop in zip(batch.rows, ends - batch.lengths, ends, strict=True):
+            part = slice(start, stop)
+            found[int(row)] = batch.ids[part].tolist(), batch.types[part].tolist()
+    tokenizer = BertTokenizer.from_pretrained("demo")
+    prompted = [("a " + first, second) for first, second in pairs]
+    encoded = tokenizer(prompted, truncation=True, max_length=20)
+    rows = zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)
+    assert [found[row] for row in range(len(pairs))] == list(rows)
+    assert plan.cut == {row: before for row, (before, _) in encoded.truncated.items()}
+
+
 @pytest.mark.parametrize(
     ("count", "batches"), [(5, 1), (31, 1), (32, 2), (500, 2), (1000, 2), (1100, 4)]
 )
@@ -78,6 +101,8 @@ def test_a_long_text_fills_a_chunk_alone(ids: IdEncoder, monkeypatch: pytest.Mon
     texts = ["a" * 300, "b", "c" * 99, "d"]
     chunks = [c.tolist() for c in module._chunks(texts, np.arange(4))]
     assert chunks == [[0], [1, 2], [3]]
+    pairs = [("a", "a" * 299), ("", "b"), ("c" * 98, "c"), ("d", "")]
+    assert [c.tolist() for c in module._chunks(pairs, np.arange(4))] == chunks
 
 
 def test_the_bar_goes_by_the_work_and_not_by_the_number_of_texts(

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from numpy_bert import SentenceEncoder, similarity
-from numpy_bert.encoding.activations import TORCH_ACTIVATIONS, activation_named
 from numpy_bert.encoding.pooling import MODES
 from numpy_bert.loading.cache import demo_folder
+from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_named
 from tests.tolerances import ACROSS_BATCHES
 
 st = pytest.importorskip("sentence_transformers")

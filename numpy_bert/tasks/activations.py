@@ -1,17 +1,22 @@
-"""The activations that a Dense may name: torch's classes, as they are without arguments.
+"""The activations that sentence-transformers' files name: torch's classes, without arguments.
 
-Each takes vectors, (B, features), and returns as many of the same dtype. They are functions of this
-or another module, so that an encoder can be pickled.
+A Dense applies one to vectors, a classifier to scores. Each takes rows, (B, features), and returns
+as many of the same dtype. They are functions of this or another module, so that they can be
+pickled.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
+from numpy_bert.errors import ConfigError
+from numpy_bert.messages import quoted
 from numpy_bert.ops.activation import (
     gelu,
     hardswish,
@@ -26,7 +31,7 @@ from numpy_bert.ops.activation import (
 )
 from numpy_bert.ops.softmax import softmax
 
-__all__ = ["TORCH_ACTIVATIONS", "activation_named", "name_of_activation"]
+__all__ = ["TORCH_ACTIVATIONS", "activation_named", "activation_of_scores", "name_of_activation"]
 
 # Where torch's dotted names lead.
 _HOMES = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
@@ -146,3 +151,44 @@ def name_of_activation(activation: Callable[[Array], Array]) -> str:
     """
     kind = next(name for name, known in TORCH_ACTIVATIONS.items() if known is activation)
     return f"torch.nn.modules.{'linear' if kind == 'Identity' else 'activation'}.{kind}"
+
+
+def activation_of_scores(config: BertConfig, *, stacklevel: int) -> str | None:
+    """Return which of `TORCH_ACTIVATIONS` a model's files have its scores go through.
+
+    None where they name none, or code of their own, which is not run; then a warning says so, at
+    `stacklevel` calls above this one.
+
+    Raises
+    ------
+    ConfigError
+        If they name a class of torch's that is not supported.
+
+    References
+    ----------
+    .. [1] sentence-transformers, cross_encoder/model.py, CrossEncoder._resolve_activation_fn.
+
+    Examples
+    --------
+    >>> name = "torch.nn.modules.linear.Identity"
+    >>> config = BertConfig(sbert_ce_default_activation_function=name)
+    >>> activation_of_scores(config, stacklevel=1)
+    'Identity'
+    """
+    name = config.sbert_ce_default_activation_function
+    if name is None:
+        return None
+    if activation_named(name) is not None:
+        return name.rpartition(".")[2]
+    if name.startswith("torch."):
+        raise ConfigError(
+            f"the model's files name {quoted(name)} as the activation of its scores, which is not "
+            f"supported; torch.nn's {', '.join(TORCH_ACTIVATIONS)} are. Name the function yourself "
+            "(activation_fn of CrossEncoder, function_to_apply of classify)."
+        )
+    warnings.warn(
+        f"the model's files name {quoted(name)} as the activation of its scores; it is code of "
+        "theirs and was not run, so the scores are those of a model that names none.",
+        stacklevel=stacklevel,
+    )
+    return None

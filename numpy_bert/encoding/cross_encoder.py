@@ -1,0 +1,627 @@
+"""CrossEncoder: pairs of texts in, scores out, as sentence-transformers' models say."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
+from numpy_bert.encoding.accepted import CONSTRUCTOR, ENCODE, check_accepted
+from numpy_bert.encoding.micro_batches import Batch, Plan, fill
+from numpy_bert.encoding.recipe import Settings, TransformerFile, read_settings, read_transformer
+from numpy_bert.encoding.sentence_encoder import Prompts
+from numpy_bert.errors import ConfigError, InputError
+from numpy_bert.files import check_output, write_atomically
+from numpy_bert.kernels.threads import get_num_threads
+from numpy_bert.loading.modules import (
+    MODULES,
+    SETTINGS,
+    TRANSFORMER_CONFIGS,
+    ModuleEntry,
+    cross_encoder_settings,
+    read_modules,
+)
+from numpy_bert.loading.sentence import find_sentence_model
+from numpy_bert.messages import must_be, quoted
+from numpy_bert.model.bert import BertModel
+from numpy_bert.model.task_models import BertForSequenceClassification
+from numpy_bert.ops.softmax import softmax
+from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores, name_of_activation
+from numpy_bert.tasks.labels import as_top_k
+from numpy_bert.text.ids import IdEncoder
+from numpy_bert.text.inputs import Pair, as_texts, check_text, given_pairs
+from numpy_bert.text.tokenizer import BertTokenizer
+
+__all__ = ["CrossEncoder"]
+
+# What turns logits (n, K) into scores: a class of torch.nn's by its name, or any function.
+Activation: TypeAlias = str | Callable[[Array], Any]
+
+_TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
+_TASK = "sequence-classification"
+_CPU = "it is computed on the CPU; dtype= of the class takes 'float32' or 'float64'"
+_THREADS = "numpy_bert.set_num_threads says among how many threads the work is shared"
+# What sentence-transformers' class has and this one has not, and what to use.
+_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("bfloat16", "cpu", "cuda", "float", "half", "to"), _CPU),
+        **dict.fromkeys(("start_multi_process_pool", "stop_multi_process_pool"), _THREADS),
+        **dict.fromkeys(("fit", "old_fit"), "numpy_bert.training.Trainer trains its model"),
+        **dict.fromkeys(("push_to_hub", "save", "save_to_hub"), "save_pretrained(folder) saves it"),
+    }
+)
+
+
+class CrossEncoder:
+    """A cross-encoder, loaded: a BERT that reads two texts at once and scores the pair.
+
+    It is more exact than vectors that are compared, and slower: search by a `SentenceEncoder`, and
+    let a CrossEncoder rank what was found. A call changes nothing that another one could see, so
+    threads can share it.
+
+    Parameters
+    ----------
+    model_name_or_path : str or Path
+        A folder, or a repository on the hub; a name without an owner is one of "cross-encoder".
+    num_labels : int, optional
+        How many labels the model has. Where a checkpoint has no classifier, this asks for a new
+        one, as in `BertForSequenceClassification.from_pretrained`; it is to be trained.
+    max_length : int, optional
+        How many tokens of a pair are read, special ones included; by default what the files say.
+        The longer text of a pair is cut first.
+    activation_fn : str or callable, optional
+        What turns logits into scores: a class of torch.nn's by its name, such as "sigmoid" or
+        "identity" (an object of the class will do), or a function that takes the logits of all
+        pairs, (n, K), and returns scores for each. By default what the files name, else the sigmoid
+        for one label, and nothing for several.
+    prompts : mapping of str to str, optional
+        Texts that may be put before the first text of a pair, beside those of the files.
+    default_prompt_name : str, optional
+        Which of them is put there where none is named; by default what the files say.
+    cache_folder, revision, local_files_only, token
+        Where the model comes from, as `numpy_bert.fetch` takes them; `cache_folder` is its
+        `cache_dir`.
+    dtype, mmap
+        What it computes in, and whether weights are memory-mapped, as `BertModel.from_pretrained`
+        takes them.
+    device, trust_remote_code, backend, model_kwargs, processor_kwargs, tokenizer_kwargs, \
+    config_kwargs
+        They are sentence-transformers', and may ask for what happens anyway.
+
+    Attributes
+    ----------
+    model : BertForSequenceClassification
+        The BERT and its head.
+    prompts : Prompts
+        Texts that may be put before the first text of a pair, by their names; they can be changed.
+    default_prompt_name : str or None
+        Which of them is put there where none is named.
+    notes : tuple of str
+        What was made of the files, as sentences.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong, or asks for what there is not; it is named.
+    ConfigError
+        If the files name a module or an activation that is not supported.
+    CheckpointError, TokenizerError, HubError
+        If the model or the tokenizer cannot be loaded, or has no classifier.
+
+    References
+    ----------
+    .. [1] Nogueira and Cho, "Passage Re-ranking with BERT", arXiv:1901.04085.
+
+    Examples
+    --------
+    This one has learnt nothing, and stands for one such as cross-encoder/ms-marco-MiniLM-L6-v2.
+
+    >>> import tempfile
+    >>> from numpy_bert import BertModel, CrossEncoder
+    >>> from numpy_bert.loading.cache import demo_folder
+    >>> from numpy_bert.training import new_classifier
+    >>> new = new_classifier(BertModel.from_pretrained("demo"), ["score"], demo_folder())
+    >>> folder = tempfile.mkdtemp()
+    >>> new.save_pretrained(folder)
+    >>> encoder = CrossEncoder(folder, activation_fn="identity")
+    >>> encoder
+    CrossEncoder(1 label, activation_fn=Identity, max_seq_length=512, float32)
+    >>> encoder.predict([("who?", "a man"), ("who?", "the sea")]).shape
+    (2,)
+    >>> sorted(encoder.rank("who?", ["a man", "the sea"], top_k=1)[0])
+    ['corpus_id', 'score']
+    """
+
+    # What can be set is a property that checks it. The slots keep others out, such as a misspelt
+    # one, that nothing would read.
+    __slots__ = (
+        "__weakref__",
+        "_activation",
+        "_default_prompt_name",
+        "_ids",
+        "_lower_case",
+        "_max_seq_length",
+        "_model",
+        "_prompts",
+        "_tokenizer",
+        "notes",
+    )
+
+    def __init__(
+        self,
+        model_name_or_path: str | Path,
+        *,
+        num_labels: int | None = None,
+        max_length: int | None = None,
+        activation_fn: Activation | None = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        cache_folder: str | Path | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = False,
+        dtype: npt.DTypeLike = "float32",
+        mmap: bool = True,
+        device: str | None = None,
+        trust_remote_code: bool = False,
+        backend: str = "torch",
+        model_kwargs: Mapping[str, Any] | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        asked = {
+            "device": device,
+            "trust_remote_code": trust_remote_code,
+            "backend": backend,
+            "model_kwargs": model_kwargs,
+            "processor_kwargs": processor_kwargs,
+            "tokenizer_kwargs": tokenizer_kwargs,
+            "config_kwargs": config_kwargs,
+        }
+        check_accepted("CrossEncoder", asked, CONSTRUCTOR)
+        activation = None if activation_fn is None else _as_activation(activation_fn)
+        folder = find_sentence_model(
+            model_name_or_path,
+            revision=revision,
+            cache_dir=cache_folder,
+            local_files_only=local_files_only,
+            token=token,
+            organization="cross-encoder",
+        )
+        file, settings = _read_files(folder)
+        model = BertForSequenceClassification.from_pretrained(
+            folder, dtype=dtype, mmap=mmap, num_labels=num_labels
+        )
+        self._model = model
+        self._activation = activation or _stated_activation(model.config)
+        self._lower_case = file.lower_case
+        self._tokenizer = model.tokenizer  # another one that the model is given does not count here
+        self._ids = IdEncoder(self._tokenizer, lower_case=file.lower_case)
+        self.notes = (*file.notes, *model.loading_info.notes)
+        self._prompts = Prompts({**settings.prompts, **(prompts or {})})
+        name = settings.default_prompt_name if default_prompt_name is None else default_prompt_name
+        self._default_prompt_name = name
+        self._prompt(None, None)  # refused now if there is none of that name
+        limit, most = file.max_seq_length or model.max_length, model.config.max_position_embeddings
+        self.max_seq_length = min(limit, most) if max_length is None else max_length
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _ELSEWHERE:
+            raise AttributeError(f"a CrossEncoder has no {name!r}: {_ELSEWHERE[name]}.")
+        raise AttributeError(f"a CrossEncoder has no {name!r}.", name=name, obj=self)
+
+    def __repr__(self) -> str:
+        kind = self._activation
+        name = kind if isinstance(kind, str) else getattr(kind, "__name__", type(kind).__name__)
+        return (
+            f"CrossEncoder({self.num_labels} label{'s' * (self.num_labels > 1)}, "
+            f"activation_fn={name}, max_seq_length={self.max_seq_length}, {self.model.dtype})"
+        )
+
+    @property
+    def model(self) -> BertForSequenceClassification:
+        """The BERT and its head."""
+        return self._model
+
+    @property
+    def tokenizer(self) -> BertTokenizer:
+        """The model's tokenizer, as it was loaded."""
+        return self._tokenizer
+
+    @property
+    def config(self) -> BertConfig:
+        """The model's sizes and settings."""
+        return self._model.config
+
+    @property
+    def device(self) -> str:
+        """Where the model is computed, in torch's words: always "cpu"."""
+        return "cpu"
+
+    @property
+    def num_labels(self) -> int:
+        """How many scores a pair gets."""
+        return self._model.config.num_labels
+
+    @property
+    def prompts(self) -> Prompts:
+        """Texts that may be put before the first text of a pair, by their names."""
+        return self._prompts
+
+    @property
+    def default_prompt_name(self) -> str | None:
+        """Which of the prompts is put there where none is named."""
+        return self._default_prompt_name
+
+    @property
+    def activation_fn(self) -> Activation:
+        """What turns logits into scores: the name of a class of torch.nn's, or a function."""
+        return self._activation
+
+    @activation_fn.setter
+    def activation_fn(self, value: Activation) -> None:
+        self._activation = _as_activation(value)
+
+    @property
+    def max_seq_length(self) -> int:
+        """How many tokens of a pair are read, special ones included; the rest is cut off."""
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int) -> None:
+        least = int(self._ids([("", "")]).lengths[0]) + 1
+        most = self.config.max_position_embeddings
+        number = _as_number(value)
+        if not least <= number <= most:
+            raise InputError(must_be("max_length", f"a whole number from {least} to {most}", value))
+        self._max_seq_length = number
+
+    @property
+    def max_length(self) -> int:
+        """It is `max_seq_length`, under sentence-transformers' former name."""
+        return self.max_seq_length
+
+    @max_length.setter
+    def max_length(self, value: int) -> None:
+        self.max_seq_length = value
+
+    def predict(
+        self,
+        inputs: Pair | Sequence[Pair] | Sequence[Sequence[str]] | npt.NDArray[Any],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Activation | None = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+    ) -> Any:
+        """Return the scores of a pair of texts, or of each of a list of pairs.
+
+        Equal pairs are computed once. A pair's scores do not depend on the others beyond rounding.
+
+        Parameters
+        ----------
+        inputs : (str, str), or sequence or array of (str, str)
+            One pair, or any number of them.
+        prompt_name, prompt : str, optional
+            The name in `prompts` of what is put before the first text of each pair, or that text
+            itself; by default the prompt that `default_prompt_name` names. ``prompt=""`` is none.
+        batch_size : int, optional
+            At most so many pairs are computed together; their tokens bound them anyway.
+        show_progress_bar : bool, optional
+            Whether a bar is drawn on standard error, if that is a terminal; by default it is where
+            the work takes more than 2 seconds.
+        activation_fn : str or callable, optional
+            What turns logits into scores in this call, as the class takes it.
+        apply_softmax : bool
+            Whether the scores of a pair are made to add up to 1 after that, if there are several.
+        convert_to_numpy, convert_to_tensor, device, pool, chunk_size
+            They are sentence-transformers', and may ask for what happens anyway.
+
+        Returns
+        -------
+        ndarray of shape (n,), or (n, K) for K labels, of the model's dtype
+            The scores of each pair. Those of one pair are a number, or (K,).
+
+        Raises
+        ------
+        InputError
+            If an argument is wrong; it is named, and the place of a text. No work is done before.
+
+        Warns
+        -----
+        UserWarning
+            Once, if pairs have more than `max_seq_length` tokens and are cut.
+        """
+        asked = {
+            "convert_to_numpy": convert_to_numpy,
+            "convert_to_tensor": convert_to_tensor,
+            "device": device,
+            "pool": pool,
+            "chunk_size": chunk_size,
+        }
+        check_accepted("predict", asked, ENCODE)
+        activation = self._activation if activation_fn is None else _as_activation(activation_fn)
+        single, pairs = given_pairs(inputs, "inputs")
+        before = self._prompt(prompt, prompt_name)
+        logits = self._logits(pairs, before, batch_size, show_progress_bar, "inputs")
+        scores = self._scores(logits, activation, softmaxed=bool(apply_softmax))
+        return scores[0] if single else scores
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Activation | None = None,
+        device: str | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+    ) -> list[dict[str, Any]]:
+        """Rank documents by the scores that they get beside a query.
+
+        Parameters
+        ----------
+        query : str
+            The first text of each pair.
+        documents : sequence, array, Series or other column of str
+            The second texts.
+        top_k : int, optional
+            Most results; all by default.
+        return_documents : bool
+            Whether each result has the document's text.
+        prompt_name, prompt, batch_size, show_progress_bar, activation_fn, device, pool, chunk_size
+            They are those of `predict`.
+
+        Returns
+        -------
+        list of dict
+            The best first: ``"corpus_id"``, the document's place, ``"score"``, and ``"text"`` where
+            documents are returned. Of equal ones the first comes first.
+
+        Raises
+        ------
+        InputError
+            If an argument is wrong, or the model has several labels, none of which is the score.
+
+        Warns
+        -----
+        UserWarning
+            Once, if pairs have more than `max_seq_length` tokens and are cut.
+        """
+        asked = {"device": device, "pool": pool, "chunk_size": chunk_size}
+        check_accepted("rank", asked, ENCODE)
+        activation = self._activation if activation_fn is None else _as_activation(activation_fn)
+        most = None if top_k is None else as_top_k(top_k)
+        if self.num_labels != 1:
+            raise InputError(
+                f"rank: the model has {self.num_labels} labels, none of which is the score to rank "
+                "by. Call predict with pairs, and sort by one of their scores."
+            )
+        first = check_text(query, "query")
+        single, texts = as_texts(documents, "documents")
+        if single:
+            raise InputError("documents must be a list of texts; got one text. Put it into a list.")
+        pairs = [(first, text) for text in texts]
+        before = self._prompt(prompt, prompt_name)
+        logits = self._logits(pairs, before, batch_size, show_progress_bar, "documents")
+        scores = self._scores(logits, activation).tolist()
+        order = sorted(range(len(texts)), key=scores.__getitem__, reverse=True)[:most]
+        found: list[dict[str, Any]] = [{"corpus_id": i, "score": scores[i]} for i in order]
+        if return_documents:
+            for result in found:
+                result["text"] = texts[result["corpus_id"]]
+        return found
+
+    def save_pretrained(self, path: str | Path, *, force: bool = False) -> None:
+        """Save the cross-encoder as it is now, where it and sentence-transformers' can load it.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder, which is made if it is not there. It gets the model as transformers saves
+            it, the tokenizer's files, which have `max_seq_length`, and what sentence-transformers
+            adds: `activation_fn` and the prompts.
+        force : bool
+            Whether files that are there are replaced.
+
+        Raises
+        ------
+        InputError
+            If `activation_fn` is a function of yours, which no file can name.
+        OutputError
+            If a file is there and `force` is not given, or cannot be written whole.
+        """
+        kind = self._activation
+        if not isinstance(kind, str):
+            raise InputError(
+                "activation_fn is a function, which no file can name; set it to one of torch.nn's "
+                f"by its name, {', '.join(TORCH_ACTIVATIONS)}, and save then."
+            )
+        folder, name, bert = (
+            Path(path),
+            name_of_activation(TORCH_ACTIVATIONS[kind]),
+            self._model.bert,
+        )
+        settings = self._settings(name)
+        if folder.is_dir():
+            for file in (*settings, "config.json", "model.safetensors"):
+                check_output(folder / file, force=force)
+        tokenizer = copy(self.tokenizer)
+        tokenizer.model_max_length = self._max_seq_length
+        tokenizer.save_pretrained(folder, force=force)
+        config = replace(self.config, sbert_ce_default_activation_function=name)
+        model = BertForSequenceClassification(
+            BertModel(config, bert.parameters, bert.loading_info),
+            self._model.head,
+            self._model.folder,
+        )
+        model.save_pretrained(folder, force=force)
+        for file, value in settings.items():
+            data = f"{json.dumps(value, indent=2, ensure_ascii=False)}\n"
+            write_atomically(folder / file, data.encode())
+
+    def _settings(self, activation: str) -> dict[str, Any]:
+        """Return the files that sentence-transformers adds, by their names."""
+        return {
+            MODULES: [{"idx": 0, "name": "0", "path": "", "type": _TRANSFORMER}],
+            SETTINGS: {
+                "model_type": "CrossEncoder",
+                "prompts": dict(self._prompts),
+                "default_prompt_name": self._default_prompt_name,
+                "activation_fn": activation,
+            },
+            TRANSFORMER_CONFIGS[0]: {
+                "transformer_task": _TASK,
+                "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+                "module_output_name": "scores",
+                "do_lower_case": self._lower_case,
+            },
+        }
+
+    def _logits(
+        self,
+        pairs: Sequence[Pair],
+        prompt: str,
+        batch_size: int | None,
+        shown: bool | None,
+        where: str,
+    ) -> Array:
+        """Return the logits (n, K) of checked pairs; `where` names them in a warning."""
+        if batch_size is not None and _as_number(batch_size) < 1:
+            raise InputError(must_be("batch_size", "a whole number from 1", batch_size))
+        plan = Plan(
+            encode_ids=self._ids,
+            limit=self._max_seq_length,
+            prompt=prompt,
+            most_texts=None if batch_size is None else int(batch_size),
+            workers=get_num_threads(),
+        )
+
+        def scored(batch: Batch) -> Array:
+            return self._model.packed(batch.ids, batch.lengths, batch.types)
+
+        logits = np.empty((len(pairs), self.num_labels), self._model.dtype)
+        fill(logits, pairs, plan, scored, shown)
+        cut = plan.cut
+        if cut:
+            first = min(cut)
+            warnings.warn(
+                f"{len(cut)} of {len(pairs)} pairs have more tokens than max_seq_length = "
+                f"{plan.limit} and were cut; the first is {where}[{first}], of {cut[first]}.",
+                stacklevel=3,
+            )
+        return logits
+
+    def _scores(self, logits: Array, activation: Activation, *, softmaxed: bool = False) -> Array:
+        """Return the scores (n,) or (n, K) that logits (n, K) stand for."""
+        if not len(logits):
+            return np.empty(0, logits.dtype)  # as in sentence-transformers, whatever K is
+        function = TORCH_ACTIVATIONS[activation] if isinstance(activation, str) else activation
+        with np.errstate(all="ignore"):
+            scores: Array = np.asarray(function(logits))
+        if scores.shape[:1] != logits.shape[:1]:
+            raise InputError(
+                f"activation_fn must return scores for each of {len(logits)} pairs, of whose "
+                f"logits it gets an array of shape {logits.shape}; got shape {scores.shape}."
+            )
+        if self.num_labels == 1 and scores.shape[1:] == (1,):
+            scores = scores[:, 0]
+        return softmax(scores) if softmaxed and scores.ndim > 1 else scores
+
+    def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        """Return what is put before each pair: a prompt, or one of `prompts` by its name."""
+        if prompt is not None:
+            if prompt_name is not None:
+                raise InputError("prompt and prompt_name are both given; give one of the two.")
+            return check_text(prompt, "prompt")
+        name = self._default_prompt_name if prompt_name is None else prompt_name
+        if name is None:
+            return ""
+        if name not in self._prompts:
+            which = "default_prompt_name" if prompt_name is None else "prompt_name"
+            known = ", ".join(quoted(repr(key)) for key in self._prompts) or "none"
+            raise InputError(
+                f"{must_be(which, 'the name of a prompt', name)} The model has: {known}."
+            )
+        return self._prompts[name]
+
+
+def _read_files(folder: Path) -> tuple[TransformerFile, Settings]:
+    """Return what the files that sentence-transformers adds to a model say of it.
+
+    Only version 6 adds any; where they are another model's, none of them counts, as there.
+    """
+    if cross_encoder_settings(folder, error=ConfigError) is None:
+        return TransformerFile(None, lower_case=False), Settings()
+    path = folder / MODULES
+    entries = read_modules(path, error=ConfigError)
+    if [_module(entry) for entry in entries] != ["Transformer"]:
+        types = ", ".join(quoted(entry.type) for entry in entries)
+        raise ConfigError(
+            f"{path}: the cross-encoder must be a Transformer of sentence_transformers' alone, in "
+            f"the model's own folder; got {types or 'none'}."
+        )
+    return read_transformer(folder, _TASK), read_settings(folder, "CrossEncoder")
+
+
+def _module(entry: ModuleEntry) -> str:
+    """Return the class of a module of sentence-transformers' that is in the model's own folder."""
+    is_own = entry.type.startswith("sentence_transformers.") and entry.path == ""
+    return entry.kind if is_own else ""
+
+
+def _stated_activation(config: BertConfig) -> str:
+    """Return the activation that the files name, else sentence-transformers' own choice."""
+    stated = activation_of_scores(config, stacklevel=4)
+    return stated or ("Sigmoid" if config.num_labels == 1 else "Identity")
+
+
+def _as_activation(value: object) -> Activation:
+    """Return a function of logits, or one of `TORCH_ACTIVATIONS` by its name, as it stands there.
+
+    torch's own objects cannot take arrays; one that was made without arguments goes by its class.
+    """
+    name, kind = value, type(value)
+    if kind.__module__.startswith("torch.nn."):
+        has_arguments = kind.__name__ in TORCH_ACTIVATIONS and repr(value) != repr(kind())
+        name = "" if has_arguments else kind.__name__
+    elif callable(value):
+        return value
+    if isinstance(name, str):
+        home, _, last = name.rpartition(".")
+        known = {key.lower(): key for key in TORCH_ACTIVATIONS}
+        if (not home or home.startswith("torch.nn")) and last.lower() in known:
+            return known[last.lower()]
+    wanted = (
+        f"a class of torch.nn's without arguments by its name ({', '.join(TORCH_ACTIVATIONS)}), "
+        "or a function of arrays"
+    )
+    raise InputError(must_be("activation_fn", wanted, value))
+
+
+def _as_number(value: object) -> int:
+    """Return a whole number, -1 for anything else."""
+    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return int(value) if good else -1  # type: ignore[call-overload]
