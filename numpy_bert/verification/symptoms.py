@@ -140,8 +140,8 @@ def held_elsewhere(case: Case, setting: Setting) -> Diagnosis | None:
         other = case.found[:0] if name in same else case.held[name]
         if other.shape == case.found.shape and np.array_equal(case.counts(other), found):
             text = (
-                f"it holds what {name} holds, number for number; was it changed in place before "
-                "it was saved, or saved under the wrong name?"
+                f"it holds what {name} holds, number for number, as if it had been changed in "
+                "place before it was saved, or saved under the wrong name"
             )
             return Diagnosis(Cause("array_of_another_step", text), text)
     return None

@@ -411,7 +411,7 @@ def test_copies_are_independent(one: CrossEncoder) -> None:
         (["a", None], r"inputs\[1\] must be a str; got NoneType"),
         ([("a", "b"), ("a", 3)], r"inputs\[1\]\[1\] must be a str; got int"),
         ({"a": "b"}, "got dict"),
-        (iter([("a", "b")]), "got list_iterator. Put the texts into a list"),
+        pytest.param(iter([("a", "b")]), "got list_iterator. Put the texts into a list", id="iter"),
         (np.zeros((2, 2)), r"inputs\[0\]\[0\] must be a str; got float"),
         (np.zeros((2, 2, 2)), "of shape"),
     ],
