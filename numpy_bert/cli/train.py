@@ -1,4 +1,4 @@
-"""``numpy-bert train``: a model trained further, on texts or on a table with labels."""
+"""``numpy-bert train``: a model trained further, on texts, pairs or a table with labels."""
 
 from __future__ import annotations
 
