@@ -523,7 +523,7 @@ class CrossEncoder:
             return self._model.packed(batch.ids, batch.lengths, batch.types)
 
         logits = np.empty((len(pairs), self.num_labels), self._model.dtype)
-        fill(logits, pairs, plan, scored, shown)
+        fill(logits, pairs, plan, scored, shown, label="scoring", unit="pairs")
         cut = plan.cut
         if cut:
             first = min(cut)

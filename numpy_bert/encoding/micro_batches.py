@@ -174,19 +174,23 @@ def fill(
     plan: Plan,
     embed: Callable[[Batch], npt.NDArray[Any]],
     shown: bool | None,
+    *,
+    label: str = "encoding",
+    unit: str = "texts",
 ) -> None:
     """Write the vector of each text to its row of `vectors`; equal texts are computed once.
 
     `embed` makes the vectors of a micro-batch, and is called by several threads. Progress is shown
-    if `shown` is true, or where it is None and the work takes long. Afterwards ``plan.cut`` has all
-    texts that were too long, those that stand more than once included.
+    if `shown` is true, or where it is None and the work takes long; `label` says what is done, and
+    `unit` what the texts are. Afterwards ``plan.cut`` has all texts that were too long, those that
+    stand more than once included.
     """
     repeats = distinct(texts)
     work_of = np.array([_work_of(text, plan.limit) for text in texts], np.int64)
     is_shown = int(work_of.sum()) >= _WORTH_A_BAR if shown is None else shown
     total = int(work_of[repeats.rows].sum()) if is_shown else 0
     delay, count = 0.0 if shown else _PATIENCE, len(repeats.rows)
-    with progress(total, "encoding", least=1, unit="texts", delay=delay, items=count) as report:
+    with progress(total, label, least=1, unit=unit, delay=delay, items=count) as report:
 
         def work(batch: Batch) -> None:
             vectors[batch.rows] = embed(batch)

@@ -92,6 +92,16 @@ def logits(folder: Path, pairs: list[tuple[str, str]], dtype: str = "float64") -
     return np.array(rows)
 
 
+def test_the_progress_bar_counts_pairs(
+    one: CrossEncoder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    one.predict(PAIRS, show_progress_bar=True)
+    said = capsys.readouterr().err
+    assert "scoring: 100%" in said
+    assert "4/4 pairs]" in said
+
+
 def test_shapes_and_dtypes(folders: dict[int, Path], dtype: str) -> None:
     for labels, shape in ((1, ()), (3, (3,))):
         encoder = CrossEncoder(folders[labels], dtype=dtype)
