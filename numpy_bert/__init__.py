@@ -180,7 +180,7 @@ def _unknown(name: str, caller: str) -> Exception:
     if ours is None:
         return AttributeError(f"module {__name__!r} has no attribute {name!r}")
     kind = ImportError if caller == "_handle_fromlist" else AttributeError
-    return kind(f"{__name__} has no {name}; use {ours}.")
+    return kind(f"{__name__} has no {name!r}. Use {ours}.")
 
 
 def __dir__() -> list[str]:

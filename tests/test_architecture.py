@@ -21,6 +21,7 @@ FLOORS = {
     "arrays": 1,
     "config": 1,
     "files": 1,
+    "foreign": 1,
     "labels": 1,
     "messages": 1,
     "progress": 1,
@@ -53,6 +54,7 @@ ALLOWED = {
     ("config", "loading"),
     ("config", "messages"),
     ("files", "messages"),
+    ("foreign", "messages"),
     ("labels", "messages"),
 }
 # The front door and `python -m` stand outside the house.

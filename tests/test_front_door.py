@@ -259,7 +259,7 @@ def test_a_public_name(name: str) -> None:
     ],
 )
 def test_a_name_of_others_says_what_is_ours(name: str, ours: str) -> None:
-    message = f"^numpy_bert has no {name}; use {ours}.$"
+    message = f"^numpy_bert has no {name!r}. Use {ours}.$"
     with pytest.raises(ImportError, match=message):
         exec(f"from numpy_bert import {name}")
     with pytest.raises(AttributeError, match=message):

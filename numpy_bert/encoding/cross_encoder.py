@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,12 +15,13 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
-from numpy_bert.encoding.accepted import CONSTRUCTOR, ENCODE, check_accepted
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
+from numpy_bert.encoding.names import CONSTRUCTOR, CROSS_ENCODER, ENCODE
 from numpy_bert.encoding.recipe import Settings, TransformerFile, read_settings, read_transformer
 from numpy_bert.encoding.sentence_encoder import Prompts
 from numpy_bert.errors import ConfigError, InputError
 from numpy_bert.files import check_output, write_atomically
+from numpy_bert.foreign import check_accepted, no_attribute
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.modules import (
     MODULES,
@@ -49,17 +49,6 @@ Activation: TypeAlias = str | Callable[[Array], Any]
 
 _TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 _TASK = "sequence-classification"
-_CPU = "it is computed on the CPU; dtype= of the class takes 'float32' or 'float64'"
-_THREADS = "numpy_bert.set_num_threads says among how many threads the work is shared"
-# What sentence-transformers' class has and this one has not, and what to use.
-_ELSEWHERE: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("bfloat16", "cpu", "cuda", "float", "half", "to"), _CPU),
-        **dict.fromkeys(("start_multi_process_pool", "stop_multi_process_pool"), _THREADS),
-        **dict.fromkeys(("fit", "old_fit"), "numpy_bert.training.Trainer trains its model"),
-        **dict.fromkeys(("push_to_hub", "save", "save_to_hub"), "save_pretrained(folder) saves it"),
-    }
-)
 
 
 class CrossEncoder:
@@ -217,9 +206,7 @@ class CrossEncoder:
         self.max_seq_length = min(limit, most) if max_length is None else max_length
 
     def __getattr__(self, name: str) -> Any:
-        if name in _ELSEWHERE:
-            raise AttributeError(f"a CrossEncoder has no {name!r}: {_ELSEWHERE[name]}.")
-        raise AttributeError(f"a CrossEncoder has no {name!r}.", name=name, obj=self)
+        raise no_attribute(self, name, CROSS_ENCODER)
 
     def __repr__(self) -> str:
         kind = self._activation

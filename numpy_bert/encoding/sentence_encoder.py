@@ -16,9 +16,9 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.encoding import MODES
 from numpy_bert.encoding import similarity as likeness
-from numpy_bert.encoding.accepted import CONSTRUCTOR, ENCODE, SAVE, check_accepted
 from numpy_bert.encoding.gradients import SentenceRun
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
+from numpy_bert.encoding.names import CONSTRUCTOR, ENCODE, SAVE, SENTENCE_ENCODER
 from numpy_bert.encoding.pooling import modes_named, places_read, pool
 from numpy_bert.encoding.quantization import (
     check_number,
@@ -36,6 +36,7 @@ from numpy_bert.encoding.sentence_modules import (
 )
 from numpy_bert.encoding.similarity import Hits, check_similarity
 from numpy_bert.errors import InputError
+from numpy_bert.foreign import check_accepted, no_attribute
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.checkpoint import SINGLE
@@ -62,46 +63,6 @@ _FIXED = {
         "load another encoder, from a folder with that tokenizer."
     ),
     "notes": "they say what was made of the files. Read them; nothing depends on them.",
-}
-
-# What sentence-transformers has and this class has not: what to do instead.
-_THREADS = "texts are encoded in threads, and numpy_bert.set_num_threads(n) says in how many."
-_ONE_DEVICE = "numpy_bert computes on the processor."
-_DTYPES = "SentenceEncoder(name, dtype=...) computes in float32 or float64."
-_TOKENIZE = (
-    "encoder.tokenizer(texts, padding=True, truncation=True, return_tensors='np') returns the ids."
-)
-_TRAIN = "numpy_bert.training and `numpy-bert train` train models."
-_ELSEWHERE = {
-    "encode_multi_process": _THREADS,
-    "start_multi_process_pool": _THREADS,
-    "stop_multi_process_pool": _THREADS,
-    "cpu": _ONE_DEVICE,
-    "cuda": _ONE_DEVICE,
-    "half": _DTYPES,
-    "float": _DTYPES,
-    "double": _DTYPES,
-    "bfloat16": _DTYPES,
-    "preprocess": _TOKENIZE,
-    "tokenize": _TOKENIZE,
-    "fit": _TRAIN,
-    "train": _TRAIN,
-    "old_fit": _TRAIN,
-    "smart_batching_collate": _TRAIN,
-    "evaluate": "numpy_bert.training.sentence_correlation scores pairs of texts.",
-    "load": "SentenceEncoder(path) loads a folder.",
-    "save": "save_pretrained(path) saves a folder.",
-    "save_to_hub": "save_pretrained(path) saves a folder, which `hf upload` takes.",
-    "push_to_hub": "save_pretrained(path) saves a folder, which `hf upload` takes.",
-    "get_max_seq_length": "it is the attribute max_seq_length.",
-    "truncate_embeddings": "encode takes truncate_dim, and it is an attribute, too.",
-    "truncate_sentence_embeddings": "encode takes truncate_dim, and it is an attribute, too.",
-    "forward": "encode(texts, output_value=None) returns all that is known of each text.",
-    "auto_model": "the BERT is encoder.model.",
-    "transformers_model": "the BERT is encoder.model.",
-    "config": "it is encoder.model.config.",
-    "processor": "it is encoder.tokenizer.",
-    "parameters": "encoder.model.named_parameters() yields the BERT's arrays by their names.",
 }
 
 
@@ -390,9 +351,7 @@ class SentenceEncoder:
 
     def __getattr__(self, name: str) -> Any:
         """Say what is ours in the place of what sentence-transformers has."""
-        if name in _ELSEWHERE:
-            raise AttributeError(f"SentenceEncoder has no {name!r}: {_ELSEWHERE[name]}")
-        raise AttributeError(f"SentenceEncoder has no {name!r}.", name=name, obj=self)
+        raise no_attribute(self, name, SENTENCE_ENCODER)
 
     def __setattr__(self, name: str, value: object) -> None:
         self._check_free(name)

@@ -21,13 +21,14 @@ from numpy_bert.blocks.encoder import (
 )
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
+from numpy_bert.foreign import check_accepted
 from numpy_bert.inputs import ModelInputs, model_inputs, packed_inputs, packed_places, padded
 from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.embeddings import BertEmbeddings
 from numpy_bert.model.faults import check_finite
 from numpy_bert.model.fresh import new_model
 from numpy_bert.model.loaded import load
-from numpy_bert.model.names import check_config, check_loading, check_return_dict
+from numpy_bert.model.names import CALL, LOADING, check_config
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
 from numpy_bert.model.packed import PackedModel, States
 from numpy_bert.model.saving import Saveable
@@ -137,7 +138,7 @@ class BertModel(Saveable):
         ConfigError, CheckpointError
             If the files do not fit; the message names the file, the field or the tensors.
         """
-        check_loading(f"{cls.__name__}.from_pretrained", others)
+        check_accepted(f"{cls.__name__}.from_pretrained", others, LOADING)
         loaded = load(
             name_or_path,
             dtype=as_dtype(dtype),
@@ -204,7 +205,7 @@ class BertModel(Saveable):
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
-        check_return_dict(return_dict)
+        check_accepted(type(self).__name__, {"return_dict": return_dict}, CALL)
         inputs = self.inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         return self.run(
             inputs,

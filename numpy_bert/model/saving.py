@@ -14,11 +14,12 @@ from numpy_bert.arrays import Array, widen
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.files import check_output, make_folder, write_atomically, writing
+from numpy_bert.foreign import no_attribute
 from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
 from numpy_bert.loading.keys import near_miss
 from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.messages import listed, quoted
-from numpy_bert.model.names import hint
+from numpy_bert.model.names import TORCH
 from numpy_bert.parameters import (
     TIED,
     BertParameters,
@@ -139,10 +140,7 @@ class Saveable(Stateful):
     if not TYPE_CHECKING:  # to which any name would be an attribute
 
         def __getattr__(self, name: str) -> NoReturn:
-            instead, kind = hint(name), type(self).__name__
-            if instead is None:
-                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
-            raise AttributeError(f"{kind} has no {name}, as torch's models have: {instead}.")
+            raise no_attribute(self, name, TORCH)
 
     def num_parameters(self) -> int:
         """Return how many numbers the parameters are; what is tied counts once.

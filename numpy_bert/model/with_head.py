@@ -16,6 +16,7 @@ from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_dtype
 from numpy_bert.blocks.heads import HeadCall
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
+from numpy_bert.foreign import check_accepted
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.decoder import decode, decode_backward
 from numpy_bert.loading.tensors import LoadingInfo
@@ -25,7 +26,7 @@ from numpy_bert.model.fresh import new_head
 from numpy_bert.model.gradients import INPUTS, BertRun, LossAndGradients, split_batch
 from numpy_bert.model.heads import Head
 from numpy_bert.model.loaded import AskedHead, load_head
-from numpy_bert.model.names import check_config, check_loading, check_return_dict
+from numpy_bert.model.names import CALL, LOADING, check_config
 from numpy_bert.model.outputs import BertModelOutput, HeadOutput
 from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.parameters import build
@@ -144,7 +145,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             If the files do not fit, or have no such head; the message names the file, the field or
             the tensors.
         """
-        check_loading(f"{cls.__name__}.from_pretrained", others)
+        check_accepted(f"{cls.__name__}.from_pretrained", others, LOADING)
         model, head = load_head(
             name_or_path,
             cls.kind,
@@ -209,7 +210,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         CheckpointError
             If the result is not finite because a weight is not; the weight is named.
         """
-        check_return_dict(return_dict)
+        check_accepted(type(self).__name__, {"return_dict": return_dict}, CALL)
         labels = self._labels(targets)
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         inputs, choices = self._inputs(dict(zip(INPUTS, given, strict=True)))

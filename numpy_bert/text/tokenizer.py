@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
+from numpy_bert.foreign import Accepted, check_accepted, no_attribute
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
 from numpy_bert.messages import must_be, quoted
@@ -42,21 +43,21 @@ __all__ = ["Attribute", "BertTokenizer", "decoded"]
 
 T = TypeVar("T")
 
-# What transformers joins, in its order.
-_JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
-
-
-# What is done otherwise than in transformers, or than in its version 4.
-_CALL = " Call the tokenizer itself, which takes the same: tokenizer(text, text_pair, ...)."
+_LOADING = {"use_fast": Accepted((True,), "The tokenizers library does the work.")}
+_CALL = "Call the tokenizer itself, which takes the same: tokenizer(text, text_pair, ...)."
 _FILES = (
-    " It is what its files say: add the tokens to tokenizer.json, and rows to the model's table."
+    "It is what its files say: add the tokens to tokenizer.json, and rows to the model's table."
 )
+# What transformers has, or its version 4 had, and what to do here.
 _ELSEWHERE = {
     **dict.fromkeys(("encode_plus", "batch_encode_plus", "prepare_for_model"), _CALL),
     "build_inputs_with_special_tokens": _CALL,
     **dict.fromkeys(("add_tokens", "add_special_tokens"), _FILES),
-    "additional_special_tokens": " See all_special_tokens and special_tokens_map.",
+    "additional_special_tokens": "See all_special_tokens and special_tokens_map.",
 }
+
+# What transformers joins, in its order.
+_JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
 class Attribute(Generic[T]):
@@ -185,8 +186,7 @@ class BertTokenizer:
     if not TYPE_CHECKING:  # a type checker knows by itself what there is not
 
         def __getattr__(self, name: str) -> NoReturn:
-            hint = _ELSEWHERE.get(name, "")
-            raise AttributeError(f"{type(self).__name__} has no {name!r}.{hint}")
+            raise no_attribute(self, name, _ELSEWHERE)
 
     @classmethod
     def from_pretrained(
@@ -221,6 +221,7 @@ class BertTokenizer:
         TokenizerError
             If the files are malformed or contradict each other.
         """
+        check_accepted(f"{cls.__name__}.from_pretrained", {"use_fast": use_fast}, _LOADING)
         folder = find(
             name_or_path,
             needs=TOKENIZER_FILES,
@@ -229,8 +230,6 @@ class BertTokenizer:
             local_files_only=local_files_only,
             token=token,
         )
-        if use_fast is not True:
-            raise InputError(must_be("use_fast", "True: the tokenizers library does it", use_fast))
         found = cls(load_backend(folder))
         if do_lower_case is not None:
             check_switches(do_lower_case=do_lower_case)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from numpy_bert.arrays import Array
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
+from numpy_bert.foreign import Accepted, check_accepted
 from numpy_bert.messages import quoted
 from numpy_bert.ops.pairs import (
     cosent_loss,
@@ -27,6 +29,33 @@ __all__ = [
     "PairLoss",
     "VectorGradients",
 ]
+
+
+# Arguments of sentence-transformers that change nothing, by the loss.
+_COSINES = "Cosines are what is computed here."
+_RANKING: Mapping[str, Accepted] = MappingProxyType(
+    {
+        "similarity_fct": Accepted((None, "cos_sim", "similarity"), _COSINES),
+        "gather_across_devices": Accepted((False,), "There is one device."),
+        "directions": Accepted(
+            (("query_to_doc",), ["query_to_doc"]), "Each anchor looks for its positive."
+        ),
+        # With one direction both are the same.
+        "partition_mode": Accepted(
+            ("joint", "per_direction"), "With one direction there is one softmax."
+        ),
+        "hardness_mode": Accepted((None,), "All negatives count alike."),
+    }
+)
+_COSINE: Mapping[str, Accepted] = MappingProxyType(
+    {
+        "loss_fct": Accepted((None, "MSELoss"), "The squared error is what is computed here."),
+        "cos_score_transformation": Accepted((None, "Identity"), "Cosines are taken as they are."),
+    }
+)
+_COSENT: Mapping[str, Accepted] = MappingProxyType(
+    {"similarity_fct": Accepted((None, "pairwise_cos_sim", "similarity_pairwise"), _COSINES)}
+)
 
 
 class VectorGradients(NamedTuple):
@@ -162,20 +191,14 @@ class MultipleNegativesRankingLoss(PairLoss):
         del hardness_strength
         name = type(self).__name__
         self.scale = _scale(name, scale)
-        _check_similarity(name, similarity_fct, ("cos_sim", "similarity"))
-        only = {
-            "gather_across_devices": (gather_across_devices, (False,)),
-            "directions": (directions, (("query_to_doc",), ["query_to_doc"])),
-            # With one direction both are the same.
-            "partition_mode": (partition_mode, ("joint", "per_direction")),
-            "hardness_mode": (hardness_mode, (None,)),
+        asked = {
+            "similarity_fct": similarity_fct,
+            "gather_across_devices": gather_across_devices,
+            "directions": directions,
+            "partition_mode": partition_mode,
+            "hardness_mode": hardness_mode,
         }
-        for argument, (value, known) in only.items():
-            if value not in known:
-                raise InputError(
-                    f"{name}: {argument} must be {known[0]!r}, the one that is computed here; got "
-                    f"{quoted(repr(value))}."
-                )
+        check_accepted(name, asked, _RANKING)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -247,15 +270,8 @@ class CosineSimilarityLoss(PairLoss):
         cos_score_transformation: object = None,
     ) -> None:
         super().__init__(model)
-        for argument, value, known in (
-            ("loss_fct", loss_fct, "MSELoss"),
-            ("cos_score_transformation", cos_score_transformation, "Identity"),
-        ):
-            if value is not None and type(value).__name__ != known:
-                raise InputError(
-                    f"CosineSimilarityLoss: {argument} must be None, which stands for {known}, the "
-                    f"one that is computed here; got {quoted(repr(value))}."
-                )
+        asked = {"loss_fct": loss_fct, "cos_score_transformation": cos_score_transformation}
+        check_accepted(type(self).__name__, asked, _COSINE)
 
     def gradients(
         self, vectors: Sequence[Array], scores: Array | None, num_items_in_batch: int | None = None
@@ -313,8 +329,7 @@ class CoSENTLoss(PairLoss):
     ) -> None:
         super().__init__(model)
         self.scale = _scale(type(self).__name__, scale)
-        known = ("pairwise_cos_sim", "similarity_pairwise")
-        _check_similarity(type(self).__name__, similarity_fct, known)
+        check_accepted(type(self).__name__, {"similarity_fct": similarity_fct}, _COSENT)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -349,12 +364,3 @@ def _scale(name: str, value: float) -> float:
     if not (is_number and math.isfinite(value) and value > 0):
         raise InputError(f"{name}: scale must be a number above 0; got {quoted(repr(value))}.")
     return float(value)
-
-
-def _check_similarity(name: str, value: object, known: tuple[str, str]) -> None:
-    """Raise InputError unless a similarity is None, or has the name of theirs or of ours."""
-    if value is not None and getattr(value, "__name__", None) not in known:
-        raise InputError(
-            f"{name}: similarity_fct must be None, which stands for {known[0]}, the cosine that is "
-            f"computed here; got {quoted(repr(value))}."
-        )

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from numpy_bert.errors import InputError
+from numpy_bert.foreign import Accepted, check_accepted
 from numpy_bert.training.optimizer import linear_schedule
 
 __all__ = ["TrainingArguments"]
@@ -21,21 +22,27 @@ _COUNTS = (
     "logging_steps",
 )
 _SAMPLERS = ("batch_sampler", "no_duplicates")
-# Arguments of transformers of which one value is what happens here: which they are, and what to do
-# where another one is wanted.
-_THEIRS: Mapping[str, tuple[tuple[object, ...], str]] = MappingProxyType(
+_DTYPE = Accepted((False,), "Load the model with dtype='float32' or 'float64'.")
+# Arguments of transformers that change nothing.
+_THEIRS: Mapping[str, Accepted] = MappingProxyType(
     {
-        "bf16": ((False,), "Load the model with dtype='float32' or 'float64'."),
-        "fp16": ((False,), "Load the model with dtype='float32' or 'float64'."),
-        "dataloader_drop_last": ((False,), "The last batch of a pass is read, however small."),
-        "eval_strategy": (("no", "steps"), "eval_steps says when the model is evaluated."),
-        "load_best_model_at_end": ((True,), "Without something to evaluate on the last is kept."),
-        "logging_strategy": (("steps",), "logging_steps says how often a line is logged."),
-        "lr_scheduler_type": (("linear",), "The learning rate falls in a line."),
-        "optim": (("adamw_torch", "adamw_torch_fused"), "The optimizer is AdamW."),
-        "report_to": (("none", []), "What is logged stands in log.jsonl in output_dir."),
-        "save_strategy": (("steps",), "save_steps says how often; save_steps=None is for the end."),
-        "use_cpu": ((True, False), "There is no other device."),
+        "bf16": _DTYPE,
+        "fp16": _DTYPE,
+        "dataloader_drop_last": Accepted(
+            (False,), "The last batch of a pass is read, however small."
+        ),
+        "eval_strategy": Accepted(("no", "steps"), "eval_steps says when the model is evaluated."),
+        "load_best_model_at_end": Accepted(
+            (True,), "Without something to evaluate on the last is kept."
+        ),
+        "logging_strategy": Accepted(("steps",), "logging_steps says how often a line is logged."),
+        "lr_scheduler_type": Accepted(("linear",), "The learning rate falls in a line."),
+        "optim": Accepted(("adamw_torch", "adamw_torch_fused"), "The optimizer is AdamW."),
+        "report_to": Accepted(("none", []), "What is logged stands in log.jsonl in output_dir."),
+        "save_strategy": Accepted(
+            ("steps",), "save_steps says how often; save_steps=None is for the end."
+        ),
+        "use_cpu": Accepted((True, False), "There is no other device."),
     }
 )
 
@@ -139,7 +146,8 @@ class TrainingArguments:
 
     def __post_init__(self, *theirs: Any) -> None:
         given = dict(zip(_init_only(type(self)), theirs, strict=True))
-        _check_theirs(given)
+        theirs_given = {n: v for n, v in given.items() if n in _THEIRS and v is not None}
+        check_accepted(type(self).__name__, theirs_given, _THEIRS)
         if given["warmup_ratio"] is not None and not self.warmup_steps:
             object.__setattr__(self, "warmup_steps", given["warmup_ratio"])
         if self.max_steps == -1:
@@ -248,12 +256,3 @@ def _init_only(kind: type[Any]) -> list[str]:
     """Return the names of what is given and not kept, in the order in which it is handed on."""
     own = {one.name for one in fields(kind)}
     return [name for name in kind.__annotations__ if name not in own]
-
-
-def _check_theirs(given: Mapping[str, object]) -> None:
-    """Raise InputError for a value of transformers' arguments that is not what happens here."""
-    for name, (known, instead) in _THEIRS.items():
-        value = getattr(given[name], "value", given[name])  # theirs may be members of an Enum
-        if value is not None and not any(value is one or value == one for one in known):
-            wanted = " or ".join(map(repr, known))
-            raise InputError(f"{name} must be {wanted}; got {value!r}. {instead}")

@@ -19,7 +19,7 @@ from sentence_transformers.util import quantization
 import numpy_bert
 from numpy_bert import SentenceEncoder
 from numpy_bert.encoding import PRECISIONS
-from numpy_bert.encoding.accepted import CONSTRUCTOR
+from numpy_bert.encoding.names import CONSTRUCTOR
 from numpy_bert.loading.cache import demo_folder
 from tests.encoding.test_saving import all_modules
 

@@ -598,7 +598,10 @@ def test_windows_lose_nothing(tokenizer: BertTokenizer) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"use_fast": False}, "use_fast must be True: the tokenizers library does it; got False."),
+        (
+            {"use_fast": False},
+            "BertTokenizer.from_pretrained: use_fast must be True; got False. ",
+        ),
         ({"do_lower_case": "no"}, "do_lower_case must be True or False; got 'no'."),
         ({"do_lower_case": False}, "do_lower_case=False: the files say True, and the model was tr"),
         ({"padding_side": "up"}, "padding_side must be 'left' or 'right'; got 'up'."),

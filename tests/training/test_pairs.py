@@ -161,14 +161,18 @@ def test_numbers_that_are_not_read_are_told_of(encoder: SentenceEncoder) -> None
         (
             MultipleNegativesRankingLoss,
             {"directions": ("query_to_doc", "doc_to_query")},
-            r"directions must be \('query_to_doc',\), the one that is computed here",
+            r"directions must be \('query_to_doc',\) or \['query_to_doc'\]; got \('query",
         ),
         (MultipleNegativesRankingLoss, {"gather_across_devices": True}, "must be False"),
         (MultipleNegativesRankingLoss, {"hardness_mode": "hard_negatives"}, "must be None"),
-        (MultipleNegativesRankingLoss, {"similarity_fct": np.dot}, "must be None, which stands"),
+        (
+            MultipleNegativesRankingLoss,
+            {"similarity_fct": np.dot},
+            "must be None, 'cos_sim' or 'sim",
+        ),
         (CoSENTLoss, {"scale": float("inf")}, "scale must be a number above 0; got inf"),
-        (CoSENTLoss, {"similarity_fct": np.dot}, "stands for pairwise_cos_sim"),
-        (CosineSimilarityLoss, {"loss_fct": np}, "loss_fct must be None, which stands for MSELoss"),
+        (CoSENTLoss, {"similarity_fct": np.dot}, "must be None, 'pairwise_cos_sim' or"),
+        (CosineSimilarityLoss, {"loss_fct": np}, "loss_fct must be None or 'MSELoss'; got <mod"),
     ],
 )
 def test_what_a_loss_does_not_compute_is_refused(
