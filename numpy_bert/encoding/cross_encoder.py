@@ -17,8 +17,8 @@ from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, CROSS_ENCODER, ENCODE
+from numpy_bert.encoding.prompts import Prompts, check_prompt_name, prompt_of
 from numpy_bert.encoding.recipe import Settings, TransformerFile, read_settings, read_transformer
-from numpy_bert.encoding.sentence_encoder import Prompts
 from numpy_bert.errors import ConfigError, InputError
 from numpy_bert.files import check_output, write_atomically
 from numpy_bert.foreign import check_accepted, no_attribute
@@ -200,8 +200,9 @@ class CrossEncoder:
         self.notes = (*file.notes, *model.loading_info.notes)
         self._prompts = Prompts({**settings.prompts, **(prompts or {})})
         name = settings.default_prompt_name if default_prompt_name is None else default_prompt_name
+        if name is not None:
+            check_prompt_name(self._prompts, name, "default_prompt_name")
         self._default_prompt_name = name
-        self._prompt(None, None)  # refused now if there is none of that name
         limit, most = file.max_seq_length or model.max_length, model.config.max_position_embeddings
         self.max_seq_length = min(limit, most) if max_length is None else max_length
 
@@ -346,8 +347,9 @@ class CrossEncoder:
         check_accepted("predict", asked, ENCODE)
         activation = self._activation if activation_fn is None else _as_activation(activation_fn)
         single, pairs = given_pairs(inputs, "inputs")
-        before = self._prompt(prompt, prompt_name)
-        logits = self._logits(pairs, before, batch_size, show_progress_bar, "inputs")
+        before = prompt_of(self._prompts, self._default_prompt_name, prompt, prompt_name)
+        where = "predict", None if single else "inputs"
+        logits = self._logits(pairs, before, batch_size, show_progress_bar, where)
         scores = self._scores(logits, activation, softmaxed=bool(apply_softmax))
         return scores[0] if single else scores
 
@@ -411,8 +413,9 @@ class CrossEncoder:
         if single:
             raise InputError("documents must be a list of texts; got one text. Put it into a list.")
         pairs = [(first, text) for text in texts]
-        before = self._prompt(prompt, prompt_name)
-        logits = self._logits(pairs, before, batch_size, show_progress_bar, "documents")
+        before = prompt_of(self._prompts, self._default_prompt_name, prompt, prompt_name)
+        where = "rank", "documents"
+        logits = self._logits(pairs, before, batch_size, show_progress_bar, where)
         scores = self._scores(logits, activation).tolist()
         order = sorted(range(len(texts)), key=scores.__getitem__, reverse=True)[:most]
         found: list[dict[str, Any]] = [{"corpus_id": i, "score": scores[i]} for i in order]
@@ -493,9 +496,9 @@ class CrossEncoder:
         prompt: str,
         batch_size: int | None,
         shown: bool | None,
-        where: str,
+        where: tuple[str, str | None],
     ) -> Array:
-        """Return the logits (n, K) of checked pairs; `where` names them in a warning."""
+        """Return the logits (n, K) of checked pairs; `where` has the call and their argument."""
         if batch_size is not None and _as_number(batch_size) < 1:
             raise InputError(must_be("batch_size", "a whole number from 1", batch_size))
         plan = Plan(
@@ -511,14 +514,8 @@ class CrossEncoder:
 
         logits = np.empty((len(pairs), self.num_labels), self._model.dtype)
         fill(logits, pairs, plan, scored, shown, label="scoring", unit="pairs")
-        cut = plan.cut
-        if cut:
-            first = min(cut)
-            warnings.warn(
-                f"{len(cut)} of {len(pairs)} pairs have more tokens than max_seq_length = "
-                f"{plan.limit} and were cut; the first is {where}[{first}], of {cut[first]}.",
-                stacklevel=3,
-            )
+        if plan.cut:
+            warnings.warn(plan.cut_message(*where, len(pairs), unit="pair"), stacklevel=3)
         return logits
 
     def _scores(self, logits: Array, activation: Activation, *, softmaxed: bool = False) -> Array:
@@ -536,23 +533,6 @@ class CrossEncoder:
         if self.num_labels == 1 and scores.shape[1:] == (1,):
             scores = scores[:, 0]
         return softmax(scores) if softmaxed and scores.ndim > 1 else scores
-
-    def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
-        """Return what is put before each pair: a prompt, or one of `prompts` by its name."""
-        if prompt is not None:
-            if prompt_name is not None:
-                raise InputError("prompt and prompt_name are both given; give one of the two.")
-            return check_text(prompt, "prompt")
-        name = self._default_prompt_name if prompt_name is None else prompt_name
-        if name is None:
-            return ""
-        if name not in self._prompts:
-            which = "default_prompt_name" if prompt_name is None else "prompt_name"
-            known = ", ".join(quoted(repr(key)) for key in self._prompts) or "none"
-            raise InputError(
-                f"{must_be(which, 'the name of a prompt', name)} The model has: {known}."
-            )
-        return self._prompts[name]
 
 
 def _read_files(folder: Path) -> tuple[TransformerFile, Settings]:

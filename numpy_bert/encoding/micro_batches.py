@@ -131,6 +131,29 @@ class Plan:
                 types = None if encoded.types is None else encoded.types[at]
                 yield Batch(encoded.ids[at], lengths, chunk[places], types)
 
+    def cut_message(self, where: str, name: str | None, total: int, *, unit: str = "text") -> str:
+        """Say how many texts were cut, and which was the first.
+
+        Parameters
+        ----------
+        where : str
+            What was called.
+        name : str, optional
+            The argument that the texts came in; None for a single text.
+        total : int
+            How many there are.
+        unit : str
+            What a text is.
+        """
+        first = min(self.cut)
+        limit = f"max_seq_length = {self.limit}"
+        if name is None:
+            return f"{where}: the {unit} has {self.cut[first]} tokens and was cut to {limit}."
+        return (
+            f"{where}: {len(self.cut)} of {total} {unit}s have more tokens than {limit} and were "
+            f"cut; the first is {name}[{first}], of {self.cut[first]}."
+        )
+
     def _prompted(self, text: Any) -> Any:
         """Return a text, or a pair, behind the prompt."""
         return self.prompt + text if isinstance(text, str) else (self.prompt + text[0], text[1])

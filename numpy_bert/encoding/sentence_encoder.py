@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections import UserDict
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from numpy_bert.encoding.gradients import SentenceRun
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, ENCODE, SAVE, SENTENCE_ENCODER
 from numpy_bert.encoding.pooling import modes_named, places_read, pool
+from numpy_bert.encoding.prompts import Prompts, check_prompt_name, prompt_of
 from numpy_bert.encoding.quantization import (
     check_number,
     check_precision,
@@ -45,10 +45,10 @@ from numpy_bert.messages import must_be, quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.saving import bert_parameters, check_parameters
 from numpy_bert.text.ids import IdEncoder, Ids
-from numpy_bert.text.inputs import are_texts, as_texts, check_text
+from numpy_bert.text.inputs import are_texts, as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["Prompts", "SentenceEncoder"]
+__all__ = ["SentenceEncoder"]
 
 # The attributes that cannot be set: why, and what to do instead.
 _FIXED = {
@@ -64,34 +64,6 @@ _FIXED = {
     ),
     "notes": "they say what was made of the files. Read them; nothing depends on them.",
 }
-
-
-class Prompts(UserDict[str, str]):
-    """Texts that may be put before a text, by their names.
-
-    Raises
-    ------
-    InputError
-        If a name or a text that is set is not a str.
-
-    Examples
-    --------
-    >>> prompts = Prompts({"query": "find: "})
-    >>> prompts["document"] = "read: "
-    >>> prompts
-    {'query': 'find: ', 'document': 'read: '}
-    >>> prompts["query"] = 3
-    Traceback (most recent call last):
-    numpy_bert.errors.InputError: prompts['query'] must be a str; got int.
-    """
-
-    def __setitem__(self, name: str, text: str) -> None:
-        where = f"prompts[{quoted(repr(name))}]"
-        super().__setitem__(check_text(name, f"the name of {where}"), check_text(text, where))
-
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
-        self.update(other)  # UserDict's own does not check
-        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -117,19 +89,6 @@ class _Call:
     single: bool
     plan: Plan
     shown: bool | None
-
-    @property
-    def cut_message(self) -> str:
-        """Say how many texts were cut, and which was the first."""
-        cut, limit = self.plan.cut, self.plan.limit
-        first = min(cut)
-        what = (
-            f"the text has {cut[first]} tokens and was cut to max_seq_length = {limit}."
-            if self.single
-            else f"{len(cut)} of {len(self.texts)} texts have more tokens than max_seq_length = "
-            f"{limit} and were cut; the first is sentences[{first}], of {cut[first]}."
-        )
-        return f"encode: {what}"
 
 
 class SentenceEncoder:
@@ -403,7 +362,7 @@ class SentenceEncoder:
     @default_prompt_name.setter
     def default_prompt_name(self, value: str | None) -> None:
         if value is not None:
-            self._check_prompt_name(value, "default_prompt_name")
+            check_prompt_name(self.prompts, value, "default_prompt_name")
         self._default_prompt_name = value
 
     @property
@@ -597,7 +556,7 @@ class SentenceEncoder:
         single, texts = _as_sentences(sentences, inputs)
         _check_flag(normalize_embeddings, "normalize_embeddings")
         _check_flag(show_progress_bar, "show_progress_bar")
-        before = self._prompt(prompt, prompt_name)
+        before = prompt_of(self.prompts, self.default_prompt_name, prompt, prompt_name)
         call = _Call(
             texts=texts,
             single=single,
@@ -620,7 +579,8 @@ class SentenceEncoder:
         else:
             found = self._tokens(call, way, output_value, asked, out)
         if call.plan.cut:
-            warnings.warn(call.cut_message, stacklevel=2)
+            name = None if single else "sentences" if inputs is None else "inputs"
+            warnings.warn(call.plan.cut_message("encode", name, len(texts)), stacklevel=2)
         return found
 
     def encode_query(
@@ -953,27 +913,6 @@ class SentenceEncoder:
         if not prompt:
             return 0
         return int(self._ids([prompt], self.max_seq_length).lengths[0]) - 1
-
-    def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
-        """Return what is put before each text: a prompt, or one of `prompts` by its name."""
-        if prompt is not None:
-            if prompt_name is not None:
-                raise InputError("prompt and prompt_name are both given; give one of the two.")
-            return check_text(prompt, "prompt")
-        name = self.default_prompt_name if prompt_name is None else prompt_name
-        if name is None:
-            return ""
-        self._check_prompt_name(name, "prompt_name")
-        return self.prompts[name]
-
-    def _check_prompt_name(self, name: object, argument: str) -> None:
-        """Raise InputError unless a name is that of one of the prompts."""
-        if not isinstance(name, str) or name not in self.prompts:
-            known = ", ".join(quoted(repr(key)) for key in self.prompts) or "none"
-            raise InputError(
-                f"{argument} must be the name of a prompt; got {quoted(repr(name))}. The model "
-                f"has: {known}."
-            )
 
 
 def _as_modes(pooling: object) -> tuple[str, ...]:

@@ -198,8 +198,8 @@ def test_rank(one: CrossEncoder) -> None:
 def test_pairs_are_cut_and_it_says_so(one: CrossEncoder, folders: dict[int, Path]) -> None:
     pairs = [("hello", "world"), ("hello", LONG), (LONG, LONG)]
     words = (
-        r"^2 of 3 pairs have more tokens than max_seq_length = 19 and were cut; the first is "
-        r"inputs\[1\], of 44\.$"
+        r"^predict: 2 of 3 pairs have more tokens than max_seq_length = 19 and were cut; the first "
+        r"is inputs\[1\], of 44\.$"
     )
     with pytest.warns(UserWarning, match=words) as caught:
         found = one.predict(pairs)
@@ -209,11 +209,13 @@ def test_pairs_are_cut_and_it_says_so(one: CrossEncoder, folders: dict[int, Path
     ids = tokenizer([pairs[2]], truncation=True, max_length=19, return_tensors="np")
     expected = one.model(**ids).logits[0]
     assert np.abs(found[2] - 1 / (1 + np.exp(-expected))).max() < 1e-6
-    with pytest.warns(UserWarning, match=r"first is documents\[0\]") as caught:
+    with pytest.warns(UserWarning, match=r"^rank: .* first is documents\[0\]") as caught:
         one.rank("hello", [LONG])
     assert caught[0].filename == __file__
     short = CrossEncoder(folders[1], max_length=5)
-    with pytest.warns(UserWarning, match=r"max_seq_length = 5 and .* inputs\[0\], of 6\."):
+    with pytest.warns(
+        UserWarning, match=r"^predict: the pair has 6 tokens and was cut to max_s.* 5\.$"
+    ):
         short.predict(("hello world", "world"))
     one.max_length = 5
     assert one.max_seq_length == 5

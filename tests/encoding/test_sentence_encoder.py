@@ -146,6 +146,8 @@ def test_texts_that_are_cut_are_counted(encoder: SentenceEncoder) -> None:
     ]
     assert caught[0].filename == __file__
     assert np.abs(vectors[1] - encoder.encode("word " * 510)).max() < 2e-6
+    with pytest.warns(UserWarning, match=r"the first is inputs\[1\], of 602"):
+        encoder.encode(inputs=texts)
     with pytest.warns(UserWarning, match="the text has 602 tokens and was cut to max_seq_length"):
         encoder.encode("word " * 600)
 
@@ -457,7 +459,8 @@ def test_a_default_prompt_that_is_gone(prompted: SentenceEncoder) -> None:
         prompted.prompts = {"other": "a"}
     del prompted.prompts["query"]
     with pytest.raises(
-        InputError, match=r"must be the name of a prompt; got 'query'\. The model has: none"
+        InputError,
+        match=r"^default_prompt_name must be the name of a prompt; got 'query'\. The model has: no",
     ):
         prompted.encode("a")
     prompted.default_prompt_name = None
