@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "numpy_bert"
 FLOORS = {
     "errors": 0,
     "reprs": 0,
+    "arguments": 1,
     "arrays": 1,
     "config": 1,
     "files": 1,
@@ -48,6 +49,7 @@ FLOORS = {
 # Files of floor 1 may use messages.py, which knows nobody, and files.py, which knows that one.
 # One goes upstairs when it is called: BertConfig.from_pretrained finds a folder by its name.
 ALLOWED = {
+    ("arguments", "messages"),
     ("arrays", "messages"),
     ("config", "files"),
     ("config", "labels"),

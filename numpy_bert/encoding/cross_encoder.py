@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
@@ -37,7 +38,6 @@ from numpy_bert.model.bert import BertModel
 from numpy_bert.model.task_models import BertForSequenceClassification
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores, name_of_activation
-from numpy_bert.tasks.labels import as_top_k
 from numpy_bert.text.ids import IdEncoder
 from numpy_bert.text.inputs import Pair, as_texts, check_text, given_pairs
 from numpy_bert.text.tokenizer import BertTokenizer
@@ -270,10 +270,7 @@ class CrossEncoder:
     def max_seq_length(self, value: int) -> None:
         least = int(self._ids([("", "")]).lengths[0]) + 1
         most = self.config.max_position_embeddings
-        number = _as_number(value)
-        if not least <= number <= most:
-            raise InputError(must_be("max_length", f"a whole number from {least} to {most}", value))
-        self._max_seq_length = number
+        self._max_seq_length = as_count("max_length", value, least=least, most=most)
 
     @property
     def max_length(self) -> int:
@@ -402,7 +399,7 @@ class CrossEncoder:
         asked = {"device": device, "pool": pool, "chunk_size": chunk_size}
         check_accepted("rank", asked, ENCODE)
         activation = self._activation if activation_fn is None else _as_activation(activation_fn)
-        most = None if top_k is None else as_top_k(top_k)
+        most = None if top_k is None else as_count("top_k", top_k)
         if self.num_labels != 1:
             raise InputError(
                 f"rank: the model has {self.num_labels} labels, none of which is the score to rank "
@@ -499,13 +496,11 @@ class CrossEncoder:
         where: tuple[str, str | None],
     ) -> Array:
         """Return the logits (n, K) of checked pairs; `where` has the call and their argument."""
-        if batch_size is not None and _as_number(batch_size) < 1:
-            raise InputError(must_be("batch_size", "a whole number from 1", batch_size))
         plan = Plan(
             encode_ids=self._ids,
             limit=self._max_seq_length,
             prompt=prompt,
-            most_texts=None if batch_size is None else int(batch_size),
+            most_texts=None if batch_size is None else as_count("batch_size", batch_size),
             workers=get_num_threads(),
         )
 
@@ -586,9 +581,3 @@ def _as_activation(value: object) -> Activation:
         "or a function of arrays"
     )
     raise InputError(must_be("activation_fn", wanted, value))
-
-
-def _as_number(value: object) -> int:
-    """Return a whole number, -1 for anything else."""
-    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return int(value) if good else -1  # type: ignore[call-overload]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.similarity import Scores, check_similarity, nearest, vector_pair
@@ -84,9 +85,9 @@ def semantic_search(
     """
     names = ("query_embeddings", "corpus_embeddings")
     most = _chunks(query_chunk_size, corpus_chunk_size)
-    _check_count("top_k", top_k)
+    top_k = as_count("top_k", top_k)
     query, corpus, dtype = vector_pair(query_embeddings, corpus_embeddings, names)
-    score, kept = _scoring(score_function), min(int(top_k), len(corpus))
+    score, kept = _scoring(score_function), min(top_k, len(corpus))
     found: list[list[Hit]] = []
     for _, ids, scores in nearest(query, corpus, dtype, kept, score, names, most=most):
         found += [
@@ -194,12 +195,11 @@ def paraphrase_mining_embeddings(
     """
     names = ("embeddings", "embeddings")
     most = _chunks(query_chunk_size, corpus_chunk_size)
-    for name, value in (("max_pairs", max_pairs), ("top_k", top_k)):
-        _check_count(name, value)
+    max_pairs, top_k = as_count("max_pairs", max_pairs), as_count("top_k", top_k)
     vectors, _, dtype = vector_pair(embeddings, embeddings, names)
-    kept = min(int(top_k) + 1, len(vectors))
+    kept = min(top_k + 1, len(vectors))
     found = nearest(vectors, vectors, dtype, kept, _scoring(score_function), names, most=most)
-    best, pairs = _best_pairs(found, len(vectors), int(top_k), int(max_pairs), dtype)
+    best, pairs = _best_pairs(found, len(vectors), top_k, max_pairs, dtype)
     places = zip(*(side.tolist() for side in np.divmod(pairs, max(1, len(vectors)))), strict=True)
     return [[score, *pair] for score, pair in zip(best.tolist(), places, strict=True)]
 
@@ -248,12 +248,11 @@ def community_detection(
     >>> community_detection(vectors, threshold=0.95, min_community_size=2)
     [[0, 1, 3], [2, 4]]
     """
-    for name, value in (("min_community_size", min_community_size), ("batch_size", batch_size)):
-        _check_count(name, value)
+    min_community_size = as_count("min_community_size", min_community_size)
+    batch_size = as_count("batch_size", batch_size)
     if not isinstance(threshold, (int, float, np.number)) or isinstance(threshold, bool):
         raise InputError(must_be("threshold", "a number", threshold))
-    if not isinstance(show_progress_bar, (bool, np.bool_)):
-        raise InputError(must_be("show_progress_bar", "True or False", show_progress_bar))
+    check_switches(show_progress_bar=show_progress_bar)
     if as_array(embeddings, "embeddings").size == 0:
         return []
     vectors, _, dtype = vector_pair(embeddings, embeddings, ("embeddings", "embeddings"))
@@ -349,12 +348,7 @@ def _scoring(score_function: str | Scores) -> str | Scores:
 
 def _chunks(query_chunk_size: int, corpus_chunk_size: int) -> tuple[int, int]:
     """Return both, checked."""
-    _check_count("query_chunk_size", query_chunk_size)
-    _check_count("corpus_chunk_size", corpus_chunk_size)
-    return int(query_chunk_size), int(corpus_chunk_size)
-
-
-def _check_count(name: str, value: object) -> None:
-    """Raise InputError unless a value is a whole number from 1."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise InputError(must_be(name, "a whole number from 1", value))
+    return (
+        as_count("query_chunk_size", query_chunk_size),
+        as_count("corpus_chunk_size", corpus_chunk_size),
+    )

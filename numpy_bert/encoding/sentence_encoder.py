@@ -12,6 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.encoding import MODES
 from numpy_bert.encoding import similarity as likeness
@@ -393,7 +394,7 @@ class SentenceEncoder:
     @truncate_dim.setter
     def truncate_dim(self, value: int | None) -> None:
         most = self._modules.out_features
-        self._truncate_dim = _as_count(value, "truncate_dim", most=most)
+        self._truncate_dim = None if value is None else as_count("truncate_dim", value, most=most)
 
     @property
     def max_seq_length(self) -> int:
@@ -408,11 +409,7 @@ class SentenceEncoder:
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
         least, most = self._ids.frame + 1, self.model.config.max_position_embeddings
-        number = _as_count(value, "max_seq_length", least=least, most=most)
-        if number is None:
-            raise InputError(
-                f"max_seq_length must be a whole number from {least} to {most}; got None."
-            )
+        number = as_count("max_seq_length", value, least=least, most=most)
         self.tokenizer.model_max_length = number
 
     @overload
@@ -554,8 +551,11 @@ class SentenceEncoder:
             "encode", {**given, "device": device, "pool": pool, "chunk_size": chunk_size}, ENCODE
         )
         single, texts = _as_sentences(sentences, inputs)
-        _check_flag(normalize_embeddings, "normalize_embeddings")
-        _check_flag(show_progress_bar, "show_progress_bar")
+        flags = {
+            "normalize_embeddings": normalize_embeddings,
+            "show_progress_bar": show_progress_bar,
+        }
+        check_switches(**{flag: value for flag, value in flags.items() if value is not None})
         before = prompt_of(self.prompts, self.default_prompt_name, prompt, prompt_name)
         call = _Call(
             texts=texts,
@@ -564,7 +564,7 @@ class SentenceEncoder:
                 encode_ids=self._ids,
                 limit=self.max_seq_length,
                 prompt=before,
-                most_texts=_as_count(batch_size, "batch_size"),
+                most_texts=None if batch_size is None else as_count("batch_size", batch_size),
                 workers=get_num_threads(),
             ),
             shown=show_progress_bar,
@@ -837,7 +837,9 @@ class SentenceEncoder:
         pooled = len(modes) * self.model.config.hidden_size
         modules = self._modules.fitted(pooled)
         most = modules.out_features
-        kept = _as_count(truncate_dim, "truncate_dim", most=most) or self.truncate_dim
+        kept = self.truncate_dim
+        if truncate_dim is not None:
+            kept = as_count("truncate_dim", truncate_dim, most=most)
         return _Way(
             modes=modes,
             modules=modules,
@@ -924,26 +926,6 @@ def _as_modes(pooling: object) -> tuple[str, ...]:
             f"{quoted(repr(pooling))}."
         )
     return modes
-
-
-def _as_count(value: object, name: str, *, least: int = 1, most: int | None = None) -> int | None:
-    """Return a whole number from `least`, up to `most`, or None."""
-    if value is None:
-        return None
-    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    number = int(value) if good else 0  # type: ignore[call-overload]
-    if number < least or (most is not None and number > most):
-        bound = "" if most is None else f" to {most}"
-        raise InputError(
-            f"{name} must be a whole number from {least}{bound}; got {quoted(repr(value))}."
-        )
-    return number
-
-
-def _check_flag(value: object, name: str) -> None:
-    """Raise InputError unless a value is True, False or None."""
-    if value is not None and not isinstance(value, (bool, np.bool_)):
-        raise InputError(f"{name} must be True, False or None; got {quoted(repr(value))}.")
 
 
 def _as_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
@@ -182,10 +183,9 @@ def search(
     array([0, 3, 2])
     """
     check_similarity(similarity_fn_name)
-    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 1:
-        raise InputError(f"k must be a whole number from 1; got {quoted(repr(k))}.")
+    k = as_count("k", k)
     left, corpus, dtype = vector_pair(query, corpus_vectors, ("query", "corpus_vectors"))
-    kept = min(int(k), len(corpus))
+    kept = min(k, len(corpus))
     indices = np.empty((len(left), kept), np.intp)
     scores = np.empty((len(left), kept), dtype)
     for start, at, best in nearest(left, corpus, dtype, kept, similarity_fn_name):

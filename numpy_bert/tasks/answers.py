@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.tasks.batches import Row, TextModel, encoded_rows
-from numpy_bert.tasks.labels import as_top_k
 from numpy_bert.tasks.windows import Window, cut_windows, run_windows
-from numpy_bert.text.batch import as_number
 from numpy_bert.text.inputs import as_pairs
 
 __all__ = ["Answer", "answer_questions", "best_answers", "windows", "word_spans"]
@@ -46,12 +45,12 @@ def answer_questions(
     """Find answers in contexts; see `numpy_bert.BertForQuestionAnswering.answer`."""
     single, items = as_pairs(question, context, ("question", "context"))
     options: dict[str, Any] = {
-        "top_k": as_top_k(top_k),
-        "max_answer_len": as_number("max_answer_len", max_answer_len, least=1),
+        "top_k": as_count("top_k", top_k),
+        "max_answer_len": as_count("max_answer_len", max_answer_len),
         "handle_impossible_answer": handle_impossible_answer,
     }
-    limit = min(model.max_length, as_number("max_seq_len", max_seq_len, least=1))
-    overlap = as_number("doc_stride", doc_stride)
+    limit = min(model.max_length, as_count("max_seq_len", max_seq_len))
+    overlap = as_count("doc_stride", doc_stride, least=0)
     found: list[Any] = []
     for start in range(0, len(items), _QUESTIONS):
         part = items[start : start + _QUESTIONS]

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.batches import TEXTS, Row, TextModel, encoded_rows
 from numpy_bert.tasks.windows import cut_windows, run_windows
-from numpy_bert.text.batch import as_number, check_switches
 from numpy_bert.text.inputs import as_texts, as_words
 
 __all__ = [
@@ -89,7 +89,7 @@ def tag_texts(
     """Label the words of texts; see `numpy_bert.BertForTokenClassification.tag`."""
     check_aggregation(aggregation)
     check_switches(is_split_into_words=is_split_into_words)
-    overlap = as_number("stride", stride)
+    overlap = as_count("stride", stride, least=0)
     single, items = as_words(text) if is_split_into_words else as_texts(text)
     found: list[Any] = []
     for start in range(0, len(items), TEXTS):

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.messages import quoted
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.tasks.batches import Batch, TextModel, in_batches
-from numpy_bert.tasks.labels import as_top_k, top
+from numpy_bert.tasks.labels import top
 from numpy_bert.text.inputs import as_texts
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def fill_masks(
 ) -> list[Any]:
     """Say which words fit where texts have masks; see `numpy_bert.BertForMaskedLM.fill_mask`."""
     single, items = as_texts(text)
-    top_k = as_top_k(top_k)
+    top_k = as_count("top_k", top_k)
     tokenizer, limit = model.tokenizer, model.max_length
     only = None if targets is None else target_ids(tokenizer, targets)
 

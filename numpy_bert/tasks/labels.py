@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
@@ -22,7 +23,6 @@ __all__ = [
     "FUNCTIONS",
     "LabelScore",
     "NextSentence",
-    "as_top_k",
     "classify",
     "function_for",
     "judge_next",
@@ -59,7 +59,7 @@ def classify(
 ) -> list[Any]:
     """Score labels; see `numpy_bert.BertForSequenceClassification.classify`."""
     single, items = as_items(text, text_pair)
-    count = None if top_k is None else as_top_k(top_k)
+    count = None if top_k is None else as_count("top_k", top_k)
     function = _function(model.config, function_to_apply)
 
     def score(batch: Batch) -> list[list[LabelScore]]:
@@ -157,11 +157,3 @@ def top(scores: Array, count: int) -> npt.NDArray[np.intp]:
     order = np.argsort(-scores[candidates], kind="stable")
     best: npt.NDArray[np.intp] = candidates[order][:count]
     return best
-
-
-def as_top_k(top_k: object) -> int:
-    """Return how many results are asked for; raise InputError unless that is a number from 1."""
-    is_number = isinstance(top_k, (int, np.integer)) and not isinstance(top_k, bool)
-    if not is_number or int(top_k) < 1:  # type: ignore[call-overload]
-        raise InputError(f"top_k must be a number of results from 1; got {top_k!r}.")
-    return int(top_k)  # type: ignore[call-overload,no-any-return]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be
 from numpy_bert.text.encoding import BatchEncoding, Row
@@ -24,8 +25,6 @@ __all__ = [
     "Lengths",
     "as_encoding",
     "as_lengths",
-    "as_number",
-    "check_switches",
     "encode",
     "gives_arrays",
     "kept_lengths",
@@ -107,10 +106,10 @@ def as_lengths(
     used = strategy is not None or pads == "max_length"
     multiple = 1
     if pad_to_multiple_of is not None:
-        multiple = as_number("pad_to_multiple_of", pad_to_multiple_of, least=1)
+        multiple = as_count("pad_to_multiple_of", pad_to_multiple_of)
     length = model_max_length
     if max_length is not None:
-        length = as_number("max_length", max_length)
+        length = as_count("max_length", max_length, least=0)
     if max_length is not None and not used:
         raise InputError(
             "max_length has no effect without truncation=True or padding='max_length'; give one of "
@@ -133,15 +132,6 @@ def as_lengths(
     )
 
 
-def as_number(name: str, value: object, least: int = 0) -> int:
-    """Return a number of tokens, of at least so many."""
-    is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_number or value < least:  # type: ignore[operator]
-        wanted = "a number of tokens" if least == 0 else f"a number of tokens from {least}"
-        raise InputError(must_be(name, wanted, value))
-    return int(value)  # type: ignore[call-overload,no-any-return]
-
-
 def _strategy(truncation: bool | str | None) -> str | None:
     """Return the truncation strategy that an argument means, None for none."""
     if truncation is True:
@@ -162,20 +152,6 @@ def _padding(padding: bool | str) -> str | None:
         wanted = "True, False, 'longest' or 'max_length'"
         raise InputError(must_be("padding", wanted, padding))
     return _PADDINGS[padding]
-
-
-def check_switches(**switches: object) -> None:
-    """Raise InputError unless each argument is True or False: any text, "no" too, would be true.
-
-    Examples
-    --------
-    >>> check_switches(skip_special_tokens="no")
-    Traceback (most recent call last):
-    numpy_bert.errors.InputError: skip_special_tokens must be True or False; got 'no'.
-    """
-    for name, value in switches.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise InputError(must_be(name, "True or False", value))
 
 
 def member_names(**switches: bool | None) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.foreign import Accepted, check_accepted, no_attribute
@@ -23,8 +24,6 @@ from numpy_bert.text.batch import (
     Lengths,
     as_encoding,
     as_lengths,
-    as_number,
-    check_switches,
     encode,
     gives_arrays,
     member_names,
@@ -376,7 +375,7 @@ class BertTokenizer:
             is_split_into_words=is_split_into_words,
             verbose=verbose,
         )
-        arrays, overlap = gives_arrays(return_tensors), as_number("stride", stride)
+        arrays, overlap = gives_arrays(return_tensors), as_count("stride", stride, least=0)
         lengths = as_lengths(
             padding=padding,
             truncation=truncation,

@@ -465,7 +465,7 @@ def test_arguments_of_rank(one: CrossEncoder, three: CrossEncoder) -> None:
         one.rank("a", "b")
     with pytest.raises(InputError, match="query must be a str; got list"):
         one.rank(["a"], ["b"])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="top_k must be a number of results from 1; got 0"):
+    with pytest.raises(InputError, match="top_k must be a whole number from 1; got 0"):
         one.rank("a", ["b"], top_k=0)
 
 

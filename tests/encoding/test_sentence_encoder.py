@@ -238,9 +238,9 @@ def test_out(encoder: SentenceEncoder, kind: str, tmp_path: Path) -> None:
         ({"pooling": []}, r"pooling must be one of cls, max, mean.*; got \[\]"),
         (
             {"normalize_embeddings": "yes"},
-            "normalize_embeddings must be True, False or None; got 'yes'",
+            "normalize_embeddings must be True or False; got 'yes'",
         ),
-        ({"show_progress_bar": 1}, "show_progress_bar must be True, False or None; got 1"),
+        ({"show_progress_bar": 1}, "show_progress_bar must be True or False; got 1"),
         ({"out": [0.0]}, "out must be an ndarray; got list"),
         (
             {"out": np.zeros((1, 128))},

@@ -260,7 +260,7 @@ def test_tags_point_into_the_text(folders: dict[str, Path]) -> None:
     assert model.tag(text, "none", ignore_labels=model.config.labels) == []
     with pytest.raises(InputError, match=r"aggregation must be one of .*; got 'last'"):
         model.tag(text, "last")
-    with pytest.raises(InputError, match=r"^stride must be a number of tokens; got -1\.$"):
+    with pytest.raises(InputError, match=r"^stride must be a whole number from 0; got -1\.$"):
         model.tag(text, stride=-1)
 
 

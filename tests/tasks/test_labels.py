@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 
 from numpy_bert.errors import InputError
 from numpy_bert.tasks.fill import mask_places
-from numpy_bert.tasks.labels import LabelScore, as_top_k, function_for, ranked, scores_of, top
+from numpy_bert.tasks.labels import LabelScore, function_for, ranked, scores_of, top
 
 
 @given(
@@ -55,13 +53,6 @@ def test_labels_are_ranked() -> None:
     best = [LabelScore(label="b", score=0.5), LabelScore(label="a", score=0.25)]
     assert ranked(scores, ["a", "b", "c"], 2) == best
     assert len(ranked(scores, ["a", "b", "c"], None)) == 3
-
-
-@pytest.mark.parametrize("value", [0, -1, True, 1.0, "3", None])
-def test_numbers_of_results(value: Any) -> None:
-    with pytest.raises(InputError, match="top_k must be a number of results from 1"):
-        as_top_k(value)
-    assert as_top_k(np.int64(3)) == 3
 
 
 def test_masks_are_found() -> None:

@@ -119,7 +119,7 @@ STRATEGY = "True, False or one of 'longest_first', 'only_first', 'only_second'"
             {"max_length": 9, "padding": True, "truncation": None},
             "max_length has no effect without",
         ),
-        *refused("max_length", "a number of tokens", -1, True, 9.0, "9", float("nan")),
+        *refused("max_length", "a whole number from 0", -1, True, 9.0, "9", float("nan")),
         *refused("truncation", STRATEGY, "longest", 1, 0, "only"),
         *refused("padding", "True, False, 'longest' or 'max_length'", "max", 1, 0, None, [], ""),
     ],

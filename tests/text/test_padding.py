@@ -102,7 +102,7 @@ def test_padding_changes_nothing_that_was_given(tokenizer: BertTokenizer) -> Non
         ({"max_length": 4}, "max_length has no effect without truncation=True or padding='max_l"),
         ({"padding": "most"}, "padding must be True, False, 'longest' or 'max_length'; got 'most'"),
         ({"padding_side": "up"}, "padding_side must be 'left' or 'right'; got 'up'."),
-        ({"pad_to_multiple_of": 0}, "pad_to_multiple_of must be a number of tokens from 1; got 0"),
+        ({"pad_to_multiple_of": 0}, "pad_to_multiple_of must be a whole number from 1; got 0"),
         ({"return_attention_mask": 1}, "return_attention_mask must be True or False; got 1."),
         ({"return_tensors": "pt"}, "return_tensors must be 'np', or None for lists; got 'pt'."),
         ({"verbose": None}, "verbose must be True or False; got None."),

@@ -565,9 +565,9 @@ def test_words_may_stand_in_any_column(tokenizer: BertTokenizer) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"stride": -1}, "stride must be a number of tokens; got -1."),
-        ({"stride": 2.0}, "stride must be a number of tokens; got 2.0."),
-        ({"pad_to_multiple_of": True}, "pad_to_multiple_of must be a number of tokens from 1; go"),
+        ({"stride": -1}, "stride must be a whole number from 0; got -1."),
+        ({"stride": 2.0}, "stride must be a whole number from 0; got 2.0."),
+        ({"pad_to_multiple_of": True}, "pad_to_multiple_of must be a whole number from 1; got"),
         ({"padding_side": "both"}, "padding_side must be 'left' or 'right'; got 'both'."),
         ({"is_split_into_words": "yes"}, "is_split_into_words must be True or False; got 'yes'."),
         ({"return_length": "yes"}, "return_length must be True or False; got 'yes'."),
