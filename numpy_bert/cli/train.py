@@ -24,7 +24,6 @@ from numpy_bert.cli.options import (
     source_options,
 )
 from numpy_bert.errors import InputError
-from numpy_bert.files import write_atomically
 from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ def _problem(argument: str) -> str:
 def run(options: argparse.Namespace) -> int:
     """Train, and save the model in the folder of the run."""
     from numpy_bert.loading.integrity import sha256
-    from numpy_bert.text.saving import tokenizer_files
+    from numpy_bert.text.saving import SAVED
     from numpy_bert.training import Trainer
     from numpy_bert.training.run_folder import check_free
 
@@ -207,9 +206,10 @@ def run(options: argparse.Namespace) -> int:
     with _options_named():
         task = make(options, model_name(options))
     arguments = replace(settings, batch_sampler=task.sampler)
-    # An encoder writes those of its tokenizer itself.
-    tokenizer = {} if options.task == "pairs" else tokenizer_files(task.model.folder)
-    check_free(folder, (*tokenizer, *getattr(task.model, "files", tuple)()))
+    tokenizer = None
+    if options.task != "pairs":  # of which the encoder writes its tokenizer itself
+        tokenizer = numpy_bert.BertTokenizer.from_pretrained(task.model.folder)
+    check_free(folder, (*SAVED, *getattr(task.model, "files", tuple)()))
     evaluation = None if options.eval_data is None else sha256(Path(options.eval_data))
     also = {**task.also, "evaluation": evaluation}
     trainer = Trainer(task.model, task.data, arguments, folder, evaluate=task.evaluate, also=also)
@@ -218,8 +218,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     note(f"{len(task.data)} examples, {arguments.steps_of(len(task.data))} steps")
     trained = trainer.train()
-    for file, content in tokenizer.items():
-        write_atomically(folder / file, content)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder, force=True)
     trainer.save_model()
     if task.report is not None:
         show(task.report(trained))

@@ -10,13 +10,15 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
 from numpy_bert.errors import OutputError
-from numpy_bert.files import check_output, read_bytes, write_atomically
-from numpy_bert.text.backend import check_ids_of, check_listing, load_backend
+from numpy_bert.files import check_output, make_folder, read_bytes, write_atomically
+from numpy_bert.text.backend import check_ids_of, check_listing
 from numpy_bert.text.tokenizer_config import LARGEST_FILE, Settings
 from numpy_bert.text.wordpiece import SWITCHES
 
-__all__ = ["files_of", "save_files", "tokenizer_files"]
+__all__ = ["SAVED", "files_of", "save_files"]
 
+# The files that are written: the two that transformers writes.
+SAVED = ("tokenizer.json", "tokenizer_config.json")
 # What transformers writes for "no limit".
 _NO_LIMIT = int(1e30)
 _MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
@@ -25,9 +27,9 @@ _MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 def files_of(tokenizer: Tokenizer, settings: Settings) -> dict[str, bytes]:
     """Return, by their names, the files of which transformers and we make this tokenizer.
 
-    They are the two that transformers writes. What is baked into a tokenizer.json is gone: padding,
-    truncation. tokenizer_config.json lists all added tokens, so that older files that lie beside
-    it, special_tokens_map.json and added_tokens.json, have no say.
+    What is baked into a tokenizer.json is gone: padding, truncation. tokenizer_config.json lists
+    all added tokens, so that older files that lie beside it, special_tokens_map.json and
+    added_tokens.json, have no say.
 
     Parameters
     ----------
@@ -47,10 +49,8 @@ def files_of(tokenizer: Tokenizer, settings: Settings) -> dict[str, bytes]:
     """
     config = _config(tokenizer, settings)
     stated = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
-    return {
-        "tokenizer.json": tokenizer.to_str(pretty=True).encode(),
-        "tokenizer_config.json": f"{stated}\n".encode(),
-    }
+    contents = tokenizer.to_str(pretty=True).encode(), f"{stated}\n".encode()
+    return dict(zip(SAVED, contents, strict=True))
 
 
 def _config(tokenizer: Tokenizer, settings: Settings) -> dict[str, Any]:
@@ -96,10 +96,7 @@ def save_files(folder: Path, tokenizer: Tokenizer, settings: Settings, *, force:
         If a vocab.txt is there that gives other ids to the special tokens.
     """
     files = files_of(tokenizer, settings)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as failure:
-        raise OutputError(f"{folder}: cannot be made ({failure.strerror}).") from None
+    make_folder(folder)
     new = {name: data for name, data in files.items() if not _is_there(folder / name, data)}
     for name in new:
         check_output(folder / name, force=force)
@@ -109,19 +106,6 @@ def save_files(folder: Path, tokenizer: Tokenizer, settings: Settings, *, force:
         check_listing(path, tokenizer, listing, settings.special_tokens)
     for name, data in new.items():
         write_atomically(folder / name, data)
-
-
-def tokenizer_files(folder: Path) -> dict[str, bytes]:
-    """Return the files of which the tokenizer in a folder is made elsewhere, by their names.
-
-    Examples
-    --------
-    >>> from numpy_bert.loading.cache import demo_folder
-    >>> sorted(tokenizer_files(demo_folder()))
-    ['tokenizer.json', 'tokenizer_config.json']
-    """
-    backend = load_backend(folder)
-    return files_of(backend.tokenizer, backend.settings)
 
 
 def _is_there(path: Path, data: bytes) -> bool:

@@ -20,6 +20,7 @@ from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
 from numpy_bert.messages import listed, quoted
 from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.inputs import as_texts
+from numpy_bert.text.saving import SAVED
 from numpy_bert.training.data import Batch, Examples, check_model, check_tokens
 from numpy_bert.training.pair_losses import PairLoss, VectorGradients
 
@@ -280,13 +281,7 @@ class PairModel:
 
     def files(self) -> tuple[str, ...]:
         """Return the names of what `save_pretrained` writes beside the BERT's files."""
-        return (
-            MODULES,
-            TRANSFORMER_CONFIGS[0],
-            SETTINGS,
-            "tokenizer.json",
-            "tokenizer_config.json",
-        )
+        return (MODULES, TRANSFORMER_CONFIGS[0], SETTINGS, *SAVED)
 
     def saved_in(self, folder: Path) -> PairModel:
         """Return the model that `save_pretrained` has written to a folder."""

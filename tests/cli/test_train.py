@@ -20,8 +20,9 @@ from numpy_bert import (
     BertForSequenceClassification,
     SentenceEncoder,
 )
-from numpy_bert.cli import main, train
+from numpy_bert.cli import main
 from numpy_bert.model import saving
+from numpy_bert.text import saving as tokenizer_saving
 from numpy_bert.training import fit
 from tests.support.pages import random_model
 from tests.support.platforms import posix
@@ -406,7 +407,7 @@ def trained_files(folder: Path) -> dict[str, bytes]:
 
 PLACES = {
     "the last step is saved": (fit.Trainer, "_save"),
-    "the tokenizer is written": (train, "write_atomically"),
+    "the tokenizer is written": (tokenizer_saving, "write_atomically"),
     "the weights are written": (saving, "write_tensors"),
     "the config is written": (saving, "write_atomically"),
     "the end is written": (fit, "write_finished"),
