@@ -20,6 +20,7 @@ __all__ = [
     "check_pointer",
     "decode_json",
     "decode_lines",
+    "encode_json",
     "file_size",
     "is_pointer",
     "make_folder",
@@ -229,6 +230,19 @@ def decode_json(
     if not isinstance(value, dict):
         raise error(f"{where}: must be a JSON object; got {quoted(value)}.")
     return value
+
+
+def encode_json(value: object) -> bytes:
+    """Return a JSON file to be read by people, too.
+
+    Examples
+    --------
+    >>> print(encode_json({"name": "é"}).decode(), end="")
+    {
+      "name": "é"
+    }
+    """
+    return f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode()
 
 
 @contextmanager

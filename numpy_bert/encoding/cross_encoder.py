@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -20,8 +19,9 @@ from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, CROSS_ENCODER, ENCODE
 from numpy_bert.encoding.prompts import Prompts, check_prompt_name, prompt_of
 from numpy_bert.encoding.recipe import Settings, TransformerFile, read_settings, read_transformer
+from numpy_bert.encoding.saving import save_whole
 from numpy_bert.errors import ConfigError, InputError
-from numpy_bert.files import check_output, write_atomically
+from numpy_bert.files import encode_json
 from numpy_bert.foreign import check_accepted, no_attribute
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.modules import (
@@ -446,28 +446,17 @@ class CrossEncoder:
                 "activation_fn is a function, which no file can name; set it to one of torch.nn's "
                 f"by its name, {', '.join(TORCH_ACTIVATIONS)}, and save then."
             )
-        folder, name, bert = (
-            Path(path),
-            name_of_activation(TORCH_ACTIVATIONS[kind]),
-            self._model.bert,
-        )
-        settings = self._settings(name)
-        if folder.is_dir():
-            for file in (*settings, "config.json", "model.safetensors"):
-                check_output(folder / file, force=force)
+        name, bert = name_of_activation(TORCH_ACTIVATIONS[kind]), self._model.bert
         tokenizer = copy(self.tokenizer)
         tokenizer.model_max_length = self._max_seq_length
-        tokenizer.save_pretrained(folder, force=force)
         config = replace(self.config, sbert_ce_default_activation_function=name)
         model = BertForSequenceClassification(
             BertModel(config, bert.parameters, bert.loading_info),
             self._model.head,
             self._model.folder,
         )
-        model.save_pretrained(folder, force=force)
-        for file, value in settings.items():
-            data = f"{json.dumps(value, indent=2, ensure_ascii=False)}\n"
-            write_atomically(folder / file, data.encode())
+        files = {file: encode_json(value) for file, value in self._settings(name).items()}
+        save_whole(Path(path), files, tokenizer, model, force=force)
 
     def _settings(self, activation: str) -> dict[str, Any]:
         """Return the files that sentence-transformers adds, by their names."""

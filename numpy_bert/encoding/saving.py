@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from numpy_bert.encoding.pooling import MODES
 from numpy_bert.encoding.recipe import SWITCHES, Recipe, Settings
 from numpy_bert.encoding.sentence_modules import Dense, LayerNorm, WeightedLayerPooling
 from numpy_bert.errors import OutputError
-from numpy_bert.files import check_output, make_folder, read_json, write_atomically
+from numpy_bert.files import check_output, encode_json, make_folder, read_json, write_atomically
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
+from numpy_bert.model.saving import Saveable
 from numpy_bert.tasks.activations import name_of_activation
+from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["add_all_states", "sentence_files", "write_files"]
+__all__ = ["add_all_states", "save_whole", "sentence_files"]
 
 _Files = Mapping[str, bytes]
 
@@ -87,20 +88,29 @@ def sentence_files(
     ]
     reads = {"max_seq_length": recipe.max_seq_length, "do_lower_case": recipe.lower_case}
     own = {TRANSFORMER_CONFIGS[0]: reads, SETTINGS: _settings(settings)}
-    return {MODULES: _as_json(listed), **{k: _as_json(v) for k, v in own.items()}, **found}
+    return {MODULES: encode_json(listed), **{k: encode_json(v) for k, v in own.items()}, **found}
 
 
-def write_files(folder: Path, files: _Files, others: Sequence[str], *, force: bool) -> None:
-    """Write files into a folder, which is made if it is not there, and so are theirs.
+def save_whole(
+    folder: Path,
+    files: _Files,
+    tokenizer: BertTokenizer | None,
+    model: Saveable,
+    *,
+    force: bool,
+) -> None:
+    """Save a model, its tokenizer, and the files beside them.
 
     Parameters
     ----------
     folder : Path
-        The folder.
+        The folder, which is made if it is not there.
     files : mapping of str to bytes
         The files, by their names in the folder.
-    others : sequence of str
-        What will be written beside them by others, and is checked as they are.
+    tokenizer : BertTokenizer, optional
+        The tokenizer; the model saves its own without one.
+    model : BertModel, or a model with a head
+        The model.
     force : bool
         Whether files that are there are replaced.
 
@@ -111,10 +121,14 @@ def write_files(folder: Path, files: _Files, others: Sequence[str], *, force: bo
     """
     for name in files:
         make_folder((folder / name).parent)
-    for name in (*files, *others):
+    for name in (*files, "config.json", SINGLE):
         check_output(folder / name, force=force)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder, force=force)
     for name, content in files.items():
         write_atomically(folder / name, content)
+    # The weights come last: a folder that lacks them is not taken for a plain BERT.
+    model.save_pretrained(folder, force=force)
 
 
 def add_all_states(path: Path) -> None:
@@ -123,7 +137,7 @@ def add_all_states(path: Path) -> None:
     sentence-transformers gives a WeightedLayerPooling nothing to work on otherwise.
     """
     stated = read_json(path, error=OutputError) | {"output_hidden_states": True}
-    write_atomically(path, _as_json(stated))
+    write_atomically(path, encode_json(stated))
 
 
 def _module(
@@ -134,7 +148,7 @@ def _module(
 
     folder = f"{len(kinds)}_{kind}"
     kinds.append(kind)
-    found = {f"{folder}/config.json": _as_json(stated)}
+    found = {f"{folder}/config.json": encode_json(stated)}
     if arrays:
         # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
         ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -183,7 +197,3 @@ def _settings(settings: Settings) -> dict[str, Any]:
     if settings.truncate_dim is not None:
         stated["truncate_dim"] = settings.truncate_dim
     return stated
-
-
-def _as_json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -29,7 +29,7 @@ from numpy_bert.encoding.quantization import (
     ranges_of,
 )
 from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings
-from numpy_bert.encoding.saving import add_all_states, sentence_files, write_files
+from numpy_bert.encoding.saving import add_all_states, save_whole, sentence_files
 from numpy_bert.encoding.sentence_modules import (
     PooledModules,
     WeightedLayerPooling,
@@ -40,7 +40,6 @@ from numpy_bert.errors import InputError
 from numpy_bert.foreign import check_accepted, no_attribute
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.threads import get_num_threads
-from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.messages import must_be, quoted
 from numpy_bert.model.bert import BertModel
@@ -669,12 +668,9 @@ class SentenceEncoder:
             truncate_dim=self.truncate_dim,
         )
         files = sentence_files(recipe, settings, self._modules.modules, self._layers, model.config)
-        write_files(folder, files, ("config.json", SINGLE), force=force)
         tokenizer = copy(self.tokenizer)
         tokenizer.model_max_length = self._tokenizer_limit  # max_seq_length stands in another file
-        tokenizer.save_pretrained(folder, force=force)
-        # The weights come last: a folder that lacks them is not taken for a plain BERT.
-        model.save_pretrained(folder, force=force)
+        save_whole(folder, files, tokenizer, model, force=force)
         if self._layers is not None:
             add_all_states(folder / "config.json")
 

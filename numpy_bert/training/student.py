@@ -13,11 +13,10 @@ import numpy.typing as npt
 from numpy_bert.arrays import Array, as_array
 from numpy_bert.encoding.gradients import SentenceRun
 from numpy_bert.encoding.pooling import normalize
-from numpy_bert.encoding.saving import sentence_files, write_files
+from numpy_bert.encoding.saving import save_whole, sentence_files
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.encoding.sentence_modules import Dense, PooledModules
 from numpy_bert.errors import InputError
-from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.gradients import LossAndGradients, split_batch
 from numpy_bert.model.saving import Saveable, bert_parameters
@@ -296,9 +295,7 @@ class SentenceStudent(Saveable):
         ...     len(list(Path(folder).iterdir())), (Path(folder) / "modules.json").is_file()
         (9, True)
         """
-        folder = Path(save_directory)
-        write_files(folder, self.files(), ("config.json", SINGLE), force=force)
-        self.bert.save_pretrained(folder, force=force)
+        save_whole(Path(save_directory), self.files(), None, self.bert, force=force)
 
     def saved_in(self, folder: Path) -> SentenceStudent:
         """Return the student that `save_pretrained` has written to a folder."""

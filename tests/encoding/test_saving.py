@@ -137,7 +137,7 @@ def test_nothing_is_lost_without_force(plain_demo: Path, tmp_path: Path) -> None
     assert {path: path.read_bytes() for path in before} == before
     other.save_pretrained(tmp_path, force=True)
     same(other, SentenceEncoder(tmp_path))
-    for name in ("model.safetensors", "config.json"):
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
         place = tmp_path / name.split(".")[0]
         place.mkdir()
         (place / name).write_bytes(b"mine")
