@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
 from numpy_bert.encoding.pooling import MODES
@@ -17,7 +15,7 @@ from numpy_bert.errors import OutputError
 from numpy_bert.files import check_output, encode_json, make_folder, read_json, write_atomically
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
-from numpy_bert.model.saving import Saveable
+from numpy_bert.model.saving import Saveable, tensors_file
 from numpy_bert.tasks.activations import name_of_activation
 from numpy_bert.text.tokenizer import BertTokenizer
 
@@ -144,15 +142,11 @@ def _module(
     kinds: list[str], kind: str, stated: Mapping[str, Any], arrays: Mapping[str, Array]
 ) -> dict[str, bytes]:
     """Return the files of a module, which is added to those that there are."""
-    from safetensors.numpy import save
-
     folder = f"{len(kinds)}_{kind}"
     kinds.append(kind)
     found = {f"{folder}/config.json": encode_json(stated)}
     if arrays:
-        # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
-        ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        found[f"{folder}/{SINGLE}"] = save(ready, {"format": "pt"})
+        found[f"{folder}/{SINGLE}"] = tensors_file(arrays, {"format": "pt"})
     return found
 
 

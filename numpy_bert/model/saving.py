@@ -37,6 +37,7 @@ __all__ = [
     "bert_parameters",
     "check_parameters",
     "config_json",
+    "tensors_file",
     "write_tensors",
 ]
 
@@ -342,9 +343,14 @@ def write_tensors(
     path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write arrays to a safetensors file, whole or not at all."""
+    with writing(path) as file:
+        file.write(tensors_file(tensors, metadata))
+
+
+def tensors_file(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return the content of a safetensors file of arrays."""
     from safetensors.numpy import save
 
     # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
     ready = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    with writing(path) as file:
-        file.write(save(ready, dict(metadata or {})))
+    return save(ready, dict(metadata or {}))

@@ -16,6 +16,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
+from numpy_bert.files import make_folder
 from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
@@ -293,10 +294,7 @@ class Trainer(Generic[Model]):
 
     def _resume(self) -> Progress:
         """Go back to the checkpoint, and the log to where it was then."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as failure:
-            raise OutputError(f"{self._folder}: cannot be made ({failure.strerror}).") from None
+        make_folder(self._folder)
         path, best, done = self._folder / CHECKPOINT, self._folder / BEST, Progress()
         if path.exists():
             done = read_state(path, self._optimizer, self._identity)
