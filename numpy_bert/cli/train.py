@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -194,6 +193,8 @@ def _problem(argument: str) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Train, and save the model in the folder of the run."""
+    from dataclasses import replace
+
     from numpy_bert.loading.integrity import sha256
     from numpy_bert.text.saving import SAVED
     from numpy_bert.training import Trainer
