@@ -174,12 +174,12 @@ def test_only_the_command_line_prints() -> None:
 
 
 def loaded_after(code: str) -> set[str]:
-    """Run code in a fresh interpreter and return the top-level modules it left loaded."""
+    """Run code in a fresh interpreter and return the names of the modules it left loaded."""
     script = f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    return {name.split(".")[0] for name in json.loads(result.stdout.splitlines()[-1])}
+    return set(json.loads(result.stdout.splitlines()[-1]))
 
 
 HEAVY = {"torch", "transformers", "huggingface_hub", "tokenizers"}
@@ -203,6 +203,13 @@ def test_a_head_called_with_ids_needs_neither() -> None:
 def test_a_tokenizer_needs_no_hub_client() -> None:
     code = "from numpy_bert import BertTokenizer; BertTokenizer.from_pretrained('demo')('a')"
     assert loaded_after(code) & HEAVY == {"tokenizers"}
+
+
+def test_an_encoder_needs_no_code_of_training() -> None:
+    code = "from numpy_bert import SentenceEncoder; SentenceEncoder('demo').encode(['a'])"
+    loaded = loaded_after(code)
+    assert "numpy_bert.encoding.sentence_encoder" in loaded
+    assert not {f"numpy_bert.{name}" for name in ("model.gradients", "kernels.training")} & loaded
 
 
 def test_the_front_door_is_sorted_and_opens() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array, as_dtype
 from numpy_bert.encoding import MODES
 from numpy_bert.encoding import similarity as likeness
-from numpy_bert.encoding.gradients import SentenceRun
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, ENCODE, SAVE, SENTENCE_ENCODER
 from numpy_bert.encoding.pooling import modes_named, places_read, pool
@@ -47,6 +46,9 @@ from numpy_bert.model.saving import bert_parameters, check_parameters
 from numpy_bert.text.ids import IdEncoder, Ids
 from numpy_bert.text.inputs import are_texts, as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
+
+if TYPE_CHECKING:
+    from numpy_bert.encoding.gradients import SentenceRun
 
 __all__ = ["SentenceEncoder"]
 
@@ -747,6 +749,9 @@ class SentenceEncoder:
                 "SentenceEncoder: a model that pools its layers (WeightedLayerPooling) cannot be "
                 "trained here."
             )
+        # Who encodes need not wait for the code of training.
+        from numpy_bert.encoding.gradients import SentenceRun
+
         return SentenceRun(self.model, inputs, self.pooling, self._modules, rng)
 
     def ids(self, texts: Sequence[str], limit: int | None = None) -> Ids:
