@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import check_output, make_folder, read_json, write_atomically
+from numpy_bert.files import as_folder, check_output, make_folder, read_json, write_atomically
 from numpy_bert.labels import (
     LABEL_MEMBERS,
     StatedLabels,
@@ -321,7 +321,7 @@ class BertConfig:
         OutputError
             If it is there and `force` is not given, or cannot be written.
         """
-        path = make_folder(Path(save_directory)) / "config.json"
+        path = make_folder(as_folder(save_directory, "save_directory")) / "config.json"
         check_output(path, force=force)
         write_atomically(path, self.to_json_string().encode())
 

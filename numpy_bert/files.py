@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from numpy_bert.errors import NumpyBertError, OutputError
-from numpy_bert.messages import quoted
+from numpy_bert.errors import InputError, NumpyBertError, OutputError
+from numpy_bert.messages import must_be, quoted
 
 __all__ = [
+    "as_folder",
     "check_output",
     "check_pointer",
     "decode_json",
@@ -275,7 +276,20 @@ def check_output(path: Path, *, force: bool) -> None:
     if path.exists() and not path.is_file():
         raise OutputError(f"{path}: is a pipe, socket or device; name a regular file.")
     if found and not force:
-        raise OutputError(f"{path}: already exists and was left as it is; --force replaces it.")
+        raise OutputError(
+            f"{path}: already exists and was left as it is; --force replaces it, in Python "
+            "force=True."
+        )
+
+
+def as_folder(value: object, name: str) -> Path:
+    """Return the path that names a folder; raise InputError for anything else.
+
+    An empty one, of which `Path` would make the folder one is in, names none.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise InputError(must_be(name, "the name of a folder", value))
+    return Path(value)
 
 
 def make_folder(path: Path) -> Path:

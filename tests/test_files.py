@@ -231,7 +231,7 @@ def test_a_key_twice_among_many_is_found_in_time() -> None:
     [
         ("missing/out.npz", True, "missing does not exist; make it first"),
         ("folder", True, "is a folder; name a file"),
-        ("file", False, "already exists and was left as it is; --force replaces it"),
+        ("file", False, "left as it is; --force replaces it, in Python force=True"),
         ("pipe", True, "is a pipe, socket or device; name a regular file"),
         ("device", True, "is a pipe, socket or device; name a regular file"),
         ("x" * 300, True, "cannot be looked at (File name too long)"),

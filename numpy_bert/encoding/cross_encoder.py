@@ -21,7 +21,7 @@ from numpy_bert.encoding.prompts import Prompts, check_prompt_name, prompt_of
 from numpy_bert.encoding.recipe import Settings, TransformerFile, read_settings, read_transformer
 from numpy_bert.encoding.saving import save_whole
 from numpy_bert.errors import ConfigError, InputError
-from numpy_bert.files import encode_json
+from numpy_bert.files import as_folder, encode_json
 from numpy_bert.foreign import check_accepted, no_attribute
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.modules import (
@@ -456,7 +456,7 @@ class CrossEncoder:
             self._model.folder,
         )
         files = {file: encode_json(value) for file, value in self._settings(name).items()}
-        save_whole(Path(path), files, tokenizer, model, force=force)
+        save_whole(as_folder(path, "path"), files, tokenizer, model, force=force)
 
     def _settings(self, activation: str) -> dict[str, Any]:
         """Return the files that sentence-transformers adds, by their names."""

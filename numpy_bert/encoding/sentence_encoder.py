@@ -36,6 +36,7 @@ from numpy_bert.encoding.sentence_modules import (
 )
 from numpy_bert.encoding.similarity import Hits, check_similarity
 from numpy_bert.errors import InputError
+from numpy_bert.files import as_folder
 from numpy_bert.foreign import check_accepted, no_attribute
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.threads import get_num_threads
@@ -661,7 +662,7 @@ class SentenceEncoder:
         (8,)
         """
         check_accepted("save_pretrained", options, SAVE)
-        folder, model = Path(path), self.model
+        folder, model = as_folder(path, "path"), self.model
         recipe = replace(self._recipe, pooling=self.pooling, max_seq_length=self.max_seq_length)
         settings = Settings(
             prompts=self.prompts,

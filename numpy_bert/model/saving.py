@@ -13,7 +13,7 @@ import numpy as np
 from numpy_bert.arrays import Array, widen
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
-from numpy_bert.files import check_output, make_folder, write_atomically, writing
+from numpy_bert.files import as_folder, check_output, make_folder, write_atomically, writing
 from numpy_bert.foreign import no_attribute
 from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
 from numpy_bert.loading.keys import near_miss
@@ -204,7 +204,7 @@ class Saveable(Stateful):
         ...     BertModel.from_pretrained(folder).config.hidden_size
         128
         """
-        folder = make_folder(Path(save_directory))
+        folder = make_folder(as_folder(save_directory, "save_directory"))
         paths = folder / "model.safetensors", folder / "config.json"
         for path in paths:
             check_output(path, force=force)

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import IntArray, as_ids, check_ids
 from numpy_bert.errors import InputError
+from numpy_bert.files import as_folder
 from numpy_bert.foreign import Accepted, check_accepted, no_attribute
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
@@ -271,7 +272,8 @@ class BertTokenizer:
             padding_side=self.padding_side,
             truncation_side=self.truncation_side,
         )
-        save_files(Path(save_directory), self._tokenizer, settings, force=force)
+        folder = as_folder(save_directory, "save_directory")
+        save_files(folder, self._tokenizer, settings, force=force)
 
     def __call__(
         self,

@@ -15,7 +15,7 @@ __all__ = ["new_classifier"]
 def new_classifier(
     model: BertModel,
     labels: Sequence[str],
-    folder: Path,
+    folder: str | Path,
     *,
     seed: int = 0,
     problem_type: str | None = None,
@@ -31,7 +31,7 @@ def new_classifier(
         The trained model; a pooler that it lacks is made new, too.
     labels : sequence of str
         The names of the labels.
-    folder : Path
+    folder : str or Path
         The folder of the checkpoint, for its tokenizer.
     seed : int
         The seed of the new weights: normal, of the config's initializer_range; biases are 0.
@@ -51,4 +51,4 @@ def new_classifier(
     """
     config = replace(model.config, labels=tuple(labels), problem_type=problem_type)
     bert = BertModel(config, model.parameters, model.loading_info)
-    return BertForSequenceClassification(bert, folder=folder, seed=seed)
+    return BertForSequenceClassification(bert, folder=Path(folder), seed=seed)

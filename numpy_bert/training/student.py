@@ -17,6 +17,7 @@ from numpy_bert.encoding.saving import save_whole, sentence_files
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.encoding.sentence_modules import Dense, PooledModules
 from numpy_bert.errors import InputError
+from numpy_bert.files import as_folder
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.gradients import LossAndGradients, split_batch
 from numpy_bert.model.saving import Saveable, bert_parameters
@@ -295,7 +296,8 @@ class SentenceStudent(Saveable):
         ...     len(list(Path(folder).iterdir())), (Path(folder) / "modules.json").is_file()
         (9, True)
         """
-        save_whole(Path(save_directory), self.files(), None, self.bert, force=force)
+        folder = as_folder(save_directory, "save_directory")
+        save_whole(folder, self.files(), None, self.bert, force=force)
 
     def saved_in(self, folder: Path) -> SentenceStudent:
         """Return the student that `save_pretrained` has written to a folder."""

@@ -16,11 +16,13 @@ from numpy_bert import (
     BertForNextSentencePrediction,
     BertModel,
     BertTokenizer,
+    CrossEncoder,
     InputError,
+    SentenceEncoder,
 )
 from numpy_bert.cli import main
 from numpy_bert.loading.cache import demo_folder
-from numpy_bert.training import JointModel, SentenceStudent
+from numpy_bert.training import JointModel, SentenceStudent, new_classifier
 from tests.support.heads import TREES, write_head
 
 OTHERS = ("SentenceStudent", "JointModel")
@@ -121,3 +123,22 @@ def test_a_saved_model_can_be_asked_at_once(
         shown.append(json.loads(capsys.readouterr().out))
     assert shown[0].pop("model") != shown[1].pop("model")
     assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize("name", [None, "", 3])
+def test_what_names_no_folder_is_refused(
+    name: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = BertModel.from_pretrained("demo")
+    classifier = new_classifier(model, ["no", "yes"], str(demo_folder()))
+    classifier.save_pretrained("classifier")
+    for one in (
+        *(model, model.config, BertTokenizer.from_pretrained("demo")),
+        *(SentenceEncoder("demo"), SentenceStudent.new(model, 3, demo_folder())),
+        CrossEncoder("classifier"),
+    ):
+        with pytest.raises(InputError, match=f"must be the name of a folder; got {name!r}"):
+            one.save_pretrained(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["classifier"]
+    assert CrossEncoder("classifier").tokenizer.vocab_size == 8000  # saved from a folder as a str
