@@ -129,6 +129,11 @@ def paraphrase_mining(
     list of [float, int, int]
         The score of a pair and the places of its texts, the best first.
 
+    Raises
+    ------
+    InputError
+        If the model is no encoder, or an argument is wrong.
+
     Examples
     --------
     >>> from numpy_bert import SentenceEncoder, paraphrase_mining
@@ -137,6 +142,8 @@ def paraphrase_mining(
     >>> round(score, 1), i, j
     (0.8, 0, 2)
     """
+    if isinstance(model, str) or not hasattr(model, "encode"):
+        raise InputError(must_be("model", "a SentenceEncoder", model))
     vectors = model.encode(
         sentences,
         show_progress_bar=show_progress_bar,
@@ -250,7 +257,8 @@ def community_detection(
     """
     min_community_size = as_count("min_community_size", min_community_size)
     batch_size = as_count("batch_size", batch_size)
-    if not isinstance(threshold, (int, float, np.number)) or isinstance(threshold, bool):
+    is_number = isinstance(threshold, (int, float, np.number)) and not isinstance(threshold, bool)
+    if not is_number or np.isnan(threshold):
         raise InputError(must_be("threshold", "a number", threshold))
     check_switches(show_progress_bar=show_progress_bar)
     if as_array(embeddings, "embeddings").size == 0:
@@ -338,7 +346,7 @@ def _rows_of_scores(
 def _scoring(score_function: str | Scores) -> str | Scores:
     """Return a score function that can be used; raise InputError for any other."""
     if isinstance(score_function, str):
-        return check_similarity(score_function)
+        return check_similarity(score_function, "score_function")
     if not callable(score_function):
         raise InputError(
             must_be("score_function", "the name of a similarity, or a callable", score_function)

@@ -196,12 +196,11 @@ def search(
     return Hits(indices, scores)
 
 
-def check_similarity(name: object) -> str:
-    """Return the name of a similarity; raise InputError for any other."""
+def check_similarity(name: object, argument: str = "similarity_fn_name") -> str:
+    """Return the name of a similarity; raise InputError, naming the argument, for another."""
     if not isinstance(name, str) or name not in SIMILARITIES:
         raise InputError(
-            f"similarity_fn_name must be one of {', '.join(SIMILARITIES)}; got "
-            f"{quoted(repr(name))}."
+            f"{argument} must be one of {', '.join(SIMILARITIES)}; got {quoted(repr(name))}."
         )
     return name
 

@@ -163,7 +163,7 @@ def test_memory_is_bounded_where_all_are_alike() -> None:
             lambda x: semantic_search(x, x[:, :3]),
             "query_embeddings and corpus_embeddings must have",
         ),
-        (lambda x: semantic_search(x, x, score_function="l2"), "similarity_fn_name must be one of"),
+        (lambda x: semantic_search(x, x, score_function="l2"), "score_function must be one of"),
         (lambda x: semantic_search(x, x, score_function=3), "score_function must be the name of"),  # type: ignore[arg-type]
         (
             lambda x: paraphrase_mining_embeddings(x, max_pairs=0),
@@ -172,6 +172,9 @@ def test_memory_is_bounded_where_all_are_alike() -> None:
         (lambda x: paraphrase_mining_embeddings(x * np.nan), r"embeddings\[0\] must be finite"),
         (lambda x: community_detection(x * np.nan), r"embeddings\[0\] must be finite"),
         (lambda x: community_detection(x, "0.7"), "threshold must be a number; got '0.7'"),  # type: ignore[arg-type]
+        (lambda x: community_detection(x, float("nan")), "threshold must be a number; got nan"),
+        (lambda x: paraphrase_mining("demo", ["a"]), "model must be a SentenceEncoder; got 'demo'"),  # type: ignore[arg-type]
+        (lambda x: paraphrase_mining(["a"], ["a"]), "model must be a SentenceEncoder"),  # type: ignore[arg-type]
         (lambda x: community_detection(x, min_community_size=0), "min_community_size must be a"),
         (
             lambda x: community_detection(x, show_progress_bar=3),  # type: ignore[arg-type]
