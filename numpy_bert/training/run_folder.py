@@ -95,8 +95,10 @@ def check_free(folder: Path, names: Iterable[str]) -> None:
     Raises
     ------
     OutputError
-        If there is such a file and nothing of a run, or the folder cannot be looked at.
+        If there is such a file and nothing of a run, or the folder is none or cannot be looked at.
     """
+    if _is_there(folder) and not folder.is_dir():
+        raise OutputError(f"{quoted(folder)}: is no folder; name a folder, or a new one.")
     if _is_there(folder / CHECKPOINT) or _is_there(folder / FINISHED):
         return  # of a run, or the run says that it is of none
     for name in (SINGLE, "config.json", *names):

@@ -187,6 +187,14 @@ def test_mistakes_are_told_in_a_line(
     assert not (data / "run" / "model.safetensors").exists()
 
 
+def test_a_file_is_no_folder_for_a_run(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (data / "texts.txt").read_bytes()
+    assert main(["train", "mlm", "--data", "texts.txt", "-o", "texts.txt"]) == 1
+    err = capsys.readouterr().err
+    assert err.endswith("error: texts.txt: is no folder; name a folder, or a new one.\n")
+    assert (data / "texts.txt").read_bytes() == before
+
+
 def test_a_folder_with_another_model_is_left_alone(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
