@@ -253,8 +253,10 @@ def test_a_public_name(name: str) -> None:
         ("AutoTokenizer", "BertTokenizer"),
         ("BertTokenizerFast", "BertTokenizer"),
         ("SentenceTransformer", "SentenceEncoder"),
+        ("SentenceTransformerTrainer", "numpy_bert.training.SentenceEncoderTrainer"),
         ("Trainer", "numpy_bert.training.Trainer"),
         ("cos_sim", "similarity"),
+        ("losses", "numpy_bert.training.MultipleNegativesRankingLoss, or another one there"),
         ("pairwise_cos_sim", "similarity_pairwise"),
     ],
 )

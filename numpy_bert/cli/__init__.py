@@ -41,7 +41,7 @@ _GROUPS = {
         "trace": "save every intermediate of a run to a file",
     },
     "a model of your own": {
-        "train": "train a model further: on texts, pairs or a table with labels",
+        "train": "train a model on pairs of texts, labelled texts or plain texts",
     },
     "your own BERT, checked": {
         "verify": "say what is wrong with a port's trace, and why",

@@ -42,6 +42,7 @@ _REGRESSION, _SINGLE = "regression", "single_label_classification"
 _SEVERAL = "multi_label_classification"
 _EXAMPLES = (
     "numpy-bert train classify --data reviews.csv -o reviews",
+    "numpy-bert train pairs --data asked.csv --batch-size 32 -o asked",
     "numpy-bert train mlm --data texts.txt --eval-data others.txt -o mine",
 )
 # Options that are for one task alone, by the names of `argparse`.

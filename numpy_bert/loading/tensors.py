@@ -255,7 +255,7 @@ def check_head(
             return replace(info, missing_keys=(*info.missing_keys, *lacked))
         why = (
             "it was not trained for this task. Name a checkpoint that was, or start a new head to "
-            "train (from_pretrained(..., num_labels=2), or seed=0)"
+            "train (num_labels=2, or seed=0)"
         )
         if apart:
             why = (

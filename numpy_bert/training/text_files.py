@@ -211,7 +211,7 @@ def read_pairs(path: Path, text_column: str = _TEXT) -> dict[str, list[str] | li
     if not {text, _PAIR} <= {*table.names} or text == _PAIR:
         raise InputError(
             f"{path}: line 1: there must be columns {quoted(text)} and text_pair (and negative, "
-            f"and label or score); got {table.columns}."
+            f"and label or score); got {table.columns}. Rename them there."
         )
     negatives = [name for name in table.names if name.startswith(_NEGATIVE)]
     found: dict[str, list[str] | list[float]] = {}
@@ -261,7 +261,7 @@ def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
     if not {text, _LABEL} <= {*table.names}:
         raise InputError(
             f"{path}: line 1: there must be columns {quoted(text)} and label (and text_pair for "
-            f"pairs); got {table.columns}."
+            f"pairs); got {table.columns}. Rename them there."
         )
     labels = [label.strip() for label in table.column(_LABEL)]
     if "" in labels:

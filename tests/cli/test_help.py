@@ -61,6 +61,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("others.txt").write_text("It is a sunny day.\n" * 2)
     rows = [f"{text},{label}" for text, label in (("good", "yes"), ("bad", "no")) for _ in range(4)]
     Path("reviews.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    Path("asked.csv").write_text("text,text_pair\nIs it open?,until five\nMay I pay?,by card\n")
     steps: dict[str, Any] = dict(numpy_bert.BertModel.from_pretrained("demo").trace([[2, 5, 3]]))
     ids: Any = np.array([[2, 5, 3]])
     np.savez("reference.npz", input_ids=ids, **steps)

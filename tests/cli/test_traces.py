@@ -115,6 +115,14 @@ def test_an_existing_trace_is_left_and_ids_are_not_overwritten(
     assert trace.read_bytes() == before
 
 
+def test_texts_are_not_compared_as_traces(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "The sun is shining.", "It is a sunny day."]) == 2
+    assert capsys.readouterr().err == (
+        "numpy-bert compare: error: The sun is shining.: does not exist. compare takes two traces; "
+        "similarity says how alike two texts are.\n"
+    )
+
+
 def test_compare_exits_as_diff_does(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(trace), str(trace)]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("The same: all ")

@@ -69,8 +69,7 @@ def test_a_head_that_is_not_there_is_named(name: str, module: str, tmp_path: Pat
     assert message.startswith(f"has no {module} ({module}.")
     assert message.endswith(
         "it was not trained for this task. Name a checkpoint that was, or start a new head to "
-        "train (from_pretrained(..., num_labels=2), or seed=0); BertModel loads this one without a "
-        "head."
+        "train (num_labels=2, or seed=0); BertModel loads this one without a head."
     )
 
 

@@ -44,7 +44,7 @@ def test_a_table(tmp_path: Path) -> None:
         (b"", r"line 1: there must be columns text and label .*; got none"),
         (
             b"sentence,class\na,b\n",
-            r"line 1: there must be columns text .*; got sentence, class",
+            r"line 1: there must be columns text .*; got sentence, class\. Rename them there",
         ),
         (b"text,label\n", r"holds no row below its header"),
         (b"text,label\na,b\nc\n", r"line 3: must have 2 fields; it has 1"),
