@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 # What a tensor of the model is for, by the first word of its key.
+# What only cross-encoders state, whose long name would push all values of others aside.
+_SCORES = "sbert_ce_default_activation_function"
 _PARTS = {"embeddings": "input embedding", "encoder": "encoder", "pooler": "pooler"}
 
 
@@ -141,9 +143,10 @@ def _as_page(report: dict[str, Any]) -> str:
     totals = dict.fromkeys((*_PARTS.values(), "head", "buffer", "not used"), 0)
     for tensor in tensors:
         totals[tensor["use"]] += tensor["bytes"]
+    config = [pair for pair in report["config"].items() if pair != (_SCORES, None)]
     blocks = [
         "\n".join(report["files"]),
-        table(("config", ""), list(report["config"].items())),
+        table(("config", ""), config),
         table(("tensor", "dtype", "shape", "size", "use"), rows, right="llrrl"),
         table(
             ("total", f"{len(tensors)} tensors"),

@@ -21,6 +21,7 @@ from numpy_bert.ops.pairs import (
     cosine_similarity_loss,
     multiple_negatives_ranking_loss,
 )
+from numpy_bert.reprs import short_repr
 
 __all__ = [
     "CoSENTLoss",
@@ -63,6 +64,9 @@ class VectorGradients(NamedTuple):
 
     loss: float
     columns: list[Array]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class PairLoss(ABC):

@@ -18,6 +18,7 @@ from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
 from numpy_bert.messages import listed, quoted
+from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.saving import SAVED
@@ -160,6 +161,9 @@ class PairGradients(NamedTuple):
 
     loss: float
     gradients: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def named(self) -> Iterator[tuple[str, Array]]:
         """Yield every gradient with its parameter's name."""

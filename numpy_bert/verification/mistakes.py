@@ -491,9 +491,9 @@ def to_int8(weight: Array, axis: int | None) -> Array:
 
     Examples
     --------
-    >>> to_int8(np.array([[1.0, 0.3], [0.0, 127.4]]), None)
-    array([[  1.0031...,   0.        ],
-           [  0.        , 127.4       ]])
+    >>> to_int8(np.array([[1.0, 0.3], [0.0, 127.0]]), None)
+    array([[  1.,   0.],
+           [  0., 127.]])
     """
     """Return what 8 bits, symmetric about 0, leave of a weight."""
     largest = np.abs(weight).max(axis=axis, keepdims=True)

@@ -104,7 +104,7 @@ def test_embed_fetches_the_whole_unless_a_part_is_there(
 def test_other_parts_are_a_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["fetch", REPO, "--only", "encoder"])
-    assert "invalid choice: 'encoder'" in capsys.readouterr().err
+    assert "--only: 'encoder' is not one of embeddings" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="0"):
         main(["fetch", "--help"])
     help_text = " ".join(capsys.readouterr().out.split())
