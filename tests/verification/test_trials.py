@@ -40,15 +40,18 @@ def case_of(
     return Case(segment, arrays, right, right, places, "float32", lambda x: x, allowed)
 
 
+@pytest.mark.parametrize("rare", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("held", [(), ("embeddings",)])
-def test_a_row_never_rules_out_what_was_done(setting: Setting, held: tuple[str, ...]) -> None:
+def test_a_row_never_rules_out_what_was_done(
+    setting: Setting, held: tuple[str, ...], rare: bool
+) -> None:
     segment = segment_of("encoder", setting.steps, held)
     arrays = {name: segment_of(name, setting.steps, ()).run({}) for name in held}
     right = segment.run(arrays)
     case = case_of(setting, segment, arrays, right)
     told = 0
     for variant in variants(segment, setting):
-        if not variant.is_general or variant.cause.name in ACROSS or (held and variant.is_rare):
+        if not variant.is_general or variant.cause.name in ACROSS or variant.is_rare != rare:
             continue
         try:
             found = Trials(case, setting).run(variant.steps)
