@@ -276,6 +276,12 @@ class CosineSimilarityLoss(PairLoss):
         super().__init__(model)
         asked = {"loss_fct": loss_fct, "cos_score_transformation": cos_score_transformation}
         check_accepted(type(self).__name__, asked, _COSINE)
+        reduction = getattr(loss_fct, "reduction", "mean")  # torch's repr of it does not tell
+        if reduction != "mean":
+            raise InputError(
+                "CosineSimilarityLoss: loss_fct must have the reduction 'mean', the one that is "
+                f"computed here; got {quoted(repr(reduction))}."
+            )
 
     def gradients(
         self, vectors: Sequence[Array], scores: Array | None, num_items_in_batch: int | None = None

@@ -18,7 +18,7 @@ from sentence_transformers import SentenceTransformerTrainingArguments
 from sentence_transformers.base.data_collator import DEFAULT_LABEL_COLUMNS
 from sentence_transformers.sentence_transformer import losses
 
-from numpy_bert import SentenceEncoder
+from numpy_bert import InputError, SentenceEncoder
 from numpy_bert.arrays import Array
 from numpy_bert.training import (
     CoSENTLoss,
@@ -318,3 +318,10 @@ def test_float32_follows_float64(demo: SentenceEncoder) -> None:
     apart = np.sqrt(sum(float(np.square(ours[n] - exact[n]).sum()) for n in exact))
     assert {array.dtype for array in ours.values()} == {np.dtype("f4")}
     assert apart < 1e-5 * length
+
+
+def test_a_sum_of_squares_is_not_taken_for_their_mean() -> None:
+    encoder = SentenceEncoder("demo")
+    CosineSimilarityLoss(encoder, torch.nn.MSELoss())
+    with pytest.raises(InputError, match=r"have the reduction 'mean', .* got 'sum'"):
+        CosineSimilarityLoss(encoder, torch.nn.MSELoss(reduction="sum"))
