@@ -21,6 +21,7 @@ __all__ = [
     "check_pointer",
     "decode_json",
     "decode_lines",
+    "decode_text",
     "encode_json",
     "file_size",
     "is_pointer",
@@ -156,6 +157,25 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
             "line; convert its line ends to LF."
         )
     return texts
+
+
+def decode_text(data: bytes, *, where: str, error: type[NumpyBertError]) -> str:
+    r"""Return UTF-8 as text, without its byte order mark; an error names the line that is none.
+
+    Examples
+    --------
+    >>> decode_text(b"one\ntwo \xff", where="a", error=NumpyBertError)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numpy_bert.errors.NumpyBertError: a: line 2 is not UTF-8 (byte 8, 0xff); convert the file...
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        line = data[: failure.start].count(b"\n") + 1
+        raise error(
+            f"{quoted(where)}: line {line} is not UTF-8 (byte {failure.start}, "
+            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
+        ) from None
 
 
 def read_json(

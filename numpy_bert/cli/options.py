@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from numpy_bert.cli.console import note
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, check_pointer, decode_lines, file_size
+from numpy_bert.files import check_output, check_pointer, decode_lines, decode_text, file_size
 from numpy_bert.messages import quoted
 
 __all__ = [
@@ -226,14 +226,7 @@ def read_text(name: str) -> str:
     if len(data) > _LARGEST_TEXT:
         raise InputError(f"{quoted(where)}: has more than {_LARGEST_TEXT:,} bytes; give a part.")
     check_pointer(data, where=where, error=InputError)
-    try:
-        return data.decode("utf-8-sig").removesuffix("\n")
-    except UnicodeDecodeError as failure:
-        line = data[: failure.start].count(b"\n") + 1
-        raise InputError(
-            f"{quoted(where)}: line {line} is not UTF-8 (byte {failure.start}, "
-            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
-        ) from None
+    return decode_text(data, where=where, error=InputError).removesuffix("\n")
 
 
 @contextlib.contextmanager

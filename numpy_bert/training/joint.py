@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,27 +14,12 @@ from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.messages import listed
 from numpy_bert.model.saving import check_parameters
-from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.items import Items
 from numpy_bert.training.data import Batch, TrainingData, check_fits
 from numpy_bert.training.identity import identity_of
-from numpy_bert.training.trainable import Trainable
+from numpy_bert.training.trainable import NamedGradients, Trainable
 
 __all__ = ["JointData", "JointModel"]
-
-
-class JointGradients(NamedTuple):
-    """The sum of some losses, and its gradients by the names of the parameters."""
-
-    loss: float
-    gradients: dict[str, Array]
-
-    def __repr__(self) -> str:
-        return short_repr(self)
-
-    def named(self) -> Iterator[tuple[str, Array]]:
-        """Yield every gradient with its parameter's name."""
-        yield from self.gradients.items()
 
 
 class JointModel:
@@ -179,7 +164,7 @@ class JointModel:
         *,
         rng: np.random.Generator | None = None,
         num_items_in_batch: Items | None = None,
-    ) -> JointGradients:
+    ) -> NamedGradients:
         """Return the weighted sum of the models' losses, each on the batch of its name.
 
         Parameters
@@ -208,7 +193,7 @@ class JointModel:
             for key, array in found.named():
                 share = array if weight == 1.0 else weight * array
                 gradients[key] = np.add(gradients[key], share) if key in gradients else share
-        return JointGradients(total, gradients)
+        return NamedGradients(total, gradients)
 
     def _check_batch(self, batch: Mapping[str, Any]) -> None:
         """Raise InputError unless there is a batch for each model, and for nothing else."""

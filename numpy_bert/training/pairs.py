@@ -18,14 +18,14 @@ from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS
 from numpy_bert.messages import listed, quoted
-from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.items import Items, items_of
 from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.saving import SAVED
 from numpy_bert.training.data import Batch, Examples, check_model, check_tokens
 from numpy_bert.training.pair_losses import PairLoss, VectorGradients
+from numpy_bert.training.trainable import NamedGradients
 
-__all__ = ["PairGradients", "PairModel", "PairedTexts"]
+__all__ = ["PairModel", "PairedTexts"]
 
 # The names of a column of numbers, as sentence-transformers looks for them, in this order.
 _SCORES = ("label", "labels", "score", "scores")
@@ -156,20 +156,6 @@ class PairedTexts(Examples):
         return digest.hexdigest()
 
 
-class PairGradients(NamedTuple):
-    """A loss, and its gradients by the names of the parameters."""
-
-    loss: float
-    gradients: dict[str, Array]
-
-    def __repr__(self) -> str:
-        return short_repr(self)
-
-    def named(self) -> Iterator[tuple[str, Array]]:
-        """Yield every gradient with its parameter's name."""
-        yield from self.gradients.items()
-
-
 class PairModel:
     """A SentenceEncoder and the loss that it learns by: what a `Trainer` trains.
 
@@ -231,7 +217,7 @@ class PairModel:
         *,
         rng: np.random.Generator | None = None,
         num_items_in_batch: Items | None = None,
-    ) -> PairGradients:
+    ) -> NamedGradients:
         """Return the loss of a batch and the gradients of all parameters.
 
         Parameters
@@ -257,7 +243,7 @@ class PairModel:
         for run, part in zip(forward.runs, np.split(grad, ends[:-1]), strict=True):
             for name, array in run.gradients(part).named():
                 gradients[name] = gradients[name] + array if name in gradients else array
-        return PairGradients(forward.found.loss, gradients)
+        return NamedGradients(forward.found.loss, gradients)
 
     @np.errstate(all="ignore")
     def loss_of(

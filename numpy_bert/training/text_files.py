@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from numpy_bert.errors import InputError
-from numpy_bert.files import decode_lines, read_bytes
+from numpy_bert.files import decode_lines, decode_text, read_bytes
 from numpy_bert.messages import listed, quoted
 
 __all__ = [
@@ -326,7 +326,7 @@ def _plain(name: str) -> str:
 def _read_table(path: Path) -> _Table:
     """Read a table whose rows all have a field for each column of the first."""
     kind = csv.excel_tab if path.suffix.lower() in (".tsv", ".tab") else csv.excel
-    source, own = _read_table_source(path), _own_csv()
+    source, own = decode_text(_read_source(path), where=str(path), error=InputError), _own_csv()
     reader = own.reader(io.StringIO(source, newline=""), dialect=kind, strict=True)
     rows, lines = [], []
     try:
@@ -422,19 +422,6 @@ def _read_source(path: Path) -> bytes:
         line = data[: data.index(b"\x00")].count(b"\n") + 1
         raise _refused(path, f"binary, or text in UTF-16 (line {line} has a NUL byte)")
     return data
-
-
-def _read_table_source(path: Path) -> str:
-    """Return a table as text."""
-    data = _read_source(path)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as failure:
-        line = data[: failure.start].count(b"\n") + 1
-        raise InputError(
-            f"{path}: line {line} is not UTF-8 (byte {failure.start}, "
-            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
-        ) from None
 
 
 def _refused(path: Path, what: str) -> InputError:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from numpy_bert.arrays import Array
+from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.items import Items
 
-__all__ = ["Found", "Model", "Trainable", "trainable"]
+__all__ = ["Found", "Model", "NamedGradients", "Trainable", "trainable"]
 
 Self = TypeVar("Self")
 
@@ -24,6 +25,20 @@ class Found(Protocol):
 
     def named(self) -> Iterator[tuple[str, Array]]:
         """Yield every gradient with its parameter's name."""
+
+
+class NamedGradients(NamedTuple):
+    """A loss, and its gradients by the names of the parameters."""
+
+    loss: float
+    gradients: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def named(self) -> Iterator[tuple[str, Array]]:
+        """Yield every gradient with its parameter's name."""
+        yield from self.gradients.items()
 
 
 class Trainable(Protocol):
