@@ -11,7 +11,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import as_folder, check_output, make_folder, read_json, write_atomically
+from numpy_bert.files import (
+    as_folder,
+    check_output,
+    is_listed,
+    make_folder,
+    read_json,
+    write_atomically,
+)
 from numpy_bert.labels import (
     LABEL_MEMBERS,
     StatedLabels,
@@ -361,11 +368,7 @@ def read_config(path: Path) -> StatedConfig:
     ConfigError
         If the file cannot be read or a field is wrong; the message names both.
     """
-    try:
-        stands = path.exists() or path.is_symlink()
-    except OSError:
-        stands = True  # what is wrong with it is said below
-    if not stands:
+    if not is_listed(path):
         raise ConfigError(f"{path}: does not exist; name the folder of a checkpoint.")
     values = read_json(path, error=ConfigError, finite=False)
     try:

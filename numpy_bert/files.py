@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from numpy_bert.errors import InputError, NumpyBertError, OutputError
 from numpy_bert.messages import must_be, quoted
@@ -24,11 +24,14 @@ __all__ = [
     "decode_text",
     "encode_json",
     "file_size",
+    "is_listed",
     "is_pointer",
+    "look",
     "make_folder",
     "permissions",
     "read_bytes",
     "read_json",
+    "trouble",
     "write_atomically",
     "writing",
 ]
@@ -36,6 +39,74 @@ __all__ = [
 # How a Git LFS pointer begins, and how large one may be, by its specification.
 _POINTER = b"version https://git-lfs"
 _LARGEST_POINTER = 1024
+# A longer path is cut in a message.
+_LONGEST_SHOWN = 1000
+_ABSENT = "does not exist"
+
+
+def look(path: Path) -> Literal["absent", "unreadable", "file", "folder", "other"]:
+    """Tell what a path leads to, without opening it: the one place where that is decided.
+
+    What has a name and cannot be looked at is "unreadable", never "absent": a link to a file that
+    is gone or to itself, what is in a folder that may not be entered, a file in the place of a
+    folder on the way, a name that is too long. So a file that is optional may be passed over where
+    it is "absent", and nowhere else; `file_size`, and all that reads, say what is wrong with one
+    that is "unreadable". "other" is a pipe, socket or device.
+
+    Examples
+    --------
+    >>> look(Path(__file__)), look(Path(__file__).parent), look(Path(__file__).parent / "no.py")
+    ('file', 'folder', 'absent')
+    >>> look(Path(__file__) / "config.json")
+    'unreadable'
+    """
+    status = _status(path)
+    if isinstance(status, str):
+        return "absent" if status == _ABSENT else "unreadable"
+    if stat.S_ISREG(status.st_mode):
+        return "file"
+    return "folder" if stat.S_ISDIR(status.st_mode) else "other"
+
+
+def is_listed(path: Path) -> bool:
+    """Tell whether anything has this name, be it a link to a file that is gone; see `look`.
+
+    Examples
+    --------
+    >>> is_listed(Path(__file__)), is_listed(Path(__file__).parent / "no.py")
+    (True, False)
+    """
+    return look(path) != "absent"
+
+
+def trouble(path: Path) -> str:
+    """Say why a path cannot be looked at, without the path itself; "" where it can be.
+
+    Examples
+    --------
+    >>> trouble(Path(__file__)), trouble(Path(__file__).parent / "no.py")
+    ('', 'does not exist')
+    """
+    status = _status(path)
+    return status if isinstance(status, str) else ""
+
+
+def _status(path: Path) -> os.stat_result | str:
+    """Return what the system says of a path; where it says nothing, why."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        # A link whose file is gone has a name; and so may one on the way to the path.
+        nearest = next((p for p in (path, *path.parents) if os.path.lexists(p)), path)
+        if nearest.is_dir():
+            return _ABSENT
+        if nearest == path:
+            return "is a link to a file that is gone" if path.is_symlink() else _ABSENT
+        return f"lies in {quoted(nearest.name)}, which is no folder, or a link to one that is gone"
+    except OSError as failure:
+        return f"cannot be looked at ({failure.strerror})"
+    except ValueError:  # a NUL in it, or half of a surrogate pair
+        return "cannot be a path"
 
 
 def file_size(path: Path, *, error: type[NumpyBertError]) -> int:
@@ -43,15 +114,9 @@ def file_size(path: Path, *, error: type[NumpyBertError]) -> int:
 
     Asking first keeps a FIFO or a device from being opened, which could block for ever.
     """
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        what = "is a link to a file that is gone" if path.is_symlink() else "does not exist"
-        raise error(f"{path}: {what}.") from None
-    except OSError as failure:
-        raise error(f"{path}: cannot be looked at ({failure.strerror}).") from None
-    except ValueError:  # a NUL in it, or half of a surrogate pair
-        raise error(f"{quoted(repr(str(path)))}: cannot be a path.") from None
+    status = _status(path)
+    if isinstance(status, str):
+        raise error(f"{_named(path)}: {status}.")
     if stat.S_ISDIR(status.st_mode):
         raise error(f"{path}: is a folder; name a file.")
     if not stat.S_ISREG(status.st_mode):
@@ -264,6 +329,12 @@ def encode_json(value: object) -> bytes:
     }
     """
     return f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode()
+
+
+def _named(path: Path) -> str:
+    """Return a path for a message; one that no system has, or that is far too long, is quoted."""
+    text = str(path)
+    return text if text.isprintable() and len(text) < _LONGEST_SHOWN else quoted(repr(text))
 
 
 @contextmanager

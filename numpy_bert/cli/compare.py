@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from numpy_bert.cli.console import note, show
 from numpy_bert.cli.options import add_examples, add_json, is_same_file
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, write_atomically
+from numpy_bert.files import check_output, is_listed, write_atomically
 from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     from numpy_bert.comparison.tolerances import Tolerances
     from numpy_bert.traces.reading import open_trace
 
-    if not any(Path(given).exists() for given in (options.reference, options.candidate)):
+    if not any(is_listed(Path(given)) for given in (options.reference, options.candidate)):
         raise InputError(
             f"{quoted(options.reference)}: does not exist. compare takes two traces; similarity "
             "says how alike two texts are."

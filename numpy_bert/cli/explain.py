@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the model over the text, and draw or print what it did."""
     from numpy_bert.explain import read, terminal
     from numpy_bert.explain.drawing import png_renderer
-    from numpy_bert.files import write_atomically
+    from numpy_bert.files import look, write_atomically
 
     path = output_path(options, _ENDS)
     if path is not None and path.suffix == ".png":
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         tokenizer=tokenizer,
         token=options.walked,
         truncation=options.truncate,
-        name=Path(name).resolve().name if Path(name).is_dir() else name,
+        name=Path(name).resolve().name if look(Path(name)) == "folder" else name,
     )
     if path is None:
         width = shutil.get_terminal_size().columns

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from numpy_bert.cli.console import note
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, check_pointer, decode_lines, decode_text, file_size
+from numpy_bert.files import check_output, check_pointer, decode_lines, decode_text, file_size, look
 from numpy_bert.messages import quoted
 
 __all__ = [
@@ -188,12 +188,11 @@ def given_text(word: str | None) -> str:
 def _tell_of_files(words: Sequence[str]) -> None:
     """Tell which texts are names of files, whose contents were probably meant."""
     for word in words:
-        with contextlib.suppress(OSError, ValueError):  # which cannot be a name
-            if Path(word).is_file():
-                note(
-                    f"{quoted(word)} is taken as a text, not as the file of that name; < "
-                    f"{quoted(word)} reads the file."
-                )
+        if look(Path(word)) == "file":
+            note(
+                f"{quoted(word)} is taken as a text, not as the file of that name; < "
+                f"{quoted(word)} reads the file."
+            )
 
 
 def read_lines(name: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from numpy_bert.encoding.pooling import MODES, modes_named
 from numpy_bert.encoding.similarity import SIMILARITIES
 from numpy_bert.errors import ConfigError
-from numpy_bert.files import read_json
+from numpy_bert.files import is_listed, read_json
 from numpy_bert.loading.modules import (
     MODULES,
     SETTINGS,
@@ -139,7 +139,7 @@ def read_recipe(folder: Path) -> Recipe:
         If a module or a member is not supported; it is named, and its file.
     """
     path = folder / MODULES
-    if not path.exists():
+    if not is_listed(path):
         return Recipe(folder=folder, notes=_notes_on_a_plain_model(folder))
     if cross_encoder_settings(folder, error=ConfigError) is not None:
         raise ConfigError(
@@ -216,7 +216,7 @@ def read_settings(folder: Path, kind: str = "SentenceTransformer") -> Settings:
         If a member cannot be meant; it is named, and the file.
     """
     path = folder / SETTINGS
-    if not path.exists() or not (folder / MODULES).exists():
+    if not is_listed(path) or not is_listed(folder / MODULES):
         return Settings()
     stated = read_json(path, error=ConfigError, finite=False)
     if stated.get("model_type") not in (None, kind):
@@ -288,7 +288,7 @@ def _layers(source: Path, folder: Path | None) -> tuple[Path | None, tuple[str, 
 def _notes_on_a_plain_model(folder: Path) -> tuple[str, ...]:
     """Say what is made of a model without modules.json, and what of its files is not read."""
     notes = [f"there is no {MODULES}: vectors are the mean of the tokens, not normalized."]
-    unread = [name for name in (*TRANSFORMER_CONFIGS, SETTINGS) if (folder / name).exists()]
+    unread = [name for name in (*TRANSFORMER_CONFIGS, SETTINGS) if is_listed(folder / name)]
     if unread:
         notes.append(
             f"not read without {MODULES}, as in sentence-transformers: {', '.join(unread)}."
@@ -336,7 +336,7 @@ def _read_pooling(path: Path) -> tuple[tuple[str, ...], int | None, bool]:
 
 def _check_place(path: Path, kind: str) -> None:
     """Refuse a Normalize that works on anything but the text's vector."""
-    if kind == "Normalize" and path.exists():
+    if kind == "Normalize" and is_listed(path):
         stated = read_json(path, error=ConfigError)
         check_known(path, stated, IN_AND_OUT, kind)
         check_in_and_out(path, stated)
@@ -358,7 +358,7 @@ def read_transformer(folder: Path, task: str) -> TransformerFile:
     ConfigError
         If it is for another task than `task`, or a member is not supported; it is named.
     """
-    there = [name for name in TRANSFORMER_CONFIGS if (folder / name).exists()]
+    there = [name for name in TRANSFORMER_CONFIGS if is_listed(folder / name)]
     read, stated = read_transformer_config(folder, error=ConfigError)
     unread = there[there.index(read) + 1 :] if there else []
     notes = (f"not read, since {read} is there: {', '.join(unread)}.",) if unread else ()

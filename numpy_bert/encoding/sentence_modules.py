@@ -21,7 +21,7 @@ from numpy_bert.encoding.recipe import (
     check_known,
 )
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
-from numpy_bert.files import read_json
+from numpy_bert.files import is_listed, read_json
 from numpy_bert.inputs import packed_inputs, padded
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.formats import converted
@@ -476,12 +476,12 @@ def _read_weights(
 ) -> dict[str, Array]:
     """Read the tensors that are needed from a folder, in which no others may be."""
     path = folder / SINGLE
-    if not path.exists():
+    if not is_listed(path):
         pickle = path.with_name("pytorch_model.bin")
         what = (
             f"has only pickled weights ({pickle.name}); they are refused, since opening a pickle "
             "runs whatever code is in it. " + converted(str(folder.parent), sentence=True)
-            if pickle.exists()
+            if is_listed(pickle)
             else f"has no {path.name}; `numpy-bert fetch` gets it."
         )
         raise CheckpointError(f"{folder}: {what}")

@@ -18,6 +18,7 @@ import numpy as np
 
 from numpy_bert import __version__
 from numpy_bert.errors import InputError
+from numpy_bert.files import is_listed, look
 from numpy_bert.kernels.blas import openblas
 from numpy_bert.kernels.choices import TABLE, Choices, Cut
 from numpy_bert.kernels.machine import Machine, caches, machine, processor_name
@@ -141,11 +142,12 @@ def _of_user(here: Machine) -> Choices | None:
     """Return what the user's own file says about this machine; warn if it cannot be read."""
     try:
         path = user_file()
-        found = path.exists()
-    except (InputError, OSError):  # without a home, or with one of somebody else's
+    except (InputError, OSError):  # without a home
+        return None
+    if look(path.parent) == "unreadable" or not is_listed(path):  # in a home of somebody else's
         return None
     try:
-        return entry_of(path, here) if found else None
+        return entry_of(path, here)
     except InputError as failure:
         import warnings
 

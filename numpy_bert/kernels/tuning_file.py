@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy_bert.errors import InputError, OutputError
-from numpy_bert.files import check_output, read_json, write_atomically
+from numpy_bert.files import check_output, is_listed, read_json, write_atomically
 from numpy_bert.kernels.choices import ACTIVATION_FORMS, Choices, Cut
 from numpy_bert.kernels.machine import Machine, machine
 from numpy_bert.messages import quoted
@@ -107,7 +107,7 @@ def entry_of(path: Path, here: Machine) -> Choices | None:
 
 def _others(path: Path) -> dict[str, Any]:
     """Return the entries of a file that is to get one more; raise InputError if it cannot."""
-    if not path.exists():
+    if not is_listed(path):
         return {}
     try:
         found = read_json(path, error=InputError)

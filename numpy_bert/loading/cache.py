@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from numpy_bert.errors import InputError
+from numpy_bert.errors import CheckpointError, InputError
+from numpy_bert.files import is_listed, look, read_bytes, trouble
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, bert_folder
 from numpy_bert.messages import must_be, quoted
@@ -65,6 +66,8 @@ SMALL_FILES = (
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _TRUE = {"1", "ON", "YES", "TRUE"}
+# The most bytes that the record of what a branch is can have: a commit's, and a line's end.
+_LONGEST = 1 << 10
 
 
 class CachedRepository:
@@ -98,24 +101,25 @@ class CachedRepository:
     def snapshot(self, revision: str | None) -> Path | None:
         """Return the folder of a revision (branch, tag or commit), None if it is not cached."""
         commit = self.commit(revision)
-        folder = self.folder / "snapshots" / commit if commit else None
-        return folder if folder is not None and folder.is_dir() else None
+        return _folder(self.folder / "snapshots" / commit) if commit else None
 
     def part(self, revision: str | None) -> Path | None:
         """Return where the input embedding of a revision is kept alone, None if not cached."""
         commit = self.commit(revision)
-        folder = self.folder / PARTS / commit if commit else None
-        return folder if folder is not None and folder.is_dir() else None
+        return _folder(self.folder / PARTS / commit) if commit else None
 
     def commit(self, revision: str | None) -> str | None:
         """Return the commit that a revision named when it was last asked for."""
         if isinstance(revision, str) and _COMMIT.fullmatch(revision):
             return revision
+        # Whoever may enter no folder of the cache is told so; a reference that is damaged is none.
+        _folder(self.folder / "refs")
         try:
-            text = self.reference(revision).read_text("ascii").strip()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
+            data = read_bytes(self.reference(revision), error=CheckpointError, limit=_LONGEST)
+        except CheckpointError:
             return None
         # A reference is a file that anyone may have written: nothing but a commit becomes a path.
+        text = data.decode("ascii", "replace").strip()
         return text if _COMMIT.fullmatch(text) else None
 
     def only_snapshot(self, revision: str | None) -> Path | None:
@@ -124,11 +128,11 @@ class CachedRepository:
         As where a cache was copied without its refs. None where there are several, or where a
         branch or tag is recorded: the snapshot may then be of that.
         """
-        recorded = (path for path in (self.folder / "refs").rglob("*") if path.is_file())
+        recorded = (p for p in (self.folder / "refs").rglob("*") if look(p) != "folder")
         if revision not in (None, "main") or any(recorded):
             return None
         found = [p for p in (self.folder / "snapshots").glob("*") if _COMMIT.fullmatch(p.name)]
-        return found[0] if len(found) == 1 and found[0].is_dir() else None
+        return _folder(found[0]) if len(found) == 1 else None
 
     def reference(self, revision: str | None) -> Path:
         """Return the file that records what a branch or tag pointed to."""
@@ -147,7 +151,7 @@ def check_only(only: object) -> None:
 
 def is_part(folder: Path) -> bool:
     """Tell whether a folder holds no more than the part of a model that ``only`` names."""
-    return (folder / PART_RECORD).exists()
+    return is_listed(folder / PART_RECORD)
 
 
 def is_offline() -> bool:
@@ -178,19 +182,19 @@ def local_folder(name_or_path: str | Path) -> Path | None:
     if name_or_path == "demo":
         return demo_folder()
     path = _expanded(name_or_path)
-    try:
-        if path.is_dir():
-            if not os.access(path, os.R_OK | os.X_OK):
-                raise InputError(f"model: the folder {quoted(path)} may not be read.")
-            return path
-        is_file = path.exists()
-    except OSError as failure:
-        raise InputError(f"model: {quoted(path)} cannot be a folder ({failure}).") from None
-    except ValueError:
-        raise InputError(f"model: {quoted(repr(str(path)))} cannot be a path.") from None
-    if is_file:
-        raise InputError(f"model: {path} is a file; name the folder that holds config.json.")
+    found = look(path)
+    if found == "folder":
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise InputError(f"model: the folder {quoted(path)} may not be read.")
+        return path
+    if found in ("file", "other"):
+        raise InputError(
+            f"model: {quoted(path)} is a file; name the folder that holds config.json."
+        )
     text = str(name_or_path)
+    # Where owner is a file, owner/model can only be a repository's name.
+    if found == "unreadable" and look(path.parent) != "file":
+        raise InputError(f"model: the folder {quoted(text)} {trouble(path)}.")
     if name_or_path == Path("demo"):
         return demo_folder()
     if isinstance(name_or_path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1:
@@ -201,18 +205,24 @@ def local_folder(name_or_path: str | Path) -> Path | None:
 def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
     """Return what a reader needs and the folder does not have, shards included.
 
-    A sentence model may have its BERT in a folder of its own, and then needs it there.
+    A sentence model may have its BERT in a folder of its own, and then needs it there. Small files
+    that the folder lists and cannot give, as where a link's file is gone, are missing too: whether
+    they are needed or not, a model without them may be another.
     """
-    missing = []
-    if not (folder / "config.json").exists():
-        folder = folder / bert_folder(folder)
+    missing, inner = [], bert_folder(folder)
+    place = folder if is_listed(folder / "config.json") else folder / inner
     for row in needs:
-        found = next((name for name in row if (folder / name).exists()), None)
+        found = next((name for name in row if is_listed(place / name)), None)
         if found is None:
             missing.append(" or ".join(row))
+        elif look(place / found) == "unreadable":
+            missing.append(found)
         elif found == INDEX:
-            missing += [name for name in shard_files(folder) if not (folder / name).exists()]
-    return missing
+            shards = shard_files(place)
+            missing += [n for n in shards if look(place / n) in ("absent", "unreadable")]
+    small = _small(folder, inner)
+    lost = [path.relative_to(folder).as_posix() for path in small if look(path) == "unreadable"]
+    return list(dict.fromkeys([*missing, *lost]))
 
 
 def used_files(folder: Path) -> list[Path]:
@@ -226,9 +236,9 @@ def used_files(folder: Path) -> list[Path]:
 
 def _weights(folder: Path) -> list[Path]:
     """Return the files of a folder's weights, as the folder lists them."""
-    if (folder / SINGLE).exists():
+    if look(folder / SINGLE) == "file":
         return [folder / SINGLE]
-    if (folder / INDEX).exists():
+    if look(folder / INDEX) == "file":
         return [folder / name for name in (INDEX, *shard_files(folder))]
     return []
 
@@ -246,12 +256,28 @@ def _small(folder: Path, inner: str) -> list[Path]:
 
 def _present(paths: Iterable[Path]) -> list[Path]:
     """Return the files that are there, each once."""
-    return list(dict.fromkeys(path for path in paths if path.exists()))
+    return list(dict.fromkeys(path for path in paths if look(path) == "file"))
 
 
 def absent(snapshot: Path, name: str) -> Path:
     """Return the empty file by which the hub's client remembers that a commit has no such file."""
     return snapshot.parent.parent / ".no_exist" / snapshot.name / name
+
+
+def _folder(path: Path) -> Path | None:
+    """Return a folder of the cache, None where there is none; InputError if it cannot be read."""
+    found = look(path)
+    if found == "folder" and os.access(path, os.R_OK | os.X_OK):
+        return path
+    if found == "absent":
+        return None
+    what = trouble(path) or (
+        "may not be read (permission denied)" if found == "folder" else "is no folder"
+    )
+    raise InputError(
+        f"{path}: {what}. It is of the cache; mend that, or name another: cache_dir, on the "
+        "command line --cache-dir, or the environment variables HF_HUB_CACHE and HF_HOME."
+    )
 
 
 def _default_cache() -> Path:

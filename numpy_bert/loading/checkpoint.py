@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import read_json
+from numpy_bert.files import is_listed, look, read_json
 from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
@@ -76,11 +76,11 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         tensors with different bytes claim one key, or several BERTs hang under several prefixes.
     """
     notes: list[str] = []
-    if (folder / SINGLE).exists() or not _stands(folder / INDEX):
-        if not _stands(folder / SINGLE):
+    if is_listed(folder / SINGLE) or not is_listed(folder / INDEX):
+        if not is_listed(folder / SINGLE):
             raise CheckpointError(nothing_found(folder))
         file = SafetensorsFile(folder / SINGLE)
-        if (folder / INDEX).exists():
+        if is_listed(folder / INDEX):
             notes.append(f"{SINGLE} was used; {INDEX} stands beside it and was not.")
         stored = dict(file.tensors)
         files: tuple[Path, ...] = (file.path,)
@@ -128,15 +128,10 @@ def _weight_map(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
     return dict(weight_map)
 
 
-def _stands(path: Path) -> bool:
-    """Tell whether a folder has an entry of that name, be it a link to a file that is gone."""
-    return path.exists() or path.is_symlink()
-
-
 def _existing_shards(folder: Path, weight_map: Mapping[str, str]) -> list[str]:
     """Return the shards that the index lists; all that are missing are named at once."""
     names = sorted(set(weight_map.values()))
-    missing = [name for name in names if not (folder / name).exists()]
+    missing = [name for name in names if look(folder / name) in ("absent", "unreadable")]
     if missing:
         raise CheckpointError(
             f"{folder / INDEX}: lists shards that are not there: "
@@ -236,6 +231,6 @@ def nothing_found(folder: Path) -> str:
     """Say what was missing, what there is instead, and what to do."""
     # Of the files in folders those in which exported weights usually are.
     paths = [path for pattern in ("*", "*/*") for path in folder.glob(pattern)]
-    names = [path.relative_to(folder).as_posix() for path in paths if not path.is_dir()]
+    names = [path.relative_to(folder).as_posix() for path in paths if look(path) != "folder"]
     there = instead_of_safetensors(names, str(folder))
     return f"{folder}: has neither {SINGLE} nor {INDEX}." + (f" It has {there}" if there else "")

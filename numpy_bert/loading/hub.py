@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from numpy_bert.errors import CheckpointError, InputError, IntegrityError, OfflineError
-from numpy_bert.files import permissions
+from numpy_bert.files import file_size, look, permissions
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     PART_FILES,
@@ -236,6 +236,9 @@ def _cached(
 def _require(folder: Path, needs: Sequence[Sequence[str]]) -> None:
     """Raise CheckpointError unless a local folder holds what its reader needs."""
     missing = missing_files(folder, needs)
+    for name in missing:
+        if look(folder / name) == "unreadable":
+            file_size(folder / name, error=CheckpointError)
     if missing == [" or ".join(MODEL_FILES[1])]:
         raise CheckpointError(nothing_found(folder))
     if missing:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numpy_bert.errors import IntegrityError, OutputError
-from numpy_bert.files import read_json, write_atomically
+from numpy_bert.files import look, read_json, write_atomically
 from numpy_bert.loading.cache import PART_RECORD, PARTS
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.messages import must_be
@@ -67,7 +67,7 @@ def unverified(paths: Iterable[Path], *, again: bool = False) -> Iterator[Path]:
     """
     for path in paths:
         known = _known(path)
-        if known is not None and known.file.is_file() and (again or not known.is_marked):
+        if known is not None and look(known.file) == "file" and (again or not known.is_marked):
             yield path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from numpy_bert.errors import CheckpointError, NumpyBertError
-from numpy_bert.files import decode_json, read_bytes, read_json
+from numpy_bert.files import decode_json, is_listed, read_bytes, read_json
 from numpy_bert.loading.checkpoint import SINGLE
 
 __all__ = [
@@ -99,7 +99,7 @@ def cross_encoder_settings(folder: Path, *, error: type[NumpyBertError]) -> dict
         If the file is malformed; the error is of the type `error` and names it.
     """
     path = folder / SETTINGS
-    if not path.exists() or not (folder / MODULES).exists():
+    if not is_listed(path) or not is_listed(folder / MODULES):
         return None
     stated = read_json(path, error=error, finite=False)
     return stated if stated.get("model_type") == "CrossEncoder" else None
@@ -111,7 +111,7 @@ def bert_folder(folder: Path) -> str:
     "" too where modules.json is not there, or no list of modules, which its reader says.
     """
     path = folder / MODULES
-    if not path.exists():
+    if not is_listed(path):
         return ""
     try:
         return transformer_folder(read_modules(path, error=CheckpointError))
@@ -151,7 +151,7 @@ def read_transformer_config(
     """
     read, stated = "", dict[str, Any]()
     for name in TRANSFORMER_CONFIGS:
-        if (folder / name).exists():
+        if is_listed(folder / name):
             read, stated = name, read_json(folder / name, error=error)
             if stated:
                 break

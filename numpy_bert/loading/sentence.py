@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
-from numpy_bert.files import permissions
+from numpy_bert.files import is_listed, look, permissions
 from numpy_bert.loading.cache import (
     MODEL_FILES,
     TOKENIZER_FILES,
@@ -117,12 +117,12 @@ def _full_name(
 
 def _check_modules(snapshot: Path, name: str) -> None:
     """Raise CheckpointError at a module whose weights the hub does not have as safetensors."""
-    if not (snapshot / MODULES).exists():
+    if not is_listed(snapshot / MODULES):
         return
     for entry in read_modules(snapshot / MODULES, error=CheckpointError):
         weights = (file for file in entry.files if file.endswith(SINGLE))
-        lacked = [file for file in weights if absent(snapshot, file).exists()]
-        if lacked and not (snapshot / lacked[0]).exists():
+        lacked = [file for file in weights if is_listed(absent(snapshot, file))]
+        if lacked and not is_listed(snapshot / lacked[0]):
             raise CheckpointError(
                 f"{name}: has no {quoted(lacked[0])}. A module's pickled weights are refused, "
                 "since opening a pickle runs whatever code is in it. "
@@ -132,8 +132,8 @@ def _check_modules(snapshot: Path, name: str) -> None:
 
 def _is_settled(snapshot: Path) -> bool:
     """Tell whether a snapshot holds all that a sentence model is read from and the hub has."""
-    if not (snapshot / MODULES).exists():
-        return absent(snapshot, MODULES).exists()
+    if not is_listed(snapshot / MODULES):
+        return is_listed(absent(snapshot, MODULES))
     entries = read_modules(snapshot / MODULES, error=CheckpointError)
     inner = transformer_folder(entries)
     if inner and missing_files(snapshot / inner, (*MODEL_FILES, *TOKENIZER_FILES)):
@@ -144,4 +144,4 @@ def _is_settled(snapshot: Path) -> bool:
     counts, stated = read_transformer_config(snapshot / inner, error=ConfigError)
     end = TRANSFORMER_CONFIGS.index(counts) + 1 if stated else None
     read += [SETTINGS, *(str(Path(inner, name)) for name in TRANSFORMER_CONFIGS[:end])]
-    return all((snapshot / n).exists() or absent(snapshot, n).exists() for n in read)
+    return all(look(snapshot / n) == "file" or is_listed(absent(snapshot, n)) for n in read)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy_bert.arrays import StoredArray
 from numpy_bert.config import BertConfig, StatedConfig, read_config
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
+from numpy_bert.files import is_listed
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import Checkpoint, open_checkpoint
 from numpy_bert.loading.hub import find
@@ -169,7 +170,7 @@ def _open(
 ) -> tuple[Path, StatedConfig, Checkpoint]:
     """Find a checkpoint and read its config and headers."""
     folder = find(name_or_path, needs=MODEL_FILES, only=only, **source)
-    if not (folder / "config.json").exists() and (inner := bert_folder(folder)):
+    if not is_listed(folder / "config.json") and (inner := bert_folder(folder)):
         raise CheckpointError(
             f"{folder} is a sentence model, with its BERT in {inner}. SentenceEncoder reads both; "
             f"for the BERT alone name {folder / inner}."

@@ -13,7 +13,14 @@ import numpy as np
 from numpy_bert.arrays import Array, widen
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
-from numpy_bert.files import as_folder, check_output, make_folder, write_atomically, writing
+from numpy_bert.files import (
+    as_folder,
+    check_output,
+    is_listed,
+    make_folder,
+    write_atomically,
+    writing,
+)
 from numpy_bert.foreign import no_attribute
 from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
 from numpy_bert.loading.keys import near_miss
@@ -210,7 +217,7 @@ class Saveable(Stateful):
             check_output(path, force=force)
         write_tensors(paths[0], dict(self.named_parameters()), {"format": "pt"})
         write_atomically(paths[1], config_json(self.config, type(self).__name__).encode())
-        if not any((folder / name).exists() for name in ALL_TOKENIZER_FILES):
+        if not any(is_listed(folder / name) for name in ALL_TOKENIZER_FILES):
             tokenizer = self._tokenizer_at_hand()
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)

@@ -16,6 +16,7 @@ from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_dtype
 from numpy_bert.blocks.heads import HeadCall
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
+from numpy_bert.files import look
 from numpy_bert.foreign import check_accepted
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.decoder import decode, decode_backward
@@ -451,7 +452,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
 
     def _tokenizer_at_hand(self) -> BertTokenizer | None:
         """Return the tokenizer without a request to the hub; None where the folder has none."""
-        if self._tokenizer is None and (self._folder is None or not self._folder.is_dir()):
+        if self._tokenizer is None and (self._folder is None or look(self._folder) != "folder"):
             return None
         try:
             return self.tokenizer

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import Unigram, WordPiece
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import read_bytes
+from numpy_bert.files import is_listed, read_bytes
 from numpy_bert.messages import listed, quoted
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.library import backend_errors
@@ -143,7 +143,7 @@ def load_backend(folder: Path) -> Backend:
     settings = read_settings(folder)
     notes = list(settings.notes)
     path = folder / "tokenizer.json"
-    is_json, makes_frame, known = path.exists(), True, set[str]()
+    is_json, makes_frame, known = is_listed(path), True, set[str]()
     if is_json:
         tokenizer, settings = _from_json(path, settings, notes)
         known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
@@ -176,9 +176,9 @@ def _check_vocabulary_is_read(path: Path, settings: Settings) -> None:
     others = [
         f"{' and '.join(names)} ({what})"
         for names, what in _OTHERS.items()
-        if all((folder / name).exists() for name in names)
+        if all(is_listed(folder / name) for name in names)
     ]
-    if named.reads_vocabulary and path.exists():
+    if named.reads_vocabulary and is_listed(path):
         return
     if others:
         raise TokenizerError(
@@ -429,7 +429,7 @@ def check_listing(path: Path, tokenizer: Tokenizer, ours: str, special: Mapping[
         warning, as in transformers, which does not look.
     """
     listing = path.with_name("vocab.txt")
-    if not listing.exists():
+    if not is_listed(listing):
         return
     data = read_bytes(listing, error=TokenizerError, limit=LARGEST_FILE)
     text = data.decode("utf-8", "replace").rstrip("\r\n").replace("\r\n", "\n")

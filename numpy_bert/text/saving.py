@@ -10,7 +10,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
 from numpy_bert.errors import OutputError
-from numpy_bert.files import check_output, make_folder, read_bytes, write_atomically
+from numpy_bert.files import (
+    check_output,
+    is_listed,
+    look,
+    make_folder,
+    read_bytes,
+    write_atomically,
+)
 from numpy_bert.text.backend import check_ids_of, check_listing
 from numpy_bert.text.tokenizer_config import LARGEST_FILE, Settings
 from numpy_bert.text.wordpiece import SWITCHES
@@ -100,7 +107,7 @@ def save_files(folder: Path, tokenizer: Tokenizer, settings: Settings, *, force:
     new = {name: data for name, data in files.items() if not _is_there(folder / name, data)}
     for name in new:
         check_output(folder / name, force=force)
-    if (folder / "vocab.txt").exists() and isinstance(tokenizer.model, WordPiece):
+    if is_listed(folder / "vocab.txt") and isinstance(tokenizer.model, WordPiece):
         path = folder / "tokenizer.json"
         _, listing = check_ids_of(path, tokenizer)
         check_listing(path, tokenizer, listing, settings.special_tokens)
@@ -110,6 +117,6 @@ def save_files(folder: Path, tokenizer: Tokenizer, settings: Settings, *, force:
 
 def _is_there(path: Path, data: bytes) -> bool:
     """Tell whether a file with these bytes is there."""
-    if not path.is_file() or path.stat().st_size != len(data):
+    if look(path) != "file" or path.stat().st_size != len(data):
         return False
     return read_bytes(path, error=OutputError, limit=LARGEST_FILE) == data

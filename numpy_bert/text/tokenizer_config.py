@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tokenizers import AddedToken
 
 from numpy_bert.errors import TokenizerError
-from numpy_bert.files import read_json
+from numpy_bert.files import is_listed, read_json
 from numpy_bert.messages import must_be, quoted
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.classes import TokenizerClass, named_class
@@ -199,7 +199,7 @@ def _read(path: Path) -> dict[str, Any]:
 
     A number that is not finite stops nobody: what is read is checked.
     """
-    if not path.exists():
+    if not is_listed(path):
         return {}
     return read_json(path, error=TokenizerError, limit=LARGEST_FILE, finite=False)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from numpy_bert import __version__
 from numpy_bert.errors import NumpyBertError, OutputError
-from numpy_bert.files import write_atomically
+from numpy_bert.files import is_listed, look, write_atomically
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
@@ -131,9 +131,9 @@ def write_golden(
 def _check_free(folder: Path) -> None:
     """Raise OutputError unless the folder is empty or not there."""
     try:
-        if folder.is_dir() and not any(folder.iterdir()):
+        if look(folder) == "folder" and not any(folder.iterdir()):
             return
-        stands = folder.exists() or folder.is_symlink()
+        stands = is_listed(folder)
     except OSError as failure:
         raise OutputError(f"{folder} cannot be looked at ({failure.strerror}).") from None
     if stands:

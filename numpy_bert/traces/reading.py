@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import as_array
 from numpy_bert.errors import IntegrityError, NumpyBertError, TraceError
-from numpy_bert.files import file_size, permissions
+from numpy_bert.files import file_size, look, permissions
 from numpy_bert.messages import quoted
 from numpy_bert.reprs import short_repr
 from numpy_bert.traces.array_files import LazyArray, read_folder, read_npz, read_safetensors
@@ -157,7 +157,7 @@ def open_trace(path: str | Path, names: NameMap | None = None) -> Trace:
     path = Path(path)
     metadata: dict[str, str] = {}
     try:
-        if path.is_dir():
+        if look(path) == "folder":
             stored = read_folder(path)
         else:
             file_size(path, error=TraceError)

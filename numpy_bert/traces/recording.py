@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import widen
 from numpy_bert.errors import TraceError
+from numpy_bert.files import is_listed
 from numpy_bert.loading.cache import MODEL_FILES
 from numpy_bert.loading.checkpoint import open_checkpoint
 from numpy_bert.loading.hub import find
@@ -49,7 +50,7 @@ class Recorder:
         weights = {path.name: sha256(path) for path in open_checkpoint(folder).files}
         only = next(iter(weights.values()))
         self._weights = only if len(weights) == 1 else json.dumps(weights)
-        used = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+        used = [folder / name for name in _TOKENIZER_FILES if is_listed(folder / name)]
         self._tokenizer = sha256(used[0]) if used else None
 
     def tensors(

@@ -16,7 +16,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
-from numpy_bert.files import make_folder
+from numpy_bert.files import is_listed, make_folder
 from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
@@ -296,12 +296,12 @@ class Trainer(Generic[Model]):
         """Go back to the checkpoint, and the log to where it was then."""
         make_folder(self._folder)
         path, best, done = self._folder / CHECKPOINT, self._folder / BEST, Progress()
-        if path.exists():
+        if is_listed(path):
             done = read_state(path, self._optimizer, self._identity)
         elif score_of(best) is not None:  # an earlier run's, whose checkpoint is gone
             with suppress(OSError):  # an evaluation replaces it, or says why it cannot
                 best.unlink()
-        elif self._evaluate is not None and best.exists():
+        elif self._evaluate is not None and is_listed(best):
             raise OutputError(
                 f"{best}: no run wrote it, and this one would replace it. Train into another "
                 "folder, or move it."

@@ -17,7 +17,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import CheckpointError, NumpyBertError, OutputError, TrainingError
-from numpy_bert.files import read_json, write_atomically
+from numpy_bert.files import is_listed, look, read_json, trouble, write_atomically
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.loading.stored import SafetensorsFile
@@ -97,26 +97,18 @@ def check_free(folder: Path, names: Iterable[str]) -> None:
     OutputError
         If there is such a file and nothing of a run, or the folder is none or cannot be looked at.
     """
-    if _is_there(folder) and not folder.is_dir():
-        raise OutputError(f"{quoted(folder)}: is no folder; name a folder, or a new one.")
-    if _is_there(folder / CHECKPOINT) or _is_there(folder / FINISHED):
+    found = look(folder)
+    if found not in ("absent", "folder"):
+        what = trouble(folder) or "is no folder"
+        raise OutputError(f"{quoted(folder)}: {what}; name a folder, or a new one.")
+    if is_listed(folder / CHECKPOINT) or is_listed(folder / FINISHED):
         return  # of a run, or the run says that it is of none
     for name in (SINGLE, "config.json", *names):
-        if _is_there(folder / name):
+        if is_listed(folder / name):
             raise OutputError(
                 f"{folder}: holds {name}, which no training wrote and this one would replace; name "
                 "another folder."
             )
-
-
-def _is_there(path: Path) -> bool:
-    """Tell whether something has this name, be it a link to what is gone."""
-    try:
-        return path.exists() or path.is_symlink()
-    except OSError as failure:  # its folder may not be entered, or its name is too long
-        raise OutputError(
-            f"{quoted(path)}: cannot be looked at ({failure.strerror}); name another folder."
-        ) from None
 
 
 def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Identity) -> None:
@@ -222,7 +214,7 @@ def read_finished(path: Path, identity: Identity) -> bool:
         If the file is no run's, or the model is another one than that of the run.
     """
     model = path.with_name(SINGLE)
-    if not path.exists() or not model.exists():
+    if not is_listed(path) or not is_listed(model):
         return False
     run = read_json(path, error=OutputError, limit=_LARGEST)
     try:
@@ -265,7 +257,7 @@ def write_best(path: Path, arrays: Mapping[str, Array], best: Best) -> None:
 
 def score_of(path: Path) -> Best | None:
     """Return the step and score of a file of parameters, or None if no such run wrote it."""
-    if not path.exists():
+    if not is_listed(path):
         return None
     try:
         said = json.loads(SafetensorsFile(path).metadata["best"])

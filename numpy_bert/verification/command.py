@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import InputError, TraceError
+from numpy_bert.files import is_listed
 from numpy_bert.messages import quoted
 from numpy_bert.traces.names import NameMap
 from numpy_bert.traces.reading import Trace, open_trace
@@ -101,7 +102,7 @@ class CommandPort:
             zip(_PLACEHOLDERS, (str(self._inputs), ",".join(names), str(output)), strict=True)
         )
         self._run(told, log)
-        if not output.exists():
+        if not is_listed(output):
             raise TraceError(
                 f"{self._where} must write its arrays where it is told to ({{output}} or "
                 f"NUMPY_BERT_OUTPUT); it wrote nothing there.{_last_words(log)}"

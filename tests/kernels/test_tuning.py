@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,10 +179,10 @@ def test_a_home_that_may_not_be_entered_is_no_reason_to_warn(
 ) -> None:
     """Such as root's, which some ways to become another user leave in HOME."""
 
-    def exists(path: Path) -> bool:
+    def stat(path: Path, **options: object) -> os.stat_result:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "exists", exists)
+    monkeypatch.setattr(Path, "stat", stat)
     assert choices(fresh()).cuts == TABLE.get(machine(), Choices()).cuts
 
 

@@ -362,7 +362,7 @@ def _use_as_nobody(folder: Path) -> None:
     status, error = as_nobody("embed", "a", "--model", REPO, "--offline")
     folder.parent.chmod(0o755)
     assert status == 2
-    assert "permission denied" in error
+    assert "cannot be looked at (Permission denied)" in error
 
 
 def test_a_login_page_in_place_of_the_hub(hub: StandInHub, commit: str) -> None:  # I9
