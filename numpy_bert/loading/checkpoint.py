@@ -31,7 +31,8 @@ __all__ = [
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-_LARGEST_INDEX = 25_000_000
+# Room for all names of the most layers that a config may have, twice over.
+_LARGEST_INDEX = 4 << 20
 # Only files of this very folder: neither a path nor a Windows drive, and no name too long for one.
 _PLAIN_NAME = re.compile(r"[^./\\:][^/\\:]{0,60}\.safetensors")
 _LONGEST_LIST = 20

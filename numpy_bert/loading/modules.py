@@ -40,6 +40,8 @@ TRANSFORMER_CONFIGS = (
 
 # The modules, beside the Transformer, that have weights of their own.
 WITH_WEIGHTS = ("Dense", "LayerNorm", "WeightedLayerPooling")
+# The most bytes that the systems of today take for the name of a folder.
+_LONGEST_NAME = 255
 
 
 class ModuleEntry(NamedTuple):
@@ -60,7 +62,8 @@ class ModuleEntry(NamedTuple):
     def is_plain(self) -> bool:
         """Whether the folder is the model's own, or one directly in it: nothing can escape."""
         name = self.path
-        return name == "" or (name.isprintable() and name[0] != "." and not set(name) & set("/\\:"))
+        good = name.isprintable() and not name.startswith(".") and not set(name) & set("/\\:")
+        return good and len(name.encode()) <= _LONGEST_NAME
 
     @property
     def files(self) -> list[str]:
@@ -83,7 +86,7 @@ def read_modules(path: Path, *, error: type[NumpyBertError]) -> list[ModuleEntry
     data = b'{"modules": ' + read_bytes(path, error=error, limit=1 << 20) + b"}"
     modules = decode_json(data, where=str(path), error=error)["modules"]
     try:
-        return [ModuleEntry(str(m.get("type", "")), _named(str(m["path"]))) for m in modules]
+        return [ModuleEntry(str(m.get("type", "")), _named(m["path"])) for m in modules]
     except (TypeError, KeyError, AttributeError):
         raise error(f"{path}: is not a list of modules with a path each.") from None
 

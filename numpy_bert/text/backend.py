@@ -20,6 +20,7 @@ from numpy_bert.reprs import short_repr
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer_config import (
     LARGEST_FILE,
+    LARGEST_VOCABULARY,
     SPECIAL_TOKENS,
     Settings,
     StatedId,
@@ -199,7 +200,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
 
     White space at the end of a line is no part of its token, as in the tokenizers library.
     """
-    data = read_bytes(path, error=TokenizerError, limit=LARGEST_FILE)
+    data = read_bytes(path, error=TokenizerError, limit=LARGEST_VOCABULARY)
     if data.startswith(b"\xef\xbb\xbf"):
         raise TokenizerError(f"{path}: starts with a byte order mark; save it without one.")
     try:
@@ -295,7 +296,8 @@ def _add_tokens(
     whole = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     tokenizer.add_tokens([token for token in further_tokens if token.content not in whole])
     further = (token.content for token in (*declared, *further_tokens))
-    new = dict.fromkeys(token for token in further if token not in known | named)
+    before = known | named  # once: of thousands of tokens it takes its time
+    new = dict.fromkeys(token for token in further if token not in before)
     if new:
         notes.append(f"taken whole, as the files beside {path.name} say: {listed(list(new))}.")
 
@@ -431,7 +433,7 @@ def check_listing(path: Path, tokenizer: Tokenizer, ours: str, special: Mapping[
     listing = path.with_name("vocab.txt")
     if not is_listed(listing):
         return
-    data = read_bytes(listing, error=TokenizerError, limit=LARGEST_FILE)
+    data = read_bytes(listing, error=TokenizerError, limit=LARGEST_VOCABULARY)
     text = data.decode("utf-8", "replace").rstrip("\r\n").replace("\r\n", "\n")
     if f"{ours}\n".startswith(f"{text}\n"):
         return

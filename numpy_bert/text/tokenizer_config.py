@@ -20,6 +20,7 @@ from numpy_bert.text.classes import TokenizerClass, named_class
 __all__ = [
     "LARGEST_FILE",
     "LARGEST_LENGTH",
+    "LARGEST_VOCABULARY",
     "SPECIAL_TOKENS",
     "Settings",
     "StatedId",
@@ -27,8 +28,13 @@ __all__ = [
     "stated_limit",
 ]
 
-# The largest file of a tokenizer that is read, in bytes.
-LARGEST_FILE = 100_000_000
+# The largest tokenizer.json and vocab.txt that are read, in bytes: those of the most languages have
+# 17 and 5 million.
+LARGEST_FILE = 50_000_000
+LARGEST_VOCABULARY = 16_000_000
+# The largest of the other files. With 1 MB for 6,000 added tokens a list of all has the most, and
+# Python's objects take up to 30 times the room of their text.
+_LARGEST_SETTINGS = 4 << 20
 # transformers writes 1e30 for "no limit".
 LARGEST_LENGTH = 1_000_000_000
 SPECIAL_TOKENS = ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")
@@ -201,7 +207,7 @@ def _read(path: Path) -> dict[str, Any]:
     """
     if not is_listed(path):
         return {}
-    return read_json(path, error=TokenizerError, limit=LARGEST_FILE, finite=False)
+    return read_json(path, error=TokenizerError, limit=_LARGEST_SETTINGS, finite=False)
 
 
 def _declared_tokens(path: Path, listed: object) -> _Declared:
