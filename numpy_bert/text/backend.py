@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import Unigram, WordPiece
@@ -19,6 +20,7 @@ from numpy_bert.messages import listed, quoted
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer_config import (
+    FLAGS,
     LARGEST_FILE,
     LARGEST_VOCABULARY,
     SPECIAL_TOKENS,
@@ -56,6 +58,8 @@ _OTHERS = {
 _WAY_OUT = """ Make one where transformers is installed (and sentencepiece, for its models):
     from transformers import AutoTokenizer
     AutoTokenizer.from_pretrained("""
+# A letter, of Linear B, that is hardly in a vocabulary.
+_RARE = "\U00010080"
 _ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
 # What the tokenizers library, and transformers with it, strips from the end of a line: Unicode's
 # White_Space, which is not quite what Python strips.
@@ -245,10 +249,28 @@ def _from_json(path: Path, settings: Settings, notes: list[str]) -> tuple[Tokeni
         notes.append(f"tokenizer.json has padding to {goal} baked in; it is not used.")
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return tokenizer, _with_added(path, data, settings)
+    _check_templates(path, tokenizer)
+    return tokenizer, _with_added(path, data, tokenizer, settings)
 
 
-def _with_added(path: Path, data: bytes, settings: Settings) -> Settings:
+def _check_templates(path: Path, tokenizer: Tokenizer) -> None:
+    """Raise TokenizerError if a template around texts has a token or a text that is not there.
+
+    The library would panic, and say so by itself, at the first text.
+    """
+    for part in _post_processors(tokenizer):
+        known = {"SpecialToken": part.get("special_tokens", ())}
+        for name, texts in (("single", "A"), ("pair", "AB")):
+            for piece in part.get(name, ()):
+                ((kind, member),) = piece.items()
+                if member["id"] not in known.get(kind, texts):
+                    raise TokenizerError(
+                        f"{path}: post_processor.{name} names {quoted(member['id'])}, which is "
+                        f"{'not among its special_tokens' if kind in known else 'no text there'}."
+                    )
+
+
+def _with_added(path: Path, data: bytes, tokenizer: Tokenizer, settings: Settings) -> Settings:
     """Return settings with the tokens that tokenizer.json adds, by the ids that it states of them.
 
     Where tokenizer_config.json lists all added tokens, these do not count; else they do before
@@ -256,14 +278,19 @@ def _with_added(path: Path, data: bytes, settings: Settings) -> Settings:
     """
     text = data.decode("utf-8")
     start = _ADDED_TOKENS.search(text)
-    if start is None:
-        return settings
-    entries, _ = json.JSONDecoder().raw_decode(text, start.end())
+    entries = [] if start is None else json.JSONDecoder().raw_decode(text, start.end())[0]
+    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    if {entry["content"] for entry in entries} - {""} != known:
+        raise TokenizerError(
+            f"{path}: added_tokens must stand once, and its name without escapes; the tokenizers "
+            "library reads others there."
+        )
     ids = tuple(StatedId(path.name, entry["content"], entry["id"]) for entry in entries)
     settings = replace(settings, stated_ids=(*ids, *settings.stated_ids))
     if settings.lists_tokens:
         return settings
-    own = {e["id"]: AddedToken(**{k: e[k] for k in e if k != "id"}) for e in entries}
+    # What else an entry has, the library would tell on standard output.
+    own = {e["id"]: AddedToken(e["content"], **{f: e[f] for f in FLAGS}) for e in entries}
     merged = {**settings.declared_tokens, **own}
     return replace(settings, declared_tokens={index: merged[index] for index in sorted(merged)})
 
@@ -487,31 +514,43 @@ def _check_unknown(path: Path, tokenizer: Tokenizer, settings: Settings) -> None
 
 
 def _check_frame(path: Path, tokenizer: Tokenizer, settings: Settings) -> None:
-    """Raise TokenizerError unless [CLS] and [SEP] are put around texts and pairs."""
+    """Raise TokenizerError unless [CLS] and [SEP] are put around texts and pairs, all of them."""
     names = [settings.special_tokens[name] for name in SPECIAL_TOKENS[:2]]
     frame = [tokenizer.token_to_id(name) for name in names]
+    with backend_errors(f"{path}: a word that is not in the vocabulary cannot be encoded"):
+        tokenizer.encode(_RARE)
     with backend_errors(str(path)):
-        ends = [tokenizer.encode("a").ids, tokenizer.encode("a", "a").ids]
-    if any([ids[0], ids[-1]] != frame for ids in ends):
-        stale = _stale_ids(tokenizer)
-        if stale:
-            raise TokenizerError(
-                f"{path}: the post_processor, which puts special tokens around texts, has other "
-                f"ids than the vocabulary: {'; '.join(stale)}. It was written for another "
-                "vocabulary: give it this one's ids, or take tokenizer.json and vocabulary from "
-                "one place."
-            )
+        length = len(tokenizer.encode("a", add_special_tokens=False))
+        found = [tokenizer.encode(*texts).ids for texts in (("a",), ("a", ""), ("", "a"))]
+        empty = [len(tokenizer.encode(*texts)) for texts in (("",), ("", ""), ("", ""))]
+    if any([*ids[:1], *ids[-1:]] != frame for ids in found):
+        raise TokenizerError(f"{path}: {_no_frame(tokenizer, names)}")
+    if any(len(ids) - short != length for ids, short in zip(found, empty, strict=True)):
         raise TokenizerError(
-            f"{path}: texts are not framed by {quoted(names[0])} and {quoted(names[1])} (there is "
-            "no post_processor for them); BERT needs both."
+            f"{path}: the post_processor must have each text once: A in single, A and B in pair; "
+            "with this one a text would be lost or doubled."
         )
+
+
+def _no_frame(tokenizer: Tokenizer, names: list[str]) -> str:
+    """Say why texts are not framed by the two tokens of these names."""
+    stale = _stale_ids(tokenizer)
+    if stale:
+        return (
+            "the post_processor, which puts special tokens around texts, has other ids than the "
+            f"vocabulary: {'; '.join(stale)}. It was written for another vocabulary: give it this "
+            "one's ids, or take tokenizer.json and vocabulary from one place."
+        )
+    return (
+        f"texts are not framed by {quoted(names[0])} and {quoted(names[1])} (there is no "
+        "post_processor for them); BERT needs both."
+    )
 
 
 def _stale_ids(tokenizer: Tokenizer) -> list[str]:
     """Say which tokens have another id in the post_processor than in the vocabulary."""
-    state = state_of(tokenizer.post_processor)
     found = []
-    for part in state.get("processors", [state]):
+    for part in _post_processors(tokenizer):
         pairs = [tuple(part[name]) for name in ("cls", "sep") if name in part]
         for token in part.get("special_tokens", {}).values():
             pairs += zip(token["tokens"], token["ids"], strict=False)
@@ -521,6 +560,12 @@ def _stale_ids(tokenizer: Tokenizer) -> list[str]:
                 there = "the vocabulary has no such token" if known is None else f"there {known}"
                 found.append(f"{quoted(token)} is {index} here, {there}")
     return found
+
+
+def _post_processors(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Return the steps that put special tokens around texts, as they stand in tokenizer.json."""
+    state = state_of(tokenizer.post_processor)
+    return list(state.get("processors", [state]))
 
 
 def _shown(token: str | None) -> str:

@@ -18,6 +18,7 @@ from numpy_bert.reprs import short_repr
 from numpy_bert.text.classes import TokenizerClass, named_class
 
 __all__ = [
+    "FLAGS",
     "LARGEST_FILE",
     "LARGEST_LENGTH",
     "LARGEST_VOCABULARY",
@@ -45,11 +46,13 @@ _NAMED = (
 )
 _EXTRA, _FORMER_EXTRA = "extra_special_tokens", "additional_special_tokens"
 _SPECIFIC = "model_specific_special_tokens"
-_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+_OLDER = "special_tokens_map.json"
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 # With this member an object is a token to transformers, whose flags are as they stand.
 _TYPE = "__type"
 _SWITCHES = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
 _ID = re.compile(r"-?[0-9]{1,19}")
+_LARGEST_ID = 10**19 - 1
 
 
 class StatedId(NamedTuple):
@@ -161,9 +164,9 @@ def read_settings(folder: Path) -> Settings:
     sizes = _read(folder / "config.json")
     named = named_class(folder, config, sizes)
     listed = config.get("added_tokens_decoder")
-    older = _read(folder / "special_tokens_map.json") if listed is None else {}
+    older = _read(folder / _OLDER) if listed is None else {}
     stated = _merged(path, config, older)
-    tokens = _stated_tokens(path, stated)
+    tokens = _stated_tokens(path, stated, older)
     special = {
         name: tokens.named[name].content if name in tokens.named else default
         for name, default in _DEFAULTS.items()
@@ -226,12 +229,12 @@ def _added_tokens(path: Path, special: frozenset[str]) -> _Declared:
     """Read added_tokens.json, which gives ids by tokens."""
     stated = _read(path)
     for content, index in stated.items():
-        if type(index) is not int:
-            raise _bad_setting(path, quoted(content), index, "an id")
+        if type(index) is not int or abs(index) > _LARGEST_ID:
+            raise _bad_setting(path, content, index, "an id")
     # What is not special stays normalized, even if a setting makes it special afterwards.
     tokens = {
         stated[content]: AddedToken(
-            _as_token(path, quoted(content), content, special=True).content,
+            _as_token(path, content, content, special=True).content,
             special=content in special,
             normalized=content not in special,
         )
@@ -340,23 +343,30 @@ def _older(path: Path, key: str, value: object, found: Mapping[str, Any]) -> obj
     if key == _EXTRA and isinstance(value, list):
         known = found.get(_EXTRA) or []
         names = [token.get("content") if isinstance(token, dict) else token for token in known]
-        tokens = [_as_token(path, key, token, special=True) for token in value]
+        tokens = [_as_token(path.with_name(_OLDER), key, token, special=True) for token in value]
         return [*known, *(token for token in tokens if token.content not in names)]
     if isinstance(value, dict) and key != _EXTRA and "content" in value:
-        return _as_token(path, key, value | {"special": True}, special=True)
+        return _as_token(path.with_name(_OLDER), key, value | {"special": True}, special=True)
     return value
 
 
-def _stated_tokens(path: Path, found: Mapping[str, Any]) -> _StatedTokens:
-    """Return the special tokens among merged settings."""
+def _stated_tokens(path: Path, found: Mapping[str, Any], older: Mapping[str, Any]) -> _StatedTokens:
+    """Return the special tokens among merged settings, those of special_tokens_map.json too."""
+
+    def where(name: str) -> Path:
+        return path.with_name(_OLDER) if name in older else path
+
     named = {name: found[name] for name in _NAMED if found.get(name) is not None}
     # Only now may those of special_tokens_map.json count, too late for added_tokens.json.
     extra = found[_EXTRA] if _EXTRA in found else found.get(_FORMER_EXTRA)
     if not isinstance(extra, (list, type(None))):
-        raise _bad_setting(path, f"{_EXTRA} or {_FORMER_EXTRA}", extra, "a list of tokens")
+        name = f"{_EXTRA} or {_FORMER_EXTRA}"
+        raise _bad_setting(where(_EXTRA), name, extra, "a list of tokens")
     specific = found.get(_SPECIFIC) or {}
     if not isinstance(specific, dict):
-        raise _bad_setting(path, _SPECIFIC, specific, "an object of tokens by their names")
+        raise _bad_setting(
+            where(_SPECIFIC), _SPECIFIC, specific, "an object of tokens by their names"
+        )
     others = {
         name: value
         for name, value in found.items()
@@ -366,9 +376,9 @@ def _stated_tokens(path: Path, found: Mapping[str, Any]) -> _StatedTokens:
     entries = named | {name: value for name, value in (others | specific).items() if value != ""}
     plain = [*named.values(), *(found.get(_EXTRA) or ())]
     return _StatedTokens(
-        named={name: _named(path, name, entry) for name, entry in entries.items()},
+        named={name: _named(where(name), name, entry) for name, entry in entries.items()},
         null=frozenset(name for name in SPECIAL_TOKENS if name in found and found[name] is None),
-        extra=tuple(_as_token(path, _EXTRA, entry, special=True) for entry in extra or ()),
+        extra=tuple(_as_token(where(_EXTRA), _EXTRA, e, special=True) for e in extra or ()),
         special=frozenset(str(token) for token in plain if isinstance(token, (str, AddedToken))),
     )
 
@@ -390,6 +400,7 @@ def _is_object(value: object) -> bool:
 
 def _named(path: Path, name: str, entry: object) -> AddedToken:
     """Return a token that a setting names, which makes it special."""
+    _check_whole(path, "the name of a token", name)
     token = _as_token(path, name, entry, special=not _is_object(entry))
     token.special = True
     return token
@@ -422,14 +433,23 @@ def _as_token(path: Path, name: str, entry: object, *, special: bool) -> AddedTo
     content = entry.get("content") if isinstance(entry, dict) else entry
     if not isinstance(content, str) or not content:
         raise _bad_setting(path, name, entry, "a token")
+    _check_whole(path, name, content)
     stated = entry if isinstance(entry, dict) else {}
-    flags = {flag: stated[flag] for flag in _FLAGS if flag in stated}
+    flags = {flag: stated[flag] for flag in FLAGS if flag in stated}
     if not all(type(value) is bool for value in flags.values()):
         raise _bad_setting(path, name, entry, "a token with flags that are true or false")
     flags.setdefault("special", special and _TYPE not in stated)
     return AddedToken(content, **flags)  # normalized, if not stated, where it is not special
 
 
+def _check_whole(path: Path, name: str, text: str) -> None:
+    """Raise TokenizerError if a text, as JSON can state it, is none that a file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _bad_setting(path, name, text, "text without half of a surrogate pair") from None
+
+
 def _bad_setting(path: Path, name: str, value: object, wanted: str) -> TokenizerError:
     """Say that a setting cannot be meant."""
-    return TokenizerError(must_be(f"{path}: {name}", wanted, value))
+    return TokenizerError(must_be(f"{path}: {quoted(name)}", wanted, value))

@@ -105,7 +105,7 @@ def obey_class(
     if named.makes == "nothing" or not isinstance(tokenizer.model, WordPiece):
         said += _kept(path, tokenizer, settings, notes)
     else:
-        found = _differences(tokenizer, settings)
+        found = _differences(path, tokenizer, settings)
         rebuilds = named.makes == "all" and bool(found or _adds_others(tokenizer, settings))
         makes_frame = bool(found) or rebuilds
         said += _made(path, tokenizer, settings, found)
@@ -186,12 +186,12 @@ def _made(
     return said
 
 
-def _differences(tokenizer: Tokenizer, settings: Settings) -> list[_Difference]:
+def _differences(path: Path, tokenizer: Tokenizer, settings: Settings) -> list[_Difference]:
     """Return in what a tokenizer.json is not what BertTokenizer or one of its kin makes of it."""
     found = (
         [] if settings.tokenizer_class.makes == "frame" else _berts_differences(tokenizer, settings)
     )
-    if not _has_frame(tokenizer, settings):
+    if not _has_frame(path, tokenizer, settings):
         what = "the special tokens around texts are others there"
         found.append(_Difference(what, kept_before=True))
     return found
@@ -210,13 +210,16 @@ def _adds_others(tokenizer: Tokenizer, settings: Settings) -> bool:
     return declared != given
 
 
-def _has_frame(tokenizer: Tokenizer, settings: Settings) -> bool:
+def _has_frame(path: Path, tokenizer: Tokenizer, settings: Settings) -> bool:
     """Tell whether BERT's frame is put around a text and a pair, with BERT's token types."""
     cls, sep = (tokenizer.token_to_id(settings.special_tokens[name]) for name in SPECIAL_TOKENS[:2])
-    with backend_errors("tokenizer.json"):
-        one, two = tokenizer.encode(""), tokenizer.encode("", "")
-    ids, types = [one.ids, two.ids], [one.type_ids, two.type_ids]
-    return ids == [[cls, sep], [cls, sep, sep]] and types == [[0, 0], [0, 0, 1]]
+    with backend_errors(str(path)):
+        bare = tokenizer.encode("a", add_special_tokens=False).ids
+        found = [tokenizer.encode("a"), tokenizer.encode("a", ""), tokenizer.encode("", "a")]
+    first = [cls, *bare, sep]
+    ids = [first, [*first, sep], [cls, sep, *bare, sep]]
+    types = [[0] * len(first), [0] * len(first) + [1], [0, 0, *(1 for _ in bare), 1]]
+    return [one.ids for one in found] == ids and [one.type_ids for one in found] == types
 
 
 def berts_tokenizer(vocabulary: dict[str, int], settings: Settings) -> Tokenizer:

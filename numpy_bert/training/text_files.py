@@ -340,7 +340,7 @@ def _read_table(path: Path) -> _Table:
             rows.append(row)
             lines.append(reader.line_num)
     except own.Error as failure:
-        raise InputError(f"{path}: line {reader.line_num}: {failure}.") from None
+        raise InputError(f"{path}: line {reader.line_num}: {quoted(failure)}.") from None
     if header and not rows:
         raise InputError(f"{path}: holds no row below its header.")
     table = _Table(path=path, header=header, rows=rows, lines=lines)

@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -75,23 +74,6 @@ def test_no_lines_are_told(
     assert capsys.readouterr().err == "numpy-bert: standard input: has no lines.\n"
 
 
-@pytest.mark.parametrize(
-    ("read", "data", "message"),
-    [
-        (read_lines, b"one\n\xff", "standard input: line 2: is not UTF-8 (byte 0, 0xff)"),
-        (read_text, b"one\n\xff", "standard input: line 2 is not UTF-8 (byte 4, 0xff)"),
-        (read_text, b"a" * 20_000_001, "standard input: has more than 20,000,000 bytes"),
-    ],
-)
-def test_what_is_no_text_is_refused(
-    read: Callable[[str], Any], data: bytes, message: str, typed: Callable[[bytes], None]
-) -> None:
-    typed(data)
-    with pytest.raises(InputError) as raised:
-        read("-")
-    assert str(raised.value).startswith(message)
-
-
 def test_a_standard_input_that_cannot_be_read_is_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -100,17 +82,6 @@ def test_a_standard_input_that_cannot_be_read_is_one_line(
         for read in (read_lines, read_text):
             with pytest.raises(InputError, match=r"standard input: cannot be read \(.+\)"):
                 read("-")
-
-
-@pytest.mark.parametrize("stdin", [None, "closed"])
-def test_a_closed_standard_input_is_refused(
-    stdin: str | None, typed: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed = Stdin(b"")
-    closed.closed = True
-    monkeypatch.setattr("sys.stdin", closed if stdin else None)
-    with pytest.raises(InputError, match="standard input: is closed; give the text"):
-        given_text(None)
 
 
 def test_a_program_may_put_text_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from numpy_bert.errors import TokenizerError
 from numpy_bert.text.backend import (
     check_ids_of,
     check_listing,
-    load_backend,
     read_vocabulary,
     require_tokens,
 )
@@ -32,78 +31,6 @@ from tests.support.tokenizer_files import (
 NEW = len(TOKENS)
 
 
-def test_d1_either_file_gives_the_same_ids_and_the_fallback_is_said(tmp_path: Path) -> None:
-    both = load(tmp_path / "1", tokenizer=tokenizer_json())
-    listed = load(tmp_path / "2", vocab=vocab_txt())
-    texts = ("Unaffable Hello \u4e2d\u6587.", "\u00c9T\u00c9 x\u2028y z [MASK]", "", "a\0b")
-    for text in (*texts, "a" * 100, "a" * 101):
-        assert ids(both, text) == ids(listed, text)
-        pairs = [backend.tokenizer.encode(text, "the") for backend in (both, listed)]
-        assert pairs[0].ids == pairs[1].ids
-        assert pairs[0].type_ids == pairs[1].type_ids
-    expected = spelt("[CLS]", "un", "##aff", "##able", "ete", "[SEP]")
-    assert ids(listed, "Unaffable \u00e9t\u00e9") == expected
-    assert both.notes == ()
-    assert listed.notes == ("there is no tokenizer.json; the tokenizer was built from vocab.txt.",)
-
-
-def test_d1_neither_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerError, match=r"has neither tokenizer.json nor vocab.txt\."):
-        load(tmp_path, tokenizer_config={})
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b"{}",
-        b"\xff\xfe{\x00}\x00",
-        b"\xef\xbb\xbf{}",
-        b'{"a":' * 100_000,
-        json.dumps(tokenizer_json(version="2.0")).encode(),
-        json.dumps(tokenizer_json(pre_tokenizer={"type": "Unheard"})).encode(),
-        json.dumps(tokenizer_json(model={"type": "Unheard"})).encode(),
-        json.dumps(tokenizer_json())[:-9].encode(),
-    ],
-    ids=lambda data: repr(data[:20]),
-)
-def test_d2_what_the_library_cannot_read_is_one_error(tmp_path: Path, data: bytes) -> None:
-    where = re.escape(f"{tmp_path / 'tokenizer.json'}: ")
-    with pytest.raises(TokenizerError, match=f"^{where}is no tokenizer that the .* library reads"):
-        load(tmp_path, tokenizer=data)
-
-
-def test_d2_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").mkdir()
-    with pytest.raises(TokenizerError, match=r"tokenizer.json: is a folder"):
-        load_backend(tmp_path)
-
-
-@pytest.mark.parametrize("index", [-1, 2**32, 1.5, "7"])
-def test_d3_an_id_that_is_no_number_of_a_row_is_refused(tmp_path: Path, index: object) -> None:
-    document = tokenizer_json()
-    document["model"]["vocab"]["the"] = index
-    with pytest.raises(TokenizerError, match="is no tokenizer that"):
-        load(tmp_path, tokenizer=document)
-
-
-def test_d3_duplicates_gaps_and_ids_beyond_the_model_are_refused(tmp_path: Path) -> None:
-    document = tokenizer_json()
-    document["model"]["vocab"]["the"] += 1
-    with pytest.raises(TokenizerError, match="'the' and 'un' share the id"):
-        load(tmp_path, tokenizer=document)
-    document["model"]["vocab"]["the"] = NEW
-    with pytest.raises(TokenizerError, match=r"no token has the id \d+"):
-        load(tmp_path, tokenizer=document)
-    for files in ({"tokenizer": tokenizer_json()}, {"vocab": vocab_txt()}):
-        with pytest.raises(TokenizerError, match=f"config.json says vocab_size = {NEW - 1}"):
-            load(tmp_path / "small", config={"vocab_size": NEW - 1}, **files)
-        padded = load(tmp_path / "padded", config={"vocab_size": NEW + 3}, **files)
-        assert padded.settings.vocab_size == NEW + 3
-
-
 @pytest.mark.parametrize("index", [5, NEW + 1])
 def test_d3_an_added_token_gets_the_id_that_the_file_gives_it(tmp_path: Path, index: int) -> None:
     added = tokenizer_json()["added_tokens"]
@@ -114,42 +41,6 @@ def test_d3_an_added_token_gets_the_id_that_the_file_gives_it(tmp_path: Path, in
     with pytest.warns(UserWarning, match=words):
         given = load(tmp_path / "2", tokenizer=wrong)
     assert ids(given, "[N]") == [*spelt("[CLS]"), NEW, *spelt("[SEP]")]
-
-
-@pytest.mark.parametrize("absent", ["[CLS]", "[SEP]", "[PAD]", "[MASK]"])
-def test_d4_an_absent_special_token_is_named(tmp_path: Path, absent: str) -> None:
-    tokens = [token if token != absent else "[other]" for token in TOKENS]
-    document = tokenizer_json(tokens, post_processor=None)
-    for files in ({"tokenizer": document}, {"vocab": vocab_txt(tokens)}):
-        name = f"{absent[1:-1].lower()}_token"
-        with pytest.raises(TokenizerError, match=rf"has no {name} {re.escape(absent)}\. If"):
-            load(tmp_path / next(iter(files)), **files)
-
-
-def test_d4_an_absent_unk_is_found_before_the_first_unknown_word(tmp_path: Path) -> None:
-    document = tokenizer_json()
-    document["model"]["unk_token"] = "[NONE]"
-    with pytest.raises(TokenizerError, match=r"unknown words become \[NONE\], but unk_token is"):
-        load(tmp_path / "1", tokenizer=document)
-    tokens = [token if token != "[UNK]" else "[other]" for token in TOKENS]
-    with pytest.raises(TokenizerError, match=r"has no unk_token \[UNK\]"):
-        load(tmp_path / "2", vocab=vocab_txt(tokens))
-
-
-@pytest.mark.parametrize("name", ["tokenizer", "vocab"])
-def test_d4_an_id_declared_elsewhere_that_does_not_agree_is_warned_of_once(
-    tmp_path: Path, name: str
-) -> None:
-    files = {name: {"tokenizer": tokenizer_json(), "vocab": vocab_txt()}[name]}
-    declared = {"3": {"content": "[CLS]"}}
-    words = r"tokenizer_config.json gives '\[CLS\]' the id 3, here it has 2\."
-    with pytest.warns(UserWarning, match=words) as caught:
-        one = load(tmp_path / "1", tokenizer_config={"added_tokens_decoder": declared}, **files)
-    assert (len(caught), ids(one, "a")) == (1, spelt("[CLS]", "a", "[SEP]"))
-    words = rf"added_tokens.json gives '\[N\]' the id {NEW + 7}, here it has {NEW}\."
-    with pytest.warns(UserWarning, match=words) as caught:
-        two = load(tmp_path / "2", added_tokens={"[N]": NEW + 7}, **files)
-    assert (len(caught), ids(two, "[N]")[1]) == (1, NEW)
 
 
 def test_of_many_misnumbered_tokens_the_first_are_named(tmp_path: Path) -> None:
@@ -173,52 +64,6 @@ def test_an_added_token_beyond_the_model_is_warned_of(tmp_path: Path) -> None:
     files = {"tokenizer": tokenizer_json(added_tokens=added), "config": {"vocab_size": NEW}}
     with pytest.warns(UserWarning, match=rf"vocab_size = {NEW}, .* ids from {NEW}: '\[N\]'\. A"):
         assert ids(load(tmp_path, **files), "[N]")[1] == NEW
-
-
-def test_d4_vocab_txt_beside_tokenizer_json_must_agree(tmp_path: Path) -> None:
-    tokens = (TOKENS[1], TOKENS[0], *TOKENS[2:])
-    with pytest.raises(TokenizerError, match=r"\[PAD\] has the id 0, in vocab.txt it has 1"):
-        load(tmp_path / "1", tokenizer=tokenizer_json(), vocab=vocab_txt(tokens))
-    assert load(tmp_path / "2", tokenizer=tokenizer_json(), vocab=vocab_txt()).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("length", "goal"), [({"Fixed": 9}, "9 tokens"), ("BatchLongest", "the longest text")]
-)
-def test_d5_baked_padding_and_truncation_are_undone_and_reported(
-    tmp_path: Path, length: object, goal: str
-) -> None:
-    truncation = {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
-    pad = {"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]", "pad_to_multiple_of": None}
-    padding = {"strategy": length, "direction": "Right"} | pad
-    backend = load(tmp_path, tokenizer=tokenizer_json(truncation=truncation, padding=padding))
-    assert ids(backend, "a b c d") == spelt("[CLS]", "a", "b", "c", "d", "[SEP]")
-    assert ids(backend, "a") == spelt("[CLS]", "a", "[SEP]")
-    assert backend.notes == (
-        "tokenizer.json has truncation to 4 tokens baked in; it is not used.",
-        f"tokenizer.json has padding to {goal} baked in; it is not used.",
-    )
-
-
-@pytest.mark.parametrize("kind", ["none", "ids of other tokens", "cls only", "only singles"])
-def test_d6_texts_must_be_framed(tmp_path: Path, kind: str) -> None:
-    document = tokenizer_json()
-    frame = document["post_processor"]
-    if kind == "none":
-        document["post_processor"] = None
-    elif kind == "ids of other tokens":
-        frame["special_tokens"]["[CLS]"]["ids"] = [0]
-    elif kind == "cls only":
-        frame["single"] = frame["single"][:2]
-    else:
-        frame["pair"] = frame["pair"][1:]
-    words = r"not framed by \[CLS\] and \[SEP\] .*post_processor"
-    if kind == "ids of other tokens":
-        words = (
-            r"post_processor, .* than the vocabulary: \[CLS\] is 0 here, there 2\. It was written"
-        )
-    with pytest.raises(TokenizerError, match=words):
-        load(tmp_path, tokenizer=document)
 
 
 def test_d6_stale_ids_of_other_kinds_of_post_processor(tmp_path: Path) -> None:
@@ -309,25 +154,6 @@ def test_a_special_token_of_any_spelling_frames_texts_or_is_refused(
 
 
 BERT = {"model_type": "bert"}
-
-
-@pytest.mark.parametrize("lowercase", [True, False])
-def test_d8_stated_switches_win_with_both_values_named(tmp_path: Path, lowercase: bool) -> None:
-    document = tokenizer_json()
-    document["normalizer"]["lowercase"] = not lowercase
-    message = (
-        rf"\(do_lower_case is {lowercase} in tokenizer_config.json, {not lowercase} in "
-        r"tokenizer.json\); the latter is used, as in transformers 5 and 4\."
-    )
-    stated = {"do_lower_case": lowercase}
-    with pytest.warns(UserWarning, match=message):
-        backend = load(tmp_path, tokenizer=document, tokenizer_config=stated, config=BERT)
-    listed = load(
-        tmp_path / "listed", vocab=vocab_txt(), tokenizer_config={"do_lower_case": lowercase}
-    )
-    hello = "hello" if lowercase else "Hello"
-    for found in (backend, listed):
-        assert ids(found, "Hello") == spelt("[CLS]", hello, "[SEP]")
 
 
 def test_d8_other_switches_win_too(tmp_path: Path) -> None:
@@ -431,62 +257,8 @@ def written(folder: Path, data: bytes | str) -> Path:
 
 
 def tokenizer_of(document: dict[str, Any]) -> Tokenizer:
-    import json
 
     return Tokenizer.from_str(json.dumps(document))
-
-
-@pytest.mark.parametrize(
-    ("data", "tokens"),
-    [
-        (b"a\nb\n", ["a", "b"]),
-        (b"a\nb", ["a", "b"]),
-        (b"a\r\nb\r\n", ["a", "b"]),
-        (b"a\r\nb", ["a", "b"]),
-        ("a\u2028b\nc\n", ["a\u2028b", "c"]),
-        ("a\u2029b\nc\n", ["a\u2029b", "c"]),
-        (b"a\x0bb\nc\n", ["a\x0bb", "c"]),
-        (b"a\x0cb\nc\x1cd\n", ["a\x0cb", "c\x1cd"]),
-        ("a\x85b\nc\n", ["a\x85b", "c"]),
-        (b"a\rb\nc\n", ["a\rb", "c"]),
-        (b" a\na \nb\t \r\n", [" a", "a", "b"]),
-        ("a\u3000\nb\u00a0\u2028\nc\x1c\n", ["a", "b", "c\x1c"]),
-        ("a\n\u2028\n \r\n", ["a", "\u2028", " "]),
-        ("\u4e2d\n##\u00e9\n\U0001f600\n", ["\u4e2d", "##\u00e9", "\U0001f600"]),
-        ("e\u0301\n\u00e9\n", ["e\u0301", "\u00e9"]),
-    ],
-    ids=lambda value: repr(value)[:24],
-)
-def test_d7_only_a_line_feed_ends_a_line(
-    tmp_path: Path, data: bytes | str, tokens: list[str]
-) -> None:
-    found = read_vocabulary(written(tmp_path, data))
-    assert found == {token: index for index, token in enumerate(tokens)}
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"\xef\xbb\xbfa\nb\n", "starts with a byte order mark"),
-        (b"a\n\nb\n", "line 2 is blank"),
-        (b"a\r\n\r\nb\r\n", "line 2 is blank"),
-        (b"a\nb\n\n", "line 3 is blank"),
-        (b"", "line 1 is blank"),
-        (b"a\nb\nc\nb\n", "'b' stands on line 2 and again on line 4"),
-        (
-            b"a\nb\nb \n",
-            "'b' stands on line 2 and again on line 3; one token has one id, and white",
-        ),
-        (b"a\nb\r\nb\n", "'b' stands on line 2 and again on line 3"),
-        ("a\nb\ncaf\u00e9\n".encode("latin-1"), "line 3 is not UTF-8"),
-        ("a\nb\n".encode("utf-16"), "line 1 is not UTF-8"),
-        (b"a\nb\n\xed\xa0\x80\n", "line 3 is not UTF-8"),
-    ],
-)
-def test_d7_what_is_no_vocabulary_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
-    path = written(tmp_path, data)
-    with pytest.raises(TokenizerError, match=f"^{re.escape(f'{path}: ')}.*{re.escape(words)}"):
-        read_vocabulary(path)
 
 
 def test_d7_the_published_vocabularies_have_every_line(data: Path) -> None:

@@ -6,7 +6,6 @@ import copy
 import json
 import pickle
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -87,143 +86,9 @@ def test_pairs_are_given_in_three_ways(tokenizer: BertTokenizer) -> None:
     assert plain["input_ids"] == one["input_ids"][1:3] + one["input_ids"][4:6]
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\t \u3000", "\0\x01\x02", "\u200b\ufffd\u202e"])
-def test_e1_texts_without_content_are_their_frame(tokenizer: BertTokenizer, text: str) -> None:
-    assert tokens_of(tokenizer, text) == ["[CLS]", "[SEP]"]
-    assert tokenizer(text, add_special_tokens=False)["input_ids"] == []
-    arrays = tokenizer(text, add_special_tokens=False, return_tensors="np")
-    assert arrays["input_ids"].shape == (1, 0)
-
-
-@pytest.mark.parametrize("value", [None, b"a", 3, float("nan"), ["a", "b", "c"]])
-def test_e2_what_is_no_text_is_named_with_its_place(tokenizer: BertTokenizer, value: Any) -> None:
-    with pytest.raises(InputError, match=r"^text\[1\] must be a "):
-        tokenizer(["a", value, "b"])
-
-
-def test_e3_half_of_a_surrogate_pair_is_refused_everywhere(tokenizer: BertTokenizer) -> None:
-    for call in (
-        tokenizer,
-        tokenizer.tokenize,
-        tokenizer.convert_tokens_to_ids,
-        tokenizer.dropped_characters,
-    ):
-        with pytest.raises(InputError, match=r"character 1 is U\+D83D, half of a surrogate pair"):
-            call("a\ud83d\ude00")
-
-
-def test_e4_characters_that_vanish_are_reported(tokenizer: BertTokenizer) -> None:
-    text = "te\0st \u202ea\u00ad te\x0bst\ufffd \u200d"
-    assert tokens_of(tokenizer, text) == tokens_of(tokenizer, "test a test")
-    assert tokenizer.dropped_characters(text) == list("\0\u202e\u00ad\x0b\ufffd\u200d")
-    assert tokenizer.dropped_characters("a \t\n\u00a0\u3000e\u0301") == []
-
-
 def test_e4_without_a_normalizer_nothing_vanishes(tmp_path: Path) -> None:
     write_folder(tmp_path, {"tokenizer.json": tokenizer_json(normalizer=None)})
     assert BertTokenizer.from_pretrained(tmp_path).dropped_characters("a\0") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "same"),
-    [
-        ("caf\u00e9", "cafe\u0301"),
-        ("e" + "\u0301" * 1000, "e"),
-        ("\u4e2d\u6587 a", "\u4e2d \u6587 a"),
-        ("HELLO\u2028World", "hello world"),
-    ],
-)
-def test_e5_spellings_that_are_one_to_bert(tokenizer: BertTokenizer, text: str, same: str) -> None:
-    assert tokenizer(text) == tokenizer(same)
-
-
-def test_e6_words_beyond_a_hundred_characters_are_unknown(tokenizer: BertTokenizer) -> None:
-    assert "[UNK]" not in tokens_of(tokenizer, "a" * 100)
-    assert tokens_of(tokenizer, "a" * 101) == ["[CLS]", "[UNK]", "[SEP]"]
-    assert tokens_of(tokenizer, "b " + "a" * 100_000) == ["[CLS]", "b", "[UNK]", "[SEP]"]
-
-
-@pytest.mark.parametrize("unit", ["word, ", "x", "[SEP]", "e\u0301", "\0"])
-def test_e6_e7_a_line_of_a_megabyte_takes_seconds(tokenizer: BertTokenizer, unit: str) -> None:
-    text = unit * (1_000_000 // len(unit.encode()))
-    start = time.process_time()  # what it takes, not what it waits for its turn
-    encoding = tokenizer(text, truncation=True)
-    assert time.process_time() - start < 20
-    assert len(encoding["input_ids"]) <= 512
-
-
-def test_e7_a_line_of_ten_megabytes_is_refused(tokenizer: BertTokenizer) -> None:
-    with pytest.raises(InputError, match="10,000,000 characters; at most 5,000,000 are taken"):
-        tokenizer("x" * 10_000_000)
-
-
-def test_e8_typed_special_tokens_are_special_unless_asked(
-    tokenizer: BertTokenizer, tmp_path: Path
-) -> None:
-    text = "a[SEP] [MASK]"
-    special = ["[CLS]", "a", "[SEP]", "[MASK]", "[SEP]"]
-    assert tokens_of(tokenizer, text) == special
-    plain = tokens_of(tokenizer, text, split_special_tokens=True)
-    assert "".join(plain[1:-1]).replace("##", "") == "a[sep][mask]"
-    assert tokens_of(tokenizer, text) == special
-    stated = small(tmp_path, split_special_tokens=True)
-    assert tokens_of(stated, "[SEP]")[1] == "["
-    assert stated.tokenize("[SEP]")[0] == "["
-    assert tokens_of(stated, "[SEP]", split_special_tokens=False)[1] == "[SEP]"
-
-
-def test_e9_truncation_reports_what_was_lost(tokenizer: BertTokenizer) -> None:
-    texts = ["a", "a " * 600, "a " * 510]
-    assert [len(row) for row in tokenizer(texts)["input_ids"]] == [3, 602, 512]
-    encoding = tokenizer(texts, truncation=True)
-    assert [len(row) for row in encoding["input_ids"]] == [3, 512, 512]
-    assert encoding.truncated == {1: (602, 512)}
-    assert tokenizer("a " * 600, truncation=True).truncated == {0: (602, 512)}
-    assert tokenizer(texts).truncated == {}
-
-
-@pytest.mark.parametrize("strategy", [True, "longest_first", "only_first", "only_second"])
-@pytest.mark.parametrize(("pair", "frame"), [(None, 2), ("b " * 9, 3)])
-@pytest.mark.parametrize("length", range(14))
-def test_e10_no_row_is_longer_than_asked(
-    tokenizer: BertTokenizer, strategy: bool | str, pair: str | None, frame: int, length: int
-) -> None:
-    room = length - frame
-    single = pair is None and strategy != "only_second"
-    if room < 0:
-        expected = "special tokens alone need more"
-    elif single or strategy in (True, "longest_first") or room > 9:
-        expected = None
-    else:
-        expected = "there is no second text" if pair is None else "raise max_length or use 'long"
-    if expected is None:
-        encoding = tokenizer("a " * 9, pair, truncation=strategy, max_length=length)
-        assert len(encoding["input_ids"]) == min(length, 9 * (1 if pair is None else 2) + frame)
-    elif pair is None and strategy == "only_second" and room >= 9:
-        assert tokenizer("a " * 9, truncation=strategy, max_length=length).truncated == {}
-    else:
-        with pytest.raises(InputError, match=expected):
-            tokenizer("a " * 9, pair, truncation=strategy, max_length=length)
-
-
-def test_e11_pairs_of_every_kind(tokenizer: BertTokenizer) -> None:
-    assert tokens_of(tokenizer, "a", text_pair="") == ["[CLS]", "a", "[SEP]", "[SEP]"]
-    assert tokenizer("a", "") == {k: row[0] for k, row in tokenizer(["a"], [""]).items()}
-    assert tokenizer("a", None) == tokenizer("a")
-    with pytest.raises(InputError, match="some items are texts, some pairs"):
-        tokenizer(["a", ("b", "c")])
-    with pytest.raises(InputError, match=r"^text\[0\] must be .*; got 3 texts\."):
-        tokenizer([("a", "b", "c")])
-    with pytest.raises(InputError, match=r"^text_pair must be a list of 2 texts"):
-        tokenizer(["a", "b"], ["c"])
-
-
-@pytest.mark.parametrize("options", [{}, {"padding": True}, {"padding": "max_length"}])
-def test_e12_an_empty_batch_is_empty(tokenizer: BertTokenizer, options: dict[str, Any]) -> None:
-    assert tokenizer([], **options) == {name: [] for name in MEMBERS}
-    assert tokenizer([], [], **options) == {name: [] for name in MEMBERS}
-    for array in tokenizer([], return_tensors="np", **options).values():
-        assert (array.shape, array.dtype) == ((0, 0), np.dtype("int64"))
 
 
 def test_e12_padding_goes_to_the_longest_or_to_a_length(tokenizer: BertTokenizer) -> None:

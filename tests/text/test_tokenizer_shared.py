@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
-import os
 import pickle
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -16,7 +12,7 @@ from typing import Any
 import pytest
 
 from numpy_bert import BertTokenizer
-from tests.support.tokenizer_files import tokenizer_json, vocab_txt, write_folder
+from tests.support.tokenizer_files import tokenizer_json, write_folder
 
 ROOT = Path(__file__).parent.parent.parent
 THREADS = 8
@@ -81,39 +77,3 @@ text = json.loads(sys.argv[2])
 ids = [BertTokenizer.from_pretrained(folder)(text)["input_ids"] for folder in sys.argv[3:]]
 print(json.dumps([locale.getencoding(), sys.flags.utf8_mode, ids]))
 """
-
-
-def test_d9_the_locale_changes_no_id(tmp_path: Path) -> None:
-    stated = {"tokenizer_config.json": '{"name": "\u4e2d"}'}
-    folders = [
-        write_folder(tmp_path / "caf\u00e9" / "1", {"vocab.txt": vocab_txt(), **stated}),
-        write_folder(
-            tmp_path / "caf\u00e9" / "2",
-            {
-                "tokenizer.json": json.dumps(tokenizer_json(), ensure_ascii=False),
-                "vocab.txt": vocab_txt(),
-                **stated,
-            },
-        ),
-    ]
-    text = "\u4e2d\u6587 \u00c9T\u00c9 unaffable \u2028x"
-    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    environment.pop("PYTHONIOENCODING", None)
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT, "", json.dumps(text), *map(str, folders)],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    encoding, utf8_mode, found = json.loads(result.stdout)
-    # Else the locale was not what this test is about.
-    assert encoding.upper() in ("ANSI_X3.4-1968", "US-ASCII", "ASCII")
-    assert utf8_mode == 0
-    expected = [BertTokenizer.from_pretrained(folder)(text)["input_ids"] for folder in folders]
-    assert found == expected
-    assert expected[0] == expected[1]
-    assert 1 not in expected[0]
