@@ -7,15 +7,16 @@ plain numbers, are refused.
 
 from __future__ import annotations
 
-import io
 import math
+import os
+import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -33,10 +34,25 @@ __all__ = ["LazyArray", "read_folder", "read_npz", "read_safetensors"]
 
 # NumPy writes 128 bytes; a header of more than this is no array's.
 _LONGEST_HEADER = 1 << 16
+# The members of a header as NumPy, and what imitates it, write them. They are literals of Python,
+# whose parser is not asked for them: where they are nested, it may run out of memory, or worse.
+_LENGTH = r"-?(?:0|[1-9][0-9]{0,99})L?\s*"
+_ENTRY = re.compile(
+    rf"""\s* (?P<mark>['"]) (?:
+    descr (?P=mark) \s*:\s* (?:
+        (?P<quote>['"]) (?P<descr>[<>|=]?(?:[biufc][0-9]{{1,2}} | [SUV][0-9]{{1,9}} | O
+            | [mM]8(?:\[[0-9a-zA-Z]{{1,9}}\])?)) (?P=quote)
+        | (?P<fields>\[[^\]]*\] | \([^)]*\)) .*)
+    | fortran_order (?P=mark) \s*:\s* (?P<fortran_order>True|False)
+    | shape (?P=mark) \s*:\s* (?P<shape>\(\s*(?:(?:{_LENGTH},\s*)+(?:{_LENGTH})?)?\))
+    ) \s* (?:,\s*|$)""",
+    re.VERBOSE | re.DOTALL,
+)
+_MAGIC, _KEYS = b"\x93NUMPY", ("descr", "fortran_order", "shape")
 _MOST_ARRAYS = 100_000
 _MOST_AXES = 64
 _LARGEST = 1 << 59
-# What zipfile, and NumPy's reader of headers, raise at damaged bytes.
+# What zipfile and zlib raise at damaged bytes.
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -45,15 +61,6 @@ _BROKEN = (
     NotImplementedError,
     RuntimeError,
     ValueError,  # names that are no UTF-8
-)
-_NO_HEADER = (
-    ValueError,
-    TypeError,
-    SyntaxError,
-    LookupError,
-    ArithmeticError,
-    RecursionError,
-    TokenError,
 )
 # Zeros shrink to a thousandth; numbers that were computed do not.
 _LARGEST_RATIO = 200
@@ -121,11 +128,12 @@ def read_npz(path: Path) -> list[LazyArray]:
                 raise TraceError(
                     f"{path} must hold at most {_MOST_ARRAYS:,} arrays; it holds more."
                 )
-            names = [member.filename for member in members]
-            twice = {name for name in names if names.count(name) > 1} if len(names) < 5000 else ()
-            if len(set(names)) != len(names):
-                name = quoted(min(twice, default="one of them"))
-                raise TraceError(f"{path} must hold each name once; {name} stands there twice.")
+            counts = Counter(member.filename for member in members)
+            twice = next((name for name, count in counts.items() if count > 1), None)
+            if twice is not None:
+                raise TraceError(
+                    f"{path} must hold each name once; {quoted(twice)} stands there twice."
+                )
             return [_of_member(path, archive, member, size) for member in members]
     except _BROKEN as failure:
         if isinstance(failure, TraceError):
@@ -195,10 +203,24 @@ def _of_member(
         header = _read_header(file, where)  # type: ignore[arg-type]
 
     def read() -> bytes:
-        with zipfile.ZipFile(path) as again, again.open(member) as file:
-            return file.read(member.file_size + 1)
+        return _member_bytes(path, member)
 
     return _of_npy(member.filename, header, member.file_size, read, where)
+
+
+def _member_bytes(path: Path, member: zipfile.ZipInfo) -> bytes:
+    """Return a member of an npz file without reading the archive's list of members again."""
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        local = file.read(30)
+        name, extra = (int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+        file.seek(name + extra, os.SEEK_CUR)
+        data = file.read(member.compress_size)
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.file_size + 1)
+    if zlib.crc32(data) != member.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {quoted(member.filename)}")
+    return data
 
 
 def _of_file(path: Path) -> LazyArray:
@@ -256,32 +278,62 @@ class _Header(NamedTuple):
 
 
 def _read_header(file: BinaryIO, where: str) -> _Header:
-    """Return the checked header of an npy file."""
-    start = io.BytesIO(file.read(_LONGEST_HEADER))
-    try:
-        version = np.lib.format.read_magic(start)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(start)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(start)
-        else:
-            found = ".".join(str(part) for part in version)
-            raise TraceError(f"{where} must be of npy version 1.0 or 2.0; got {found}.")
-    except _NO_HEADER as failure:
-        if isinstance(failure, TraceError):
-            raise
-        raise TraceError(f"{where} is no npy file ({quoted(failure)}).") from None
+    """Return the checked header of an npy file, beyond which nothing is read."""
+    start = file.read(10)
+    if not start.startswith(_MAGIC):
+        raise TraceError(f"{where} is no npy file; got {quoted(start)}.")
+    version = ".".join(str(part) for part in start[6:8])
+    if version not in ("1.0", "2.0"):
+        raise TraceError(f"{where} must be of npy version 1.0 or 2.0; got {version}.")
+    start += file.read(2) if version == "2.0" else b""
+    size = int.from_bytes(start[8:], "little")
+    if size > _LONGEST_HEADER:
+        raise TraceError(
+            f"{where} is no npy file: its header must have at most {_LONGEST_HEADER:,} bytes; "
+            f"got {size:,}."
+        )
+    text = file.read(size)
+    if len(text) != size:
+        raise TraceError(f"{where} ends within its header. Save it again.")
+    dtype, shape, order = _parsed(text.decode("latin-1"), where)
     if dtype.hasobject:
         raise TraceError(f"{where} holds Python objects, which are pickles; they are refused.")
-    is_bfloat16 = dtype.str[1:] == "V2" and dtype.fields is None and dtype.subdtype is None
+    is_bfloat16 = dtype.str[1:] == "V2"
     if dtype.kind not in "fiub" and not is_bfloat16:
         raise TraceError(f"{where} must hold plain numbers; got dtype {quoted(dtype)}.")
     if dtype.kind == "f" and dtype.itemsize not in (2, 4, 8):
         raise TraceError(f"{where} must be float16, float32 or float64; got dtype {quoted(dtype)}.")
-    good = len(shape) <= _MOST_AXES and all(type(n) is int and 0 <= n <= _LARGEST for n in shape)
+    good = len(shape) <= _MOST_AXES and all(0 <= n <= _LARGEST for n in shape)
     if not good or math.prod(n or 1 for n in shape) > _LARGEST:
         raise TraceError(f"{where} has a shape that no array can have.")
-    return _Header(dtype, shape, "F" if fortran else "C", start.tell())
+    return _Header(dtype, shape, order, len(start) + size)
+
+
+def _parsed(text: str, where: str) -> tuple[np.dtype[Any], tuple[int, ...], str]:
+    """Return the dtype, the shape and the order of the axes that a header states."""
+    body, place = text.strip(), 1
+    found: dict[str, str] = {}
+    end = len(body) - 1 if body[:1] == "{" and body[-1:] == "}" else 0
+    while (entry := _ENTRY.match(body, place, end)) is not None:
+        if entry["fields"]:
+            raise TraceError(
+                f"{where} must hold plain numbers; got dtype {quoted(entry['fields'])}."
+            )
+        key = next(key for key in _KEYS if entry[key])
+        if key in found:
+            break
+        found[key], place = entry[key], entry.end()
+    try:
+        if place != end or len(found) != len(_KEYS):
+            raise TypeError
+        dtype = np.dtype(found["descr"])
+    except TypeError:
+        raise TraceError(
+            f"{where} is no npy file: its header must be as {{'descr': '<f4', 'fortran_order': "
+            f"False, 'shape': (2, 3), }}; got {quoted(text.strip())}."
+        ) from None
+    shape = tuple(int(n) for n in re.findall("-?[0-9]+", found["shape"]))
+    return dtype, shape, "F" if found["fortran_order"] == "True" else "C"
 
 
 def _numbers(data: bytes, header: _Header, needed: int, where: str) -> npt.NDArray[Any]:

@@ -56,12 +56,12 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _FIRST = tuple(_names_in(EmbeddingsSteps, "embeddings"))
 _IN_LAYER = tuple(_names_in(LayerSteps, ""))  # what follows encoder.layer.N.
 _LAST = ("encoder", *_names_in(PoolerSteps, "pooler"))
-_LAYER = re.compile(r"encoder\.layer\.(\d{1,4})\.?(.*)")
-_BLOCK = re.compile(r"(?:embeddings|encoder\.layer\.\d+|pooler)(?=\.|$)")
+_LAYER = re.compile(r"encoder\.layer\.([0-9]{1,4})\.?(.*)")
+_BLOCK = re.compile(r"(?:embeddings|encoder\.layer\.[0-9]+|pooler)(?=\.|$)")
 # Names of what one array is: the end of a block, of the block around it, of the LayerNorm in it.
 _SAME = (
-    (re.compile(r"(encoder\.layer\.\d+\.attention)(?:\.output)?"), r"\1.output.LayerNorm"),
-    (re.compile(r"(encoder\.layer\.\d+)(?:\.output)?"), r"\1.output.LayerNorm"),
+    (re.compile(r"(encoder\.layer\.[0-9]+\.attention)(?:\.output)?"), r"\1.output.LayerNorm"),
+    (re.compile(r"(encoder\.layer\.[0-9]+)(?:\.output)?"), r"\1.output.LayerNorm"),
     (re.compile(r"embeddings"), "embeddings.dropout"),
 )
 

@@ -7,7 +7,7 @@ outputs, torch's ONNX exporter and TransformerLens call BERT's steps.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,16 +28,20 @@ __all__ = [
     "matches",
     "member_of",
     "read_map",
+    "stars",
 ]
 
 # A step's name; or that and the axes of the port's array, where they are not the step's own.
 Rule = str | tuple[str, str]
 # What wrappers of a BertModel put before its modules' paths.
-_WRAPPERS = re.compile(r"(?:_orig_mod\.|\d+\.|auto_model\.|model\.|module\.|bert\.)+")
-_ONNX_WRAPPER = re.compile(r"/.*(?=/(?:embeddings|encoder|pooler)/)")
+_WRAPPERS = re.compile(r"(?:_orig_mod\.|[0-9]+\.|auto_model\.|model\.|module\.|bert\.)+")
+# Where the path of a module of BERT begins in a graph that torch exported.
+_ONNX_PATHS = ("/embeddings/", "/encoder/", "/pooler/")
 # A member of one of transformers' tuples, as hidden_states.3, hidden_states_3 or hidden_states[3].
-_MEMBER = re.compile(r"(hidden_states|attentions)(?:[._/](\d{1,4})|\[(\d{1,4})\])")
+_MEMBER = re.compile(r"(hidden_states|attentions)(?:[._/]([0-9]{1,4})|\[([0-9]{1,4})\])")
 _AXES = re.compile(r"[BTHADIS1]{1,6}")
+# Every name of a trace is tried on each of a map's globs; a BERT needs some 40.
+_MOST_GLOBS = 1000
 
 # The built-in rules, in the form of a name map's.
 _LAYER = "encoder.layer.*"
@@ -160,19 +164,20 @@ class NameMap:
     """
 
     def __init__(self, rules: Mapping[str, Rule | None] | None = None) -> None:
-        self._own = [_compiled(*checked_rule(name, rule)) for name, rule in (rules or {}).items()]
+        self._own = _Rules(dict(checked_rule(*item) for item in (rules or {}).items()))
 
     def __call__(self, name: str) -> Named:
         """Return the step that a name stands for; a name that no rule fits stands for itself."""
-        found = _first(self._own, name)
+        found = self._own.first(name)
         if found is not None:
             return found
-        name = _ONNX_WRAPPER.sub("", name, count=1) if name.startswith("/") else name
+        if name.startswith("/"):
+            name = name[max(0, *map(name.rfind, _ONNX_PATHS)) :]
         bare = _WRAPPERS.sub("", name, count=1) if _WRAPPERS.match(name) else name
         member = _MEMBER.fullmatch(bare)
         if member is not None:
             return Named(member_of(member[1], int(member[2] or member[3])))
-        return _first(_BUILT_IN, bare) or Named(canonical(bare))
+        return _BUILT_IN.first(bare) or Named(canonical(bare))
 
 
 def member_of(stack: str, number: int) -> str:
@@ -236,31 +241,88 @@ def matches(name: str, globs: Iterable[str]) -> bool:
     >>> matches("embeddings.sum", ["embeddings.*"]), matches("embeddings", ["embeddings.*"])
     (True, False)
     """
-    return any(re.fullmatch(_pattern(glob), name) for glob in globs)
+    return any(stars(glob.split("*"), name) is not None for glob in globs)
 
 
-def _pattern(glob: str) -> str:
-    return "(.*)".join(re.escape(part) for part in glob.split("*"))
+def stars(parts: Sequence[str], name: str) -> list[str] | None:
+    """Return what each ``*`` of a glob stands for in a whole name, None if the glob does not fit.
+
+    The first star stands for as much as it can, then the second one, and so on. Every part is
+    looked for once, from the end: no glob, however many stars it has, takes long.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        What stands before, between and behind the stars of the glob.
+    name : str
+        The name.
+
+    Examples
+    --------
+    >>> stars("h.*.attn.*".split("*"), "h.3.attn.q"), stars("h.*".split("*"), "pooler")
+    (['3', 'q'], None)
+    """
+    if len(parts) == 1:
+        return [] if name == parts[0] else None
+    first, *middle, last = parts
+    end = len(name) - len(last)
+    if end < len(first) or not (name.startswith(first) and name.endswith(last)):
+        return None
+    found = list[str]()
+    for part in reversed(middle):
+        place = name.rfind(part, len(first), end)
+        if place < 0:
+            return None
+        found.append(name[place + len(part) : end])
+        end = place
+    return [name[len(first) : end], *reversed(found)]
 
 
-def _compiled(name: str, rule: Rule | None) -> tuple[re.Pattern[str], str, str | None]:
-    step, axes = rule if isinstance(rule, tuple) else (rule or "", None)
-    return re.compile(_pattern(name)), step, axes
+class _Compiled(NamedTuple):
+    """A rule: its place, the parts of its glob, the step it leads to, and the axes' letters."""
+
+    place: int
+    parts: list[str]
+    step: str
+    axes: str | None
 
 
-def _first(rules: Iterable[tuple[re.Pattern[str], str, str | None]], name: str) -> Named | None:
-    """Return what the first rule that fits makes of a name, None if none fits."""
-    for pattern, step, axes in rules:
-        found = pattern.fullmatch(name)
-        if found is not None:
-            parts = step.split("*")
-            middle = (*found.groups()[: len(parts) - 1], "")
-            return Named("".join(a + b for a, b in zip(parts, middle, strict=True)), axes)
-    return None
+class _Rules:
+    """Rules in their order, of which those without a ``*`` are found without trying any other."""
+
+    def __init__(self, rules: Mapping[str, Rule | None]) -> None:
+        self._plain: dict[str, _Compiled] = {}
+        self._globs: list[_Compiled] = []
+        for place, (name, rule) in enumerate(rules.items()):
+            step, axes = rule if isinstance(rule, tuple) else (rule or "", None)
+            found = _Compiled(place, name.split("*"), step, axes)
+            if "*" in name:
+                self._globs.append(found)
+            else:
+                self._plain[name] = found
+        if len(self._globs) > _MOST_GLOBS:
+            raise TraceError(
+                f"a name map must have at most {_MOST_GLOBS:,} names with a *; got "
+                f"{len(self._globs):,}. Let one * stand for what varies."
+            )
+
+    def first(self, name: str) -> Named | None:
+        """Return what the first rule that fits makes of a name, None if none fits."""
+        plain = self._plain.get(name)
+        for rule in self._globs:
+            if plain is not None and plain.place < rule.place:
+                break
+            found = stars(rule.parts, name)
+            if found is not None:
+                parts = rule.step.split("*")
+                middle = (*found[: len(parts) - 1], "")
+                step = "".join(a + b for a, b in zip(parts, middle, strict=True))
+                return Named(step, rule.axes)
+        return None if plain is None else Named(plain.step, plain.axes)
 
 
 def _is_axes(axes: object) -> bool:
     return isinstance(axes, str) and _AXES.fullmatch(axes) is not None
 
 
-_BUILT_IN = [_compiled(name, rule) for name, rule in OTHER_NAMES.items()]
+_BUILT_IN = _Rules(OTHER_NAMES)

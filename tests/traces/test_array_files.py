@@ -124,10 +124,11 @@ BAD_NPY: dict[str, tuple[bytes, str]] = {
     "code": (header("__import__('os').system('x')"), "is no npy file"),
     "deep": (header("(" * 5000), "is no npy file"),
     "a shape that is not closed": (header(described("(3")), "is no npy file"),
+    "a shape of minus signs": (header(described(f"({'-' * 9000}1,)")), "is no npy file"),
     "a shape of 5000 digits": (header(described(f"(0x{'f' * 5000},)")), "is no npy file|no array"),
-    "a shape of booleans": (header(described("(True, 6)"), b"0" * 24), "no array can have"),
+    "a shape of booleans": (header(described("(True, 6)"), b"0" * 24), "is no npy file"),
     "a shape of nothing and all": (header(described(f"(0, {10**30})")), "no array can have"),
-    "no dtype": (header(described("(2,)", "()"), b"0" * 8), "is no npy file"),
+    "no dtype": (header(described("(2,)", "()"), b"0" * 8), "plain numbers"),
     "two bytes with a name": (
         header(described("(2,)", "[('a', '<f2')]"), b"0" * 4),
         "plain numbers",
@@ -136,6 +137,10 @@ BAD_NPY: dict[str, tuple[bytes, str]] = {
         header(described("(2,)", "('|u1', (2,))"), b"0" * 4),
         "plain numbers|bytes of",
     ),
+    "one member twice": (header(described("(2,), 'shape': (2,)"), b"0" * 8), "is no npy file"),
+    "a member too few": (header("{'descr': '<f4', 'shape': (2,), }"), "is no npy file"),
+    "a dtype that is none": (header(described("(2,)", "'<f3'"), b"0" * 6), "is no npy file"),
+    "cut within its header": (npy(np.zeros((0, 3)))[:-1], "ends within its header"),
     "version 9": (header(described("(2,)"), b"0" * 8, (9, 0)), "is no npy file|version"),
     "version 3": (header(described("(2,)"), b"0" * 8, (3, 0)), r"version 1\.0 or 2\.0; got 3\.0"),
     "a header longer than any": (header(" " * 70_000, version=(2, 0)), "is no npy file"),
@@ -154,6 +159,39 @@ def test_bad_npy(tmp_path: Path, name: str) -> None:
             with pytest.raises(TraceError, match=message) as caught:
                 open_trace(place)
             assert str(place) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }",
+        '{"shape":(2,3),"fortran_order":False,"descr":"<f4"}',
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L,), }",  # by Python 2
+        " { 'descr' : '<f4' , 'fortran_order' : False , 'shape' : ( 2 , 3 ) } ",
+    ],
+)
+def test_headers_as_other_programs_write_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.npy").write_bytes(header(text, A.tobytes()))
+    (found,) = read_folder(tmp_path)
+    assert np.array_equal(found.load(), A)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_the_members_of_a_file_are_listed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any
+) -> None:
+    path, opened = tmp_path / "a.npz", list[Path]()
+    save(path, **{f"a{n}": np.full(2, n, np.float32) for n in range(30)})
+    archive = zipfile.ZipFile
+
+    def counted(file: Path) -> zipfile.ZipFile:
+        opened.append(file)
+        return archive(file)
+
+    monkeypatch.setattr(zipfile, "ZipFile", counted)
+    found = [array.load() for array in read_npz(path)]
+    assert [list(array) for array in found] == [[n, n] for n in range(30)]
+    assert opened == [path]
 
 
 def bomb(path: Path) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numpy_bert import TraceError
 from numpy_bert.traces.layout import step_names
-from numpy_bert.traces.names import OTHER_NAMES, NameMap, matches, read_map
+from numpy_bert.traces.names import OTHER_NAMES, NameMap, matches, read_map, stars
 
 # What a hook of TransformerLens' HookedEncoder is called, and the step that it is; from its
 # BertBlock and BertEmbed.
@@ -100,6 +104,35 @@ def test_a_glob_is_for_the_whole_name() -> None:
     assert matches("encoder.layer.1.output", ["pooler", "encoder.*.output"])
     assert not matches("encoder.layer.1.output.dense", ["encoder.*.output"])
     assert not matches("a.b", ["a?b"])
+
+
+@given(glob=st.text("ab*.", max_size=9), name=st.text("ab.\n", max_size=14))
+def test_stars_stand_for_what_a_greedy_expression_gives_them(glob: str, name: str) -> None:
+    pattern = "(.*)".join(re.escape(part) for part in glob.split("*"))
+    expected = re.fullmatch(pattern, name, re.DOTALL)
+    found = stars(glob.split("*"), name)
+    assert found == (None if expected is None else list(expected.groups()))
+
+
+def test_many_stars_do_not_take_long() -> None:
+    globs = ["*a" * 30 + "b", "*a*a*a*a*a*a*b", "*a*" * 100 + "*c"]
+    start = time.perf_counter()
+    assert not matches("a" * 500, globs)
+    assert NameMap(dict.fromkeys(globs, "pooler"))("a" * 500).step == "a" * 500
+    assert NameMap()("/a" * 250).step == "/a" * 250
+    assert time.perf_counter() - start < 0.1
+
+
+def test_the_first_rule_that_fits_counts_with_a_star_or_without() -> None:
+    assert NameMap({"a.*": "pooler", "a.b": "encoder"})("a.b").step == "pooler"
+    assert NameMap({"a.b": "encoder", "a.*": "pooler"})("a.b").step == "encoder"
+
+
+def test_a_map_of_more_globs_than_a_bert_has_names_is_refused() -> None:
+    names = NameMap({f"a{n}": f"step.{n}" for n in range(5000)})
+    assert names("a4321").step == "step.4321"
+    with pytest.raises(TraceError, match=r"at most 1,000 names with a \*; got 1,001\. Let one"):
+        NameMap({f"a{n}.*": "pooler" for n in range(1001)})
 
 
 def test_a_map_is_read(tmp_path: Path) -> None:
