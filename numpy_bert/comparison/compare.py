@@ -53,6 +53,7 @@ _MANIFEST = {
     "tokenizer_sha256": "tokenizers",
     "config": "configs",
     "text": "texts",
+    "versions": "versions of the libraries",
 }
 
 
@@ -294,6 +295,12 @@ class _Comparison:
         self._usual = [_usual_dtype(trace) for trace in (pairs.reference, pairs.candidate)]
         self._stored_mask = _mask_of(pairs.reference)
         self._mask = None if all_positions else self._stored_mask
+        tokens, places = (0, 0) if self._mask is None else (int(self._mask.sum()), self._mask.size)
+        if tokens < places:
+            self.notes.append(
+                f"the {tokens} tokens of attention_mask were compared, the {places - tokens} "
+                "positions of padding were not (--all-positions)."
+            )
 
     def rows(self, name: str) -> Iterator[StepReport]:
         """Compare one tensor with each array that the candidate has for it."""
@@ -373,13 +380,15 @@ class _Comparison:
             shape = self._in_rows(found.shape, max(found.shape, wanted.shape, key=len))
             found, wanted = np.broadcast_to(found, shape), np.broadcast_to(wanted, shape)
         counts = _ALL if name == "attention_mask" else self._places(name, found.shape)
+        if name not in INPUTS:
+            self._tell_constant(name, wanted, counts)
         wrong = found != wanted
         places = np.argwhere(wrong & counts)
         if not len(places):
             if wrong.any():
                 self.notes.append(
-                    f"{name}: {int(wrong.sum())} of {found.size} differ, all at padding, which "
-                    "does not count (--all-positions)."
+                    f"{quoted(name)}: {int(wrong.sum())} of {found.size} differ, all at padding, "
+                    "which does not count (--all-positions)."
                 )
             return replace(row, verdict="pass")
         worst = tuple(int(i) for i in places[0])
@@ -401,13 +410,12 @@ class _Comparison:
             mask = self._stored_mask
             mask = np.ones((a.shape[0], a.shape[-1]), np.bool_) if mask is None else mask
             a, b = (comparable(array, mask).astype(np.float64) for array in (a, b))
+        self._tell_constant(row.name, np.where(np.isnan(wanted), np.nan, b), places)
         scale = self._scale(row.name)
         apart = difference(a, b, places, dtype, least=scale)
         scale = max(scale, apart.largest)
         judged = self.tolerances.judge(row.name, apart, (a, b), places, dtype, scale)
         text = "" if judged.passes else self._text(a, b, places)
-        if not b.any() and not is_weight(row.name):
-            self.notes.append(f"{row.name}: the reference is all 0 and carries no information.")
         numbers = {
             **measured(apart),
             "worst": judged.worst,
@@ -417,6 +425,19 @@ class _Comparison:
         row = replace(row, budget=judged.budget, text=text, **numbers)
         row = replace(row, measure=judged.error, unit=self.tolerances.unit)
         return replace(row, verdict="pass") if judged.passes else row
+
+    def _tell_constant(self, name: str, wanted: npt.NDArray[Any], places: BoolArray) -> None:
+        """Note a step of the reference that is one number everywhere; weights may well be."""
+        if is_weight(name):
+            return
+        values = wanted[np.broadcast_to(places, wanted.shape)]
+        one = values[0]
+        same = (values == one) | (np.isnan(values) & np.isnan(one))
+        if same.all() and (values.size > 1 or not one):
+            number = f"{float(one) + 0.0:g}"
+            self.notes.append(
+                f"{quoted(name)}: the reference is all {number} and carries no information."
+            )
 
     def _scale(self, name: str) -> float:
         """Return the largest of the numbers that a mean averages, 0 for what is no mean."""
@@ -443,8 +464,8 @@ class _Comparison:
         sizes = dict(zip(axes, shape, strict=True))
         if (sizes.get("B", len(mask)), sizes.get("T", mask.shape[1])) != mask.shape:
             raise TraceError(
-                f"{self._pairs.reference.label}: attention_mask and {name} must be of one run; got "
-                f"shapes {mask.shape} and {shape}."
+                f"{self._pairs.reference.label}: attention_mask and {quoted(name)} must be of one "
+                f"run; got shapes {mask.shape} and {shape}."
             )
 
     def _places(self, name: str, shape: tuple[int, ...]) -> BoolArray:

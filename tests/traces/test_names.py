@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from numpy_bert import TraceError
 from numpy_bert.traces.layout import step_names
 from numpy_bert.traces.names import OTHER_NAMES, NameMap, matches, read_map, stars
+from tests.support.limits import within
 
 # What a hook of TransformerLens' HookedEncoder is called, and the step that it is; from its
 # BertBlock and BertEmbed.
@@ -116,11 +116,12 @@ def test_stars_stand_for_what_a_greedy_expression_gives_them(glob: str, name: st
 
 def test_many_stars_do_not_take_long() -> None:
     globs = ["*a" * 30 + "b", "*a*a*a*a*a*a*b", "*a*" * 100 + "*c"]
-    start = time.perf_counter()
-    assert not matches("a" * 500, globs)
-    assert NameMap(dict.fromkeys(globs, "pooler"))("a" * 500).step == "a" * 500
-    assert NameMap()("/a" * 250).step == "/a" * 250
-    assert time.perf_counter() - start < 0.1
+    with within(1):
+        assert not matches("a" * 500, globs)
+        assert NameMap(dict.fromkeys(globs, "pooler"))("a" * 500).step == "a" * 500
+    name = "/a" * 50_000
+    with within(1):
+        assert NameMap()(name).step == name
 
 
 def test_the_first_rule_that_fits_counts_with_a_star_or_without() -> None:
