@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from numpy_bert.errors import IntegrityError as IntegrityError
     from numpy_bert.errors import NumpyBertError as NumpyBertError
     from numpy_bert.errors import OfflineError as OfflineError
+    from numpy_bert.errors import OutOfMemoryError as OutOfMemoryError
     from numpy_bert.errors import OutputError as OutputError
     from numpy_bert.errors import TokenizerError as TokenizerError
     from numpy_bert.errors import TraceError as TraceError
@@ -82,6 +83,7 @@ _HOMES = {
     "IntegrityError": "errors",
     "NumpyBertError": "errors",
     "OfflineError": "errors",
+    "OutOfMemoryError": "errors",
     "OutputError": "errors",
     "SentenceEncoder": "encoding.sentence_encoder",
     "TokenizerError": "errors",
@@ -143,6 +145,7 @@ __all__ = [
     "IntegrityError",
     "NumpyBertError",
     "OfflineError",
+    "OutOfMemoryError",
     "OutputError",
     "SentenceEncoder",
     "TokenizerError",

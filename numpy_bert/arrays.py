@@ -15,12 +15,14 @@ C      choices of a question
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.errors import InputError
+from numpy_bert.errors import InputError, OutOfMemoryError
 from numpy_bert.messages import must_be, quoted
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "as_mask",
     "check_ids",
     "largest",
+    "memory_for",
     "place",
     "widen",
 ]
@@ -56,6 +59,54 @@ _SPACES = {
 }
 _NEGATIVE = " Ids count from 0; -100 marks labels to ignore, not input."
 _HINTS = {"word_embeddings": " Is the tokenizer from another checkpoint?"}
+
+
+class memory_for:  # noqa: N801 it is used as a function is
+    """A block whose MemoryError says what the memory was for, and how to need less of it.
+
+    Parameters
+    ----------
+    where : str
+        What was called, with which the message begins.
+    what : callable
+        Returns what the memory was for; it is called if the message is wanted.
+    advice : str
+        The sentences that say what to do.
+
+    Raises
+    ------
+    OutOfMemoryError
+        In the place of a MemoryError. An array's shape and bytes are what NumPy says of it.
+
+    Examples
+    --------
+    >>> with memory_for("model", lambda: "2 sequences", "Give fewer."):
+    ...     raise MemoryError
+    Traceback (most recent call last):
+    numpy_bert.errors.OutOfMemoryError: model: out of memory for 2 sequences. Give fewer.
+    """
+
+    __slots__ = ("_advice", "_what", "_where")
+
+    def __init__(self, where: str, what: Callable[[], str], advice: str) -> None:
+        self._where, self._what, self._advice = where, what, advice
+
+    def __enter__(self) -> None:
+        """Do nothing: a block that has its memory costs nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(failure, MemoryError):
+            first = failure.__cause__ if isinstance(failure, OutOfMemoryError) else failure
+            said = str(first or "").rstrip(".")
+            raise OutOfMemoryError(
+                f"{self._where}: out of memory for {self._what()}"
+                f"{f' ({quoted(said)})' if said else ''}. {self._advice}"
+            ) from first
 
 
 def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

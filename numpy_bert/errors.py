@@ -10,6 +10,7 @@
     ├── TokenizerError (ValueError)     tokenizer.json, vocab.txt, tokenizer_config.json
     ├── HubError (OSError)              the hub answered, but not with what was asked
     │   └── OfflineError                the hub was not asked, or could not be reached
+    ├── OutOfMemoryError (MemoryError)  more memory than there is, and what for
     ├── OutputError (OSError)           a file that could not be written
     ├── TraceError (ValueError)         traces: their files, the names in them, what is compared
     └── TrainingError (RuntimeError)    a loss that is not finite, a checkpoint of another run
@@ -28,6 +29,7 @@ __all__ = [
     "IntegrityError",
     "NumpyBertError",
     "OfflineError",
+    "OutOfMemoryError",
     "OutputError",
     "TokenizerError",
     "TraceError",
@@ -65,6 +67,10 @@ class HubError(NumpyBertError, OSError):
 
 class OfflineError(HubError):
     """The hub was not asked (offline) or could not be reached, and the cache has no copy."""
+
+
+class OutOfMemoryError(NumpyBertError, MemoryError):
+    """Memory that the system does not give; the message says for what, and how to need less."""
 
 
 class OutputError(NumpyBertError, OSError):

@@ -27,10 +27,10 @@ NAMES = """
     BertConfig BertForMaskedLM BertForMultipleChoice BertForNextSentencePrediction
     BertForPreTraining BertForQuestionAnswering BertForSequenceClassification
     BertForTokenClassification BertModel BertTokenizer CheckpointError ConfigError CrossEncoder
-    HubError InputError IntegrityError NumpyBertError OfflineError OutputError SentenceEncoder
-    TokenizerError TraceError TrainingError community_detection fetch get_num_threads
-    paraphrase_mining paraphrase_mining_embeddings quantize_embeddings search semantic_search
-    set_num_threads similarity similarity_pairwise tuning
+    HubError InputError IntegrityError NumpyBertError OfflineError OutOfMemoryError OutputError
+    SentenceEncoder TokenizerError TraceError TrainingError community_detection fetch
+    get_num_threads paraphrase_mining paraphrase_mining_embeddings quantize_embeddings search
+    semantic_search set_num_threads similarity similarity_pairwise tuning
 """
 MODULES = {
     "blocks.embeddings": "",

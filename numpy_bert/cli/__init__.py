@@ -95,8 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             complain(options.command, str(failure))
             is_usage = isinstance(failure, (InputError, TraceError))
             return 2 if is_usage or options.command in _COMPARING else 1
-        except MemoryError:
-            complain(options.command, "out of memory.")
+        except MemoryError as failure:
+            said = f": {failure}" if str(failure) else ""  # NumPy's own words
+            complain(options.command, f"out of memory{said}. Give it less at a time.")
             return 2 if options.command in _COMPARING else 1
         except KeyboardInterrupt:
             return 130

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arguments import as_count
-from numpy_bert.arrays import Array
+from numpy_bert.arrays import Array, memory_for
 from numpy_bert.config import BertConfig
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, CROSS_ENCODER, ENCODE
@@ -496,8 +496,10 @@ class CrossEncoder:
         def scored(batch: Batch) -> Array:
             return self._model.packed(batch.ids, batch.lengths, batch.types)
 
-        logits = np.empty((len(pairs), self.num_labels), self._model.dtype)
-        fill(logits, pairs, plan, scored, shown, label="scoring", unit="pairs")
+        advice = "Give fewer pairs at a time, or a smaller batch_size."
+        with memory_for(where[0], lambda: f"{len(pairs):,} pairs", advice):
+            logits = np.empty((len(pairs), self.num_labels), self._model.dtype)
+            fill(logits, pairs, plan, scored, shown, label="scoring", unit="pairs")
         if plan.cut:
             warnings.warn(plan.cut_message(*where, len(pairs), unit="pair"), stacklevel=3)
         return logits

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arguments import as_count, check_switches
-from numpy_bert.arrays import Array, as_dtype
+from numpy_bert.arrays import Array, as_dtype, memory_for
 from numpy_bert.encoding import MODES
 from numpy_bert.encoding import similarity as likeness
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
@@ -574,12 +574,13 @@ class SentenceEncoder:
         way = self._way(pooling, truncate_dim, before)
         asked = check_precision("float32" if precision is None else precision)
         found: Any
-        if output_value == "sentence_embedding":
-            if normalize_embeddings:
-                way = replace(way, modules=replace(way.modules, scales_last=True))
-            found = self._vectors(call, way, asked, out)
-        else:
-            found = self._tokens(call, way, output_value, asked, out)
+        with self._in_memory(len(texts), way):
+            if output_value == "sentence_embedding":
+                if normalize_embeddings:
+                    way = replace(way, modules=replace(way.modules, scales_last=True))
+                found = self._vectors(call, way, asked, out)
+            else:
+                found = self._tokens(call, way, output_value, asked, out)
         if call.plan.cut:
             name = None if single else "sentences" if inputs is None else "inputs"
             warnings.warn(call.plan.cut_message("encode", name, len(texts)), stacklevel=2)
@@ -905,6 +906,16 @@ class SentenceEncoder:
         if precision != "float32":
             found = quantize_embeddings(found, precision)
         return found[0] if call.single else found
+
+    def _in_memory(self, texts: int, way: _Way) -> memory_for:
+        """Return a block in which a MemoryError says what the texts of a call take."""
+
+        def what() -> str:
+            size = texts * way.width * self.dtype.itemsize
+            return f"{texts:,} texts, whose vectors have {size:,} bytes"
+
+        advice = "Give fewer texts at a time, a smaller batch_size, or a mapped file as out."
+        return memory_for("encode", what, advice)
 
     def _hidden(self, batch: Batch) -> Array:
         """Return what is pooled of each token, (N, H)."""

@@ -29,6 +29,7 @@ from numpy_bert.loading.stored import SafetensorsFile
 from numpy_bert.loading.tensors import read_weight
 from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
+from numpy_bert.model.faults import check_finite, check_weights
 from numpy_bert.ops.activation import ACTIVATIONS
 from numpy_bert.ops.layer_norm import layer_norm, layer_norm_backward
 from numpy_bert.ops.linear import linear, linear_backward
@@ -111,8 +112,15 @@ class WeightedLayerPooling:
         if type(start) is not int or not 0 <= start <= layers:
             raise bad_member(path, "layer_start", start, f"a number from 0 to {layers}")
         needed = {"layer_weights": (layers + 1 - start,)}
-        weights = _read_weights(folder, needed, dtype, mapped=mapped)
-        return cls(start=start, weight=weights["layer_weights"])
+        weight = _read_weights(folder, needed, dtype, mapped=mapped)["layer_weights"]
+        with np.errstate(all="ignore"):
+            total = weight.sum()
+        if total == 0.0:
+            raise CheckpointError(
+                f"{folder / SINGLE}: layer_weights must not add up to 0, by which their mean is "
+                "divided; they do."
+            )
+        return cls(start=start, weight=weight)
 
     def __call__(self, states: Sequence[Array]) -> Array:
         """Return the mean of the states, which are the embedding's to the last layer's."""
@@ -129,7 +137,14 @@ class WeightedLayerPooling:
         assert states is not None
         mask = ... if batch.mask is None else batch.mask
         with np.errstate(all="ignore"):
-            return self([state[mask].reshape(-1, state.shape[-1]) for state in states])
+            found = self([state[mask].reshape(-1, state.shape[-1]) for state in states])
+        if not np.isfinite(found).all():
+            raise CheckpointError(
+                "WeightedLayerPooling: layer_weights are so large, or add up to so little, that "
+                f"the mean of the layers overflows {found.dtype}. Store them anew, so that they "
+                "add up to 1."
+            )
+        return found
 
 
 class ModuleGradients(NamedTuple):
@@ -321,6 +336,8 @@ class PooledModules:
         Dense layers, LayerNorms and `normalize`, in order.
     scales_last : bool
         Whether vectors are scaled to length 1 after all, truncation included.
+    source : str
+        The folder that they are from, for messages.
     """
 
     __repr__ = short_repr
@@ -328,6 +345,7 @@ class PooledModules:
     in_features: int
     modules: tuple[Callable[[Array], Array], ...] = ()
     scales_last: bool = False
+    source: str = "the modules behind the pooling"
 
     @property
     def out_features(self) -> int:
@@ -340,12 +358,33 @@ class PooledModules:
         return [module for module in self.modules if isinstance(module, (Dense, LayerNorm))]
 
     def __call__(self, pooled: Array, width: int) -> Array:
-        """Return the first `width` features of the result, (B, width), of pooled vectors."""
+        """Return the first `width` features of the result, (B, width), of pooled vectors.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not finite; the weight or the module is named.
+        """
         with np.errstate(all="ignore"):
+            vectors = pooled
             for module in self.modules:
-                pooled = module(pooled)
-            cut = pooled[:, :width]
+                vectors = module(vectors)
+            if not np.isfinite(vectors).all():
+                check_finite(
+                    (vectors,),
+                    {f"{name}.": array for name, array in self.named_parameters()},
+                    steps=self._steps(pooled),
+                    source=self.source,
+                )
+            cut = vectors[:, :width]
             return normalize(cut) if self.scales_last else cut
+
+    def _steps(self, pooled: Array) -> Iterator[tuple[str, Array]]:
+        """Yield what each module makes of pooled vectors, after these themselves."""
+        yield "the pooling", pooled
+        for prefix, module in self._named():
+            pooled = module(pooled)
+            yield prefix, pooled
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Yield every array with its name: the module's number, its kind and the field.
@@ -460,7 +499,8 @@ def read_pooled_modules(
             raise bad_member(folder / "config.json", name, module.in_features, wanted)
         width = module.out_features
         modules.append(module)
-    return PooledModules(in_features=in_features, modules=tuple(modules))
+    source = str(recipe.folder)
+    return PooledModules(in_features=in_features, modules=tuple(modules), source=source)
 
 
 def _size(path: Path, name: str, config: Mapping[str, Any]) -> int:
@@ -474,7 +514,7 @@ def _size(path: Path, name: str, config: Mapping[str, Any]) -> int:
 def _read_weights(
     folder: Path, needed: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], *, mapped: bool
 ) -> dict[str, Array]:
-    """Read the tensors that are needed from a folder, in which no others may be."""
+    """Read the tensors that are needed, all finite, from a folder in which no others may be."""
     path = folder / SINGLE
     if not is_listed(path):
         pickle = path.with_name("pytorch_model.bin")
@@ -497,4 +537,6 @@ def _read_weights(
                 f"{path}: {key} must be floats of shape {shape}, as its config.json says; got "
                 f"{quoted(tensors[key].dtype)} of shape {tensors[key].shape}."
             )
-    return {key: read_weight(tensors[key], dtype, mapped=mapped) for key in needed}
+    weights = {key: read_weight(tensors[key], dtype, mapped=mapped) for key in needed}
+    check_weights({f"{key}.": weight for key, weight in weights.items()}, source=str(path))
+    return weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,8 @@ class Scratch:
     def __init__(self, rows: int, features: int) -> None:
         self.norm = LayerNormWorkspace(rows, features)
         self._shape = rows, features
-
-    @cached_property
-    def _rows(self) -> Array:
-        return np.empty(self._shape, np.float32)
-
-    @cached_property
-    def _halves(self) -> npt.NDArray[np.uint16]:
-        return np.empty(self._shape, np.uint16)
+        self._rows: Array | None = None
+        self._halves: npt.NDArray[np.uint16] | None = None
 
     def gather(self, table: Table, ids: IntArray, out: Array) -> None:
         """Write the rows of `table` that the ids name into `out` (n, H), widened."""
@@ -38,12 +31,16 @@ class Scratch:
         if table.itemsize == 4:
             table.take(ids, 0, out, "clip")
         else:
+            if self._halves is None:
+                self._halves = np.empty(self._shape, np.uint16)
             halves = self._halves[: len(out)].view(table.dtype)
             table.take(ids, 0, halves, "clip")
             widen_into(halves, out)
 
     def rows_of(self, table: Table, ids: IntArray) -> Array:
         """Return the rows (n, H) of `table` that the ids name, in memory that is used again."""
+        if self._rows is None:
+            self._rows = np.empty(self._shape, np.float32)
         rows = self._rows[: len(ids)]
         self.gather(table, ids, rows)
         return rows

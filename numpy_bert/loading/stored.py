@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -113,6 +112,7 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = file_size(path, error=CheckpointError)
+        self._mapping: mmap.mmap | None = None
         self._stamp: tuple[int, ...] | None = None
         with self._open() as file:
             self._stamp = _look(file)
@@ -129,7 +129,7 @@ class SafetensorsFile:
         if not tensor.nbytes:
             return np.empty(0, dtype=np.uint8)
         if mapped:
-            return np.frombuffer(self._map, np.uint8, tensor.nbytes, tensor.start)
+            return np.frombuffer(self._map(), np.uint8, tensor.nbytes, tensor.start)
         buffer = bytearray(tensor.nbytes)
         with self._open() as file:
             file.seek(tensor.start)
@@ -138,12 +138,14 @@ class SafetensorsFile:
                 raise self._changed()
         return np.frombuffer(buffer, np.uint8)
 
-    @cached_property
     def _map(self) -> mmap.mmap:
-        """The whole file, mapped read-only at its first use."""
+        """Return the whole file, mapped read-only at its first use."""
+        if self._mapping is not None:
+            return self._mapping
         with self._open() as file:
             try:
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                return self._mapping
             except OSError as failure:
                 raise CheckpointError(
                     f"{self.path}: cannot be mapped into memory ({failure.strerror}); "

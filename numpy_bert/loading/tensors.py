@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from numpy_bert.arrays import Array, StoredArray, place
+from numpy_bert.arrays import Array, StoredArray, memory_for, place
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
 from numpy_bert.loading.checkpoint import Checkpoint
@@ -429,9 +429,11 @@ def read_weight(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> 
     ------
     CheckpointError
         If a float64 value does not fit into float32. F16, BF16 and F32 widen exactly.
+    OutOfMemoryError
+        If there is no memory for a copy.
     """
-    stored = tensor.read(mapped=mapped)
-    with np.errstate(all="ignore"):  # also where the caller's own settings would raise
+    with _memory_for(tensor), np.errstate(all="ignore"):  # whatever the caller's own settings are
+        stored = tensor.read(mapped=mapped)
         weight = stored.astype(dtype, copy=False)
     if tensor.dtype == "F64" and dtype == np.float32:
         lost = np.argwhere(np.isfinite(stored) & ~np.isfinite(weight))
@@ -454,4 +456,14 @@ def read_table(tensor: StoredTensor, dtype: np.dtype[Any], *, mapped: bool) -> S
     """
     if tensor.dtype == "F64" and dtype == np.float32:
         return read_weight(tensor, dtype, mapped=mapped)
-    return tensor.as_stored(mapped=mapped)
+    with _memory_for(tensor):
+        return tensor.as_stored(mapped=mapped)
+
+
+def _memory_for(tensor: StoredTensor) -> memory_for:
+    """Return a block in which a MemoryError names the tensor that is read."""
+    return memory_for(
+        str(tensor.file.path),
+        lambda: f"{quoted(tensor.name)}, {tensor.nbytes:,} bytes of shape {tensor.shape}",
+        "A file of float32 that is mapped (mmap=True, dtype='float32') takes the least.",
+    )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray, IntArray, as_dtype
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_dtype, memory_for
 from numpy_bert.blocks.embeddings import EmbeddingsSteps
 from numpy_bert.blocks.encoder import (
     EncoderSteps,
@@ -24,8 +24,8 @@ from numpy_bert.errors import InputError
 from numpy_bert.foreign import check_accepted
 from numpy_bert.inputs import ModelInputs, model_inputs, packed_inputs, packed_places, padded
 from numpy_bert.loading.tensors import LoadingInfo
-from numpy_bert.model.embeddings import BertEmbeddings
-from numpy_bert.model.faults import check_finite
+from numpy_bert.model.embeddings import FEWER, BertEmbeddings
+from numpy_bert.model.faults import check_finite, check_weights
 from numpy_bert.model.fresh import new_model
 from numpy_bert.model.loaded import load
 from numpy_bert.model.names import CALL, LOADING, check_config
@@ -81,7 +81,9 @@ class BertModel(Saveable):
     """
 
     _fixed = frozenset({"config", "parameters", "loading_info", "embeddings"})
-    _prepared = frozenset({"embeddings", "_packed"})
+    _prepared = frozenset({"embeddings", "_packed", "_sound"})
+    # The parts whose weights have been looked at, which is done when they are used first.
+    _sound: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -264,7 +266,7 @@ class BertModel(Saveable):
         >>> name, array.shape
         ('embeddings.word_embeddings', (1, 3, 128))
         """
-        self._encoder_parameters()  # the arguments are checked now, not at the first step
+        self.encoder_parameters()  # the arguments are checked now, not at the first step
         return self._stream(
             self.inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds),
             rng,
@@ -314,15 +316,16 @@ class BertModel(Saveable):
             self.parameters.embeddings, input_ids, lengths, token_type_ids
         )
         asked = None if places is None else packed_places(places, inputs.shape[1])
-        packed = self._kernels()
-        if packed is not None:
-            rows, finite = packed.rows(inputs, sizes, asked)
-            if finite:
-                return rows
-        batch = padded(inputs, sizes)
-        last = self._readable(batch, every=False, weights=False).states[0]
-        found = last.reshape(-1, last.shape[-1]) if batch.mask is None else last[batch.mask]
-        return found if asked is None else found[asked]
+        with self.in_memory(inputs):
+            packed = self._kernels()
+            if packed is not None:
+                rows, finite = packed.rows(inputs, sizes, asked)
+                if finite:
+                    return rows
+            batch = padded(inputs, sizes)
+            last = self._readable(batch, every=False, weights=False).states[0]
+            found = last.reshape(-1, last.shape[-1]) if batch.mask is None else last[batch.mask]
+            return found if asked is None else found[asked]
 
     def release(self) -> None:
         """Give back the memory of the kernels' own weights, which the next call makes anew."""
@@ -366,24 +369,45 @@ class BertModel(Saveable):
         rng: np.random.Generator | None = None,
     ) -> BertModelOutput:
         """Run the model on checked inputs; the other arguments are those of a call."""
-        every, weights, found = output_hidden_states, output_attentions, None
-        packed = self._kernels() if rng is None else None
-        if packed is not None:
-            padding = not unpad_inputs
-            found = packed.states(inputs, every=every, weights=weights, padding=padding)
-            if found is not None and not found.finite:
-                self.blame(inputs)
-        is_padded = found is None
-        if found is None:
-            found = self._readable(inputs, every=every, weights=weights, rng=rng)
-        output = BertModelOutput(
-            last_hidden_state=found.states[-1],
-            hidden_states=tuple(found.states) if every else None,
-            attentions=tuple(found.weights) if weights else None,
-        )
-        if is_padded and unpad_inputs and rng is None:
-            return self.without_padding(output, inputs.mask)
-        return self._pooled(output)
+        every, weights = output_hidden_states, output_attentions
+        with self.in_memory(inputs, every=every, weights=weights):
+            packed = self._kernels() if rng is None else None
+            found = None
+            if packed is not None:
+                padding = not unpad_inputs
+                found = packed.states(inputs, every=every, weights=weights, padding=padding)
+                if found is not None and not found.finite:
+                    self.blame(inputs)
+            is_padded = found is None
+            if found is None:
+                found = self._readable(inputs, every=every, weights=weights, rng=rng)
+            output = BertModelOutput(
+                last_hidden_state=found.states[-1],
+                hidden_states=tuple(found.states) if every else None,
+                attentions=tuple(found.weights) if weights else None,
+            )
+            if is_padded and unpad_inputs and rng is None:
+                return self.without_padding(output, inputs.mask)
+            return self._pooled(output)
+
+    def in_memory(
+        self, inputs: ModelInputs, *, every: bool = False, weights: bool = False
+    ) -> memory_for:
+        """Return a block in which a MemoryError says what a run on checked inputs takes.
+
+        `every` and `weights` say whether all layers' states and weights are kept.
+        """
+
+        def what() -> str:
+            config, (batch, length) = self.config, inputs.shape
+            layers, heads = config.num_hidden_layers, config.num_attention_heads
+            numbers = batch * length * config.hidden_size * (layers + 1 if every else 1)
+            numbers += batch * heads * length * length * layers * weights
+            size = numbers * self.dtype.itemsize
+            return f"{batch} x {length} tokens, whose result alone has {size:,} bytes"
+
+        most = "What is kept of each layer takes the most. " if every or weights else ""
+        return memory_for("model", what, f"{most}{FEWER}")
 
     def without_padding(self, output: BertModelOutput, mask: BoolArray | None) -> BertModelOutput:
         """Return an output with zeros at padding, as if it had been left out."""
@@ -416,14 +440,15 @@ class BertModel(Saveable):
 
         In float32 the last layer computes of all other tokens only what these look at.
         """
-        packed = self._kernels()
-        if packed is not None:
-            rows, finite = packed.at(inputs, places)
-            if not finite:
-                self.blame(inputs)
-            return rows
-        last = self.run(inputs).last_hidden_state
-        return last.reshape(-1, last.shape[-1])[places]
+        with self.in_memory(inputs):
+            packed = self._kernels()
+            if packed is not None:
+                rows, finite = packed.at(inputs, places)
+                if not finite:
+                    self.blame(inputs)
+                return rows
+            last = self.run(inputs).last_hidden_state
+            return last.reshape(-1, last.shape[-1])[places]
 
     @np.errstate(all="ignore")
     def pool(self, hidden: Array) -> PoolerSteps | None:
@@ -431,6 +456,9 @@ class BertModel(Saveable):
         head = self.parameters.pooler
         if head is None or not hidden.shape[1]:
             return None
+        if "pooler" not in self._sound:
+            check_weights({"pooler.": head}, source=self._source)
+            self._sound |= {"pooler"}
         steps = pooler(head, hidden)
         self._check(steps.output, "pooler", head, steps, hidden[:, 0])
         return steps
@@ -438,10 +466,11 @@ class BertModel(Saveable):
     @np.errstate(all="ignore")
     def all_steps(self, inputs: ModelInputs, rng: np.random.Generator | None = None) -> BertSteps:
         """Return every intermediate of a run on checked inputs, as `steps` does."""
-        embedded, *layers = (steps for _, steps in self._blocks(inputs, rng))
-        last = layers[-1].output.output
-        encoded = EncoderSteps(layer=tuple(layers), output=last)
-        return BertSteps(embeddings=embedded, encoder=encoded, pooler=self.pool(last))
+        with self.in_memory(inputs, every=True, weights=True):
+            embedded, *layers = (steps for _, steps in self._blocks(inputs, rng))
+            last = layers[-1].output.output
+            encoded = EncoderSteps(layer=tuple(layers), output=last)
+            return BertSteps(embeddings=embedded, encoder=encoded, pooler=self.pool(last))
 
     def blame(self, inputs: ModelInputs) -> None:
         """Raise CheckpointError if it is a weight's fault that a result is not finite."""
@@ -456,7 +485,7 @@ class BertModel(Saveable):
         One block's steps are in memory at a time if who takes them drops them. A weight that makes
         a block's output infinite is named before the block is yielded.
         """
-        parameters = self._encoder_parameters()
+        parameters = self.encoder_parameters()
         embedded: EmbeddingsSteps = self.embeddings.all_steps(inputs, rng=rng)
         hidden = embedded.output
         given = embedded.output
@@ -493,14 +522,15 @@ class BertModel(Saveable):
         self, inputs: ModelInputs, rng: np.random.Generator | None
     ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the named steps of all blocks."""
-        for name, steps in self._blocks(inputs, rng):
-            hidden = steps.output.output if isinstance(steps, LayerSteps) else steps.output
-            yield from named_steps(steps, name)
-            del steps
-        yield "encoder", hidden
-        pooled = self.pool(hidden)
-        if pooled is not None:
-            yield from named_steps(pooled, "pooler")
+        with self.in_memory(inputs):
+            for name, steps in self._blocks(inputs, rng):
+                hidden = steps.output.output if isinstance(steps, LayerSteps) else steps.output
+                yield from named_steps(steps, name)
+                del steps
+            yield "encoder", hidden
+            pooled = self.pool(hidden)
+            if pooled is not None:
+                yield from named_steps(pooled, "pooler")
 
     def _check(
         self, result: Array, name: str, parameters: object, steps: object, given: Array
@@ -517,15 +547,34 @@ class BertModel(Saveable):
 
     def _kernels(self) -> PackedModel | None:
         """Return the kernels if they can stand in for the readable code."""
-        return self._packed if self._packed is not None and self._packed.fits else None
+        if self._packed is None or not self._packed.fits:
+            return None
+        self.encoder_parameters()
+        return self._packed
 
-    def _encoder_parameters(self) -> BertEncoderParameters:
-        """Return the encoder's parameters; raise InputError where only a part was loaded."""
-        if self.parameters.encoder is None:
+    def encoder_parameters(self) -> BertEncoderParameters:
+        """Return the encoder's parameters, to be used.
+
+        Raises
+        ------
+        InputError
+            If only a part of the model was loaded.
+        CheckpointError
+            If a weight is not finite that a result need not show; it is named.
+        """
+        encoder = self.parameters.encoder
+        if encoder is None:
             raise InputError(
                 "model: loaded with only='embeddings'; load the whole to run the encoder."
             )
-        return self.parameters.encoder
+        if "encoder" not in self._sound:
+            read = {
+                f"encoder.layer.{number}.intermediate.": layer.intermediate
+                for number, layer in enumerate(encoder.layer)
+            }
+            check_weights(read, source=self._source)
+            self._sound |= {"encoder"}
+        return encoder
 
     @property
     def _source(self) -> str:

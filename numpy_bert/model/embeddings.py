@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, StoredArray, as_floats, widen
+from numpy_bert.arrays import Array, StoredArray, as_floats, memory_for, widen
 from numpy_bert.blocks.embeddings import EmbeddingsSteps, embeddings
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
@@ -23,7 +23,10 @@ from numpy_bert.parameters import BertEmbeddingsParameters
 from numpy_bert.reprs import short_repr
 from numpy_bert.trace import named_steps
 
-__all__ = ["BertEmbeddings", "Dropout", "Embedding", "LayerNorm"]
+__all__ = ["FEWER", "BertEmbeddings", "Dropout", "Embedding", "LayerNorm"]
+
+# What to do where the memory for a batch is not there.
+FEWER = "Give fewer sequences at a time (a smaller batch), or shorter ones."
 
 
 class Embedding:
@@ -180,9 +183,10 @@ class BertEmbeddings(Stateful):
         )
         if out is not None:
             self._check_out(out, inputs)
-        if rng is None and keep is None:
-            return self.embed(inputs, out)
-        output = self.all_steps(inputs, rng=rng, keep=keep).output
+        with self._in_memory(inputs):
+            if rng is None and keep is None:
+                return self.embed(inputs, out)
+            output = self.all_steps(inputs, rng=rng, keep=keep).output
         if out is None:
             return output
         np.copyto(out, output)
@@ -222,7 +226,18 @@ class BertEmbeddings(Stateful):
         inputs = model_inputs(
             self.parameters, input_ids, None, token_type_ids, position_ids, inputs_embeds
         )
-        return self.all_steps(inputs, rng=rng, keep=keep)
+        with self._in_memory(inputs):
+            return self.all_steps(inputs, rng=rng, keep=keep)
+
+    def _in_memory(self, inputs: ModelInputs) -> memory_for:
+        """Return a block in which a MemoryError says what checked inputs take."""
+
+        def what() -> str:
+            batch, length = inputs.shape
+            size = batch * length * self.LayerNorm.weight.nbytes
+            return f"{batch} x {length} tokens, whose embedding has {size:,} bytes"
+
+        return memory_for("embeddings", what, FEWER)
 
     def embed(self, inputs: ModelInputs, out: Array | None = None) -> Array:
         """Return the input embedding of checked inputs, by the kernels where they can stand in."""

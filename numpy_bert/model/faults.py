@@ -11,7 +11,7 @@ from numpy_bert.arrays import Array, IntArray, StoredArray, place, widen
 from numpy_bert.errors import CheckpointError
 from numpy_bert.parameters import arrays_of
 
-__all__ = ["check_finite"]
+__all__ = ["check_finite", "check_weights"]
 
 _NO_ROWS: Mapping[str, IntArray] = MappingProxyType({})
 
@@ -60,19 +60,14 @@ def check_finite(
     >>> check_finite([norm.bias], {"LayerNorm.": norm}, steps=(), source="model.safetensors")
     Traceback (most recent call last):
     numpy_bert.errors.CheckpointError: model.safetensors: LayerNorm.bias[2] = nan: this weight is
-    not finite, so neither is the result. `numpy-bert inspect --check` lists all such tensors.
+    not finite, so no result means anything. `numpy-bert inspect --check` lists all such tensors.
     """
     result = next((r for r in results if r is not None and not np.isfinite(r).all()), None)
     if result is None:
         return
     for prefix, tree in parameters.items():
         for key, weight in arrays_of(tree, prefix):
-            fault = _first_fault(weight, rows.get(key))
-            if fault is not None:
-                raise CheckpointError(
-                    f"{source}: {key}{fault}: this weight is not finite, so neither is the result."
-                    " `numpy-bert inspect --check` lists all such tensors."
-                )
+            _blame(weight, key, source=source, ids=rows.get(key))
     if given:
         return
     step = next((name for name, array in steps if not np.isfinite(array).all()), "the result")
@@ -81,6 +76,47 @@ def check_finite(
         f"{source}: its weights are finite, but so large that {step} overflows "
         f"{result.dtype}{advice}."
     )
+
+
+def check_weights(parameters: Mapping[str, object], *, source: str) -> None:
+    """Raise CheckpointError for a weight that is not finite, whatever the result would be.
+
+    Most results show it. An activation can hide it: tanh makes 1 of an infinity, and GELU 0 of the
+    negative one. So what an activation reads is looked at before it is used first; that costs one
+    sum of each tensor.
+
+    Parameters
+    ----------
+    parameters : mapping of str to dataclass or ndarray
+        The parameter trees under the prefixes of their keys, as `check_finite` takes them.
+    source : str
+        The checkpoint's files, for the message.
+
+    Examples
+    --------
+    >>> from numpy_bert.parameters import LinearParameters
+    >>> dense = LinearParameters(weight=np.ones((2, 2)), bias=np.array([0.0, -np.inf]))
+    >>> check_weights({"pooler.dense.": dense}, source="model.safetensors")
+    Traceback (most recent call last):
+    numpy_bert.errors.CheckpointError: model.safetensors: pooler.dense.bias[1] = -inf: this weight
+    is not finite, so no result means anything. `numpy-bert inspect --check` lists all such tensors.
+    """
+    for prefix, tree in parameters.items():
+        for key, weight in arrays_of(tree, prefix):
+            with np.errstate(all="ignore"):
+                total = weight.sum()  # which may overflow, too: then each number is looked at
+            if not np.isfinite(total):
+                _blame(weight, key, source=source)
+
+
+def _blame(weight: StoredArray, key: str, *, source: str, ids: IntArray | None = None) -> None:
+    """Raise CheckpointError if a weight, or one of these rows of it, is not finite."""
+    fault = _first_fault(weight, ids)
+    if fault is not None:
+        raise CheckpointError(
+            f"{source}: {key}{fault}: this weight is not finite, so no result means anything. "
+            "`numpy-bert inspect --check` lists all such tensors."
+        )
 
 
 def _first_fault(stored: StoredArray, ids: IntArray | None) -> str | None:

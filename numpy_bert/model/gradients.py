@@ -159,9 +159,7 @@ class BertRun:
         kind: type[EncoderTraining | ReadableTraining] | None = None,
     ) -> None:
         self._model, self._inputs, self.mask = model, inputs, inputs.mask
-        parameters = model.parameters.encoder
-        if parameters is None:
-            raise InputError("model: loaded with only='embeddings'; load the whole to train it.")
+        parameters = model.encoder_parameters()
         if kind is None:
             fast = model.dtype == np.float32 and model.config.activation in KNOWN
             kind = EncoderTraining if fast else ReadableTraining

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -53,11 +52,15 @@ class PackedModel:
         self._parameters = parameters
         self._config = config
         self._kernel: EncoderKernel | None = None
+        self._fits: bool | None = None
 
-    @cached_property
+    @property
     def fits(self) -> bool:
         """Whether the kernels can take the place of the readable code."""
-        return fits(self._parameters, self._config)
+        # Not cached_property, which in Python 3.11 holds a lock that a forked child would wait for.
+        if self._fits is None:
+            self._fits = fits(self._parameters, self._config)
+        return self._fits
 
     def states(
         self, inputs: ModelInputs, *, every: bool, weights: bool, padding: bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_dtype
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_dtype, memory_for
 from numpy_bert.blocks.heads import HeadCall
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
@@ -22,7 +21,8 @@ from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.decoder import decode, decode_backward
 from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.faults import check_finite
+from numpy_bert.model.embeddings import FEWER
+from numpy_bert.model.faults import check_finite, check_weights
 from numpy_bert.model.fresh import new_head
 from numpy_bert.model.gradients import INPUTS, BertRun, LossAndGradients, split_batch
 from numpy_bert.model.heads import Head
@@ -83,6 +83,9 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     """
 
     _fixed = frozenset({"bert", "head", "config", "loading_info"})
+    _prepared = frozenset({"_is_sound"})
+    # Whether the head's weights have been looked at, which is done when they are used first.
+    _is_sound: bool = False
     kind: ClassVar[Head]
 
     def __init__(
@@ -317,24 +320,25 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         items = num_items_in_batch
         if items is None:
             items = self.kind.items(labels, inputs.shape[1], self.config)
-        run = BertRun(self.bert, inputs, rng)
-        places = self._labelled(labels, inputs.shape)
-        hidden = run.hidden if places is None else run.hidden[places]
-        mask = inputs.mask if places is None else None
-        call = self._head_call(hidden, run.pooled, mask, rng=rng, choices=choices)
-        steps = self._run(call)
-        if places is not None:
-            labels = {**labels, "labels": np.asarray(labels["labels"])[places]}
-        objective = self.kind.objective(call, steps, labels, items)
-        if not np.isfinite(objective.loss):
-            self._check(call, steps, self.kind.scores(call, steps))
-        back = self.kind.backward(call, steps, objective.score_gradients)
-        grad = back.hidden
-        if places is not None and grad is not None:
-            grad = np.zeros_like(run.hidden)
-            grad[places] = back.hidden
-        bert = run.gradients(hidden=grad, pooled=back.pooled, decoder=back.decoder)
-        return LossAndGradients(loss=objective.loss, bert=bert, head=back.parameters)
+        with self.bert.in_memory(inputs, every=True, weights=True):
+            run = BertRun(self.bert, inputs, rng)
+            places = self._labelled(labels, inputs.shape)
+            hidden = run.hidden if places is None else run.hidden[places]
+            mask = inputs.mask if places is None else None
+            call = self._head_call(hidden, run.pooled, mask, rng=rng, choices=choices)
+            steps = self._run(call)
+            if places is not None:
+                labels = {**labels, "labels": np.asarray(labels["labels"])[places]}
+            objective = self.kind.objective(call, steps, labels, items)
+            if not np.isfinite(objective.loss):
+                self._check(call, steps, self.kind.scores(call, steps))
+            back = self.kind.backward(call, steps, objective.score_gradients)
+            grad = back.hidden
+            if places is not None and grad is not None:
+                grad = np.zeros_like(run.hidden)
+                grad[places] = back.hidden
+            bert = run.gradients(hidden=grad, pooled=back.pooled, decoder=back.decoder)
+            return LossAndGradients(loss=objective.loss, bert=bert, head=back.parameters)
 
     def num_items_in_batch(self, batch: Mapping[str, Any]) -> dict[str, int]:
         """Return how many labels of a batch count, which each of the model's losses is a mean over.
@@ -571,12 +575,28 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     @np.errstate(all="ignore")  # also where the caller's own settings would raise
     def _run(self, call: HeadCall) -> Any:
         """Run the head."""
-        return self.kind.forward(call)
+        if not self._is_sound:
+            check_weights(self._weights(), source=self._source)
+            self._is_sound = True
+        with self._in_memory(call):
+            return self.kind.forward(call)
+
+    def _in_memory(self, call: HeadCall) -> memory_for:
+        """Return a block in which a MemoryError says what the head was to do."""
+
+        def what() -> str:
+            rows = call.pooled if call.hidden is None else call.hidden
+            columns = "" if call.decoder is None else f" and {len(call.decoder)} words"
+            shape = () if rows is None else rows.shape
+            return f"the head over hidden states of shape {shape}{columns}"
+
+        return memory_for(type(self).__name__, what, FEWER)
 
     @np.errstate(all="ignore")
     def _judge(self, call: HeadCall, steps: Any, labels: Mapping[str, Any]) -> float:
         """Return the loss of the head's scores."""
-        return self.kind.objective(call, steps, labels, None).loss
+        with self._in_memory(call):
+            return self.kind.objective(call, steps, labels, None).loss
 
     def _scored(self, hidden: Array, pooled: Array | None = None) -> Output:
         """Return the scores of hidden states that the head reads."""
@@ -597,7 +617,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             scores,
             self._weights(),
             steps=self.kind.traced(steps),
-            source=", ".join(self.loading_info.files),
+            source=self._source,
             given=not all(np.isfinite(array).all() for array in read if array is not None),
         )
 
@@ -610,21 +630,27 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         """Return the head's parameter trees by the prefixes of their keys."""
         return {"": self.head}
 
+    @property
+    def _source(self) -> str:
+        """The checkpoint's files, for messages."""
+        return ", ".join(self.loading_info.files)
+
 
 class BertWithDecoder(BertWithHead[Output, Steps]):
     """A model whose head predicts words: by the word table, or by a decoder of its own."""
 
     _prepared = BertWithHead._prepared | {"_table"}
+    _table: Array | None = None
 
     @property
     def decoder(self) -> Array:
         """The decoder's weight, (V, H): the head's own, else the word table, widened once."""
         own = attrgetter(self.kind.decoder)(self.head).decoder
-        return self._table if own is None else own.weight
-
-    @cached_property
-    def _table(self) -> Array:
-        return self.bert.embeddings.word_embeddings.weight
+        if own is not None:
+            return own.weight  # type: ignore[no-any-return]
+        if self._table is None:
+            self._table = self.bert.embeddings.word_embeddings.weight
+        return self._table
 
     def _decoder_weight(self) -> Array | None:
         return self.decoder

@@ -119,7 +119,10 @@ def test_too_little_memory_is_one_line(
 
     monkeypatch.setattr("numpy_bert.BertModel.from_pretrained", exhausted)
     assert main(["embed", "a", "--model", "demo"]) == 1
-    assert capsys.readouterr().err == "numpy-bert embed: error: out of memory.\n"
+    assert (
+        capsys.readouterr().err
+        == "numpy-bert embed: error: out of memory. Give it less at a time.\n"
+    )
 
 
 @posix

@@ -215,3 +215,51 @@ def test_a_call_whose_pooling_does_not_fit_the_dense_layer(tmp_path: Path) -> No
         ValueError, match="pooling must make 256 features, which the model's Dense takes; got 128"
     ):
         encoder.encode("a", pooling="cls")
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_weight_that_is_not_finite_is_refused_though_tanh_hides_it(
+    tmp_path: Path, value: float
+) -> None:
+    files = dense_files()
+    weight, bias = np.ones((5, 128), np.float32), np.zeros(5, np.float32)
+    bias[3] = value
+    files["2_Dense/model.safetensors"] = serialize({"linear.weight": weight, "linear.bias": bias})
+    with pytest.raises(CheckpointError, match=rf"2_Dense.*: linear.bias\[3\] = {value}: this wei"):
+        SentenceEncoder(write(tmp_path, files, model=True))
+
+
+def test_a_module_that_overflows_is_named(tmp_path: Path) -> None:
+    files = dense_files(activation_function="torch.nn.modules.linear.Identity", bias=False)
+    weight = np.full((5, 128), 3e38, np.float32)
+    files["2_Dense/model.safetensors"] = serialize({"linear.weight": weight})
+    encoder = SentenceEncoder(write(tmp_path, files, model=True))
+    with pytest.raises(
+        CheckpointError, match=r"so large that 2\.dense overflows float32; load with dtype='float64"
+    ):
+        encoder.encode("a test")
+    assert np.isfinite(SentenceEncoder(tmp_path, dtype="float64").encode("a test")).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([1.0, -1.0], "layer_weights must not add up to 0"),
+        ([1.0, np.inf], r"layer_weights\[1\] = inf: this weight is not finite"),
+    ],
+)
+def test_layers_of_which_there_is_no_mean(tmp_path: Path, weights: Any, words: str) -> None:
+    files = layer_files()
+    data = {"layer_weights": np.array(weights, np.float32)}
+    files[f"1_{LAYERS}/model.safetensors"] = serialize(data)
+    with pytest.raises(CheckpointError, match=words):
+        SentenceEncoder(with_states(write(tmp_path, files, model=True)))
+
+
+def test_layers_whose_mean_overflows(tmp_path: Path) -> None:
+    files = layer_files()
+    data = {"layer_weights": np.array([3e38, 3e38], np.float32)}
+    files[f"1_{LAYERS}/model.safetensors"] = serialize(data)
+    encoder = SentenceEncoder(with_states(write(tmp_path, files, model=True)))
+    with pytest.raises(CheckpointError, match="the mean of the layers overflows float32"):
+        encoder.encode("a test")

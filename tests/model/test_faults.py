@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from numpy_bert import BertModel, CheckpointError
+from numpy_bert import BertForMaskedLM, BertModel, CheckpointError
 from numpy_bert.config import BertConfig
-from numpy_bert.model.faults import check_finite
-from numpy_bert.parameters import BertEncoderParameters, BertPoolerParameters, shapes
+from numpy_bert.model.faults import check_finite, check_weights
+from numpy_bert.model.gradients import BertRun
+from numpy_bert.parameters import (
+    BertEncoderParameters,
+    BertPoolerParameters,
+    LinearParameters,
+    shapes,
+)
 from tests.support.checkpoints import TINY, Tensors, random_tensors, write_checkpoint
 
 CONFIG = BertConfig.from_dict(TINY)
@@ -42,7 +49,7 @@ def test_a_nan_in_any_parameter_is_found_and_named(tmp_path: Path, key: str) -> 
     index = (5, 3) if tensors[key].ndim == 2 else (3,)
     tensors[key][index] = np.nan
     assert blamed(load(tmp_path, tensors)) == (
-        f"{key}{list(index)} = nan: this weight is not finite, so neither is the result. "
+        f"{key}{list(index)} = nan: this weight is not finite, so no result means anything. "
         "`numpy-bert inspect --check` lists all such tensors."
     )
 
@@ -52,6 +59,59 @@ def test_so_is_an_infinity(tmp_path: Path, value: float, dtype: str) -> None:
     tensors = random_tensors()
     tensors[DENSE][3, 5] = value
     assert blamed(load(tmp_path, tensors, dtype)).startswith(f"{DENSE}[3, 5] = {value}: this")
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("key", KEYS)
+def test_an_infinity_in_any_parameter_is_found_though_a_function_hides_it(
+    tmp_path: Path, key: str, value: float
+) -> None:
+    tensors = random_tensors()
+    index = (5, 3) if tensors[key].ndim == 2 else (3,)
+    tensors[key][index] = value
+    model = load(tmp_path, tensors)
+    for _ in range(2):  # not only at the first use
+        assert blamed(model).startswith(f"{key}{list(index)} = {value}: this weight is not finite")
+
+
+@pytest.mark.parametrize("way", ["steps", "trace", "packed", "gradients"])
+def test_it_is_found_whatever_the_model_is_asked_for(tmp_path: Path, dtype: str, way: str) -> None:
+    tensors = random_tensors()
+    tensors["encoder.layer.1.intermediate.dense.bias"][4] = -np.inf  # of which GELU makes 0
+    model = load(tmp_path, tensors, dtype)
+    calls: dict[str, Callable[[], object]] = {
+        "steps": lambda: model.steps(IDS),
+        "trace": lambda: list(model.trace(IDS)),
+        "packed": lambda: model.packed([1, 2, 3], [3]),
+        "gradients": lambda: BertRun(model, model.inputs(IDS)),
+    }
+    with pytest.raises(CheckpointError, match=r"1\.intermediate\.dense\.bias\[4\] = -inf"):
+        calls[way]()
+
+
+def test_weights_whose_sum_overflows_are_finite() -> None:
+    large = np.full((2, 3), np.finfo(np.float32).max)
+    check_weights({"dense.": LinearParameters(weight=large, bias=large[0])}, source="x")
+    large[1, 2] = np.inf
+    with pytest.raises(CheckpointError, match=r"x: dense\.weight\[1, 2\] = inf"):
+        check_weights({"dense.": LinearParameters(weight=large, bias=large[0])}, source="x")
+
+
+def test_a_pooler_that_nobody_reads_is_not_looked_at(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    tensors["pooler.dense.weight"][5, 3] = np.inf
+    assert np.isfinite(load(tmp_path, tensors).packed([1, 2, 3], [3])).all()
+
+
+def test_what_a_heads_activation_hides_is_found(tmp_path: Path) -> None:
+    tensors = random_tensors(heads=True)
+    key = "cls.predictions.transform.dense.bias"
+    tensors[key][7] = -np.inf
+    model = BertForMaskedLM.from_pretrained(write_checkpoint(tmp_path, tensors))
+    with pytest.raises(CheckpointError, match=rf"{key}\[7\] = -inf: this weight is not finite"):
+        model(IDS)
+    with pytest.raises(CheckpointError, match=rf"{key}\[7\] = -inf: this weight is not finite"):
+        model.loss_and_gradients({"input_ids": IDS, "labels": IDS})
 
 
 def test_the_first_of_several_is_named(tmp_path: Path) -> None:

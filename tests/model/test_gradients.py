@@ -214,7 +214,7 @@ def test_words_are_scored_in_float32_but_in_steps(
 
 def test_a_part_of_a_model_cannot_be_trained(tmp_path: Path) -> None:
     part = BertModel.from_pretrained(trained_like(tmp_path), only="embeddings")
-    with pytest.raises(InputError, match="load the whole to train it"):
+    with pytest.raises(InputError, match="load the whole to run the encoder"):
         BertRun(part, part.inputs(**IDS))
 
 
