@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
-__all__ = ["listed", "must_be", "quoted"]
+__all__ = ["listed", "must_be", "quoted", "shown"]
 
 # Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
 _QUOTE_LIMIT = 200
+# A number of more is not written: Python takes a time for it that goes by the square of its digits,
+# and from 4,300 digits raises ValueError.
+_MOST_BITS = 1000
+_BRACKETS: dict[type, tuple[str, str]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    set: ("{", "}"),
+    dict: ("{", "}"),
+}
 
 
 def quoted(text: object) -> str:
@@ -20,9 +31,27 @@ def quoted(text: object) -> str:
     >>> quoted("a\x1b[31m\nb")
     "'a\\x1b[31m\\nb'"
     """
-    plain = str(text)
-    shown = plain if plain.isprintable() and plain.strip() == plain and plain else repr(plain)
-    return shown if len(shown) <= _QUOTE_LIMIT else shown[:_QUOTE_LIMIT] + "..."
+    plain = text if isinstance(text, str) else _written(text, str)
+    is_bare = bool(plain) and plain.strip() == plain
+    plain = plain[: _QUOTE_LIMIT + 1]
+    whole = plain if is_bare and plain.isprintable() else repr(plain)
+    return whole if len(whole) <= _QUOTE_LIMIT else whole[:_QUOTE_LIMIT] + "..."
+
+
+def shown(value: object) -> str:
+    """Return a foreign value as Python writes it, only the beginning of a long one.
+
+    A number of thousands of digits, which Python refuses to write, an object whose class cannot
+    write it, or a list of millions costs nobody the message that it stands in.
+
+    Examples
+    --------
+    >>> shown("5"), shown([5, {"a": None}])
+    ("'5'", "[5, {'a': None}]")
+    >>> shown(10**5000)
+    'a number of about 5,001 digits'
+    """
+    return quoted(_written(value, repr))
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
@@ -45,4 +74,33 @@ def must_be(name: str, wanted: str, value: object) -> str:
     >>> must_be("config.json: bias", "true or false", 1)
     'config.json: bias must be true or false; got 1.'
     """
-    return f"{name} must be {wanted}; got {quoted(repr(value))}."
+    return f"{name} must be {wanted}; got {shown(value)}."
+
+
+def _written(value: object, write: Callable[[object], str]) -> str:
+    """Return a value as `write` has it, or its class where that fails."""
+    try:
+        return _beginning(value, write, _QUOTE_LIMIT)
+    except Exception:  # noqa: BLE001 - whatever somebody else's class raises
+        return f"<{type(value).__name__}>"
+
+
+def _beginning(value: Any, write: Callable[[object], str], room: int) -> str:
+    """Return what fills `room` characters of a value, or all of it, in time that goes by `room`."""
+    kind = type(value)
+    if kind in (str, bytes, bytearray):
+        return write(value[: max(room, 0) + 1])
+    if kind is int and value.bit_length() > _MOST_BITS:
+        return f"a number of about {int(math.log10(abs(value))) + 1:,} digits"
+    if kind not in _BRACKETS or not value:
+        return write(value)
+    left, right = _BRACKETS[kind]
+    text, between = left, ""
+    for item in value:
+        if len(text) > room:
+            return text + "..."
+        text += between + _beginning(item, repr, room - len(text))
+        if kind is dict:
+            text += ": " + _beginning(value[item], repr, room - len(text))
+        between = ", "
+    return text + ("," if kind is tuple and len(value) == 1 else "") + right

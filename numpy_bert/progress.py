@@ -59,9 +59,9 @@ def progress(
 def _is_watched() -> bool:
     """Tell whether stderr is a terminal, or the output of a notebook's cell."""
     stream = sys.stderr
-    return stream is not None and (
-        stream.isatty() or type(stream).__module__.startswith("ipykernel.")
-    )
+    if stream is None or getattr(stream, "closed", False):
+        return False
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel.")
 
 
 def _bar(total: int, label: str, unit: str, delay: float, items: int | None) -> Any:

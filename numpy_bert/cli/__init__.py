@@ -12,11 +12,11 @@ import contextlib
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 from numpy_bert import __version__
-from numpy_bert.cli.console import complain, note
+from numpy_bert.cli.console import complain, hold_standard_streams, note, tell
 from numpy_bert.cli.parser import Parser
 from numpy_bert.errors import InputError, NumpyBertError, TraceError
 
@@ -78,38 +78,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 1 for failure, 2 for wrong usage, as after any wrong argument (argparse
-        exits with it), 130 after Ctrl-C, 141 where the reader of a pipe went away. Commands that
-        compare return 0 for the same, 1 for a difference, and 2 where they could not compare.
+        0 for success, 1 for failure, 2 for wrong usage, 130 after Ctrl-C, 141 where the reader of a
+        pipe went away. Commands that compare return 0 for the same, 1 for a difference, and 2 where
+        they could not compare.
+
+    Raises
+    ------
+    SystemExit
+        After any wrong argument (2), the help (0), or SIGTERM (143).
     """
+    hold_standard_streams()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):
+        with contextlib.suppress(AttributeError, ValueError):  # it is closed
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    options = _parsed(sys.argv[1:] if arguments is None else list(arguments))
-    with warnings.catch_warnings():
+    command = ""
+    with warnings.catch_warnings(), _leaving_in_order():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _shower()
         try:
-            return int(_module(options.command).run(options))
+            options = _parsed(sys.argv[1:] if arguments is None else list(arguments))
+            command = options.command
+            return int(_module(command).run(options))
         except NumpyBertError as failure:
-            complain(options.command, str(failure))
+            complain(command, str(failure))
             is_usage = isinstance(failure, (InputError, TraceError))
-            return 2 if is_usage or options.command in _COMPARING else 1
+            return 2 if is_usage or command in _COMPARING else 1
         except MemoryError as failure:
             said = f": {failure}" if str(failure) else ""  # NumPy's own words
-            complain(options.command, f"out of memory{said}. Give it less at a time.")
-            return 2 if options.command in _COMPARING else 1
+            complain(command, f"out of memory{said}. Give it less at a time.")
+            return 2 if command in _COMPARING else 1
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:
             return 141
         except Exception:  # whatever it was, nothing has been compared
-            if options.command not in _COMPARING:
+            if command not in _COMPARING:
                 raise
             import traceback
 
-            traceback.print_exc()
+            tell(traceback.format_exc())
             return 2
+
+
+@contextlib.contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """Have a signal that ends the program end it as Ctrl-C does, so that files are removed."""
+    import signal
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    names = ("SIGTERM", "SIGHUP")
+    ours = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    ours = [number for number in ours if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in ours:
+            signal.signal(number, leave)
+    except ValueError:  # in a thread of another program, whose signals are not ours
+        ours = []
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
@@ -131,7 +162,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     for name in COMMANDS:
         commands.add_parser(name)
     if not words:
-        parser.print_help(sys.stderr)
+        tell(parser.format_help())
         parser.exit(2)
     if words[0] == "help":
         words = [*words[1:], "--help"]

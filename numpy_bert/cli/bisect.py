@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,8 +152,7 @@ def run(options: argparse.Namespace) -> int:
     model = load_exactly(options.model, **source_options(options))
     if not has_inputs:
         return _deliver_next(_next_of(options, model), as_json=options.json)
-    with _ends_with_us():
-        found = _of_command(options, model)
+    found = _of_command(options, model)
     if options.json:
         show(json.dumps(found.as_dict(), allow_nan=False))
     else:
@@ -280,24 +278,6 @@ def _folder(keep: str | None) -> Iterator[Path]:
             f"--keep {path}: the folder could not be made ({failure.strerror}); name a new one."
         ) from None
     yield path
-
-
-@contextlib.contextmanager
-def _ends_with_us() -> Iterator[None]:
-    """End in order when the system says so, so that the port ends and its files are removed."""
-
-    def leave(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    try:
-        before = signal.signal(signal.SIGTERM, leave)
-    except ValueError:  # in a thread of another program, whose signals are not ours
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _as_text(found: Bisection) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from numpy_bert.errors import OutputError
 
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 __all__ = [
     "complain",
     "has_colours",
+    "hold_standard_streams",
     "megabytes",
     "note",
     "percent",
     "results_as_json",
+    "safe",
     "save_arrays",
     "show",
     "table",
+    "tell",
 ]
 
 _LINE_END = re.compile(r"\s*[\r\n]\s*")
@@ -44,10 +47,10 @@ def show(text: str, *, styled: bool = False) -> None:
     BrokenPipeError
         If its reader went away.
     """
-    if sys.stdout is None:
+    if not _is_open(sys.stdout):
         raise OutputError("standard output: is closed.")
     try:
-        print(_safe_between_colours(text) if styled else _safe(text), flush=True)
+        print(_safe_between_colours(text) if styled else safe(text), flush=True)
     except OSError as failure:
         # Nothing more can be written; keep the interpreter from trying again at its end.
         with contextlib.suppress(OSError, ValueError):
@@ -63,18 +66,54 @@ def has_colours() -> bool:
         return False
     if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
         return True
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    is_terminal = _is_open(sys.stdout) and sys.stdout.isatty()
     return is_terminal and os.environ.get("TERM") not in (None, "", "dumb")
 
 
 def note(text: str) -> None:
     """Tell the person at the terminal something that is not the result."""
-    _tell(f"numpy-bert: {text}")
+    tell(f"numpy-bert: {text}")
 
 
 def complain(command: str, message: str) -> None:
-    """Tell the person at the terminal why a command failed."""
-    _tell(f"numpy-bert {command}: error: {message}")
+    """Tell the person at the terminal why a command failed; it has no name before it is known."""
+    tell(f"numpy-bert {command}".rstrip() + f": error: {message}")
+
+
+def tell(text: str) -> None:
+    """Print to standard error; where that cannot be written, the result still counts.
+
+    Where it is closed nothing is printed: `print` would take None for standard output.
+    """
+    if _is_open(sys.stderr):
+        with contextlib.suppress(OSError):
+            print(safe(text), file=sys.stderr, flush=True)
+
+
+def safe(text: str) -> str:
+    r"""Escape what could steer a terminal, except line ends.
+
+    Examples
+    --------
+    >>> print(safe("a\x1b[31m, b"))
+    a\x1b[31m, b
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def hold_standard_streams() -> None:
+    """Keep the places of standard streams that are closed: the next file would take them.
+
+    What a library writes to standard error would then stand in that file.
+    """
+    for place in range(3):
+        try:
+            os.fstat(place)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
 
 
 def table(
@@ -159,17 +198,11 @@ def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     note(f"wrote {path}")
 
 
-def _tell(line: str) -> None:
-    """Print to standard error; where that cannot be written, the result still counts."""
-    with contextlib.suppress(OSError, AttributeError):
-        print(_safe(line), file=sys.stderr, flush=True)
+def _is_open(stream: TextIO | None) -> bool:
+    """Tell whether a standard stream can be written to; one that never was open is None."""
+    return stream is not None and not getattr(stream, "closed", False)
 
 
 def _safe_between_colours(text: str) -> str:
     """Escape what could steer a terminal, except line ends and colours."""
-    return "".join(part if _COLOUR.fullmatch(part) else _safe(part) for part in _COLOUR.split(text))
-
-
-def _safe(text: str) -> str:
-    """Escape what could steer a terminal, except line ends."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    return "".join(part if _COLOUR.fullmatch(part) else safe(part) for part in _COLOUR.split(text))

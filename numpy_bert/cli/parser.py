@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from numpy_bert.cli.console import show, tell
+from numpy_bert.messages import shown
+
 __all__ = ["Parser"]
 
 
@@ -24,13 +27,19 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Formatter, **options)
+        self.color = False  # which Python 3.14 has by default
 
     def error(self, message: str) -> NoReturn:
         """Exit with an error; of what is missing show the first example of the help, too."""
         examples = str(self.epilog or "").splitlines()[1:2]
         if "required" in message and examples:
             message += f"\nsuch as in: {examples[0].strip()}"
-        super().error(message)
+        tell(f"{self.format_usage()}{self.prog}: error: {message}")
+        self.exit(2)
+
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002
+        """Print help, or the version, which fails as every result does where it cannot."""
+        show(message.removesuffix("\n"))
 
     def check_options(self, words: Sequence[str]) -> None:
         """Exit with an error if one of the words before a ``--`` is an option that there is not.
@@ -54,14 +63,14 @@ class Parser(argparse.ArgumentParser):
         """Exit with an error for a word that is left over."""
         has_options = any(word.startswith("-") for word in words)
         hint = "; give all arguments before the options, or all behind them" if has_options else ""
-        self.error(f"{word!r} is one argument too many{hint}.")
+        self.error(f"{shown(word)} is one argument too many{hint}.")
 
     def _no_option(self, name: str, known: list[str]) -> NoReturn:
         near = _nearest(name, known)
         if near is not None:
-            self.error(f"{name!r} is no option; did you mean {near}?")
+            self.error(f"{shown(name)} is no option; did you mean {near}?")
         self.error(
-            f"{name!r} is no option; {self.prog} --help lists them. Put -- before a text that "
+            f"{shown(name)} is no option; {self.prog} --help lists them. Put -- before a text that "
             "begins with -."
         )
 
@@ -73,10 +82,10 @@ class Parser(argparse.ArgumentParser):
         near = _nearest(str(value), choices)
         if isinstance(action, argparse._SubParsersAction):
             hint = f"did you mean {near}?" if near else f"{self.prog} --help lists them."
-            self.error(f"{value!r} is no command; {hint}")
+            self.error(f"{shown(value)} is no command; {hint}")
         hint = f"; did you mean {near}?" if near else ""
         raise argparse.ArgumentError(
-            action, f"{value!r} is not one of {', '.join(map(str, choices))}{hint}"
+            action, f"{shown(value)} is not one of {', '.join(map(str, choices))}{hint}"
         )
 
 
@@ -89,7 +98,7 @@ def _nearest(word: str, known: Iterable[Any]) -> str | None:
 
     plain = {str(name).lstrip("-"): str(name) for name in known}
     alike = [name for name in plain if digits(name) == digits(word)]
-    near = difflib.get_close_matches(word.lstrip("-").lower(), alike, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(word[:100].lstrip("-").lower(), alike, n=1, cutoff=0.7)
     return plain[near[0]] if near else None
 
 

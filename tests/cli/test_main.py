@@ -85,7 +85,8 @@ def test_reading_the_arguments_imports_no_numpy() -> None:
 def test_help_and_version_import_no_command() -> None:
     loaded = loaded_after(["--help"], ["--version"], [], ["nothing"], ["help"])
     ours = {name for name in loaded if name.startswith("numpy_bert.")}
-    assert ours == {f"numpy_bert.{name}" for name in ("cli", "cli.console", "cli.parser", "errors")}
+    names = ("cli", "cli.console", "cli.parser", "errors", "messages")
+    assert ours == {f"numpy_bert.{name}" for name in names}
 
 
 def test_every_command_is_a_module_with_arguments_and_run() -> None:
