@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+
 import numpy as np
 
 from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be
 
-__all__ = ["as_count", "check_switches"]
+__all__ = ["as_count", "check_switches", "is_number"]
 
 
 def as_count(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
@@ -32,6 +35,20 @@ def as_count(name: str, value: object, *, least: int = 1, most: int | None = Non
             return number
     wanted = f"a whole number from {least}" + ("" if most is None else f" to {most}")
     raise InputError(must_be(name, wanted, value))
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a real number, Python's or NumPy's, that is finite as a float.
+
+    Examples
+    --------
+    >>> is_number(3), is_number(np.float32(0.5)), is_number("3"), is_number(10**5000)
+    (True, True, False, False)
+    """
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_switches(**switches: object) -> None:

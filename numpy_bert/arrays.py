@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.errors import InputError, OutOfMemoryError
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, quoted, written
 
 __all__ = [
     "Array",
@@ -117,7 +117,7 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     >>> as_dtype("float32")
     dtype('float32')
     """
-    name = str(dtype)  # torch's dtypes, by which nothing is imported
+    name = written(dtype)  # torch's dtypes, by which nothing is imported
     try:
         found = np.dtype(name[6:] if name.startswith("torch.") else dtype).newbyteorder("=")
     except (TypeError, ValueError, SyntaxError):

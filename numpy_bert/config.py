@@ -28,7 +28,7 @@ from numpy_bert.labels import (
     named_labels,
     read_labels,
 )
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, quoted, shown
 from numpy_bert.reprs import short_repr
 
 __all__ = ["ACTIVATION_NAMES", "SIZES", "BertConfig", "StatedConfig", "read_config"]
@@ -387,7 +387,7 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
     notes = []
     function = _stated_activation(values)
     if not isinstance(function, (str, type(None))):
-        notes.append(f"{_SCORES} = {quoted(repr(function))} was not read; it is no name.")
+        notes.append(f"{_SCORES} = {shown(function)} was not read; it is no name.")
         function = None
     given[_SCORES] = function
     defaults = tuple(name for name in SIZES if name not in given)
@@ -398,7 +398,7 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
     if not _is_number(spread) or spread < 0:  # which only new weights are drawn from
         del given["initializer_range"]
         notes.append(
-            f"initializer_range = {quoted(repr(spread))} was not read; for new weights it is "
+            f"initializer_range = {shown(spread)} was not read; for new weights it is "
             f"{_PUBLISHED.initializer_range}."
         )
     labels = read_labels(values)
@@ -440,13 +440,12 @@ def _check_architecture(values: Mapping[str, Any]) -> None:
     listed = [str(name) for name in names] if isinstance(names, list) else []
     if "model_type" not in values and listed and not any(n.startswith("Bert") for n in listed):
         raise ConfigError(
-            "architectures must name a Bert... where there is no model_type; got "
-            f"{quoted(repr(names))}."
+            f"architectures must name a Bert... where there is no model_type; got {shown(names)}."
         )
     factor = values.get("embedding_size")
     if factor is not None and factor != values.get("hidden_size", _PUBLISHED.hidden_size):
         raise ConfigError(
-            f"embedding_size = {quoted(repr(factor))} is not supported; a BERT has hidden_size."
+            f"embedding_size = {shown(factor)} is not supported; a BERT has hidden_size."
         )
 
 
@@ -454,9 +453,7 @@ def _check_only(values: Mapping[str, Any], names: Mapping[str, Any]) -> None:
     """Raise ConfigError where a setting is not the one value that is supported."""
     for name, only in names.items():
         if values.get(name, only) not in (only, None):
-            raise ConfigError(
-                f"{name} = {quoted(repr(values[name]))} is not supported; only {only!r} is."
-            )
+            raise ConfigError(f"{name} = {shown(values[name])} is not supported; only {only!r} is.")
 
 
 def _check_others(values: Mapping[str, Any]) -> None:
@@ -484,7 +481,7 @@ def _check_activation(name: object) -> None:
         return
     what = " has weights of its own, and" if name in _WITH_WEIGHTS else ""
     raise ConfigError(
-        f"hidden_act = {quoted(repr(name))}{what} is not supported; "
+        f"hidden_act = {shown(name)}{what} is not supported; "
         f"known are {', '.join(ACTIVATION_NAMES)}."
     )
 

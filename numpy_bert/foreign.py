@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from numpy_bert.errors import InputError
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, shown, written
 
 __all__ = ["Accepted", "check_accepted", "no_attribute"]
 
@@ -36,9 +36,9 @@ class Accepted(NamedTuple):
     def has(self, value: object) -> bool:
         """Tell whether a value is one of these."""
         if isinstance(value, dict) and self.members is not None:
-            return all(str(v) in self.members.get(k, ()) for k, v in value.items())
+            return all(written(v) in self.members.get(k, ()) for k, v in value.items())
         named = (getattr(value, "value", None), getattr(value, "__name__", None))
-        names = {str(value), type(value).__name__, *(n for n in named if isinstance(n, str))}
+        names = {written(value), type(value).__name__, *(n for n in named if isinstance(n, str))}
         return any(
             one in names
             if isinstance(one, str)
@@ -77,7 +77,7 @@ in NumPy; leave it out.
     """
     for name, value in given.items():
         if name not in known:
-            raise TypeError(f"{where}() got an unexpected keyword argument {quoted(repr(name))}")
+            raise TypeError(f"{where}() got an unexpected keyword argument {shown(name)}")
         accepted = known[name]
         if not accepted.has(value):
             *first, last = map(repr, accepted.values)

@@ -13,12 +13,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import check_switches
 from numpy_bert.arrays import Array, BoolArray, IntArray, as_floats, as_ids, as_mask, check_ids
 from numpy_bert.errors import InputError
 from numpy_bert.parameters import BertEmbeddingsParameters
 from numpy_bert.reprs import short_repr
 
-__all__ = ["ModelInputs", "Packing", "model_inputs", "packed_inputs", "packed_places", "padded"]
+__all__ = [
+    "ModelInputs",
+    "Packing",
+    "check_outputs",
+    "model_inputs",
+    "packed_inputs",
+    "packed_places",
+    "padded",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -216,6 +225,20 @@ def model_inputs(
         mask = as_mask(attention_mask, (batch, length), name="attention_mask")
         mask = None if mask.all() else mask
     return ModelInputs(words=words, mask=mask, segment_ids=segments, position_ids=positions)
+
+
+def check_outputs(
+    output_hidden_states: object, output_attentions: object, *, unpad_inputs: object
+) -> None:
+    """Raise InputError unless what a call is asked for is True or False, or None, which is False.
+
+    Of an array, such as a mask in a wrong place, or of a text the truth would say nothing.
+    """
+    check_switches(
+        output_hidden_states=output_hidden_states is not None and output_hidden_states,
+        output_attentions=output_attentions is not None and output_attentions,
+        unpad_inputs=unpad_inputs,
+    )
 
 
 def packed_inputs(

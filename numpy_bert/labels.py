@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy_bert.errors import ConfigError
-from numpy_bert.messages import listed, must_be, quoted
+from numpy_bert.messages import listed, must_be, quoted, shown
 from numpy_bert.reprs import short_repr
 
 __all__ = [
@@ -160,8 +160,7 @@ def read_labels(values: Mapping[str, Any]) -> StatedLabels:
     problem = values.get("problem_type")
     if problem is not None and problem not in _PROBLEMS:
         notes.append(
-            f"problem_type = {quoted(repr(problem))} was not read; known are "
-            f"{', '.join(_PROBLEMS)}."
+            f"problem_type = {shown(problem)} was not read; known are {', '.join(_PROBLEMS)}."
         )
         problem = None
     return StatedLabels(
@@ -283,7 +282,7 @@ def _by_number(stated: object, faults: list[str], notes: list[str]) -> dict[int,
     odd = [number for number, name in names.items() if not isinstance(name, str)]
     if odd:
         notes.append(
-            f"id2label: label {odd[0]} is {quoted(repr(names[odd[0]]))}, which is no text; such "
+            f"id2label: label {odd[0]} is {shown(names[odd[0]])}, which is no text; such "
             "labels go by what is written there."
         )
     # What json.dumps writes is what stood there, as good as that can be said.

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["listed", "must_be", "quoted", "shown"]
+__all__ = ["listed", "must_be", "quoted", "shown", "written"]
 
 # Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
 _QUOTE_LIMIT = 200
-# A number of more is not written: Python takes a time for it that goes by the square of its digits,
-# and from 4,300 digits raises ValueError.
-_MOST_BITS = 1000
+# A number of more bits is not written: Python takes a time that goes by the square of its digits,
+# and raises ValueError where they are more than a limit, which may be set to 640 and not below.
+_MOST_BITS = 2000
 _BRACKETS: dict[type, tuple[str, str]] = {
     list: ("[", "]"),
     tuple: ("(", ")"),
@@ -31,7 +31,7 @@ def quoted(text: object) -> str:
     >>> quoted("a\x1b[31m\nb")
     "'a\\x1b[31m\\nb'"
     """
-    plain = text if isinstance(text, str) else _written(text, str)
+    plain = text if isinstance(text, str) else written(text)
     is_bare = bool(plain) and plain.strip() == plain
     plain = plain[: _QUOTE_LIMIT + 1]
     whole = plain if is_bare and plain.isprintable() else repr(plain)
@@ -51,7 +51,7 @@ def shown(value: object) -> str:
     >>> shown(10**5000)
     'a number of about 5,001 digits'
     """
-    return quoted(_written(value, repr))
+    return quoted(written(value, repr))
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
@@ -77,8 +77,14 @@ def must_be(name: str, wanted: str, value: object) -> str:
     return f"{name} must be {wanted}; got {shown(value)}."
 
 
-def _written(value: object, write: Callable[[object], str]) -> str:
-    """Return a value as `write` has it, or its class where that fails."""
+def written(value: object, write: Callable[[object], str] = str) -> str:
+    """Return what `str`, or `repr`, has of a value, or at least the beginning; or its class.
+
+    Examples
+    --------
+    >>> written("float32"), written(None)
+    ('float32', 'None')
+    """
     try:
         return _beginning(value, write, _QUOTE_LIMIT)
     except Exception:  # noqa: BLE001 - whatever somebody else's class raises

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from numpy_bert import InputError
-from numpy_bert.arguments import as_count, check_switches
+from numpy_bert.arguments import as_count, check_switches, is_number
 
 
 @pytest.mark.parametrize("value", [0, -1, True, np.True_, 1.0, np.float64(2.0), "3", None, [1]])
@@ -32,3 +32,17 @@ def test_switches() -> None:
     for value in (0, 1, "yes", None):
         with pytest.raises(InputError, match=rf"^two must be True or False; got {value!r}\.$"):
             check_switches(one=False, two=value)
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.5, np.float32(2.5), np.int64(7), 10**300, True])
+def test_numbers(value: object) -> None:
+    assert is_number(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**5000, -(10**400), float("inf"), float("nan"), np.float32("-inf"), "3", None, [3], 3j],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_finite_number(value: object) -> None:
+    assert not is_number(value)

@@ -45,8 +45,10 @@ def dot_score() -> None:
         (("steps",), ["steps", Strategy.STEPS], ["epoch", Strategy.EPOCH, ["steps"]]),
         ((None, "cos_sim"), [None, cos_sim, "cos_sim"], [dot_score, "dot"]),
         ((None, "Identity"), [Identity()], [Device("x"), 5]),
+        ((False, "steps"), ["steps"], [10**5000, [10**5000], np.array([10**5000])]),
         ((("a",), ["a"]), [("a",), ["a"]], ["a", ("a", "b"), []]),
     ],
+    ids=lambda value: str(len(value)),
 )
 def test_what_is_accepted(
     values: tuple[object, ...], taken: list[object], refused: list[object]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -95,12 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings(), _leaving_in_order():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _shower()
+        words = sys.argv[1:] if arguments is None else list(arguments)
         try:
-            options = _parsed(sys.argv[1:] if arguments is None else list(arguments))
+            options = _parsed(words)
             command = options.command
             return int(_module(command).run(options))
         except NumpyBertError as failure:
-            complain(command, str(failure))
+            complain(command, _with_line_ends_escaped(str(failure), words))
             is_usage = isinstance(failure, (InputError, TraceError))
             return 2 if is_usage or command in _COMPARING else 1
         except MemoryError as failure:
@@ -184,6 +186,15 @@ def _overview() -> str:
     for heading, group in _GROUPS.items():
         lines += ["", f"{heading}:", *(f"  {name:10}  {line}" for name, line in group.items())]
     return "\n".join(lines)
+
+
+def _with_line_ends_escaped(message: str, words: Sequence[str]) -> str:
+    """Escape the line ends of arguments that a message repeats: it has lines of its own."""
+    for word in words:
+        if "\n" in word:
+            for spelled in (word, word.partition("=")[2], os.path.normpath(word)):
+                message = message.replace(spelled, spelled.replace("\n", r"\n"))
+    return message
 
 
 def _module(command: str) -> ModuleType:

@@ -163,5 +163,5 @@ def deliver(report: Report, options: argparse.Namespace) -> int:
     if options.html is not None:
         page = as_html(report).encode("utf-8", errors="backslashreplace")
         write_atomically(Path(options.html), page)
-        note(f"wrote {options.html}")
+        note(f"wrote {quoted(options.html)}")
     return 0 if report.verdict == "pass" else 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from numpy_bert.errors import OutputError
+from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,7 +196,7 @@ def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
             from safetensors.numpy import save
 
             file.write(save(whole))
-    note(f"wrote {path}")
+    note(f"wrote {quoted(path)}")
 
 
 def _is_open(stream: TextIO | None) -> bool:

@@ -23,6 +23,7 @@ from numpy_bert.cli.options import (
     output_path,
     source_options,
 )
+from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from numpy_bert.explain import Reading
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         note(sentence)
     data = _file(reading, path.suffix)
     write_atomically(path, data)
-    note(f"wrote {path} ({megabytes(len(data))})")
+    note(f"wrote {quoted(path)} ({megabytes(len(data))})")
     return 0
 
 
@@ -102,7 +103,7 @@ def _model(
     if any("cls.predictions" in key for key in model.loading_info.unexpected_keys):
         del model  # it is loaded anew, with its head
         return numpy_bert.BertForMaskedLM.from_pretrained(name, **model_options(options))
-    note(f"{name} has no head that predicts words, so none are shown for {mask_token}.")
+    note(f"{quoted(name)} has no head that predicts words, so none are shown for {mask_token}.")
     return model
 
 

@@ -9,6 +9,7 @@ import numpy_bert
 from numpy_bert.cli.console import megabytes, note, show
 from numpy_bert.cli.options import NAME_OR_PATH, add_examples, add_names, add_source, source_options
 from numpy_bert.errors import InputError
+from numpy_bert.messages import quoted
 
 __all__ = ["add_arguments", "run"]
 
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             f"{options.output}: the pack will have {megabytes(size)}; add --yes to write it all "
             "the same, or name fewer steps with --names."
         )
-    note(f"{options.output}: writing {megabytes(size)}")
+    note(f"{quoted(options.output)}: writing {megabytes(size)}")
     written = write_golden(
         Path(options.output),
         model,

@@ -11,6 +11,9 @@ from numpy_bert.messages import shown
 
 __all__ = ["Parser"]
 
+# More characters of an error are somebody's argument, which argparse repeats.
+_LONGEST = 1000
+
 
 class Parser(argparse.ArgumentParser):
     r"""argparse's parser, which says of a wrong word which right one is the nearest.
@@ -31,10 +34,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with an error; of what is missing show the first example of the help, too."""
+        line = message[:_LONGEST].replace("\n", r"\n")
         examples = str(self.epilog or "").splitlines()[1:2]
         if "required" in message and examples:
-            message += f"\nsuch as in: {examples[0].strip()}"
-        tell(f"{self.format_usage()}{self.prog}: error: {message}")
+            line += f"\nsuch as in: {examples[0].strip()}"
+        tell(f"{self.format_usage()}{self.prog}: error: {line}")
         self.exit(2)
 
     def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002

@@ -22,6 +22,7 @@ from numpy_bert.cli.options import (
 )
 from numpy_bert.errors import InputError, TraceError
 from numpy_bert.files import file_size
+from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from numpy_bert.traces.trace_inputs import TraceInputs
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         texts=options.texts or None,
         pair=options.pair,
     )
-    note(f"wrote {path} ({megabytes(size)})")
+    note(f"wrote {quoted(path)} ({megabytes(size)})")
     return 0
 
 

@@ -216,7 +216,7 @@ def run(options: argparse.Namespace) -> int:
     also = {**task.also, "evaluation": evaluation}
     trainer = Trainer(task.model, task.data, arguments, folder, evaluate=task.evaluate, also=also)
     if trainer.is_finished():
-        note(f"{folder}: this training is finished; nothing is left to do")
+        note(f"{quoted(folder)}: this training is finished; nothing is left to do")
         return 0
     note(f"{len(task.data)} examples, {arguments.steps_of(len(task.data))} steps")
     trained = trainer.train()
@@ -225,7 +225,7 @@ def run(options: argparse.Namespace) -> int:
     trainer.save_model()
     if task.report is not None:
         show(task.report(trained))
-    note(f"saved {folder}")
+    note(f"saved {quoted(folder)}")
     return 0
 
 
@@ -349,7 +349,7 @@ def _labelled(options: argparse.Namespace, name: str) -> _Task:
             return LabelledTexts(table.texts, values, tokenizer, max_length=limit)
 
     data = encoded(rows, targets.values, options.data)
-    note(f"{options.data}: {_by_option(targets.note)}")
+    note(f"{quoted(options.data)}: {_by_option(targets.note)}")
     model = new_classifier(
         bert,
         targets.names,
@@ -419,7 +419,7 @@ def _taught(options: argparse.Namespace, name: str) -> _Task:
     teacher = numpy_bert.SentenceEncoder.from_pretrained(
         options.teacher, dtype=options.dtype, **{**source, "revision": None}
     )
-    note(f"the vectors of {options.teacher} for {len(texts)} texts")
+    note(f"the vectors of {quoted(options.teacher)} for {len(texts)} texts")
     with _naming(options.teacher):
         vectors = teacher.encode(texts)
     model = SentenceStudent.from_folder(
@@ -489,7 +489,7 @@ def _loss(options: argparse.Namespace, encoder: numpy_bert.SentenceEncoder, scor
     from numpy_bert import training
 
     name = options.loss or (_COSENT if scored else _RANKING)
-    note(f"{options.data}: {'scored pairs' if scored else 'pairs'}, learnt by {name}")
+    note(f"{quoted(options.data)}: {'scored pairs' if scored else 'pairs'}, learnt by {name}")
     if name == _COSINE:
         if options.scale is not None:
             raise InputError(f"--scale: is for {_RANKING} and {_COSENT}.")
@@ -510,7 +510,7 @@ def _texts(options: argparse.Namespace, file: str) -> list[str]:
     column = options.text_column if _is_table(file) else None
     texts = read_texts(Path(file), column)
     if _is_table(file):
-        note(f"{file}: {len(texts)} texts of the column {quoted(column or 'text')}")
+        note(f"{quoted(file)}: {len(texts)} texts of the column {quoted(column or 'text')}")
     return texts
 
 

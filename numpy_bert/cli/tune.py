@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     keep(path, measured.choices)
     show(str(in_force(measured.choices, f"measured here by `numpy-bert tune`, in {path}")))
     if options.output:
-        note(f"To use it, set the environment variable {VARIABLE} to {path}.")
+        note(f"To use it, set the environment variable {VARIABLE} to {quoted(path)}.")
     elif stated := os.environ.get(VARIABLE):
         note(
             f"To use it, unset the environment variable {VARIABLE}, which is {quoted(stated)} now."

@@ -10,7 +10,7 @@ import numpy as np
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.encoding import MODES
 from numpy_bert.errors import InputError
-from numpy_bert.messages import quoted
+from numpy_bert.messages import shown
 
 __all__ = ["MODES", "modes_named", "normalize", "norms", "places_read", "pool"]
 
@@ -71,7 +71,7 @@ def pool(hidden: Array, lengths: IntArray, modes: Sequence[str], *, skip: int = 
     """
     for mode in modes:
         if mode not in MODES:
-            raise InputError(f"modes must be some of {', '.join(MODES)}; got {quoted(repr(mode))}.")
+            raise InputError(f"modes must be some of {', '.join(MODES)}; got {shown(mode)}.")
     width = hidden.shape[1]
     pooled = np.zeros((len(lengths), len(modes) * width), hidden.dtype)
     start = first = 0

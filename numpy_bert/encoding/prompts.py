@@ -6,7 +6,7 @@ from collections import UserDict
 from typing import Any, Self
 
 from numpy_bert.errors import InputError
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, shown
 from numpy_bert.text.inputs import check_text
 
 __all__ = ["Prompts", "check_prompt_name", "prompt_of"]
@@ -32,7 +32,7 @@ class Prompts(UserDict[str, str]):
     """
 
     def __setitem__(self, name: str, text: str) -> None:
-        where = f"prompts[{quoted(repr(name))}]"
+        where = f"prompts[{shown(name)}]"
         super().__setitem__(check_text(name, f"the name of {where}"), check_text(text, where))
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
@@ -81,7 +81,7 @@ def prompt_of(
 def check_prompt_name(prompts: Prompts, name: object, argument: str) -> None:
     """Raise InputError unless a name is that of one of the prompts."""
     if not isinstance(name, str) or name not in prompts:
-        known = ", ".join(quoted(repr(key)) for key in prompts) or "none"
+        known = ", ".join(shown(key) for key in prompts) or "none"
         raise InputError(
             f"{must_be(argument, 'the name of a prompt', name)} The model has: {known}."
         )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import as_array
 from numpy_bert.encoding import PRECISIONS
 from numpy_bert.errors import InputError
-from numpy_bert.messages import quoted
+from numpy_bert.messages import shown
 
 __all__ = [
     "check_number",
@@ -102,7 +102,7 @@ def check_precision(precision: object) -> str:
     """Return the name of a precision; raise InputError for any other."""
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise InputError(
-            f"precision must be one of {', '.join(PRECISIONS)}; got {quoted(repr(precision))}."
+            f"precision must be one of {', '.join(PRECISIONS)}; got {shown(precision)}."
         )
     return precision
 

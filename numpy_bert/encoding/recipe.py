@@ -22,7 +22,7 @@ from numpy_bert.loading.modules import (
     read_modules,
     read_transformer_config,
 )
-from numpy_bert.messages import quoted
+from numpy_bert.messages import quoted, shown
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.tokenizer_config import stated_limit
 
@@ -266,7 +266,7 @@ def bad_member(path: Path, name: str, value: object, wanted: str) -> ConfigError
     >>> str(bad_member(Path("config.json"), "bias", 1, "true or false"))
     'config.json: bias must be true or false; got 1.'
     """
-    return ConfigError(f"{path}: {name} must be {wanted}; got {quoted(repr(value))}.")
+    return ConfigError(f"{path}: {name} must be {wanted}; got {shown(value)}.")
 
 
 def _layers(source: Path, folder: Path | None) -> tuple[Path | None, tuple[str, ...]]:
@@ -301,7 +301,7 @@ def _kind(path: Path, entry: ModuleEntry) -> str:
     if not entry.is_plain:
         raise ConfigError(
             f"{path}: the path of a module must be a folder in the model's own; got "
-            f"{quoted(repr(entry.path))}."
+            f"{shown(entry.path)}."
         )
     home = entry.type.rpartition(".")[0]
     if not _HOME.fullmatch(home) or entry.kind not in _KINDS:
@@ -417,7 +417,7 @@ def _similarity(name: object) -> tuple[str, tuple[str, ...]]:
     """
     if name is None or (isinstance(name, str) and name in SIMILARITIES):
         return str(name or _COSINE), ()
-    note = f"similarity_fn_name = {quoted(repr(name))} is not read by sentence-transformers"
+    note = f"similarity_fn_name = {shown(name)} is not read by sentence-transformers"
     if name == "cos_sim":
         return _COSINE, (f"{note}; it is {_COSINE}.",)
     wanted = "'dot'" if name == "dot_score" else f"one of {', '.join(SIMILARITIES)}"

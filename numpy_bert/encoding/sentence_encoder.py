@@ -41,7 +41,7 @@ from numpy_bert.foreign import check_accepted, no_attribute
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.sentence import find_sentence_model
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, shown
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.saving import bert_parameters, check_parameters
 from numpy_bert.text.ids import IdEncoder, Ids
@@ -575,7 +575,7 @@ class SentenceEncoder:
         asked = check_precision("float32" if precision is None else precision)
         found: Any
         with self._in_memory(len(texts), way):
-            if output_value == "sentence_embedding":
+            if isinstance(output_value, str) and output_value == "sentence_embedding":
                 if normalize_embeddings:
                     way = replace(way, modules=replace(way.modules, scales_last=True))
                 found = self._vectors(call, way, asked, out)
@@ -885,7 +885,8 @@ class SentenceEncoder:
         out: npt.NDArray[Any] | None,
     ) -> Any:
         """Return what `output_value` asks for of each text of a call, beside its vector."""
-        if output_value not in ("token_embeddings", None):
+        known = output_value is None or isinstance(output_value, str)
+        if not known or output_value not in ("token_embeddings", None):
             wanted = "'sentence_embedding', 'token_embeddings' or None"
             raise InputError(must_be("output_value", wanted, output_value))
         if out is not None or (output_value is None and precision != "float32"):
@@ -935,8 +936,7 @@ def _as_modes(pooling: object) -> tuple[str, ...]:
     modes = modes_named(pooling)
     if not modes:
         raise InputError(
-            f"pooling must be one of {', '.join(MODES)}, or a list of them; got "
-            f"{quoted(repr(pooling))}."
+            f"pooling must be one of {', '.join(MODES)}, or a list of them; got {shown(pooling)}."
         )
     return modes
 

@@ -13,7 +13,7 @@ from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
-from numpy_bert.messages import quoted
+from numpy_bert.messages import shown
 from numpy_bert.reprs import short_repr
 
 __all__ = [
@@ -199,9 +199,7 @@ def search(
 def check_similarity(name: object, argument: str = "similarity_fn_name") -> str:
     """Return the name of a similarity; raise InputError, naming the argument, for another."""
     if not isinstance(name, str) or name not in SIMILARITIES:
-        raise InputError(
-            f"{argument} must be one of {', '.join(SIMILARITIES)}; got {quoted(repr(name))}."
-        )
+        raise InputError(f"{argument} must be one of {', '.join(SIMILARITIES)}; got {shown(name)}.")
     return name
 
 

@@ -19,7 +19,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.explain.measures import PARTS, scale_of
 from numpy_bert.explain.reading import Reading, Token
 from numpy_bert.files import check_output, write_atomically
-from numpy_bert.messages import quoted
+from numpy_bert.messages import must_be, quoted
 
 __all__ = ["MINUS", "PLUS", "Figure", "figure"]
 
@@ -65,7 +65,7 @@ class Figure:
             If the extra ``png`` is not installed, or `zoom` is not from 0.1 to 20.
         """
         if not (isinstance(zoom, (int, float)) and 0.1 <= zoom <= 20.0):
-            raise InputError(f"png: zoom must be a number from 0.1 to 20; got {zoom!r}.")
+            raise InputError(must_be("png: zoom", "a number from 0.1 to 20", zoom))
         return png_renderer()(svg_string=self.svg, zoom=zoom, background="#ffffff")
 
     def save(self, path: str | Path, *, force: bool = False) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 from numpy_bert.errors import InputError
 from numpy_bert.kernels.blas import openblas
 from numpy_bert.kernels.processors import processors
+from numpy_bert.messages import must_be
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -94,7 +95,7 @@ def set_num_threads(n: int) -> None:
     >>> numpy_bert.set_num_threads(before)
     """
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise InputError(f"set_num_threads: n must be a whole number from 1; got {n!r}.")
+        raise InputError(must_be("set_num_threads: n", "a whole number from 1", n))
     with _Pool.lock:
         helpers, _Pool.helpers = _Pool.helpers, None
         _Pool.number = n

@@ -145,7 +145,7 @@ class CachedRepository:
 
 def check_only(only: object) -> None:
     """Raise InputError unless `only` is a part that can be loaded alone, or None for the whole."""
-    if only is not None and only != "embeddings":
+    if not (only is None or (isinstance(only, str) and only == "embeddings")):
         raise InputError(must_be("only", "'embeddings' or None", only))
 
 

@@ -22,7 +22,14 @@ from numpy_bert.blocks.encoder import (
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.foreign import check_accepted
-from numpy_bert.inputs import ModelInputs, model_inputs, packed_inputs, packed_places, padded
+from numpy_bert.inputs import (
+    ModelInputs,
+    check_outputs,
+    model_inputs,
+    packed_inputs,
+    packed_places,
+    padded,
+)
 from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.embeddings import FEWER, BertEmbeddings
 from numpy_bert.model.faults import check_finite, check_weights
@@ -208,6 +215,7 @@ class BertModel(Saveable):
             If the result is not finite because a weight is not; the weight is named.
         """
         check_accepted(type(self).__name__, {"return_dict": return_dict}, CALL)
+        check_outputs(output_hidden_states, output_attentions, unpad_inputs=unpad_inputs)
         inputs = self.inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         return self.run(
             inputs,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from numpy_bert.arguments import check_switches
 from numpy_bert.arrays import StoredArray
 from numpy_bert.config import BertConfig, StatedConfig, read_config
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
@@ -260,6 +261,7 @@ def _build(
     only: Literal["embeddings"] | None = None,
 ) -> BertParameters:
     """Read a checked BertModel, or the part of it that was asked for."""
+    check_switches(mmap=mmap)
 
     def get(key: str) -> StoredArray:
         read = read_table if key.endswith("_embeddings.weight") else read_weight

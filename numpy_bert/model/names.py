@@ -8,7 +8,7 @@ from types import MappingProxyType
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.foreign import Accepted
-from numpy_bert.messages import quoted
+from numpy_bert.messages import shown
 
 __all__ = ["CALL", "LOADING", "TORCH", "check_config"]
 
@@ -77,6 +77,6 @@ def check_config(owner: str, config: object) -> None:
     """Raise InputError where a model is made of what is no config, as of a checkpoint's name."""
     if not isinstance(config, BertConfig):
         raise InputError(
-            f"{owner}(...) makes a model of a BertConfig; got {quoted(repr(config))}. "
+            f"{owner}(...) makes a model of a BertConfig; got {shown(config)}. "
             f"{owner}.from_pretrained(name) loads a checkpoint."
         )

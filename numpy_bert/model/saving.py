@@ -25,7 +25,7 @@ from numpy_bert.foreign import no_attribute
 from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
 from numpy_bert.loading.keys import near_miss
 from numpy_bert.loading.tensors import LoadingInfo
-from numpy_bert.messages import listed, quoted
+from numpy_bert.messages import listed, quoted, shown
 from numpy_bert.model.names import TORCH
 from numpy_bert.parameters import (
     TIED,
@@ -136,7 +136,7 @@ class Saveable(Stateful):
             if str(value).removeprefix("torch.") not in ("cpu", self.dtype.name):
                 raise InputError(
                     f"{type(self).__name__}.to: is on the CPU in {self.dtype}, and stays so; got "
-                    f"{quoted(repr(value))}. from_pretrained(dtype=...) takes 'float32' or "
+                    f"{shown(value)}. from_pretrained(dtype=...) takes 'float32' or "
                     "'float64'."
                 )
         return self

@@ -17,7 +17,7 @@ from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, NumpyBertError
 from numpy_bert.files import look
 from numpy_bert.foreign import check_accepted
-from numpy_bert.inputs import ModelInputs
+from numpy_bert.inputs import ModelInputs, check_outputs
 from numpy_bert.kernels.decoder import decode, decode_backward
 from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.model.bert import BertModel
@@ -215,6 +215,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             If the result is not finite because a weight is not; the weight is named.
         """
         check_accepted(type(self).__name__, {"return_dict": return_dict}, CALL)
+        check_outputs(output_hidden_states, output_attentions, unpad_inputs=unpad_inputs)
         labels = self._labels(targets)
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         inputs, choices = self._inputs(dict(zip(INPUTS, given, strict=True)))

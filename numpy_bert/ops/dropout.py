@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray, as_array
 from numpy_bert.errors import InputError
+from numpy_bert.messages import must_be
 from numpy_bert.reprs import short_repr
 
 __all__ = ["DropoutSteps", "draw_keep", "dropout", "dropout_backward"]
@@ -160,4 +161,4 @@ def _noise(keep: BoolArray, p: float, dtype: np.dtype[Any]) -> Array:
 def _check_probability(p: float) -> None:
     """Raise InputError unless p is from 0 to 1; NaN is not."""
     if not 0.0 <= p <= 1.0:
-        raise InputError(f"dropout: p must be a probability from 0 to 1; got {p!r}.")
+        raise InputError(must_be("dropout: p", "a probability from 0 to 1", p))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray, as_mask
 from numpy_bert.errors import InputError
+from numpy_bert.messages import must_be
 from numpy_bert.reprs import short_repr
 
 __all__ = ["PoolingSteps", "pooling", "pooling_backward"]
@@ -139,5 +140,5 @@ def _shares(used: BoolArray, mode: str) -> _Wide:
         last = length - 1 - used[:, ::-1].argmax(axis=1)
         shares = (places == last[:, np.newaxis]) * 1.0
     else:
-        raise InputError(f"pooling: mode must be one of sentence-transformers' six; got {mode!r}.")
+        raise InputError(must_be("pooling: mode", "one of sentence-transformers' six", mode))
     return shares

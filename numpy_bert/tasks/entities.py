@@ -12,6 +12,7 @@ import numpy as np
 from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
+from numpy_bert.messages import must_be
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.batches import TEXTS, Row, TextModel, encoded_rows
@@ -200,9 +201,8 @@ def _first_pieces(tokens: Sequence[Token], words: Sequence[str]) -> list[Token]:
 def check_aggregation(aggregation: str) -> str:
     """Return the name of an aggregation strategy; raise InputError if it is none."""
     if aggregation not in AGGREGATIONS:
-        raise InputError(
-            f"aggregation must be one of {', '.join(map(repr, AGGREGATIONS))}; got {aggregation!r}."
-        )
+        wanted = f"one of {', '.join(map(repr, AGGREGATIONS))}"
+        raise InputError(must_be("aggregation", wanted, aggregation))
     return aggregation
 
 

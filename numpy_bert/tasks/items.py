@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import as_array, as_ids
 from numpy_bert.errors import InputError
+from numpy_bert.messages import must_be
 from numpy_bert.ops.losses import IGNORED
 
 __all__ = [
@@ -61,9 +62,8 @@ def items_of(items: Items, name: str) -> int:
     found = items.get(name) if isinstance(items, Mapping) else items
     is_number = isinstance(found, (int, np.integer)) and not isinstance(found, bool)
     if not is_number or found < 0:  # type: ignore[operator]
-        raise InputError(
-            f"num_items_in_batch for {name} must be a whole number from 0; got {found!r}."
-        )
+        where = f"num_items_in_batch for {name}"
+        raise InputError(must_be(where, "a whole number from 0", found))
     return int(found)  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
+from numpy_bert.messages import must_be
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores
 from numpy_bert.tasks.batches import Batch, TextModel, in_batches
@@ -122,9 +123,8 @@ def scores_of(logits: Array, function: str) -> Array:
     (array([0.5, 0.5]), array([0.5]))
     """
     if function not in FUNCTIONS:
-        raise InputError(
-            f"function_to_apply must be one of {', '.join(map(repr, FUNCTIONS))}; got {function!r}."
-        )
+        wanted = f"one of {', '.join(map(repr, FUNCTIONS))}"
+        raise InputError(must_be("function_to_apply", wanted, function))
     if function == "none":
         return logits
     if function == "softmax":

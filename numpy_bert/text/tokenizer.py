@@ -19,7 +19,7 @@ from numpy_bert.files import as_folder
 from numpy_bert.foreign import Accepted, check_accepted, no_attribute
 from numpy_bert.loading.cache import TOKENIZER_FILES
 from numpy_bert.loading.hub import find
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, shown
 from numpy_bert.text.backend import Backend, load_backend
 from numpy_bert.text.batch import (
     Lengths,
@@ -161,7 +161,7 @@ class BertTokenizer:
         if not isinstance(backend, Backend):
             raise InputError(
                 "BertTokenizer must be made by from_pretrained; got "
-                f"{quoted(repr(backend))}. Write BertTokenizer.from_pretrained(name_or_path)."
+                f"{shown(backend)}. Write BertTokenizer.from_pretrained(name_or_path)."
             )
         settings = backend.settings
         self._tokenizer = backend.tokenizer

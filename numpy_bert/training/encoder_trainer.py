@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
-from numpy_bert.messages import quoted
+from numpy_bert.messages import shown
 from numpy_bert.tasks.items import added_items
 from numpy_bert.training.fit import Trainer
 from numpy_bert.training.pair_losses import CoSENTLoss, PairLoss
@@ -137,7 +137,7 @@ class SentenceEncoderTrainer:
         if resume_from_checkpoint not in (None, True):
             raise InputError(
                 "resume_from_checkpoint must be True: a checkpoint in output_dir is gone on from; "
-                f"got {quoted(repr(resume_from_checkpoint))}. Train into another folder to begin "
+                f"got {shown(resume_from_checkpoint)}. Train into another folder to begin "
                 "anew."
             )
         if not self._trainer.is_finished():

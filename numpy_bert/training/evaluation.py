@@ -12,6 +12,7 @@ from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
+from numpy_bert.messages import must_be
 from numpy_bert.model.gradients import split_batch
 from numpy_bert.model.task_models import (
     BertForMaskedLM,
@@ -244,7 +245,7 @@ def _check_labelled(data: object, judge: str) -> None:
 
 def _check_batch_size(batch_size: int) -> None:
     if type(batch_size) is not int or batch_size < 1:
-        raise InputError(f"batch_size must be a whole number from 1; got {batch_size!r}.")
+        raise InputError(must_be("batch_size", "a whole number from 1", batch_size))
 
 
 def sentence_correlation(

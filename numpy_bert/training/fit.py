@@ -17,7 +17,7 @@ import numpy as np
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
 from numpy_bert.files import is_listed, make_folder
-from numpy_bert.messages import quoted
+from numpy_bert.messages import shown
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
 from numpy_bert.training.data import (
@@ -150,9 +150,7 @@ class Trainer(Generic[Model]):
             raise InputError("data must hold at least one example; got none.")
         also = {} if also is None else also
         if not isinstance(also, Mapping) or not all(isinstance(name, str) for name in also):
-            raise InputError(
-                f"also must be a mapping of names, which are str; got {quoted(repr(also))}."
-            )
+            raise InputError(f"also must be a mapping of names, which are str; got {shown(also)}.")
         if arguments.batch_sampler == "no_duplicates" and not hasattr(data, "texts_of"):
             raise InputError(
                 "batch_sampler='no_duplicates' is for pairs of texts, of which none is to be twice "

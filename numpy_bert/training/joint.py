@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from numpy_bert.arguments import is_number
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
-from numpy_bert.messages import listed
+from numpy_bert.messages import listed, must_be
 from numpy_bert.model.saving import check_parameters
 from numpy_bert.tasks.items import Items
 from numpy_bert.training.data import Batch, TrainingData, check_fits
@@ -71,10 +71,9 @@ class JointModel:
                 f"JointModel: weights must be for its models; got one for {unknown[0]!r}."
             )
         for name, weight in self.weights.items():
-            if not (isinstance(weight, Real) and math.isfinite(weight) and weight >= 0.0):
-                raise InputError(
-                    f"JointModel: the weight of {name!r} must be a number from 0; got {weight!r}."
-                )
+            if not (is_number(weight) and weight >= 0.0):
+                where = f"JointModel: the weight of {name!r}"
+                raise InputError(must_be(where, "a number from 0", weight))
         self._check_shared()
 
     def _check_shared(self) -> None:
@@ -244,10 +243,8 @@ class JointData:
         for name, share in self._shares.items():
             is_share = isinstance(share, Real) and 0.0 < share <= 1.0
             if name not in self._sets or not is_share:
-                raise InputError(
-                    f"JointData: the share of {name!r} must be above 0 and at most 1, for a set "
-                    f"that is here; got {share!r}."
-                )
+                wanted = "above 0 and at most 1, for a set that is here"
+                raise InputError(must_be(f"JointData: the share of {name!r}", wanted, share))
         for name, data in self._sets.items():
             if len(data) > len(self):
                 raise InputError(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import BoolArray, IntArray
 from numpy_bert.errors import InputError
+from numpy_bert.messages import must_be
 from numpy_bert.ops.losses import IGNORED
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.tokenizer import BertTokenizer
@@ -131,7 +132,7 @@ def check_probability(probability: float) -> None:
     """Raise InputError unless a token can be chosen with this probability, and can be left."""
     is_number = isinstance(probability, (int, float, np.floating))
     if not is_number or not 0.0 < probability < 1.0:
-        raise InputError(f"mask_tokens: probability must be in (0, 1); got {probability!r}.")
+        raise InputError(must_be("mask_tokens: probability", "in (0, 1)", probability))
 
 
 def mask_batch(

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from numpy_bert.arguments import is_number
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.kernels.threads import free_threads, share
+from numpy_bert.messages import must_be
 
 __all__ = [
     "AdamW",
@@ -80,10 +82,11 @@ class AdamW:
         weight_decay: float = 0.01,
     ) -> None:
         for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            if not (math.isfinite(value) and value >= 0.0):
-                raise InputError(f"AdamW: {name} must be a number from 0; got {value!r}.")
-        if not all(0.0 <= beta < 1.0 for beta in betas):
-            raise InputError(f"AdamW: betas must be two numbers in [0, 1); got {betas!r}.")
+            if not (is_number(value) and value >= 0.0):
+                raise InputError(must_be(f"AdamW: {name}", "a number from 0", value))
+        are_two = isinstance(betas, (tuple, list)) and len(betas) == 2
+        if not are_two or not all(is_number(beta) and 0.0 <= beta < 1.0 for beta in betas):
+            raise InputError(must_be("AdamW: betas", "two numbers in [0, 1)", betas))
         for name, array in parameters.items():
             if not (array.flags.writeable and array.flags.c_contiguous):
                 raise InputError(f"AdamW: {name} must be writeable and C-contiguous.")
@@ -233,8 +236,8 @@ def clip_grads_with_norm(
     >>> gradients["a"].round(6)
     array([0.6, 0.8])
     """
-    if not (math.isfinite(max_norm) and max_norm > 0.0):
-        raise InputError(f"clip_grad_norm: max_norm must be above 0; got {max_norm!r}.")
+    if not (is_number(max_norm) and max_norm > 0.0):
+        raise InputError(must_be("clip_grad_norm: max_norm", "above 0", max_norm))
     scale = max_norm / (total_norm + 1e-6)
     if scale < 1.0:
         flat = _flat(gradients)

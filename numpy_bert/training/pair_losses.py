@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from numpy_bert.arguments import is_number
 from numpy_bert.arrays import Array
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
 from numpy_bert.foreign import Accepted, check_accepted
-from numpy_bert.messages import quoted
+from numpy_bert.messages import must_be, quoted, shown
 from numpy_bert.ops.pairs import (
     cosent_loss,
     cosine_similarity_loss,
@@ -280,7 +280,7 @@ class CosineSimilarityLoss(PairLoss):
         if reduction != "mean":
             raise InputError(
                 "CosineSimilarityLoss: loss_fct must have the reduction 'mean', the one that is "
-                f"computed here; got {quoted(repr(reduction))}."
+                f"computed here; got {shown(reduction)}."
             )
 
     def gradients(
@@ -370,7 +370,6 @@ class CoSENTLoss(PairLoss):
 
 def _scale(name: str, value: float) -> float:
     """Return a scale; raise InputError unless it is a number above 0."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (is_number and math.isfinite(value) and value > 0):
-        raise InputError(f"{name}: scale must be a number above 0; got {quoted(repr(value))}.")
+    if isinstance(value, bool) or not (is_number(value) and value > 0):
+        raise InputError(must_be(f"{name}: scale", "a number above 0", value))
     return float(value)

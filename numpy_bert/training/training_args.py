@@ -9,8 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from numpy_bert.arguments import is_number
 from numpy_bert.errors import InputError
 from numpy_bert.foreign import Accepted, check_accepted
+from numpy_bert.messages import must_be, written
 from numpy_bert.training.optimizer import linear_schedule
 
 __all__ = ["TrainingArguments"]
@@ -150,11 +152,11 @@ class TrainingArguments:
         check_accepted(type(self).__name__, theirs_given, _THEIRS)
         if given["warmup_ratio"] is not None and not self.warmup_steps:
             object.__setattr__(self, "warmup_steps", given["warmup_ratio"])
-        if self.max_steps == -1:
+        if isinstance(self.max_steps, int) and self.max_steps == -1:
             object.__setattr__(self, "max_steps", None)
         sampler = getattr(self.batch_sampler, "value", self.batch_sampler)
         # Both give the same batches there.
-        sampler = "no_duplicates" if sampler == "no_duplicates_hashed" else sampler
+        sampler = "no_duplicates" if written(sampler) == "no_duplicates_hashed" else sampler
         object.__setattr__(self, "batch_sampler", sampler)
         self._check()
         if given["eval_strategy"] == "steps" and self.eval_steps is None:
@@ -166,18 +168,16 @@ class TrainingArguments:
         for name in (*_COUNTS, *given):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise InputError(f"{name} must be a whole number from 1; got {value!r}.")
+                raise InputError(must_be(name, "a whole number from 1", value))
         if type(self.seed) is not int or self.seed < 0:
-            raise InputError(f"seed must be a whole number from 0; got {self.seed!r}.")
+            raise InputError(must_be("seed", "a whole number from 0", self.seed))
         for own in fields(self):
             value = getattr(self, own.name)
-            if own.type == "float" and not (
-                isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
-            ):
-                raise InputError(f"{own.name} must be a number from 0; got {value!r}.")
+            if own.type == "float" and not (is_number(value) and value >= 0):
+                raise InputError(must_be(own.name, "a number from 0", value))
         for name in ("adam_beta1", "adam_beta2"):
             if getattr(self, name) >= 1:
-                raise InputError(f"{name} must be below 1; got {getattr(self, name)!r}.")
+                raise InputError(must_be(name, "below 1", getattr(self, name)))
         if self.warmup_steps >= 1 and self.warmup_steps != int(self.warmup_steps):
             raise InputError(
                 "warmup_steps must be a whole number of steps, or below 1 a share of all; got "
@@ -188,10 +188,9 @@ class TrainingArguments:
                 "eval_steps must be given with early_stopping_patience; got None, with which the "
                 "model is evaluated once, at the end."
             )
-        if self.batch_sampler not in _SAMPLERS:
-            raise InputError(
-                f"batch_sampler must be one of {', '.join(_SAMPLERS)}; got {self.batch_sampler!r}."
-            )
+        if not isinstance(self.batch_sampler, str) or self.batch_sampler not in _SAMPLERS:
+            wanted = f"one of {', '.join(_SAMPLERS)}"
+            raise InputError(must_be("batch_sampler", wanted, self.batch_sampler))
         if self.batch_sampler == "no_duplicates" and self.group_by_length:
             raise InputError("batch_sampler='no_duplicates', group_by_length: give one of the two.")
         if self.max_steps is None and self.num_train_epochs == 0:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert import BertModel, InputError
+from numpy_bert import BertForMaskedLM, BertModel, InputError
 from numpy_bert.model.outputs import BertModelOutput
 from tests.support.arrays import far, sample
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
@@ -328,3 +328,28 @@ def test_a_release_costs_nothing_but_the_next_arrangement() -> None:
     model.release()
     np.testing.assert_array_equal(model([[2, 5, 3]]).last_hidden_state, first)
     BertModel.from_pretrained("demo", dtype="float64").release()
+
+
+WRONG_SWITCHES: dict[str, tuple[Any, str]] = {
+    "array": (np.ones((B, T)), "array([[1., 1., 1., 1., 1., 1., 1."),
+    "text": ("no", "'no'"),
+    "number": (10**5000, "a number of about 5,001 digits"),
+}
+
+
+@pytest.mark.parametrize("name", ["output_hidden_states", "output_attentions", "unpad_inputs"])
+@pytest.mark.parametrize("kind", WRONG_SWITCHES)
+def test_what_is_asked_for_is_true_or_false(kind: str, name: str, model: BertModel) -> None:
+    value, shown = WRONG_SWITCHES[kind]
+    for call in (model, BertForMaskedLM.from_pretrained("demo")):
+        with pytest.raises(InputError) as raised:
+            call(IDS, **{name: value})
+        message = str(raised.value)
+        assert message.startswith(f"{name} must be True or False; got ")
+        assert shown in message
+
+
+def test_nothing_is_asked_for_by_none(model: BertModel) -> None:
+    found = model(IDS, output_hidden_states=None, output_attentions=None)  # type: ignore[arg-type]
+    assert found.hidden_states is None
+    assert found.attentions is None
