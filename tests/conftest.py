@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support.demo import write_plain
-from tests.support.hub import IMPATIENCE, PATIENCE, StandInHub, hub_environment
+from tests.support.hub import IMPATIENCE, StandInHub, hub_environment
 from tests.support.platforms import PLATFORM
 from tests.support.repository import FILES, REPO
 
@@ -91,12 +91,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]
     with StandInHub() as stand_in:
         for name, value in hub_environment(stand_in, tmp_path / "home").items():
             monkeypatch.setenv(name, value)
-        import huggingface_hub.constants
-
-        # Read once, when the client was imported, perhaps by an earlier test.
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", PATIENCE)
-        monkeypatch.setattr("numpy_bert.loading.client._DEADLINE", PATIENCE)
         yield stand_in
 
 
@@ -109,8 +103,8 @@ def commit(hub: StandInHub) -> str:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, hub: StandInHub) -> None:
     """Give up soon what never answers."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", IMPATIENCE)
-    monkeypatch.setattr("numpy_bert.loading.client._DEADLINE", IMPATIENCE)
+    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        monkeypatch.setenv(name, str(IMPATIENCE))
 
 
 @pytest.fixture

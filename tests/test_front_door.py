@@ -125,7 +125,7 @@ ARGUMENTS = {
     "community_detection": "embeddings threshold min_community_size batch_size show_progress_bar",
     "explain.figure": "features",
     "explain.read": "model tokenizer",
-    "fetch": "name_or_path revision cache_dir local_files_only token only",
+    "fetch": "name_or_path revision cache_dir local_files_only token only sha256",
     "paraphrase_mining": "model sentences max_pairs top_k",
     "paraphrase_mining_embeddings": "embeddings max_pairs top_k",
     "quantize_embeddings": "embeddings precision ranges calibration_embeddings",
@@ -176,7 +176,7 @@ COMMANDS = {
         "--truncate-dim --batch-size --precision --output --force --json"
     ),
     "explain": f"{HUB} --hub-token --model --dtype --token --truncate --output --force",
-    "fetch": f"{HUB} --token --only --verify",
+    "fetch": f"{HUB} --token --only --verify --sha256 --lock --force",
     "fill-mask": f"{HUB} --token --model --dtype --json --top-k",
     "golden": f"{HUB} --token --names --output --yes",
     "inspect": f"{HUB} --token --check --json",

@@ -22,7 +22,8 @@ from numpy_bert.loading.cache import (
 )
 from numpy_bert.loading.checkpoint import nothing_found
 from numpy_bert.loading.integrity import unverified, verify
-from numpy_bert.messages import quoted
+from numpy_bert.loading.sums import Sums, hold, read_sums
+from numpy_bert.messages import must_be, quoted
 
 __all__ = ["cached_part", "fetch", "find", "verify_again"]
 
@@ -42,6 +43,7 @@ def fetch(
     local_files_only: bool = False,
     token: bool | str | None = False,
     only: Literal["embeddings"] | None = None,
+    sha256: str | Path | None = None,
 ) -> Path:
     """Bring a published checkpoint into the cache, or up to date, and return its folder.
 
@@ -65,6 +67,10 @@ def fetch(
     only : {"embeddings"}, optional
         Fetch no more of the weights than the input embedding's, about a fifth of BERT's. This has
         to be asked for, since a part of a file cannot be checked against the whole file's hash.
+    sha256 : path, optional
+        A file of hashes, in the format of sha256sum, to which every file of the model is held, of
+        a local folder too. ``numpy-bert fetch --lock`` writes one; where it names the commit of
+        this repository, that is the default of `revision`.
 
     Returns
     -------
@@ -81,7 +87,8 @@ def fetch(
     HubError
         If the repository or revision does not exist, is gated, or the hub fails.
     IntegrityError
-        If a file's hash is wrong twice, or an etag is no hash.
+        If a file's hash is wrong twice, or an etag is no hash; with `sha256`, if a file has another
+        hash, is missing, or is not listed.
     CheckpointError
         If the repository has no safetensors. Pickles are refused: opening one runs its code.
 
@@ -92,6 +99,38 @@ def fetch(
     'demo'
     """
     check_only(only)
+    sums = _sums(sha256, only)
+    if revision is None and sums is not None and sums.repository == str(name_or_path):
+        revision = sums.commit
+    folder = _fetched(name_or_path, revision, cache_dir, local_files_only, token, only)
+    if sums is not None:
+        hold(folder, sums)
+    return folder
+
+
+def _sums(path: str | Path | None, only: str | None) -> Sums | None:
+    """Return the hashes to which a model is to be held."""
+    if path is None:
+        return None
+    if not isinstance(path, (str, Path)):
+        raise InputError(must_be("sha256", "a file of hashes", path))
+    if only is not None:
+        raise InputError(
+            f"sha256 and only={only!r} cannot be given both: a part of a file cannot be checked "
+            "against the whole file's hash."
+        )
+    return read_sums(Path(path))
+
+
+def _fetched(
+    name_or_path: str | Path,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    local_files_only: bool,
+    token: bool | str | None,
+    only: Literal["embeddings"] | None,
+) -> Path:
+    """Return the folder of a model, brought up to date where it is a repository's."""
     folder = local_folder(name_or_path)
     if folder is not None:
         _require(folder, MODEL_FILES)
@@ -110,7 +149,7 @@ def fetch(
     # The last good copy stays usable, but nobody should take it for the newest.
     kept = _cached(repository, revision, MODEL_FILES, only, reason)
     warnings.warn(
-        f"{repository.name}: {reason} The cached commit {kept.name} is used.", stacklevel=2
+        f"{repository.name}: {reason} The cached commit {kept.name} is used.", stacklevel=3
     )
     return kept
 

@@ -1,10 +1,10 @@
 """Downloaded blobs against the hashes that name them, once each, remembered.
 
-The hub client publishes a file before anyone has checked it. Its cache names every blob by the
-file's etag: the sha256 of a large file, the git sha1 of a small one. So a blob can be checked
-against its own name at any time, without a request. What was checked is remembered beside the
-blobs, with the size and time of change that the blob had, so it is hashed again only if it was
-touched; and a blob that was never checked (a kill in between) is checked at its next use.
+The hub's cache names every blob by the file's etag: the sha256 of a large file, the git sha1 of a
+small one. So a blob can be checked against its own name at any time, without a request. What was
+checked is remembered beside the blobs, with the size and time of change that the blob had, so it is
+hashed again only if it was touched; and a blob that was never checked, since another program
+downloaded it, is checked at its next use.
 
 A part of a file (`numpy_bert.loading.partial`) has no published hash. What it hashed to when it was
 downloaded stands in the record beside it, and it is held to that in the same way.
@@ -24,7 +24,17 @@ from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.messages import must_be
 from numpy_bert.progress import progress
 
-__all__ = ["ETAG", "check", "plain_etag", "remove", "sha256", "unverified", "verify"]
+__all__ = [
+    "ETAG",
+    "check",
+    "is_sound",
+    "plain_etag",
+    "remember_checked",
+    "remove",
+    "sha256",
+    "unverified",
+    "verify",
+]
 
 # A git sha1 or a sha256, nothing else: an etag becomes a file name.
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -85,21 +95,44 @@ def verify(path: Path) -> None:
         return
     before = known.stamp
     check(path, known.etag, said="the hub published" if known.published else "at download it was")
+    _remember(known, before)
+
+
+def is_sound(blob: Path) -> bool:
+    """Tell whether a blob of the cache is there and has the hash that is its name."""
+    known = _Known(blob, blob.name, published=True)
+    if not blob.is_file():
+        return False
+    if known.is_marked:
+        return True
+    before = known.stamp
+    if _hash(blob, like=known.etag) != known.etag:
+        return False
+    _remember(known, before)
+    return True
+
+
+def remember_checked(blob: Path) -> None:
+    """Remember that a blob, which has just been written, was hashed and found right."""
+    known = _Known(blob, blob.name, published=True)
+    _remember(known, known.stamp)
+
+
+def _remember(known: _Known, stamp: str) -> None:
+    """Remember that a file was right when it had this stamp."""
     try:
         known.mark.parent.mkdir(exist_ok=True)
-        write_atomically(known.mark, before.encode("ascii"))
+        write_atomically(known.mark, stamp.encode("ascii"))
     except (OSError, OutputError):
         pass  # A read-only cache works; it is hashed again next time.
 
 
-def check(path: Path, etag: str, *, said: str = "the hub published") -> None:
-    """Raise IntegrityError unless a file's bytes hash to its etag."""
+def check(path: Path, etag: str, *, said: str = "the hub published", name: str = "") -> None:
+    """Raise IntegrityError unless a file's bytes hash to its etag; `name` is for the message."""
     found = _hash(path, like=etag)
     if found != etag:
-        raise IntegrityError(
-            f"{path}: its bytes hash to {found}, {said} {etag}. "
-            "The file is corrupt; `numpy-bert fetch` gets it again."
-        )
+        way_out = "" if name else " The file is corrupt; `numpy-bert fetch` gets it again."
+        raise IntegrityError(f"{name or path}: its bytes hash to {found}, {said} {etag}.{way_out}")
 
 
 def sha256(path: Path) -> str:

@@ -165,7 +165,7 @@ def test_a_file_that_stays_wrong_is_refused_and_removed(
 ) -> None:  # I9; the large one by sha256, the small one by git's sha1
     how: dict[str, Any] = {"same_size": True} if fault == "html" else {}
     declared = hub.fault(fault, path=name, **how)
-    with pytest.raises(IntegrityError, match=r"wrong twice and was removed from the cache"):
+    with pytest.raises(IntegrityError, match=r"wrong twice and was not kept"):
         fetch(REPO)
     assert declared.fired == 2
     kept = contents(cache_of(tmp_path))
@@ -278,7 +278,7 @@ def test_a_client_variable_with_a_wrong_value_is_named(hub: StandInHub, tmp_path
         command, capture_output=True, text=True, env={**os.environ, **environment}
     )
     assert result.returncode == 2
-    assert "an environment variable HF_... of the hub client has a wrong value" in result.stderr
+    assert "the environment variable HF_HUB_ETAG_TIMEOUT must be a whole number" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -367,7 +367,7 @@ def _use_as_nobody(folder: Path) -> None:
 
 def test_a_login_page_in_place_of_the_hub(hub: StandInHub, commit: str) -> None:  # I9
     hub.fault("html", on="API")
-    with pytest.raises(HubError, match=r"the hub's answer makes no sense"):
+    with pytest.raises(HubError, match=r"the hub's answer: is not JSON"):
         fetch(REPO)
 
 

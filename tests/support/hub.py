@@ -44,6 +44,7 @@ def hub_environment(hub: StandInHub, home: str | PathLike[str]) -> dict[str, str
     """
     switches = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     seconds = dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), str(PATIENCE))
+    seconds["NUMPY_BERT_FETCH_LONGEST_WAIT"] = "0.01"
     direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")  # the lower one wins
     return {"HF_ENDPOINT": hub.url, "HF_HOME": fspath(home), **switches, **seconds, **direct}
 

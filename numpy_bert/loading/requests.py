@@ -1,0 +1,274 @@
+"""Requests to the hub: what is asked, and one kind of error for whatever comes of it.
+
+huggingface_hub's client makes the connections, with its proxies, certificates and tokens, and is
+imported only when a request has to be made. How often a request is made, and how long it may take,
+is `numpy_bert.loading.patience`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from numpy_bert.errors import HubError, InputError, NumpyBertError, OfflineError, OutputError
+from numpy_bert.files import decode_json
+from numpy_bert.loading.cache import CachedRepository
+from numpy_bert.loading.patience import Patience, TooSlowError, Tries, paced
+from numpy_bert.messages import quoted
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
+__all__ = ["Commit", "RefusedError", "hub_errors", "model_info", "opened", "unsecret"]
+
+_HUB = "https://huggingface.co"
+# Of what the hub says of a model more is no list of files.
+_LARGEST_LISTING = 1 << 26
+_SECRET = re.compile(r"//[^\s'\"]*@")
+
+
+class RefusedError(Exception):
+    """An answer whose status is an error's."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Commit:
+    """A commit of a repository on the hub, and how to ask for its files.
+
+    Attributes
+    ----------
+    repository : CachedRepository
+        The corner of the cache in which its files are kept.
+    sha : str
+        The hash that is its name.
+    names : frozenset of str
+        The files that it has.
+    token : bool or str
+        What is sent for private and gated repositories.
+    patience : Patience
+        How long its files are asked for.
+    """
+
+    repository: CachedRepository
+    sha: str
+    names: frozenset[str]
+    token: bool | str
+    patience: Patience
+
+    @property
+    def snapshot(self) -> Path:
+        """The folder of its files in the cache."""
+        return self.repository.folder / "snapshots" / self.sha
+
+    def errors(self) -> contextlib.AbstractContextManager[None]:
+        """Turn whatever a request raises into one of numpy_bert's errors."""
+        return hub_errors(self.repository.name, None, self.repository.cache)
+
+    def url(self, name: str) -> str:
+        """Return where the hub has a file."""
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self.repository.name, name, revision=self.sha, endpoint=_endpoint())
+
+    def head(self, name: str) -> HfFileMetadata:
+        """Ask what the hub has to say of a file, without its bytes."""
+        tries = Tries(self.patience, f"{self.repository.name}: {name}")
+        with self.errors():
+            from huggingface_hub import get_hf_file_metadata
+
+            while True:
+                try:
+                    return get_hf_file_metadata(
+                        self.url(name),
+                        token=self.token,
+                        timeout=self.patience.answer_timeout,
+                        endpoint=_endpoint(),
+                    )
+                except Exception as failure:
+                    if not tries.again(failure):
+                        raise
+
+
+def model_info(
+    name: str, revision: str | None, token: bool | str, patience: Patience
+) -> dict[str, Any]:
+    """Ask what the hub has to say of a model: the commit of a revision, and its files."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    url = f"{(_endpoint() or constants.ENDPOINT).rstrip('/')}/api/models/{name}"
+    url += "" if revision is None else f"/revision/{quote(revision, safe='')}"
+    headers = dict(build_hf_headers(token=token))
+    tries = Tries(patience, name, reached=False)
+    while True:
+        data = b""
+        try:
+            with opened(url, headers, patience.answer_timeout) as answer:
+                for block in paced(answer.iter_bytes(), patience):
+                    data += block
+                    if len(data) > _LARGEST_LISTING:
+                        raise HubError(f"{name}: the hub's list of its files has no end.")
+            return decode_json(data, where=f"{name}: the hub's answer", error=HubError)
+        except Exception as failure:
+            if not tries.again(failure):
+                raise
+
+
+@contextlib.contextmanager
+def opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[Any]:
+    """Make a GET request and yield its answer, whose body is still to come.
+
+    Raises
+    ------
+    RefusedError
+        If its status is an error's.
+    """
+    from huggingface_hub import get_session
+
+    with get_session().stream(
+        "GET", url, headers=headers, timeout=timeout, follow_redirects=True
+    ) as answer:
+        if answer.status_code >= 400:
+            raise RefusedError(answer)
+        yield answer
+
+
+@contextlib.contextmanager
+def hub_errors(name: str, revision: str | None, cache: Path) -> Iterator[None]:
+    """Run a request; whatever comes of it comes out as one of numpy_bert's errors.
+
+    Parameters
+    ----------
+    name, revision : str
+        The repository and the revision, for the message.
+    cache : Path
+        The folder to which files go, for the message.
+    """
+    _endpoint()  # refuses what is no URL
+    _import_client()
+    what = name if revision is None else f"{name} at revision {quoted(revision)}"
+    try:
+        yield
+    except OutputError as failure:
+        raise _not_stored(str(failure).rstrip("."), what, cache) from None
+    except NumpyBertError:
+        raise
+    except (OSError, ValueError, RefusedError) as failure:
+        raise _translated(failure, what, cache) from None
+    except Exception as failure:
+        # httpx's errors have no common base with the client's own, nor one name in all versions.
+        if not isinstance(failure, TooSlowError) and "httpx" not in type(failure).__module__:
+            raise
+        raise _unreachable(failure, what) from None
+
+
+def unsecret(text: object) -> str:
+    """Return a URL, or a text with one, without the name and password that it may hold.
+
+    Examples
+    --------
+    >>> unsecret("https://me:secret@hub.example/x")
+    'https://***@hub.example/x'
+    """
+    return _SECRET.sub("//***@", str(text))
+
+
+def _endpoint() -> str | None:
+    """Return the mirror that HF_ENDPOINT names, None for the hub itself."""
+    url = os.environ.get("HF_ENDPOINT") or None
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no port
+        good = False
+    if not good:
+        raise InputError(
+            f"the environment variable HF_ENDPOINT must be a URL such as {_HUB}; "
+            f"got {quoted(repr(unsecret(url)))}."
+        )
+    return url
+
+
+def _import_client() -> None:
+    """Import the client, which reads its own variables while it is imported."""
+    Patience.from_environment()  # names those of its that are ours, too
+    try:
+        from huggingface_hub import constants, get_hf_file_metadata, get_session  # noqa: F401
+    except ValueError as failure:
+        bad = [k for k, v in os.environ.items() if k.startswith("HF_") and repr(v) in str(failure)]
+        raise InputError(
+            f"the environment variable {bad[0] if bad else 'HF_...'} of the hub's client has a "
+            f"wrong value: {quoted(failure)}"
+        ) from None
+
+
+def _translated(failure: Exception, what: str, cache: Path) -> NumpyBertError:
+    """Return the error that says what became of a request."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(failure, (RefusedError, hub.HfHubHTTPError)):
+        return _refusal(failure.response, what)
+    if isinstance(failure, hub.HFValidationError):
+        return InputError(f"model: {quoted(failure)}")
+    if isinstance(failure, hub.LocalTokenNotFoundError):
+        return InputError(
+            "token: there is no saved token. Save one (hf auth login), set HF_TOKEN, or pass it: "
+            "token='hf_...'."
+        )
+    if isinstance(failure, (ConnectionError, TimeoutError)):
+        return _unreachable(failure, what)
+    if isinstance(failure, OSError):
+        return _not_stored(quoted(failure), what, cache)
+    return HubError(f"{what}: the hub's answer makes no sense ({quoted(unsecret(failure))}).")
+
+
+def _refusal(response: Any, what: str) -> HubError:
+    """Return the error for an answer whose status is an error's."""
+    status, code = response.status_code, response.headers.get("X-Error-Code")
+    if code == "GatedRepo":
+        return HubError(
+            f"{what}: is gated. Accept its terms on its page on the hub, then pass your token: "
+            "token=True (the saved one) or token='hf_...'; on the command line --token."
+        )
+    if response.headers.get("X-Error-Message") == "Invalid credentials in Authorization header":
+        return HubError(f"{what}: the hub does not know the token that was sent (status {status}).")
+    if code == "RepoNotFound" or status == 401:  # which hides that there is a private one
+        return HubError(
+            f"{what}: there is no such repository on the hub, or it is private. If it is private, "
+            "pass your token (token=True; on the command line --token)."
+        )
+    if code == "RevisionNotFound":
+        return HubError(f"{what}: the repository has no such branch, tag or commit.")
+    # What stands behind a "?" may be a signature, by which anyone could fetch the file.
+    url = unsecret(getattr(getattr(response, "request", None), "url", "")).partition("?")[0]
+    return HubError(f"{what}: the hub answered with status {status} at {quoted(url)}.")
+
+
+def _not_stored(reason: str, what: str, cache: Path) -> HubError:
+    """Return the error for what came but found no place."""
+    return HubError(
+        f"{what}: could not be stored in {cache} ({reason}). Make room, or name another "
+        "cache: cache_dir, on the command line --cache-dir."
+    )
+
+
+def _unreachable(failure: BaseException, what: str) -> OfflineError:
+    """Return the error for a hub that gave no answer, or only half of one."""
+    mirror = _endpoint()
+    where = f"{unsecret(mirror)} (HF_ENDPOINT)" if mirror else _HUB
+    reason = quoted(unsecret(str(failure) or type(failure).__name__))
+    return OfflineError(
+        f"{what}: {where} could not be reached, or the connection broke ({reason})."
+    )
