@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from numpy_bert.errors import InputError, NumpyBertError, OutputError
+from numpy_bert.locks import temporary_file, temporary_folder
 from numpy_bert.messages import must_be, quoted
 
 __all__ = [
     "as_folder",
     "check_output",
     "check_pointer",
+    "check_space",
     "decode_json",
     "decode_lines",
     "decode_text",
@@ -34,6 +37,7 @@ __all__ = [
     "trouble",
     "write_atomically",
     "writing",
+    "writing_folder",
 ]
 
 # How a Git LFS pointer begins, and how large one may be, by its specification.
@@ -42,6 +46,8 @@ _LARGEST_POINTER = 1024
 # A longer path is cut in a message.
 _LONGEST_SHOWN = 1000
 _ABSENT = "does not exist"
+# What the system says where there is no more room.
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def look(path: Path) -> Literal["absent", "unreadable", "file", "folder", "other"]:
@@ -346,7 +352,7 @@ def permissions(error: type[NumpyBertError]) -> Iterator[None]:
         raise error(f"{failure.filename}: permission denied.") from None
 
 
-def check_output(path: Path, *, force: bool) -> None:
+def check_output(path: Path, *, force: bool, content: bytes | None = None) -> None:
     """Raise OutputError unless `path` can be written without loss.
 
     Parameters
@@ -355,6 +361,9 @@ def check_output(path: Path, *, force: bool) -> None:
         Where a file is to be written. Its folder must exist.
     force : bool
         Whether a file that is already there may be replaced.
+    content : bytes, optional
+        What is to be written, if it is known. A file that holds just this, such as one of a saving
+        that was stopped, is in nobody's way.
     """
     try:
         folder, found = path.parent.is_dir(), path.exists() or path.is_symlink()
@@ -366,11 +375,40 @@ def check_output(path: Path, *, force: bool) -> None:
         raise OutputError(f"{path}: is a folder; name a file.")
     if path.exists() and not path.is_file():
         raise OutputError(f"{path}: is a pipe, socket or device; name a regular file.")
-    if found and not force:
+    target = _target(path)
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"{path}: no file can be made in {target.parent}; name another folder.")
+    if found and not force and not _holds(path, content):
         raise OutputError(
             f"{path}: already exists and was left as it is; --force replaces it, in Python "
             "force=True."
         )
+
+
+def _holds(path: Path, content: bytes | None) -> bool:
+    """Tell whether a file holds these bytes."""
+    try:
+        return (
+            content is not None
+            and path.stat().st_size == len(content)
+            and path.read_bytes() == content
+        )
+    except OSError:
+        return False
+
+
+def _target(path: Path) -> Path:
+    """Return where a path leads; raise OutputError if that can be nowhere."""
+    try:
+        path.stat()
+    except ValueError:  # a NUL in it, or half of a surrogate pair
+        raise OutputError(f"{quoted(repr(str(path)))}: cannot be a path.") from None
+    except OSError as failure:
+        if failure.errno == errno.ELOOP:
+            raise OutputError(
+                f"{path}: is a link that leads back to itself; remove it, or name another file."
+            ) from None
+    return path.resolve()
 
 
 def as_folder(value: object, name: str) -> Path:
@@ -398,6 +436,26 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def check_space(path: Path, size: int, advice: str) -> None:
+    """Raise OutputError if the disk plainly has no room for a file or folder.
+
+    Parameters
+    ----------
+    path : Path
+        What is to be written, in a folder that exists.
+    size : int
+        How many bytes it takes.
+    advice : str
+        What to do, for the message.
+    """
+    free = _free(path)
+    if free is not None and size > free:
+        raise OutputError(
+            f"{path}: takes {size:,} bytes, but the disk has {free:,} bytes free; nothing was "
+            f"written. {advice}"
+        )
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never half.
 
@@ -406,16 +464,19 @@ def write_atomically(path: Path, data: bytes) -> None:
     OutputError
         If the folder cannot be written to, or the disk is full; nothing has changed then.
     """
-    with writing(path) as file:
+    with writing(path, size=len(data)) as file:
         file.write(data)
 
 
 @contextmanager
-def writing(path: Path, check: Callable[[Path], object] | None = None) -> Iterator[BinaryIO]:
+def writing(
+    path: Path, check: Callable[[Path], object] | None = None, *, size: int | None = None
+) -> Iterator[BinaryIO]:
     """Yield a new file that takes the name `path` in one step, once the block has ended well.
 
     The bytes go to a temporary file in the same folder and are flushed to the disk first. On
-    failure the old file stays and the temporary one is removed.
+    failure the old file stays and the temporary one is removed; if the process is killed, by the
+    next one that writes into the folder.
 
     Parameters
     ----------
@@ -424,32 +485,108 @@ def writing(path: Path, check: Callable[[Path], object] | None = None) -> Iterat
     check : callable, optional
         Gets the path of the temporary file when all of it is on the disk. If it raises, the file
         never takes its name.
+    size : int, optional
+        How many bytes are to be written, if that is known: what is said where the disk is full.
 
     Raises
     ------
     OutputError
         If the folder cannot be written to, or the disk is full; nothing has changed then.
     """
-    target = path.resolve()
-    temporary = target.with_name(f".{target.name[:40]}.{os.urandom(8).hex()}.tmp")
+    target = _target(path)
     try:
-        with temporary.open("xb") as file:
+        with temporary_file(target) as (temporary, file):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if check is not None:
-            check(temporary)
-        temporary.replace(target)
+            if check is not None:
+                check(temporary)
+            if os.name == "nt":  # where an open file keeps its name
+                file.close()
+            temporary.replace(target)
         _flush_folder(target.parent)
     except NumpyBertError:  # some are an OSError too
         raise
     except OSError as failure:
-        reason = failure.strerror or str(failure)
-        raise OutputError(f"{path}: could not be written ({reason}); nothing changed.") from None
-    finally:
-        # Gone already where all went well; where its folder is none, the reason has been given.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        raise _not_written(path, failure, size) from None
+
+
+@contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder that takes the name `path` in one step, once the block has ended well.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that is empty or not there, in one that is.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; nothing has changed then.
+    """
+    target = _target(path)
+    try:
+        if target.samefile(Path.cwd()):
+            raise OutputError(f"{path}: is the folder that you are in; name a new one in it.")
+    except FileNotFoundError:
+        pass
+    except OSError as failure:
+        raise OutputError(f"{path}: cannot be looked at ({failure.strerror}).") from None
+    try:
+        with temporary_folder(target) as temporary:
+            yield temporary
+            if os.name == "nt":  # where no name is taken from a folder
+                with contextlib.suppress(FileNotFoundError):
+                    target.rmdir()
+            temporary.replace(target)
+        _flush_folder(target.parent)
+    except OutputError as failure:  # of a file in it
+        raise OutputError(str(failure).replace(str(temporary), str(path))) from None
+    except NumpyBertError:
+        raise
+    except OSError as failure:
+        raise _not_written(path, failure, None) from None
+
+
+def _not_written(path: Path, failure: OSError, size: int | None) -> OutputError:
+    """Return the error of a file that could not be written, with the sizes where they are why."""
+    said = f"{path}: could not be written ({failure.strerror or failure}); nothing changed."
+    room = _room(path, failure)
+    if room and size is not None:
+        said += f" It takes {size:,} bytes; {room}."
+    elif room:
+        said += f" Now {room}."
+    return OutputError(said)
+
+
+def _room(path: Path, failure: OSError) -> str:
+    """Say how much can be written, where that is what is wrong; otherwise nothing."""
+    if failure.errno == errno.EFBIG:
+        return f"a file may have {_largest_file()} here"
+    free = _free(path) if failure.errno in _FULL else None
+    return "" if free is None else f"the disk has {free:,} bytes free"
+
+
+def _free(path: Path) -> int | None:
+    """Return how many bytes are free where a file is to be written, None where nobody knows."""
+    import shutil
+
+    try:
+        return shutil.disk_usage(path.resolve().parent).free
+    except (OSError, RuntimeError):
+        return None  # what is wrong there is said when it is written to
+
+
+def _largest_file() -> str:
+    """Say how many bytes this process may write to a file."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    except ImportError:
+        return "fewer"
+    return "fewer" if limit < 0 else f"at most {limit:,} bytes (ulimit -f)"
 
 
 def _flush_folder(folder: Path) -> None:

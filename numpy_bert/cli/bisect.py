@@ -267,8 +267,11 @@ def _folder(keep: str | None) -> Iterator[Path]:
     if keep is None:
         import tempfile
 
-        with tempfile.TemporaryDirectory(prefix="numpy-bert-") as temporary:
-            yield Path(temporary)
+        from numpy_bert.locks import temporary_folder
+
+        shared = Path(tempfile.gettempdir()).resolve()
+        with temporary_folder(shared / "bisect", 0o700) as temporary:
+            yield temporary
         return
     path = Path(keep)
     try:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from numpy_bert.errors import OutputError
@@ -187,9 +188,10 @@ def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
     # Contiguous, because safetensors 0.8 writes a transposed array's values in the wrong order.
     whole: dict[str, Any] = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with writing(path) as file:
+    with writing(path, size=sum(array.nbytes for array in whole.values())) as file:
         if path.suffix == ".npy":
-            np.save(file, list(whole.values())[-1], allow_pickle=False)
+            # What is no file to NumPy, whose own way of writing one does not say why it failed.
+            np.save(SimpleNamespace(write=file.write), list(whole.values())[-1], allow_pickle=False)
         elif path.suffix == ".npz":
             np.savez(file, **whole)
         else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy_bert
 from numpy_bert.cli.console import megabytes, note, show
 from numpy_bert.cli.options import NAME_OR_PATH, add_examples, add_names, add_source, source_options
 from numpy_bert.errors import InputError
+from numpy_bert.files import as_folder
 from numpy_bert.messages import quoted
 
 __all__ = ["add_arguments", "run"]
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from numpy_bert.traces.golden import golden_size, write_golden
     from numpy_bert.traces.recording import Recorder
 
-    source = source_options(options)
+    folder, source = as_folder(options.output, "-o"), source_options(options)
     model = numpy_bert.BertModel.from_pretrained(options.model, dtype="float64", **source)
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(options.model, **source)
     recorder = Recorder(model, options.model, **source)
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         )
     note(f"{quoted(options.output)}: writing {megabytes(size)}")
     written = write_golden(
-        Path(options.output),
+        folder,
         model,
         tokenizer,
         recorder,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +48,6 @@ _UNCHECKED = (
     "A part of a published file: its bytes are the ranges listed in 'files'. A part of a file "
     "cannot be checked against the hash (etag) of the whole."
 )
-# Seconds after which a temporary file that nobody has written to belongs to nobody.
-_ABANDONED = 3600.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,9 +116,8 @@ def _make(folder: Path, commit: Commit, weights: str) -> None:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
         with (
-            writing(folder / SINGLE, finish) as file,
+            writing(folder / SINGLE, finish, size=total) as file,
             progress(total, "embeddings", least=_WORTH_A_BAR) as report,
         ):
             file.write(_header(commit, pieces))
@@ -220,11 +216,3 @@ def _repeat(path: Path, target: Path) -> None:
     else:
         with path.open("rb") as source, writing(target) as file:
             shutil.copyfileobj(source, file)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a download that was killed has left; one that runs writes all the time."""
-    with contextlib.suppress(OSError):
-        for path in folder.glob(f".{SINGLE}.*.tmp"):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                path.unlink()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert import __version__
-from numpy_bert.errors import NumpyBertError, OutputError
-from numpy_bert.files import is_listed, look, write_atomically
+from numpy_bert.errors import OutputError
+from numpy_bert.files import check_space, is_listed, look, write_atomically, writing_folder
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
@@ -54,11 +52,12 @@ def golden_size(
     TraceError
         If one of the `names` fits no step.
     """
-    return sum(
-        tensor.nbytes
-        for case in _cases(model, tokenizer)
-        for tensor in recorder.tensors(case.inputs, names)
-    )
+    return _size(_cases(model, tokenizer), recorder, names)
+
+
+def _size(cases: Sequence[_Case], recorder: Recorder, names: Sequence[str] | None) -> int:
+    """Return how many bytes the arrays of some cases have."""
+    return sum(tensor.nbytes for case in cases for tensor in recorder.tensors(case.inputs, names))
 
 
 def write_golden(
@@ -101,10 +100,8 @@ def write_golden(
     chosen = ["--names", *names] if names else []
     command = shlex.join(["numpy-bert", "golden", name, *chosen, "-o", folder.name])
     cases = _cases(model, tokenizer)
-    recorder.tensors(cases[0].inputs, names)  # a name that fits nothing is told before
-    temporary = folder.with_name(f".{folder.name[:40]}.{os.urandom(8).hex()}.tmp")
-    try:
-        temporary.mkdir()
+    check_space(folder, _size(cases, recorder, names), "Take fewer names (--names).")
+    with writing_folder(folder) as temporary:
         entries = [_write(temporary, case, recorder, names, command) for case in cases]
         manifest = {
             "command": command,
@@ -116,15 +113,6 @@ def write_golden(
         }
         data = (json.dumps(manifest, indent=2) + "\n").encode("utf-8")
         write_atomically(temporary / MANIFEST, data)
-        temporary.replace(folder)  # an empty folder of that name goes
-    except NumpyBertError:  # some are an OSError too
-        raise
-    except OSError as failure:
-        raise OutputError(
-            f"{folder} could not be written ({failure.strerror}); nothing has changed."
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return [*(folder / str(entry["file"]) for entry in entries), folder / MANIFEST]
 
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import platform
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -19,8 +18,8 @@ import numpy.typing as npt
 
 from numpy_bert import __version__
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import OutputError, TraceError
-from numpy_bert.files import writing
+from numpy_bert.errors import TraceError
+from numpy_bert.files import check_space, writing
 from numpy_bert.loading.header import Entry, make_header
 from numpy_bert.progress import progress
 
@@ -74,7 +73,7 @@ def write_trace(
     """
     wanted = list(tensors)
     total = sum(tensor.nbytes for tensor in wanted)
-    _check_space(path, total)
+    check_space(path, total, "Take fewer names (--names).")
     order = json.dumps([tensor.name for tensor in wanted])
     entries = [
         Entry(tensor.name, _CODES[tensor.dtype], tensor.shape, 0, tensor.nbytes)
@@ -82,7 +81,7 @@ def write_trace(
     ]
     header = make_header(entries, {**metadata, "order": order, CHECKSUM: _BLANK})
     state = hashlib.sha256(header)
-    with writing(path) as file:
+    with writing(path, size=len(header) + total) as file:
         file.write(header)
         left = iter(wanted)
         tensor = next(left, None)
@@ -180,16 +179,3 @@ def _put_checksum(file: BinaryIO, header: bytes, digits: str) -> None:
 def _member(digits: str) -> bytes:
     """Return the checksum as it stands in the header's JSON."""
     return f'"{CHECKSUM}": "{digits}"'.encode()
-
-
-def _check_space(path: Path, total: int) -> None:
-    """Raise OutputError if the disk plainly has no room for the file."""
-    try:
-        free = shutil.disk_usage(path.resolve().parent).free
-    except OSError:
-        return  # what is wrong there is said when it is written to
-    if total > free:
-        raise OutputError(
-            f"{path} takes {total / 1e6:,.0f} MB, but the disk has {free / 1e6:,.0f} MB free; "
-            "nothing was written. Take fewer names (--names)."
-        )

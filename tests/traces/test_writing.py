@@ -113,6 +113,6 @@ def test_a_disk_that_is_too_small_is_told_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 3))
-    with pytest.raises(OutputError, match=r"the disk has 0 MB free; nothing was written"):
+    with pytest.raises(OutputError, match=r"bytes, but the disk has 3 bytes free; nothing was"):
         written(tmp_path)
     assert not list(tmp_path.iterdir())
