@@ -23,6 +23,7 @@ from numpy_bert.cli.options import (
     source_options,
 )
 from numpy_bert.errors import InputError
+from numpy_bert.files import as_folder
 from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
@@ -199,10 +200,11 @@ def run(options: argparse.Namespace) -> int:
     from numpy_bert.loading.integrity import sha256
     from numpy_bert.text.saving import SAVED
     from numpy_bert.training import Trainer
-    from numpy_bert.training.run_folder import check_free
+    from numpy_bert.training.run_folder import check_alone, check_free
 
-    folder = Path(options.output)
+    folder = as_folder(options.output, "-o")
     settings = _arguments(options)
+    check_alone(folder)
     tasks = {"mlm": _masked, "classify": _labelled, "sentence": _taught, "pairs": _paired}
     make = tasks[options.task]
     with _options_named():

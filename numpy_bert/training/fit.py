@@ -16,7 +16,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import CheckpointError, InputError, OutputError, TrainingError
-from numpy_bert.files import is_listed, make_folder
+from numpy_bert.files import as_folder, is_listed
 from numpy_bert.messages import shown
 from numpy_bert.progress import progress
 from numpy_bert.tasks.items import added_items
@@ -38,6 +38,7 @@ from numpy_bert.training.run_folder import (
     Best,
     Log,
     Progress,
+    alone,
     read_best,
     read_finished,
     read_state,
@@ -161,7 +162,8 @@ class Trainer(Generic[Model]):
         if folder is None:
             raise InputError("folder must be given, or output_dir of the arguments; got neither.")
         self._source, self._data, self._arguments = model, data, arguments
-        self._folder, self._evaluate, self._also = Path(folder), evaluate, dict(also)
+        self._folder, self._evaluate = as_folder(folder, "folder"), evaluate
+        self._also = dict(also)
         self._log = Log(self._folder / LOG)
         self._total = arguments.steps_of(len(data))
         arguments.check_rates(self._total)
@@ -214,11 +216,12 @@ class Trainer(Generic[Model]):
         if folder.resolve() != self._folder.resolve():
             save(folder)
             return
-        if self.is_finished():
-            return
-        save(folder, force=True)
-        write_finished(folder / FINISHED, self._identity)
-        self._remove(CHECKPOINT, BEST)
+        with alone(folder):
+            if self.is_finished():
+                return
+            save(folder, force=True)
+            write_finished(folder / FINISHED, self._identity)
+            self._remove(CHECKPOINT, BEST)
 
     def _remove(self, *names: str) -> None:
         """Remove files from the folder, whether they are there or not."""
@@ -240,13 +243,17 @@ class Trainer(Generic[Model]):
         ------
         TrainingError
             If a loss or a gradient is not finite: the step and the examples are named, and the last
-            checkpoint stays. Or if the folder holds another run's checkpoint.
+            checkpoint stays. Or if the folder holds another run's checkpoint, or another training
+            is writing there.
         OutputError
             If the folder cannot be written to; the last checkpoint stays.
         """
-        if self.is_finished():
-            trained = self._trained = self._saved()
-            return trained
+        with alone(self._folder):
+            trained = self._trained = self._saved() if self.is_finished() else self._run()
+        return trained
+
+    def _run(self) -> Model:
+        """Run to the end, from the checkpoint if there is one."""
         self._remove(FINISHED)  # whose model is gone
         self._start()
         done = self._resume()
@@ -262,8 +269,7 @@ class Trainer(Generic[Model]):
                 tick(1, f"loss {taken.loss:.3f}, {taken.tokens / seconds:,.0f} tokens/s")
                 done = self._after(done, taken, seconds)
         self._save(done)
-        trained = self._trained = self._result(done)
-        return trained
+        return self._result(done)
 
     def _saved(self) -> Model:
         """Return the model that stands in the folder."""
@@ -292,7 +298,6 @@ class Trainer(Generic[Model]):
 
     def _resume(self) -> Progress:
         """Go back to the checkpoint, and the log to where it was then."""
-        make_folder(self._folder)
         path, best, done = self._folder / CHECKPOINT, self._folder / BEST, Progress()
         if is_listed(path):
             done = read_state(path, self._optimizer, self._identity)
@@ -450,6 +455,6 @@ class Trainer(Generic[Model]):
             warnings.warn(
                 "evaluate: returned no finite number in the whole run; the model has its last "
                 "weights.",
-                stacklevel=3,
+                stacklevel=4,
             )
         return self._model.with_parameters(self._arrays)

@@ -7,8 +7,12 @@ the number of the step says all.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +21,11 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import CheckpointError, NumpyBertError, OutputError, TrainingError
-from numpy_bert.files import is_listed, look, read_json, trouble, write_atomically
+from numpy_bert.files import is_listed, look, make_folder, read_json, trouble, write_atomically
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.loading.stored import SafetensorsFile
+from numpy_bert.locks import is_named, try_lock
 from numpy_bert.messages import quoted
 from numpy_bert.model.saving import write_tensors
 from numpy_bert.training.identity import Identity
@@ -30,10 +35,13 @@ __all__ = [
     "BEST",
     "CHECKPOINT",
     "FINISHED",
+    "LOCK",
     "LOG",
     "Best",
     "Log",
     "Progress",
+    "alone",
+    "check_alone",
     "check_free",
     "read_best",
     "read_finished",
@@ -48,6 +56,8 @@ __all__ = [
 CHECKPOINT, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
 # What stands there in the place of the first two once the model is saved.
 FINISHED = "finished.json"
+# What stands there while a run writes.
+LOCK = "training.lock"
 # Larger than what is said of a run with very many labels.
 _LARGEST = 1 << 26
 _CONTRACT = "numpy_bert.training/4"
@@ -109,6 +119,74 @@ def check_free(folder: Path, names: Iterable[str]) -> None:
                 f"{folder}: holds {name}, which no training wrote and this one would replace; name "
                 "another folder."
             )
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make a folder, if it is not there, and keep other trainings from it while the block runs.
+
+    What keeps them is a lock on a file, which ends with the process, however that ends. Where the
+    file system has no locks, or nothing can be written, nobody is kept away.
+
+    Raises
+    ------
+    TrainingError
+        If another training holds the folder, in this process or another one.
+    OutputError
+        If the folder cannot be made.
+    """
+    path = make_folder(folder) / LOCK
+    descriptor = _locked(path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            # First the file goes: who locks it afterwards sees that it is nobody's any more.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
+
+
+def check_alone(folder: Path) -> None:
+    """Raise TrainingError if another training is writing to a folder, which need not be there."""
+    if look(folder) == "folder":  # of anything else `check_free` says what is wrong with it
+        with alone(folder):
+            pass
+
+
+def _locked(path: Path) -> int | None:
+    """Open and lock a file; None where that is not possible, an error where another holds it."""
+    # Windows has no such locks, but removes a file when it is closed: one that is there is held.
+    only = getattr(os, "O_TEMPORARY", 0)
+    while True:
+        try:
+            flags = os.O_RDWR | os.O_CREAT | (only and only | os.O_EXCL)
+            descriptor = os.open(path, flags, 0o666)
+        except FileExistsError:
+            raise _held(path) from None
+        except OSError:
+            return None
+        if try_lock(descriptor) is False:
+            os.close(descriptor)
+            raise _held(path)
+        if only or is_named(path, descriptor):
+            break
+        os.close(descriptor)  # of a training that has just ended
+    with contextlib.suppress(OSError):  # where the disk is full, others are not told who
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+    return descriptor
+
+
+def _held(path: Path) -> TrainingError:
+    """Return the error that says who trains into the folder."""
+    who = "another process"
+    with contextlib.suppress(OSError):
+        who = path.read_bytes()[:200].decode(errors="replace") or who
+    return TrainingError(
+        f"{path.parent}: another training is writing there ({quoted(who)}). Wait for its end, or "
+        "train into another folder."
+    )
 
 
 def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Identity) -> None:
