@@ -217,10 +217,12 @@ class Saveable(Stateful):
             check_output(path, force=force)
         write_tensors(paths[0], dict(self.named_parameters()), {"format": "pt"})
         write_atomically(paths[1], config_json(self.config, type(self).__name__).encode())
-        if not any(is_listed(folder / name) for name in ALL_TOKENIZER_FILES):
+        # One that has its settings alone is a saving that was stopped.
+        names = set(ALL_TOKENIZER_FILES) - {"tokenizer_config.json"}
+        if not any(is_listed(folder / name) for name in names):
             tokenizer = self._tokenizer_at_hand()
             if tokenizer is not None:
-                tokenizer.save_pretrained(folder)
+                tokenizer.save_pretrained(folder, force=force)
 
     def _tokenizer_at_hand(self) -> BertTokenizer | None:
         """Return the tokenizer without a request to the hub; None where no folder has one."""

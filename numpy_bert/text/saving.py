@@ -111,8 +111,9 @@ def save_files(folder: Path, tokenizer: Tokenizer, settings: Settings, *, force:
         path = folder / "tokenizer.json"
         _, listing = check_ids_of(path, tokenizer)
         check_listing(path, tokenizer, listing, settings.special_tokens)
-    for name, data in new.items():
-        write_atomically(folder / name, data)
+    # tokenizer.json last: what is stopped before it is no tokenizer, not one with other settings.
+    for name in reversed(new):
+        write_atomically(folder / name, new[name])
 
 
 def _is_there(path: Path, data: bytes) -> bool:
