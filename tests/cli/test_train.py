@@ -24,6 +24,7 @@ from numpy_bert.cli import main
 from numpy_bert.model import saving
 from numpy_bert.text import saving as tokenizer_saving
 from numpy_bert.training import fit
+from numpy_bert.training.run_folder import alone
 from tests.support.pages import random_model
 from tests.support.platforms import posix
 
@@ -185,6 +186,30 @@ def test_mistakes_are_told_in_a_line(
     assert "Traceback" not in err
     assert re.search(f"numpy-bert train: error: .*({message})", err)
     assert not (data / "run" / "model.safetensors").exists()
+
+
+@posix
+def test_a_second_training_is_refused_before_its_data_are_read(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "mlm", "--data", "gone.txt", "-o", "run"]
+    with alone(data / "run"):
+        before = files_of(data / "run")
+        assert main(command) == 1
+        assert files_of(data / "run") == before
+    err = capsys.readouterr().err
+    assert err.startswith("numpy-bert train: error: run: another training is writing there (")
+    assert err.count("\n") == 1
+    assert main(command) == 2
+    assert "gone.txt: does not exist" in capsys.readouterr().err
+
+
+def test_an_empty_name_is_no_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files_of(data)
+    assert main(["train", "mlm", "--data", "texts.txt", "-o", ""]) == 2
+    err = capsys.readouterr().err
+    assert err == "numpy-bert train: error: -o must be the name of a folder; got ''.\n"
+    assert files_of(data) == before
 
 
 def test_a_file_is_no_folder_for_a_run(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

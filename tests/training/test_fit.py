@@ -175,6 +175,68 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(
     assert log_of(run) == log_of(tmp_path / "whole")
 
 
+HELD = (
+    r"another training is writing there \(process \d+ on \S+\)\. Wait for its end, or train into "
+    "another folder"
+)
+
+
+@posix
+def test_a_second_training_into_one_folder_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer(folder, tmp_path / "whole").train()
+    take, refused = Trainer._take, list[int]()
+
+    def disturbed(self: Any, step: int) -> Any:
+        if not refused:
+            refused.append(step)
+            before = {path.name: path.read_bytes() for path in run.iterdir()}
+            for act in (trainer(folder, run).train, lambda: state.check_alone(run)):
+                with pytest.raises(TrainingError, match=HELD):
+                    act()
+            assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+        return take(self, step)
+
+    monkeypatch.setattr(Trainer, "_take", disturbed)
+    run = tmp_path / "run"
+    trainer(folder, run).train()
+    assert refused == [0]
+    assert (run / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert {path.name for path in run.iterdir()} == {CHECKPOINT, LOG}
+    with state.alone(run), pytest.raises(TrainingError, match=HELD):
+        trainer(folder, run).train()
+
+
+@posix
+def test_a_killed_training_keeps_nobody_away(folder: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from numpy_bert.training.run_folder import alone\n"
+        "with alone(Path(sys.argv[1])):\n    print('at it', flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    root = Path(__file__).parent.parent.parent
+    with subprocess.Popen(
+        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"at it\n"
+        with pytest.raises(TrainingError, match=f"process {child.pid} on "):
+            trainer(folder, tmp_path).train()
+        child.kill()
+    assert (tmp_path / state.LOCK).read_text("utf-8").startswith(f"process {child.pid} on ")
+    trainer(folder, tmp_path).train()
+    assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, LOG}
+
+
+def test_where_there_are_no_locks_a_training_runs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "try_lock", lambda _: None)
+    trainer(folder, tmp_path).train()
+    assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, LOG}
+
+
 def test_a_finished_run_is_not_run_again(folder: Path, tmp_path: Path) -> None:
     first = trainer(folder, tmp_path).train()
     log = (tmp_path / LOG).read_bytes()
