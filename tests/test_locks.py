@@ -114,10 +114,10 @@ def test_where_no_lock_says_whose_it_is_its_age_does(
 
 
 def test_a_folder_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = []
+    looked = list[Path]()
     scandir = os.scandir
 
-    def counted(path: str) -> object:
+    def counted(path: Path) -> object:
         looked.append(path)
         return scandir(path)
 
