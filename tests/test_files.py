@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import io
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import numpy_bert
 from numpy_bert import files, locks
 from numpy_bert.errors import (
     CheckpointError,
@@ -29,16 +31,20 @@ from numpy_bert.files import (
     decode_json,
     decode_lines,
     file_size,
+    is_listed,
     is_pointer,
+    look,
     permissions,
     read_bytes,
     read_json,
+    trouble,
     write_atomically,
     writing,
 )
+from numpy_bert.loading.cache import CachedRepository, local_folder
 from numpy_bert.loading.modules import read_modules
 from tests.support.limits import allocating_at_most, within
-from tests.support.platforms import posix
+from tests.support.platforms import nobody_may_enter, posix
 
 
 def irregular(kind: str, folder: Path) -> Path:
@@ -86,6 +92,87 @@ def test_only_regular_files_are_opened(
         read_json(path, error=error)
     assert type(raised.value) is error
     assert str(raised.value) == f"{path}: {words}."
+
+
+SEEN = {
+    "nothing": "absent",
+    "folder": "folder",
+    "pipe": "other",
+    "socket": "other",
+    "endless device": "other",
+    "broken link": "unreadable",
+    "link to itself": "unreadable",
+    "below a file": "unreadable",
+    "below a broken link": "unreadable",
+    "below a link to itself": "unreadable",
+    "below nothing": "absent",
+    "below nothing below a broken link": "unreadable",
+    "a name of 300 letters": "unreadable",
+    "a name with a NUL\0": "unreadable",
+    "half a surrogate pair \ud800": "unreadable",
+}
+
+
+@pytest.mark.parametrize(("kind", "expected"), SEEN.items(), ids=lambda text: ascii(text)[1:-1])
+@posix
+def test_only_what_has_no_name_is_absent(kind: str, expected: str, tmp_path: Path) -> None:
+    if kind.startswith("below") and kind != "below a file":
+        (tmp_path / "gone").symlink_to("elsewhere")
+        (tmp_path / "loop").symlink_to("loop")
+        places = {"broken": "gone", "itself": "loop", "nothing": "no"}
+        path = tmp_path.joinpath(*(places[w] for w in kind.split()[::-1] if w in places), "x")
+    elif kind == "a name of 300 letters":
+        path = tmp_path / ("x" * 300)
+    elif "a name" in kind or "half" in kind:
+        path = tmp_path / kind
+    else:
+        path = irregular(kind, tmp_path)
+    assert look(path) == expected
+    assert is_listed(path) == (expected != "absent")
+    assert bool(trouble(path)) == (expected in ("absent", "unreadable"))
+    if trouble(path):
+        with pytest.raises(ConfigError) as raised:
+            file_size(path, error=ConfigError)
+        assert str(raised.value).endswith(f": {trouble(path)}.")
+
+
+def test_a_file_may_be_behind_links(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "x").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("folder", target_is_directory=True)
+    found = [tmp_path / "link" / name for name in ("x", "y")]
+    assert [look(path) for path in (tmp_path / "link", *found)] == ["folder", "file", "absent"]
+
+
+@posix
+def test_what_is_in_a_closed_folder_is_not_absent(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    (folder / "in").mkdir(parents=True)
+    with nobody_may_enter(folder):
+        for path in (folder / "in", folder / "in" / "x", folder / "no"):
+            assert (look(path), trouble(path)) == (
+                "unreadable",
+                "cannot be looked at (Permission denied)",
+            )
+        with pytest.raises(InputError, match=r"in cannot be looked at \(Permission denied\)\.$"):
+            local_folder(folder / "in")
+        with pytest.raises(InputError, match=r"denied\)\. It is of the cache; mend that, or name"):
+            CachedRepository("a/b", folder).snapshot(None)
+    assert look(folder / "no") == "absent"
+
+
+def test_nobody_asks_on_their_own_whether_a_file_is_there() -> None:
+    """Path.exists says no of a link whose file is gone, and of a folder the one or the other."""
+    asking = {"exists", "is_file", "is_dir", "isfile", "isdir", "lexists"}
+    root = Path(numpy_bert.__file__).parent
+    found = [
+        f"{path.relative_to(root)}:{node.lineno}: {node.attr}"
+        for path in sorted(root.rglob("*.py"))
+        if path != Path(files.__file__)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in asking
+    ]
+    assert found == [], "ask numpy_bert.files.look, or is_listed"
 
 
 def test_a_folder_that_may_not_be_entered() -> None:  # A20: root may enter every one

@@ -91,7 +91,7 @@ def caches() -> dict[str, int]:
         sizes |= {key: size for key, name in names.items() if (size := _sysctl_number(name))}
         return {key: size for key, size in sizes.items() if size}
     found: dict[str, int] = {}
-    for folder in sorted(_CACHES.glob("index*")) if _CACHES.is_dir() else ():
+    for folder in sorted(_CACHES.glob("index*")):
         level, kind, size = (text_of(folder / name).strip() for name in ("level", "type", "size"))
         if kind in {"Data", "Unified"} and size.endswith("K") and size[:-1].isdigit():
             found[f"L{level}d" if kind == "Data" else f"L{level}"] = int(size[:-1]) << 10

@@ -228,7 +228,7 @@ def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
 def used_files(folder: Path) -> list[Path]:
     """Return those files of a snapshot that numpy_bert reads and that are there."""
     # Those in folders are the BERT's and the dense layers' that modules.json names.
-    paths = [*_weights(folder), *sorted(folder.glob(f"*/{SINGLE}"))]
+    paths = [*_weights(folder), *_in_folders(folder, SINGLE)]
     if inner := bert_folder(folder):
         paths += _weights(folder / inner)
     return _present([*_small(folder, inner), *paths])
@@ -250,8 +250,20 @@ def small_files(folder: Path) -> list[Path]:
 
 def _small(folder: Path, inner: str) -> list[Path]:
     """Return where the small files can be; `inner` is the folder of the BERT, "" for none."""
-    paths = [*(folder / name for name in SMALL_FILES), *sorted(folder.glob("*/config.json"))]
+    paths = [*(folder / name for name in SMALL_FILES), *_in_folders(folder, "config.json")]
     return paths + [folder / inner / name for name in SMALL_FILES if inner]
+
+
+def _in_folders(folder: Path, name: str) -> list[Path]:
+    """Return where the folders in a folder have a file of this name, or a link that stands for it.
+
+    (What ``glob`` says of a link whose file is gone goes by the version of Python.)
+    """
+    try:
+        inner = [path for path in sorted(folder.iterdir()) if look(path) == "folder"]
+    except OSError:  # not there, or not to be listed; its readers ask for files by their names
+        return []
+    return [path / name for path in inner if is_listed(path / name)]
 
 
 def _present(paths: Iterable[Path]) -> list[Path]:
