@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 
 from numpy_bert.config import ACTIVATION_NAMES, BertConfig, read_config
 from numpy_bert.errors import ConfigError, OutputError
-from tests.support.checkpoints import TINY, write_checkpoint
+from tests.support.checkpoints import TINY
 from tests.support.limits import allocating_at_most, within
 from tests.support.platforms import posix
 
@@ -155,28 +153,6 @@ def test_what_a_classifier_needs_is_read(tmp_path: Path) -> None:
     assert (config.classifier_dropout, config.problem_type) == (0.25, "regression")
 
 
-BROKEN = {  # C1, C2, C3: the rest of what a JSON file can be is in tests/test_files.py
-    "missing": (None, "does not exist; name the folder of a checkpoint"),
-    "empty": (b"", "must be a JSON object; got an empty file"),
-    "html": (b"<html>", "is not JSON (Expecting value: line 1, column 1)"),
-    "twice": (b'{"vocab_size": 3, "vocab_size": 4}', "the key vocab_size stands twice"),
-    "nan": (b'{"layer_norm_eps": NaN}', "layer_norm_eps must be a number above 0; got nan"),
-    "1e400": (b'{"layer_norm_eps": 1e400}', "layer_norm_eps must be a number above 0; got inf"),
-    "1 MB": (b" " * (1 << 20) + b"{}", "has 1,048,578 bytes; at most 1,048,576 are read"),
-}
-
-
-@pytest.mark.parametrize(("data", "words"), BROKEN.values(), ids=BROKEN)
-def test_a_file_that_is_no_config(data: bytes | None, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    if data is not None:
-        path.write_bytes(data)
-    with pytest.raises(ConfigError) as raised:
-        BertConfig.from_json_file(path)
-    assert str(raised.value).startswith(f"{path}: ")
-    assert words in str(raised.value)
-
-
 @posix
 def test_a_path_that_cannot_be_looked_at(tmp_path: Path) -> None:  # C1, J6
     path = tmp_path / ("x" * 300)
@@ -209,11 +185,6 @@ def test_the_smallest_sizes(tmp_path: Path) -> None:  # C4
 def test_the_largest_sizes(name: str, most: int, tmp_path: Path) -> None:  # C4
     assert getattr(read(tmp_path, **{name: most}), name) == most
     assert f"must be an integer from 1 to {most:,}; got " in refusal(tmp_path, **{name: most + 1})
-
-
-def test_heads_must_divide_the_hidden_size(tmp_path: Path) -> None:  # C5
-    message = refusal(tmp_path, num_attention_heads=5)
-    assert message == "hidden_size = 24 is not a multiple of num_attention_heads = 5."
 
 
 BAD_NUMBERS = [-1e-12, "1e-12", None, True, [0.1], 10**400, -(10**400)]
@@ -266,15 +237,6 @@ def test_members_that_nobody_reads_may_be_anything(member: bytes, tmp_path: Path
     path = tmp_path / "config.json"
     path.write_bytes(b'{"task_specific": ' + member + b", " + json.dumps(TINY).encode()[1:])
     assert BertConfig.from_json_file(path) == BertConfig.from_dict(TINY)
-
-
-@pytest.mark.parametrize("value", ["Gelu", "prelu", "", None, 3, ["gelu"], "\x1b[31m"])
-def test_an_unknown_activation_is_never_replaced(value: object, tmp_path: Path) -> None:  # C7
-    message = refusal(tmp_path, hidden_act=value)
-    assert message.startswith("hidden_act = ")
-    assert "is not supported; known are gelu, gelu_10, gelu_accurate, gelu_fast, " in message
-    assert ("has weights of its own, and is not" in message) is (value == "prelu")
-    assert message.isprintable()
 
 
 @pytest.mark.parametrize("value", ACTIVATION_NAMES)
@@ -342,50 +304,6 @@ def test_factorized_embeddings_are_refused(tmp_path: Path) -> None:  # C8: ELECT
 @pytest.mark.parametrize("name", ["model_type", "position_embedding_type", "is_decoder"])
 def test_an_old_config_says_nothing_of_the_architecture(name: str, tmp_path: Path) -> None:
     assert read(tmp_path, **{name: WRONG}) == read(tmp_path, **{name: None}) == read(tmp_path)
-
-
-@pytest.mark.parametrize("value", [-62, 61, 1.0, "0", True])
-def test_the_padding_id_is_one_of_the_vocabulary(value: object, tmp_path: Path) -> None:  # C10
-    message = refusal(tmp_path, pad_token_id=value)
-    assert message.startswith("pad_token_id must be null, an id of the vocabulary of 61, or")
-    assert message.endswith(f"; got {value!r}.")
-
-
-@pytest.mark.parametrize("value", [None, 0, 60, -1, -61])
-def test_the_padding_id_may_be_null_or_counted_from_the_end(
-    value: int | None, tmp_path: Path
-) -> None:  # C10: as in torch.nn.Embedding, which transformers hands it to
-    assert read(tmp_path, pad_token_id=value).pad_token_id == value
-
-
-def test_unknown_members_are_listed_at_debug_level_only(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:  # C13, C11
-    extra: dict[str, Any] = {"torch_dtype": "float16", "b\x1b[31m": 1, "architectures": ["BertX"]}
-    with caplog.at_level(logging.DEBUG, "numpy_bert"):
-        assert read(tmp_path, **extra) == read(tmp_path)
-    (record,) = caplog.records
-    assert record.levelno == logging.DEBUG
-    assert record.getMessage() == (r"config.json: ignored architectures, 'b\x1b[31m', torch_dtype")
-
-
-def test_code_of_the_checkpoint_is_never_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # C12
-    from numpy_bert import BertModel
-
-    folder = write_checkpoint(
-        tmp_path,
-        config=TINY
-        | {
-            "auto_map": {"AutoConfig": "evil--config.Evil", "AutoModel": "modeling_evil.Evil"},
-            "trust_remote_code": True,
-        },
-    )
-    (folder / "modeling_evil.py").write_text("raise SystemExit('was run')", "utf-8")
-    monkeypatch.syspath_prepend(folder)
-    assert BertModel.from_pretrained(folder).config == BertConfig.from_dict(TINY)
-    assert "modeling_evil" not in sys.modules
 
 
 def test_labels_in_the_words_of_transformers() -> None:

@@ -105,30 +105,6 @@ def test_what_is_cast_is_listed(dtype: str, other: str, tmp_path: Path) -> None:
     assert model.dtype == dtype
 
 
-def test_all_missing_keys_are_named_with_near_misses(tmp_path: Path) -> None:  # B10
-    tensors = without(WORD, BIAS, POSITION, DENSE)
-    tensors["unrelated"] = tensors["\x1b[31m"] = np.zeros(1, np.float32)
-    tensors["bert.encoder.layer.1.output.dense.wieght"] = random_tensors()[DENSE]
-    assert refusal(tmp_path, tensors) == (
-        "4 keys missing, 3 unknown.\n"
-        f"  missing  {WORD}\n"
-        f"  missing  {POSITION}\n"
-        f"  missing  {BIAS}\n"
-        f"  missing  {DENSE}\n"
-        f"  unknown  bert.encoder.layer.1.output.dense.wieght   (did you mean {DENSE}?)\n"
-        "  unknown  unrelated\n"
-        r"  unknown  '\x1b[31m'"
-    )
-
-
-@pytest.mark.parametrize(
-    "key",
-    [WORD, POSITION, "embeddings.token_type_embeddings.weight", NORM, BIAS, DENSE],
-)
-def test_every_missing_key_is_named(key: str, tmp_path: Path) -> None:  # B10
-    assert refusal(tmp_path, without(key)) == f"1 key missing.\n  missing  {key}"
-
-
 def test_a_long_list_is_cut(tmp_path: Path) -> None:  # A18, B10
     tensors = {f"my_{key}": array for key, array in random_tensors().items()}
     lines = refusal(tmp_path, tensors).splitlines()
@@ -202,24 +178,6 @@ def test_a_head_that_is_not_used_need_not_fit(tmp_path: Path) -> None:
     assert "cls.predictions.bias" in info.unexpected_keys
 
 
-def test_all_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:  # C9
-    tensors = {f"bert.{key}": array for key, array in without(BIAS).items()}
-    config = TINY | {"vocab_size": 62, "max_position_embeddings": 18, "type_vocab_size": 2}
-    write_checkpoint(tmp_path, tensors, config)
-    with pytest.raises(CheckpointError) as raised:
-        BertModel.from_pretrained(tmp_path)
-    name = (
-        "bert.embeddings.{}_embeddings.weight is {}, config.json says {}  (another model's config?)"
-    )
-    assert str(raised.value).splitlines()[1:] == [
-        f"  missing  {BIAS}",
-        "  misfit   " + name.format("word", (61, 24), (62, 24)),
-        "  misfit   " + name.format("position", (19, 24), (18, 24)),
-        "  misfit   " + name.format("token_type", (3, 24), (2, 24)),
-    ]
-    assert "1 key missing, 3 of the wrong shape or dtype." in str(raised.value)
-
-
 @pytest.mark.parametrize(
     ("dtype", "code"),
     [("int8", "I8"), ("bool", "BOOL"), ("uint8", "U8"), ("uint8", "F8_E4M3"), ("int64", "I64")],
@@ -237,20 +195,6 @@ def test_a_weight_is_a_float(dtype: str, code: str, key: str, tmp_path: Path) ->
 def test_a_complex_weight_is_refused(tmp_path: Path) -> None:  # A14: unknown to older libraries
     tensors = random_tensors() | {WORD: random_tensors()[WORD].astype(np.complex64)}
     assert "C64" in refusal(tmp_path, tensors)
-
-
-@pytest.mark.parametrize(
-    ("key", "model"),
-    [
-        ("roberta.embeddings.word_embeddings.weight", "RoBERTa"),
-        ("module.distilbert.transformer.layer.0.attention.q_lin.weight", "DistilBERT"),
-        ("electra.embeddings_project.weight", "ELECTRA"),
-        ("transformer.h.0.attn.c_attn.weight", "GPT-2"),
-    ],
-)
-def test_another_model_is_called_by_its_name(key: str, model: str, tmp_path: Path) -> None:  # B16
-    message = refusal(tmp_path, {"lm_head.bias": np.zeros(3), key: np.zeros(3)})
-    assert message == f"looks like {model}, which is not supported; BERT is."
 
 
 def test_a_bert_beside_another_model_is_a_bert(tmp_path: Path) -> None:  # B16
