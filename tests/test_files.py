@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import numpy_bert
-from numpy_bert import files, locks
+from numpy_bert import SentenceEncoder, files, locks
 from numpy_bert.errors import (
     CheckpointError,
     ConfigError,
@@ -45,6 +45,7 @@ from numpy_bert.loading.cache import CachedRepository, local_folder
 from numpy_bert.loading.modules import read_modules
 from tests.support.limits import allocating_at_most, within
 from tests.support.platforms import nobody_may_enter, posix
+from tests.support.sentence_models import dense_files, write
 
 
 def irregular(kind: str, folder: Path) -> Path:
@@ -477,3 +478,35 @@ def test_nothing_but_a_newline_ends_a_line() -> None:
     assert decode_lines(io.BytesIO(b""), where="a", error=InputError) == []
     with pytest.raises(InputError, match=r"a\.txt: line 2: is not UTF-8 \(byte 1, 0xff\)"):
         decode_lines(io.BytesIO(b"a\nb\xff"), where="a.txt", error=InputError)
+
+
+SMALL = {
+    "config.json": 1 << 20,
+    "modules.json": 1 << 20,
+    "config_sentence_transformers.json": 1 << 20,
+    "sentence_bert_config.json": 1 << 20,
+    "1_Pooling/config.json": 1 << 20,
+    "2_Dense/config.json": 1 << 20,
+    "tokenizer_config.json": 4 << 20,
+    "special_tokens_map.json": 4 << 20,
+    "added_tokens.json": 4 << 20,
+    "tokenizer.json": 50_000_000,
+    "model.safetensors.index.json": 4 << 20,
+}
+
+
+@pytest.mark.parametrize(("name", "most"), SMALL.items(), ids=SMALL)
+def test_settings_are_read_up_to_a_size_that_takes_little(
+    name: str, most: int, tmp_path: Path
+) -> None:
+    """75 MB of lists in a tokenizer_config.json took 2 GB and a minute."""
+    folder = write(tmp_path, dense_files(), model=True)
+    if "index" in name:
+        (folder / "model.safetensors").unlink()
+    (folder / name).touch()
+    os.truncate(folder / name, most + 1)
+    with pytest.raises(NumpyBertError) as raised, within(5):
+        SentenceEncoder(folder)
+    assert str(raised.value) == (
+        f"{folder / name}: has {most + 1:,} bytes; at most {most:,} are read."
+    )
