@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from numpy_bert.errors import CheckpointError, HubError, InputError, IntegrityError, OutputError
-from numpy_bert.files import write_atomically, writing
+from numpy_bert.files import is_listed, look, write_atomically, writing
 from numpy_bert.loading.cache import SMALL_FILES, CachedRepository, absent
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.formats import instead_of_safetensors, is_pickle
@@ -101,7 +101,7 @@ def get(commit: Commit, name: str) -> None:
 
 def _is_kept(path: Path) -> bool:
     """Tell whether a file is in the cache and has the hash that it must; remove a bad one."""
-    if not path.exists():
+    if look(path) in ("absent", "unreadable"):
         return False
     try:
         for unchecked in unverified([path]):
@@ -117,9 +117,9 @@ def _download(remote: RemoteFile, blob: Path) -> None:
     blob.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
         tag = blob.parent.parent.parent / "CACHEDIR.TAG"
-        if not tag.exists():
+        if not is_listed(tag):
             tag.write_text(_TAG)
-    if not blob.exists():
+    if look(blob) == "unreadable":
         blob.unlink(missing_ok=True)  # a link to nothing, through which would be written
     size, free = remote.size or 0, shutil.disk_usage(blob.parent).free
     if size > free:

@@ -101,7 +101,7 @@ def verify(path: Path) -> None:
 def is_sound(blob: Path) -> bool:
     """Tell whether a blob of the cache is there and has the hash that is its name."""
     known = _Known(blob, blob.name, published=True)
-    if not blob.is_file():
+    if look(blob) != "file":
         return False
     if known.is_marked:
         return True

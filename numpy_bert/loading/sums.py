@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from numpy_bert.errors import InputError, IntegrityError
-from numpy_bert.files import decode_text, read_bytes
+from numpy_bert.files import decode_text, look, read_bytes
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.messages import listed, quoted
@@ -94,7 +94,7 @@ def hold(folder: Path, sums: Sums) -> list[Path]:
             "to the model, or add its hash if you trust it."
         )
     paths = {folder / name: right for name, right in sums.hashes.items()}
-    if missing := [name for name in sums.hashes if not (folder / name).is_file()]:
+    if missing := [name for name in sums.hashes if look(folder / name) != "file"]:
         raise IntegrityError(
             f"{folder}: has no {listed(missing)}, of which {sums.path} has the hash."
         )
