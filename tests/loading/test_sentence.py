@@ -158,7 +158,9 @@ def test_that_there_is_nothing_beside_modules_json_is_asked_once(hub: StandInHub
     [
         *("../x", "/etc", "a/../..", "a\\b", "C:x", ".hidden", "a\nb", "/", "//", "..", "../"),
         *("./../x", ".//etc", "\\", "a/./b", "./.hidden/", ".\\..\\x", "...", "./a/b"),
+        *("x" * 256, "\N{GRINNING FACE}" * 64, "x" * 5000, "\ud800", "a\0b"),
     ],
+    ids=lambda path: ascii(path)[1:30],
 )
 def test_a_folder_that_could_escape_is_not_asked_for(
     hub: StandInHub, path: str, tmp_path: Path
@@ -342,7 +344,19 @@ def test_the_cache_of_sentence_transformers(
     assert find_sentence_model(REPO).is_relative_to(tmp_path / "home")
 
 
-@pytest.mark.parametrize("content", ['{"a": 1}', "[1]", '[{"type": "x"}]', "5"])
+def test_a_folder_may_have_the_longest_name_of_all(tmp_path: Path) -> None:
+    for name in ("x" * 255, "\N{GRINNING FACE}" * 63):
+        assert ModuleEntry("x.Pooling", name).is_plain
+        (tmp_path / name).mkdir()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *('{"a": 1}', "[1]", '[{"type": "x"}]', "5", '[{"path": null}]', '[{"path": 1}]'),
+        *('[{"path": ["a"]}]', '[{"path": {"a": "b"}}]'),
+    ],
+)
 def test_no_list_of_modules(tmp_path: Path, content: str) -> None:
     path = tmp_path / "modules.json"
     path.write_text(content)
