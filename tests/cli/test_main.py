@@ -15,7 +15,6 @@ import pytest
 
 import numpy_bert
 from numpy_bert.cli import COMMANDS, main
-from tests.support.checkpoints import random_tensors, write_checkpoint
 from tests.support.platforms import linux, posix
 
 PROGRAM = [sys.executable, "-m", "numpy_bert"]
@@ -137,17 +136,6 @@ def test_the_plain_c_locale_gives_the_same_ids() -> None:  # D9
     )
     assert plain.returncode == 0
     assert json.loads(locale.stdout)["input_ids"] == json.loads(plain.stdout)["input_ids"]
-
-
-def test_control_characters_in_a_file_are_shown_not_obeyed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # A17
-    tensors = random_tensors() | {"evil\x1b[31m\nname": random_tensors()["pooler.dense.bias"]}
-    folder = write_checkpoint(tmp_path / "evil", tensors)
-    assert main(["inspect", str(folder)]) == 0
-    out = capsys.readouterr().out
-    assert "\x1b" not in out
-    assert r"evil\x1b[31m\nname" in out
 
 
 def test_warnings_are_notes(

@@ -20,7 +20,6 @@ from tests.support.checkpoints import (
     write_shards,
 )
 from tests.support.limits import within
-from tests.support.platforms import posix
 
 WORD = "embeddings.word_embeddings.weight"
 POSITIONS = "embeddings.position_ids"
@@ -106,38 +105,6 @@ def test_stored_token_types_are_zeros(tmp_path: Path) -> None:  # B12
     message = refusal(write_checkpoint(tmp_path, tensors))
     assert "embeddings.token_type_ids: stored positions differ" in message
     assert "(token types: from 0)" in message
-
-
-@pytest.mark.parametrize("kind", ["folder", "pipe", "broken link", "device"])
-@pytest.mark.parametrize("name", [SINGLE, INDEX])
-@posix
-def test_weights_are_a_regular_file(kind: str, name: str, tmp_path: Path) -> None:  # A20
-    path = tmp_path / name
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to("/dev/zero" if kind == "device" else "gone")
-    words = {
-        "folder": "is a folder; name a file",
-        "pipe": "is not a regular file",
-        "device": "is not a regular file",
-        "broken link": "is a link to a file that is gone",
-    }
-    assert refusal(tmp_path).startswith(f"{path}: {words[kind]}")
-
-
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "\x1b[31m.bin"])
-@posix
-def test_a_pickle_is_named_and_never_opened(name: str, tmp_path: Path) -> None:  # A19
-    os.mkfifo(tmp_path / name)  # whoever opens it hangs
-    message = refusal(tmp_path)
-    shown = name if name.isprintable() else repr(name)
-    assert message.startswith(
-        f"{tmp_path}: has neither {SINGLE} nor {INDEX}. It has only pickled weights ({shown}), "
-        "which are refused, since opening a pickle runs whatever code is in it. Convert it "
-    )
 
 
 def test_a_folder_without_weights(tmp_path: Path) -> None:
