@@ -232,7 +232,9 @@ def widen(stored: StoredArray, dtype: npt.DTypeLike) -> Array:
     array([ 1., -2.], dtype=float32)
     """
     if stored.dtype == np.uint16:
-        stored = (stored.astype(np.uint32) << 16).view(np.float32)
+        bits = stored.astype(np.uint32)
+        bits <<= 16  # in place: an array of no axes stays one
+        stored = bits.view(np.float32)
     return stored.astype(dtype, copy=False)
 
 

@@ -43,6 +43,8 @@ __all__ = [
 # How a Git LFS pointer begins, and how large one may be, by its specification.
 _POINTER = b"version https://git-lfs"
 _LARGEST_POINTER = 1024
+# Values of a JSON file, of which each takes some 100 bytes: a vocabulary has one for each word.
+_MOST_VALUES = 1_000_000
 # A longer path is cut in a message.
 _LONGEST_SHOWN = 1000
 _ABSENT = "does not exist"
@@ -300,6 +302,8 @@ def decode_json(
 
     if not data:
         raise error(f"{where}: must be a JSON object; got an empty file.")
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # all of them but the first
+        raise error(f"{where}: holds more than {_MOST_VALUES:,} values; it is no model's.")
     try:
         value = json.loads(
             data.decode("utf-8"),

@@ -307,6 +307,19 @@ def test_good_json_is_what_it_says() -> None:
     assert decode_json(data.encode(), where="x", error=ConfigError) == expected
 
 
+def test_json_of_too_many_values_is_not_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(b'{"a": [[], {}, 1], "b": {"c": 2}}')  # three commas, five that open
+    monkeypatch.setattr(files, "_MOST_VALUES", 8)
+    assert read_json(path, error=ConfigError) == {"a": [[], {}, 1], "b": {"c": 2}}
+    monkeypatch.setattr(files, "_MOST_VALUES", 7)
+    with pytest.raises(ConfigError) as raised:
+        read_json(path, error=ConfigError)
+    assert str(raised.value) == f"{path}: holds more than 7 values; it is no model's."
+
+
 def test_a_key_twice_among_many_is_found_in_time() -> None:
     members = ",".join(f'"{n}":0' for n in range(200_000))
     data = f'{{{members},"199999":0}}'.encode()

@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from numpy_bert.encoding.pooling import MODES, modes_named
+from numpy_bert.encoding.prompts import Prompts
 from numpy_bert.encoding.similarity import SIMILARITIES
-from numpy_bert.errors import ConfigError
+from numpy_bert.errors import ConfigError, InputError
 from numpy_bert.files import is_listed, read_json
 from numpy_bert.loading.modules import (
     MODULES,
@@ -235,8 +236,12 @@ def read_settings(folder: Path, kind: str = "SentenceTransformer") -> Settings:
     kept = stated.get("truncate_dim")
     if kept is not None and (type(kept) is not int or kept < 1):
         raise bad_member(path, "truncate_dim", kept, "a number of features or null")
+    try:
+        texts = Prompts({key: text or "" for key, text in prompts.items()})
+    except InputError as failure:  # half of a surrogate pair
+        raise ConfigError(f"{path}: {failure}") from None
     return Settings(
-        prompts={key: text or "" for key, text in prompts.items()},
+        prompts=dict(texts),
         default_prompt_name=name,
         similarity_fn_name=similarity,
         truncate_dim=kept,

@@ -198,10 +198,7 @@ def _rename(
 
 def _check_equal(first: StoredTensor, second: StoredTensor, key: str) -> None:
     """Raise CheckpointError unless two tensors for one key are the same, to the bit."""
-    same = (first.dtype, first.shape) == (second.dtype, second.shape) and np.array_equal(
-        first.file.data(first, mapped=True), second.file.data(second, mapped=True)
-    )
-    if not same:
+    if not first.has_bytes_of(second):
         raise CheckpointError(
             f"{first.file.path}: {quoted(first.name)} and {second.file.path}: "
             f"{quoted(second.name)} are one parameter, {quoted(key)}, "

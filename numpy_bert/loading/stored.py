@@ -33,6 +33,9 @@ from numpy_bert.messages import quoted
 
 __all__ = ["SafetensorsFile", "StoredTensor"]
 
+# Numbers, or bytes, of a tensor that are gone through at a time.
+_BLOCK = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor(Entry):
@@ -51,20 +54,36 @@ class StoredTensor(Entry):
         """Return what `read` does, but BF16 as the uint16 of its bits."""
         return self._numbers(self.file.data(self, mapped=mapped), self.shape)
 
-    def scan(self) -> tuple[int, ...] | None:
-        """Return the index of the first NaN or infinity, None if all is finite.
+    def has_bytes_of(self, other: StoredTensor) -> bool:
+        """Tell whether two tensors have one dtype, one shape and the same bytes."""
+        mine, others = (tensor.file.data(tensor, mapped=True) for tensor in (self, other))
+        return (self.dtype, self.shape) == (other.dtype, other.shape) and all(
+            np.array_equal(mine[start : start + _BLOCK], others[start : start + _BLOCK])
+            for start in range(0, self.nbytes, _BLOCK)
+        )
 
-        Goes through the tensor a block at a time, whatever shape the header claims.
-        """
-        block = 1 << 22
-        data = self.file.data(self, mapped=True)
-        for start in range(0, self.nbytes, block):
-            part = data[start : start + block]
-            wrong = np.flatnonzero(~np.isfinite(self._widened(self._numbers(part, (-1,)))))
+    def has_values_of(self, other: StoredTensor) -> bool:
+        """Tell whether two tensors have one shape and the same numbers, in whatever dtypes."""
+        return self.shape == other.shape and all(
+            np.array_equal(mine, others, equal_nan=True)
+            for mine, others in zip(self._in_blocks(), other._in_blocks(), strict=True)
+        )
+
+    def scan(self) -> tuple[int, ...] | None:
+        """Return the index of the first NaN or infinity, None if all is finite."""
+        for block, numbers in enumerate(self._in_blocks()):
+            wrong = np.flatnonzero(~np.isfinite(numbers))
             if wrong.size:
-                flat = start // DTYPES[self.dtype].itemsize + int(wrong[0])
+                flat = block * _BLOCK + int(wrong[0])
                 return tuple(int(i) for i in np.unravel_index(flat, self.shape))
         return None
+
+    def _in_blocks(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield the numbers in a row, a block at a time: a header may claim any size."""
+        data = self.file.data(self, mapped=True)
+        step = _BLOCK * (DTYPES[self.dtype].itemsize if self.dtype in DTYPES else 1)
+        for start in range(0, self.nbytes, step):
+            yield self._widened(self._numbers(data[start : start + step], (-1,)))
 
     def _numbers(self, data: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Turn raw bytes into numbers of this machine's byte order, BF16 into its bits."""

@@ -132,15 +132,8 @@ def differences(checkpoint: Checkpoint, config: BertConfig) -> dict[str, str]:
         )
         for copy, original in TIED.items()
         if config.tie_word_embeddings and {copy, original} <= tensors.keys()
-        if not _are_equal(tensors[copy], tensors[original])
+        if not tensors[copy].has_values_of(tensors[original])
     }
-
-
-def _are_equal(one: StoredTensor, other: StoredTensor) -> bool:
-    """Tell whether two tensors hold the same values, in whatever dtypes."""
-    return one.shape == other.shape and np.array_equal(
-        one.read(mapped=True), other.read(mapped=True), equal_nan=True
-    )
 
 
 def embedding_shapes(config: BertConfig) -> Mapping[str, tuple[int, ...]]:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from numpy_bert import BertModel, fetch
+from numpy_bert import BertForMaskedLM, BertModel, fetch
 from numpy_bert.cli import main
 from numpy_bert.errors import CheckpointError, IntegrityError
 from numpy_bert.loading import header, stored
@@ -349,6 +349,23 @@ def test_a13_every_bfloat16_is_exact(mapped: bool, before: int, tmp_path: Path) 
     assert not found.flags.writeable
 
 
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a13_a_bfloat16_without_axes_is_an_array(mapped: bool, tmp_path: Path) -> None:
+    code = np.array(0x4049, np.uint16)
+    found = holding(tmp_path, code, "BF16").tensors["w"].read(mapped=mapped)
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == np.float32
+    assert found.tolist() == 3.140625
+    assert not found.flags.writeable
+    # A bias that BERT ties to another is read before anybody looks at its shape.
+    bits = dict.fromkeys(("cls.predictions.bias", "cls.predictions.decoder.bias"), code)
+    folder = write_checkpoint(
+        tmp_path / "tied", random_tensors(heads=True) | bits, codes=dict.fromkeys(bits, "BF16")
+    )
+    with pytest.raises(CheckpointError, match=r"cls\.predictions\.\S*bias is \(\), config"):
+        BertForMaskedLM.from_pretrained(folder)
+
+
 @pytest.mark.parametrize("installed", [True, False])
 def test_a13_bfloat16_does_not_depend_on_ml_dtypes(
     installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -494,6 +511,15 @@ def test_a18_as_many_tensors_as_may_be(
     assert len(opened(tmp_path, FLAWLESS).tensors) == len(MIXED)
     monkeypatch.setattr(header, "_MOST_TENSORS", len(MIXED) - 1)
     assert refusal(tmp_path, FLAWLESS, capsys) == f"holds more than {len(MIXED) - 1} tensors."
+
+
+def test_a18_a_million_of_other_values(tmp_path: Path) -> None:
+    """Lists in lists, of which each takes as many bytes of memory as 30 of the file."""
+    data = headed(b'{"__metadata__":[' + b"[]," * 1_000_001 + b"0]}", b"")
+    write_checkpoint(tmp_path)
+    (tmp_path / SINGLE).write_bytes(data)
+    with allocating_at_most(2 * len(data)):
+        assert said(tmp_path) == "header: holds more than 1,000,000 values; it is no model's."
 
 
 ZIP = "a zip archive, as torch.save makes: pickles are never opened here"

@@ -204,6 +204,10 @@ def test_a_missing_pooling_config(tmp_path: Path) -> None:
         ({"prompts": [1]}, "prompts must be "),
         ({"prompts": {"a": 1}}, "an object of texts by their names"),
         (
+            {"prompts": {"a": "\ud800"}},
+            r"sentence_transformers\.json: prompts\['a'\]: character 0 is U\+D800, half",
+        ),
+        (
             {"default_prompt_name": "a"},
             "default_prompt_name must be null or the name of one .*; got 'a'",
         ),

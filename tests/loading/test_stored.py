@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from numpy_bert.errors import CheckpointError
 from numpy_bert.loading import stored
 from numpy_bert.loading.stored import SafetensorsFile
-from tests.support.limits import within
+from tests.support.checkpoints import serialize
+from tests.support.limits import allocating_at_most, within
 from tests.support.stored_files import FLAWLESS, MIXED, WEIGHTS, holding, one, opened
 
 
@@ -173,3 +174,27 @@ def test_a_large_tensor_is_scanned_whole(tmp_path: Path) -> None:  # A15
     assert holding(tmp_path, array, before=1).tensors["w"].scan() == (1090, 7)
     scalar = np.array(np.inf, np.float32)
     assert holding(tmp_path, scalar).tensors["w"].scan() == ()
+
+
+def test_large_tensors_are_compared_whole_and_a_block_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "_BLOCK", 10_001)
+    array = np.ones((1100, 1000), np.float32)
+    array[3, 4] = np.nan
+    other = array.copy()
+    file = opened(tmp_path, serialize({"a": array, "b": other, "wide": array.astype("f8")}))
+    one, same, wide = (file.tensors[name] for name in ("a", "b", "wide"))
+    file.data(one, mapped=True)
+    with allocating_at_most(1 << 19):
+        assert one.has_bytes_of(same)
+        assert one.has_values_of(wide)
+        assert wide.has_values_of(one)
+    assert not one.has_bytes_of(wide)
+    other[1099, 999] = 2
+    (tmp_path / "other").mkdir()
+    last = opened(tmp_path / "other", serialize({"b": other, "c": other.T})).tensors
+    assert not one.has_bytes_of(last["b"])
+    assert not one.has_values_of(last["b"])
+    assert not wide.has_values_of(last["b"])
+    assert not one.has_values_of(last["c"])  # of another shape
