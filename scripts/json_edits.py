@@ -22,9 +22,14 @@ _DOUBLE = "@@"
 
 
 def changed(
-    good: str, rng: random.Random, odd: Sequence[Any] = ODD, names: Sequence[str] = ("x", "")
+    good: str,
+    rng: random.Random,
+    odd: Sequence[Any] = ODD,
+    names: Sequence[str] = ("x", ""),
+    *,
+    most: int = 3,
 ) -> bytes:
-    """Return a JSON text with one to three changes.
+    """Return a JSON text with one change or several.
 
     Parameters
     ----------
@@ -36,14 +41,16 @@ def changed(
         Values that may take the place of others, or stand beside them.
     names : sequence of str
         Names that members may get.
+    most : int
+        How many changes there may be.
 
     Examples
     --------
     >>> changed('{"bias": true}', random.Random(3))
-    b'{"bias": -1}'
+    b'{"bias": true, "": "a/b"}'
     """
     value = json.loads(good)
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.randint(1, most)):
         new = copy.deepcopy(rng.choice(odd))
         _change(rng.choice(list(_boxes(value))), rng, new, rng.choice(names))
     return json.dumps(value).replace(f'"{_DOUBLE}', '"').encode()
