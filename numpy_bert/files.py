@@ -302,7 +302,8 @@ def decode_json(
 
     if not data:
         raise error(f"{where}: must be a JSON object; got an empty file.")
-    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # all of them but the first
+    # Each but the first has one of these before it.
+    if len(data) > _MOST_VALUES and sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise error(f"{where}: holds more than {_MOST_VALUES:,} values; it is no model's.")
     try:
         value = json.loads(
