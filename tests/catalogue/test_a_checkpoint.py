@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import pickle
@@ -39,7 +40,7 @@ from tests.support.checkpoints import (
 from tests.support.hub import StandInHub
 from tests.support.limits import allocating_at_most, within
 from tests.support.platforms import posix
-from tests.support.repository import FILES, REPO, cache_of, contents
+from tests.support.repository import FILES, REPO, cache_of, contents, corrupt
 from tests.support.stored_files import (
     FLAWLESS,
     FOUR,
@@ -710,6 +711,20 @@ def test_a22_a_flipped_bit_in_the_data(hub: StandInHub, tmp_path: Path) -> None:
     assert set(blobs) == kept
     model = BertModel.from_pretrained(REPO, local_files_only=True)  # the last good copy
     assert model.loading_info.files == (str(whole / SINGLE),)
+
+
+def test_a22_a_flipped_bit_in_a_folder(tmp_path: Path, capsys: Capture) -> None:
+    """Nobody knows a folder's hashes but who wrote them down, as sha256sum does."""
+    folder, hashes = write_checkpoint(tmp_path / "model"), tmp_path / "model.sha256"
+    files = (path for path in sorted(folder.iterdir()))
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    hashes.write_text("".join(lines))
+    command = ["fetch", str(folder), "--sha256", str(hashes)]
+    assert main(command) == 0
+    corrupt(folder / SINGLE)
+    capsys.readouterr()
+    assert main(command) == 1
+    assert capsys.readouterr().err.startswith(f"numpy-bert fetch: error: {folder / SINGLE}: its ")
 
 
 @refused(
