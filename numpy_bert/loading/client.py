@@ -38,7 +38,7 @@ from numpy_bert.loading.modules import (
 )
 from numpy_bert.loading.patience import Patience, locked
 from numpy_bert.loading.remote import RemoteFile
-from numpy_bert.loading.requests import Commit, hub_errors, model_info
+from numpy_bert.loading.requests import Commit, hub_errors, model_info, warn_of_open_token
 from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
@@ -69,6 +69,8 @@ def resolve(repository: CachedRepository, revision: str | None, token: bool | st
         raise InputError(f"token must be True, False or a str; got {type(token).__name__}.")
     repository.reference(revision)  # refuses what cannot be a revision
     patience = Patience.from_environment()
+    if token:
+        warn_of_open_token()
     with hub_errors(repository.name, revision, repository.cache):
         info = model_info(repository.name, revision, token, patience)
     sha = info.get("sha")
@@ -94,6 +96,8 @@ def get(commit: Commit, name: str) -> None:
         blob = repository.folder / "blobs" / remote.etag
         lock = repository.cache / ".locks" / repository.folder.name / f"{remote.etag}.lock"
         with locked(lock, commit.patience, remote.where):
+            if _is_kept(path):  # by now
+                return
             if not is_sound(blob):
                 _download(remote, blob)
             _link(blob, path, repository.cache)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from numpy_bert.errors import HubError, InputError, NumpyBertError, OfflineError, OutputError
 from numpy_bert.files import decode_json
@@ -25,7 +27,15 @@ from numpy_bert.messages import quoted
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
-__all__ = ["Commit", "RefusedError", "hub_errors", "model_info", "opened", "unsecret"]
+__all__ = [
+    "Commit",
+    "RefusedError",
+    "hub_errors",
+    "model_info",
+    "opened",
+    "unsecret",
+    "warn_of_open_token",
+]
 
 _HUB = "https://huggingface.co"
 # Of what the hub says of a model more is no list of files.
@@ -78,7 +88,7 @@ class Commit:
         """Return where the hub has a file."""
         from huggingface_hub import hf_hub_url
 
-        return hf_hub_url(self.repository.name, name, revision=self.sha, endpoint=_endpoint())
+        return hf_hub_url(self.repository.name, name, revision=self.sha, endpoint=_base())
 
     def head(self, name: str) -> HfFileMetadata:
         """Ask what the hub has to say of a file, without its bytes."""
@@ -92,7 +102,7 @@ class Commit:
                         self.url(name),
                         token=self.token,
                         timeout=self.patience.answer_timeout,
-                        endpoint=_endpoint(),
+                        endpoint=_base(),
                     )
                 except Exception as failure:
                     if not tries.again(failure):
@@ -103,10 +113,9 @@ def model_info(
     name: str, revision: str | None, token: bool | str, patience: Patience
 ) -> dict[str, Any]:
     """Ask what the hub has to say of a model: the commit of a revision, and its files."""
-    from huggingface_hub import constants
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-    url = f"{(_endpoint() or constants.ENDPOINT).rstrip('/')}/api/models/{name}"
+    url = f"{_base()}/api/models/{name}"
     url += "" if revision is None else f"/revision/{quote(revision, safe='')}"
     headers = dict(build_hf_headers(token=token))
     tries = Tries(patience, name, reached=False)
@@ -155,7 +164,7 @@ def hub_errors(name: str, revision: str | None, cache: Path) -> Iterator[None]:
         The folder to which files go, for the message.
     """
     _endpoint()  # refuses what is no URL
-    _import_client()
+    _start_client()
     what = name if revision is None else f"{name} at revision {quoted(revision)}"
     try:
         yield
@@ -183,6 +192,17 @@ def unsecret(text: object) -> str:
     return _SECRET.sub("//***@", str(text))
 
 
+def warn_of_open_token() -> None:
+    """Warn where a token is about to be sent to a mirror that anyone on the way can listen to."""
+    parts = urlsplit(_endpoint() or _HUB)
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        warnings.warn(
+            f"the token is sent to {parts.hostname} (HF_ENDPOINT) over http, unencrypted: whoever "
+            "reads it on its way can use it.",
+            stacklevel=2,
+        )
+
+
 def _endpoint() -> str | None:
     """Return the mirror that HF_ENDPOINT names, None for the hub itself."""
     url = os.environ.get("HF_ENDPOINT") or None
@@ -201,16 +221,33 @@ def _endpoint() -> str | None:
     return url
 
 
-def _import_client() -> None:
-    """Import the client, which reads its own variables while it is imported."""
-    Patience.from_environment()  # names those of its that are ours, too
+def _base() -> str:
+    """Return what the address of each request begins with."""
+    return (_endpoint() or _HUB).rstrip("/")
+
+
+def _start_client() -> None:
+    """Import the client and let it read its variables, the proxies and the certificates."""
+    Patience.from_environment()  # names those of its variables that are ours, too
     try:
-        from huggingface_hub import constants, get_hf_file_metadata, get_session  # noqa: F401
+        from huggingface_hub import get_session
     except ValueError as failure:
         bad = [k for k, v in os.environ.items() if k.startswith("HF_") and repr(v) in str(failure)]
         raise InputError(
             f"the environment variable {bad[0] if bad else 'HF_...'} of the hub's client has a "
             f"wrong value: {quoted(failure)}"
+        ) from None
+    try:
+        get_session()
+    except ValueError as failure:
+        raise InputError(
+            "the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY must be URLs such as "
+            f"http://proxy.example:3128 ({quoted(unsecret(failure))})."
+        ) from None
+    except OSError as failure:
+        raise InputError(
+            "the environment variables SSL_CERT_FILE and SSL_CERT_DIR must name certificates "
+            f"({quoted(failure)})."
         ) from None
 
 
@@ -258,9 +295,15 @@ def _refusal(response: Any, what: str) -> HubError:
 
 def _not_stored(reason: str, what: str, cache: Path) -> HubError:
     """Return the error for what came but found no place."""
+    named = [
+        f" ({variable})"
+        for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME")
+        if (value := os.environ.get(variable))
+        and Path(os.path.expandvars(value)).expanduser() in (cache, cache.parent)
+    ]
     return HubError(
-        f"{what}: could not be stored in {cache} ({reason}). Make room, or name another "
-        "cache: cache_dir, on the command line --cache-dir."
+        f"{what}: could not be stored in {cache}{''.join(named[:1])} ({reason}). Make room, or "
+        "name another cache: cache_dir, on the command line --cache-dir."
     )
 
 
@@ -268,7 +311,13 @@ def _unreachable(failure: BaseException, what: str) -> OfflineError:
     """Return the error for a hub that gave no answer, or only half of one."""
     mirror = _endpoint()
     where = f"{unsecret(mirror)} (HF_ENDPOINT)" if mirror else _HUB
+    parts = urlsplit(mirror or _HUB)
+    proxy = getproxies().get(parts.scheme) or getproxies().get("all")
+    if proxy and not proxy_bypass(parts.netloc):
+        where += f", by way of the proxy {quoted(unsecret(proxy))} (HTTPS_PROXY and its like),"
     reason = quoted(unsecret(str(failure) or type(failure).__name__))
+    if "CERTIFICATE" in reason:
+        reason += "; SSL_CERT_FILE names the certificates that are trusted"
     return OfflineError(
         f"{what}: {where} could not be reached, or the connection broke ({reason})."
     )

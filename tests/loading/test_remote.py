@@ -359,12 +359,6 @@ def test_where_there_is_a_xet_hash_each_request_asks_the_hub(hub: StandInHub, co
         assert not any("authorization" in request.headers for request in cdn.requests)
 
 
-def test_a_hub_that_is_gone(hub: StandInHub) -> None:
-    hub.close()
-    with pytest.raises(OfflineError, match=r"could not be reached"):
-        fetch(REPO, only="embeddings")
-
-
 def test_a_hub_that_goes_away_in_the_middle(
     hub: StandInHub, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
