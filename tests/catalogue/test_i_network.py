@@ -420,6 +420,18 @@ def test_i12_a_redirect_that_leads_nowhere(
 
 
 @both_ways
+def test_i12_a_signature_in_an_address_is_not_shown(
+    hub: StandInHub, small: dict[str, bytes], only: Any
+) -> None:
+    hub.fault("redirect", path=WEIGHTS, to=f"{hub.url}/absent?Signature=secret")
+    with pytest.raises(
+        HubError, match=rf"no such repo|status 404 at {hub.url}/absent\.$"
+    ) as caught:
+        fetch(REPO, only=only)
+    assert "secret" not in str(caught.value)
+
+
+@both_ways
 @pytest.mark.parametrize("on", ["HEAD", "GET"])
 def test_i12_another_origin_gets_no_token(
     hub: StandInHub, small: dict[str, bytes], only: Any, on: Any
@@ -530,6 +542,16 @@ def test_i15_a_bad_file_of_the_cache_is_found_and_fetched_again(
     with pytest.raises((IntegrityError, OfflineError)):
         fetch(REPO, local_files_only=True)
     assert contents(fetch(REPO)) == small
+
+
+def test_i15_a_bad_blob_that_another_commit_would_share(
+    hub: StandInHub, small: dict[str, bytes]
+) -> None:
+    path = fetch(REPO) / WEIGHTS
+    corrupt(path)
+    hub.add_commit(REPO, {**small, "vocab.txt": b"x"})
+    assert contents(fetch(REPO)) == {**small, "vocab.txt": b"x"}
+    assert path.read_bytes() == small[WEIGHTS]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "../..", "main", "x" * 40])
