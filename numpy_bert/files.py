@@ -527,17 +527,15 @@ def writing_folder(path: Path) -> Iterator[Path]:
 
     Raises
     ------
+    InputError
+        If it is the folder that one is in, which would be another one then.
     OutputError
         If it cannot be written; nothing has changed then.
     """
     target = _target(path)
-    try:
+    with contextlib.suppress(OSError):  # it is not there, or what is wrong is said below
         if target.samefile(Path.cwd()):
-            raise OutputError(f"{path}: is the folder that you are in; name a new one in it.")
-    except FileNotFoundError:
-        pass
-    except OSError as failure:
-        raise OutputError(f"{path}: cannot be looked at ({failure.strerror}).") from None
+            raise InputError(f"{path}: is the folder that you are in; name a new one in it.")
     try:
         with temporary_folder(target) as temporary:
             yield temporary

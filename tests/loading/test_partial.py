@@ -7,11 +7,9 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,7 +35,7 @@ from numpy_bert.loading.hub import cached_part, find, verify_again
 from numpy_bert.parameters import arrays_of
 from tests.loading.test_spellings import SPELLINGS
 from tests.support.checkpoints import TINY, pack, random_tensors, serialize, write_shards
-from tests.support.hub import PATIENCE, StandInHub, hub_environment
+from tests.support.hub import StandInHub, hub_environment
 from tests.support.platforms import posix
 from tests.support.repository import FILES, REPO, TAKEN, cache_of, contents, corrupt
 
@@ -561,35 +559,6 @@ def test_a_disk_that_fills_up_in_the_middle(
     assert f"{REPO}: could not be stored in" in result.stdout
     assert "File too large" in result.stdout
     assert not part_of(tmp_path, commit).parent.exists()
-
-
-CHILD = "import sys; from numpy_bert import fetch; fetch(sys.argv[1], only='embeddings')"
-
-
-@posix
-def test_a_killed_download_leaves_nothing_that_is_found(
-    hub: StandInHub, commit: str, tmp_path: Path
-) -> None:  # J5, K6
-    slow = hub.fault("slow", path=WEIGHTS, chunk=1 << 16, delay=0.1)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    environment |= hub_environment(hub, tmp_path / "home")
-    child = subprocess.Popen([sys.executable, "-c", CHILD, REPO], env=environment)
-    folder = part_of(tmp_path, commit)
-    deadline = time.monotonic() + PATIENCE
-    while not any(path.stat().st_size for path in folder.glob("*.tmp")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    assert slow.fired == 3
-    assert [path.suffix for path in folder.iterdir()] == [".tmp"]
-    for only in ("embeddings", None):
-        with pytest.raises(OfflineError):
-            BertModel.from_pretrained(REPO, only=only, local_files_only=True)
-    hub.faults.clear()
-    found = BertModel.from_pretrained(REPO, only="embeddings")
-    assert arrays(found) == arrays(BertModel.from_pretrained("demo"))
-    assert set(contents(folder)) == {*SMALL, WEIGHTS, RECORD}
 
 
 def test_a_part_that_was_moved_away_is_still_one(
