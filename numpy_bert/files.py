@@ -357,7 +357,7 @@ def permissions(error: type[NumpyBertError]) -> Iterator[None]:
         raise error(f"{failure.filename}: permission denied.") from None
 
 
-def check_output(path: Path, *, force: bool, content: bytes | None = None) -> None:
+def check_output(path: Path, *, force: bool) -> None:
     """Raise OutputError unless `path` can be written without loss.
 
     Parameters
@@ -366,9 +366,6 @@ def check_output(path: Path, *, force: bool, content: bytes | None = None) -> No
         Where a file is to be written. Its folder must exist.
     force : bool
         Whether a file that is already there may be replaced.
-    content : bytes, optional
-        What is to be written, if it is known. A file that holds just this, such as one of a saving
-        that was stopped, is in nobody's way.
     """
     try:
         folder, found = path.parent.is_dir(), path.exists() or path.is_symlink()
@@ -383,23 +380,11 @@ def check_output(path: Path, *, force: bool, content: bytes | None = None) -> No
     target = _target(path)
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"{path}: no file can be made in {target.parent}; name another folder.")
-    if found and not force and not _holds(path, content):
+    if found and not force:
         raise OutputError(
             f"{path}: already exists and was left as it is; --force replaces it, in Python "
             "force=True."
         )
-
-
-def _holds(path: Path, content: bytes | None) -> bool:
-    """Tell whether a file holds these bytes."""
-    try:
-        return (
-            content is not None
-            and path.stat().st_size == len(content)
-            and path.read_bytes() == content
-        )
-    except OSError:
-        return False
 
 
 def _target(path: Path) -> Path:

@@ -145,7 +145,7 @@ def _sweep(folder: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _TEMPORARY.fullmatch(entry.name)
-            if found and not entry.is_symlink():
+            if found:
                 with contextlib.suppress(OSError):  # another process has just removed it
                     _remove(entry, is_ours=found[1] == _system())
 

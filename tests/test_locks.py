@@ -88,7 +88,7 @@ def test_what_is_not_ours_by_name_is_kept(name: str, tmp_path: Path) -> None:
 
 
 @posix
-def test_a_link_and_a_pipe_of_such_a_name_are_left_alone(tmp_path: Path) -> None:
+def test_a_link_of_such_a_name_stays_and_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_bytes(b"precious")
     (tmp_path / NAME).symlink_to(target)

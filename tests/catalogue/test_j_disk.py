@@ -94,10 +94,11 @@ def test_j1_a_disk_that_is_too_small_is_told_before(
 ) -> None:
     before = contents(here)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 3))
-    for command in (WRITERS["trace"], WRITERS["golden"]):
+    for command, what in ((WRITERS["trace"], "out.safetensors"), (WRITERS["golden"], "golden")):
         assert main(command) == 1
         assert re.search(
-            r"takes [\d,]+ bytes, but the disk has 3 bytes free; nothing was written\. Take fewer",
+            rf"error: {what}: takes [\d,]+ bytes, but the disk has 3 bytes free; nothing was "
+            r"written\. Take fewer names \(--names\)\.\n$",
             capsys.readouterr().err,
         )
     assert contents(here) == before

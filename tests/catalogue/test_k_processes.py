@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from numpy_bert import BertModel, BertTokenizer, OfflineError
+from numpy_bert import BertModel, BertTokenizer, OfflineError, TokenizerError
 from numpy_bert.files import write_atomically, writing, writing_folder
 from numpy_bert.parameters import arrays_of
 from numpy_bert.traces.writing import Tensor, write_trace
@@ -90,7 +90,11 @@ def _a_tokenizer() -> None:
 def test_k6_a_kill_at_each_step_of_a_save(
     act: Callable[[], None], old: str, tmp_path: Path
 ) -> None:
-    """scripts/kill.py does it with every command that writes."""
+    """scripts/kill.py does it with every command that writes.
+
+    What was killed is given again as its refusal says, if it refuses what is whole by now: with
+    --force, or force=True.
+    """
 
     def run() -> int:
         if old or not Path("pack").exists():  # a folder that is whole is refused
@@ -101,6 +105,25 @@ def test_k6_a_kill_at_each_step_of_a_save(
     assert tally.kills == tally.steps >= 4
     assert tally.left > 0  # else nothing was killed while it wrote
     assert tally.is_sound, tally
+
+
+def test_k6_a_tokenizer_that_was_half_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is none, rather than one with other settings, and the next saving makes it whole."""
+    model, written = BertModel.from_pretrained("demo"), list[str]()
+
+    def write(path: Path, data: bytes) -> None:
+        written.append(path.name)
+        write_atomically(path, data)
+
+    monkeypatch.setattr("numpy_bert.text.saving.write_atomically", write)
+    model.save_pretrained(tmp_path)
+    (tmp_path / written.pop()).unlink()
+    with pytest.raises(TokenizerError):
+        BertTokenizer.from_pretrained(tmp_path)
+    model.save_pretrained(tmp_path, force=True)
+    assert BertTokenizer.from_pretrained(tmp_path).model_max_length == TOKENIZER.model_max_length
 
 
 CHILD = "import sys; from numpy_bert import fetch; fetch(sys.argv[1], only='embeddings')"

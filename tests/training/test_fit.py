@@ -26,6 +26,7 @@ from numpy_bert import (
     InputError,
     OutputError,
     TrainingError,
+    locks,
 )
 from numpy_bert.model import saving
 from numpy_bert.training import fit
@@ -227,6 +228,25 @@ def test_a_killed_training_keeps_nobody_away(folder: Path, tmp_path: Path) -> No
     assert (tmp_path / state.LOCK).read_text("utf-8").startswith(f"process {child.pid} on ")
     trainer(folder, tmp_path).train()
     assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, LOG}
+
+
+@posix
+def test_a_lock_whose_file_has_just_gone_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another training may end between the two: a third one would make a file of its own."""
+    lock, gone = locks.try_lock, list[int]()
+
+    def late(descriptor: int) -> bool | None:
+        if not gone:
+            gone.append(descriptor)
+            (tmp_path / state.LOCK).unlink()
+        return lock(descriptor)
+
+    monkeypatch.setattr(state, "try_lock", late)
+    with state.alone(tmp_path), pytest.raises(TrainingError, match=HELD):
+        state.check_alone(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_there_are_no_locks_a_training_runs(
