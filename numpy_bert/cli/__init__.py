@@ -20,6 +20,7 @@ from numpy_bert import __version__
 from numpy_bert.cli.console import complain, hold_standard_streams, note, tell
 from numpy_bert.cli.parser import Parser
 from numpy_bert.errors import InputError, NumpyBertError, TraceError
+from numpy_bert.messages import quoted
 
 __all__ = ["COMMANDS", "main"]
 
@@ -65,6 +66,8 @@ example:
 The small built-in 'demo' is used unless --model names another; classify, tag, answer and \
 rerank need one that was trained for them.
 numpy-bert COMMAND --help shows the options of a command, and examples."""
+# More characters of an argument are not repeated.
+_LONG = 200
 _COMPARING = ("bisect", "compare", "verify")
 
 
@@ -102,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = options.command
             return int(_module(command).run(options))
         except NumpyBertError as failure:
-            complain(command, _with_line_ends_escaped(str(failure), words))
+            complain(command, _repeating(str(failure), words))
             is_usage = isinstance(failure, (InputError, TraceError))
             return 2 if is_usage or command in _COMPARING else 1
         except MemoryError as failure:
@@ -188,12 +191,15 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
-def _with_line_ends_escaped(message: str, words: Sequence[str]) -> str:
-    """Escape the line ends of arguments that a message repeats: it has lines of its own."""
+def _repeating(message: str, words: Sequence[str]) -> str:
+    """Quote the arguments that a message repeats, such as a path, where they are long or break it.
+
+    A message has lines of its own, so that it cannot be told afterwards which ones are foreign.
+    """
     for word in words:
-        if "\n" in word:
-            for spelled in (word, word.partition("=")[2], os.path.normpath(word)):
-                message = message.replace(spelled, spelled.replace("\n", r"\n"))
+        for spelled in (word, word.partition("=")[2], os.path.normpath(word)):
+            if "\n" in spelled or len(spelled) > _LONG:
+                message = message.replace(spelled, quoted(spelled))
     return message
 
 

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fuzz_commands
 import pytest
+from fuzz_commands import GOOD, World
 
 import numpy_bert
 from numpy_bert.cli import COMMANDS, main
@@ -26,37 +28,78 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
+def in_bash(rest: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose streams bash redirects."""
+    script = f"{' '.join(PROGRAM)} {rest}"
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+
+
 def test_the_version() -> None:
     assert run("--version").stdout == f"numpy-bert {numpy_bert.__version__}\n"
 
 
-@posix
-def test_a_closed_pipe_is_quiet() -> None:  # H7
-    command = " ".join([*PROGRAM, "embed", f"'{'a ' * 300}'", "--model", "demo", "--json"])
-    script = f"{command} | head -c 10; exit ${{PIPESTATUS[0]}}"
-    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
-    assert result.returncode == 141
-    assert result.stderr == ""
-
-
-@pytest.mark.parametrize("command", ["embed a --model demo", "inspect demo", "fetch demo"])
-@pytest.mark.parametrize("redirect", ["> /dev/full", ">&-"])
+@pytest.mark.parametrize(
+    ("command", "redirect"),
+    [("embed a --model demo", "> /dev/full"), ("fetch demo", ">&-"), ("--help", "> /dev/full")],
+)
 @linux
 def test_an_output_that_is_full_or_closed_is_one_line(command: str, redirect: str) -> None:
-    script = f"{' '.join(PROGRAM)} {command} {redirect}"
-    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    result = in_bash(f"{command} {redirect}")
     assert result.returncode == 1
     assert "error: standard output: " in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert "Exception ignored" not in result.stderr
 
 
+@pytest.mark.parametrize("redirect", ["2> /dev/full", "2>&-", "2>&- <&-"])
 @linux
-def test_a_note_that_cannot_be_written_is_dropped() -> None:
-    script = f"{' '.join(PROGRAM)} embed a 2> /dev/full"
-    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+def test_a_note_that_cannot_be_written_is_dropped(redirect: str) -> None:
+    result = in_bash(f"similarity a b --json {redirect}")
     assert result.returncode == 0
-    assert "embeddings.sum" in result.stdout
+    assert result.stdout.startswith('{"model": "demo"')
+    assert result.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["frob"], ["encode", "--frob"], ["similarity"]])
+def test_what_is_wrong_is_never_said_on_standard_output(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    monkeypatch.setattr("sys.stdin", None)
+    try:
+        code: object = main(words)
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    assert capsys.readouterr().out == ""
+
+
+@linux
+def test_no_file_takes_the_place_of_a_closed_stream() -> None:
+    code = (
+        "import os; from numpy_bert.cli.console import hold_standard_streams as hold; hold();"
+        "print(os.open(os.devnull, os.O_RDONLY), [os.get_inheritable(n) for n in range(3)])"
+    )
+    script = f"{sys.executable} -c '{code}' 2>&- <&-"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    number, _, kept = result.stdout.partition(" ")
+    assert int(number) > 2
+    assert kept == "[True, True, True]\n"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.mark.parametrize("command", GOOD)
+@posix
+def test_no_command_needs_standard_error(command: str, world: World) -> None:
+    words = GOOD[command][0].split("|")
+    with_it = fuzz_commands.run(world, words)
+    without = fuzz_commands.run(world, words, err="closed" if command < "d" else "none")
+    assert with_it.code == 0
+    assert (without.code, without.out, without.made) == (0, with_it.out, with_it.made)
 
 
 def loaded_after(*commands: list[str]) -> set[str]:
@@ -103,14 +146,6 @@ def test_every_command_is_a_module_with_arguments_and_run() -> None:
             assert action.help, f"{name}: {action.dest} has no help"
 
 
-def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("numpy_bert.BertModel.from_pretrained", interrupted)
-    assert main(["embed", "a", "--model", "demo"]) == 130
-
-
 def test_too_little_memory_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,3 +187,6 @@ def test_warnings_are_notes(
     monkeypatch.setattr(fetch, "run", warns)
     assert main(["fetch", "demo"]) == 0
     assert capsys.readouterr().err == "numpy-bert: stale\\x07 copy\n"
+    monkeypatch.setattr("sys.stderr", None)
+    assert main(["fetch", "demo"]) == 0
+    assert capsys.readouterr().out == ""
