@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arguments import as_count
+from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array, memory_for
 from numpy_bert.config import BertConfig
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
@@ -405,6 +405,7 @@ class CrossEncoder:
                 f"rank: the model has {self.num_labels} labels, none of which is the score to rank "
                 "by. Call predict with pairs, and sort by one of their scores."
             )
+        check_switches(return_documents=return_documents)
         first = check_text(query, "query")
         single, texts = as_texts(documents, "documents")
         if single:
@@ -485,6 +486,7 @@ class CrossEncoder:
         where: tuple[str, str | None],
     ) -> Array:
         """Return the logits (n, K) of checked pairs; `where` has the call and their argument."""
+        check_switches(show_progress_bar=shown is not None and shown)
         plan = Plan(
             encode_ids=self._ids,
             limit=self._max_seq_length,

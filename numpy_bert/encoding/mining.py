@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arguments import as_count, check_switches
+from numpy_bert.arguments import as_count, check_switches, is_number
 from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.similarity import Scores, check_similarity, nearest, vector_pair
@@ -257,8 +257,7 @@ def community_detection(
     """
     min_community_size = as_count("min_community_size", min_community_size)
     batch_size = as_count("batch_size", batch_size)
-    is_number = isinstance(threshold, (int, float, np.number)) and not isinstance(threshold, bool)
-    if not is_number or np.isnan(threshold):
+    if isinstance(threshold, bool) or not is_number(threshold):
         raise InputError(must_be("threshold", "a number", threshold))
     check_switches(show_progress_bar=show_progress_bar)
     if as_array(embeddings, "embeddings").size == 0:

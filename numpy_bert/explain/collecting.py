@@ -13,6 +13,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.explain.lessons import EMBEDDING_STEPS, WALK_STEPS
 from numpy_bert.explain.measures import cosines
 from numpy_bert.explain.reading import LayerReading, Prediction, Reading, Token
+from numpy_bert.messages import shown
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.task_models import BertForMaskedLM
 from numpy_bert.ops.softmax import softmax
@@ -135,7 +136,7 @@ def _walked(token: int | None, tokens: Sequence[Token]) -> int:
     if not 0 <= token < len(tokens):
         raise InputError(
             f"token must be a position from 0 to {len(tokens) - 1}, as the text has {len(tokens)} "
-            f"tokens; got {token}."
+            f"tokens; got {shown(token)}."
         )
     return int(token)
 

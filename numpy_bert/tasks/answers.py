@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_bert.arguments import as_count
+from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.tasks.batches import Row, TextModel, encoded_rows
@@ -44,6 +44,7 @@ def answer_questions(
 ) -> list[Any]:
     """Find answers in contexts; see `numpy_bert.BertForQuestionAnswering.answer`."""
     single, items = as_pairs(question, context, ("question", "context"))
+    check_switches(handle_impossible_answer=handle_impossible_answer)
     options: dict[str, Any] = {
         "top_k": as_count("top_k", top_k),
         "max_answer_len": as_count("max_answer_len", max_answer_len),

@@ -200,7 +200,7 @@ def _first_pieces(tokens: Sequence[Token], words: Sequence[str]) -> list[Token]:
 
 def check_aggregation(aggregation: str) -> str:
     """Return the name of an aggregation strategy; raise InputError if it is none."""
-    if aggregation not in AGGREGATIONS:
+    if not isinstance(aggregation, str) or aggregation not in AGGREGATIONS:
         wanted = f"one of {', '.join(map(repr, AGGREGATIONS))}"
         raise InputError(must_be("aggregation", wanted, aggregation))
     return aggregation

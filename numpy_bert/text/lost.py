@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from numpy_bert.arguments import check_switches
 from numpy_bert.errors import InputError
 from numpy_bert.messages import listed
 from numpy_bert.text.encoding import BatchEncoding
@@ -42,6 +43,7 @@ def encode_whole(
     >>> encode_whole(tokenizer, ["a test"], 512, truncation=False)["special_tokens_mask"]
     array([[1, 0, 0, 1]])
     """
+    check_switches(truncation=truncation)
     for text in texts:
         if not isinstance(text, str):
             raise InputError(f"text must be a str; got {type(text).__name__}.")

@@ -218,6 +218,7 @@ def test_h7_a_signal(
 
     monkeypatch.setattr("numpy_bert.cli.encode.save_arrays", save)
     before = signal.getsignal(number)
+    assert before in (signal.SIG_DFL, signal.default_int_handler)
     found = run(world, ["encode", "the cat", "--model", "bert", "-o", str(path)])
     assert (found.code, found.out) == (code, "")
     assert all(line.startswith("numpy-bert: ") for line in found.err.splitlines())  # notes alone

@@ -68,6 +68,14 @@ def test_a_wrong_word_is_answered_by_the_nearest_right_one(
     assert refused(capsys, *arguments.split()) == line
 
 
+def test_what_argparse_repeats_is_escaped_and_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("--t=a\n\x1b[31mb", f"--t={'x' * 100_000}", f"--token={'x' * 100_000}"):
+        line = refused(capsys, "encode", "a", word)
+        assert line.startswith("numpy-bert encode: error: ")
+        assert line.isprintable()
+        assert len(line) < 1200
+
+
 def test_of_what_is_missing_an_example_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "tag", "Ada Lovelace lived in London.")
     assert line.startswith('such as in: numpy-bert tag "Ada Lovelace')
