@@ -164,8 +164,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         prog="numpy-bert",
         help=argparse.SUPPRESS,  # the overview has them, by groups
     )
-    for name in COMMANDS:
-        commands.add_parser(name)
+    # Of all names; a parser, which takes time to make, gets only the one that is asked for.
+    commands.choices = COMMANDS  # type: ignore[assignment]
     if not words:
         tell(parser.format_help())
         parser.exit(2)
@@ -173,8 +173,9 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         words = [*words[1:], "--help"]
     place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
     parser.check_options(words[:place])
-    asked = commands.choices.get(words[place]) if place < len(words) else None
-    if asked is not None:
+    asked = None
+    if place < len(words) and words[place] in COMMANDS:
+        asked = commands.add_parser(words[place])
         _module(words[place]).add_arguments(asked)
         asked.check_options(words[place + 1 :])
     options, extra = parser.parse_known_args(words)
