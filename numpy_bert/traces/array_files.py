@@ -36,16 +36,17 @@ __all__ = ["LazyArray", "read_folder", "read_npz", "read_safetensors"]
 _LONGEST_HEADER = 1 << 16
 # The members of a header as NumPy, and what imitates it, write them. They are literals of Python,
 # whose parser is not asked for them: where they are nested, it may run out of memory, or worse.
-_LENGTH = r"-?(?:0|[1-9][0-9]{0,99})L?\s*"
+_S = r"[ \t\r\n\f]"  # what Python takes for white space
+_LENGTH = rf"-?(?:0|[1-9][0-9]{{0,99}})L?{_S}*"
 _ENTRY = re.compile(
-    rf"""\s* (?P<mark>['"]) (?:
-    descr (?P=mark) \s*:\s* (?:
+    rf"""{_S}* (?P<mark>['"]) (?:
+    descr (?P=mark) {_S}*:{_S}* (?:
         (?P<quote>['"]) (?P<descr>[<>|=]?(?:[biufc][0-9]{{1,2}} | [SUV][0-9]{{1,9}} | O
             | [mM]8(?:\[[0-9a-zA-Z]{{1,9}}\])?)) (?P=quote)
         | (?P<fields>\[[^\]]*\] | \([^)]*\)) .*)
-    | fortran_order (?P=mark) \s*:\s* (?P<fortran_order>True|False)
-    | shape (?P=mark) \s*:\s* (?P<shape>\(\s*(?:(?:{_LENGTH},\s*)+(?:{_LENGTH})?)?\))
-    ) \s* (?:,\s*|$)""",
+    | fortran_order (?P=mark) {_S}*:{_S}* (?P<fortran_order>True|False)
+    | shape (?P=mark) {_S}*:{_S}* (?P<shape>\({_S}*(?:(?:{_LENGTH},{_S}*)+(?:{_LENGTH})?)?\))
+    ) {_S}* (?:,{_S}*|$)""",
     re.VERBOSE | re.DOTALL,
 )
 _MAGIC, _KEYS = b"\x93NUMPY", ("descr", "fortran_order", "shape")
@@ -128,6 +129,10 @@ def read_npz(path: Path) -> list[LazyArray]:
                 raise TraceError(
                     f"{path} must hold at most {_MOST_ARRAYS:,} arrays; it holds more."
                 )
+            if not members:
+                raise TraceError(f"{path} must hold arrays; it holds none.")
+            if min(member.header_offset for member in members):
+                raise TraceError(f"{path} must begin with an array, as numpy.savez writes it.")
             counts = Counter(member.filename for member in members)
             twice = next((name for name, count in counts.items() if count > 1), None)
             if twice is not None:
@@ -311,7 +316,7 @@ def _read_header(file: BinaryIO, where: str) -> _Header:
 
 def _parsed(text: str, where: str) -> tuple[np.dtype[Any], tuple[int, ...], str]:
     """Return the dtype, the shape and the order of the axes that a header states."""
-    body, place = text.strip(), 1
+    body, place = text.strip(" \t\r\n\f"), 1
     found: dict[str, str] = {}
     end = len(body) - 1 if body[:1] == "{" and body[-1:] == "}" else 0
     while (entry := _ENTRY.match(body, place, end)) is not None:
