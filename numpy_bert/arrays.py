@@ -251,6 +251,11 @@ def place(index: tuple[int, ...]) -> str:
 
 def as_array(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     """Return `value` as an array, or say that its rows are of different lengths."""
+    if type(value).__module__.startswith("numpy.ma"):
+        raise InputError(
+            f"{name} must be a plain array; got a masked one, whose mask would be lost. Give "
+            "its .filled(0), and what is masked as 0 in attention_mask."
+        )
     try:
         return np.asarray(value)
     except ValueError:

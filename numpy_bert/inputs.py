@@ -29,6 +29,9 @@ __all__ = [
     "padded",
 ]
 
+# The most axes that an array of NumPy has.
+_MOST_AXES = 64
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ModelInputs:
@@ -349,7 +352,9 @@ def _words(
 def _check_no_text(input_ids: object) -> None:
     """Raise InputError for what a tokenizer takes, or returns, in place of ids."""
     first = input_ids
-    while isinstance(first, (list, tuple)) and first:
+    for _ in range(_MOST_AXES):  # a list may hold itself
+        if not (isinstance(first, (list, tuple)) and first):
+            break
         first = first[0]
     if isinstance(first, str):
         raise InputError(
