@@ -133,7 +133,7 @@ def _child(encoder: SentenceEncoder, model: BertModel, sender: Any) -> None:
 
 def start_children(method: str, count: int, *, limit: float) -> Counter[str]:
     """Start children one after another; return how many were right, wrong, or did not end."""
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     encoder, model = SentenceEncoder("demo"), BertModel.from_pretrained("demo")
     found = Counter[str]()
     receiver, sender = context.Pipe(duplex=False)

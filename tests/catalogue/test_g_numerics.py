@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def test_g2_tables_of_half_precision_are_computed_with_in_float32(tmp_path: Path
     ]
     found = [model([[1, 2, 3]]).last_hidden_state for model in models]
     assert found[0].dtype == np.float32
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
 
 
 def test_g3_the_least_number_and_a_very_negative_score_make_no_nan(dtype: str) -> None:
@@ -106,7 +106,7 @@ def test_g4_a_score_that_is_not_finite_names_the_step_that_made_it(
     key = "encoder.layer.0.attention.self.key.weight"
     tensors[key] = np.where(tensors[key] < 0, -3e36, 3e36).astype(np.float32)
     model = BertModel.from_pretrained(write_checkpoint(tmp_path, tensors))
-    ways = {
+    ways: dict[str, Callable[[], object]] = {
         "call": lambda: model([[1, 2, 3]]),
         "steps": lambda: model.steps([[1, 2, 3]]),
         "packed": lambda: model.packed([1, 2, 3], [3]),
@@ -208,6 +208,6 @@ def test_g8_every_result_has_the_models_dtype(tmp_path: Path, dtype: str) -> Non
     output = model([[1, 2]], output_hidden_states=True, output_attentions=True)
     assert output.hidden_states is not None
     assert output.attentions is not None
-    for array in (*output.hidden_states, *output.attentions, output.pooler_output):
-        assert array is not None
-        assert array.dtype == dtype
+    assert output.pooler_output is not None
+    for found in (*output.hidden_states, *output.attentions, output.pooler_output):
+        assert found.dtype == dtype

@@ -1,4 +1,4 @@
-"""K: one model for many threads and processes, and what they may have of memory and files."""
+"""K: one model for many threads and processes, files that go away, and tight limits."""
 
 from __future__ import annotations
 
