@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,18 +18,18 @@ from numpy_bert import BertConfig, BertModel
 __all__ = ["TARGETS"]
 
 Arrays = npt.NDArray[Any]
-CONFIG = BertConfig(
-    vocab_size=31,
-    hidden_size=24,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=37,
-    max_position_embeddings=13,
-    type_vocab_size=3,
-    num_labels=3,
-    initializer_range=0.4,
-)
 V, P, S, K, H = 31, 13, 3, 3, 24
+SIZES: dict[str, Any] = {
+    "vocab_size": V,
+    "hidden_size": H,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": P,
+    "type_vocab_size": S,
+    "initializer_range": 0.4,
+}
+CONFIG = BertConfig(**SIZES, num_labels=K)
 HEADS = {
     "BertModel": (),
     "BertForPreTraining": ("labels", "next_sentence_label"),
@@ -160,12 +160,12 @@ def spoilt(call: Call, rng: random.Random) -> tuple[dict[str, Any], str]:
     if name == "inputs_embeds":
         ways += [lambda: array.astype("f2"), lambda: array[..., :-1], lambda: array.astype("i4")]
     elif name == "attention_mask":
-        ways += [lambda value=value: with_one(value, float) for value in (2, -1, 0.5, np.nan)]
+        ways += [partial(with_one, value, float) for value in (2, -1, 0.5, np.nan)]
     else:
         limits = {"input_ids": V, "token_type_ids": S, "position_ids": P}
         most = limits.get(name, max(V, P))
         least = np.iinfo(np.int64).min
-        ways += [lambda value=value: with_one(value) for value in (-1, most, least, 2**40)]
+        ways += [partial(with_one, value) for value in (-1, most, least, 2**40)]
         ways += [
             lambda: with_one(2**64 - 1, np.uint64),
             lambda: array.astype(float),
@@ -189,7 +189,7 @@ def prepare_models(folder: Path) -> dict[str, Any]:
     for name in HEADS:
         own = folder / name
         # transformers gives a head of answers as many outputs as config.json says.
-        config = replace(CONFIG, num_labels=2) if "Answering" in name else CONFIG
+        config = BertConfig(**SIZES, num_labels=2) if "Answering" in name else CONFIG
         getattr(numpy_bert, name)(config).save_pretrained(own)
         kind, theirs = getattr(numpy_bert, name), getattr(transformers, name)
         found[name] = (
