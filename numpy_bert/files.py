@@ -406,9 +406,13 @@ def as_folder(value: object, name: str) -> Path:
 
     An empty one, of which `Path` would make the folder one is in, names none.
     """
-    if not isinstance(value, (str, os.PathLike)) or not str(value):
+    try:
+        is_name = isinstance(value, (str, os.PathLike)) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name or not str(value):
         raise InputError(must_be(name, "the name of a folder", value))
-    return Path(value)
+    return Path(value)  # type: ignore[arg-type]
 
 
 def make_folder(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -106,10 +107,10 @@ def as_lengths(
     used = strategy is not None or pads == "max_length"
     multiple = 1
     if pad_to_multiple_of is not None:
-        multiple = as_count("pad_to_multiple_of", pad_to_multiple_of)
+        multiple = min(as_count("pad_to_multiple_of", pad_to_multiple_of), sys.maxsize)
     length = model_max_length
     if max_length is not None:
-        length = as_count("max_length", max_length, least=0)
+        length = min(as_count("max_length", max_length, least=0), sys.maxsize)
     if max_length is not None and not used:
         raise InputError(
             "max_length has no effect without truncation=True or padding='max_length'; give one of "

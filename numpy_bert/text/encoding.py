@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from numpy_bert.arguments import as_count
 from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be
 from numpy_bert.text.padding import Padding
@@ -163,9 +164,7 @@ class BatchEncoding(dict[str, Any]):
     def _place(self, first: int, second: int | None) -> tuple[Row, int]:
         """Return a row and a number in it, which must not be negative."""
         row, number = (0, first) if second is None else (first, second)
-        if number < 0:
-            raise InputError(must_be("the index", "a number from 0", number))
-        return self._row(row), number
+        return self._row(row), as_count("the index", number, least=0)
 
     def _row(self, index: int) -> Row:
         """Return a row by its number, which may count from the end."""
@@ -175,6 +174,4 @@ class BatchEncoding(dict[str, Any]):
                 "this encoding does not know its texts: only what a call of the tokenizer returns "
                 "knows tokens, words and characters, and not what pad() returns."
             )
-        if not -len(rows) <= index < len(rows):
-            raise InputError(f"the encoding has {len(rows)} rows; got row {index}.")
-        return rows[index]
+        return rows[as_count("the row", index, least=-len(rows), most=len(rows) - 1)]

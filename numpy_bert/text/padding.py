@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,10 @@ def pad_encoded(
     if not single:
         _check_counts(found, len(ids))
     rows = {name: [found[name]] if single else list(found[name]) for name in names}
+    for name, members in rows.items():
+        for number, row in enumerate(members):
+            if not isinstance(row, (list, tuple)):
+                raise InputError(must_be(f"{name}[{number}]", "a list of numbers", row))
     if masks is not False and "attention_mask" not in rows:
         rows["attention_mask"] = [[1] * len(row) for row in rows["input_ids"]]
     for name, members in rows.items():
@@ -144,9 +148,11 @@ def _columns(encoded: object, *, arrays: bool) -> tuple[dict[str, Any], bool]:
         if isinstance(encoded, Mapping)
         else {name: [example[name] for example in examples] for name in first}
     )
-    ids = found["input_ids"]
+    ids, plain = found["input_ids"], {name: _plain(value) for name, value in found.items()}
+    if not isinstance(plain["input_ids"], (list, tuple)):
+        raise InputError(must_be("input_ids", "a list of ids, or of such lists", ids))
     arrays = arrays or hasattr(ids, "tolist") or (len(ids) > 0 and hasattr(ids[0], "tolist"))
-    return {name: _plain(value) for name, value in found.items()}, arrays
+    return plain, arrays
 
 
 def _plain(value: Any) -> Any:
@@ -161,9 +167,10 @@ def _plain(value: Any) -> Any:
 def _check_counts(found: Mapping[str, Any], count: int) -> None:
     """Raise InputError unless each member has so many rows."""
     for name, value in found.items():
-        if len(value) != count:
+        rows = len(value) if isinstance(value, Sized) else f"a {type(value).__name__}"
+        if rows != count:
             raise InputError(
-                f"{quoted(name)} must have {count} rows, as input_ids has; got {len(value)}."
+                f"{quoted(name)} must have {count} rows, as input_ids has; got {rows}."
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
@@ -377,7 +378,8 @@ class BertTokenizer:
             is_split_into_words=is_split_into_words,
             verbose=verbose,
         )
-        arrays, overlap = gives_arrays(return_tensors), as_count("stride", stride, least=0)
+        arrays = gives_arrays(return_tensors)
+        overlap = min(as_count("stride", stride, least=0), sys.maxsize)
         lengths = as_lengths(
             padding=padding,
             truncation=truncation,

@@ -202,6 +202,21 @@ def test_e10_a_stride_that_leaves_no_room_is_refused(tokenizer: BertTokenizer) -
             tokenizer("a " * 9, stride=stride, **windows)
 
 
+@pytest.mark.parametrize("name", ["max_length", "stride", "pad_to_multiple_of"])
+def test_e10_a_length_of_thousands_of_digits_asks_for_no_error_of_pythons(
+    tokenizer: BertTokenizer, name: str
+) -> None:
+    """Python writes no number of more than 4,300 digits, which a message would hold."""
+    length = 10**5000
+    assert tokenizer("a", truncation=True, max_length=length) == tokenizer("a")
+    options: dict[str, Any] = {"padding": "max_length", "max_length": 8, name: length}
+    if name == "stride":
+        options |= {"max_length": 5, "truncation": True, "return_overflowing_tokens": True}
+    with pytest.raises(InputError) as caught:
+        tokenizer("a b c d e f", **options)
+    assert len(str(caught.value)) < 300
+
+
 def test_e11_pairs_of_every_kind(tokenizer: BertTokenizer) -> None:
     assert tokens_of(tokenizer, "a", text_pair="") == ["[CLS]", "a", "[SEP]", "[SEP]"]
     assert tokenizer("a", "") == {k: row[0] for k, row in tokenizer(["a"], [""]).items()}

@@ -68,10 +68,12 @@ def test_places_are_those_of_the_row_as_it_was_cut_and_padded(tokenizer: BertTok
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda e: e.tokens(1), r"^the encoding has 1 rows; got row 1\.$"),
-        (lambda e: e.word_ids(-2), r"^the encoding has 1 rows; got row -2\.$"),
-        (lambda e: e.token_to_chars(-1), r"^the index must be a number from 0; got -1\.$"),
-        (lambda e: e.char_to_token(0, -1), r"^the index must be a number from 0; got -1\.$"),
+        (lambda e: e.tokens(1), r"^the row must be a whole number from -1 to 0; got 1\.$"),
+        (lambda e: e.word_ids(-2), r"^the row must be a whole number from -1 to 0; got -2\.$"),
+        (lambda e: e.token_to_chars(-1), r"^the index must be a whole number from 0; got -1\.$"),
+        (lambda e: e.tokens("0"), r"^the row must be a whole number from -1 to 0; got '0'\.$"),
+        (lambda e: e.token_to_chars(1.5), r"^the index must be a whole number from 0; got 1\.5\.$"),
+        (lambda e: e.char_to_token(0, -1), r"^the index must be a whole number from 0; got -1\.$"),
         (lambda e: e.to("cuda"), r"^device must be 'cpu', where NumPy computes; got 'cuda'\.$"),
     ],
 )

@@ -67,6 +67,17 @@ def test_e12_padding_beyond_all_memory_is_refused_before_it_is_tried(
         ([[1, 2]], "encoded_inputs must be what the tokenizer returns"),
         ({"ids": [1]}, "encoded_inputs must have input_ids; got ids."),
         ([{"input_ids": [1], "labels": 1}, {"input_ids": [2]}], "encoded_inputs[1] must have lab"),
+        ({"input_ids": 5}, "input_ids must be a list of ids, or of such lists; got 5."),
+        ({"input_ids": None}, "input_ids must be a list of ids, or of such lists; got None."),
+        ({"input_ids": [[1], None]}, "input_ids[1] must be a list of numbers; got None."),
+        (
+            [{"input_ids": [1], "attention_mask": 1}],
+            "attention_mask[0] must be a list of numbers; got 1.",
+        ),
+        (
+            {"input_ids": [[1], [2]], "labels": 1},
+            "labels must have 2 rows, as input_ids has; got a",
+        ),
         ({"input_ids": [[1], [2]], "labels": [1]}, "labels must have 2 rows, as input_ids has; g"),
         (
             {"input_ids": [[1], [2, 3]], "token_type_ids": [[0], [0]]},
