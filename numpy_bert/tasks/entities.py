@@ -89,6 +89,7 @@ def tag_texts(
 ) -> list[Any]:
     """Label the words of texts; see `numpy_bert.BertForTokenClassification.tag`."""
     check_aggregation(aggregation)
+    _check_ignored(ignore_labels)
     check_switches(is_split_into_words=is_split_into_words)
     overlap = as_count("stride", stride, least=0)
     single, items = as_words(text) if is_split_into_words else as_texts(text)
@@ -204,6 +205,12 @@ def check_aggregation(aggregation: str) -> str:
         wanted = f"one of {', '.join(map(repr, AGGREGATIONS))}"
         raise InputError(must_be("aggregation", wanted, aggregation))
     return aggregation
+
+
+def _check_ignored(labels: object) -> None:
+    """Raise InputError unless it can be told which labels are meant: of a text, it could not."""
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, Collection):
+        raise InputError(must_be("ignore_labels", "a list of labels", labels))
 
 
 def find_entities(

@@ -122,7 +122,7 @@ def scores_of(logits: Array, function: str) -> Array:
     >>> scores_of(np.array([0.0, 0.0]), "softmax"), scores_of(np.array([0.0]), "sigmoid")
     (array([0.5, 0.5]), array([0.5]))
     """
-    if function not in FUNCTIONS:
+    if not isinstance(function, str) or function not in FUNCTIONS:
         wanted = f"one of {', '.join(map(repr, FUNCTIONS))}"
         raise InputError(must_be("function_to_apply", wanted, function))
     if function == "none":

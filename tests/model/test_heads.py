@@ -264,6 +264,28 @@ def test_tags_point_into_the_text(folders: dict[str, Path]) -> None:
         model.tag(text, stride=-1)
 
 
+ODD: Any = ("O", b"O", 3, None, np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "option", "values"),
+    [
+        ("SequenceClassification", ("a",), "function_to_apply", ODD[:3] + ODD[4:]),
+        ("TokenClassification", ("a",), "aggregation", ODD),
+        ("TokenClassification", ("a",), "ignore_labels", ODD[:4]),
+        ("QuestionAnswering", ("a", "b"), "handle_impossible_answer", ODD),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_by_name(
+    folders: dict[str, Path], name: str, arguments: Any, option: str, values: Any
+) -> None:
+    model = load(folders, name)
+    task = {"Sequ": "classify", "Toke": "tag", "Ques": "answer"}[name[:4]]
+    for value in values:
+        with pytest.raises(InputError, match=f"^{option} must be .*; got "):
+            getattr(model, task)(*arguments, **{option: value})
+
+
 def test_tags_of_a_long_text_point_into_it(folders: dict[str, Path]) -> None:
     model = load(folders, "TokenClassification")
     text = "Hello  unaffable WORLD " * 9
