@@ -106,6 +106,29 @@ def test_e5_spellings_that_are_one_to_bert(tokenizer: BertTokenizer, text: str, 
     assert tokenizer(text) == tokenizer(same)
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("caf\u00e9 cafe\u0301", [7668, 7668]),
+        ("e" + "\u0301" * 1000, [1041]),
+        ("\u4e2d\u6587 \u3042", [1746, 1861, 1646]),
+        ("\U0001f600 \u2764\ufe0f", [100, 100]),
+        (
+            "\u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627",
+            [1266, 29799, 29792, 29800, 1295, 17149, 29820, 29816, 25573],
+        ),
+        ("\ufb01ne of\ufb01ce \u2460", [1984, 2638, 1997, 30510, 3401, 100]),
+        ("\u0130stanbul stra\u00dfe \u03a3\u03c2", [9960, 2358, 27807, 1173, 19579]),
+    ],
+    ids=["accents", "marks", "CJK", "emoji", "right to left", "ligatures", "case"],
+)
+def test_e5_scripts_of_the_world_on_a_real_vocabulary(
+    minilm: Path, text: str, ids: list[int]
+) -> None:
+    """The ids are those of transformers 5.24; tests/parity asks it itself, of many more texts."""
+    assert BertTokenizer.from_pretrained(minilm)(text)["input_ids"] == [101, *ids, 102]
+
+
 def test_e6_words_beyond_a_hundred_characters_are_unknown(tokenizer: BertTokenizer) -> None:
     assert "[UNK]" not in tokens_of(tokenizer, "a" * 100)
     assert tokens_of(tokenizer, "a" * 101) == ["[CLS]", "[UNK]", "[SEP]"]

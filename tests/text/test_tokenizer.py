@@ -1,4 +1,4 @@
-"""BertTokenizer as its users call it, its attributes, and ids to text (rows E1 to E12)."""
+"""BertTokenizer as its users call it, its attributes, and ids to text."""
 
 from __future__ import annotations
 

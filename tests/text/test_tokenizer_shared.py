@@ -1,4 +1,4 @@
-"""One tokenizer for many threads and processes, in any locale (rows D9 and K3)."""
+"""One tokenizer for many threads and processes (row K3)."""
 
 from __future__ import annotations
 
