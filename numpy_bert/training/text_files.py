@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec, module_from_spec
@@ -290,12 +291,13 @@ def as_number(label: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A table: its first row, the rows below it, and the line where each of these ends."""
+    """A table: its first row, the rows below it, the line where each ends, places by names."""
 
     path: Path
     header: list[str]
     rows: list[list[str]]
     lines: list[int]
+    places: dict[str, list[int]]
 
     @property
     def columns(self) -> str:
@@ -303,20 +305,19 @@ class _Table:
         return listed(self.header, 20) or "none"
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> Iterable[str]:
         """The names of the columns, whose case and blanks around it do not count."""
-        return [_plain(title) for title in self.header]
+        return self.places.keys()
 
     def column(self, name: str) -> list[str]:
         """Return a column; raise InputError unless there is one of the name."""
-        found = self.names.count(_plain(name))
-        if found != 1:
+        found = self.places.get(_plain(name), [])
+        if len(found) != 1:
             raise InputError(
                 f"{self.path}: line 1: has {'more than one' if found else 'no'} column "
                 f"{quoted(name)}; the columns are {self.columns}."
             )
-        place = self.names.index(_plain(name))
-        return [row[place] for row in self.rows]
+        return [row[found[0]] for row in self.rows]
 
 
 def _plain(name: str) -> str:
@@ -343,7 +344,10 @@ def _read_table(path: Path) -> _Table:
         raise InputError(f"{path}: line {reader.line_num}: {quoted(failure)}.") from None
     if header and not rows:
         raise InputError(f"{path}: holds no row below its header.")
-    table = _Table(path=path, header=header, rows=rows, lines=lines)
+    places: dict[str, list[int]] = {}
+    for place, title in enumerate(header):
+        places.setdefault(_plain(title), []).append(place)
+    table = _Table(path=path, header=header, rows=rows, lines=lines, places=places)
     _check_quotes(table, source, kind)
     return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy_bert.training.targets import label_numbers
 from numpy_bert.training.text_files import (
     read_documents,
     read_labelled,
+    read_pairs,
     read_scored,
     read_texts,
 )
@@ -247,3 +249,11 @@ def test_documents_and_labels_have_files_of_their_kind(tmp_path: Path) -> None:
     assert (rows.texts, rows.labels) == (["x"], ["1"])
     with pytest.raises(InputError, match="has more than one column label"):
         read_labelled(written(tmp_path, b"text,label,LABEL\nx,1,2\n", "a.csv"))
+
+
+def test_many_columns_take_time_by_their_number(tmp_path: Path) -> None:
+    names = ["text", "text_pair", *(f"negative{number}" for number in range(6000))]
+    path = written(tmp_path, f"{','.join(names)}\n{','.join('a' for _ in names)}\n".encode())
+    start = time.process_time()
+    assert len(read_pairs(path)) == len(names)
+    assert time.process_time() - start < 2  # it was 11 s when each looked through all of them
