@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from numpy_bert import __version__
 from numpy_bert.errors import OutputError
-from numpy_bert.files import check_space, is_listed, look, write_atomically, writing_folder
+from numpy_bert.files import check_space, look, trouble, write_atomically, writing_folder
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.model.bert import BertModel
 from numpy_bert.text.tokenizer import BertTokenizer
@@ -118,10 +118,11 @@ def write_golden(
 
 def _check_free(folder: Path) -> None:
     """Raise OutputError unless the folder is empty or not there."""
+    found = look(folder)
+    if found == "unreadable":
+        raise OutputError(f"{folder} {trouble(folder)}; name a new one.")
     try:
-        if look(folder) == "folder" and not any(folder.iterdir()):
-            return
-        stands = is_listed(folder)
+        stands = found != "absent" and (found != "folder" or any(folder.iterdir()))
     except OSError as failure:
         raise OutputError(f"{folder} cannot be looked at ({failure.strerror}).") from None
     if stands:

@@ -211,7 +211,7 @@ def test_b7_gamma_and_beta_are_layer_norms_alone(tmp_path: Path) -> None:
         ): array
         for key, array in random_tensors().items()
     }
-    others = ("encoder.gamma", "xLayerNorm.gamma", "layer_scale.beta", "LayerNorm.gamma.x")
+    others = ("encoder.layer.0.output.dense.gamma", "pooler.dense.beta", "LayerNorm.gamma.x")
     assert sum(key.endswith((".gamma", ".beta")) for key in old) == 10
     model = BertModel.from_pretrained(
         write_checkpoint(tmp_path, old | {name: np.zeros(24, np.float32) for name in others})
