@@ -87,6 +87,15 @@ def test_a_folder_of_ones_own_says_which_file_is_lost(name: str, how: str, tmp_p
         SentenceEncoder(folder)
 
 
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_git_lfs_pointer_in_the_place_of_any_file_is_named(name: str, tmp_path: Path) -> None:
+    folder = write(tmp_path, FILES)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
+    (folder / name).write_bytes(pointer)
+    with pytest.raises(ERRORS[name], match=rf"^{folder / name}: is a Git LFS pointer: the file "):
+        SentenceEncoder(folder)
+
+
 @posix
 def test_a_file_that_is_lost_from_the_cache_is_fetched_again(hub: StandInHub) -> None:
     hub.add_commit(REPO, FILES)
