@@ -62,8 +62,6 @@ def check_file(output: Path | None = None) -> Path:
                 f"{path.parent}: cannot be made a folder ({failure.strerror}); name a file with -o."
             ) from None
     check_output(path, force=True)
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path.parent}: no file can be written there; name another with -o.")
     _others(path)
     return path
 
