@@ -6,6 +6,7 @@ import gc
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,10 @@ import pytest
 
 import numpy_bert
 from numpy_bert import BertModel, BertTokenizer, CheckpointError, SentenceEncoder, set_num_threads
+from numpy_bert.kernels import threads
 from numpy_bert.kernels.threads import one_blas_thread
 from numpy_bert.loading.cache import demo_folder
+from numpy_bert.model import packed
 from numpy_bert.parameters import arrays_of
 from tests.support.arrays import far
 from tests.support.checkpoints import random_tensors, write_checkpoint
@@ -65,6 +68,26 @@ def test_k4_a_fork_after_use_goes_on_without_a_word(capfd: pytest.CaptureFixture
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert capfd.readouterr() == ("", "")
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.usefixtures("threads")
+def test_k4_a_child_does_not_wait_for_locks_that_were_held_in_its_parent() -> None:
+    set_num_threads(2)
+    encoder = SentenceEncoder("demo")  # not used yet: the child makes its kernel
+    expected = SentenceEncoder("demo").encode(TEXTS)
+    with threads._Pool.lock, threads._Blas.lock, packed._Making.lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(60)  # which ends a child that waits
+            status = 1
+            try:
+                threads.in_threads(int, int, 1)
+                status = int(far(encoder.encode(TEXTS), expected) > ACROSS_BATCHES)
+            finally:
+                os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_k4_a_pickled_model_gives_the_same_and_may_not_be_written_to() -> None:
