@@ -328,6 +328,8 @@ class CrossEncoder:
         ------
         InputError
             If an argument is wrong; it is named, and the place of a text. No work is done before.
+        CheckpointError
+            If a weight that is used, or a score, is not finite; the weight or the step is named.
 
         Warns
         -----

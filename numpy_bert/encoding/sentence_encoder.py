@@ -529,6 +529,10 @@ class SentenceEncoder:
         ------
         InputError
             If an argument is wrong; it is named, and the place of a text. No work is done before.
+        CheckpointError
+            If a weight that is used, or a vector, is not finite; the weight or the step is named.
+        OutOfMemoryError
+            If there is no memory for it; the message says for how many texts.
 
         Warns
         -----

@@ -212,7 +212,9 @@ class BertModel(Saveable):
         InputError
             If an argument does not fit; the message names it, the place, the value and the limit.
         CheckpointError
-            If the result is not finite because a weight is not; the weight is named.
+            If a weight that is used, or the result, is not finite; the weight or the step is named.
+        OutOfMemoryError
+            If there is no memory for it; the message says how much was asked for, and what for.
         """
         check_accepted(type(self).__name__, {"return_dict": return_dict}, CALL)
         check_outputs(output_hidden_states, output_attentions, unpad_inputs=unpad_inputs)
