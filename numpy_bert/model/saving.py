@@ -19,7 +19,6 @@ from numpy_bert.files import (
     is_listed,
     make_folder,
     write_atomically,
-    writing,
 )
 from numpy_bert.foreign import no_attribute
 from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
@@ -352,8 +351,7 @@ def write_tensors(
     path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write arrays to a safetensors file, whole or not at all."""
-    with writing(path) as file:
-        file.write(tensors_file(tensors, metadata))
+    write_atomically(path, tensors_file(tensors, metadata))
 
 
 def tensors_file(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:

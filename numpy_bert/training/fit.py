@@ -39,6 +39,7 @@ from numpy_bert.training.run_folder import (
     Log,
     Progress,
     alone,
+    check_writable,
     read_best,
     read_finished,
     read_state,
@@ -254,6 +255,7 @@ class Trainer(Generic[Model]):
 
     def _run(self) -> Model:
         """Run to the end, from the checkpoint if there is one."""
+        check_writable(self._folder)
         self._remove(FINISHED)  # whose model is gone
         self._start()
         done = self._resume()

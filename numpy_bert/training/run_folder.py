@@ -43,6 +43,7 @@ __all__ = [
     "alone",
     "check_alone",
     "check_free",
+    "check_writable",
     "read_best",
     "read_finished",
     "read_state",
@@ -152,6 +153,12 @@ def check_alone(folder: Path) -> None:
     if look(folder) == "folder":  # of anything else `check_free` says what is wrong with it
         with alone(folder):
             pass
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OutputError if a folder may not be written to, before a step has been taken."""
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{folder}: no file can be made there; train into another folder.")
 
 
 def _locked(path: Path) -> int | None:

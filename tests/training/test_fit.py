@@ -230,6 +230,15 @@ def test_a_killed_training_keeps_nobody_away(folder: Path, tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, LOG}
 
 
+def test_a_folder_that_may_not_be_written_to_is_told_before_a_step(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(OutputError, match=r": no file can be made there; train into another"):
+        trainer(folder, tmp_path).train()
+    assert not list(tmp_path.iterdir())
+
+
 @posix
 def test_a_lock_whose_file_has_just_gone_is_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
