@@ -90,13 +90,10 @@ def temporary_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
     for ``mkdir``.
     """
     _sweep(target.parent)
-    while True:
-        path = _new_name(target)
-        path.mkdir(mode)
-        descriptor = _opened(path)
-        if descriptor is None or _hold(path, descriptor):
-            break
+    path, descriptor = _new_folder(target, mode)
+    while descriptor is not None and not _hold(path, descriptor):
         os.close(descriptor)
+        path, descriptor = _new_folder(target, mode)
     try:
         yield path
     finally:
@@ -131,12 +128,17 @@ def _hold(path: Path, descriptor: int) -> bool:
     return found is None or (found and is_named(path, descriptor))
 
 
-def _opened(path: Path) -> int | None:
-    """Open a folder; None where that is not possible, as on Windows."""
-    try:
-        return os.open(path, os.O_RDONLY)
-    except OSError:
-        return None
+def _new_folder(target: Path, mode: int) -> tuple[Path, int | None]:
+    """Make a folder beside `target` and open it; None where that is not possible, as on Windows."""
+    while True:
+        path = _new_name(target)
+        path.mkdir(mode)
+        try:
+            return path, os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # taken for abandoned between the two lines
+            continue
+        except OSError:
+            return path, None
 
 
 @lru_cache(maxsize=256)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,6 +163,24 @@ def test_what_is_taken_before_it_is_locked_is_made_anew(
 
 
 @posix
+def test_a_folder_that_is_taken_before_it_is_opened_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, opened = list[Path](), os.open
+
+    def late(path: Path, *rest: int) -> int:
+        if not taken:
+            taken.append(path)
+            path.rmdir()
+        return opened(path, *rest)
+
+    monkeypatch.setattr(os, "open", late)
+    with temporary_folder(tmp_path / "out") as path:
+        assert path != taken[0]
+        assert list(tmp_path.iterdir()) == [path]
+
+
+@posix
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from numpy_bert.files import writing\n"
@@ -210,3 +232,45 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> No
         assert path.read_bytes() == b"two"
     assert path.read_bytes() == b"one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["trace.npz"]
+
+
+def _in_a_fork(act: Callable[[], object]) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which these need not
+        child = os.fork()
+    if not child:
+        status = 1
+        with contextlib.suppress(BaseException):
+            act()
+            status = 0
+        os._exit(status)
+    return child
+
+
+@posix
+@pytest.mark.slow
+def test_many_that_sweep_write_and_are_killed_do_not_disturb_each_other(tmp_path: Path) -> None:
+    def write(who: int) -> None:
+        for number in range(300):
+            locks._sweep.cache_clear()
+            write_atomically(tmp_path / f"file {who}", bytes(1000))
+            if number % 4 == 0:
+                with writing_folder(tmp_path / f"folder {who} {number}") as folder:
+                    (folder / "a").write_bytes(b"1")
+
+    def write_for_ever() -> None:
+        while True:
+            locks._sweep.cache_clear()
+            write_atomically(tmp_path / "killed", bytes(1000))
+
+    writers = [_in_a_fork(partial(write, who)) for who in range(6)]
+    for number in range(100):
+        victim = _in_a_fork(write_for_ever)
+        time.sleep(number % 10 * 0.003)
+        os.kill(victim, signal.SIGKILL)
+        os.waitpid(victim, 0)
+    assert [os.waitpid(writer, 0)[1] for writer in writers] == [0] * 6
+    locks._sweep.cache_clear()
+    write_atomically(tmp_path / "last", b"")
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 6 * 75
