@@ -103,6 +103,8 @@ _STDIN = (
     b"a\rb",
     b"\xef\xbb\xbfthe\r\n\x00\x1b\n",
 )
+# Commands that take several times as long as the others, and so are tried less often.
+_SLOW = ("verify", "bisect", "compare", "golden", "train")
 # Commands that return 1 for what they found.
 _FINDING = ("verify", "bisect", "compare", "inspect")
 
@@ -321,7 +323,9 @@ def edited(world: World, rng: random.Random, words: list[str]) -> list[str]:
 
 def attempt(world: World, rng: random.Random) -> bool:
     """Run one command line; tell whether it succeeded."""
-    words = edited(world, rng, good(world, rng, rng.choice(list(COMMANDS))))
+    weights = [1 if command in _SLOW else 4 for command in COMMANDS]
+    (command,) = rng.choices(list(COMMANDS), weights)
+    words = edited(world, rng, good(world, rng, command))
     stdin = rng.choice((*_STDIN, None))
     found = run(world, words, stdin=stdin)
     try:
