@@ -77,7 +77,8 @@ def resolve(repository: CachedRepository, revision: str | None, token: bool | st
     if not isinstance(sha, str) or len(sha) != 40 or not ETAG.fullmatch(sha):
         raise HubError(f"{repository.name}: the hub named {quoted(repr(sha))} as its commit.")
     files = info.get("siblings")
-    names = [f.get("rfilename") for f in files or () if isinstance(f, dict)]  # or no list at all
+    listed = files if isinstance(files, list) else []
+    names = [file.get("rfilename") for file in listed if isinstance(file, dict)]
     good = frozenset(name for name in names if isinstance(name, str) and _is_inside(name))
     return Commit(repository, sha, good, token, patience)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from numpy_bert import HubError, fetch
+from numpy_bert import CheckpointError, HubError, fetch
 from numpy_bert.loading.cache import CachedRepository
 from numpy_bert.loading.client import resolve
 from tests.support.hub import StandInHub
@@ -78,3 +78,25 @@ def test_a_file_that_would_lie_elsewhere_is_not_listed(
     info = {"sha": "0" * 40, "siblings": [*siblings, "x"]}
     monkeypatch.setattr("numpy_bert.loading.client.model_info", lambda *_: info)
     assert resolve(CachedRepository(REPO, None), None, None).names == {"config.json"}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"sha": 5}', "the hub named 5 as its commit"),
+        (b'{"sha": "../../x"}', "the hub named .* as its commit"),
+        (b'{"sha": "' + b"0" * 40 + b'", "siblings": 5}', r"has no config\.json"),
+        (b'{"sha": "' + b"0" * 40 + b'", "siblings": [[]]}', r"has no config\.json"),
+        (b"[]", "the hub's answer: must be a JSON object"),
+        (b'{"sha": 1, "sha": 2}', "the key sha stands twice"),
+        (b" " * 2000, "the hub's list of its files has no end"),
+    ],
+)
+def test_what_the_hub_says_of_a_model_is_checked(
+    hub: StandInHub, monkeypatch: pytest.MonkeyPatch, body: bytes, words: str
+) -> None:
+    monkeypatch.setattr("numpy_bert.loading.requests._LARGEST_LISTING", 1000)
+    hub.add_commit(REPO, {"config.json": b"{}"})
+    hub.fault("body", on="API", data=body)
+    with pytest.raises((HubError, CheckpointError), match=words):
+        fetch(REPO)
