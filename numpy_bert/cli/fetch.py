@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if options.sha256 is not None:
         note(f"every file is as {options.sha256} has it.")
     if options.verify:
-        _verify(folder)
+        _verify(folder, held=options.sha256 is not None)
     if options.lock is not None:
         _lock(folder, options)
     files = used_files(folder)
@@ -88,8 +88,8 @@ def _lock(folder: Path, options: argparse.Namespace) -> None:
     note(f"{options.lock} holds the hashes.")
 
 
-def _verify(folder: Path) -> None:
-    """Hash all files again, and say what that proves."""
+def _verify(folder: Path, *, held: bool) -> None:
+    """Hash all files again, and say what that proves; with `held` that is said already."""
     from numpy_bert.loading.cache import is_part
     from numpy_bert.loading.checkpoint import SINGLE
     from numpy_bert.loading.hub import verify_again
@@ -104,7 +104,7 @@ def _verify(folder: Path) -> None:
             f"{SINGLE} is as it was downloaded. It is a part of a file, which cannot be checked "
             "against the hash that was published for the whole."
         )
-    if not checked:
+    if not checked and not held:
         note(
             "nothing to hash: these files did not come from a hub's cache. --sha256 FILE holds "
             "them to published hashes."

@@ -44,8 +44,12 @@ def test_sha256sum_reads_them(folder: Path, lock: Path) -> None:
 
 def test_a_folder_is_held_to_them(folder: Path, lock: Path, capsys: Captured) -> None:
     assert fetch(folder, sha256=lock) == folder
-    assert main(["fetch", str(folder), "--sha256", str(lock)]) == 0
-    assert f"every file is as {lock} has it." in capsys.readouterr().err
+    assert main(["fetch", str(folder), "--verify"]) == 0
+    assert "nothing to hash: " in capsys.readouterr().err
+    assert main(["fetch", str(folder), "--verify", "--sha256", str(lock)]) == 0
+    err = capsys.readouterr().err
+    assert f"every file is as {lock} has it." in err
+    assert "nothing to hash" not in err
     good = contents(folder)
     corrupt(folder / "model.safetensors")
     with pytest.raises(
