@@ -95,6 +95,27 @@ def test_bfloat16_as_jax_saves_it_and_as_torch_does(tmp_path: Path) -> None:
         assert np.array_equal(found.load(), [1.0, -2.0])
 
 
+def test_a_scalar_of_bfloat16(tmp_path: Path) -> None:
+    bits = np.array(0xC000, np.uint16)
+    (tmp_path / "a.npy").write_bytes(header(described("()", "'<V2'"), bits.tobytes()))
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(serialize({"a": bits}, codes={"a": "BF16"}))
+    for found in (read_folder(tmp_path)[0], read_safetensors(path)[0][0]):
+        assert np.array_equal(found.load(), -2.0)
+
+
+def test_what_stands_before_the_arrays_of_an_npz(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, a=A)
+    path.write_bytes(b"PK\x03\x04 is something else" + path.read_bytes())
+    with pytest.raises(TraceError, match="must begin with an array"):
+        read_npz(path)
+    with zipfile.ZipFile(path, "w"):
+        pass
+    with pytest.raises(TraceError, match="must hold arrays; it holds none"):
+        read_npz(path)
+
+
 def test_a_scalar_and_an_empty_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", scalar=np.float32(2), empty=np.zeros((0, 3), np.float32))
     one, none = read_npz(tmp_path / "a.npz")
@@ -136,6 +157,10 @@ BAD_NPY: dict[str, tuple[bytes, str]] = {
     "pairs of bytes": (
         header(described("(2,)", "('|u1', (2,))"), b"0" * 4),
         "plain numbers|bytes of",
+    ),
+    "a control character behind it": (
+        header(described("(2,)") + " \x1d", b"0" * 8),
+        "is no npy file",
     ),
     "one member twice": (header(described("(2,), 'shape': (2,)"), b"0" * 8), "is no npy file"),
     "a member too few": (header("{'descr': '<f4', 'shape': (2,), }"), "is no npy file"),
