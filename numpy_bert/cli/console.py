@@ -33,7 +33,7 @@ __all__ = [
     "tell",
 ]
 
-_LINE_END = re.compile(r"\s*[\r\n]\s*")
+_BLANKS = re.compile(r"\s+")
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
@@ -132,7 +132,7 @@ def table(
     """
     if nothing and not rows:
         return f"  {nothing}"
-    cells = [[_LINE_END.sub(" ", str(cell)) for cell in row] for row in (header, *rows)]
+    cells = [[_on_one_line(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = []
     for row in cells:
@@ -142,6 +142,12 @@ def table(
         ]
         lines.append(("  " + "  ".join(padded)).rstrip())
     return "\n".join(lines)
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text with a blank for each line end and the blanks around it."""
+    # Every stretch of blanks is looked at once, however long it is.
+    return _BLANKS.sub(lambda found: found[0] if set(found[0]).isdisjoint("\r\n") else " ", text)
 
 
 def results_as_json(model: str, asked: Mapping[str, object], results: Sequence[Any]) -> str:

@@ -150,7 +150,12 @@ class NameMap:
         The user's own rules, which come before the built-in ones. A rule leads from a name, in
         which ``*`` stands for anything, to a step, in which each ``*`` is replaced by what the one
         of its place stood for; or to the step and the axes of the port's array, as ``"BTAD"``; or
-        to None for what is not to be read.
+        to None for what is not to be read. At most 1,000 names may have a ``*``.
+
+    Raises
+    ------
+    TraceError
+        If a rule is none, or too many names have a ``*``.
 
     Examples
     --------

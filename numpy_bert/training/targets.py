@@ -33,7 +33,8 @@ _ODD_NUMBER = re.compile(
     r"|[0-9]+(\.[0-9]*)?|[.,][0-9]+"
     rf")([eE][+\-\u2212]?[0-9]+)?\s?{_UNIT}"
 )
-_LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)|[01](\s+[01])+", re.DOTALL)
+# Each comma and each blank is looked at once, however many there are.
+_LIST = re.compile(r"\[.*\]|\{.*\}|\([^,]*,.*\)|[01](\s+[01])+", re.DOTALL)
 _JOINED = re.compile("[|;]")
 _OTHERWISE = "problem_type='single_label_classification' takes each for the name of a class."
 

@@ -16,7 +16,8 @@ import pytest
 from fuzz_commands import GOOD, World
 
 import numpy_bert
-from numpy_bert.cli import COMMANDS, main
+from numpy_bert.cli import COMMANDS, console, main
+from tests.support.limits import within
 from tests.support.platforms import linux, posix
 
 PROGRAM = [sys.executable, "-m", "numpy_bert"]
@@ -190,3 +191,10 @@ def test_warnings_are_notes(
     monkeypatch.setattr("sys.stderr", None)
     assert main(["fetch", "demo"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_cell_of_many_blanks_does_not_take_long() -> None:
+    blanks = " " * 300_000
+    with within(2):
+        lines = console.table(["text"], [[f"a{blanks}b \r\n\t c\n"]]).splitlines()
+    assert lines[1] == f"  a{blanks}b c"

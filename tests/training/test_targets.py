@@ -6,6 +6,7 @@ import pytest
 
 from numpy_bert import InputError
 from numpy_bert.training.targets import targets_of
+from tests.support.limits import within
 
 REGRESSION, SINGLE = "regression", "single_label_classification"
 
@@ -126,3 +127,10 @@ def test_a_switch_overrides() -> None:
             targets_of(["1", odd], "a.csv", REGRESSION)
     with pytest.raises(InputError, match=r"the labels 1 and 1\.0 are one number"):
         targets_of(["1", "1.0", "2"], "a.csv", SINGLE)
+
+
+def test_a_label_of_many_commas_does_not_take_long() -> None:
+    with within(2):
+        assert targets_of(["a", "(" + "," * 300_000], "a.csv").names[1] == "a"
+    with within(2), pytest.raises(InputError, match="several labels of a text"):
+        targets_of(["a", "(" + "," * 300_000 + ")"], "a.csv")
