@@ -63,6 +63,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "mask_token": {"content": "[MASK]", "lstrip": True, "special": True},
         "clean_up_tokenization_spaces": False,
         "additional_special_tokens": ["[N]"],
+        "extra_special_tokens": ["[P]"],
         "added_tokens_decoder": {
             str(index): {"content": token, "special": True, "normalized": False}
             for index, token in enumerate(SPECIAL)
@@ -72,6 +73,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "cls_token": "[CLS]",
         "mask_token": {"content": "[MASK]", "lstrip": False},
         "additional_special_tokens": ["[N]", {"content": "[O]", "single_word": True}],
+        "extra_special_tokens": ["[P]"],
     },
     "added_tokens.json": {"[N]": len(TOKENS), "Foo": len(TOKENS) + 1, "un": TOKENS.index("un")},
 }

@@ -342,7 +342,9 @@ def _older(path: Path, key: str, value: object, found: Mapping[str, Any]) -> obj
     """Return a setting of special_tokens_map.json, whose objects are tokens, and always special."""
     if key == _EXTRA and isinstance(value, list):
         known = found.get(_EXTRA) or []
-        names = [token.get("content") if isinstance(token, dict) else token for token in known]
+        if not isinstance(known, list):
+            raise _bad_setting(path, _EXTRA, known, "a list of tokens")
+        names = {str(token.get("content") if isinstance(token, dict) else token) for token in known}
         tokens = [_as_token(path.with_name(_OLDER), key, token, special=True) for token in value]
         return [*known, *(token for token in tokens if token.content not in names)]
     if isinstance(value, dict) and key != _EXTRA and "content" in value:

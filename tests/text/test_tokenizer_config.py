@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +252,28 @@ def test_a_number_that_is_not_finite_stops_nobody(tmp_path: Path) -> None:
     sizes = '{"c": NaN, "max_position_embeddings": 40}'
     found = read(tmp_path, tokenizer_config=stated, config=sizes)
     assert (found.model_max_length, found.notes) == (40, ())
+
+
+@pytest.mark.parametrize("stated", [5, "[A]", True])
+def test_what_is_no_list_is_refused_though_another_file_has_one(
+    tmp_path: Path, stated: object
+) -> None:
+    where = re.escape(f"{tmp_path / 'tokenizer_config.json'}: extra_special_tokens must be a list")
+    with pytest.raises(TokenizerError, match=f"^{where}"):
+        read(
+            tmp_path,
+            tokenizer_config={"extra_special_tokens": stated},
+            special_tokens_map={"extra_special_tokens": ["[B]"]},
+        )
+
+
+def test_tokens_in_two_files_take_time_by_their_number(tmp_path: Path) -> None:
+    first, second = ([f"[{name}{number}]" for number in range(15_000)] for name in "ab")
+    start = time.process_time()
+    found = read(
+        tmp_path,
+        tokenizer_config={"extra_special_tokens": first},
+        special_tokens_map={"extra_special_tokens": [*second, "[a0]"]},
+    )
+    assert time.process_time() - start < 2  # it was 4 s when each was looked for in a list
+    assert [token.content for token in found.extra_tokens] == [*first, *second]

@@ -252,8 +252,8 @@ def test_documents_and_labels_have_files_of_their_kind(tmp_path: Path) -> None:
 
 
 def test_many_columns_take_time_by_their_number(tmp_path: Path) -> None:
-    names = ["text", "text_pair", *(f"negative{number}" for number in range(6000))]
+    names = ["text", "text_pair", *(f"negative{number}" for number in range(4000))]
     path = written(tmp_path, f"{','.join(names)}\n{','.join('a' for _ in names)}\n".encode())
     start = time.process_time()
     assert len(read_pairs(path)) == len(names)
-    assert time.process_time() - start < 2  # it was 11 s when each looked through all of them
+    assert time.process_time() - start < 2  # it was 5 s when each looked through all of them
