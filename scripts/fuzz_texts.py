@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from fuzz_json import edited
 from fuzz_target import Difference, Target, refused
+from json_edits import changed
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import BPE, Unigram, WordLevel, WordPiece
@@ -80,33 +81,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 # What replaces a value: of every type of JSON, beyond every limit, and what means something here.
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 4, 1.5, 10**18, 2**63, -(2**31), int("9" * 4000), 1e30),
-    *(
-        "",
-        " ",
-        "a",
-        "hello",
-        "Hello",
-        "[N]",
-        "[CLS]",
-        "[SEP]",
-        "\ud800",
-        "a\udfffb",
-        "\0",
-        "\x1b[31m",
-    ),
-    *(
-        "x" * 5000,
-        "9" * 5000,
-        "\u00e9",
-        "$A",
-        "A",
-        "B",
-        "a:b",
-        "##s",
-        "[mask]",
-        "left",
-        "BertTokenizer",
-    ),
+    *("", " ", "a", "hello", "Hello", "[N]", "[CLS]", "[SEP]", "\ud800", "a\udfffb", "\0", "\x1b"),
+    *("x" * 5000, "9" * 5000, "\u00e9", "$A", "A", "B", "a:b", "##s", "[mask]", "left"),
+    *("BertTokenizer", True, False, True, False, 5, 61, 100, TOKENS.index("un")),
     *("PreTrainedTokenizerFast", "WordPiece", "BPE", "DistilBertTokenizer", "ConvBertTokenizer"),
     *([], {}, [[]], [{}], ["[N]"], {"content": "[N]"}, {"a": 1}, [None], [[[[]]]], float("nan")),
     *({"content": "hello", "normalized": True}, {"__type": "AddedToken", "content": "[O]"}),
@@ -120,53 +97,21 @@ NAMES = (
 )
 
 
-def places(value: Any, found: list[tuple[Any, Any]] | None = None) -> list[tuple[Any, Any]]:
-    """Return every container within a document with each of its keys."""
-    found = [] if found is None else found
-    if isinstance(value, dict):
-        keys: Sequence[Any] = list(value)
-    else:
-        keys = range(len(value)) if isinstance(value, list) else ()
-    for key in keys:
-        found.append((value, key))
-        places(value[key], found)
-    return found
+def spoilt(document: Mapping[str, Any], rng: random.Random) -> bytes:
+    """Return a document with a change or two, and now and then with broken bytes.
 
-
-def mutated(document: Any, rng: random.Random) -> Any:
-    """Return a document with one thing in it changed: a value, mostly within its type, or a name.
-
-    The vocabulary is most of a tokenizer.json: two times of three something else is chosen.
+    Two times of three they are within one member, so that the largest does not have most of them.
     """
-    document = json.loads(json.dumps(document))
-    everywhere = places(document)
-    few = [place for place in everywhere if len(place[0]) < 40]
-    holder, key = rng.choice(few if few and rng.random() < 0.67 else everywhere)
-    value = holder[key]
-    kind = rng.random()
-    if kind < 0.5:
-        alike = [v for v in ODD if type(v) is type(value)]
-        alike += [other[k] for other, k in everywhere if type(other[k]) is type(value)][:200]
-        new = not value if isinstance(value, bool) else rng.choice([*alike, value])
-        holder[key] = json.loads(json.dumps(new))
-    elif kind < 0.6:
-        del holder[key]
-    elif kind < 0.7 and isinstance(holder, dict):
-        holder[rng.choice((f"{key} ", str(key).upper(), rng.choice(NAMES)))] = holder.pop(key)
-    elif kind < 0.8 and isinstance(holder, dict):
-        holder[rng.choice(NAMES)] = rng.choice(ODD)
-    elif kind < 0.9:
-        holder[key] = rng.choice(([value], [value, value], {"a": value}, {"content": value}))
+    document = dict(document)
+    boxes = [name for name, member in document.items() if isinstance(member, (dict, list))]
+    if boxes and rng.random() < 0.67:
+        name = rng.choice(boxes)
+        part = changed(json.dumps(document[name]), rng, ODD, NAMES, most=1)
+        # Put in as it is: it may have a key twice.
+        text, here = json.dumps(document | {name: "@here@"}), b'"@here@"'
+        data = text.encode().replace(here, part)
     else:
-        holder[key] = rng.choice(ODD)
-    return document
-
-
-def spoilt(document: Any, rng: random.Random) -> bytes:
-    """Return a document with one to three mutations, and now and then with broken bytes."""
-    for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        document = mutated(document, rng) if document else document
-    data = json.dumps(document, ensure_ascii=rng.random() < 0.5).encode("utf-8", "replace")
+        data = changed(json.dumps(document), rng, ODD, NAMES, most=2)
     return edited(data, rng, most=2) if rng.random() < 0.1 else data
 
 

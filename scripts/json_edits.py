@@ -73,6 +73,8 @@ def _change(box: Any, rng: random.Random, new: Any, name: str) -> None:
     place = rng.choice(list(box)) if isinstance(box, dict) else rng.randrange(len(box))
     if kind == "near" and type(box[place]) in (int, float):
         box[place] += rng.choice((-1, 1))
+    elif kind == "near" and type(box[place]) is bool:
+        box[place] = not box[place]
     elif kind == "drop":
         del box[place]
     elif kind == "rename" and isinstance(box, dict):
