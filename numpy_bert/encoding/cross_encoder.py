@@ -18,7 +18,13 @@ from numpy_bert.config import BertConfig
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, CROSS_ENCODER, ENCODE
 from numpy_bert.encoding.prompts import Prompts, check_prompt_name, prompt_of
-from numpy_bert.encoding.recipe import Settings, TransformerFile, read_settings, read_transformer
+from numpy_bert.encoding.recipe import (
+    Settings,
+    TransformerFile,
+    read_settings,
+    read_transformer,
+    stated_in,
+)
 from numpy_bert.encoding.saving import save_whole
 from numpy_bert.errors import ConfigError, InputError
 from numpy_bert.files import as_folder, encode_json
@@ -203,8 +209,12 @@ class CrossEncoder:
         if name is not None:
             check_prompt_name(self._prompts, name, "default_prompt_name")
         self._default_prompt_name = name
+        if max_length is not None:
+            self.max_seq_length = max_length
+            return
         limit, most = file.max_seq_length or model.max_length, model.config.max_position_embeddings
-        self.max_seq_length = min(limit, most) if max_length is None else max_length
+        with stated_in(folder):
+            self.max_seq_length = min(limit, most)
 
     def __getattr__(self, name: str) -> Any:
         raise no_attribute(self, name, CROSS_ENCODER)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -40,6 +41,7 @@ __all__ = [
     "read_recipe",
     "read_settings",
     "read_transformer",
+    "stated_in",
 ]
 
 # The dotted names of old files and of version 6: sentence_transformers.models.Pooling,
@@ -236,10 +238,8 @@ def read_settings(folder: Path, kind: str = "SentenceTransformer") -> Settings:
     kept = stated.get("truncate_dim")
     if kept is not None and (type(kept) is not int or kept < 1):
         raise bad_member(path, "truncate_dim", kept, "a number of features or null")
-    try:
+    with stated_in(path):
         texts = Prompts({key: text or "" for key, text in prompts.items()})
-    except InputError as failure:  # half of a surrogate pair
-        raise ConfigError(f"{path}: {failure}") from None
     return Settings(
         prompts=dict(texts),
         default_prompt_name=name,
@@ -247,6 +247,23 @@ def read_settings(folder: Path, kind: str = "SentenceTransformer") -> Settings:
         truncate_dim=kept,
         notes=notes,
     )
+
+
+@contextmanager
+def stated_in(path: Path) -> Iterator[None]:
+    """Let the error at a value that is set as a file states it name the file, or its folder.
+
+    Examples
+    --------
+    >>> with stated_in(Path("minilm")):  # doctest: +ELLIPSIS
+    ...     raise InputError("max_seq_length must be a whole number from 3 to 512; got 1.")
+    Traceback (most recent call last):
+    numpy_bert.errors.ConfigError: minilm: max_seq_length must be a whole number from 3 to 512; ...
+    """
+    try:
+        yield
+    except InputError as failure:
+        raise ConfigError(f"{path}: {failure}") from None
 
 
 def check_known(path: Path, stated: Iterable[str], known: Collection[str], kind: str) -> None:

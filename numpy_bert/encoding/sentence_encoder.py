@@ -27,7 +27,7 @@ from numpy_bert.encoding.quantization import (
     quantized_shape,
     ranges_of,
 )
-from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings
+from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings, stated_in
 from numpy_bert.encoding.saving import add_all_states, save_whole, sentence_files
 from numpy_bert.encoding.sentence_modules import (
     PooledModules,
@@ -210,7 +210,8 @@ class SentenceEncoder:
         if recipe.layers is not None:
             layers = WeightedLayerPooling.read(recipe.layers, model, number, mapped=mmap)
         tokenizer = BertTokenizer.from_pretrained(recipe.folder)
-        self._assemble(model, tokenizer, recipe, modules, read_settings(folder), layers)
+        with stated_in(folder):
+            self._assemble(model, tokenizer, recipe, modules, read_settings(folder), layers)
         if prompts is not None:
             self.prompts = {**self.prompts, **Prompts(prompts)}
         for name, value in (

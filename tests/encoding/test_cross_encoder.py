@@ -321,6 +321,16 @@ def test_a_class_of_torchs_that_is_not_known_is_refused_by_name(tmp_path: Path) 
     assert encoder.model.classify("hello", function_to_apply="none")
 
 
+def test_a_stated_length_that_leaves_no_room_for_a_token(tmp_path: Path) -> None:
+    folder = saved(checkpoint(tmp_path), transformer=TRANSFORMER | {"max_seq_length": 2})
+    with pytest.raises(
+        ConfigError, match=r"max_length must be a whole number from \d+ to 19; got 2"
+    ) as e:
+        CrossEncoder(folder)
+    assert str(e.value).startswith(f"{folder}: ")
+    assert CrossEncoder(folder, max_length=9).max_seq_length == 9
+
+
 def test_classify_follows_the_files(tmp_path: Path) -> None:
     members = {"sentence_transformers": {"activation_fn": IDENTITY}}
     for labels in (1, 3):

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert import InputError, SentenceEncoder, quantize_embeddings, set_num_threads
+from numpy_bert import (
+    ConfigError,
+    InputError,
+    SentenceEncoder,
+    quantize_embeddings,
+    set_num_threads,
+)
 from numpy_bert.encoding import micro_batches
 from numpy_bert.encoding.names import SENTENCE_ENCODER
 from numpy_bert.encoding.pooling import normalize
@@ -165,6 +171,15 @@ def test_max_seq_length_can_be_set(plain_demo: Path) -> None:
         ):
             encoder.max_seq_length = wrong  # type: ignore[assignment]
     assert encoder.max_seq_length == 4
+
+
+def test_a_stated_max_seq_length_that_leaves_no_room_for_a_token(tmp_path: Path) -> None:
+    limits = {"sentence_bert_config.json": {"max_seq_length": 2}}
+    with pytest.raises(ConfigError) as raised:
+        SentenceEncoder.from_pretrained(write(tmp_path, dense_files() | limits, model=True))
+    assert str(raised.value) == (
+        f"{tmp_path}: max_seq_length must be a whole number from 3 to 512; got 2."
+    )
 
 
 def test_prompts(plain_demo: Path, encoder: SentenceEncoder) -> None:
