@@ -484,7 +484,7 @@ def read_pooled_modules(
     if recipe.width not in (None, hidden_size):
         raise ConfigError(
             f"{recipe.folder}: the pooling must be for {hidden_size} features, as the model has; "
-            f"got {recipe.width}."
+            f"got {quoted(recipe.width)}."
         )
     width = in_features = len(recipe.pooling) * hidden_size
     modules: list[Callable[[Array], Array]] = []

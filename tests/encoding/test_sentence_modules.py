@@ -194,12 +194,18 @@ def test_a_pickled_dense_layer_is_refused(tmp_path: Path) -> None:
         SentenceEncoder.from_pretrained(folder)
 
 
-def test_a_pooling_of_another_width_is_refused(tmp_path: Path) -> None:
-    files = dense_files() | {"1_Pooling/config.json": {"word_embedding_dimension": 64}}
-    with pytest.raises(
-        ConfigError, match="the pooling must be for 128 features, as the model has; got 64"
-    ):
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(64, "64"), (10**4000, "a number of about 4,001 digits")],
+    ids=["64", "4001 digits"],
+)
+def test_a_pooling_of_another_width_is_refused(width: int, shown: str, tmp_path: Path) -> None:
+    files = dense_files() | {"1_Pooling/config.json": {"word_embedding_dimension": width}}
+    with pytest.raises(ConfigError) as raised:
         SentenceEncoder.from_pretrained(write(tmp_path, files, model=True))
+    assert str(raised.value) == (
+        f"{tmp_path}: the pooling must be for 128 features, as the model has; got {shown}."
+    )
 
 
 def test_a_call_whose_pooling_does_not_fit_the_dense_layer(tmp_path: Path) -> None:
