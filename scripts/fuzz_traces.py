@@ -441,7 +441,9 @@ def two_traces(names: Sequence[str], rng: random.Random) -> Callable[[], str]:
         if rng.random() < 0.4:
             candidate[name] = candidate[name] * rng.choice((1.0, 1.5, np.inf))
     candidate_label, label = (odd(rng) if names else "a" for _ in range(2))
-    rules = [f"{rng.choice((odd(rng), *names, '*'))}:1e-3"] * (rng.random() < 0.3) if names else []
+    rules = (
+        [f"{rng.choice((odd(rng), names[0], '*'))}:1e-3"] * (rng.random() < 0.6) if names else []
+    )
     check = rng.choice(CHECKS)
 
     def call() -> str:
