@@ -89,6 +89,9 @@ def work(
 ) -> None:
     """Try inputs in a process of their own, and say at each moment which one it is at."""
     warnings.simplefilter("ignore")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for place in (1, 2):  # what libraries print; --only shows it
+        os.dup2(silence, place)
     with tempfile.TemporaryDirectory() as folder:
         target = targets([module])[name][1]
         state = target.prepare(Path(folder))
@@ -223,7 +226,7 @@ def main(arguments: Sequence[str] | None = None, modules: Sequence[str] = MODULE
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("target", nargs="+", choices=["all", *known])
-    parser.add_argument("--inputs", type=int, default=1000, help="of each target (1000)")
+    parser.add_argument("--inputs", type=int, default=1000, help="of each quick target (1000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="the number of the one input that is tried")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -239,16 +242,17 @@ def main(arguments: Sequence[str] | None = None, modules: Sequence[str] = MODULE
     tallies, total = dict[str, Tally](), 0
     for name in names:
         module, target = known[name]
+        inputs = max(options.inputs // target.cost, 1)
         tallies[name] = fuzz(
             module,
             name,
             seed=options.seed,
-            inputs=options.inputs,
+            inputs=inputs,
             processes=options.processes,
             limit=options.limit,
         )
-        print(row(target, options.inputs, tallies[name]), flush=True)
-        total += options.inputs
+        print(row(target, inputs, tallies[name]), flush=True)
+        total += inputs
     found = sum(len(tally.findings) for tally in tallies.values())
     print(f"\n{total:,} inputs, {found} findings (seed {options.seed})")
     for name, tally in tallies.items():

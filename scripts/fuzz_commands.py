@@ -375,4 +375,4 @@ def _check_json(text: str) -> None:
             raise Difference(f"no JSON: {line[:300]!r}") from None
 
 
-TARGETS = [Target("commands", "the same without standard error", World, attempt)]
+TARGETS = [Target("commands", "the same without standard error", World, attempt, cost=20)]

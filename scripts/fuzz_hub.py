@@ -137,4 +137,4 @@ def attempt(state: State, rng: random.Random) -> bool:
     return not is_refused
 
 
-TARGETS = [Target("hub", "the files that the hub has, for whole files", prepare, attempt)]
+TARGETS = [Target("hub", "the files that the hub has, for whole files", prepare, attempt, cost=20)]

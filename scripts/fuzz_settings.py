@@ -284,12 +284,13 @@ def compare(ours: SentenceEncoder, state: Sentences, data: bytes) -> None:
 
 TARGETS = [
     Target("config", "Python's json", lambda folder: folder / "config.json", config_file),
-    Target("config-theirs", "transformers", prepare_transformers, same_config, "transformers"),
+    Target("config-theirs", "transformers", prepare_transformers, same_config, "transformers", 10),
     Target(
         "modules",
         "sentence-transformers",
         prepare_sentences,
         settings_file,
         "sentence_transformers",
+        10,
     ),
 ]

@@ -37,6 +37,8 @@ class Target(NamedTuple):
         something else; whatever else it raises is an error that is not ours.
     rival : str
         The package that `against` needs beside numpy_bert and what it depends on, "" for none.
+    cost : int
+        For how many inputs of a quick target there is one of this.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Target(NamedTuple):
     prepare: Callable[[Path], Any]
     attempt: Callable[[Any, random.Random], bool]
     rival: str = ""
+    cost: int = 1
 
 
 def refused(call: Callable[[], object], *, naming: str) -> bool:

@@ -551,9 +551,13 @@ def check_rows(found: Mapping[str, Any], options: Mapping[str, Any]) -> None:
 
 _FOLDER: Callable[[Path], Any] = Folder.prepared
 TARGETS = [
-    Target("tokenizer", "transformers' AutoTokenizer", _FOLDER, attempt_tokenizer, "transformers"),
-    Target("settings", "transformers' AutoTokenizer", _FOLDER, attempt_settings, "transformers"),
-    Target("vocabulary", "tokenizers, transformers", _FOLDER, attempt_vocabulary, "transformers"),
+    Target(
+        "tokenizer", "transformers' AutoTokenizer", _FOLDER, attempt_tokenizer, "transformers", 4
+    ),
+    Target("settings", "transformers' AutoTokenizer", _FOLDER, attempt_settings, "transformers", 4),
+    Target(
+        "vocabulary", "tokenizers, transformers", _FOLDER, attempt_vocabulary, "transformers", 4
+    ),
     Target("tables", "Python's csv", lambda folder: folder, attempt_table),
     Target("lines", "the rule of lines", lambda folder: folder, attempt_lines),
     Target("texts", "transformers' tokenizer", prepare_texts, attempt_text, "transformers"),

@@ -537,5 +537,5 @@ TARGETS = [
     Target("trace", "the safetensors library", lambda folder: folder / "a.safetensors", try_trace),
     Target("name-map", "regular expressions", lambda folder: folder / "names.json", try_map),
     Target("report", "the page of plain names", plain_tags, try_report),
-    Target("picture", "the page of a plain text", read_demo, try_picture),
+    Target("picture", "the page of a plain text", read_demo, try_picture, cost=10),
 ]
