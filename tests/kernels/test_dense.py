@@ -20,7 +20,7 @@ CUTS = {
 
 @pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 64, 203])
-@pytest.mark.parametrize("outs", [(37,), (64,), (128,), (32, 96), (64, 64, 64)])
+@pytest.mark.parametrize("outs", [(37,), (128,), (32, 96)])
 @pytest.mark.parametrize("terms", [21, 489, 1953, 1954, 4000])
 def test_it_is_the_product(
     rows: int, outs: tuple[int, ...], terms: int, cuts: tuple[Cut, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +117,15 @@ def cells() -> list[tuple[str, dict[str, Any]]]:
 CELLS = cells()
 
 
-@pytest.mark.parametrize("files", [cell[1] for cell in CELLS], ids=[cell[0] for cell in CELLS])
-@pytest.mark.parametrize("beside", [{}, {"config.json": BERT}], ids=["alone", "with a model"])
+def every_folder() -> Iterator[Any]:
+    """All kinds of folders, by default a fifth of them with a model's config.json, too."""
+    for number, (name, files) in enumerate(CELLS):
+        yield pytest.param(files, {}, id=f"{name} alone")
+        marks = [pytest.mark.slow] if number % 5 else []
+        yield pytest.param(files, {"config.json": BERT}, id=f"{name} with a model", marks=marks)
+
+
+@pytest.mark.parametrize(("files", "beside"), list(every_folder()))
 def test_every_kind_of_folder(
     tmp_path: Path, files: Mapping[str, Any], beside: Mapping[str, Any]
 ) -> None:

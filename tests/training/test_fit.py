@@ -159,7 +159,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(
 
     whole = start(tmp_path / "whole")
     assert whole.communicate()[1] == b""
-    moments, killed = np.random.default_rng(0).uniform(0.0, 0.1, 6), 0
+    moments, killed = np.random.default_rng(0).uniform(0.0, 0.1, 3), 0
     run = tmp_path / "killed"
     for moment in moments:
         process = start(run)
