@@ -101,7 +101,7 @@ def get(commit: Commit, name: str) -> None:
                 return
             if not is_sound(blob):
                 _download(remote, blob)
-            _link(blob, path, repository.cache)
+            _link(blob, path)
 
 
 def _is_kept(path: Path) -> bool:
@@ -147,17 +147,21 @@ def _download(remote: RemoteFile, blob: Path) -> None:
                 ) from None
 
 
-def _link(blob: Path, path: Path, cache: Path) -> None:
+def _link(blob: Path, path: Path) -> None:
     """Let a snapshot's file be a link to its blob, or the blob where there are no links."""
-    from huggingface_hub.file_download import are_symlinks_supported
+    from huggingface_hub import constants
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not are_symlinks_supported(cache):
+    if getattr(constants, "HF_HUB_DISABLE_SYMLINKS", False):  # younger than the oldest client
         blob.replace(path)
         return
     path.unlink(missing_ok=True)
-    with contextlib.suppress(FileExistsError):  # another process has just done the same
+    try:
         path.symlink_to(os.path.relpath(blob, path.parent))
+    except FileExistsError:
+        pass  # another process has just done the same
+    except OSError:
+        blob.replace(path)
 
 
 def _is_inside(name: str) -> bool:

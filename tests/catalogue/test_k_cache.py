@@ -24,7 +24,6 @@ import fcntl, os, sys
 if sys.argv[2] == "ignored":
     fcntl.flock = lambda *_: None
 from huggingface_hub import get_hf_file_metadata, get_session
-from huggingface_hub.file_download import are_symlinks_supported
 from huggingface_hub.utils import WeakFileLock
 from numpy_bert import fetch
 children = []

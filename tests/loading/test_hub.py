@@ -276,7 +276,7 @@ def test_a_login_page_in_place_of_the_hub(hub: StandInHub, commit: str) -> None:
 def test_where_there_are_no_links_copies_are_checked_too(
     hub: StandInHub, commit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_SYMLINKS", True, raising=False)
     flip = hub.fault("flip", path="model.safetensors", times=1)
     folder = fetch(REPO)
     assert flip.fired == 1
