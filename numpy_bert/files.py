@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 
 from numpy_bert.errors import InputError, NumpyBertError, OutputError
 from numpy_bert.locks import temporary_file, temporary_folder
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, quoted, shown
 
 __all__ = [
     "as_folder",
@@ -345,7 +345,7 @@ def encode_json(value: object) -> bytes:
 def _named(path: Path) -> str:
     """Return a path for a message; one that no system has, or that is far too long, is quoted."""
     text = str(path)
-    return text if text.isprintable() and len(text) < _LONGEST_SHOWN else quoted(repr(text))
+    return text if text.isprintable() and len(text) < _LONGEST_SHOWN else shown(text)
 
 
 @contextmanager
@@ -392,7 +392,7 @@ def _target(path: Path) -> Path:
     try:
         path.stat()
     except ValueError:  # a NUL in it, or half of a surrogate pair
-        raise OutputError(f"{quoted(repr(str(path)))}: cannot be a path.") from None
+        raise OutputError(f"{shown(str(path))}: cannot be a path.") from None
     except OSError as failure:
         if failure.errno == errno.ELOOP:
             raise OutputError(

@@ -15,7 +15,7 @@ from numpy_bert.errors import InputError, OutputError
 from numpy_bert.files import check_output, is_listed, read_json, write_atomically
 from numpy_bert.kernels.choices import ACTIVATION_FORMS, Choices, Cut
 from numpy_bert.kernels.machine import Machine, machine
-from numpy_bert.messages import quoted
+from numpy_bert.messages import quoted, shown
 
 __all__ = ["check_file", "entry_of", "expanded", "keep", "user_file"]
 
@@ -121,8 +121,7 @@ def _check_members(path: Path, name: str, entry: Any) -> None:
     names = [each.name for each in fields(Choices)]
     if not isinstance(entry, dict) or not entry.keys() >= set(names):
         raise InputError(
-            f"{path}: {quoted(name)}: an entry must have {', '.join(names)}; got "
-            f"{quoted(repr(entry))}."
+            f"{path}: {quoted(name)}: an entry must have {', '.join(names)}; got {shown(entry)}."
         )
 
 
@@ -133,7 +132,7 @@ def _checked(path: Path, name: str, entry: Any) -> Choices:
         if type(value) is not int or not least <= value <= _LARGEST[what]:
             raise InputError(
                 f"{path}: {quoted(name)}: {what} must be whole numbers from {least} to "
-                f"{_LARGEST[what]:,}; got {quoted(repr(value))}. Run `numpy-bert tune` again."
+                f"{_LARGEST[what]:,}; got {shown(value)}. Run `numpy-bert tune` again."
             )
         return value
 
@@ -142,7 +141,7 @@ def _checked(path: Path, name: str, entry: Any) -> Choices:
         if not isinstance(value, dict) or set(value) != set(names):
             raise InputError(
                 f"{path}: {quoted(name)}: a cut must have {', '.join(names)}; got "
-                f"{quoted(repr(value))}. Run `numpy-bert tune` again."
+                f"{shown(value)}. Run `numpy-bert tune` again."
             )
         return Cut(
             number(value["most_features"], "features"),
@@ -154,13 +153,13 @@ def _checked(path: Path, name: str, entry: Any) -> Choices:
     _check_members(path, name, entry)
     if type(entry["cuts"]) is not list:
         raise InputError(
-            f"{path}: {quoted(name)}: cuts must be a list; got {quoted(repr(entry['cuts']))}. Run "
+            f"{path}: {quoted(name)}: cuts must be a list; got {shown(entry['cuts'])}. Run "
             "`numpy-bert tune` again."
         )
     if entry["activation"] not in ACTIVATION_FORMS:
         raise InputError(
             f"{path}: {quoted(name)}: activation must be one of {', '.join(ACTIVATION_FORMS)}; got "
-            f"{quoted(repr(entry['activation']))}. Run `numpy-bert tune` again."
+            f"{shown(entry['activation'])}. Run `numpy-bert tune` again."
         )
     return Choices(
         tuple(map(cut, entry["cuts"])),

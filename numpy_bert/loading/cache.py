@@ -15,7 +15,7 @@ from numpy_bert.errors import CheckpointError, InputError
 from numpy_bert.files import is_listed, look, read_bytes, trouble
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, bert_folder
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, quoted, shown
 
 __all__ = [
     "ALL_TOKENIZER_FILES",
@@ -91,7 +91,7 @@ class CachedRepository:
             raise InputError(must_be("cache_dir", "a folder", cache_dir))
         if not _REPOSITORY.fullmatch(name) or "--" in name or ".." in name or len(name) > 96:
             raise InputError(
-                f"model: {quoted(repr(name))} is neither a folder that exists nor the name of a "
+                f"model: {shown(name)} is neither a folder that exists nor the name of a "
                 "repository, as 'owner/model'."
             )
         self.name = name

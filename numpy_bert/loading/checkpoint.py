@@ -15,7 +15,7 @@ from numpy_bert.files import is_listed, look, read_json
 from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
-from numpy_bert.messages import listed, must_be, quoted
+from numpy_bert.messages import listed, must_be, quoted, shown
 from numpy_bert.reprs import short_repr
 
 __all__ = [
@@ -124,7 +124,7 @@ def _weight_map(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
         raise CheckpointError(f"{path}: weight_map is missing, empty or no object.")
     for key, name in weight_map.items():
         if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name) and name.isprintable()):
-            entry = f"{path}: weight_map[{quoted(repr(key))}]"
+            entry = f"{path}: weight_map[{shown(key)}]"
             raise CheckpointError(must_be(entry, "the plain name of a .safetensors file", name))
     return dict(weight_map)
 

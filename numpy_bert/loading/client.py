@@ -39,7 +39,7 @@ from numpy_bert.loading.modules import (
 from numpy_bert.loading.patience import Patience, locked
 from numpy_bert.loading.remote import RemoteFile
 from numpy_bert.loading.requests import Commit, hub_errors, model_info, warn_of_open_token
-from numpy_bert.messages import quoted
+from numpy_bert.messages import shown
 from numpy_bert.progress import progress
 
 __all__ = ["download", "get", "remember", "resolve", "take"]
@@ -75,7 +75,7 @@ def resolve(repository: CachedRepository, revision: str | None, token: bool | st
         info = model_info(repository.name, revision, token, patience)
     sha = info.get("sha")
     if not isinstance(sha, str) or len(sha) != 40 or not ETAG.fullmatch(sha):
-        raise HubError(f"{repository.name}: the hub named {quoted(repr(sha))} as its commit.")
+        raise HubError(f"{repository.name}: the hub named {shown(sha)} as its commit.")
     files = info.get("siblings")
     listed = files if isinstance(files, list) else []
     names = [file.get("rfilename") for file in listed if isinstance(file, dict)]

@@ -11,7 +11,7 @@ from numpy_bert.errors import HubError, IntegrityError
 from numpy_bert.loading.integrity import plain_etag
 from numpy_bert.loading.patience import Tries, paced
 from numpy_bert.loading.requests import Commit, RefusedError, opened, unsecret
-from numpy_bert.messages import quoted
+from numpy_bert.messages import quoted, shown
 
 __all__ = ["RemoteFile"]
 
@@ -155,7 +155,7 @@ class RemoteFile:
         if told.commit_hash != self._commit.sha:
             raise HubError(
                 f"{self.where}: commit {self._commit.sha} was asked for, the hub answered with "
-                f"{quoted(repr(told.commit_hash))}."
+                f"{shown(told.commit_hash)}."
             )
         url = self._commit.url(self.name)
         if told.etag is None or (told.size is not None and told.size < 0):

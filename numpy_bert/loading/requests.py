@@ -22,7 +22,7 @@ from numpy_bert.errors import HubError, InputError, NumpyBertError, OfflineError
 from numpy_bert.files import decode_json
 from numpy_bert.loading.cache import CachedRepository
 from numpy_bert.loading.patience import Patience, TooSlowError, Tries, paced
-from numpy_bert.messages import quoted
+from numpy_bert.messages import quoted, shown
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -216,7 +216,7 @@ def _endpoint() -> str | None:
     if not good:
         raise InputError(
             f"the environment variable HF_ENDPOINT must be a URL such as {_HUB}; "
-            f"got {quoted(repr(unsecret(url)))}."
+            f"got {shown(unsecret(url))}."
         )
     return url
 

@@ -15,7 +15,7 @@ from numpy_bert.errors import InputError, IntegrityError
 from numpy_bert.files import decode_text, look, read_bytes
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.integrity import sha256
-from numpy_bert.messages import listed, quoted
+from numpy_bert.messages import listed, shown
 
 __all__ = ["Sums", "hold", "read_sums", "sums_text"]
 
@@ -64,7 +64,7 @@ def read_sums(path: Path) -> Sums:
         if entry is None or not _is_inside(entry[2]) or entry[2] in hashes:
             raise InputError(
                 f"{path}: line {number} must be a sha256, two spaces and the path of a file in the "
-                f"model's folder, which no other line has; got {quoted(repr(line))}."
+                f"model's folder, which no other line has; got {shown(line)}."
             )
         hashes[entry[2]] = entry[1]
     if not hashes:

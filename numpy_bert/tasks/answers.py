@@ -50,7 +50,6 @@ def answer_questions(
         "max_answer_len": as_count("max_answer_len", max_answer_len),
         "handle_impossible_answer": handle_impossible_answer,
     }
-    check_switches(handle_impossible_answer=handle_impossible_answer)
     limit = min(model.max_length, as_count("max_seq_len", max_seq_len))
     overlap = as_count("doc_stride", doc_stride, least=0)
     found: list[Any] = []

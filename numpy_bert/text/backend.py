@@ -16,7 +16,7 @@ from tokenizers.models import Unigram, WordPiece
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import is_listed, read_bytes
-from numpy_bert.messages import listed, quoted
+from numpy_bert.messages import listed, quoted, shown
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer_config import (
@@ -219,7 +219,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
             raise TokenizerError(f"{path}: line {number + 1} is blank; every line is a token.")
         if token in vocabulary:
             raise TokenizerError(
-                f"{path}: {_shown(token)} stands on line {vocabulary[token] + 1} and again on "
+                f"{path}: {shown(token)} stands on line {vocabulary[token] + 1} and again on "
                 f"line {number + 1}; one token has one id, and white space at the end of a line is "
                 "no part of it."
             )
@@ -379,11 +379,11 @@ def _what_is_wrong(tokenizer: Tokenizer, tokens: list[str]) -> str:
     twice = next((a for a, b in pairwise(ids) if a == b), None)
     if twice is not None:
         names = sorted(token for token, index in vocabulary.items() if index == twice)
-        return f"{' and '.join(_shown(name) for name in names[:3])} share the id {twice}."
+        return f"{' and '.join(shown(name) for name in names[:3])} share the id {twice}."
     first: dict[str, int] = {}
     for index, token in enumerate(tokens):
         if token in first:
-            return f"{_shown(token)} has the ids {first[token]} and {index}."
+            return f"{shown(token)} has the ids {first[token]} and {index}."
         first[token] = index
     gap = next(want for want, have in enumerate(ids) if want != have)
     return f"no token has the id {gap}, though {ids[-1]} is given out."
@@ -401,7 +401,7 @@ def _misnumbered(tokenizer: Tokenizer, settings: Settings) -> list[str]:
         overridden = index is None and settings.lists_tokens and stated.file == "tokenizer.json"
         if index != stated.number and not overridden:
             given = "it has none here" if index is None else f"here it has {index}"
-            token = quoted(repr(stated.content))
+            token = shown(stated.content)
             found.append(f"{stated.file} gives {token} the id {stated.number}, {given}")
     if not found:
         return []
@@ -477,8 +477,8 @@ def check_listing(path: Path, tokenizer: Tokenizer, ours: str, special: Mapping[
         token_there = added.get(index, tokenizer.id_to_token(index))
         if token_there != line:
             warnings.warn(
-                f"{path}: the id {index} is {_shown(token_there)}, in vocab.txt it is "
-                f"{_shown(line)}; tokenizer.json is used, as in transformers.",
+                f"{path}: the id {index} is {shown(token_there)}, in vocab.txt it is "
+                f"{shown(line)}; tokenizer.json is used, as in transformers.",
                 stacklevel=4,
             )
             return
@@ -494,7 +494,7 @@ def _check_null(path: Path, settings: Settings, whole: set[str]) -> None:
             continue
         raise TokenizerError(
             f"{path.parent}: {name} is null in tokenizer_config.json or special_tokens_map.json, "
-            f"and BERT needs it. Let it say {quoted(repr(settings.special_tokens[name]))}, or "
+            f"and BERT needs it. Let it say {shown(settings.special_tokens[name])}, or "
             "leave the line out."
         )
 
@@ -566,8 +566,3 @@ def _post_processors(tokenizer: Tokenizer) -> list[dict[str, Any]]:
     """Return the steps that put special tokens around texts, as they stand in tokenizer.json."""
     state = state_of(tokenizer.post_processor)
     return list(state.get("processors", [state]))
-
-
-def _shown(token: str | None) -> str:
-    """Return a token for a message, in quotes, since it may be a word like any other."""
-    return quoted(repr(token))

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from numpy_bert.errors import InputError
-from numpy_bert.messages import quoted
+from numpy_bert.messages import shown
 
 __all__ = [
     "Pair",
@@ -313,7 +313,7 @@ def _way_out(value: object, shape: tuple[int, ...]) -> str:
     for attribute in ("columns", "column_names"):  # pandas' and polars', pyarrow's and datasets'
         columns = getattr(value, attribute, None)
         if columns is not None and len(columns):
-            return f" Give one of its columns, such as df[{quoted(repr(columns[0]))}]."
+            return f" Give one of its columns, such as df[{shown(columns[0])}]."
     return " Give one of its rows or columns."
 
 

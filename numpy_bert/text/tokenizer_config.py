@@ -13,7 +13,7 @@ from tokenizers import AddedToken
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import is_listed, read_json
-from numpy_bert.messages import must_be, quoted
+from numpy_bert.messages import must_be, quoted, shown
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.classes import TokenizerClass, named_class
 
@@ -265,7 +265,7 @@ def _max_length(path: Path, stated: Mapping[str, Any]) -> tuple[int | None, list
     if value is None or (is_number and value >= LARGEST_LENGTH) or repr(found) == repr(value):
         return found, []
     taken = "no limit" if found is None else f"{found} tokens"
-    return found, [f"{name} = {quoted(repr(value))} in {path.name} is taken for {taken}."]
+    return found, [f"{name} = {shown(value)} in {path.name} is taken for {taken}."]
 
 
 def stated_limit(value: object) -> int | None:

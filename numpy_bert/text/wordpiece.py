@@ -20,7 +20,7 @@ from tokenizers.normalizers import BertNormalizer, Normalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from numpy_bert.messages import listed, quoted
+from numpy_bert.messages import listed, quoted, shown
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer_config import SPECIAL_TOKENS, Settings
 
@@ -300,7 +300,7 @@ def _other_differences(tokenizer: Tokenizer) -> Iterator[str]:
     if state_of(tokenizer.decoder) != {"type": "WordPiece", "prefix": _PREFIX, "cleanup": True}:
         yield f"the decoder there is {quoted(json.dumps(state_of(tokenizer.decoder)))}"
     if model.continuing_subword_prefix != _PREFIX:
-        yield f"continuing_subword_prefix there is {quoted(repr(model.continuing_subword_prefix))}"
+        yield f"continuing_subword_prefix there is {shown(model.continuing_subword_prefix)}"
     if model.max_input_chars_per_word != _LONGEST_WORD:
         yield f"max_input_chars_per_word there is {model.max_input_chars_per_word}"
 

@@ -15,7 +15,7 @@ from types import ModuleType
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import decode_lines, decode_text, read_bytes
-from numpy_bert.messages import listed, quoted
+from numpy_bert.messages import listed, quoted, shown
 
 __all__ = [
     "NUMBER",
@@ -236,7 +236,7 @@ def _numbers(table: _Table, name: str) -> list[float]:
         if not math.isfinite(number):
             raise InputError(
                 f"{table.path}: line {line}: {quoted(name)} must be a number that says how alike "
-                f"the texts are; got {quoted(repr(cell))}."
+                f"the texts are; got {shown(cell)}."
             )
     return found
 
