@@ -38,15 +38,15 @@ def as_count(name: str, value: object, *, least: int = 1, most: int | None = Non
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a real number, Python's or NumPy's, that is finite as a float.
+    """Tell whether a value is a real number, no bool, that is finite as a float.
 
     Examples
     --------
-    >>> is_number(3), is_number(np.float32(0.5)), is_number("3"), is_number(10**5000)
+    >>> is_number(3), is_number(np.float32(0.5)), is_number(True), is_number(10**5000)
     (True, True, False, False)
     """
     try:
-        return isinstance(value, Real) and math.isfinite(value)
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
         return False
 

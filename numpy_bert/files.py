@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 
 from numpy_bert.errors import InputError, NumpyBertError, OutputError
 from numpy_bert.locks import temporary_file, temporary_folder
-from numpy_bert.messages import must_be, quoted, shown
+from numpy_bert.messages import must_be, named, quoted
 
 __all__ = [
     "as_folder",
@@ -45,8 +45,6 @@ _POINTER = b"version https://git-lfs"
 _LARGEST_POINTER = 1024
 # Values of a JSON file, of which each takes some 100 bytes: a vocabulary has one for each word.
 _MOST_VALUES = 1_000_000
-# A longer path is cut in a message.
-_LONGEST_SHOWN = 1000
 _ABSENT = "does not exist"
 # What the system says where there is no more room.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -124,13 +122,13 @@ def file_size(path: Path, *, error: type[NumpyBertError]) -> int:
     """
     status = _status(path)
     if isinstance(status, str):
-        raise error(f"{_named(path)}: {status}.")
+        raise error(f"{named(path)}: {status}.")
     if stat.S_ISDIR(status.st_mode):
-        raise error(f"{path}: is a folder; name a file.")
+        raise error(f"{named(path)}: is a folder; name a file.")
     if not stat.S_ISREG(status.st_mode):
-        raise error(f"{path}: is not a regular file (a pipe, socket or device).")
+        raise error(f"{named(path)}: is not a regular file (a pipe, socket or device).")
     if not os.access(path, os.R_OK):
-        raise error(f"{path}: may not be read (permission denied).")
+        raise error(f"{named(path)}: may not be read (permission denied).")
     return status.st_size
 
 
@@ -141,14 +139,14 @@ def read_bytes(path: Path, *, error: type[NumpyBertError], limit: int) -> bytes:
     """
     size = file_size(path, error=error)
     if size > limit:
-        raise error(f"{path}: has {size:,} bytes; at most {limit:,} are read.")
+        raise error(f"{named(path)}: has {size:,} bytes; at most {limit:,} are read.")
     try:
         with path.open("rb") as file:
             data = file.read(size + 1)
     except OSError as failure:
-        raise error(f"{path}: cannot be read ({failure.strerror}).") from None
+        raise error(f"{named(path)}: cannot be read ({failure.strerror}).") from None
     if len(data) != size:
-        raise error(f"{path}: changed while it was read; try again.")
+        raise error(f"{named(path)}: changed while it was read; try again.")
     check_pointer(data, where=str(path), error=error)
     return data
 
@@ -342,12 +340,6 @@ def encode_json(value: object) -> bytes:
     return f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode()
 
 
-def _named(path: Path) -> str:
-    """Return a path for a message; one that no system has, or that is far too long, is quoted."""
-    text = str(path)
-    return text if text.isprintable() and len(text) < _LONGEST_SHOWN else shown(text)
-
-
 @contextmanager
 def permissions(error: type[NumpyBertError]) -> Iterator[None]:
     """Turn a folder that may not be entered into one `error` that names it."""
@@ -367,22 +359,26 @@ def check_output(path: Path, *, force: bool) -> None:
     force : bool
         Whether a file that is already there may be replaced.
     """
-    try:
-        folder, found = path.parent.is_dir(), path.exists() or path.is_symlink()
-    except OSError as failure:
-        raise OutputError(f"{path}: cannot be looked at ({failure.strerror}).") from None
-    if not folder:
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first.")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file.")
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: is a pipe, socket or device; name a regular file.")
+    name, found, folder = named(path), look(path), look(path.parent)
+    is_link = os.path.islink(path)  # noqa: PTH114 which raises where a name is too long
     target = _target(path)
+    if folder != "folder":
+        what = trouble(path.parent) or "is no folder"
+        advice = "; make it first" if folder == "absent" else ""
+        raise OutputError(f"{name}: the folder {named(path.parent)} {what}{advice}.")
+    if found == "folder":
+        raise OutputError(f"{name}: is a folder; name a file.")
+    if found == "other":
+        raise OutputError(f"{name}: is a pipe, socket or device; name a regular file.")
+    if found == "unreadable" and not is_link:
+        raise OutputError(f"{name}: {trouble(path)}.")
     if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"{path}: no file can be made in {target.parent}; name another folder.")
-    if found and not force:
         raise OutputError(
-            f"{path}: already exists and was left as it is; --force replaces it, in Python "
+            f"{name}: no file can be made in {named(target.parent)}; name another folder."
+        )
+    if found != "absent" and not force:
+        raise OutputError(
+            f"{name}: already exists and was left as it is; --force replaces it, in Python "
             "force=True."
         )
 
@@ -392,11 +388,12 @@ def _target(path: Path) -> Path:
     try:
         path.stat()
     except ValueError:  # a NUL in it, or half of a surrogate pair
-        raise OutputError(f"{shown(str(path))}: cannot be a path.") from None
+        raise OutputError(f"{named(path)}: cannot be a path.") from None
     except OSError as failure:
         if failure.errno == errno.ELOOP:
             raise OutputError(
-                f"{path}: is a link that leads back to itself; remove it, or name another file."
+                f"{named(path)}: is a link that leads back to itself; remove it, or name another "
+                "file."
             ) from None
     return path.resolve()
 
@@ -426,7 +423,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
-        raise OutputError(f"{path}: cannot be made ({failure.strerror}).") from None
+        raise OutputError(f"{named(path)}: cannot be made ({failure.strerror}).") from None
     return path
 
 
@@ -445,8 +442,8 @@ def check_space(path: Path, size: int, advice: str) -> None:
     free = _free(path)
     if free is not None and size > free:
         raise OutputError(
-            f"{path}: takes {size:,} bytes, but the disk has {free:,} bytes free; nothing was "
-            f"written. {advice}"
+            f"{named(path)}: takes {size:,} bytes, but the disk has {free:,} bytes free; nothing "
+            f"was written. {advice}"
         )
 
 
@@ -524,7 +521,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
     target = _target(path)
     with contextlib.suppress(OSError):  # it is not there, or what is wrong is said below
         if target.samefile(Path.cwd()):
-            raise InputError(f"{path}: is the folder that you are in; name a new one in it.")
+            raise InputError(f"{named(path)}: is the folder that you are in; name a new one in it.")
     try:
         with temporary_folder(target) as temporary:
             yield temporary
@@ -543,7 +540,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
 
 def _not_written(path: Path, failure: OSError, size: int | None) -> OutputError:
     """Return the error of a file that could not be written, with the sizes where they are why."""
-    said = f"{path}: could not be written ({failure.strerror or failure}); nothing changed."
+    said = f"{named(path)}: could not be written ({failure.strerror or failure}); nothing changed."
     room = _room(path, failure)
     if room and size is not None:
         said += f" It takes {size:,} bytes; {room}."

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["listed", "must_be", "quoted", "shown", "written"]
+__all__ = ["listed", "must_be", "named", "quoted", "shown", "written"]
 
 # Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
 _QUOTE_LIMIT = 200
+# A path of more characters is cut.
+_LONGEST_PATH = 1000
 # A number of more bits is not written: Python takes a time that goes by the square of its digits,
 # and raises ValueError where they are more than a limit, which may be set to 640 and not below.
 _MOST_BITS = 2000
@@ -64,6 +66,20 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(quoted(name) for name in names[:most]) + more
+
+
+def named(path: object) -> str:
+    r"""Return a path, as a message begins with it: cut only where it is far too long.
+
+    Examples
+    --------
+    >>> named("models/minilm"), len(named("x" * 5000))
+    ('models/minilm', 203)
+    >>> named("a\nb")
+    "'a\\nb'"
+    """
+    text = str(path)
+    return text if text.isprintable() and len(text) < _LONGEST_PATH else shown(text)
 
 
 def must_be(name: str, wanted: str, value: object) -> str:

@@ -34,14 +34,25 @@ def test_switches() -> None:
             check_switches(one=False, two=value)
 
 
-@pytest.mark.parametrize("value", [0, -3, 2.5, np.float32(2.5), np.int64(7), 10**300, True])
+@pytest.mark.parametrize("value", [0, -3, 2.5, np.float32(2.5), np.int64(7), 10**300])
 def test_numbers(value: object) -> None:
     assert is_number(value)
 
 
 @pytest.mark.parametrize(
     "value",
-    [10**5000, -(10**400), float("inf"), float("nan"), np.float32("-inf"), "3", None, [3], 3j],
+    [
+        10**5000,
+        -(10**400),
+        float("inf"),
+        float("nan"),
+        np.float32("-inf"),
+        "3",
+        None,
+        [3],
+        3j,
+        True,
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_finite_number(value: object) -> None:

@@ -10,6 +10,7 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from numpy_bert.files import (
     is_listed,
     is_pointer,
     look,
+    make_folder,
     permissions,
     read_bytes,
     read_json,
@@ -190,6 +192,27 @@ def test_a_path_that_no_system_has(tmp_path: Path) -> None:
         file_size(tmp_path / "a\0b", error=ConfigError)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        partial(check_output, force=True),
+        partial(file_size, error=OutputError),
+        partial(write_atomically, data=b""),
+        make_folder,
+        lambda path: CachedRepository("a/b", path).snapshot(None),
+    ],
+    ids=["check_output", "file_size", "write_atomically", "make_folder", "cache"],
+)
+@posix
+def test_a_path_of_thousands_of_characters_is_cut(
+    use: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path.joinpath("x" * 200, *["y" * 200] * 30)
+    with pytest.raises(NumpyBertError, match="name too long") as raised:
+        use(path)
+    assert len(str(raised.value)) < 600
+
+
 def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # A20
     path = tmp_path / "config.json"
     path.write_bytes(b"{}")
@@ -331,6 +354,7 @@ def test_a_key_twice_among_many_is_found_in_time() -> None:
     ("name", "force", "words"),
     [
         ("missing/out.npz", True, "missing does not exist; make it first"),
+        ("file/out.npz", True, "file is no folder."),
         ("folder", True, "is a folder; name a file"),
         ("file", False, "left as it is; --force replaces it, in Python force=True"),
         ("pipe", True, "is a pipe, socket or device; name a regular file"),

@@ -257,7 +257,7 @@ def community_detection(
     """
     min_community_size = as_count("min_community_size", min_community_size)
     batch_size = as_count("batch_size", batch_size)
-    if isinstance(threshold, bool) or not is_number(threshold):
+    if not is_number(threshold):
         raise InputError(must_be("threshold", "a number", threshold))
     check_switches(show_progress_bar=show_progress_bar)
     if as_array(embeddings, "embeddings").size == 0:

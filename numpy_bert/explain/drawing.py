@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from numpy_bert.arguments import is_number
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.explain.measures import PARTS, scale_of
@@ -64,7 +65,7 @@ class Figure:
         InputError
             If the extra ``png`` is not installed, or `zoom` is not from 0.1 to 20.
         """
-        if not (isinstance(zoom, (int, float)) and 0.1 <= zoom <= 20.0):
+        if not (is_number(zoom) and 0.1 <= zoom <= 20.0):
             raise InputError(must_be("png: zoom", "a number from 0.1 to 20", zoom))
         return png_renderer()(svg_string=self.svg, zoom=zoom, background="#ffffff")
 

@@ -15,7 +15,7 @@ from numpy_bert.errors import CheckpointError, InputError
 from numpy_bert.files import is_listed, look, read_bytes, trouble
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.modules import MODULES, SETTINGS, TRANSFORMER_CONFIGS, bert_folder
-from numpy_bert.messages import must_be, quoted, shown
+from numpy_bert.messages import must_be, named, quoted, shown
 
 __all__ = [
     "ALL_TOKENIZER_FILES",
@@ -29,6 +29,7 @@ __all__ = [
     "absent",
     "check_only",
     "demo_folder",
+    "is_inside",
     "is_offline",
     "is_part",
     "local_folder",
@@ -149,6 +150,18 @@ def check_only(only: object) -> None:
         raise InputError(must_be("only", "'embeddings' or None", only))
 
 
+def is_inside(name: str) -> bool:
+    """Tell whether a name of somebody else's is a path below a folder, on every system.
+
+    Examples
+    --------
+    >>> is_inside("1_Dense/config.json"), is_inside("../config.json"), is_inside("C:config.json")
+    (True, False, False)
+    """
+    is_path = name.isprintable() and not set(name) & set("\\:")
+    return is_path and not {"", ".", ".."} & set(name.split("/"))
+
+
 def is_part(folder: Path) -> bool:
     """Tell whether a folder holds no more than the part of a model that ``only`` names."""
     return is_listed(folder / PART_RECORD)
@@ -219,7 +232,7 @@ def missing_files(folder: Path, needs: Sequence[Sequence[str]]) -> list[str]:
             missing.append(found)
         elif found == INDEX:
             shards = shard_files(place)
-            missing += [n for n in shards if look(place / n) in ("absent", "unreadable")]
+            missing += [n for n in shards if trouble(place / n)]
     small = _small(folder, inner)
     lost = [path.relative_to(folder).as_posix() for path in small if look(path) == "unreadable"]
     return list(dict.fromkeys([*missing, *lost]))
@@ -283,11 +296,10 @@ def _folder(path: Path) -> Path | None:
         return path
     if found == "absent":
         return None
-    what = trouble(path) or (
-        "may not be read (permission denied)" if found == "folder" else "is no folder"
-    )
+    denied = "may not be read (permission denied)"
+    what = trouble(path) or (denied if found == "folder" else "is no folder")
     raise InputError(
-        f"{path}: {what}. It is of the cache; mend that, or name another: cache_dir, on the "
+        f"{named(path)}: {what}. It is of the cache; mend that, or name another: cache_dir, on the "
         "command line --cache-dir, or the environment variables HF_HUB_CACHE and HF_HOME."
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.errors import CheckpointError
-from numpy_bert.files import is_listed, look, read_json
+from numpy_bert.files import is_listed, look, read_json, trouble
 from numpy_bert.loading.formats import instead_of_safetensors
 from numpy_bert.loading.keys import BUFFERS, naming
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
@@ -132,7 +132,7 @@ def _weight_map(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
 def _existing_shards(folder: Path, weight_map: Mapping[str, str]) -> list[str]:
     """Return the shards that the index lists; all that are missing are named at once."""
     names = sorted(set(weight_map.values()))
-    missing = [name for name in names if look(folder / name) in ("absent", "unreadable")]
+    missing = [name for name in names if trouble(folder / name)]
     if missing:
         raise CheckpointError(
             f"{folder / INDEX}: lists shards that are not there: "

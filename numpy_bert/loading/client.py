@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from numpy_bert.errors import CheckpointError, HubError, InputError, IntegrityError, OutputError
-from numpy_bert.files import is_listed, look, write_atomically, writing
-from numpy_bert.loading.cache import SMALL_FILES, CachedRepository, absent
+from numpy_bert.files import is_listed, look, trouble, write_atomically, writing
+from numpy_bert.loading.cache import SMALL_FILES, CachedRepository, absent, is_inside
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.formats import instead_of_safetensors, is_pickle
 from numpy_bert.loading.integrity import (
@@ -42,10 +42,10 @@ from numpy_bert.loading.requests import Commit, hub_errors, model_info, warn_of_
 from numpy_bert.messages import shown
 from numpy_bert.progress import progress
 
-__all__ = ["download", "get", "remember", "resolve", "take"]
+__all__ = ["WORTH_A_BAR", "download", "get", "remember", "resolve", "take"]
 
-# A second or so at the speed of a home's network.
-_WORTH_A_BAR = 4_000_000
+# The bytes of a second or so at the speed of a home's network.
+WORTH_A_BAR = 4_000_000
 # By which programs that copy folders know a cache, and leave it out.
 _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This file is a cache directory tag created by huggingface_hub.
@@ -79,7 +79,7 @@ def resolve(repository: CachedRepository, revision: str | None, token: bool | st
     files = info.get("siblings")
     listed = files if isinstance(files, list) else []
     names = [file.get("rfilename") for file in listed if isinstance(file, dict)]
-    good = frozenset(name for name in names if isinstance(name, str) and _is_inside(name))
+    good = frozenset(name for name in names if isinstance(name, str) and is_inside(name))
     return Commit(repository, sha, good, token, patience)
 
 
@@ -106,7 +106,7 @@ def get(commit: Commit, name: str) -> None:
 
 def _is_kept(path: Path) -> bool:
     """Tell whether a file is in the cache and has the hash that it must; remove a bad one."""
-    if look(path) in ("absent", "unreadable"):
+    if trouble(path):
         return False
     try:
         for unchecked in unverified([path]):
@@ -134,7 +134,7 @@ def _download(remote: RemoteFile, blob: Path) -> None:
         try:
             with (
                 writing(blob, hold) as file,
-                progress(size, remote.name, least=_WORTH_A_BAR) as report,
+                progress(size, remote.name, least=WORTH_A_BAR) as report,
             ):
                 remote.download(file, report)
             remember_checked(blob)
@@ -162,12 +162,6 @@ def _link(blob: Path, path: Path) -> None:
         pass  # another process has just done the same
     except OSError:
         blob.replace(path)
-
-
-def _is_inside(name: str) -> bool:
-    """Tell whether a file's name on the hub is a path below a folder, on every system."""
-    parts = name.split("/")
-    return not {"", ".", ".."} & {*parts} and not {"\\", ":", "\0"} & {*name}
 
 
 def take(commit: Commit, *, weights: bool = True) -> str:

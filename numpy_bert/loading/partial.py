@@ -29,7 +29,7 @@ from numpy_bert.loading.cache import (
     used_files,
 )
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_names
-from numpy_bert.loading.client import remember, resolve, take
+from numpy_bert.loading.client import WORTH_A_BAR, remember, resolve, take
 from numpy_bert.loading.header import Entry, header_length, make_header, read_header
 from numpy_bert.loading.integrity import sha256, unverified, verify
 from numpy_bert.loading.keys import Naming, naming
@@ -42,8 +42,6 @@ from numpy_bert.progress import progress
 
 __all__ = ["download_part"]
 
-# A second or so at the speed of a home's network.
-_WORTH_A_BAR = 4_000_000
 _UNCHECKED = (
     "A part of a published file: its bytes are the ranges listed in 'files'. A part of a file "
     "cannot be checked against the hash (etag) of the whole."
@@ -118,7 +116,7 @@ def _make(folder: Path, commit: Commit, weights: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with (
             writing(folder / SINGLE, finish, size=total) as file,
-            progress(total, "embeddings", least=_WORTH_A_BAR) as report,
+            progress(total, "embeddings", least=WORTH_A_BAR) as report,
         ):
             file.write(_header(commit, pieces))
             for piece in pieces:

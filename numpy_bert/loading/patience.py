@@ -128,7 +128,7 @@ class Tries:
         wait = self._wait(failure)
         if wait >= self._patience.message_after:
             warnings.warn(
-                f"{self._what}: {_shown(failure)}. It is asked for again in {wait:.0f} seconds.",
+                f"{self._what}: {_outcome(failure)}. It is asked for again in {wait:.0f} seconds.",
                 stacklevel=2,
             )
         time.sleep(wait)
@@ -150,7 +150,7 @@ class Tries:
         seconds, said = asked
         if seconds > self._patience.longest_wait:
             raise HubError(
-                f"{self._what}: {_shown(failure)} and asks to be left alone for longer "
+                f"{self._what}: {_outcome(failure)} and asks to be left alone for longer "
                 f"({quoted(said)}) than the {self._patience.longest_wait:g} seconds that are "
                 "waited. Try again later, or set NUMPY_BERT_FETCH_LONGEST_WAIT."
             )
@@ -246,7 +246,7 @@ def locked(path: Path, patience: Patience, what: str) -> Iterator[None]:
         yield
 
 
-def _shown(failure: Exception) -> str:
+def _outcome(failure: Exception) -> str:
     """Return what became of a try, for a message."""
     if status := _status(failure):
         return f"the hub answered with status {status}"

@@ -7,13 +7,12 @@ folder or mirror they come. ``sha256sum -c FILE``, in the folder, reads it as we
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from numpy_bert.errors import InputError, IntegrityError
 from numpy_bert.files import decode_text, look, read_bytes
-from numpy_bert.loading.cache import used_files
+from numpy_bert.loading.cache import is_inside, used_files
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.messages import listed, shown
 
@@ -61,7 +60,7 @@ def read_sums(path: Path) -> Sums:
         if not line or line.startswith("#"):
             continue
         entry = _LINE.fullmatch(line)
-        if entry is None or not _is_inside(entry[2]) or entry[2] in hashes:
+        if entry is None or not is_inside(entry[2]) or entry[2] in hashes:
             raise InputError(
                 f"{path}: line {number} must be a sha256, two spaces and the path of a file in the "
                 f"model's folder, which no other line has; got {shown(line)}."
@@ -74,46 +73,37 @@ def read_sums(path: Path) -> Sums:
 
 def sums_text(folder: Path, repository: str | None = None, commit: str | None = None) -> str:
     """Return the hashes of the files of a folder that numpy_bert reads, to be written to a file."""
-    lines = [f"{sha256(path)}  {name}" for name, path in sorted(_named(folder).items())]
+    lines = [f"{sha256(path)}  {name}" for name, path in sorted(_files(folder).items())]
     if repository is not None and commit is not None:
         lines.insert(0, f"# numpy-bert fetch {repository} --revision {commit}")
     return "\n".join([*lines, ""])
 
 
-def hold(folder: Path, sums: Sums) -> list[Path]:
-    """Hold a folder to hashes and return the files that were hashed.
+def hold(folder: Path, sums: Sums) -> None:
+    """Hold a folder to hashes.
 
     Raises
     ------
     IntegrityError
         If a file has another hash or is missing, or one that numpy_bert reads is not listed.
     """
-    if unlisted := sorted(_named(folder).keys() - sums.hashes.keys()):
+    if unlisted := sorted(_files(folder).keys() - sums.hashes.keys()):
         raise IntegrityError(
             f"{folder}: {sums.path} has no hash of {listed(unlisted)}. Remove what does not belong "
             "to the model, or add its hash if you trust it."
         )
-    paths = {folder / name: right for name, right in sums.hashes.items()}
     if missing := [name for name in sums.hashes if look(folder / name) != "file"]:
         raise IntegrityError(
             f"{folder}: has no {listed(missing)}, of which {sums.path} has the hash."
         )
-    for path, right in paths.items():
-        if (found := sha256(path)) != right:
+    for name, right in sums.hashes.items():
+        if (found := sha256(folder / name)) != right:
             raise IntegrityError(
-                f"{path}: its bytes hash to {found}, {sums.path} has {right}. It is another "
-                "version, or corrupt."
+                f"{folder / name}: its bytes hash to {found}, {sums.path} has {right}. It is "
+                "another version, or corrupt."
             )
-    return list(paths)
 
 
-def _named(folder: Path) -> dict[str, Path]:
+def _files(folder: Path) -> dict[str, Path]:
     """Return the files of a folder that numpy_bert reads, by their paths in it."""
-    files: Iterable[Path] = used_files(folder)
-    return {path.relative_to(folder).as_posix(): path for path in files}
-
-
-def _is_inside(name: str) -> bool:
-    """Tell whether a path leads to a file below a folder, on every system."""
-    path = PureWindowsPath(name)
-    return not path.drive and not path.root and ".." not in path.parts and name.isprintable()
+    return {path.relative_to(folder).as_posix(): path for path in used_files(folder)}

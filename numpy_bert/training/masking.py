@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import is_number
 from numpy_bert.arrays import BoolArray, IntArray
 from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be
@@ -130,8 +131,7 @@ def _masked(
 
 def check_probability(probability: float) -> None:
     """Raise InputError unless a token can be chosen with this probability, and can be left."""
-    is_number = isinstance(probability, (int, float, np.floating))
-    if not is_number or not 0.0 < probability < 1.0:
+    if not (is_number(probability) and 0.0 < probability < 1.0):
         raise InputError(must_be("mask_tokens: probability", "in (0, 1)", probability))
 
 

@@ -370,6 +370,6 @@ class CoSENTLoss(PairLoss):
 
 def _scale(name: str, value: float) -> float:
     """Return a scale; raise InputError unless it is a number above 0."""
-    if isinstance(value, bool) or not (is_number(value) and value > 0):
+    if not (is_number(value) and value > 0):
         raise InputError(must_be(f"{name}: scale", "a number above 0", value))
     return float(value)
