@@ -34,8 +34,9 @@ __all__ = ["LazyArray", "read_folder", "read_npz", "read_safetensors"]
 
 # NumPy writes 128 bytes; a header of more than this is no array's.
 _LONGEST_HEADER = 1 << 16
-# The members of a header as NumPy, and what imitates it, write them. They are literals of Python,
-# whose parser is not asked for them: where they are nested, it may run out of memory, or worse.
+# The members of a header as NumPy, and what imitates it, write them. NumPy's own reader leaves them
+# to Python's parser: 10,000 minus signs end the process where its stack is small (in a thread of
+# 512 kB), and a member that stands there twice is taken.
 _S = r"[ \t\r\n\f]"  # what Python takes for white space
 _LENGTH = rf"-?(?:0|[1-9][0-9]{{0,99}})L?{_S}*"
 _ENTRY = re.compile(
