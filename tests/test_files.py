@@ -45,7 +45,7 @@ from numpy_bert.files import (
 )
 from numpy_bert.loading.cache import CachedRepository, local_folder
 from numpy_bert.loading.modules import read_modules
-from tests.support.limits import allocating_at_most, within
+from tests.support.limits import within
 from tests.support.platforms import nobody_may_enter, posix
 from tests.support.sentence_models import dense_files, write
 
@@ -226,15 +226,6 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("blob")  # as in the hub's cache
     assert file_size(tmp_path / "link", error=ConfigError) == 5
     assert read_bytes(tmp_path / "link", error=ConfigError, limit=5) == b"12345"
-
-
-def test_a_large_file_is_not_read(tmp_path: Path) -> None:  # C1: 1 GB
-    path = tmp_path / "config.json"
-    path.write_bytes(b"{}")
-    os.truncate(path, 1 << 30)
-    with pytest.raises(ConfigError) as raised, allocating_at_most(1 << 16):
-        read_json(path, error=ConfigError)
-    assert str(raised.value) == f"{path}: has 1,073,741,824 bytes; at most 1,048,576 are read."
 
 
 @pytest.mark.parametrize("size", [0, 100, (1 << 20) + 1])

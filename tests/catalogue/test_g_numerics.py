@@ -95,6 +95,7 @@ def test_g3_the_least_number_and_a_very_negative_score_make_no_nan(dtype: str) -
     value = np.array([3.0, 5.0], dtype).reshape(1, 1, 2, 1)
     with np.errstate(over="raise", invalid="raise"):
         steps = attention(query, key, value, np.array([[False, True]]))
+    assert steps.probs.tolist() == [[[[0.0, 1.0], [0.0, 1.0]]]]
     assert steps.output.tolist() == [[[[5.0], [5.0]]]]
 
 

@@ -575,12 +575,16 @@ def test_i16_a_copy_that_may_be_old_is_named(
         assert fetch(REPO, only=only) == folder
 
 
+@both_ways
 def test_i17_a_token_is_sent_where_it_is_asked_for(
-    hub: StandInHub, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    hub: StandInHub, small: dict[str, bytes], only: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "good-token")
-    fetch(REPO)
+    fetch(REPO, only=only)
+    fetch(REPO, only=only, token=None)
     assert not any("authorization" in request.headers for request in hub.requests)
+    hub.gated.add(REPO)
+    assert fetch(REPO, only=only, token=True).name == hub.refs[REPO, "main"]
 
 
 @pytest.mark.parametrize(

@@ -161,19 +161,6 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments:
     assert "usage: numpy-bert" in capsys.readouterr().err
 
 
-def test_a_long_text_is_an_error_unless_it_may_be_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    text = "word " * 600  # E9
-    assert main(["embed", text, "--model", "demo"]) == 2
-    assert (
-        "the text has 602 tokens, the model takes 512; --truncate (truncation=True) cuts it."
-        in capsys.readouterr().err
-    )
-    assert main(["embed", text, "--model", "demo", "--truncate"]) == 0
-    out, err = capsys.readouterr()
-    assert "the text has 602 tokens; it was cut to 512." in err
-    assert "embeddings  (1, 512, 128)" in out
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [

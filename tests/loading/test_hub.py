@@ -168,17 +168,6 @@ def test_a_gated_repository_says_how_to_pass_a_token(hub: StandInHub, commit: st
     assert fetch(REPO, token="good-token").name == commit
 
 
-def test_a_saved_token_is_sent_only_when_asked(
-    hub: StandInHub, commit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I17
-    monkeypatch.setenv("HF_TOKEN", "good-token")
-    fetch(REPO)
-    fetch(REPO, token=None)
-    assert not any("authorization" in request.headers for request in hub.requests)
-    hub.gated.add(REPO)
-    assert fetch(REPO, token=True).name == commit
-
-
 def test_a_repository_that_does_not_exist(hub: StandInHub) -> None:
     with pytest.raises(HubError, match="no such repository on the hub, or it is private"):
         fetch("someone/absent")

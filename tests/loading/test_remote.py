@@ -22,7 +22,7 @@ from numpy_bert.errors import NumpyBertError
 from numpy_bert.loading.cache import CachedRepository
 from numpy_bert.loading.client import resolve
 from numpy_bert.loading.remote import RemoteFile
-from tests.loading.test_partial import WEIGHTS, arrays, asked, part_of, table
+from tests.loading.test_partial import WEIGHTS, arrays, asked, table
 from tests.support.hub import StandInHub
 from tests.support.repository import FILES, REPO, cache_of, contents
 
@@ -322,14 +322,6 @@ def test_a_gated_repository(hub: StandInHub, commit: str, tmp_path: Path) -> Non
     }
 
 
-def test_a_saved_token_is_sent_only_when_asked(
-    hub: StandInHub, commit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I17
-    monkeypatch.setenv("HF_TOKEN", "good-token")
-    fetch(REPO, only="embeddings", token=None)
-    assert not any("authorization" in request.headers for request in hub.requests)
-
-
 @pytest.mark.parametrize("on", ["HEAD", "GET", "*"])
 def test_another_origin_gets_no_token(hub: StandInHub, commit: str, on: Any) -> None:  # I12
     hub.gated.add(REPO)
@@ -391,13 +383,6 @@ def test_a_corrupt_header_is_found(hub: StandInHub, commit: str, tmp_path: Path)
     with pytest.raises(CheckpointError, match=rf"^{REPO}: model\.safetensors: "):
         fetch(REPO, only="embeddings")
     check_nothing_kept(hub, tmp_path)
-
-
-def test_a_branch_that_moves_meanwhile(hub: StandInHub, commit: str, tmp_path: Path) -> None:  # I14
-    other = hub.add_commit(REPO, {**FILES, "README.md": b"x"}, branch="refs/pr/1")
-    hub.fault("move", on="HEAD", path="config.json", times=1, sha=other)
-    assert fetch(REPO, only="embeddings") == part_of(tmp_path, commit)
-    assert {r.part["revision"] for r in hub.requests if r.part["verb"] == "resolve"} == {commit}
 
 
 def test_encrypted_requests_are_not_sent_on_unencrypted() -> None:

@@ -114,38 +114,6 @@ def test_f7_a_row_without_a_token_is_finite_and_disturbs_no_other(model: BertMod
     assert steps.encoder.output[[0, 2]].tobytes() == whole.encoder.output[[0, 2]].tobytes()
 
 
-@pytest.mark.parametrize("row", ["0001111", "1010110", "0111111", "1111000", "0000001"])
-def test_f8_masked_places_count_as_if_they_were_not_there(model: BertModel, row: str) -> None:
-    used = [place for place, bit in enumerate(row) if bit == "1"]
-    mask = np.array([[int(bit) for bit in row]] * B)
-    found = model(IDS, mask, SEGMENTS).last_hidden_state[:, used]
-    # Positions are absolute: the tokens left alone keep the ones that they had.
-    alone = model(IDS[:, used], None, SEGMENTS[:, used], np.array(used)).last_hidden_state
-    assert far(found, alone) <= ACROSS_BATCHES
-    assert far(found, model(IDS, None, SEGMENTS).last_hidden_state[:, used]) > 1e-3
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
-def test_f12_rows_at_padded_positions_do_not_matter(model: BertModel, bad: float) -> None:
-    rows = model.embeddings.word_embeddings(IDS).copy()
-    clean = model(inputs_embeds=rows, attention_mask=MASK).last_hidden_state
-    rows[MASK == 0] = bad
-    rows.flags.writeable = False
-    found = model(inputs_embeds=rows, attention_mask=MASK).last_hidden_state
-    assert found[MASK == 1].tobytes() == clean[MASK == 1].tobytes()
-
-
-@pytest.mark.parametrize("padding", [0, 1, 5])
-def test_f13_a_sentence_alone_in_a_batch_and_padded(model: BertModel, padding: int) -> None:
-    ids, mask = np.full((B, T + padding), 5), np.zeros((B, T + padding), int)
-    ids[:, :T], mask[:, :T] = IDS, 1
-    batch = model(ids, mask)
-    for row in range(B):
-        alone = model(IDS[row : row + 1])
-        assert far(alone[0][0], batch[0][row, :T]) <= ACROSS_BATCHES
-        assert far(alone[1][0], batch[1][row]) <= ACROSS_BATCHES
-
-
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("shape", [(0, T), (0, 0), (B, 0), (B, 1), (1, 1)])
 def test_the_smallest_batches(model: BertModel, shape: tuple[int, int], masked: bool) -> None:
