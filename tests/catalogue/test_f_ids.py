@@ -145,13 +145,17 @@ def test_f5_any_layout_gives_the_same_bits_and_is_left_as_it_is(
     ("mask", "message"),
     [
         (MASK[:, :-1], r"must have shape \(3, 7\), a value for each token; got \(3, 6\)"),
+        (MASK[0], r"must have shape .*; got \(7,\)"),
+        (MASK[:, np.newaxis], r"must have shape .*; got \(3, 1, 7\)"),
+        ([[1, 0], [1]], "must have rows of one length"),
         (MASK * 2, r"\[0, 0\] must be 1 for a token or 0 for padding; got 2"),
+        (MASK - 1, r"\[0, 5\] must be 1 for a token or 0 .*; got -1"),
         (MASK * 0.5, r"\[0, 0\] must be 1 for a token or 0 for padding; got 0.5"),
         (np.where(MASK, 1.0, np.nan), r"\[0, 5\] must be 1 for a token or 0 .*; got nan"),
         (np.where(MASK, 0.0, -1e4), r"\[0, 5\] must be 1 for a token or 0 .*; got -10000.0"),
         (MASK.astype(object), "must be numbers or booleans, 0 or 1; got dtype object"),
     ],
-    ids=["shape", "2", "half", "nan", "additive", "object"],
+    ids=["shape", "row", "axes", "ragged", "2", "-1", "half", "nan", "additive", "object"],
 )
 def test_f6_a_mask_of_another_kind_is_refused(model: BertModel, mask: Any, message: str) -> None:
     refused(model, f"^attention_mask ?{message}", IDS, mask)
@@ -167,6 +171,9 @@ def test_f7_a_row_without_a_token_is_finite_and_changes_no_other(model: BertMode
         assert far(found.last_hidden_state[row], clean.last_hidden_state[row]) <= ACROSS_BATCHES
     whole = model(IDS, empty, unpad_inputs=False)
     assert np.isfinite(whole.last_hidden_state).all()
+    for output in (found, whole):
+        assert output.pooler_output is not None
+        assert np.isfinite(output.pooler_output).all()
     steps = model.steps(IDS, empty), model.steps(IDS, MASK)
     for row in (0, 2):
         assert np.array_equal(*(step.encoder.output[row] for step in steps))

@@ -80,40 +80,6 @@ def test_a_mask_of_ones_is_none(model: BertModel) -> None:
         assert np.array_equal(model(IDS, mask).last_hidden_state, expected)
 
 
-@pytest.mark.parametrize(
-    ("mask", "message"),
-    [
-        (MASK[:, :-1], r"^attention_mask must have shape \(3, 7\), a value for .*; got \(3, 6\)"),
-        (MASK[0], r"^attention_mask must have shape .*; got \(7,\)"),
-        (MASK[:, np.newaxis], r"^attention_mask must have shape .*; got \(3, 1, 7\)"),
-        (MASK * 2, r"^attention_mask\[0, 0\] must be 1 for a token or 0 for padding; got 2"),
-        (MASK - 1, r"^attention_mask\[0, 5\] must be 1 .*; got -1"),
-        (MASK * 0.5, r"^attention_mask\[0, 0\] must be 1 for a token or 0 for padding; got 0.5"),
-        (np.where(MASK, 0.0, -10000.0), r"^attention_mask\[0, 5\] must be 1 .*; got -10000.0"),
-        (np.where(MASK, 0, -10000), r"^attention_mask\[0, 5\] must be 1 .*; got -10000"),
-        (np.full((B, T), np.nan), r"^attention_mask\[0, 0\] must be 1 .*; got nan"),
-        ([[1, 0], [1]], "^attention_mask must have rows of one length"),
-    ],
-)
-def test_f6_masks_that_are_none_are_refused(model: BertModel, mask: Any, message: str) -> None:
-    for call in (model, model.steps):
-        with pytest.raises(InputError, match=message):
-            call(IDS, mask)
-
-
-def test_f7_a_row_without_a_token_is_finite_and_disturbs_no_other(model: BertModel) -> None:
-    empty = MASK.copy()
-    empty[1] = 0
-    found, clean = model(IDS, empty), model(IDS, MASK)
-    assert np.isfinite(found.last_hidden_state).all()
-    assert found.pooler_output is not None
-    assert np.isfinite(found.pooler_output).all()
-    others = (MASK == 1) & (empty == 1)
-    assert far(found[0][others], clean[0][others]) <= ACROSS_BATCHES
-    steps, whole = model.steps(IDS, empty), model.steps(IDS, MASK)
-    assert steps.encoder.output[[0, 2]].tobytes() == whole.encoder.output[[0, 2]].tobytes()
-
-
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("shape", [(0, T), (0, 0), (B, 0), (B, 1), (1, 1)])
 def test_the_smallest_batches(model: BertModel, shape: tuple[int, int], masked: bool) -> None:
