@@ -7,7 +7,6 @@ is resolved.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import time
@@ -28,6 +27,8 @@ _PASSING = {"TimeoutException", "NetworkError", "RemoteProtocolError", "TooSlowE
 _NO_WAY = {"ConnectError", "ConnectTimeout"}
 # The client's own default for both of its timeouts, which 0 stands for as well.
 _TIMEOUT = 10
+# Eleven days in seconds; the system's own clocks end at 24 days.
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +274,10 @@ def _number(variable: str) -> float | None:
         return None
     with contextlib.suppress(ValueError):
         value = float(text)
-        if math.isfinite(value) and value >= 0:
+        if 0 <= value <= _MOST:
             return value
-    raise InputError(must_be(f"the environment variable {variable}", "a number, 0 or more", text))
+    wanted = f"a number from 0 to {_MOST:,}"
+    raise InputError(must_be(f"the environment variable {variable}", wanted, text))
 
 
 def _whole(variable: str, *, least: int) -> int | None:
@@ -285,7 +287,7 @@ def _whole(variable: str, *, least: int) -> int | None:
         return None
     with contextlib.suppress(ValueError):
         value = int(text)
-        if value >= least:
+        if least <= value <= _MOST:
             return value
-    wanted = f"a whole number, {least} or more"
+    wanted = f"a whole number from {least} to {_MOST:,}"
     raise InputError(must_be(f"the environment variable {variable}", wanted, text))

@@ -40,7 +40,7 @@ __all__ = [
 _HUB = "https://huggingface.co"
 # Of what the hub says of a model more is no list of files.
 _LARGEST_LISTING = 1 << 26
-_SECRET = re.compile(r"//[^\s'\"]*@")
+_SECRET = re.compile(r"//\S*@")
 
 
 class RefusedError(Exception):
@@ -189,7 +189,13 @@ def unsecret(text: object) -> str:
     >>> unsecret("https://me:secret@hub.example/x")
     'https://***@hub.example/x'
     """
-    return _SECRET.sub("//***@", str(text))
+    said = str(text)
+    for url in (os.environ.get("HF_ENDPOINT", ""), *getproxies().values()):
+        # Whole, as what is wrong with one may be that it is no URL.
+        start, at, host = url.rpartition("@")
+        scheme, slashes, _ = start.rpartition("//")
+        said = said.replace(url, f"{scheme}{slashes}***@{host}") if at else said
+    return _SECRET.sub("//***@", said)
 
 
 def warn_of_open_token() -> None:
@@ -239,15 +245,17 @@ def _start_client() -> None:
         ) from None
     try:
         get_session()
-    except ValueError as failure:
-        raise InputError(
-            "the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY must be URLs such as "
-            f"http://proxy.example:3128 ({quoted(unsecret(failure))})."
-        ) from None
     except OSError as failure:
         raise InputError(
             "the environment variables SSL_CERT_FILE and SSL_CERT_DIR must name certificates "
             f"({quoted(failure)})."
+        ) from None
+    except Exception as failure:
+        if not isinstance(failure, ValueError) and "httpx" not in type(failure).__module__:
+            raise
+        raise InputError(
+            "the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY must be URLs such as "
+            f"http://proxy.example:3128 ({quoted(unsecret(failure))})."
         ) from None
 
 

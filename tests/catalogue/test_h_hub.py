@@ -57,16 +57,32 @@ def test_h4_no_mirror_is_the_hub_and_a_password_is_not_shown(
     assert requests._base() == "https://huggingface.co"
 
 
+@pytest.mark.parametrize("variable", ["HF_ENDPOINT", "HTTPS_PROXY"])
+@pytest.mark.parametrize("user", ["me:ge'heim", "me:ge heim", 'me:ge"heim', "me:ge@heim"])
+@pytest.mark.parametrize("scheme", ["http://", "", "foo:"])
+def test_h4_a_password_is_not_shown_whatever_it_is_made_of(
+    monkeypatch: pytest.MonkeyPatch, variable: str, user: str, scheme: str
+) -> None:
+    url = f"{scheme}{user}@127.0.0.1:9"
+    monkeypatch.setenv(variable, url)
+    said = requests.unsecret(f"{url} cannot be reached ({url!r})")
+    assert "heim" not in requests.unsecret(url)
+    assert "heim" not in said.partition(" cannot")[0]
+    assert requests.unsecret(url) == f"{scheme.replace('foo:', '')}***@127.0.0.1:9"
+
+
 NUMBERS = [
-    ("HF_HUB_ETAG_TIMEOUT", "abc", "a whole number, 0 or more"),
-    ("HF_HUB_DOWNLOAD_TIMEOUT", "-1", "a whole number, 0 or more"),
-    ("HF_HUB_DOWNLOAD_TIMEOUT", "", "a whole number, 0 or more"),
-    ("NUMPY_BERT_FETCH_TRIES", "0", "a whole number, 1 or more"),
-    ("NUMPY_BERT_FETCH_LONGEST_WAIT", "x", "a number, 0 or more"),
-    ("NUMPY_BERT_FETCH_LOWEST_SPEED", "-5", "a number, 0 or more"),
-    ("NUMPY_BERT_FETCH_SPEED_WINDOW", "nan", "a number, 0 or more"),
-    ("NUMPY_BERT_FETCH_MESSAGE_AFTER", "inf", "a number, 0 or more"),
-    ("NUMPY_BERT_FETCH_LOCK_WAIT", "1e999", "a number, 0 or more"),
+    ("HF_HUB_ETAG_TIMEOUT", "abc", "a whole number from 0 to 1,000,000"),
+    ("HF_HUB_ETAG_TIMEOUT", "9" * 40, "a whole number from 0 to 1,000,000"),
+    ("HF_HUB_DOWNLOAD_TIMEOUT", "-1", "a whole number from 0 to 1,000,000"),
+    ("HF_HUB_DOWNLOAD_TIMEOUT", "", "a whole number from 0 to 1,000,000"),
+    ("NUMPY_BERT_FETCH_TRIES", "0", "a whole number from 1 to 1,000,000"),
+    ("NUMPY_BERT_FETCH_LONGEST_WAIT", "x", "a number from 0 to 1,000,000"),
+    ("NUMPY_BERT_FETCH_LONGEST_WAIT", "1e300", "a number from 0 to 1,000,000"),
+    ("NUMPY_BERT_FETCH_LOWEST_SPEED", "-5", "a number from 0 to 1,000,000"),
+    ("NUMPY_BERT_FETCH_SPEED_WINDOW", "nan", "a number from 0 to 1,000,000"),
+    ("NUMPY_BERT_FETCH_MESSAGE_AFTER", "inf", "a number from 0 to 1,000,000"),
+    ("NUMPY_BERT_FETCH_LOCK_WAIT", "1e999", "a number from 0 to 1,000,000"),
 ]
 
 
@@ -87,7 +103,7 @@ def test_h5_the_client_is_not_even_imported(hub: StandInHub, tmp_path: Path) -> 
     assert result.returncode == 2
     assert result.stderr == (
         "numpy-bert fetch: error: the environment variable HF_HUB_ETAG_TIMEOUT must be a whole "
-        "number, 0 or more; got 'abc'.\n"
+        "number from 0 to 1,000,000; got 'abc'.\n"
     )
 
 

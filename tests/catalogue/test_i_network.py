@@ -635,6 +635,11 @@ PROXIES = {
         InputError,
         r"HTTPS_PROXY, HTTP_PROXY and ALL_PROXY must be URLs",
     ),
+    "no port": (
+        {"HTTPS_PROXY": "http://user:geheim@127.0.0.1:x"},
+        InputError,
+        r"HTTPS_PROXY, HTTP_PROXY and ALL_PROXY must be URLs such as .*port",
+    ),
     "no file": (
         {"SSL_CERT_FILE": "/no/such/file"},
         InputError,
