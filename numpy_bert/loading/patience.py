@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import TypeVar
 
 from numpy_bert.errors import HubError, InputError
 from numpy_bert.messages import must_be, quoted
 
 __all__ = ["Patience", "TooSlowError", "Tries", "locked", "paced", "wait_asked_for"]
 
+_Number = TypeVar("_Number", int, float)
 # What passes by itself, by name: httpx and httpx2 have no common base for it.
 _PASSING = {"TimeoutException", "NetworkError", "RemoteProtocolError", "TooSlowError"}
 # What says that there is no way to the hub at all.
@@ -77,12 +79,12 @@ class Patience:
         numbers = {
             name: value
             for name in names
-            if (value := _number(f"NUMPY_BERT_FETCH_{name.upper()}")) is not None
+            if (value := _stated(f"NUMPY_BERT_FETCH_{name.upper()}", float)) is not None
         }
         return cls(
-            tries=_whole("NUMPY_BERT_FETCH_TRIES", least=1) or cls().tries,
-            answer_timeout=_whole("HF_HUB_ETAG_TIMEOUT", least=0) or _TIMEOUT,
-            read_timeout=_whole("HF_HUB_DOWNLOAD_TIMEOUT", least=0) or _TIMEOUT,
+            tries=_stated("NUMPY_BERT_FETCH_TRIES", int, least=1) or cls().tries,
+            answer_timeout=_stated("HF_HUB_ETAG_TIMEOUT", int) or _TIMEOUT,
+            read_timeout=_stated("HF_HUB_DOWNLOAD_TIMEOUT", int) or _TIMEOUT,
             **numbers,
         )
 
@@ -267,27 +269,15 @@ def _seconds(date: str) -> float | None:
         return None
 
 
-def _number(variable: str) -> float | None:
-    """Return what an environment variable says, None if it is unset."""
+def _stated(variable: str, kind: type[_Number], least: int = 0) -> _Number | None:
+    """Return the number that an environment variable says, None if it is unset."""
     text = os.environ.get(variable)
-    if not text:
+    # An empty one of ours is as good as none; the hub's client refuses one of its own.
+    if text is None or (not text and variable.startswith("NUMPY_BERT_")):
         return None
     with contextlib.suppress(ValueError):
-        value = float(text)
-        if 0 <= value <= _MOST:
-            return value
-    wanted = f"a number from 0 to {_MOST:,}"
-    raise InputError(must_be(f"the environment variable {variable}", wanted, text))
-
-
-def _whole(variable: str, *, least: int) -> int | None:
-    """Return what an environment variable says, None if it is unset."""
-    text = os.environ.get(variable)
-    if text is None:
-        return None
-    with contextlib.suppress(ValueError):
-        value = int(text)
+        value = kind(text)
         if least <= value <= _MOST:
             return value
-    wanted = f"a whole number from {least} to {_MOST:,}"
+    wanted = f"{'a whole number' if kind is int else 'a number'} from {least} to {_MOST:,}"
     raise InputError(must_be(f"the environment variable {variable}", wanted, text))

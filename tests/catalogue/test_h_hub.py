@@ -12,6 +12,7 @@ import pytest
 from numpy_bert import InputError, fetch
 from numpy_bert.cli import main
 from numpy_bert.loading import requests
+from numpy_bert.loading.patience import Patience
 from tests.support.hub import StandInHub, hub_environment
 from tests.support.repository import FILES, REPO
 
@@ -77,6 +78,7 @@ NUMBERS = [
     ("HF_HUB_DOWNLOAD_TIMEOUT", "-1", "a whole number from 0 to 1,000,000"),
     ("HF_HUB_DOWNLOAD_TIMEOUT", "", "a whole number from 0 to 1,000,000"),
     ("NUMPY_BERT_FETCH_TRIES", "0", "a whole number from 1 to 1,000,000"),
+    ("NUMPY_BERT_FETCH_TRIES", "1.5", "a whole number from 1 to 1,000,000"),
     ("NUMPY_BERT_FETCH_LONGEST_WAIT", "x", "a number from 0 to 1,000,000"),
     ("NUMPY_BERT_FETCH_LONGEST_WAIT", "1e300", "a number from 0 to 1,000,000"),
     ("NUMPY_BERT_FETCH_LOWEST_SPEED", "-5", "a number from 0 to 1,000,000"),
@@ -94,6 +96,13 @@ def test_h5_a_number_that_is_none_is_named(
     words = rf"^the environment variable {variable} must be {wanted}; got '{value}'\.$"
     with pytest.raises(InputError, match=words):
         fetch(REPO, cache_dir=tmp_path)
+
+
+def test_h5_an_empty_number_of_ours_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Patience.from_environment()
+    for variable in {variable for variable, *_ in NUMBERS if variable.startswith("NUMPY_BERT_")}:
+        monkeypatch.setenv(variable, "")
+    assert Patience.from_environment() == expected
 
 
 def test_h5_the_client_is_not_even_imported(hub: StandInHub, tmp_path: Path) -> None:
