@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
+from numpy_bert.arguments import as_count
 from numpy_bert.errors import InputError
 from numpy_bert.kernels.blas import openblas
 from numpy_bert.kernels.processors import processors
-from numpy_bert.messages import must_be
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -94,11 +94,10 @@ def set_num_threads(n: int) -> None:
     1
     >>> numpy_bert.set_num_threads(before)
     """
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise InputError(must_be("set_num_threads: n", "a whole number from 1", n))
+    number = as_count("set_num_threads: n", n)
     with _Pool.lock:
         helpers, _Pool.helpers = _Pool.helpers, None
-        _Pool.number = n
+        _Pool.number = number
     if helpers is not None:
         helpers.shutdown(wait=False)  # what runs still ends
 

@@ -9,9 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import as_count
 from numpy_bert.arrays import as_array, as_ids
-from numpy_bert.errors import InputError
-from numpy_bert.messages import must_be
 from numpy_bert.ops.losses import IGNORED
 
 __all__ = [
@@ -60,11 +59,7 @@ def items_of(items: Items, name: str) -> int:
     (7, 3)
     """
     found = items.get(name) if isinstance(items, Mapping) else items
-    is_number = isinstance(found, (int, np.integer)) and not isinstance(found, bool)
-    if not is_number or found < 0:  # type: ignore[operator]
-        where = f"num_items_in_batch for {name}"
-        raise InputError(must_be(where, "a whole number from 0", found))
-    return int(found)  # type: ignore[arg-type]
+    return as_count(f"num_items_in_batch for {name}", found, least=0)
 
 
 def label_items(labels: npt.ArrayLike, *, name: str = "labels") -> int:

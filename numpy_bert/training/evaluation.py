@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array, IntArray, as_array
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
-from numpy_bert.messages import must_be
 from numpy_bert.model.gradients import split_batch
 from numpy_bert.model.task_models import (
     BertForMaskedLM,
@@ -91,7 +91,7 @@ def masked_scores(
     >>> found.tokens > 0, found.accuracy <= 1.0
     (True, True)
     """
-    _check_batch_size(batch_size)
+    batch_size = as_count("batch_size", batch_size)
     labels, right, loss, follows = list[Array](), 0, 0.0, list[bool]()
     for start in range(0, len(data), batch_size):
         rng = np.random.default_rng([seed, start])
@@ -229,7 +229,7 @@ def _logits(
     model: BertForSequenceClassification, data: LabelledTexts, numbers: IntArray, batch_size: int
 ) -> Array:
     """Return the logits (N, K) of the examples of these numbers."""
-    _check_batch_size(batch_size)
+    batch_size = as_count("batch_size", batch_size)
     found, rng = list[Array](), np.random.default_rng(0)  # nothing is drawn from it
     for start in range(0, len(numbers), batch_size):
         batch = data.batch(numbers[start : start + batch_size], rng)
@@ -241,11 +241,6 @@ def _logits(
 def _check_labelled(data: object, judge: str) -> None:
     if not isinstance(getattr(data, "labels", None), np.ndarray):
         raise InputError(f"{judge}: data must be LabelledTexts; got {type(data).__name__}.")
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if type(batch_size) is not int or batch_size < 1:
-        raise InputError(must_be("batch_size", "a whole number from 1", batch_size))
 
 
 def sentence_correlation(
