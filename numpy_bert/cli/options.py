@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from numpy_bert.cli.console import note
 from numpy_bert.errors import InputError
 from numpy_bert.files import check_output, check_pointer, decode_lines, decode_text, file_size, look
-from numpy_bert.messages import quoted
+from numpy_bert.messages import quoted, shown
 
 __all__ = [
     "FROM_STDIN",
@@ -165,7 +165,7 @@ def _whole(argument: str, *, least: int, digits: int) -> int:
     """Read a whole number from `least`, of at most so many digits."""
     is_number = argument.isascii() and argument.isdigit() and len(argument) <= digits
     if not is_number or int(argument) < least:
-        raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not a whole number from {least}")
+        raise argparse.ArgumentTypeError(f"{shown(argument)} is not a whole number from {least}")
     return int(argument)
 
 

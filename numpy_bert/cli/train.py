@@ -24,7 +24,7 @@ from numpy_bert.cli.options import (
 )
 from numpy_bert.errors import InputError
 from numpy_bert.files import as_folder
-from numpy_bert.messages import quoted
+from numpy_bert.messages import quoted, shown
 
 if TYPE_CHECKING:
     from numpy_bert.training import (
@@ -177,7 +177,7 @@ def _number(argument: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0.0):
-        raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not a number from 0")
+        raise argparse.ArgumentTypeError(f"{shown(argument)} is not a number from 0")
     return value
 
 
@@ -189,7 +189,7 @@ def _problem(argument: str) -> str:
             f"{argument} is not supported: a text has one label here; use one of {', '.join(known)}"
         )
     if argument not in known:
-        raise argparse.ArgumentTypeError(f"{argument[:100]!r} is not one of {', '.join(known)}")
+        raise argparse.ArgumentTypeError(f"{shown(argument)} is not one of {', '.join(known)}")
     return argument
 
 
