@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arguments import as_count
-from numpy_bert.arrays import Array, IntArray, as_array
+from numpy_bert.arrays import Array, IntArray, as_array, memory_for
 from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
 from numpy_bert.messages import shown
@@ -75,6 +75,8 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "co
     ------
     InputError
         If the shapes do not fit, a value is not finite, or the name is unknown.
+    OutOfMemoryError
+        If there is no memory for the scores.
 
     Examples
     --------
@@ -85,7 +87,7 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, similarity_fn_name: str = "co
     """
     check_similarity(similarity_fn_name)
     left, right, dtype = vector_pair(a, b, ("a", "b"))
-    scores = np.empty((len(left), len(right)), dtype)
+    scores = _room("similarity", (len(left), len(right)), dtype)
     rows = _rows(similarity_fn_name, left)
     for start in range(0, len(left), rows):
         part = left[start : start + rows].astype(dtype, copy=False)
@@ -174,6 +176,8 @@ def search(
     ------
     InputError
         If the shapes do not fit, a value is not finite, or `k` is not a whole number from 1.
+    OutOfMemoryError
+        If there is no memory for what is found.
 
     Examples
     --------
@@ -186,8 +190,8 @@ def search(
     k = as_count("k", k)
     left, corpus, dtype = vector_pair(query, corpus_vectors, ("query", "corpus_vectors"))
     kept = min(k, len(corpus))
-    indices = np.empty((len(left), kept), np.intp)
-    scores = np.empty((len(left), kept), dtype)
+    scores = _room("search", (len(left), kept), dtype)
+    indices = _room("search", (len(left), kept), np.dtype(np.intp))
     for start, at, best in nearest(left, corpus, dtype, kept, similarity_fn_name):
         part = slice(start, start + len(at))
         indices[part], scores[part] = at, best
@@ -281,6 +285,18 @@ def nearest(
             best, at = merged(best, at, scores, first, k)
         order = np.argsort(-best, axis=1, kind="stable")
         yield start, np.take_along_axis(at, order, 1), np.take_along_axis(best, order, 1)
+
+
+def _room(where: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return an array for what is found; raise OutOfMemoryError where there is no memory for it."""
+
+    def what() -> str:
+        size = shape[0] * shape[1] * dtype.itemsize
+        return f"{shape[0]:,} x {shape[1]:,} scores, which have {size:,} bytes"
+
+    advice = "Give fewer vectors at a time; search, with a small k, keeps the best scores alone."
+    with memory_for(where, what, advice):
+        return np.empty(shape, dtype)
 
 
 def _rows(name: str, vectors: npt.NDArray[Any], others: int = 1) -> int:

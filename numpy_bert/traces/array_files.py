@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import widen
 from numpy_bert.errors import CheckpointError, TraceError
-from numpy_bert.files import file_size
+from numpy_bert.files import check_pointer, file_size
 from numpy_bert.loading.header import DTYPES
 from numpy_bert.loading.stored import SafetensorsFile, StoredTensor
 from numpy_bert.messages import quoted
@@ -287,6 +287,7 @@ def _read_header(file: BinaryIO, where: str) -> _Header:
     """Return the checked header of an npy file, beyond which nothing is read."""
     start = file.read(10)
     if not start.startswith(_MAGIC):
+        check_pointer(start + file.read(1024), where=where, error=TraceError)
         raise TraceError(f"{where} is no npy file; got {quoted(start)}.")
     version = ".".join(str(part) for part in start[6:8])
     if version not in ("1.0", "2.0"):

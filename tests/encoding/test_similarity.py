@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 import numpy_bert.encoding.similarity as module
-from numpy_bert import InputError, search, similarity, similarity_pairwise
+from numpy_bert import InputError, OutOfMemoryError, search, similarity, similarity_pairwise
 from numpy_bert.encoding.similarity import SIMILARITIES
 
 
@@ -172,3 +174,11 @@ def test_an_empty_corpus() -> None:
 def test_what_is_refused(call: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call()
+
+
+@pytest.mark.parametrize("function", [similarity, partial(search, k=1 << 24)])
+def test_scores_for_which_there_is_no_memory_are_named(function: Callable[..., object]) -> None:
+    many = np.broadcast_to(np.float32(1), (1 << 24, 3))
+    words = "out of memory for 16,777,216 x 16,777,216 scores, which have 1,125,899,906,842,624 by"
+    with pytest.raises(OutOfMemoryError, match=words):
+        function(many, many)

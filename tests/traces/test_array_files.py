@@ -125,6 +125,10 @@ def test_a_scalar_and_an_empty_array(tmp_path: Path) -> None:
 BAD_NPY: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "is no npy file"),
     "garbage": (b"\x00" * 200, "is no npy file"),
+    "a pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n",
+        "is a Git LFS pointer: the file itself was not downloaded",
+    ),
     "a pickle": (b"\x80\x04N.", "is no npy file"),
     "objects": (npy(np.array([{}]), pickled=True), "Python objects, which are pickles"),
     "strings": (npy(np.array(["a"])), "must hold plain numbers"),
