@@ -11,17 +11,20 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from threading import Thread
 from typing import TypeVar
 
 from numpy_bert.errors import HubError, InputError
 from numpy_bert.messages import must_be, quoted
 
-__all__ = ["Patience", "TooSlowError", "Tries", "locked", "paced", "wait_asked_for"]
+__all__ = ["Patience", "TooSlowError", "Tries", "begun", "locked", "paced", "wait_asked_for"]
 
+T = TypeVar("T")
 _Number = TypeVar("_Number", int, float)
 # What passes by itself, by name: httpx and httpx2 have no common base for it.
 _PASSING = {"TimeoutException", "NetworkError", "RemoteProtocolError", "TooSlowError"}
@@ -54,7 +57,8 @@ class Patience:
     lock_wait : float
         The most seconds that another download's lock is waited for. NUMPY_BERT_FETCH_LOCK_WAIT.
     answer_timeout, read_timeout : float
-        The most seconds of silence: before an answer that is no file, and within a file.
+        The most seconds of silence: before an answer that is no file, and within a file. The
+        headers of an answer have `speed_window` more to come.
         HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT.
 
     Examples
@@ -188,6 +192,32 @@ def wait_asked_for(headers: Mapping[str, str]) -> tuple[float, str] | None:
     limit = found.get("ratelimit", "")
     left = re.search(r"\br=0\s*;\s*t=([0-9]+)", limit)
     return (float(left[1]), f"RateLimit: {limit}") if left else None
+
+
+def begun(ask: Callable[[], T], patience: Patience, timeout: float) -> T:
+    """Return what a request returns once its headers have come; TooSlowError where they drip.
+
+    Each byte of them ends a silence of `timeout`, so that is no bound of theirs. The request has a
+    thread of its own, which is left behind where it is given up, and ends with the process.
+    """
+    if not patience.lowest_speed:
+        return ask()
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(ask())
+        except BaseException as failure:  # noqa: BLE001 it is raised where it is waited for
+            found.set_exception(failure)
+
+    Thread(target=run, daemon=True).start()
+    limit = timeout + patience.speed_window
+    try:
+        return found.result(limit)
+    except TimeoutError:
+        if found.done():  # it is the request's own
+            raise
+        raise TooSlowError(f"no answer had begun after {limit:.3g} seconds") from None
 
 
 def paced(blocks: Iterable[bytes], patience: Patience) -> Iterator[bytes]:

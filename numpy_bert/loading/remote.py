@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from numpy_bert.errors import HubError, IntegrityError
 from numpy_bert.loading.integrity import plain_etag
-from numpy_bert.loading.patience import Tries, paced
+from numpy_bert.loading.patience import Patience, Tries, paced
 from numpy_bert.loading.requests import Commit, RefusedError, opened, unsecret
 from numpy_bert.messages import quoted, shown
 
@@ -178,7 +178,7 @@ class RemoteFile:
             have = _take_back(sink, 0, report)
         extra = {"Range": f"bytes={have}-"} if have else {}
         try:
-            with opened(self._location, self._headers() | extra, self._timeout) as answer:
+            with opened(self._location, self._headers() | extra, *self._patience) as answer:
                 if answer.status_code == 206 and have:
                     self._check_range(answer, have, self.length)
                 elif answer.status_code == 200:
@@ -197,7 +197,7 @@ class RemoteFile:
     def _try(self, start: int, stop: int, sink: BinaryIO, report: Callable[[int], object]) -> None:
         """Ask for a range once and write it."""
         headers = self._headers() | {"Range": f"bytes={start}-{stop - 1}"}
-        with opened(self._location, headers, self._timeout) as answer:
+        with opened(self._location, headers, *self._patience) as answer:
             self._check(answer, start, stop)
             # Raw: whatever might be decoded was refused already.
             self._write(answer.iter_raw(), stop - start, sink, report)
@@ -225,9 +225,9 @@ class RemoteFile:
             )
 
     @property
-    def _timeout(self) -> float:
-        """The most seconds of silence."""
-        return self._commit.patience.read_timeout
+    def _patience(self) -> tuple[Patience, float]:
+        """How long an answer may take, and the most seconds of silence."""
+        return self._commit.patience, self._commit.patience.read_timeout
 
     def _headers(self) -> dict[str, str]:
         """Return the headers of every request; the token goes to the hub and nowhere else."""

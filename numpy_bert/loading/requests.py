@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -21,7 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 from numpy_bert.errors import HubError, InputError, NumpyBertError, OfflineError, OutputError
 from numpy_bert.files import decode_json
 from numpy_bert.loading.cache import CachedRepository
-from numpy_bert.loading.patience import Patience, TooSlowError, Tries, paced
+from numpy_bert.loading.patience import Patience, TooSlowError, Tries, begun, paced
 from numpy_bert.messages import quoted, shown
 
 if TYPE_CHECKING:
@@ -98,12 +99,10 @@ class Commit:
 
             while True:
                 try:
-                    return get_hf_file_metadata(
-                        self.url(name),
-                        token=self.token,
-                        timeout=self.patience.answer_timeout,
-                        endpoint=_base(),
-                    )
+                    ask = partial(get_hf_file_metadata, self.url(name), token=self.token)
+                    timeout = self.patience.answer_timeout
+                    ask = partial(ask, timeout=timeout, endpoint=_base())
+                    return begun(ask, self.patience, timeout)
                 except Exception as failure:
                     if not tries.again(failure):
                         raise
@@ -122,7 +121,7 @@ def model_info(
     while True:
         data = b""
         try:
-            with opened(url, headers, patience.answer_timeout) as answer:
+            with opened(url, headers, patience, patience.answer_timeout) as answer:
                 for block in paced(answer.iter_bytes(), patience):
                     data += block
                     if len(data) > _LARGEST_LISTING:
@@ -134,7 +133,7 @@ def model_info(
 
 
 @contextlib.contextmanager
-def opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[Any]:
+def opened(url: str, headers: dict[str, str], patience: Patience, timeout: float) -> Iterator[Any]:
     """Make a GET request and yield its answer, whose body is still to come.
 
     Raises
@@ -144,9 +143,12 @@ def opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[Any]:
     """
     from huggingface_hub import get_session
 
-    with get_session().stream(
+    request = get_session().stream(
         "GET", url, headers=headers, timeout=timeout, follow_redirects=True
-    ) as answer:
+    )
+    with contextlib.ExitStack() as stack:
+        answer = begun(request.__enter__, patience, timeout)
+        stack.push(request.__exit__)
         if answer.status_code >= 400:
             raise RefusedError(answer)
         yield answer

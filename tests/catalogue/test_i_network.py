@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -12,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib import import_module
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -460,7 +463,6 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_i13_a_byte_now_and_then_is_given_up(
     hub: StandInHub, small: dict[str, bytes], tmp_path: Path, only: Any, on: Any
 ) -> None:
-    """Not here: an answer whose headers drip, which a bound of the client's own ends at 100 kB."""
     drip = hub.fault("slow", on=on, path="*" if on == "API" else WEIGHTS, chunk=1, delay=0.02)
     started = time.perf_counter()
     with pytest.raises(OfflineError, match=r"bytes came in 0.\d+ seconds; at least 1000 a second"):
@@ -468,6 +470,49 @@ def test_i13_a_byte_now_and_then_is_given_up(
     assert time.perf_counter() - started < 5
     assert drip.fired == 2
     nothing_half(tmp_path)
+    mended(hub, small)
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """The address of a hub whose headers have no end: a line of them every 20 milliseconds."""
+    ended = Event()
+
+    class Drip(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n")
+            with contextlib.suppress(OSError):
+                while not ended.wait(0.02):
+                    self.request.sendall(b"X-Line: 1\r\n")
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        ended.set()
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("on", ["API", "GET"])
+def test_i13_headers_that_drip_are_given_up(
+    hub: StandInHub,
+    small: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    dripping: str,
+    on: str,
+) -> None:
+    monkeypatch.setenv("NUMPY_BERT_FETCH_TRIES", "1")
+    for name in ("ETAG", "DOWNLOAD"):
+        monkeypatch.setenv(f"HF_HUB_{name}_TIMEOUT", "1")
+    if on == "API":
+        monkeypatch.setenv("HF_ENDPOINT", dripping)
+    else:
+        hub.fault("redirect", path=WEIGHTS, times=1, to=f"{dripping}/x")
+    with pytest.raises(OfflineError, match=r"no answer had begun after 1\.1 seconds"):
+        fetch(REPO)
+    nothing_half(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
     mended(hub, small)
 
 
