@@ -578,7 +578,7 @@ def test_a_bar_is_drawn_for_whoever_waits(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(partial, "_WORTH_A_BAR", 1000)
+    monkeypatch.setattr(partial, "WORTH_A_BAR", 1000)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     fetch(REPO, only="embeddings")
     assert "embeddings: 100%" in capsys.readouterr().err

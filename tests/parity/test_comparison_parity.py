@@ -27,7 +27,9 @@ def batch_of(seed: int, words: int) -> dict[str, Any]:
     return {"input_ids": ids * mask, "attention_mask": mask, "token_type_ids": types}
 
 
-@pytest.mark.parametrize(("name", "batches"), [("demo", 2), ("minilm", 1)])
+@pytest.mark.parametrize(
+    ("name", "batches"), [("demo", 2), pytest.param("minilm", 1, marks=pytest.mark.slow)]
+)
 def test_clean_runs_are_within_the_limits_of_every_check(
     name: str,
     batches: int,
