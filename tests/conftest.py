@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.support.demo import write_plain
 from tests.support.hub import IMPATIENCE, StandInHub, hub_environment
 from tests.support.platforms import PLATFORM
 from tests.support.repository import FILES, REPO
+from tests.support.streams import Stdin
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,6 +70,12 @@ def minilm() -> Path:
 def plain_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's BERT without what makes it a sentence model."""
     return write_plain(tmp_path_factory.mktemp("plain") / "demo")
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """A function that types bytes into standard input."""
+    return lambda data: monkeypatch.setattr("sys.stdin", Stdin(data))
 
 
 @pytest.fixture

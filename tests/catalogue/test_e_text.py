@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,8 @@ from numpy_bert.cli import main
 from numpy_bert.cli.options import given_text, read_lines, read_text
 from numpy_bert.text.lost import encode_whole, lost
 from numpy_bert.training.text_files import read_labelled, read_pairs, read_scored, read_texts
-from tests.support.tokenizer_files import tokenizer_json, write_folder
+from tests.support.streams import Stdin
+from tests.support.tokenizer_files import small, tokens_of
 
 MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 
@@ -24,27 +24,6 @@ MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 @pytest.fixture(scope="module")
 def tokenizer() -> BertTokenizer:
     return BertTokenizer.from_pretrained("demo")
-
-
-def small(folder: Path, **config: Any) -> BertTokenizer:
-    files = {"tokenizer.json": tokenizer_json(), "tokenizer_config.json": config}
-    return BertTokenizer.from_pretrained(write_folder(folder, files))
-
-
-def tokens_of(tokenizer: BertTokenizer, text: str, **options: Any) -> list[str]:
-    ids = tokenizer(text, **options)["input_ids"]
-    return list(tokenizer.convert_ids_to_tokens(ids))
-
-
-class Stdin:
-    def __init__(self, data: bytes) -> None:
-        self.buffer = io.BytesIO(data)
-        self.closed = False
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    return lambda data: monkeypatch.setattr("sys.stdin", Stdin(data))
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t \u3000", "\0\x01\x02", "\u200b\ufffd\u202e"])

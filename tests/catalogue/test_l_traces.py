@@ -24,7 +24,7 @@ from numpy_bert.traces.reading import as_trace, open_trace
 from numpy_bert.verification.verify import verify
 from tests.support.checkpoints import pack
 from tests.support.limits import allocating_at_most, within
-from tests.support.traces import IDS, Arrays, exact, trace_of, trained_like
+from tests.support.traces import IDS, Arrays, changed, exact, run, trace_of, trained_like
 
 STEP = "encoder.layer.1.intermediate"
 A = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
@@ -35,17 +35,6 @@ def right(tmp_path: Path) -> Arrays:
     names = (*IDS, "embeddings", "encoder.layer.0", STEP, "encoder")
     found = trace_of(trained_like(tmp_path), "float64")
     return {name: found[name] for name in names}
-
-
-def run(reference: Arrays, candidate: Arrays, *tolerances: Any, **options: Any) -> Report:
-    chosen = Tolerances(*tolerances) if tolerances else None
-    return compare(as_trace(reference), as_trace(candidate), chosen, **options)
-
-
-def changed(arrays: Arrays, name: str, at: Any, value: float) -> Arrays:
-    array = arrays[name].copy()
-    array[at] = value
-    return {**arrays, name: array}
 
 
 def text_of(report: Report) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors.numpy import load_file
 
 from numpy_bert import SentenceEncoder
 from numpy_bert.cli import main
+from tests.support.streams import Stdin
 
 TEXTS = ["this is a test sentence", "another", ""]
 
@@ -20,12 +20,6 @@ TEXTS = ["this is a test sentence", "another", ""]
 @pytest.fixture(scope="module")
 def encoder() -> SentenceEncoder:
     return SentenceEncoder.from_pretrained("demo")
-
-
-class Stdin:
-    def __init__(self, data: bytes) -> None:
-        self.buffer = io.BytesIO(data)
-        self.closed = False
 
 
 def test_a_person_sees_the_first_values(

@@ -16,17 +16,6 @@ from tests.support.platforms import posix
 WAITS = "numpy-bert: type texts, one a line, and end with Ctrl-D; --help says what else"
 
 
-class Stdin:
-    def __init__(self, data: bytes) -> None:
-        self.buffer = io.BytesIO(data)
-        self.closed = False
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    return lambda data: monkeypatch.setattr("sys.stdin", Stdin(data))
-
-
 @pytest.mark.parametrize("words", [[], ["-"]])
 def test_lines_of_standard_input_are_texts(
     words: list[str], typed: Callable[[bytes], None], capsys: pytest.CaptureFixture[str]

@@ -12,12 +12,12 @@ import pytest
 from numpy_bert import InputError, TraceError
 from numpy_bert.comparison.compare import compare
 from numpy_bert.comparison.differences import cosine_distance
-from numpy_bert.comparison.report import Report, as_html, as_text
+from numpy_bert.comparison.report import as_html, as_text
 from numpy_bert.comparison.tolerances import CHECKS, Tolerances
 from numpy_bert.loading.cache import demo_folder
 from numpy_bert.traces.layout import step_names
 from numpy_bert.traces.reading import as_trace
-from tests.support.traces import IDS, Arrays, trace_of, trained_like, without
+from tests.support.traces import IDS, Arrays, changed, run, trace_of, trained_like, without
 
 STEP = "encoder.layer.1.intermediate"
 
@@ -30,17 +30,6 @@ def right(tmp_path: Path) -> Arrays:
 @pytest.fixture
 def narrow(tmp_path: Path) -> Arrays:
     return trace_of(trained_like(tmp_path))
-
-
-def run(reference: Arrays, candidate: Arrays, *tolerances: Any, **options: Any) -> Report:
-    chosen = Tolerances(*tolerances) if tolerances else None
-    return compare(as_trace(reference), as_trace(candidate), chosen, **options)
-
-
-def changed(arrays: Arrays, name: str, at: Any, value: float) -> Arrays:
-    array = arrays[name].copy()
-    array[at] = value
-    return {**arrays, name: array}
 
 
 def test_the_same_in_another_dtype_and_order(right: Arrays, narrow: Arrays) -> None:

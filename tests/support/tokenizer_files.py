@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy_bert import BertTokenizer
 from numpy_bert.text.backend import Backend, load_backend
 
 # Every letter, so that any lower-case word can be spelt, and some words, marks and scripts.
@@ -177,3 +178,15 @@ def wordlevel_json() -> dict[str, Any]:
     model = {"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary}
     whitespace = {"type": "Whitespace"}
     return tokenizer_json(model=model, pre_tokenizer=whitespace, decoder=None)
+
+
+def small(folder: Path, **config: Any) -> BertTokenizer:
+    """Return a tokenizer of few words, with these settings."""
+    files = {"tokenizer.json": tokenizer_json(), "tokenizer_config.json": config}
+    return BertTokenizer.from_pretrained(write_folder(folder, files))
+
+
+def tokens_of(tokenizer: BertTokenizer, text: str, **options: Any) -> list[str]:
+    """Return the tokens of a text in a call with these options."""
+    ids = tokenizer(text, **options)["input_ids"]
+    return list(tokenizer.convert_ids_to_tokens(ids))

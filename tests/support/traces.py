@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert import BertModel
+from numpy_bert.comparison.compare import compare
+from numpy_bert.comparison.report import Report
+from numpy_bert.comparison.tolerances import Tolerances
+from numpy_bert.traces.reading import as_trace
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -60,3 +64,16 @@ def trace_of(folder: Path, dtype: str = "float32", ids: Mapping[str, Any] = IDS)
 def without(arrays: Arrays, *names: str) -> Arrays:
     """Return a trace that lacks some arrays."""
     return {name: array for name, array in arrays.items() if name not in names}
+
+
+def run(reference: Arrays, candidate: Arrays, *tolerances: Any, **options: Any) -> Report:
+    """Compare two dicts of arrays."""
+    chosen = Tolerances(*tolerances) if tolerances else None
+    return compare(as_trace(reference), as_trace(candidate), chosen, **options)
+
+
+def changed(arrays: Arrays, name: str, at: Any, value: float) -> Arrays:
+    """Return the arrays with one number, or some of them, replaced."""
+    array = arrays[name].copy()
+    array[at] = value
+    return {**arrays, name: array}

@@ -17,7 +17,14 @@ from numpy_bert import BertTokenizer, InputError, NumpyBertError
 from numpy_bert.errors import TokenizerError
 from numpy_bert.text.ids import IdEncoder
 from numpy_bert.text.tokenizer import decoded
-from tests.support.tokenizer_files import TOKENS, added_token, spelt, tokenizer_json, write_folder
+from tests.support.tokenizer_files import (
+    TOKENS,
+    added_token,
+    small,
+    spelt,
+    tokenizer_json,
+    write_folder,
+)
 
 MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 
@@ -25,16 +32,6 @@ MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 @pytest.fixture(scope="module")
 def tokenizer() -> BertTokenizer:
     return BertTokenizer.from_pretrained("demo")
-
-
-def small(folder: Path, **config: Any) -> BertTokenizer:
-    files = {"tokenizer.json": tokenizer_json(), "tokenizer_config.json": config}
-    return BertTokenizer.from_pretrained(write_folder(folder, files))
-
-
-def tokens_of(tokenizer: BertTokenizer, text: str, **options: Any) -> list[str]:
-    ids = tokenizer(text, **options)["input_ids"]
-    return list(tokenizer.convert_ids_to_tokens(ids))
 
 
 def test_what_is_baked_into_the_real_model_does_not_leak(minilm: Path) -> None:
@@ -173,8 +170,11 @@ def test_tokenize_takes_one_text_or_a_pair(tokenizer: BertTokenizer) -> None:
 
 
 def test_a_warning_points_at_the_call(tmp_path: Path) -> None:
+    config = {"do_lower_case": False}
+    files = {"tokenizer.json": tokenizer_json(), "tokenizer_config.json": config}
+    write_folder(tmp_path, files)
     with pytest.warns(UserWarning, match="do_lower_case is False in tokenizer_config") as caught:
-        small(tmp_path, do_lower_case=False)
+        BertTokenizer.from_pretrained(tmp_path)
     assert caught[0].filename == __file__
 
 
