@@ -27,6 +27,7 @@ __all__ = [
     "decode_text",
     "encode_json",
     "file_size",
+    "free_space",
     "is_listed",
     "is_pointer",
     "look",
@@ -439,7 +440,7 @@ def check_space(path: Path, size: int, advice: str) -> None:
     advice : str
         What to do, for the message.
     """
-    free = _free(path)
+    free = free_space(path)
     if free is not None and size > free:
         raise OutputError(
             f"{named(path)}: takes {size:,} bytes, but the disk has {free:,} bytes free; nothing "
@@ -553,11 +554,11 @@ def _room(path: Path, failure: OSError) -> str:
     """Say how much can be written, where that is what is wrong; otherwise nothing."""
     if failure.errno == errno.EFBIG:
         return f"a file may have {_largest_file()} here"
-    free = _free(path) if failure.errno in _FULL else None
+    free = free_space(path) if failure.errno in _FULL else None
     return "" if free is None else f"the disk has {free:,} bytes free"
 
 
-def _free(path: Path) -> int | None:
+def free_space(path: Path) -> int | None:
     """Return how many bytes are free where a file is to be written, None where nobody knows."""
     import shutil
 

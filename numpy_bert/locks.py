@@ -12,9 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -97,7 +95,7 @@ def temporary_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_folder(path)
         if descriptor is not None:
             os.close(descriptor)
 
@@ -114,6 +112,7 @@ def _system() -> str:
     Containers of one kernel do, and have one mark; after a new start of the system it is another.
     """
     import platform
+    import zlib
 
     try:
         known = Path("/proc/sys/kernel/random/boot_id").read_bytes()
@@ -165,12 +164,19 @@ def _remove(entry: os.DirEntry[str], *, is_ours: bool) -> None:
         if found is False or not (age > _ABANDONED or (is_ours and found and _locks(entry.path))):
             return
         if is_folder:
-            shutil.rmtree(entry.path, ignore_errors=True)
+            _remove_folder(entry.path)
         else:
             Path(entry.path).unlink()
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _remove_folder(path: str | Path) -> None:
+    """Remove a folder with all that is in it."""
+    import shutil  # not at start-up, of which all that reads a file is a part: 4 ms
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _locks(path: str) -> bool:

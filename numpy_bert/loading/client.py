@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import warnings
 from functools import partial
 from pathlib import Path
 
 from numpy_bert.errors import CheckpointError, HubError, InputError, IntegrityError, OutputError
-from numpy_bert.files import is_listed, look, trouble, write_atomically, writing
+from numpy_bert.files import free_space, is_listed, look, trouble, write_atomically, writing
 from numpy_bert.loading.cache import SMALL_FILES, CachedRepository, absent, is_inside
 from numpy_bert.loading.checkpoint import INDEX, SINGLE, shard_files
 from numpy_bert.loading.formats import instead_of_safetensors, is_pickle
@@ -126,8 +125,8 @@ def _download(remote: RemoteFile, blob: Path) -> None:
             tag.write_text(_TAG)
     if look(blob) == "unreadable":
         blob.unlink(missing_ok=True)  # a link to nothing, through which would be written
-    size, free = remote.size or 0, shutil.disk_usage(blob.parent).free
-    if size > free:
+    size, free = remote.size or 0, free_space(blob)
+    if free is not None and size > free:
         raise OutputError(f"{remote.name}: has {size:,} bytes, {free:,} are free on the disk.")
     hold = partial(check, etag=remote.etag, name=remote.where)
     for last in (False, True):
