@@ -1,0 +1,1 @@
+"""Vectors within engines that run on many machines."""

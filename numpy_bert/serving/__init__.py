@@ -1,0 +1,1 @@
+"""A service over HTTP: vectors and ranks, in the shapes that clients of others already speak."""
