@@ -32,9 +32,11 @@ __all__ = [
     "is_pointer",
     "look",
     "make_folder",
+    "not_utf8",
     "permissions",
     "read_bytes",
     "read_json",
+    "split_lines",
     "trouble",
     "write_atomically",
     "writing",
@@ -188,12 +190,45 @@ def check_pointer(data: bytes, *, where: str, error: type[NumpyBertError]) -> No
         )
 
 
-def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:
-    r"""Return the lines of a UTF-8 file without their ends, as every command reads its texts.
+def split_lines(
+    lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]
+) -> Iterator[bytes]:
+    r"""Yield the lines of a file without their ends, as every command reads its texts.
 
-    A line ends with ``\n`` or ``\r\n``, the last one may have no end. U+2028, U+0085, a form
-    feed or a lone ``\r``, at which ``str.splitlines`` cuts, end none. A byte order mark is no text.
+    A line ends with ``\n`` or ``\r\n``, the last one may have no end. A byte order mark is no text.
     Where nothing but lone ``\r`` could end a line, the file is refused.
+
+    Parameters
+    ----------
+    lines : iterable of bytes
+        A file that is open for reading bytes, or its lines with their ends.
+    where : str
+        What it is called in a message.
+    error : type of NumpyBertError
+        The error to raise.
+
+    Examples
+    --------
+    >>> import io
+    >>> list(split_lines(io.BytesIO(b"one\r\ntwo"), where="a.txt", error=NumpyBertError))
+    [b'one', b'two']
+    """
+    for number, line in enumerate(lines):
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
+        if number == 0:
+            text = text.removeprefix(b"\xef\xbb\xbf")
+            if b"\r" in text and not line.endswith(b"\n"):
+                raise error(
+                    f"{quoted(where)}: its lines end with CR alone, as of old Macs, so all of it "
+                    "is one line; convert its line ends to LF."
+                )
+        yield text
+
+
+def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:
+    r"""Return the lines of a UTF-8 file, as `split_lines` has them.
+
+    U+2028, U+0085, a form feed or a lone ``\r``, at which ``str.splitlines`` cuts, end none.
 
     Parameters
     ----------
@@ -211,24 +246,30 @@ def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertErr
     >>> [ascii(line) for line in decode_lines(file, where="a.txt", error=NumpyBertError)]
     ["'one\\u2028and'", "'two'"]
     """
-    texts, line = list[str](), b""
-    for number, line in enumerate(lines, 1):
-        text = line.removesuffix(b"\n").removesuffix(b"\r")
-        if number == 1:
-            text = text.removeprefix(b"\xef\xbb\xbf")
+    texts = []
+    for number, line in enumerate(split_lines(lines, where=where, error=error), 1):
         try:
-            texts.append(text.decode("utf-8"))
+            texts.append(line.decode("utf-8"))
         except UnicodeDecodeError as failure:
             raise error(
-                f"{quoted(where)}: line {number}: is not UTF-8 (byte {failure.start}, "
-                f"0x{text[failure.start]:02x}); convert the file, or mend the line."
+                f"{quoted(where)}: line {number}: {not_utf8(failure)}; convert the file, or mend "
+                "the line."
             ) from None
-    if len(texts) == 1 and "\r" in texts[0] and not line.endswith(b"\n"):
-        raise error(
-            f"{quoted(where)}: its lines end with CR alone, as of old Macs, so all of it is one "
-            "line; convert its line ends to LF."
-        )
     return texts
+
+
+def not_utf8(failure: UnicodeDecodeError) -> str:
+    r"""Say where bytes are not UTF-8.
+
+    Examples
+    --------
+    >>> try:
+    ...     b"ab\xff".decode()
+    ... except UnicodeDecodeError as failure:
+    ...     not_utf8(failure)
+    'is not UTF-8 (byte 2, 0xff)'
+    """
+    return f"is not UTF-8 (byte {failure.start}, 0x{failure.object[failure.start]:02x})"
 
 
 def decode_text(data: bytes, *, where: str, error: type[NumpyBertError]) -> str:
@@ -245,8 +286,7 @@ def decode_text(data: bytes, *, where: str, error: type[NumpyBertError]) -> str:
     except UnicodeDecodeError as failure:
         line = data[: failure.start].count(b"\n") + 1
         raise error(
-            f"{quoted(where)}: line {line} is not UTF-8 (byte {failure.start}, "
-            f"0x{data[failure.start]:02x}); convert the file, or mend the line."
+            f"{quoted(where)}: line {line} {not_utf8(failure)}; convert the file, or mend the line."
         ) from None
 
 

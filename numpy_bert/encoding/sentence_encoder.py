@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from numpy_bert.encoding.sentence_modules import (
     read_pooled_modules,
 )
 from numpy_bert.encoding.similarity import Hits, check_similarity
+from numpy_bert.encoding.stream import VectorStream, check_streamed
 from numpy_bert.errors import InputError
 from numpy_bert.files import as_folder
 from numpy_bert.foreign import check_accepted, no_attribute
@@ -45,7 +46,7 @@ from numpy_bert.messages import must_be, shown
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.saving import bert_parameters, check_parameters
 from numpy_bert.text.ids import IdEncoder, Ids
-from numpy_bert.text.inputs import are_texts, as_texts
+from numpy_bert.text.inputs import are_texts, as_texts, stream_of_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ class _Way:
         """Return the vectors of texts from the states of all their tokens."""
         pooled = pool(hidden, batch.lengths, self.modes, skip=self.skip)
         return self.modules(pooled, self.width)
+
+    def scaled(self) -> _Way:
+        """Return the way at whose end vectors are scaled to length 1."""
+        return replace(self, modules=replace(self.modules, scales_last=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -567,13 +572,7 @@ class SentenceEncoder:
         call = _Call(
             texts=texts,
             single=single,
-            plan=Plan(
-                encode_ids=self._ids,
-                limit=self.max_seq_length,
-                prompt=before,
-                most_texts=None if batch_size is None else as_count("batch_size", batch_size),
-                workers=get_num_threads(),
-            ),
+            plan=self._plan(before, batch_size),
             shown=show_progress_bar,
         )
         way = self._way(pooling, truncate_dim, before)
@@ -582,7 +581,7 @@ class SentenceEncoder:
         with self._in_memory(len(texts), way):
             if isinstance(output_value, str) and output_value == "sentence_embedding":
                 if normalize_embeddings:
-                    way = replace(way, modules=replace(way.modules, scales_last=True))
+                    way = way.scaled()
                 found = self._vectors(call, way, asked, out)
             else:
                 found = self._tokens(call, way, output_value, asked, out)
@@ -634,6 +633,73 @@ class SentenceEncoder:
             known = (name for name in ("document", "passage", "corpus") if name in self.prompts)
             prompt_name = next(known, None)
         return self.encode(sentences, prompt_name, prompt, *arguments, **options)
+
+    def encode_stream(
+        self,
+        texts: Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        *,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pooling: str | Sequence[str] | None = None,
+        precision: str = "float32",
+    ) -> VectorStream:
+        """Encode texts that come one after another, any number of them, in bounded memory.
+
+        The texts are cut into blocks of at most 16,384 texts and 1,000,000 characters, and of each
+        block come the vectors, in order, that `encode` has of it. So equal texts are computed once
+        a block. Where a block ends depends on its texts alone: whoever goes on behind a block has
+        the same blocks, and to the bit the same vectors, as without the stop.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            Such as a generator. So many are read ahead as a block has.
+        prompt_name, prompt, batch_size, normalize_embeddings, truncate_dim, pooling
+            Those of `encode`. They, and the encoder's attributes, count as they are now.
+        precision : {"float32", "binary", "ubinary"}
+            That of `encode`; the other two need the ranges of all vectors.
+
+        Returns
+        -------
+        VectorStream
+            An iterator over the blocks, each an ndarray of shape (n, H). Its attributes `texts`
+            and `cut` say how many were encoded so far, and how many of them were cut.
+
+        Raises
+        ------
+        InputError
+            If an argument is wrong; and from the iterator, if a text is none: ``texts[123456]``
+            says which of the stream. The texts before it in its block are not encoded.
+
+        Warns
+        -----
+        UserWarning
+            Once, at the end, if texts were cut.
+
+        Examples
+        --------
+        >>> from numpy_bert import SentenceEncoder
+        >>> encoder = SentenceEncoder("demo")
+        >>> numbers = (f"This is number {number}." for number in range(20_000))
+        >>> [vectors.shape for vectors in encoder.encode_stream(numbers, truncate_dim=8)]
+        [(16384, 8), (3616, 8)]
+        """
+        check_switches(normalize_embeddings=normalize_embeddings)
+        check_streamed(check_precision(precision))
+        before = prompt_of(self.prompts, self.default_prompt_name, prompt, prompt_name)
+        way = self._way(pooling, truncate_dim, before)
+        if normalize_embeddings:
+            way = way.scaled()
+
+        def encode(block: list[str], plan: Plan) -> Array:
+            with self._in_memory(len(block), way):
+                call = _Call(texts=block, single=False, plan=plan, shown=False)
+                return self._vectors(call, way, precision, None)
+
+        return VectorStream(stream_of_texts(texts), self._plan(before, batch_size), encode)
 
     def save_pretrained(self, path: str | Path, *, force: bool = False, **options: Any) -> None:
         """Save the encoder as it is now where `SentenceEncoder` and sentence-transformers load it.
@@ -836,6 +902,16 @@ class SentenceEncoder:
     def get_sentence_embedding_dimension(self) -> int:
         """Return the same as `get_embedding_dimension`, under sentence-transformers' name."""
         return self.get_embedding_dimension()
+
+    def _plan(self, prompt: str, batch_size: int | None) -> Plan:
+        """Return how the texts of a call are cut into micro-batches."""
+        return Plan(
+            encode_ids=self._ids,
+            limit=self.max_seq_length,
+            prompt=prompt,
+            most_texts=None if batch_size is None else as_count("batch_size", batch_size),
+            workers=get_num_threads(),
+        )
 
     def _way(
         self, pooling: str | Sequence[str] | None, truncate_dim: int | None, prompt: str

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections import UserString
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.messages import shown
 
 __all__ = [
+    "MOST_CHARACTERS",
     "Pair",
     "Words",
     "are_texts",
@@ -30,10 +32,11 @@ __all__ = [
     "check_text",
     "dropped",
     "given_pairs",
+    "stream_of_texts",
 ]
 
 # Some seconds of work in the Rust library; a larger text is somebody's mistake.
-_MOST_CHARACTERS = 5_000_000
+MOST_CHARACTERS = 5_000_000
 # By these names columns give their items as a list: numpy's and pandas', polars', pyarrow's.
 _AS_LIST = ("tolist", "to_list", "to_pylist")
 _WORDS = "a list of words, or a list of such lists (is_split_into_words=True)"
@@ -72,6 +75,43 @@ def as_texts(value: object, name: str = "text") -> tuple[bool, list[str]]:
         return True, [check_text(value, name)]
     items = _items(value, name)
     return False, [check_text(text, f"{name}[{row}]") for row, text in enumerate(items)]
+
+
+def stream_of_texts(value: object, name: str = "texts") -> Iterator[str]:
+    """Return an iterator over texts, each of which is checked when its turn comes.
+
+    Parameters
+    ----------
+    value : iterable of str
+        Any number of texts in an order, such as a generator; what `as_texts` takes for several is
+        taken, too.
+    name : str
+        The argument's name, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is anything else; and, from the iterator, if a text is no str or cannot be encoded.
+
+    Examples
+    --------
+    >>> list(stream_of_texts(word for word in ("a", "b")))
+    ['a', 'b']
+    >>> stream_of_texts("a")
+    Traceback (most recent call last):
+    numpy_bert.errors.InputError: texts must be an iterable of str; got one text. Put it in a list.
+    """
+    wanted = "an iterable of str"
+    if isinstance(value, str):
+        raise InputError(f"{name} must be {wanted}; got one text. Put it in a list.")
+    unordered = isinstance(value, (Mapping, AbstractSet))
+    is_stream = isinstance(value, Iterable) and not unordered and not isinstance(value, _ONE_TEXT)
+    is_column = isinstance(value, Sequence) or _shape(value) is not None
+    if is_stream and not is_column and not any(hasattr(value, way) for way in _AS_LIST):
+        items: Iterable[Any] = value  # type: ignore[assignment]
+    else:
+        items = _items(value, name, wanted)
+    return (check_text(text, f"{name}[{row}]") for row, text in enumerate(items))
 
 
 def as_documents(value: object, name: str = "documents") -> list[list[str]]:
@@ -342,9 +382,9 @@ def check_text(text: object, where: str) -> str:
             f"{where} must be a str; got {type(text).__name__}."
             f"{missing if _is_missing(text) else ''}"
         )
-    if len(text) > _MOST_CHARACTERS:
+    if len(text) > MOST_CHARACTERS:
         raise InputError(
-            f"{where}: has {len(text):,} characters; at most {_MOST_CHARACTERS:,} are taken. "
+            f"{where}: has {len(text):,} characters; at most {MOST_CHARACTERS:,} are taken. "
             "Split it: a BERT reads some hundred tokens."
         )
     try:
