@@ -191,7 +191,7 @@ def check_pointer(data: bytes, *, where: str, error: type[NumpyBertError]) -> No
 
 
 def split_lines(
-    lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]
+    lines: Iterable[bytes], *, where: str, error: type[NumpyBertError], keepends: bool = False
 ) -> Iterator[bytes]:
     r"""Yield the lines of a file without their ends, as every command reads its texts.
 
@@ -206,6 +206,8 @@ def split_lines(
         What it is called in a message.
     error : type of NumpyBertError
         The error to raise.
+    keepends : bool
+        Whether the ends are left on the lines.
 
     Examples
     --------
@@ -213,16 +215,15 @@ def split_lines(
     >>> list(split_lines(io.BytesIO(b"one\r\ntwo"), where="a.txt", error=NumpyBertError))
     [b'one', b'two']
     """
-    for number, line in enumerate(lines):
+    for number, raw in enumerate(lines):
+        line = raw if number else raw.removeprefix(b"\xef\xbb\xbf")
         text = line.removesuffix(b"\n").removesuffix(b"\r")
-        if number == 0:
-            text = text.removeprefix(b"\xef\xbb\xbf")
-            if b"\r" in text and not line.endswith(b"\n"):
-                raise error(
-                    f"{quoted(where)}: its lines end with CR alone, as of old Macs, so all of it "
-                    "is one line; convert its line ends to LF."
-                )
-        yield text
+        if not number and b"\r" in text and not line.endswith(b"\n"):
+            raise error(
+                f"{quoted(where)}: its lines end with CR alone, as of old Macs, so all of it is "
+                "one line; convert its line ends to LF."
+            )
+        yield line if keepends else text
 
 
 def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:

@@ -29,6 +29,7 @@ FLOORS = {
     "locks": 1,
     "messages": 1,
     "progress": 1,
+    "tables": 1,
     "parameters": 2,
     "inputs": 3,
     "ops": 3,
@@ -66,12 +67,14 @@ ALLOWED = {
     ("files", "messages"),
     ("foreign", "messages"),
     ("labels", "messages"),
+    ("tables", "messages"),
 }
 # The front door and `python -m` stand outside the house.
 DOORS = {"__init__", "__main__"}
 RUNTIME = {"numpy", "safetensors", "huggingface_hub", "tokenizers"}
 # Optional packages, each in the one file that may import it.
 EXTRAS = {
+    "corpora/parquet.py": {"pyarrow"},
     "explain/drawing.py": {"resvg_py"},
     "kernels/threads.py": {"threadpoolctl"},
     "pytest_plugin.py": {"pytest"},

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec, module_from_spec
 from pathlib import Path
-from types import ModuleType
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import decode_lines, decode_text, read_bytes
-from numpy_bert.messages import listed, quoted, shown
+from numpy_bert.messages import quoted, shown
+from numpy_bert.tables import (
+    TABLES,
+    BadRow,
+    Line,
+    columns_of,
+    other_kind,
+    plain,
+    table_rows,
+    the_column,
+)
 
 __all__ = [
     "NUMBER",
@@ -34,37 +40,9 @@ __all__ = [
 NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
 # Columns, of the last of which there may be several.
 _TEXT, _PAIR, _LABEL, _SCORE, _NEGATIVE = "text", "text_pair", "label", "score", "negative"
-# Longer than any file that is read, and within what csv takes on every system.
-_LONGEST = 2**31 - 1
-_BLANK_QUOTE = re.compile(r' +"')
 _LEAST_DOCUMENTS = _LEAST_SCORES = 2
 # Nobody trains on more with this package, and what is larger is somebody's mistake.
 _LARGEST = 2_000_000_000
-_TABLES = (".csv", ".tsv", ".tab")
-# Files that do not hold a text a line, though some could be read as if they did.
-_OTHERS = {
-    "JSON": (".json", ".jsonl", ".ndjson"),
-    "a page of markup": (".html", ".htm", ".xml"),
-    "a table in binary": (".parquet", ".pq", ".feather", ".arrow", ".orc", ".avro", ".h5", ".hdf5"),
-    "a spreadsheet": (".xlsx", ".xls", ".ods"),
-    "a document": (".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub"),
-    "compressed": (".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z", ".tar", ".rar"),
-    "a file of arrays or objects": (".npy", ".npz", ".pkl", ".pickle", ".pt", ".safetensors"),
-    "a database": (".db", ".sqlite", ".sqlite3"),
-}
-# The first bytes of such files, whatever they are called.
-_MAGIC = {
-    b"PAR1": "a table in binary (Parquet)",
-    b"ARROW1": "a table in binary (Arrow)",
-    b"PK\x03\x04": "compressed (zip, as spreadsheets are)",
-    b"\x1f\x8b": "compressed (gzip)",
-    b"BZh": "compressed (bzip2)",
-    b"\xfd7zXZ\x00": "compressed (xz)",
-    b"\x28\xb5\x2f\xfd": "compressed (zstd)",
-    b"%PDF-": "a document (PDF)",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +69,7 @@ def is_table(path: Path) -> bool:
     >>> is_table(Path("reviews.CSV")), is_table(Path("texts.txt"))
     (True, False)
     """
-    return path.suffix.lower() in _TABLES
+    return path.suffix.lower() in TABLES
 
 
 def read_texts(path: Path, column: str | None = None) -> list[str]:
@@ -208,7 +186,7 @@ def read_pairs(path: Path, text_column: str = _TEXT) -> dict[str, list[str] | li
         If the table is none of these, or a cell is empty or is no number; the file, the line and
         what must stand there are named.
     """
-    table, text = _read_table(path), _plain(text_column)
+    table, text = _read_table(path), plain(text_column)
     if not {text, _PAIR} <= {*table.names} or text == _PAIR:
         raise InputError(
             f"{path}: line 1: there must be columns {quoted(text)} and text_pair (and negative, "
@@ -258,7 +236,7 @@ def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
     InputError
         If the table is none of these; the file, the line and what must stand there are named.
     """
-    table, text = _read_table(path), _plain(text_column)
+    table, text = _read_table(path), plain(text_column)
     if not {text, _LABEL} <= {*table.names}:
         raise InputError(
             f"{path}: line 1: there must be columns {quoted(text)} and label (and text_pair for "
@@ -291,7 +269,7 @@ def as_number(label: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A table: its first row, the rows below it, the line where each ends, places by names."""
+    """A table: its first row, the rows below it, the line where each begins, places by names."""
 
     path: Path
     header: list[str]
@@ -302,7 +280,7 @@ class _Table:
     @property
     def columns(self) -> str:
         """The names of the columns, for a message."""
-        return listed(self.header, 20) or "none"
+        return columns_of(self.header)
 
     @property
     def names(self) -> Iterable[str]:
@@ -311,85 +289,36 @@ class _Table:
 
     def column(self, name: str) -> list[str]:
         """Return a column; raise InputError unless there is one of the name."""
-        found = self.places.get(_plain(name), [])
-        if len(found) != 1:
-            raise InputError(
-                f"{self.path}: line 1: has {'more than one' if found else 'no'} column "
-                f"{quoted(name)}; the columns are {self.columns}."
-            )
-        return [row[found[0]] for row in self.rows]
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower()
+        found = self.places.get(plain(name), [])
+        place = the_column(found, name, self.header, f"{self.path}: line 1")
+        return [row[place] for row in self.rows]
 
 
 def _read_table(path: Path) -> _Table:
     """Read a table whose rows all have a field for each column of the first."""
-    kind = csv.excel_tab if path.suffix.lower() in (".tsv", ".tab") else csv.excel
-    source, own = decode_text(_read_source(path), where=str(path), error=InputError), _own_csv()
-    reader = own.reader(io.StringIO(source, newline=""), dialect=kind, strict=True)
-    rows, lines = [], []
-    try:
-        header: list[str] = next(reader, [])
-        for row in filter(None, reader):
-            if len(row) != len(header):
-                raise InputError(
-                    f"{path}: line {reader.line_num}: must have {len(header)} fields; it has "
-                    f"{len(row)}. Put a field with a comma in it in quotes."
-                )
-            rows.append(row)
-            lines.append(reader.line_num)
-    except own.Error as failure:
-        raise InputError(f"{path}: line {reader.line_num}: {quoted(failure)}.") from None
-    if header and not rows:
+    source = decode_text(_read_source(path), where=str(path), error=InputError)
+    lines = (Line(n, line) for n, line in enumerate(io.StringIO(source, newline=""), 1))
+    rows = []
+    for row in table_rows(lines, tabs=path.suffix.lower() != ".csv"):
+        if isinstance(row, BadRow):
+            raise InputError(
+                f"{path}: line {row.number}: {row.why}. Put a text with a comma, a tab or a quote "
+                "in it in quotes, and double the quotes in it."
+            )
+        rows.append(row)
+    header = rows[0].fields if rows else []
+    if len(rows) == 1:
         raise InputError(f"{path}: holds no row below its header.")
     places: dict[str, list[int]] = {}
     for place, title in enumerate(header):
-        places.setdefault(_plain(title), []).append(place)
-    table = _Table(path=path, header=header, rows=rows, lines=lines, places=places)
-    _check_quotes(table, source, kind)
-    return table
-
-
-@cache
-def _own_csv() -> ModuleType:
-    """Return a copy of the module below csv whose fields may be of any length.
-
-    The limit of 131,072 characters belongs to the module, and so to all who share it, threads too:
-    lifting it there would lift it for others, and putting it back would undo what they have set.
-    """
-    spec = find_spec("_csv")
-    assert spec is not None
-    assert spec.loader is not None
-    own = module_from_spec(spec)
-    spec.loader.exec_module(own)
-    own.field_size_limit(_LONGEST)
-    return own
-
-
-def _check_quotes(table: _Table, source: str, kind: type[csv.Dialect]) -> None:
-    """Refuse a table whose quotes mean something else than csv takes them for."""
-    odd = False
-    for row, line in zip([table.header, *table.rows], [1, *table.lines], strict=True):
-        if kind is csv.excel_tab and any("\t" in field and "\n" in field for field in row):
-            raise InputError(
-                f"{table.path}: line {line}: a field that ends here spans lines and has a tab in "
-                "it: its first quote was taken for the start of it. Double the quotes in a text "
-                "and put it in quotes, or save the table as .csv."
-            )
-        odd = odd or any(_BLANK_QUOTE.match(field) for field in row)
-    if not odd:
-        return
-    # Either such a field stands in quotes as a whole, and is read in the same way where blanks
-    # before quotes are passed over, or its quotes were taken for text.
-    again = _own_csv().reader(io.StringIO(source, newline=""), dialect=kind, skipinitialspace=True)
-    for row, other in zip([table.header, *table.rows], filter(None, again), strict=False):
-        if [field.strip() for field in row] != [field.strip() for field in other]:
-            raise InputError(
-                f"{table.path}: line {again.line_num}: a field begins with a blank and a quote, so "
-                "the quote would be a part of it; take the blanks before quotes out."
-            )
+        places.setdefault(plain(title), []).append(place)
+    return _Table(
+        path=path,
+        header=header,
+        rows=[row.fields for row in rows[1:]],
+        lines=[row.number for row in rows[1:]],
+        places=places,
+    )
 
 
 def _read_column(path: Path, name: str | None) -> list[str]:
@@ -414,14 +343,10 @@ def _stripped_lines(path: Path) -> list[str]:
 
 def _read_source(path: Path) -> bytes:
     """Return the bytes of a file that can be text; refuse another kind by its name."""
-    suffix = path.suffix.lower()
     data = read_bytes(path, error=InputError, limit=_LARGEST)
-    for what, suffixes in _OTHERS.items():
-        if suffix in suffixes:
-            raise _refused(path, what)
-    for start, what in _MAGIC.items():
-        if data.startswith(start):
-            raise _refused(path, what)
+    what = other_kind(path.suffix, data[:16])
+    if what:
+        raise _refused(path, what)
     if b"\x00" in data:
         line = data[: data.index(b"\x00")].count(b"\n") + 1
         raise _refused(path, f"binary, or text in UTF-16 (line {line} has a NUL byte)")

@@ -52,10 +52,10 @@ def test_a_table(tmp_path: Path) -> None:
         (b"text,label\na,b\nc\n", r"line 3: must have 2 fields; it has 1"),
         (
             b"text,label\na,b,c\n",
-            r"line 2: must have 2 fields; it has 3\. Put a field with a comma",
+            r"line 2: must have 2 fields; it has 3\. Put a text with a comma",
         ),
         (b"text,label\na,b\nc, \n", r"line 3: has no label"),
-        (b'text,label\n"a,b\n', r"line 2: unexpected end of data"),
+        (b'text,label\n"a,b\n', r"line 2: opens a quote that does not end\. Put"),
         (b"text,label\na,b\nc\xff,d\n", r"line 3 is not UTF-8 \(byte 16, 0xff\)"),
     ],
 )
@@ -176,13 +176,25 @@ def test_what_holds_no_texts_is_refused_by_name(
         (
             "a.tsv",
             b'text\tlabel\n"He said\t1\nbye"\t0\nmid\t1\n',
-            r"line 3: a field that ends here spans lines and has a tab in it: .* save .* as \.csv",
+            r"line 2: opens a quote that does not end before a tab and .* save it as \.csv",
         ),
-        ("a.tab", b'text\tlabel\nx\t"1\ny\t0\nz"\n', "line 4: a field that ends here spans lines"),
-        ("a.csv", b'text,label\na, "1"\n', "line 2: a field begins with a blank and a quote"),
-        ("a.csv", b'text, "label"\na,1\n', "line 1: a field begins with a blank and a quote"),
-        ("a.csv", b'text,label\n "a",1\n', "line 2: a field begins with a blank and a quote"),
-        ("a.csv", b'text,label,more\n "a,b",1\n', "line 2: a field begins"),
+        ("a.tab", b'text\tlabel\nx\t"1\ny\t0\nz"\n', "line 2: opens a quote that does not end"),
+        (
+            "a.csv",
+            b'text,label\na, "1"\n',
+            "line 2: has a field that begins with a blank and a quote",
+        ),
+        (
+            "a.csv",
+            b'text, "label"\na,1\n',
+            "line 1: has a field that begins with a blank and a quote",
+        ),
+        (
+            "a.csv",
+            b'text,label\n "a",1\n',
+            "line 2: has a field that begins with a blank and a quote",
+        ),
+        ("a.csv", b'text,label,more\n "a,b",1\n', "line 2: has a field that begins"),
     ],
 )
 def test_quotes_that_mean_something_else_are_refused(
@@ -217,7 +229,7 @@ def test_the_limit_that_all_who_read_csv_share_is_never_touched(
         with monkeypatch.context() as patch:
             patch.setattr(csv, "field_size_limit", lambda *_: pytest.fail("it was asked for"))
             assert len(read_labelled(path).texts[0]) == 200_000
-            with pytest.raises(InputError, match="unexpected end of data"):
+            with pytest.raises(InputError, match="opens a quote that does not end"):
                 read_labelled(written(tmp_path, b'text,label\n"a,1\n'))
         assert csv.field_size_limit() == 1_000
         with pytest.raises(csv.Error, match="larger than field limit"):
