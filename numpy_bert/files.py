@@ -223,7 +223,8 @@ def split_lines(
                 f"{quoted(where)}: its lines end with CR alone, as of old Macs, so all of it is "
                 "one line; convert its line ends to LF."
             )
-        yield line if keepends else text
+        if line:
+            yield line if keepends else text
 
 
 def decode_lines(lines: Iterable[bytes], *, where: str, error: type[NumpyBertError]) -> list[str]:

@@ -503,7 +503,8 @@ def test_nothing_but_a_newline_ends_a_line() -> None:
         "last",
     ]
     assert decode_lines(io.BytesIO(b"a\n"), where="a", error=InputError) == ["a"]
-    assert decode_lines(io.BytesIO(b""), where="a", error=InputError) == []
+    for empty in (b"", b"\xef\xbb\xbf"):
+        assert decode_lines(io.BytesIO(empty), where="a", error=InputError) == []
     with pytest.raises(InputError, match=r"a\.txt: line 2: is not UTF-8 \(byte 1, 0xff\)"):
         decode_lines(io.BytesIO(b"a\nb\xff"), where="a.txt", error=InputError)
 

@@ -683,8 +683,8 @@ class SentenceEncoder:
         --------
         >>> from numpy_bert import SentenceEncoder
         >>> encoder = SentenceEncoder("demo")
-        >>> numbers = (f"This is number {number}." for number in range(20_000))
-        >>> [vectors.shape for vectors in encoder.encode_stream(numbers, truncate_dim=8)]
+        >>> texts = (f"This is number {number % 5}." for number in range(20_000))
+        >>> [vectors.shape for vectors in encoder.encode_stream(texts, truncate_dim=8)]
         [(16384, 8), (3616, 8)]
         """
         check_switches(normalize_embeddings=normalize_embeddings)

@@ -252,8 +252,8 @@ def test_memory_is_bounded_for_texts_of_a_million_characters() -> None:
     def texts(count: int) -> Iterator[str]:
         return (f"{number} {'word ' * 200_000}"[:1_000_000] for number in range(count))
 
-    with pytest.warns(UserWarning, match="of 1 texts .* were cut"):
-        one = peak_of(encoder, texts(1))
-    with pytest.warns(UserWarning, match="3 of 3 texts .* were cut"):
-        three = peak_of(encoder, texts(3))
-    assert three < one + 2_500_000  # a text that waits, and one that is made
+    set_num_threads(1)
+    with pytest.warns(UserWarning, match="1 of 1 texts .* were cut"):
+        list(encoder.encode_stream(["word " * 600]))  # what is made once: scratch memory
+    with pytest.warns(UserWarning, match="2 of 2 texts .* were cut"):
+        assert peak_of(encoder, texts(2)) < 13_000_000
