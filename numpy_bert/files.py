@@ -27,6 +27,7 @@ __all__ = [
     "decode_text",
     "encode_json",
     "file_size",
+    "flush_folder",
     "free_space",
     "is_listed",
     "is_pointer",
@@ -37,6 +38,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "split_lines",
+    "take_name",
     "trouble",
     "write_atomically",
     "writing",
@@ -538,7 +540,7 @@ def writing(
             if os.name == "nt":  # where an open file keeps its name
                 file.close()
             temporary.replace(target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except NumpyBertError:  # some are an OSError too
         raise
     except OSError as failure:
@@ -572,13 +574,39 @@ def writing_folder(path: Path) -> Iterator[Path]:
                 with contextlib.suppress(FileNotFoundError):
                     target.rmdir()
             temporary.replace(target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except OutputError as failure:  # of a file in it
         raise OutputError(str(failure).replace(str(temporary), str(path))) from None
     except NumpyBertError:
         raise
     except OSError as failure:
         raise _not_written(path, failure, None) from None
+
+
+def take_name(made: Path, path: Path) -> None:
+    """Give what has been made, and flushed, on the same disk another name in one step.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be given; nothing has changed then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = Path(folder) / "made"
+    ...     write_atomically(made, b"all of it")
+    ...     take_name(made, Path(folder) / "result")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['result']
+    """
+    target = _target(path)
+    try:
+        made.replace(target)
+    except OSError as failure:
+        raise _not_written(path, failure, None) from None
+    flush_folder(target.parent)
 
 
 def _not_written(path: Path, failure: OSError, size: int | None) -> OutputError:
@@ -621,7 +649,7 @@ def _largest_file() -> str:
     return "fewer" if limit < 0 else f"at most {limit:,} bytes (ulimit -f)"
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Put a new name onto the disk too; where that cannot be asked for, the name still stands."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -19,13 +19,14 @@ _OF_WORK = "{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]"
 
 @contextmanager
 def progress(
-    total: int,
+    total: int | None,
     label: str,
     *,
     least: int = _SLOW,
     unit: str = "B",
     delay: float = 0.0,
     items: int | None = None,
+    initial: int = 0,
 ) -> Iterator[Callable[..., object]]:
     """Yield a function that reports how many more of `total` bytes, or other units, are done.
 
@@ -36,12 +37,13 @@ def progress(
 
     Where units take unlike time, name the work as `total` and how many units there are as `items`:
     the time that is left goes by the work, and the function takes how many units were done as
-    ``done``.
+    ``done``. Where nobody knows the total, name None: a count and a rate are drawn. What was done
+    before is named as `initial`, and makes no rate.
     """
-    if total < least or not _is_watched():
+    if (total is not None and total < least) or not _is_watched():
         yield lambda *_, **__: None
         return
-    with _bar(total, label, unit, delay, items) as bar:
+    with _bar(total, label, unit, delay, items, initial) as bar:
         lock, count = threading.Lock(), 0
 
         def report(more: int, note: str = "", done: int = 0) -> None:
@@ -64,7 +66,9 @@ def _is_watched() -> bool:
     return stream.isatty() or type(stream).__module__.startswith("ipykernel.")
 
 
-def _bar(total: int, label: str, unit: str, delay: float, items: int | None) -> Any:
+def _bar(
+    total: int | None, label: str, unit: str, delay: float, items: int | None, initial: int
+) -> Any:
     """Return tqdm's bar: a widget in a notebook that has ipywidgets, else a line of text."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is no widget; the text is as good
@@ -76,5 +80,6 @@ def _bar(total: int, label: str, unit: str, delay: float, items: int | None) -> 
         unit=unit if scaled else f" {unit}",
         unit_scale=scaled,
         delay=delay,
+        initial=initial,
         bar_format=None if items is None else _OF_WORK,
     )

@@ -30,6 +30,8 @@ FLOORS = {
     "messages": 1,
     "progress": 1,
     "tables": 1,
+    "folder_lock": 2,
+    "identity": 2,
     "parameters": 2,
     "inputs": 3,
     "ops": 3,

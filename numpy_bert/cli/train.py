@@ -406,9 +406,9 @@ def _judge_numbers(task: _Task, held: LabelledTexts, file: str) -> _Task:
 
 def _taught(options: argparse.Namespace, name: str) -> _Task:
     """Return a student whose sentence vectors learn to follow a teacher's."""
+    from numpy_bert.identity import fingerprint
     from numpy_bert.loading.sentence import find_sentence_model
     from numpy_bert.training import SentenceStudent, TaughtTexts, sentence_correlation
-    from numpy_bert.training.identity import fingerprint
     from numpy_bert.training.text_files import read_scored
 
     if options.teacher is None:

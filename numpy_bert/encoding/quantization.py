@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "quantize_embeddings",
     "quantized_shape",
     "ranges_of",
+    "ranges_of_blocks",
 ]
 
 _INTEGERS: Mapping[str, type[np.integer[Any]]] = MappingProxyType(
@@ -164,14 +165,36 @@ def ranges_of(
                 f"calibration_embeddings must be of shape (m, H), m from 1; got {found.shape}."
             )
         return np.stack([found.min(axis=0), found.max(axis=0)])
-    check_number(1 if embeddings.ndim == 1 else len(embeddings), precision)
-    if len(embeddings) < _ENOUGH:
+    return ranges_of_blocks([np.atleast_2d(embeddings)], precision, stacklevel=stacklevel + 1)
+
+
+def ranges_of_blocks(
+    blocks: Iterable[npt.NDArray[Any]], precision: str, *, stacklevel: int = 2
+) -> npt.NDArray[Any]:
+    """Return the ranges, (2, H), of vectors that come block by block, as `ranges_of` those of all.
+
+    Examples
+    --------
+    >>> ranges_of_blocks([np.ones((60, 2)), np.zeros((40, 2))], "int8")
+    array([[0., 0.],
+           [1., 1.]])
+    """
+    low: Any = None
+    high: Any = None
+    number = 0
+    for block in blocks:
+        least, most = block.min(axis=0), block.max(axis=0)
+        low = least if low is None else np.minimum(low, least)
+        high = most if high is None else np.maximum(high, most)
+        number += len(block)
+    check_number(number, precision)
+    if number < _ENOUGH:
         warnings.warn(
-            f"{precision}: the ranges of the features come from {len(embeddings)} vectors alone; "
+            f"{precision}: the ranges of the features come from {number} vectors alone; "
             "quantize_embeddings takes ranges or calibration_embeddings from more of them.",
             stacklevel=stacklevel,
         )
-    return np.stack([embeddings.min(axis=0), embeddings.max(axis=0)])
+    return np.stack([low, high])
 
 
 def _quantized(

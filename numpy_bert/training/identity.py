@@ -14,17 +14,16 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_bert.arrays import Array
-from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError, TrainingError
+from numpy_bert.identity import HasParameters, fingerprint, first_difference, identity_of
 from numpy_bert.training.data import TrainingData
 from numpy_bert.training.training_args import TrainingArguments
 
-__all__ = ["Identity", "fingerprint", "identify", "identity_of", "identity_of_function"]
+__all__ = ["Identity", "identify", "identity_of_function"]
 
 # Two sketches count as equal if they differ by at most this share of the length of the array that
 # was sketched. The number of threads changes a teacher's vectors by a thousandth of that, and
@@ -48,16 +47,17 @@ class Identity(NamedTuple):
 
         How a run is evaluated counts from its first evaluation on.
         """
-        # What says most is compared before what is a hash.
-        for name in [*self.exact, *sorted({*theirs.exact} - {*self.exact})]:
-            if name == "evaluate" and not is_judged:
-                continue
-            if theirs.exact.get(name) != self.exact.get(name):
-                raise TrainingError(
-                    f"{path}: is another run's checkpoint ({name} was "
-                    f"{theirs.exact.get(name)!r}, now {self.exact.get(name)!r}); go on with the "
-                    "same settings and data, or train into another folder."
-                )
+        passed = set() if is_judged else {"evaluate"}
+        was, now = (
+            {name: value for name, value in each.items() if name not in passed}
+            for each in (theirs.exact, self.exact)
+        )
+        if found := first_difference(was, now):
+            raise TrainingError(
+                f"{path}: is another run's checkpoint ({found[0]} was {found[1]!r}, now "
+                f"{found[2]!r}); go on with the same settings and data, or train into another "
+                "folder."
+            )
         for name in sorted({*theirs.sketch, *self.sketch}):
             if not _is_near(theirs.sketch.get(name), self.sketch.get(name)):
                 raise TrainingError(
@@ -111,50 +111,6 @@ def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError) as failure:
             raise InputError(f"also: {name} must be a JSON value ({failure}).") from None
     return found
-
-
-class HasParameters(Protocol):
-    """A model of any kind, whose parameters have names."""
-
-    def named_parameters(self) -> Iterator[tuple[str, Array]]:
-        """Yield every parameter with its name."""
-
-
-def identity_of(model: object) -> dict[str, Any]:
-    """Return the kind and the config of a model as JSON values: what it is beside its weights.
-
-    What a model has in an attribute `identity`, a mapping, is added.
-
-    Examples
-    --------
-    >>> from numpy_bert import BertForMaskedLM
-    >>> found = identity_of(BertForMaskedLM.from_pretrained("demo"))
-    >>> found["kind"], found["dtype"], found["config.hidden_act"]
-    ('BertForMaskedLM', 'float32', 'gelu')
-    """
-    config, dtype = getattr(model, "config", None), getattr(model, "dtype", None)
-    found: dict[str, Any] = {"kind": type(model).__name__, "dtype": str(dtype)}
-    if isinstance(config, BertConfig):
-        values = asdict(config)
-        found |= {f"config.{name}": values[name] for name in values}
-    return found | dict(getattr(model, "identity", {}))
-
-
-def fingerprint(model: HasParameters) -> str:
-    """Return a hash of a model's weights, and of what `identity_of` says of it.
-
-    Examples
-    --------
-    >>> from numpy_bert import BertForMaskedLM, BertModel
-    >>> one, other = (BertForMaskedLM.from_pretrained("demo") for _ in range(2))
-    >>> fingerprint(one) == fingerprint(other), fingerprint(one) == fingerprint(one.bert)
-    (True, False)
-    """
-    digest = hashlib.sha256(repr(sorted(identity_of(model).items())).encode())
-    for name, array in model.named_parameters():
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def identity_of_function(function: Callable[..., Any] | None) -> str | None:

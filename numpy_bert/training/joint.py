@@ -12,11 +12,11 @@ import numpy as np
 from numpy_bert.arguments import is_number
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.errors import InputError
+from numpy_bert.identity import identity_of
 from numpy_bert.messages import listed, must_be
 from numpy_bert.model.saving import check_parameters
 from numpy_bert.tasks.items import Items
 from numpy_bert.training.data import Batch, TrainingData, check_fits
-from numpy_bert.training.identity import identity_of
 from numpy_bert.training.trainable import NamedGradients, Trainable
 
 __all__ = ["JointData", "JointModel"]

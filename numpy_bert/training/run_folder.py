@@ -7,25 +7,23 @@ the number of the step says all.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import platform
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from numpy_bert import folder_lock
 from numpy_bert.arrays import Array
 from numpy_bert.errors import CheckpointError, NumpyBertError, OutputError, TrainingError
-from numpy_bert.files import is_listed, look, make_folder, read_json, trouble, write_atomically
+from numpy_bert.files import is_listed, look, read_json, trouble, write_atomically
 from numpy_bert.loading.checkpoint import SINGLE
 from numpy_bert.loading.integrity import sha256
 from numpy_bert.loading.stored import SafetensorsFile
-from numpy_bert.locks import is_named, try_lock
 from numpy_bert.messages import quoted
 from numpy_bert.model.saving import write_tensors
 from numpy_bert.training.identity import Identity
@@ -122,12 +120,8 @@ def check_free(folder: Path, names: Iterable[str]) -> None:
             )
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> AbstractContextManager[None]:
     """Make a folder, if it is not there, and keep other trainings from it while the block runs.
-
-    What keeps them is a lock on a file, which ends with the process, however that ends. Where the
-    file system has no locks, or nothing can be written, nobody is kept away.
 
     Raises
     ------
@@ -136,16 +130,13 @@ def alone(folder: Path) -> Iterator[None]:
     OutputError
         If the folder cannot be made.
     """
-    path = make_folder(folder) / LOCK
-    descriptor = _locked(path)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            # First the file goes: who locks it afterwards sees that it is nobody's any more.
-            with contextlib.suppress(OSError):
-                path.unlink()
-            os.close(descriptor)
+    return folder_lock.alone(
+        folder,
+        LOCK,
+        error=TrainingError,
+        who="another training",
+        advice="train into another folder",
+    )
 
 
 def check_alone(folder: Path) -> None:
@@ -159,41 +150,6 @@ def check_writable(folder: Path) -> None:
     """Raise OutputError if a folder may not be written to, before a step has been taken."""
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{folder}: no file can be made there; train into another folder.")
-
-
-def _locked(path: Path) -> int | None:
-    """Open and lock a file; None where that is not possible, an error where another holds it."""
-    # Windows has no such locks, but removes a file when it is closed: one that is there is held.
-    only = getattr(os, "O_TEMPORARY", 0)
-    while True:
-        try:
-            flags = os.O_RDWR | os.O_CREAT | (only and only | os.O_EXCL)
-            descriptor = os.open(path, flags, 0o666)
-        except FileExistsError:
-            raise _held(path) from None
-        except OSError:
-            return None
-        if try_lock(descriptor) is False:
-            os.close(descriptor)
-            raise _held(path)
-        if only or is_named(path, descriptor):
-            break
-        os.close(descriptor)  # of a training that has just ended
-    with contextlib.suppress(OSError):  # where the disk is full, others are not told who
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
-    return descriptor
-
-
-def _held(path: Path) -> TrainingError:
-    """Return the error that says who trains into the folder."""
-    who = "another process"
-    with contextlib.suppress(OSError):
-        who = path.read_bytes()[:200].decode(errors="replace") or who
-    return TrainingError(
-        f"{path.parent}: another training is writing there ({quoted(who)}). Wait for its end, or "
-        "train into another folder."
-    )
 
 
 def write_state(path: Path, optimizer: AdamW, progress: Progress, identity: Identity) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from numpy_bert import InputError, SentenceEncoder, similarity
+from numpy_bert.identity import fingerprint, identity_of
 from numpy_bert.training import (
     CoSENTLoss,
     CosineSimilarityLoss,
@@ -19,7 +20,6 @@ from numpy_bert.training import (
 )
 from numpy_bert.training import pairs as pair_module
 from numpy_bert.training.data import batches_without_duplicates, tokens_of
-from numpy_bert.training.identity import fingerprint, identity_of
 from numpy_bert.training.pairs import PairedTexts, PairModel
 
 FIRST = ["a cat sat", "it is warm", "alice saw a rabbit"]

@@ -1,0 +1,369 @@
+"""A corpus into a file of vectors: streamed, and gone on with where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numpy_bert.arguments import check_switches
+from numpy_bert.arrays import Array
+from numpy_bert.corpora.identity import identity_of_job
+from numpy_bert.corpora.journal import Parts
+from numpy_bert.corpora.outputs import Output, file_output
+from numpy_bert.corpora.sources import BadRecord, Record, Source, open_source
+from numpy_bert.corpora.tape import Tape
+from numpy_bert.encoding.prompts import prompt_of
+from numpy_bert.encoding.quantization import check_precision, quantized_shape
+from numpy_bert.errors import InputError
+from numpy_bert.files import check_output, check_space, is_listed, writing
+from numpy_bert.messages import must_be, named, quoted
+from numpy_bert.progress import progress
+
+if TYPE_CHECKING:
+    from numpy_bert.encoding.sentence_encoder import SentenceEncoder
+
+__all__ = ["CorpusReport", "as_float16", "encode_corpus"]
+
+# A precision that sentence-transformers does not have.
+_HALF = "float16"
+_BAD = "bad.jsonl"
+_COPIED = 1 << 20
+# Seconds after which progress is shown.
+_PATIENCE = 2.0
+# Texts whose vectors tell one way of encoding from another, as weights alone do not.
+_PROBE = ("The sun is shining.", "Ein Hündchen läuft, 3.14 km weit!", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusReport:
+    """What a job has done.
+
+    Attributes
+    ----------
+    output : str
+        What it has made.
+    texts, bad, cut : int
+        How many texts have vectors, how many lines or rows were put aside, and how many of the
+        texts were longer than the model reads.
+    features : int
+        How many features a vector has, before any of them share a byte.
+    went_on_after : int
+        How many texts an earlier run had done.
+    seconds, texts_per_second : float
+        How long this run took, and its rate.
+    """
+
+    output: str
+    texts: int
+    bad: int
+    cut: int
+    features: int
+    went_on_after: int
+    seconds: float
+    texts_per_second: float
+
+
+def encode_corpus(
+    encoder: SentenceEncoder,
+    source: str | Path,
+    output: str | Path | Output,
+    *,
+    text_column: str | None = None,
+    input_format: str | None = None,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    batch_size: int | None = None,
+    normalize_embeddings: bool = False,
+    truncate_dim: int | None = None,
+    pooling: str | Sequence[str] | None = None,
+    precision: str = "float32",
+    bad_lines: str | Path | None = None,
+    force: bool = False,
+    restart: bool = False,
+    note: Callable[[str], object] | None = None,
+) -> CorpusReport:
+    r"""Write a corpus's vectors to a file, whatever its size; go on where an earlier run ended.
+
+    Texts are read, encoded and written block by block. What is done stands in a folder beside the
+    output, ``PATH.part``, until the output takes its name in one step. The same call after a kill
+    goes on there, and what it makes has the same bits as if it had not been disturbed.
+
+    Parameters
+    ----------
+    encoder : SentenceEncoder
+        The model.
+    source : str or Path
+        The corpus, as `numpy_bert.corpora.sources.open_source` takes it; "-" is standard input.
+    output : str, Path or Output
+        A file that ends in .npy, .npz, .safetensors, .jsonl or .parquet; or another `Output`, which
+        has a precision of its own.
+    text_column, input_format : str, optional
+        Its `column` and `form`.
+    prompt_name, prompt, batch_size, normalize_embeddings, truncate_dim, pooling
+        They are those of `SentenceEncoder.encode_stream`.
+    precision : {"float32", "float16", "int8", "uint8", "binary", "ubinary"}
+        In what a feature is stored. "float32" leaves vectors as they are; bytes have the ranges of
+        all vectors.
+    bad_lines : str or Path, optional
+        A file for what cannot be read as a text, a line of JSON each; without it the first such
+        line is an error.
+    force : bool
+        Whether an output that is there is replaced, when the new one is whole.
+    restart : bool
+        Whether what an earlier run has left is thrown away.
+    note : callable, optional
+        It is called with what a person may want to know meanwhile.
+
+    Returns
+    -------
+    CorpusReport
+        How many texts there were, and how long it took.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong, a line or row is no text, or the part of the corpus that an earlier
+        run has encoded has changed.
+    OutputError
+        If the output is there, another process works on it, the folder is another job's, or the
+        disk is full; what is done stays.
+
+    Warns
+    -----
+    UserWarning
+        Once, if texts were longer than the model reads.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from numpy_bert import SentenceEncoder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     corpus, path = Path(folder) / "corpus.txt", Path(folder) / "vectors.npy"
+    ...     _ = corpus.write_text("a test\nanother one\n")
+    ...     report = encode_corpus(SentenceEncoder("demo"), corpus, path)
+    ...     report.texts, np.load(path).shape
+    (2, (2, 384))
+    """
+    check_switches(force=force, restart=restart, normalize_embeddings=normalize_embeddings)
+    kind = precision if precision == _HALF else check_precision(precision)
+    if isinstance(output, (str, Path)):
+        output = file_output(_path(output, "output"), kind)
+    job = _Job(
+        encoder=encoder,
+        source=str(source) if source == "-" else str(_path(source, "source")),
+        text_column=text_column,
+        input_format=input_format,
+        output=output,
+        ways={
+            "prompt": prompt_of(encoder.prompts, encoder.default_prompt_name, prompt, prompt_name),
+            "batch_size": batch_size,
+            "normalize_embeddings": bool(normalize_embeddings),
+            "truncate_dim": truncate_dim,
+            "pooling": pooling,
+        },
+        bad_lines=None if bad_lines is None else _path(bad_lines, "bad_lines").resolve(),
+        force=force,
+        tell=note or (lambda _: None),
+    )
+    return job.run(restart=restart)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A corpus, an output, and how the texts of the one become the vectors of the other."""
+
+    encoder: SentenceEncoder
+    source: str
+    text_column: str | None
+    input_format: str | None
+    output: Output
+    ways: Mapping[str, Any]
+    bad_lines: Path | None
+    force: bool
+    tell: Callable[[str], object]
+
+    def run(self, *, restart: bool) -> CorpusReport:
+        """Do all of it, or what is left."""
+        parts = Parts(self.output.path)
+        if not parts.is_there():
+            self._check()  # before anything is made or computed
+        with (
+            open_source(self.source, column=self.text_column, form=self.input_format) as source,
+            parts.held(),
+        ):
+            vectors = self.encoder.encode(list(_PROBE), **self.ways)
+            identity = self._identity(vectors)
+            done = parts.finished()
+            if done is not None:
+                self._put_aside(parts)
+                parts.remove()
+                if not (self.force or restart) and done["identity"] == identity:
+                    self.tell(f"{quoted(self.output.path)} was whole already; nothing was left.")
+                    return CorpusReport(**done["report"])
+            elif restart:
+                parts.remove()
+            self._check()
+            return self._encode(source, parts, identity, vectors)
+
+    def _check(self) -> None:
+        """Raise OutputError unless all can be written, InputError if it would replace the input."""
+        self.output.check(force=self.force)
+        paths = [self.output.path]
+        if self.bad_lines is not None:
+            check_output(self.bad_lines, force=self.force)
+            paths.append(self.bad_lines)
+        if self.source != "-":
+            paths.append(Path(self.source).resolve())
+        if len({*paths}) < len(paths):
+            raise InputError(
+                f"{named(self.output.path)}: input, output and the file of bad lines must be "
+                "different files."
+            )
+
+    def _identity(self, probe: Array) -> dict[str, Any]:
+        """Return what must be the same where a job goes on."""
+        asked = {"input_format": self.input_format, "text_column": self.text_column, **self.ways}
+        return identity_of_job(self.encoder, {**self.output.identity, **asked}, probe)
+
+    def _encode(
+        self, source: Source, parts: Parts, identity: Mapping[str, Any], probe: Array
+    ) -> CorpusReport:
+        """Encode what is left, and make the output."""
+        start = time.perf_counter()
+        tape = Tape(source, aside=self.bad_lines is not None)
+        marks = parts.begin(identity, {"input": source.where, "output": str(self.output.path)})
+        if marks:
+            parts.go_on(tape.go_on(marks, parts.folder))
+            self.tell(f"goes on after {parts.mark.texts:,} texts of an earlier run.")
+        before = parts.mark.texts
+        self._begin(source, parts, probe)
+        self._work(source, parts, tape)
+        seconds = time.perf_counter() - start
+        report = CorpusReport(
+            output=str(self.output.path),
+            texts=parts.mark.texts,
+            bad=parts.mark.bad,
+            cut=parts.mark.cut,
+            features=probe.shape[1],
+            went_on_after=before,
+            seconds=seconds,
+            texts_per_second=(parts.mark.texts - before) / seconds,
+        )
+        self._finish(parts, identity, report)
+        return report
+
+    def _work(self, source: Source, parts: Parts, tape: Tape) -> None:
+        """Encode the texts that are left, block by block."""
+        before, start = parts.mark, time.perf_counter()
+        stream = self.encoder.encode_stream(tape.texts(), precision=self._streamed, **self.ways)
+        with self._progress(source, tape) as advance, warnings.catch_warnings():
+            # It knows nothing of the blocks of an earlier run; the job says how many in all.
+            warnings.filterwarnings("ignore", "encode_stream: .* were cut", UserWarning)
+            for vectors in stream:
+                records, bad = tape.take(len(vectors))
+                self.output.add(records, self._stored(vectors, records, source))
+                self._add_bad(parts, bad)
+                parts.commit(tape.mark._replace(cut=before.cut + stream.cut))
+                rate = (parts.mark.texts - before.texts) / (time.perf_counter() - start)
+                advance(f"{parts.mark.texts:,} texts, {rate:,.0f} texts/s")
+        if not parts.mark.is_end:  # bad lines behind the last block, or a last block that was full
+            self._add_bad(parts, tape.take(0)[1])
+            parts.commit(tape.mark._replace(cut=parts.mark.cut))
+
+    @contextmanager
+    def _progress(self, source: Source, tape: Tape) -> Iterator[Callable[[str], None]]:
+        """Yield what shows how far the texts are that have vectors, by what has been read."""
+        total, known = source.size, tape.position if source.size is not None else tape.mark.texts
+        unit = "texts" if total is None else "B" if source.unit == "line" else "rows"
+        with progress(
+            total, "encoding", least=1, unit=unit, delay=_PATIENCE, initial=known
+        ) as report:
+
+            def advance(note: str) -> None:
+                nonlocal known
+                now = tape.mark.texts if total is None else tape.position
+                report(now - known, note)
+                known = now
+
+            yield advance
+
+    def _begin(self, source: Source, parts: Parts, probe: Array) -> None:
+        """Open the files that grow; raise OutputError if the disk plainly has no room for them."""
+        shape, dtype = quantized_shape(probe.shape, probe.dtype, self._streamed)
+        if self.output.precision == _HALF:
+            dtype = np.dtype(_HALF)
+        if source.unit == "row" and source.size is not None:
+            left = source.size - parts.mark.texts
+            size = left * shape[1] * dtype.itemsize
+            check_space(parts.folder, size, "Make room, or name an output on another disk.")
+        self.output.begin(parts, shape[1], dtype)
+        if self.bad_lines is not None:
+            parts.grow(_BAD)
+
+    @property
+    def _streamed(self) -> str:
+        """The precision that blocks have when they come: bytes need the ranges of all."""
+        return self.output.precision if self.output.precision.endswith("binary") else "float32"
+
+    def _stored(self, vectors: Array, records: Sequence[Record], source: Source) -> Array:
+        """Return vectors as they are stored."""
+        if self.output.precision != _HALF:
+            return vectors
+        return as_float16(
+            vectors, lambda row: f"{named(source.where)}: {source.unit} {records[row].number}"
+        )
+
+    def _add_bad(self, parts: Parts, bad: Sequence[BadRecord]) -> None:
+        """Add what is no text to the file of such."""
+        for record in bad:
+            line = {"line": record.number, "why": record.why, "raw": record.raw}
+            parts.write(_BAD, f"{json.dumps(line)}\n".encode())
+
+    def _put_aside(self, parts: Parts) -> None:
+        """Give what is no text the name that was asked for."""
+        if self.bad_lines is not None and is_listed(parts.folder / _BAD):
+            with (parts.folder / _BAD).open("rb") as bad, writing(self.bad_lines) as file:
+                while data := bad.read(_COPIED):
+                    file.write(data)
+
+    def _finish(self, parts: Parts, identity: Mapping[str, Any], report: CorpusReport) -> None:
+        """Make the output, and remove what it was made of."""
+        said = {"identity": dict(identity), "report": asdict(report)}
+        self.output.finish(lambda made: parts.sign(made, said))
+        self._put_aside(parts)
+        parts.remove()
+        if report.cut:
+            warnings.warn(
+                f"{quoted(self.source)}: {report.cut:,} of {report.texts:,} texts have more tokens "
+                f"than max_seq_length = {self.encoder.max_seq_length} and were cut.",
+                stacklevel=5,
+            )
+
+
+def _path(value: object, name: str) -> Path:
+    """Return the path of a file; raise InputError for what names none."""
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise InputError(must_be(name, "the name of a file", value))
+    return Path(value)
+
+
+def as_float16(vectors: Array, name: Callable[[int], str]) -> Array:
+    """Return vectors in float16; raise InputError, with the row's name, for what it cannot hold."""
+    with np.errstate(over="ignore"):
+        half: Array = vectors.astype(np.float16)
+    wrong = np.argwhere(np.isinf(half))
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        raise InputError(
+            f"{name(row)}: its vector has {vectors[row, column]:.6g}, and float16 ends at 65504; "
+            "take --precision float32, or normalize vectors."
+        )
+    return half
