@@ -33,6 +33,10 @@ ROOT = Path(__file__).parent.parent
 TEXT = "The sun is shining."
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+# What is left of a job's folder while the last of it is removed.
+_EMPTY = (".part", ".part/job.lock")
+# What a command says that does not begin anew.
+_GOES_ON = "goes on after"
 _OLD = b"an older file"
 _OLD_DIGITS = hashlib.sha256(_OLD).hexdigest()
 _COLUMNS = (
@@ -40,6 +44,7 @@ _COLUMNS = (
     "steps",
     "kills",
     "next run succeeded",
+    "went on",
     "same bytes",
     "left by the kill",
     "left after the next run",
@@ -65,6 +70,7 @@ class Tally:
     steps: int = 0
     kills: int = 0
     succeeded: int = 0
+    went_on: int = 0
     same: int = 0
     half: int = 0
     left: int = 0
@@ -113,8 +119,8 @@ def row(name: str, tally: Tally) -> str:
     """Return a line of the table."""
     half = f"; {tally.half} half written" if tally.half else ""
     return (
-        f"| {name} | {tally.steps} | {tally.kills} | {tally.succeeded} | {tally.same}{half} | "
-        f"{tally.left} | {tally.left_after} | {tally.theirs} |"
+        f"| {name} | {tally.steps} | {tally.kills} | {tally.succeeded} | {tally.went_on} | "
+        f"{tally.same}{half} | {tally.left} | {tally.left_after} | {tally.theirs} |"
     )
 
 
@@ -150,14 +156,16 @@ def _judge(job: Job, place: Path, whole: dict[str, str], tally: Tally) -> None:
         tally.half += 1
     ended = run(job, place)
     after = contents(place)
-    # What makes a new folder refuses one that is whole.
-    tally.succeeded += ended.status == 0 or before == whole
+    # What makes something new refuses to replace it once it is whole.
+    was_whole = {name: v for name, v in before.items() if not name.endswith(_EMPTY)} == whole
+    tally.succeeded += ended.status == 0 or was_whole
+    tally.went_on += _GOES_ON in said(place)
     left = {name for name in after if name not in whole and not _is_theirs(name)}
     tally.left_after += len(left)
     tally.theirs += len(after.keys() - whole.keys()) - len(left)
     same = {name: digits for name, digits in after.items() if name in whole} == whole
     tally.same += same
-    if not same or left or (ended.status != 0 and before != whole):
+    if not same or left or (ended.status != 0 and not was_whole):
         odd = {name for name in whole | after if whole.get(name) != after.get(name)}
         print(f"{job.name}: status {ended.status}, {sorted(odd)}\n{said(place)}", file=sys.stderr)
 
@@ -308,6 +316,7 @@ def jobs(url: str, shared: Path) -> list[Job]:
     _import_all()
     from numpy_bert import BertModel, BertTokenizer, SentenceEncoder
     from numpy_bert.cli import main as command
+    from numpy_bert.encoding import stream
     from numpy_bert.kernels.choices import Choices
     from numpy_bert.kernels.tuning_file import check_file, keep
 
@@ -329,6 +338,8 @@ def jobs(url: str, shared: Path) -> list[Job]:
 
     texts, pairs, trace = (str(inputs / n) for n in ("texts.txt", "pairs.csv", "t.safetensors"))
     cache, some = ("--cache-dir", "cache"), ("--names", "embeddings")
+    corpus = str(inputs / "corpus.txt")
+    stream._MOST_TEXTS = 120  # so that a job of few texts has several blocks
     short = ("--max-steps", "4", "--save-steps", "1", "--batch-size", "2")
     judged = ("--eval-data", pairs, "--eval-steps", "2")
     return [
@@ -340,6 +351,20 @@ def jobs(url: str, shared: Path) -> list[Job]:
         cli("embed -o .npy", "embed", TEXT, "-o", "e.npy", old="e.npy"),
         cli("embed -o .npz", "embed", TEXT, "-o", "e.npz", old="e.npz"),
         cli("encode", "encode", TEXT, "-o", "v.safetensors", old="v.safetensors"),
+        *(
+            cli(f"encode --input, {name}", "encode", "--input", corpus, *words, old=old)
+            for name, old, *words in (
+                ("npy", "v.npy", "-o", "v.npy"),
+                ("npy int8", "v.npy", "-o", "v.npy", "--precision", "int8"),
+                ("npz, new", "", "-o", "v.npz"),
+                ("jsonl", "v.jsonl", "-o", "v.jsonl", "--truncate-dim", "8"),
+                ("parquet", "v.parquet", "-o", "v.parquet", "--precision", "float16"),
+            )
+        ),
+        cli(
+            *("encode --input, bad lines", "encode", "--input", str(inputs / "bad.txt")),
+            *("-o", "v.npy", "--bad-lines", "bad.jsonl"),
+        ),
         cli("compare --html", "compare", trace, trace, "--html", "c.html", old="c.html"),
         cli("verify --html", "verify", trace, "--model", "demo", "--html", "v.html", old="v.html"),
         cli("bisect", "bisect", "--text", TEXT, *_port(trace, "safetensors")),
@@ -365,6 +390,9 @@ def _inputs(shared: Path) -> Path:
     folder.mkdir()
     sentences = ["The cat sat on the mat.", "A dog ran to the cat.", "The sun is shining."]
     (folder / "texts.txt").write_text("".join(f"{text}\n" for text in sentences))
+    lines = (b"caf\xe9\n" if n % 150 == 7 else b"%d times\n" % n for n in range(500))
+    (folder / "bad.txt").write_bytes(b"".join(lines))
+    (folder / "corpus.txt").write_bytes(b"".join(b"%d times\n" % n for n in range(500)))
     with (folder / "pairs.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["text", "text_pair", "label"])

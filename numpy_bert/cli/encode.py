@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy_bert
 from numpy_bert.cli.console import note, save_arrays, show, table
@@ -20,17 +21,19 @@ from numpy_bert.cli.options import (
     model_name,
     model_options,
     output_path,
-    read_lines,
     text,
 )
 from numpy_bert.encoding import MODES, PRECISIONS
 from numpy_bert.errors import InputError
+from numpy_bert.messages import quoted
 
 if TYPE_CHECKING:
     from numpy_bert.arrays import Array
 
 __all__ = ["add_arguments", "load", "run"]
 
+_HALF = "float16"
+_PRECISIONS = (PRECISIONS[0], _HALF, *PRECISIONS[1:])
 _ENDS = (".npy", ".npz", ".safetensors")
 _MOST_ROWS = 20
 _MOST_VALUES = 4
@@ -47,20 +50,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         'numpy-bert encode "The sun is shining." "It is a sunny day."',
         "numpy-bert encode --input texts.txt -o vectors.npy",
-        "numpy-bert encode --input texts.txt --precision ubinary -o bits.npy",
+        "numpy-bert encode --input texts.txt --precision float16 -o vectors.jsonl",
         'numpy-bert encode "It is warm." --model sentence-transformers/all-MiniLM-L6-v2',
     )
     parser.add_argument(
         "texts", metavar="TEXT", nargs="*", type=text, help=f"a text; {LINES_FROM_STDIN}"
     )
-    parser.add_argument(
-        "--input", metavar="FILE", help="read a text from each line, in UTF-8; - is standard input"
-    )
     add_model(parser)
     _add_ways(parser)
-    add_output(parser, "save the vectors: .npy, .npz or .safetensors, as 'vectors'")
+    add_output(
+        parser,
+        "save the vectors: .npy, .npz or .safetensors, as 'vectors'; with --input .jsonl or "
+        ".parquet, too, beside the texts",
+    )
     add_json(parser)
     add_source(parser)
+    _add_corpus(parser)
+
+
+def _add_corpus(parser: argparse.ArgumentParser) -> None:
+    """Add where a corpus is read from, and what becomes of a job that was stopped."""
+    group = parser.add_argument_group(
+        "a corpus of any size, with -o; stopped and given again, the command goes on"
+    )
+    group.add_argument(
+        "--input", metavar="FILE", help="read a text from each line, in UTF-8; - is standard input"
+    )
+    group.add_argument(
+        "--input-format",
+        choices=("text", "csv", "tsv", "jsonl", "parquet"),
+        help="how FILE is read, in place of what its name says (.csv, .tsv, .jsonl, .parquet, and "
+        "text lines for others); .gz, .bz2 and .xz are unpacked",
+    )
+    group.add_argument(
+        "--text-column",
+        metavar="NAME",
+        help="the column, or JSON's member, that has the texts; 'text' by default",
+    )
+    group.add_argument(
+        "--bad-lines",
+        metavar="FILE",
+        help="put what is no text aside, as lines of JSON; without it the first is an error",
+    )
+    group.add_argument(
+        "--restart", action="store_true", help="throw away what an earlier run left, and begin anew"
+    )
 
 
 def _add_ways(parser: argparse.ArgumentParser) -> None:
@@ -86,28 +120,29 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=_PRECISIONS,
         default="float32",
-        help="store a feature in a byte (int8, uint8) or in a bit (binary, ubinary); float32 by "
-        "default, which leaves vectors as they are",
+        help="store a feature in two bytes (float16), in one (int8, uint8) or in a bit (binary, "
+        "ubinary); float32 by default, which leaves vectors as they are",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Encode the texts, and save the vectors or print them."""
-    output = output_path(options, _ENDS, reads="input")
-    texts = _texts(options)
+    _check(options)
+    if options.input is not None and options.output is not None:
+        return _encode_corpus(options)
+    output = output_path(options, _ENDS)
+    texts = given_texts(options.texts) if options.input is None else _read(options)
     name, encoder = load(options)
+    is_half = options.precision == _HALF
     vectors = encoder.encode(
-        texts,
-        prompt=options.prompt,
-        prompt_name=options.prompt_name,
-        batch_size=options.batch_size,
-        normalize_embeddings=options.normalize,
-        pooling=options.pooling,
-        truncate_dim=options.truncate_dim,
-        precision=options.precision,
+        texts, **_ways(options), precision="float32" if is_half else options.precision
     )
+    if is_half:
+        from numpy_bert.corpora.job import as_float16
+
+        vectors = as_float16(vectors, "text {}".format)
     if output is not None:
         save_arrays(output, {"vectors": vectors})
     if options.json:
@@ -123,6 +158,67 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Raise InputError for options that do not go together."""
+    if options.texts and options.input is not None:
+        raise InputError("TEXT and --input: give one of the two.")
+    if options.input is None and (options.input_format or options.text_column):
+        flag = "--input-format" if options.input_format else "--text-column"
+        raise InputError(f"{flag}: says how --input FILE is read; give that, too.")
+    is_job = options.input is not None and options.output is not None
+    if not is_job and (options.bad_lines is not None or options.restart):
+        flag = "--restart" if options.restart else "--bad-lines"
+        raise InputError(f"{flag}: is for --input FILE with -o; give both.")
+
+
+def _encode_corpus(options: argparse.Namespace) -> int:
+    """Encode a corpus block by block, and say what has been done."""
+    from dataclasses import asdict
+
+    from numpy_bert.corpora.job import encode_corpus
+    from numpy_bert.corpora.outputs import file_output
+
+    output = file_output(Path(options.output), options.precision)
+    name, encoder = load(options)
+    try:
+        report = encode_corpus(
+            encoder,
+            options.input,
+            output,
+            **_ways(options),
+            input_format=options.input_format,
+            text_column=options.text_column,
+            bad_lines=options.bad_lines,
+            force=options.force,
+            restart=options.restart,
+            note=note,
+        )
+    except (KeyboardInterrupt, SystemExit):
+        note("stopped; what is done stays, and the same command goes on there.")
+        raise
+    if options.json:
+        show(json.dumps({"model": name, **asdict(report)}))
+        return 0
+    bad = f" {report.bad:,} bad lines are in {quoted(options.bad_lines)}." if report.bad else ""
+    note(
+        f"wrote {quoted(report.output)}: {report.texts:,} texts; {report.seconds:,.1f} s, "
+        f"{report.texts_per_second:,.0f} texts/s.{bad}"
+    )
+    return 0
+
+
+def _ways(options: argparse.Namespace) -> dict[str, Any]:
+    """Return how a text becomes a vector, as `SentenceEncoder.encode` takes it."""
+    return {
+        "prompt": options.prompt,
+        "prompt_name": options.prompt_name,
+        "batch_size": options.batch_size,
+        "normalize_embeddings": options.normalize,
+        "pooling": options.pooling,
+        "truncate_dim": options.truncate_dim,
+    }
+
+
 def load(options: argparse.Namespace) -> tuple[str, numpy_bert.SentenceEncoder]:
     """Load the model that is named, or the built-in one with a word about what it is."""
     name = model_name(options)
@@ -132,13 +228,17 @@ def load(options: argparse.Namespace) -> tuple[str, numpy_bert.SentenceEncoder]:
     return name, encoder
 
 
-def _texts(options: argparse.Namespace) -> list[str]:
-    """Return the texts of the command line, of standard input, or of a file."""
-    if options.input is None:
-        return given_texts(options.texts)
-    if options.texts:
-        raise InputError("TEXT and --input: give one of the two.")
-    return read_lines(options.input)
+def _read(options: argparse.Namespace) -> list[str]:
+    """Return the texts of a file, or of standard input."""
+    from numpy_bert.corpora.sources import open_source
+    from numpy_bert.corpora.tape import Tape
+
+    column, form = options.text_column, options.input_format
+    with open_source(options.input, column=column, form=form) as source:
+        texts = list(Tape(source, aside=False).texts())
+        if not texts:
+            note(f"{quoted(source.where)}: has no texts.")
+    return texts
 
 
 def _as_page(name: str, texts: list[str], vectors: Array) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,7 +169,7 @@ def encode_corpus(
             "truncate_dim": truncate_dim,
             "pooling": pooling,
         },
-        bad_lines=None if bad_lines is None else _path(bad_lines, "bad_lines").resolve(),
+        bad_lines=None if bad_lines is None else _path(bad_lines, "bad_lines"),
         force=force,
         tell=note or (lambda _: None),
     )
@@ -215,18 +215,14 @@ class _Job:
 
     def _check(self) -> None:
         """Raise OutputError unless all can be written, InputError if it would replace the input."""
-        self.output.check(force=self.force)
-        paths = [self.output.path]
+        for path in (self.output.path, self.bad_lines):
+            if path is not None and self.source != "-" and _is_same(path, Path(self.source)):
+                raise InputError(f"{named(path)}: is the file that --input reads; name another.")
         if self.bad_lines is not None:
+            if self.bad_lines.resolve() == self.output.path.resolve():
+                raise InputError(f"{named(self.bad_lines)}: is the output; name another file.")
             check_output(self.bad_lines, force=self.force)
-            paths.append(self.bad_lines)
-        if self.source != "-":
-            paths.append(Path(self.source).resolve())
-        if len({*paths}) < len(paths):
-            raise InputError(
-                f"{named(self.output.path)}: input, output and the file of bad lines must be "
-                "different files."
-            )
+        self.output.check(force=self.force)
 
     def _identity(self, probe: Array) -> dict[str, Any]:
         """Return what must be the same where a job goes on."""
@@ -346,6 +342,13 @@ class _Job:
                 f"than max_seq_length = {self.encoder.max_seq_length} and were cut.",
                 stacklevel=5,
             )
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Tell whether both are names of one file that is there."""
+    with suppress(OSError):  # one is not there
+        return path.samefile(other)
+    return False
 
 
 def _path(value: object, name: str) -> Path:

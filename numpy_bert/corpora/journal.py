@@ -135,7 +135,8 @@ class Parts:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.folder = path.with_name(f"{path.name}.part")
+        target = path.resolve()  # of a link, on the disk where the output is to be
+        self.folder = target.with_name(f"{target.name}.part")
         self.mark = Mark()
         self._grown: dict[str, Grown] = {}
         # Where the journal's lines end, by the records that they count.

@@ -378,6 +378,5 @@ def file_output(path: Path, precision: str) -> Output:
     {'output': '.npy', 'precision': 'float16'}
     """
     if path.suffix not in _KINDS:
-        raise InputError(f"output {quoted(path)}: the name must end in one of {', '.join(_KINDS)}.")
-    # A link stays one: what it leads to is written, and what is done stands beside that.
-    return _KINDS[path.suffix](path.resolve(), precision)
+        raise InputError(f"{quoted(path)}: the name must end in one of {', '.join(_KINDS)}.")
+    return _KINDS[path.suffix](path, precision)

@@ -125,9 +125,9 @@ class Tape:
         for record in self._source:
             if isinstance(record, BadRecord) and not self._aside:
                 raise InputError(
-                    f"{quoted(self._source.where)}: {self._source.unit} {record.number} "
-                    f"{record.why}. Mend it, or put such aside with --bad-lines FILE, in Python "
-                    "bad_lines=; then the same command goes on."
+                    f"{quoted(self._source.where)}: {self._source.unit} {record.number}: "
+                    f"{record.why}; mend it, or put such aside with --bad-lines FILE, in Python "
+                    "bad_lines=. What is done stays."
                 )
             yield record
 

@@ -26,7 +26,7 @@ from numpy_bert import (
     InputError,
     OutputError,
     TrainingError,
-    locks,
+    folder_lock,
 )
 from numpy_bert.model import saving
 from numpy_bert.training import fit
@@ -244,7 +244,7 @@ def test_a_lock_whose_file_has_just_gone_is_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another training may end between the two: a third one would make a file of its own."""
-    lock, gone = locks.try_lock, list[int]()
+    lock, gone = folder_lock.try_lock, list[int]()
 
     def late(descriptor: int) -> bool | None:
         if not gone:
@@ -252,7 +252,7 @@ def test_a_lock_whose_file_has_just_gone_is_no_lock(
             (tmp_path / state.LOCK).unlink()
         return lock(descriptor)
 
-    monkeypatch.setattr(state, "try_lock", late)
+    monkeypatch.setattr(folder_lock, "try_lock", late)
     with state.alone(tmp_path), pytest.raises(TrainingError, match=HELD):
         state.check_alone(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -261,7 +261,7 @@ def test_a_lock_whose_file_has_just_gone_is_no_lock(
 def test_where_there_are_no_locks_a_training_runs(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "try_lock", lambda _: None)
+    monkeypatch.setattr(folder_lock, "try_lock", lambda _: None)
     trainer(folder, tmp_path).train()
     assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, LOG}
 
