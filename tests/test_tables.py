@@ -91,7 +91,7 @@ def test_a_bad_line_makes_its_row_bad() -> None:
 
 
 def test_what_is_left_out_of_a_line_opens_no_quote() -> None:
-    lines = [Line(1, "a,b\n"), Line(2, '1,"xx', "is long", is_whole=False), Line(3, "2,z\n")]
+    lines = [Line(1, "a,b\n"), Line(2, '1,"xx', "is long", is_whole=False), Line(3, '2,"z"\n')]
     assert list(table_rows(lines, tabs=False))[1:] == [
         BadRow(2, "is long", '1,"xx'),
         Row(3, ["2", "z"]),

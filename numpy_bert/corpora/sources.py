@@ -82,7 +82,7 @@ class Source:
 
 @contextmanager
 def open_source(
-    name: str, *, column: str | None = None, form: str | None = None
+    name: str | Path, *, column: str | None = None, form: str | None = None
 ) -> Iterator[Source]:
     r"""Open a corpus: a text a line, a column of a table or of Parquet, or JSON lines.
 
@@ -92,7 +92,7 @@ def open_source(
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         The file; "-" is standard input. What ends with .gz, .bz2 or .xz behind the rest of its name
         is read through that.
     column : str, optional
@@ -119,13 +119,14 @@ def open_source(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "corpus.csv")
     ...     _ = path.write_bytes(b'id,text\n1,"a, b"\n2\n3,c\n')
-    ...     with open_source(str(path)) as source:
+    ...     with open_source(path) as source:
     ...         for record in source:
     ...             print(record)
     Record(number=2, text='a, b')
     BadRecord(number=3, why='must have 2 fields; it has 1', raw='2')
     Record(number=4, text='c')
     """
+    name = str(name)
     if form is not None and form not in FORMS:
         raise InputError(must_be("form", f"one of {', '.join(FORMS)}", form))
     kind, packing = (form or "text", "") if name == "-" else _kind_of(Path(name), form)

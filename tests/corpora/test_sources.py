@@ -20,7 +20,7 @@ from tests.support.platforms import posix
 
 
 def read(path: Path | str, column: str | None = None, form: str | None = None) -> list[object]:
-    with open_source(str(path), column=column, form=form) as source:
+    with open_source(path, column=column, form=form) as source:
         return list(source)
 
 
