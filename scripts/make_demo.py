@@ -20,6 +20,7 @@ from demo_texts import DemoTexts, read_texts
 from report_demo import Figures, measure
 
 from numpy_bert import BertForMaskedLM, BertForPreTraining, BertTokenizer, SentenceEncoder
+from numpy_bert.identity import fingerprint
 from numpy_bert.parameters import LinearParameters, SentenceStudentParameters
 from numpy_bert.training import (
     JointData,
@@ -31,7 +32,6 @@ from numpy_bert.training import (
     Trainer,
     TrainingArguments,
 )
-from numpy_bert.training.identity import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 4 * 1000 * 1000

@@ -154,7 +154,7 @@ def encode_corpus(
     """
     check_switches(force=force, restart=restart, normalize_embeddings=normalize_embeddings)
     kind = precision if precision == _HALF else check_precision(precision)
-    if isinstance(output, (str, Path)):
+    if isinstance(output, (str, Path)) or not hasattr(output, "finish"):
         output = file_output(_path(output, "output"), kind)
     job = _Job(
         encoder=encoder,
@@ -199,7 +199,9 @@ class _Job:
             open_source(self.source, column=self.text_column, form=self.input_format) as source,
             parts.held(),
         ):
-            vectors = self.encoder.encode(list(_PROBE), **self.ways)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that its texts are cut
+                vectors = self.encoder.encode(list(_PROBE), **self.ways)
             identity = self._identity(vectors)
             done = parts.finished()
             if done is not None:

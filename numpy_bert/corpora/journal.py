@@ -142,12 +142,14 @@ class Parts:
         # Where the journal's lines end, by the records that they count.
         self._ends: dict[int, int] = {}
         self._journal: Grown | None = None
+        self._is_new = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from the folder while the block runs; close all files after it.
 
-        A folder in which nothing stands goes again.
+        A folder in which nothing stands goes again, and so does one that has been begun by a block
+        which has failed before anything was whole.
         """
         found = look(self.folder)
         if found not in ("absent", "folder"):
@@ -167,6 +169,8 @@ class Parts:
                     for file in self._files():
                         with contextlib.suppress(OSError):  # of a disk that is full
                             file.close()
+                    if self._is_new and not self.mark.records:
+                        self.remove()
         finally:
             with contextlib.suppress(OSError):  # it is not empty
                 self.folder.rmdir()
@@ -197,6 +201,7 @@ class Parts:
             return marks
         self._check_ours()
         whole = json.dumps({"identity": identity, **also}, indent=2, ensure_ascii=False)
+        self._is_new = True
         self._at(lambda: write_atomically(self.folder / JOB, f"{whole}\n".encode()))
         return []
 

@@ -27,6 +27,7 @@ from numpy_bert import (
     OutputError,
     TrainingError,
     folder_lock,
+    locks,
 )
 from numpy_bert.model import saving
 from numpy_bert.training import fit
@@ -244,7 +245,7 @@ def test_a_lock_whose_file_has_just_gone_is_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another training may end between the two: a third one would make a file of its own."""
-    lock, gone = folder_lock.try_lock, list[int]()
+    lock, gone = locks.try_lock, list[int]()
 
     def late(descriptor: int) -> bool | None:
         if not gone:
