@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from safetensors.numpy import load_file
 
 from numpy_bert import SentenceEncoder
 from numpy_bert.cli import main
+from numpy_bert.corpora import outputs
+from numpy_bert.encoding import stream
 from tests.support.streams import Stdin
 
 TEXTS = ["this is a test sentence", "another", ""]
@@ -250,3 +253,97 @@ def test_a_text_that_is_cut_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err
     assert "1 of 2 texts have more tokens than max_seq_length = 512" in err
     assert "sentences[1], of 602" in err
+
+
+def test_a_corpus_is_encoded_and_its_lines_are_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    encoder: SentenceEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("c.csv").write_bytes(b"id,note\n1,a test\n2\n3,the sea\n")
+    words = ["encode", "--input", "c.csv", "--text-column", "note", "--model", "demo"]
+    assert main([*words, "-o", "v.jsonl"]) == 2
+    assert "c.csv: line 3: must have 2 fields; it has 1; mend it, or put" in capsys.readouterr().err
+    assert main([*words, "-o", "v.jsonl", "--bad-lines", "bad.jsonl"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(
+        r"numpy-bert: wrote v\.jsonl: 2 texts; \d.* s, \d.* texts/s\. 1 bad lines are in "
+        r"bad\.jsonl\.\n",
+        err,
+    )
+    lines = [json.loads(line) for line in Path("v.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["a test", "the sea"]
+    found = np.array([line["vector"] for line in lines], np.float32)
+    assert np.array_equal(found, encoder.encode(["a test", "the sea"]))
+    assert json.loads(Path("bad.jsonl").read_text())["line"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "c.csv", "v.jsonl"]
+
+
+def test_a_report_for_machines_and_texts_without_an_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: SentenceEncoder
+) -> None:
+    corpus, path = tmp_path / "c", tmp_path / "v.npy"
+    corpus.write_text('"a test"\n{"text": "the sea"}\n')
+    words = ["encode", "--input", str(corpus), "--input-format", "jsonl", "--json"]
+    assert main([*words, "-o", str(path), "--precision", "float16", "--truncate-dim", "3"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert {"seconds", "texts_per_second"} <= {*said}
+    whole = (said["model"], said["output"], said["texts"], said["bad"], said["features"])
+    assert whole == ("demo", str(path), 2, 0, 3)
+    expected = encoder.encode(["a test", "the sea"], truncate_dim=3)
+    assert np.array_equal(np.load(path), expected.astype(np.float16))
+    assert main([*words, "--truncate-dim", "3"]) == 0
+    found = json.loads(capsys.readouterr().out)["vectors"]
+    assert np.array_equal(np.array(found, np.float32), expected)
+
+
+def test_a_job_that_is_stopped_says_that_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, path = tmp_path / "c.txt", tmp_path / "v.npy"
+    corpus.write_text("".join(f"{n}\n" for n in range(25)))
+    monkeypatch.setattr(stream, "_MOST_TEXTS", 10)
+    words = ["encode", "--input", str(corpus), "-o", str(path), "--model", "demo"]
+    with monkeypatch.context() as patch:
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(outputs, "take_name", stop)
+        assert main(words) == 130
+    assert "stopped; what is done stays, and the same command goes on" in capsys.readouterr().err
+    other = main([*words, "--truncate-dim", "5"])
+    assert (other, "(truncate_dim was None, now 5)" in capsys.readouterr().err) == (1, True)
+    assert main(words) == 0
+    assert "goes on after 25 texts of an earlier run." in capsys.readouterr().err
+    assert main([*words, "--truncate-dim", "5", "--force", "--restart"]) == 0
+    assert np.load(path).shape == (25, 5)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a", "--input-format", "csv"], "--input-format: says how --input FILE is read"),
+        (["a", "--text-column", "b"], "--text-column: says how --input FILE is read"),
+        (["--input", "c.txt", "--restart"], "--restart: is for --input FILE with -o"),
+        (["a", "-o", "x.npy", "--bad-lines", "b"], "--bad-lines: is for --input FILE with -o"),
+        (["a", "-o", "x.jsonl"], "the name must end in one of .npy, .npz, .safetensors."),
+        (["--input", "c.txt", "-o", "x.txt"], ".safetensors, .jsonl, .parquet."),
+    ],
+)
+def test_options_that_do_not_go_together(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["encode", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_float16_of_few_texts(capsys: pytest.CaptureFixture[str], encoder: SentenceEncoder) -> None:
+    assert main(["encode", "a test", "--precision", "float16", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["dtype"] == "float16"
+    expected = encoder.encode(["a test"]).astype(np.float16)
+    assert np.array_equal(np.array(said["vectors"], np.float16), expected)
