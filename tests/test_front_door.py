@@ -173,7 +173,8 @@ COMMANDS = {
     ),
     "encode": (
         f"{HUB} --token --input --model --dtype --normalize --pooling --prompt --prompt-name "
-        "--truncate-dim --batch-size --precision --output --force --json"
+        "--truncate-dim --batch-size --precision --output --force --json --input-format "
+        "--text-column --bad-lines --restart"
     ),
     "explain": f"{HUB} --hub-token --model --dtype --token --truncate --output --force",
     "fetch": f"{HUB} --token --only --verify --sha256 --lock --force",

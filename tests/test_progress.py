@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from typing import Any
 
@@ -67,6 +68,30 @@ def test_items_of_unlike_work_are_counted_and_their_work_is_the_bar(
     assert "encoding:  90%|" in shown
     assert "1/11 texts]" in shown
     assert "11/11 texts]" in capsys.readouterr().err
+
+
+def test_what_has_no_known_end_is_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress(None, "encoding", unit="texts") as report:
+        report(7)
+    err = capsys.readouterr().err
+    assert "encoding: 7 texts [" in err
+    assert "%" not in err
+
+
+def test_what_was_done_before_makes_no_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress(10_000_000, "encoding", least=1, unit="rows", initial=9_999_000) as report:
+        time.sleep(0.2)
+        report(1000, "12 texts/s")
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "10000000/10000000 [" in last
+    assert float(re.findall(r"([\d.]+) rows/s", last)[0]) <= 1000 / 0.2
+    assert last.rstrip().endswith("12 texts/s]")
 
 
 def test_a_notebook_is_watched(
