@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy_bert.config import BertConfig as BertConfig
+    from numpy_bert.corpora.index import open_index as open_index
     from numpy_bert.encoding.cross_encoder import CrossEncoder as CrossEncoder
     from numpy_bert.encoding.mining import community_detection as community_detection
     from numpy_bert.encoding.mining import paraphrase_mining as paraphrase_mining
@@ -92,6 +93,7 @@ _HOMES = {
     "community_detection": "encoding.mining",
     "fetch": "loading.hub",
     "get_num_threads": "kernels.threads",
+    "open_index": "corpora.index",
     "paraphrase_mining": "encoding.mining",
     "paraphrase_mining_embeddings": "encoding.mining",
     "quantize_embeddings": "encoding.quantization",
@@ -154,6 +156,7 @@ __all__ = [
     "community_detection",
     "fetch",
     "get_num_threads",
+    "open_index",
     "paraphrase_mining",
     "paraphrase_mining_embeddings",
     "quantize_embeddings",

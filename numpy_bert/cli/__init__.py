@@ -28,6 +28,7 @@ __all__ = ["COMMANDS", "main"]
 _GROUPS = {
     "vectors": {
         "encode": "turn texts, or the lines of a file, into sentence vectors",
+        "search": "find the texts of an index that are most like a query",
         "similarity": "say how alike two texts are",
     },
     "what a model says about a text": {

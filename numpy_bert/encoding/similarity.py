@@ -25,6 +25,7 @@ __all__ = [
     "Hits",
     "Scores",
     "check_similarity",
+    "hits_among",
     "merged",
     "nearest",
     "search",
@@ -196,16 +197,34 @@ def search(
     array([0, 3, 2])
     """
     check_similarity(similarity_fn_name)
-    k = as_count("k", k)
-    left, corpus, dtype = vector_pair(query, corpus_vectors, ("query", "corpus_vectors"))
-    kept = min(k, len(corpus))
+    names = ("query", "corpus_vectors")
+    found = hits_among(vector_pair(query, corpus_vectors, names), k, similarity_fn_name, names)
+    if np.ndim(query) == 1:
+        return Hits(found.indices[0], found.scores[0])
+    return found
+
+
+def hits_among(
+    pair: tuple[npt.NDArray[Any], npt.NDArray[Any], np.dtype[Any]],
+    k: int,
+    score: str,
+    names: tuple[str, str],
+) -> Hits:
+    """Return what `search` finds of each query, (Q, k), given what `vector_pair` returned.
+
+    Parameters
+    ----------
+    pair, names
+        What `vector_pair` returned, and what it was told.
+    k, score
+        How many are found, and the name of a similarity.
+    """
+    (left, corpus, dtype), kept = pair, min(as_count("k", k), len(pair[1]))
     scores = _room("search", (len(left), kept), dtype)
     indices = _room("search", (len(left), kept), np.dtype(np.intp))
-    for start, at, best in nearest(left, corpus, dtype, kept, similarity_fn_name):
+    for start, at, best in nearest(left, corpus, dtype, kept, score, names):
         part = slice(start, start + len(at))
         indices[part], scores[part] = at, best
-    if np.ndim(query) == 1:
-        return Hits(indices[0], scores[0])
     return Hits(indices, scores)
 
 
