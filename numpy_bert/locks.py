@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["is_named", "temporary_file", "temporary_folder", "try_lock"]
+__all__ = ["is_named", "remove_folder", "temporary_file", "temporary_folder", "try_lock"]
 
 # The name of a temporary: what it becomes, the system's mark, and digits that nobody else draws.
 _TEMPORARY = re.compile(r"\..{1,40}\.numpy-bert-([0-9a-f]{8})-[0-9a-f]{12}\.tmp", re.DOTALL)
@@ -95,7 +95,7 @@ def temporary_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
     try:
         yield path
     finally:
-        _remove_folder(path)
+        remove_folder(path)
         if descriptor is not None:
             os.close(descriptor)
 
@@ -164,7 +164,7 @@ def _remove(entry: os.DirEntry[str], *, is_ours: bool) -> None:
         if found is False or not (age > _ABANDONED or (is_ours and found and _locks(entry.path))):
             return
         if is_folder:
-            _remove_folder(entry.path)
+            remove_folder(entry.path)
         else:
             Path(entry.path).unlink()
     finally:
@@ -172,7 +172,7 @@ def _remove(entry: os.DirEntry[str], *, is_ours: bool) -> None:
             os.close(descriptor)
 
 
-def _remove_folder(path: str | Path) -> None:
+def remove_folder(path: str | Path) -> None:
     """Remove a folder with all that is in it."""
     import shutil  # not at start-up, of which all that reads a file is a part: 4 ms
 

@@ -7,13 +7,9 @@ texts, a JSON string a line, ``offsets.npy`` where each line begins and the last
 
 from __future__ import annotations
 
-import io
 import json
-import math
-import mmap
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, overload
@@ -21,6 +17,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.corpora.npy import mapped, npy_array, npy_start
 from numpy_bert.encoding import MODES
 from numpy_bert.encoding.similarity import SIMILARITIES
 from numpy_bert.errors import CheckpointError
@@ -36,7 +33,6 @@ __all__ = [
     "Description",
     "Texts",
     "complete",
-    "npy_start",
     "read_description",
     "read_texts",
     "read_vectors",
@@ -46,15 +42,9 @@ INDEX, VECTORS, TEXTS, OFFSETS = "index.json", "vectors.npy", "texts.jsonl", "of
 FILES = (INDEX, VECTORS, TEXTS, OFFSETS)
 _FORMAT = "numpy_bert.index/1"
 _ANEW = "Make the folder anew: numpy-bert encode --input FILE --index DIR --force."
+_AS_SAID = f"as {INDEX} says. {_ANEW}"
 _LARGEST = 1 << 20
 _MOST_TEXTS, _MOST_FEATURES, _MOST_TOKENS = 1 << 48, 1 << 20, 1 << 30
-# What NumPy writes before the numbers, which is all that is taken; other files are not ours.
-_START = re.compile(
-    rb"\x93NUMPY\x01\x00(..)\{'descr': '<(f2|f4|f8|i8)', 'fortran_order': False, "
-    rb"'shape': \((\d{1,16}),(?: (\d{1,8}))?\), \} *\n",
-    re.DOTALL,
-)
-_LONGEST_START = 1 << 10
 _LINES = 1 << 16
 
 
@@ -138,14 +128,6 @@ class Texts(Sequence[str]):
             f"{named(self._path)}: line {row + 1} must be a JSON string where {OFFSETS} says that "
             f"it stands, at byte {start:,}; the files do not fit each other. {_ANEW}"
         )
-
-
-def npy_start(shape: tuple[int, ...], dtype: npt.DTypeLike) -> bytes:
-    """Return what a .npy file has before its numbers."""
-    file = io.BytesIO()
-    said = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, said)
-    return file.getvalue()
 
 
 def complete(folder: Path, description: Description) -> None:
@@ -246,12 +228,13 @@ _RIGHT: dict[str, tuple[str, Any]] = {
 def read_vectors(folder: Path, description: Description) -> npt.NDArray[Any]:
     """Return the vectors of an index, mapped; CheckpointError unless they are as it says."""
     shape = (description.count, description.width)
-    return _array(folder / VECTORS, shape, np.dtype(description.dtype))
+    return npy_array(folder / VECTORS, shape, np.dtype(description.dtype), _AS_SAID)
 
 
 def read_texts(folder: Path, description: Description) -> Texts:
     """Return the texts of an index, mapped; CheckpointError unless their offsets fit the file."""
-    offsets = _array(folder / OFFSETS, (description.count + 1,), np.dtype(np.int64))
+    shape = (description.count + 1,)
+    offsets = npy_array(folder / OFFSETS, shape, np.dtype(np.int64), _AS_SAID)
     path = folder / TEXTS
     size = file_size(path, error=CheckpointError)
     if offsets[0] != 0 or offsets[-1] != size:
@@ -259,49 +242,4 @@ def read_texts(folder: Path, description: Description) -> Texts:
             f"{named(path)}: must have {int(offsets[-1]):,} bytes, as {OFFSETS} says; got "
             f"{size:,}. {_ANEW}"
         )
-    return Texts(path, np.frombuffer(_mapped(path), np.uint8), offsets)
-
-
-def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return the array of a .npy file, mapped; CheckpointError unless it is this one."""
-    size = file_size(path, error=CheckpointError)
-    with _reading(path), path.open("rb") as file:
-        found = _START.match(file.read(_LONGEST_START))
-    wanted = f"{dtype} numbers of shape {shape}"
-    if found is None or found.end() != 10 + int.from_bytes(found[1], "little"):
-        raise CheckpointError(
-            f"{named(path)}: must be a .npy file with {wanted}, as {INDEX} says; its header is "
-            f"another one. {_ANEW}"
-        )
-    lengths = tuple(int(length) for length in found.groups()[2:] if length is not None)
-    stored = np.dtype(f"<{found[2].decode()}")
-    if lengths != shape or stored != dtype.newbyteorder("<"):
-        raise CheckpointError(
-            f"{named(path)}: must hold {wanted}, as {INDEX} says; got {stored} of shape "
-            f"{lengths}. {_ANEW}"
-        )
-    needed = found.end() + math.prod(shape) * dtype.itemsize
-    if size != needed:
-        raise CheckpointError(
-            f"{named(path)}: must have {needed:,} bytes, which {wanted} take; got {size:,}. {_ANEW}"
-        )
-    array = np.frombuffer(_mapped(path), stored, math.prod(shape), found.end())
-    return array.reshape(shape)
-
-
-def _mapped(path: Path) -> mmap.mmap | bytes:
-    """Map a file, which may be empty, into memory."""
-    with _reading(path), path.open("rb") as file:
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:  # an empty file
-            return b""
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what the system says of a file into a CheckpointError."""
-    try:
-        yield
-    except OSError as failure:
-        raise CheckpointError(f"{named(path)}: cannot be read ({failure.strerror}).") from None
+    return Texts(path, np.frombuffer(mapped(path), np.uint8), offsets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -21,23 +21,178 @@ from numpy_bert.corpora.index_files import (
     VECTORS,
     Description,
     complete,
-    npy_start,
     read_description,
 )
+from numpy_bert.corpora.job import CorpusReport, encode_corpus
+from numpy_bert.corpora.journal import Parts
+from numpy_bert.corpora.npy import npy_start
+from numpy_bert.corpora.outputs import StoredTexts, StoredVectors
+from numpy_bert.corpora.sources import Record
 from numpy_bert.encoding.pooling import normalize
+from numpy_bert.encoding.prompts import document_prompt, prompt_of
 from numpy_bert.errors import InputError, NumpyBertError, OutputError
-from numpy_bert.files import as_folder, check_output, look, trouble, writing, writing_folder
+from numpy_bert.files import (
+    as_folder,
+    check_output,
+    look,
+    take_name,
+    trouble,
+    writing,
+    writing_folder,
+)
 from numpy_bert.loading.cache import local_folder
 from numpy_bert.loading.sentence import find_sentence_model
+from numpy_bert.locks import remove_folder
 from numpy_bert.messages import named, quoted, shown
 from numpy_bert.text.inputs import as_texts
 
 if TYPE_CHECKING:
     from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 
-__all__ = ["check_index", "describe", "stored_dtype", "write_index"]
+__all__ = [
+    "IndexOutput",
+    "check_index",
+    "describe",
+    "encode_index",
+    "stored_precision",
+    "write_index",
+]
 
+# The folder in the job's folder that becomes the index.
+_GROWING = "index"
 _BLOCK = 1 << 13
+
+
+class IndexOutput:
+    """An index as what a job makes: its files grow in the job's folder, and are the index's own.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of the index.
+    description : Description
+        What it says of itself, but for what is known at the end.
+    precision : str
+        "float32" or "float16".
+    """
+
+    def __init__(self, path: Path, description: Description, precision: str) -> None:
+        self.path, self.precision = path, stored_precision(precision)
+        self._description = description
+        self._parts: Parts
+        self._vectors: StoredVectors
+        self._texts: StoredTexts
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Return what the output is."""
+        return {"output": "index", "precision": self.precision}
+
+    def check(self, *, force: bool) -> None:
+        """Raise OutputError unless the folder can be made without loss."""
+        check_index(self.path, force=force)
+
+    def begin(self, parts: Parts, width: int, dtype: np.dtype[Any]) -> None:
+        """Open the files that grow."""
+        self._parts = parts
+        self._description = replace(self._description, width=width, dtype=dtype.name)
+        self._vectors = StoredVectors(parts, width, dtype, f"{_GROWING}/{VECTORS}")
+        self._texts = StoredTexts(parts, f"{_GROWING}/{TEXTS}")
+
+    def add(self, records: Sequence[Record], vectors: Array) -> None:
+        """Add a block."""
+        self._vectors.add(vectors)
+        self._texts.add(records)
+
+    def finish(self, sign: Callable[[Path], None]) -> None:
+        """Complete the folder and give it its name; what had the name goes with the job's folder.
+
+        Where this was killed between the two new names, there is none: nothing half made is opened.
+        """
+        self._vectors.seal()
+        made, old = (self._parts.folder / name for name in (_GROWING, "replaced"))
+        complete(made, replace(self._description, count=self._vectors.rows))
+        sign(made)
+        if look(self.path) == "folder":
+            remove_folder(old)
+            take_name(self.path.resolve(), old)
+        take_name(made, self.path)
+
+
+def encode_index(
+    encoder: SentenceEncoder,
+    source: str | Path,
+    path: str | Path,
+    model_name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    cache_folder: str | Path | None = None,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    pooling: str | Sequence[str] | None = None,
+    truncate_dim: int | None = None,
+    normalize_embeddings: bool = False,
+    precision: str = "float32",
+    **options: Any,
+) -> CorpusReport:
+    r"""Make an index of a corpus, whatever its size; go on where an earlier run ended.
+
+    It is `numpy_bert.corpora.job.encode_corpus` with a folder for an output, which
+    `numpy_bert.open_index` opens.
+
+    Parameters
+    ----------
+    encoder : SentenceEncoder
+        The encoder.
+    source : str or Path
+        The corpus.
+    path : str or Path
+        The folder.
+    model_name_or_path, revision, cache_folder
+        Where the encoder was loaded from, as `describe` takes them.
+    prompt_name, prompt, pooling, truncate_dim, normalize_embeddings
+        They are those of `SentenceEncoder.encode_document`. Where the model compares by "cosine",
+        vectors are scaled to length 1 in any case.
+    precision : {"float32", "float16"}
+        In what a feature is stored.
+    **options
+        The others of `encode_corpus`.
+
+    Returns
+    -------
+    CorpusReport
+        What `encode_corpus` returns.
+
+    Raises
+    ------
+    InputError, OutputError
+        As `encode_corpus` does; an index that is there is replaced with ``force=True``, and nothing
+        is ever added to it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from numpy_bert import SentenceEncoder, open_index
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     corpus, path = Path(folder) / "corpus.txt", Path(folder) / "corpus.index"
+    ...     _ = corpus.write_text("a test\nthe sea\nthe moon\n")
+    ...     report = encode_index(SentenceEncoder("demo"), corpus, path, "demo")
+    ...     report.texts, open_index(path).search("the sea", k=1).texts
+    (3, ['the sea'])
+    """
+    if prompt is None and prompt_name is None:
+        prompt_name = document_prompt(encoder.prompts)
+    asked = {
+        "prompt": prompt_of(encoder.prompts, encoder.default_prompt_name, prompt, prompt_name),
+        "pooling": pooling,
+        "truncate_dim": truncate_dim,
+        "normalize_embeddings": normalize_embeddings,
+    }
+    place = {"revision": revision, "cache_folder": cache_folder}
+    description = describe(encoder, model_name_or_path, **place, **asked)  # type: ignore[arg-type]
+    asked["normalize_embeddings"] = description.normalize_embeddings
+    output = IndexOutput(as_folder(path, "path"), description, precision)
+    return encode_corpus(encoder, source, output, precision=precision, **asked, **options)  # type: ignore[arg-type]
 
 
 def describe(
@@ -150,7 +305,7 @@ def write_index(
         describe(encoder, model_name_or_path, **how),
         count=len(texts),
         width=array.shape[1],
-        dtype=stored_dtype(array.dtype, precision),
+        dtype=_dtype(array.dtype, stored_precision(precision)),
     )
     with writing_folder(target) as folder:
         with writing(folder / VECTORS) as file:
@@ -199,13 +354,18 @@ def _texts_in(path: Path) -> str:
         return "another version or a damaged one"
 
 
-def stored_dtype(dtype: np.dtype[Any], precision: str) -> str:
-    """Return the dtype in which an index stores vectors; InputError for a precision it has not."""
-    if precision not in ("float32", "float16"):
+def stored_precision(precision: object) -> str:
+    """Return a precision that an index has; InputError for another."""
+    if not isinstance(precision, str) or precision not in ("float32", "float16"):
         raise InputError(
             f"precision must be float32 or float16 for an index; got {shown(precision)}. "
             "encode -o FILE.npy stores others."
         )
+    return precision
+
+
+def _dtype(dtype: np.dtype[Any], precision: str) -> str:
+    """Return the dtype in which an index stores vectors that are there."""
     if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
         raise InputError(f"vectors must be floats of 16, 32 or 64 bits; got {dtype}.")
     return "float16" if precision == "float16" else dtype.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from abc import ABC, abstractmethod
@@ -16,6 +15,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.corpora.journal import Parts
+from numpy_bert.corpora.npy import npy_start
 from numpy_bert.corpora.sources import Record
 from numpy_bert.encoding.quantization import quantize_embeddings, quantized_shape, ranges_of_blocks
 from numpy_bert.errors import InputError
@@ -91,7 +91,7 @@ class StoredVectors:
         self, parts: Parts, width: int, dtype: np.dtype[Any], name: str = "vectors.npy"
     ) -> None:
         self._parts, self._name, self._width, self._dtype = parts, name, width, np.dtype(dtype)
-        start = _npy_start((0, width), self._dtype)
+        start = npy_start((0, width), self._dtype)
         self._file = parts.grow(name, start)
         self._start = len(start)
         self._row = width * self._dtype.itemsize
@@ -104,7 +104,7 @@ class StoredVectors:
     def seal(self) -> None:
         """Write the number of vectors into the file, which is whole then, and close all files."""
         self.rows = (self._file.size - self._start) // self._row
-        self._parts.seal(self._name, _npy_start((self.rows, self._width), self._dtype))
+        self._parts.seal(self._name, npy_start((self.rows, self._width), self._dtype))
 
     def shape(self, precision: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Return the shape and dtype that all vectors have at a precision, once sealed."""
@@ -140,7 +140,7 @@ class StoredTexts:
 
     def add(self, records: Sequence[Record]) -> None:
         """Add the texts of a block."""
-        lines = "".join(f"{json.dumps(record.text)}\n" for record in records)
+        lines = "".join(f"{json.dumps(record.text, ensure_ascii=False)}\n" for record in records)
         self._parts.write(self._name, lines.encode())
 
     def __iter__(self) -> Iterator[str]:
@@ -153,14 +153,6 @@ class StoredTexts:
 def _bytes_of(vectors: Array) -> memoryview:
     """Return the bytes of an array, row by row."""
     return np.ascontiguousarray(vectors).reshape(-1).view(np.uint8).data
-
-
-def _npy_start(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """Return what a .npy file has before its numbers; NumPy leaves room for more rows."""
-    file = io.BytesIO()
-    said = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, said)
-    return file.getvalue()
 
 
 class _FileOutput(ABC):
@@ -228,7 +220,7 @@ class _Npy(_FileOutput):
 
     def write(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """Write all of the file."""
-        file.write(_npy_start(shape, dtype))
+        file.write(npy_start(shape, dtype))
         file.writelines(self.blocks())
 
 
@@ -241,7 +233,7 @@ class _Npz(_FileOutput):
             zipfile.ZipFile(file, "w", allowZip64=True) as archive,
             archive.open("vectors.npy", "w", force_zip64=True) as entry,
         ):
-            entry.write(_npy_start(shape, dtype))
+            entry.write(npy_start(shape, dtype))
             for block in self.blocks():
                 entry.write(block)
 

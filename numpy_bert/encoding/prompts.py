@@ -9,7 +9,9 @@ from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be, shown
 from numpy_bert.text.inputs import check_text
 
-__all__ = ["Prompts", "check_prompt_name", "prompt_of"]
+__all__ = ["Prompts", "check_prompt_name", "document_prompt", "prompt_of"]
+
+_OF_DOCUMENTS = ("document", "passage", "corpus")
 
 
 class Prompts(UserDict[str, str]):
@@ -76,6 +78,17 @@ def prompt_of(
         prompts, name, "default_prompt_name" if prompt_name is None else "prompt_name"
     )
     return prompts[name]
+
+
+def document_prompt(prompts: Prompts) -> str | None:
+    """Return the name of the prompt that stands before documents, None where there is none.
+
+    Examples
+    --------
+    >>> document_prompt(Prompts({"query": "find: ", "passage": "read: "}))
+    'passage'
+    """
+    return next((name for name in _OF_DOCUMENTS if name in prompts), None)
 
 
 def check_prompt_name(prompts: Prompts, name: object, argument: str) -> None:

@@ -19,7 +19,7 @@ from numpy_bert.encoding import similarity as likeness
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, ENCODE, SAVE, SENTENCE_ENCODER
 from numpy_bert.encoding.pooling import modes_named, places_read, pool
-from numpy_bert.encoding.prompts import Prompts, check_prompt_name, prompt_of
+from numpy_bert.encoding.prompts import Prompts, check_prompt_name, document_prompt, prompt_of
 from numpy_bert.encoding.quantization import (
     check_number,
     check_precision,
@@ -630,8 +630,7 @@ class SentenceEncoder:
         order.
         """
         if prompt is None and prompt_name is None:
-            known = (name for name in ("document", "passage", "corpus") if name in self.prompts)
-            prompt_name = next(known, None)
+            prompt_name = document_prompt(self.prompts)
         return self.encode(sentences, prompt_name, prompt, *arguments, **options)
 
     def encode_stream(

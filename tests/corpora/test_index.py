@@ -289,16 +289,37 @@ def put(name: str, old: bytes, new: bytes) -> Callable[[Path], object]:
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no index.json": (lambda f: (f / INDEX).unlink(), "is no whole index (no index.json)"),
     "no vectors": (lambda f: (f / VECTORS).unlink(), "vectors.npy: does not exist"),
-    "cut vectors": (cut(VECTORS, 5000), "vectors.npy: must have 7,808 bytes"),
-    "cut header": (cut(VECTORS, 20), "its header is another one"),
-    "other header": (put(VECTORS, b"NUMPY\x01", b"NUMPY\x03"), "its header is another one"),
-    "other width": (put(VECTORS, b"384)", b"192)"), "got float32 of shape (5, 192)"),
-    "other dtype": (put(VECTORS, b"<f4", b"<f8"), "got float64 of shape (5, 384)"),
-    "pickles": (put(VECTORS, b"'<f4'", b"'|O' "), "its header is another one"),
-    "Fortran": (put(VECTORS, b"False", b"True "), "its header is another one"),
+    "cut vectors": (cut(VECTORS, 5000), "vectors.npy: has 5,000 bytes, and must have 7,808 for"),
+    "cut header": (
+        cut(VECTORS, 20),
+        "vectors.npy: has another header than a .npy file with float32",
+    ),
+    "other header": (
+        put(VECTORS, b"NUMPY\x01", b"NUMPY\x03"),
+        "vectors.npy: has another header than a .npy file with float32",
+    ),
+    "other width": (
+        put(VECTORS, b"384)", b"192)"),
+        "holds float32 numbers of shape (5, 192), and must",
+    ),
+    "other dtype": (
+        put(VECTORS, b"<f4", b"<f8"),
+        "holds float64 numbers of shape (5, 384), and must",
+    ),
+    "pickles": (
+        put(VECTORS, b"'<f4'", b"'|O' "),
+        "vectors.npy: has another header than a .npy file with float32",
+    ),
+    "Fortran": (
+        put(VECTORS, b"False", b"True "),
+        "vectors.npy: has another header than a .npy file with float32",
+    ),
     "cut texts": (cut(TEXTS, 30), "texts.jsonl: must have 8"),
-    "cut offsets": (cut(OFFSETS, 150), "offsets.npy: must have 176 bytes"),
-    "more rows": (put(INDEX, b'"count": 5', b'"count": 6'), "must hold float32 numbers of shape"),
+    "cut offsets": (cut(OFFSETS, 150), "offsets.npy: has 150 bytes, and must have 176 for"),
+    "more rows": (
+        put(INDEX, b'"count": 5', b'"count": 6'),
+        "and must hold float32 numbers of shape (6, 384), as index.json says",
+    ),
     "version": (put(INDEX, b"index/1", b"index/2"), "Another version of numpy_bert made it."),
     "not JSON": (put(INDEX, b"{", b"["), "is not JSON"),
     "float count": (put(INDEX, b'"count": 5', b'"count": 5.0'), "count must be a whole number"),
