@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'numpy-bert encode "The sun is shining." "It is a sunny day."',
         "numpy-bert encode --input texts.txt -o vectors.npy",
         "numpy-bert encode --input texts.txt --precision float16 -o vectors.jsonl",
+        "numpy-bert encode --input texts.txt --index sentences.index",
         'numpy-bert encode "It is warm." --model sentence-transformers/all-MiniLM-L6-v2',
     )
     parser.add_argument(
@@ -71,10 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_corpus(parser: argparse.ArgumentParser) -> None:
     """Add where a corpus is read from, and what becomes of a job that was stopped."""
     group = parser.add_argument_group(
-        "a corpus of any size, with -o; stopped and given again, the command goes on"
+        "a corpus of any size, with -o or --index; stopped and given again, the command goes on"
     )
     group.add_argument(
         "--input", metavar="FILE", help="read a text from each line, in UTF-8; - is standard input"
+    )
+    group.add_argument(
+        "--index",
+        metavar="DIR",
+        help="make a folder of the texts and their vectors, which numpy-bert search reads; vectors "
+        "are of documents, in float32 or float16",
     )
     group.add_argument(
         "--input-format",
@@ -130,7 +137,7 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Encode the texts, and save the vectors or print them."""
     _check(options)
-    if options.input is not None and options.output is not None:
+    if options.input is not None and (options.output or options.index) is not None:
         return _encode_corpus(options)
     output = output_path(options, _ENDS)
     texts = given_texts(options.texts) if options.input is None else _read(options)
@@ -165,34 +172,40 @@ def _check(options: argparse.Namespace) -> None:
     if options.input is None and (options.input_format or options.text_column):
         flag = "--input-format" if options.input_format else "--text-column"
         raise InputError(f"{flag}: says how --input FILE is read; give that, too.")
-    is_job = options.input is not None and options.output is not None
+    if options.index is not None and (options.input is None or options.output is not None):
+        raise InputError("--index: is for --input FILE in place of -o; give these two alone.")
+    is_job = options.input is not None and (options.output or options.index) is not None
     if not is_job and (options.bad_lines is not None or options.restart):
         flag = "--restart" if options.restart else "--bad-lines"
-        raise InputError(f"{flag}: is for --input FILE with -o; give both.")
+        raise InputError(f"{flag}: is for --input FILE with -o or --index; give both.")
 
 
 def _encode_corpus(options: argparse.Namespace) -> int:
     """Encode a corpus block by block, and say what has been done."""
     from dataclasses import asdict
 
+    from numpy_bert.corpora.index_output import encode_index
     from numpy_bert.corpora.job import encode_corpus
     from numpy_bert.corpora.outputs import file_output
 
-    output = file_output(Path(options.output), options.precision)
+    output = None if options.index else file_output(Path(options.output), options.precision)
     name, encoder = load(options)
+    given = {
+        **_ways(options),
+        "precision": options.precision,
+        "input_format": options.input_format,
+        "text_column": options.text_column,
+        "bad_lines": options.bad_lines,
+        "force": options.force,
+        "restart": options.restart,
+        "note": note,
+    }
+    place = {"revision": options.revision, "cache_folder": options.cache_dir}
     try:
-        report = encode_corpus(
-            encoder,
-            options.input,
-            output,
-            **_ways(options),
-            input_format=options.input_format,
-            text_column=options.text_column,
-            bad_lines=options.bad_lines,
-            force=options.force,
-            restart=options.restart,
-            note=note,
-        )
+        if output is None:
+            report = encode_index(encoder, options.input, options.index, name, **place, **given)
+        else:
+            report = encode_corpus(encoder, options.input, output, **given)
     except (KeyboardInterrupt, SystemExit):
         note("stopped; what is done stays, and the same command goes on there.")
         raise

@@ -15,6 +15,7 @@ import pytest
 import numpy_bert
 from numpy_bert.cli import COMMANDS, main
 from numpy_bert.cli.parser import Parser
+from numpy_bert.corpora.index_output import write_index
 
 # They would take minutes, or a hub.
 NOT_RUN = ("numpy-bert tune", "numpy-bert fetch")
@@ -62,6 +63,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [f"{text},{label}" for text, label in (("good", "yes"), ("bad", "no")) for _ in range(4)]
     Path("reviews.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     Path("asked.csv").write_text("text,text_pair\nIs it open?,until five\nMay I pay?,by card\n")
+    texts, encoder = ["The sun is shining.", "It rains."], numpy_bert.SentenceEncoder("demo")
+    write_index("texts.index", texts, encoder.encode_document(texts), encoder, "demo")
     steps: dict[str, Any] = dict(numpy_bert.BertModel.from_pretrained("demo").trace([[2, 5, 3]]))
     ids: Any = np.array([[2, 5, 3]])
     np.savez("reference.npz", input_ids=ids, **steps)
