@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,15 @@ import numpy as np
 import pytest
 
 import numpy_bert.encoding.similarity as module
-from numpy_bert import InputError, OutOfMemoryError, search, similarity, similarity_pairwise
+from numpy_bert import (
+    InputError,
+    OutOfMemoryError,
+    search,
+    semantic_search,
+    set_num_threads,
+    similarity,
+    similarity_pairwise,
+)
 from numpy_bert.encoding.similarity import SIMILARITIES
 
 
@@ -131,6 +141,105 @@ def test_a_mapped_corpus_is_read_a_block_at_a_time(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert found.indices[::300, 0].tolist() == [5, 77_777, 99_999]
     assert peak < 150e6  # all scores would be 360 MB
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("k", [1, 40, 700])
+def test_ties_go_by_index_whichever_thread_saw_them(
+    k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 100)
+    corpus = np.tile(np.eye(7, dtype=np.float32), (100, 1))[
+        np.random.default_rng(0).permutation(700)
+    ]
+    queries = np.eye(7, dtype=np.float32)[:3]
+    set_num_threads(4)
+    found = search(queries, corpus, k, "dot")
+    expected = np.argsort(-(queries @ corpus.T), axis=1, kind="stable")[:, :k]
+    assert found.indices.tolist() == expected.tolist()
+    set_num_threads(1)
+    assert search(queries, corpus, k, "dot").indices.tolist() == expected.tolist()
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads_share_a_search_and_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 1 << 12)
+    corpus, queries = vectors(5000, seed=1), vectors(3)
+    seen = set[int]()
+    both, compare = threading.Barrier(2), module._Best.compare
+
+    def watched(self: Any, stored: Any, first: int) -> int:
+        if len(seen) < 2:  # so that neither is done before the other has begun
+            seen.add(threading.get_ident())
+            both.wait(timeout=60)
+        return compare(self, stored, first)
+
+    set_num_threads(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Best, "compare", watched)
+        shared = search(queries, corpus, 9)
+    assert len(seen) == 2
+    set_num_threads(1)
+    alone = search(queries, corpus, 9)
+    assert shared.indices.tolist() == alone.indices.tolist()
+    assert shared.scores.tobytes() == alone.scores.tobytes()
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_function_of_others_is_called_by_the_caller_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 100)
+    seen = set[int]()
+
+    def score(a: Any, b: Any) -> Any:
+        seen.add(threading.get_ident())
+        return a @ b.T
+
+    set_num_threads(2)
+    semantic_search(vectors(2), vectors(500, seed=1), score_function=score)
+    assert seen == {threading.get_ident()}
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_half_size_vectors_are_compared_exactly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 200)
+    corpus, query = vectors(300, seed=1).astype(np.float16), vectors(2)
+    set_num_threads(2)
+    found, expected = (search(query, rows, 8, name) for rows in (corpus, corpus.astype(np.float32)))
+    assert found.scores.dtype == np.float32
+    assert found.indices.tolist() == expected.indices.tolist()
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+    strided = search(query, np.asfortranarray(corpus), 8, name)
+    np.testing.assert_allclose(strided.scores, found.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-11, 1e-9, 1.0, 1e17, 1e19, 1e30])
+def test_cosines_do_not_depend_on_lengths(scale: float) -> None:
+    a, b = vectors(3), vectors(40, seed=1)
+    expected = by_definition("cosine", a, b)
+    with np.errstate(all="ignore"):
+        found = similarity(a, (b * np.float32(scale)).astype(np.float32))
+    assert np.abs(found - expected).max() < 1e-6
+
+
+def test_a_search_that_takes_long_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, done = list[tuple[int, bool]](), list[int]()
+
+    @contextmanager
+    def watched(total: int, label: str, *, least: int, **options: Any) -> Iterator[Any]:
+        assert (label, options) == ("searching", {"unit": "vectors", "delay": 2.0})
+        calls.append((total, total >= least))
+        yield done.append
+
+    monkeypatch.setattr(module, "progress", watched)
+    corpus = np.zeros((1000, 7), np.float32)
+    search(vectors(2), corpus)
+    monkeypatch.setattr(module, "_WORTH_A_BAR", 28_000)
+    search(vectors(2), corpus)
+    assert calls == [(1000, False), (1000, True)]
+    assert sum(done) == 2000
 
 
 def test_an_empty_corpus() -> None:
