@@ -29,14 +29,16 @@ NAMES = """
     BertForTokenClassification BertModel BertTokenizer CheckpointError ConfigError CrossEncoder
     HubError InputError IntegrityError NumpyBertError OfflineError OutOfMemoryError OutputError
     SentenceEncoder TokenizerError TraceError TrainingError community_detection fetch
-    get_num_threads paraphrase_mining paraphrase_mining_embeddings quantize_embeddings search
-    semantic_search set_num_threads similarity similarity_pairwise tuning
+    get_num_threads open_index paraphrase_mining paraphrase_mining_embeddings quantize_embeddings
+    search semantic_search set_num_threads similarity similarity_pairwise tuning
 """
 MODULES = {
     "blocks.embeddings": "",
     "blocks.encoder": "",
     "blocks.heads": "",
     "cli": "main",
+    "corpora.index": "Index IndexHits open_index",
+    "corpora.index_output": "encode_index write_index",
     "explain": "Figure LayerReading Prediction Reading Token figure page read terminal",
     "model.bert": "BertModel",
     "ops.activation": "ACTIVATIONS",
@@ -125,7 +127,16 @@ ARGUMENTS = {
     "community_detection": "embeddings threshold min_community_size batch_size show_progress_bar",
     "explain.figure": "features",
     "explain.read": "model tokenizer",
+    "corpora.index.Index.search": "query k prompt_name prompt",
+    "corpora.index_output.encode_index": (
+        "encoder source path model_name_or_path revision cache_folder prompt_name prompt pooling "
+        "truncate_dim normalize_embeddings precision"
+    ),
+    "corpora.index_output.write_index": ("path texts vectors encoder model_name_or_path precision"),
     "fetch": "name_or_path revision cache_dir local_files_only token only sha256",
+    "open_index": (
+        "path encoder model_name_or_path dtype revision cache_folder local_files_only token"
+    ),
     "paraphrase_mining": "model sentences max_pairs top_k",
     "paraphrase_mining_embeddings": "embeddings max_pairs top_k",
     "quantize_embeddings": "embeddings precision ranges calibration_embeddings",
@@ -173,7 +184,7 @@ COMMANDS = {
     ),
     "encode": (
         f"{HUB} --token --input --model --dtype --normalize --pooling --prompt --prompt-name "
-        "--truncate-dim --batch-size --precision --output --force --json --input-format "
+        "--truncate-dim --batch-size --precision --output --index --force --json --input-format "
         "--text-column --bad-lines --restart"
     ),
     "explain": f"{HUB} --hub-token --model --dtype --token --truncate --output --force",
@@ -182,6 +193,7 @@ COMMANDS = {
     "golden": f"{HUB} --token --names --output --yes",
     "inspect": f"{HUB} --token --check --json",
     "rerank": f"{HUB} --token --model --dtype --json --input --top-k",
+    "search": f"{HUB} --token --model --dtype --json --top-k --prompt --prompt-name",
     "similarity": f"{HUB} --token --model --dtype --json",
     "tag": f"{HUB} --token --model --dtype --json --aggregation",
     "trace": (

@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_corpus(parser: argparse.ArgumentParser) -> None:
     """Add where a corpus is read from, and what becomes of a job that was stopped."""
     group = parser.add_argument_group(
-        "a corpus of any size, with -o or --index; stopped and given again, the command goes on"
+        "a corpus, with -o or --index; stopped and given again, the command goes on"
     )
     group.add_argument(
         "--input", metavar="FILE", help="read a text from each line, in UTF-8; - is standard input"
