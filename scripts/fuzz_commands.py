@@ -36,7 +36,9 @@ GOOD: dict[str, Sequence[str]] = {
         "encode|the cat|a dog|--model|bert",
         "encode|--input|texts.txt|-o|out.npy|--model|bert",
         "encode|-|--json|--model|bert",
+        "encode|--input|texts.txt|--index|out|--model|bert",
     ),
+    "search": ("search|texts.index|the cat", "search|texts.index|the cat|a dog|-k|1|--json"),
     "similarity": (
         "similarity|the cat|a dog|--model|bert",
         "similarity|the cat|a dog|--json|--model|bert",
@@ -136,6 +138,8 @@ class World:
         run(
             self, ["trace", "the cat", "a dog", "--model", "bert", "-o", "t.safetensors"], keep=True
         )
+        made = ["encode", "--input", "texts.txt", "--index", "texts.index", "--model", "bert"]
+        run(self, made, keep=True)
         from numpy_bert.traces.reading import open_trace
 
         arrays: Any = open_trace(folder / "t.safetensors").arrays.items()

@@ -27,6 +27,12 @@ __all__ = ["TARGETS"]
 _TEXTS = ["The sun is shining.", "", 'a "quote"\n', "é 日本 \u2028", "He drives a car."]
 _VALUES = (*ODD, 4, 5, 6, 383, 384, 385, *MODES, *SIMILARITIES, "float16", "float64", "int8", "O")
 _PIECES = (b"<f4", b"<f2", b"|O", b"(5, 384)", b"(384, 5)", b"(5,)", b"True", b"\x93NUMPY", b"\xff")
+_RIGHT: tuple[tuple[str, tuple[Any, ...]], ...] = (
+    ("similarity_fn_name", tuple(SIMILARITIES)),
+    ("max_seq_length", (64, 256)),
+    ("revision", (None, "0" * 40)),
+    ("model", ("demo", "é", "no/where")),
+)
 _BACK = (-1, 0, 1, 1 << 20, 1 << 40, 1 << 62, -(1 << 62))
 
 
@@ -89,8 +95,12 @@ def check(folder: Path, index: Index, texts: list[str], hits: IndexHits, query: 
 
 
 def _edited_json(data: bytes, rng: random.Random) -> bytes:
-    """Return index.json with members or bytes changed."""
-    if rng.random() < 0.8:
+    """Return index.json with members or bytes changed, some of them to what may stand there."""
+    way = rng.random()
+    if way < 0.2:
+        name, values = rng.choice(_RIGHT)
+        return json.dumps({**json.loads(data), name: rng.choice(values)}).encode()
+    if way < 0.8:
         return changed(data.decode(), rng, _VALUES, ("count", "width", "x"), most=2)
     return edited(data, rng)
 
@@ -98,13 +108,21 @@ def _edited_json(data: bytes, rng: random.Random) -> bytes:
 def _edited_vectors(data: bytes, rng: random.Random) -> bytes:
     """Return vectors.npy with its header, its length or a number changed."""
     way = rng.random()
-    if way < 0.5:
+    if way < 0.3:
         return edited(data[:128], rng, _PIECES, most=2) + data[128:]
-    if way < 0.8:
+    if way < 0.5:
         return data[: rng.randint(0, len(data))] + rng.randbytes(rng.choice((0, 1, 4, 1536)))
     place = 128 + 4 * rng.randrange((len(data) - 128) // 4)
     number = rng.choice((np.nan, np.inf, -np.inf, 3e38, 1e-40, 0.0, 2.0))
     return data[:place] + struct.pack("<f", number) + data[place + 4 :]
+
+
+def _edited_texts(data: bytes, rng: random.Random) -> bytes:
+    """Return texts.jsonl with any bytes changed, or one, perhaps within a string."""
+    if rng.random() < 0.5:
+        return edited(data, rng)
+    place = rng.randrange(len(data))
+    return data[:place] + rng.choice(b"abcde").to_bytes() + data[place + 1 :]
 
 
 def _edited_offsets(data: bytes, rng: random.Random) -> bytes:
@@ -120,7 +138,7 @@ def _edited_offsets(data: bytes, rng: random.Random) -> bytes:
 _EDITS: dict[str, Callable[[bytes, random.Random], bytes]] = {
     INDEX: _edited_json,
     VECTORS: _edited_vectors,
-    TEXTS: edited,
+    TEXTS: _edited_texts,
     OFFSETS: _edited_offsets,
 }
 TARGETS = [Target("corpus-index", "NumPy's reader and json", prepare, attempt, cost=4)]
