@@ -357,6 +357,7 @@ def jobs(url: str, shared: Path) -> list[Job]:
                 ("npy", "v.npy", "-o", "v.npy"),
                 ("npy int8", "v.npy", "-o", "v.npy", "--precision", "int8"),
                 ("npz, new", "", "-o", "v.npz"),
+                ("index, new", "", "--index", "v.index"),
                 ("jsonl", "v.jsonl", "-o", "v.jsonl", "--truncate-dim", "8"),
                 ("parquet", "v.parquet", "-o", "v.parquet", "--precision", "float16"),
             )
