@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -14,13 +11,13 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import IntArray
 from numpy_bert.kernels.encoder import MICRO_BATCH
-from numpy_bert.kernels.threads import get_num_threads, in_threads, one_blas_thread
+from numpy_bert.kernels.threads import work_off
 from numpy_bert.progress import progress
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.ids import IdEncoder
 from numpy_bert.text.inputs import Pair
 
-__all__ = ["Batch", "Plan", "Repeats", "distinct", "fill", "work_off"]
+__all__ = ["Batch", "Plan", "Repeats", "distinct", "fill"]
 
 Item = TypeVar("Item")
 Texts: TypeAlias = Sequence[str] | Sequence[Pair]
@@ -226,48 +223,6 @@ def fill(
     for copy, original in zip(repeats.copies.tolist(), repeats.originals.tolist(), strict=True):
         if original in plan.cut:
             plan.cut[copy] = plan.cut[original]
-
-
-def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
-    """Call `work` on every item, as many at a time as there are threads.
-
-    Items are made one at a time, in whichever thread asks next; what is done to an item must not
-    depend on which thread does it. One item alone is worked on here, without any ado. BLAS is held
-    to one thread meanwhile; where it cannot be (see `one_blas_thread`), the items are worked on
-    one after another, and threads share what is in each.
-
-    The first exception stops all threads after their current item and is raised.
-    """
-    queue = iter(items)
-    few = list(islice(queue, 2))
-    waiting = chain(few, queue)
-    threads = get_num_threads()
-    is_shared = len(few) > 1 and threads > 1
-    with one_blas_thread() if is_shared else nullcontext(enter_result=False) as is_held:
-        if not is_held:
-            for item in waiting:
-                work(item)
-            return
-        stop, turn = threading.Event(), threading.Lock()
-
-        def take() -> Iterator[Item]:
-            while not stop.is_set():
-                with turn:
-                    try:
-                        item = next(waiting)
-                    except StopIteration:
-                        return
-                yield item
-
-        def share() -> None:
-            try:
-                for item in take():
-                    work(item)
-            except BaseException:
-                stop.set()  # Ctrl-C among others: the helpers are to end soon
-                raise
-
-        in_threads(share, share, threads - 1)
 
 
 def _work_of(text: str | Pair, limit: int) -> int:

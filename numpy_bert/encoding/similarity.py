@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from numpy_bert.arguments import as_count
 from numpy_bert.arrays import Array, IntArray, as_array, memory_for
-from numpy_bert.encoding.micro_batches import work_off
 from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
 from numpy_bert.kernels.half import widen_into
+from numpy_bert.kernels.threads import work_off
 from numpy_bert.messages import shown
 from numpy_bert.progress import progress
 from numpy_bert.reprs import short_repr

@@ -6,8 +6,9 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain, islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = [
     "one_blas_thread",
     "set_num_threads",
     "share",
+    "work_off",
 ]
 
 _VARIABLE = "NUMPY_BERT_NUM_THREADS"
@@ -187,6 +189,48 @@ def in_threads(
             raise failure
         results.append(result)  # type: ignore[arg-type]
     return results
+
+
+def work_off(items: Iterable[Item], work: Callable[[Item], object]) -> None:
+    """Call `work` on every item, as many at a time as there are threads.
+
+    Items are made one at a time, in whichever thread asks next; what is done to an item must not
+    depend on which thread does it. One item alone is worked on here, without any ado. BLAS is held
+    to one thread meanwhile; where it cannot be (see `one_blas_thread`), the items are worked on
+    one after another, and threads share what is in each.
+
+    The first exception stops all threads after their current item and is raised.
+    """
+    queue = iter(items)
+    few = list(islice(queue, 2))
+    waiting = chain(few, queue)
+    threads = get_num_threads()
+    is_shared = len(few) > 1 and threads > 1
+    with one_blas_thread() if is_shared else nullcontext(enter_result=False) as is_held:
+        if not is_held:
+            for item in waiting:
+                work(item)
+            return
+        stop, turn = threading.Event(), threading.Lock()
+
+        def take() -> Iterator[Item]:
+            while not stop.is_set():
+                with turn:
+                    try:
+                        item = next(waiting)
+                    except StopIteration:
+                        return
+                yield item
+
+        def share() -> None:
+            try:
+                for item in take():
+                    work(item)
+            except BaseException:
+                stop.set()  # Ctrl-C among others: the helpers are to end soon
+                raise
+
+        in_threads(share, share, threads - 1)
 
 
 def one_blas_thread() -> AbstractContextManager[bool]:

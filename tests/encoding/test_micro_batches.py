@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +15,9 @@ import pytest
 
 from numpy_bert import BertTokenizer, set_num_threads
 from numpy_bert.encoding import micro_batches as module
-from numpy_bert.encoding.micro_batches import Batch, Plan, distinct, fill, work_off
-from numpy_bert.kernels import threads
-from numpy_bert.kernels.blas import openblas
+from numpy_bert.encoding.micro_batches import Batch, Plan, distinct, fill
 from numpy_bert.text.ids import IdEncoder
-from tests.support.platforms import PLATFORM, posix
+from tests.support.platforms import posix
 
 pytestmark = pytest.mark.usefixtures("threads")
 
@@ -142,88 +139,6 @@ def test_equal_texts_are_found() -> None:
     assert repeats.rows.tolist() == [0, 1, 3]
     assert repeats.copies.tolist() == [2, 4, 5, 6]
     assert repeats.originals.tolist() == [0, 1, 0, 3]
-
-
-def test_items_are_worked_on_at_the_same_time() -> None:
-    set_num_threads(2)
-    together = threading.Barrier(2, timeout=120)
-    work_off(range(4), lambda _: together.wait())  # passes only when two are there
-
-
-def test_beside_numpys_openblas_it_takes_no_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = openblas()
-    if own is None or own.threads == "openmp":
-        pytest.skip(f"{PLATFORM}: NumPy on OpenBLAS")
-    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    monkeypatch.setattr(threads._Blas, "libraries", None)
-    set_num_threads(2)
-    together = threading.Barrier(2, timeout=120)
-    held: list[int] = []
-
-    def meet(_: int) -> None:
-        together.wait()
-        held.append(own.get_num_threads())
-
-    before = own.get_num_threads()
-    own.set_num_threads(2)
-    work_off(range(4), meet)
-    assert held == [1] * 4
-    assert own.get_num_threads() == 2
-    own.set_num_threads(before)
-
-
-def test_one_item_or_one_thread_touches_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "one_blas_thread", None)
-    monkeypatch.setattr(module, "in_threads", None)
-    done: list[int] = []
-    set_num_threads(2)
-    work_off([5], done.append)
-    work_off([], done.append)
-    set_num_threads(1)
-    work_off([6, 7], done.append)
-    assert done == [5, 6, 7]
-
-
-def test_where_blas_cannot_be_held_one_thread_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def not_held() -> Iterator[bool]:
-        yield False
-
-    monkeypatch.setattr(module, "one_blas_thread", not_held)
-    set_num_threads(3)
-    seen: list[tuple[int, int]] = []
-    work_off(range(20), lambda _: seen.append((threading.get_ident(), threads.free_threads())))
-    assert seen == [(threading.get_ident(), 3)] * 20  # and threads share what is in each
-
-
-@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_an_error_stops_all_threads(error: Any) -> None:
-    set_num_threads(2)
-    done: list[int] = []
-    lock = threading.Lock()
-
-    def fail(item: int) -> None:
-        with lock:
-            done.append(item)
-        if item == 5:
-            raise error
-        if item > 5:
-            time.sleep(0.001)  # all of it would take 100 seconds
-
-    with pytest.raises(error):
-        work_off(range(100_000), fail)
-    assert len(done) < 50_000
-
-
-def test_an_error_of_the_plan_is_raised() -> None:
-    set_num_threads(2)
-
-    def items() -> Iterator[int]:
-        yield from range(3)
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        work_off(items(), lambda _: None)
 
 
 INTERRUPTED = """

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy_bert import BertModel, InputError, get_num_threads, set_num_threads
 from numpy_bert.kernels import threads
 from numpy_bert.kernels.blas import OpenBlas, openblas
 from numpy_bert.kernels.processors import processors
-from numpy_bert.kernels.threads import free_threads, in_threads, one_blas_thread, share
+from numpy_bert.kernels.threads import free_threads, in_threads, one_blas_thread, share, work_off
 from tests.support.platforms import PLATFORM, posix
 
 pytestmark = pytest.mark.usefixtures("threads")
@@ -398,6 +399,7 @@ import os, warnings
 import numpy
 from numpy_bert.kernels import threads  # before what it imports later, whose locks a fork holds
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
 with ThreadPoolExecutor(1) as pool:
     pool.submit(int).result()
@@ -464,3 +466,85 @@ def test_an_error_in_a_share_is_raised_whatever_it_is() -> None:
     with pytest.raises(IndexError):
         share(fail, [1, 2])
     assert free_threads() == 2
+
+
+def test_items_are_worked_on_at_the_same_time() -> None:
+    set_num_threads(2)
+    together = threading.Barrier(2, timeout=120)
+    work_off(range(4), lambda _: together.wait())  # passes only when two are there
+
+
+def test_beside_numpys_openblas_it_takes_no_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = openblas()
+    if own is None or own.threads == "openmp":
+        pytest.skip(f"{PLATFORM}: NumPy on OpenBLAS")
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    monkeypatch.setattr(threads._Blas, "libraries", None)
+    set_num_threads(2)
+    together = threading.Barrier(2, timeout=120)
+    held: list[int] = []
+
+    def meet(_: int) -> None:
+        together.wait()
+        held.append(own.get_num_threads())
+
+    before = own.get_num_threads()
+    own.set_num_threads(2)
+    work_off(range(4), meet)
+    assert held == [1] * 4
+    assert own.get_num_threads() == 2
+    own.set_num_threads(before)
+
+
+def test_one_item_or_one_thread_touches_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "one_blas_thread", None)
+    monkeypatch.setattr(threads, "in_threads", None)
+    done: list[int] = []
+    set_num_threads(2)
+    work_off([5], done.append)
+    work_off([], done.append)
+    set_num_threads(1)
+    work_off([6, 7], done.append)
+    assert done == [5, 6, 7]
+
+
+def test_where_blas_cannot_be_held_one_thread_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def not_held() -> Iterator[bool]:
+        yield False
+
+    monkeypatch.setattr(threads, "one_blas_thread", not_held)
+    set_num_threads(3)
+    seen: list[tuple[int, int]] = []
+    work_off(range(20), lambda _: seen.append((threading.get_ident(), threads.free_threads())))
+    assert seen == [(threading.get_ident(), 3)] * 20  # and threads share what is in each
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_error_stops_all_threads(error: Any) -> None:
+    set_num_threads(2)
+    done: list[int] = []
+    lock = threading.Lock()
+
+    def fail(item: int) -> None:
+        with lock:
+            done.append(item)
+        if item == 5:
+            raise error
+        if item > 5:
+            time.sleep(0.001)  # all of it would take 100 seconds
+
+    with pytest.raises(error):
+        work_off(range(100_000), fail)
+    assert len(done) < 50_000
+
+
+def test_an_error_of_the_plan_is_raised() -> None:
+    set_num_threads(2)
+
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work_off(items(), lambda _: None)
