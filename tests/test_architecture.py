@@ -78,6 +78,8 @@ RUNTIME = {"numpy", "safetensors", "huggingface_hub", "tokenizers"}
 EXTRAS = {
     "corpora/parquet.py": {"pyarrow"},
     "explain/drawing.py": {"resvg_py"},
+    "integrations/dask.py": {"dask", "pandas"},
+    "integrations/frames.py": {"pandas"},
     "kernels/threads.py": {"threadpoolctl"},
     "pytest_plugin.py": {"pytest"},
 }

@@ -26,6 +26,7 @@ __all__ = [
     "get_num_threads",
     "in_threads",
     "one_blas_thread",
+    "one_thread",
     "set_num_threads",
     "share",
     "work_off",
@@ -112,9 +113,34 @@ def get_num_threads() -> int:
     InputError
         If NUMPY_BERT_NUM_THREADS is no whole number from 1.
     """
+    if getattr(_WORKING, "alone", False):
+        return 1
     if _Pool.number is None:
         _Pool.number = _default()
     return _Pool.number
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have calls of this thread use no other, BLAS's included, whatever the process may use.
+
+    It is for who runs several calls at a time, each in a thread of its own, and so has shared out
+    the processors already. Their bits then depend neither on how many run at once nor on how many
+    processors there are. BLAS is held to one thread in the whole process meanwhile.
+
+    Examples
+    --------
+    >>> with one_thread():
+    ...     get_num_threads()
+    1
+    """
+    before = getattr(_WORKING, "alone", False)
+    _WORKING.alone = True
+    try:
+        with one_blas_thread():
+            yield
+    finally:
+        _WORKING.alone = before
 
 
 def free_threads() -> int:
