@@ -30,6 +30,7 @@ SKIPS = {
     "browser": "chromium or chromium-driver is not installed",
     "root": "only root can become nobody",
     "platform": PLATFORM,
+    "spark": "pyspark or Java is not installed",
 }
 ACCEPTED = [name for name in os.environ.get("NUMPY_BERT_ACCEPT_SKIPS", "").split(",") if name]
 assert set(ACCEPTED) <= set(SKIPS), f"NUMPY_BERT_ACCEPT_SKIPS: {ACCEPTED}; known: {list(SKIPS)}"

@@ -16,6 +16,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
 
@@ -26,6 +27,7 @@ from numpy_bert.integrations.dask import encode_bag, encode_dataframe
 from numpy_bert.integrations.frames import to_numpy
 from numpy_bert.kernels.threads import one_thread
 from numpy_bert.loading.cache import demo_folder
+from tests.integrations.recipes import recipe
 
 TEXTS = [f"the {n}th sentence of {'many ' * (n % 5)}others" for n in range(37)]
 
@@ -38,7 +40,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         LocalCluster(
             n_workers=2,
             threads_per_worker=2,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=str(tmp_path_factory.mktemp("dask")),
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -174,6 +176,23 @@ def test_a_bags_arguments_too() -> None:
     bag = dask.bag.from_sequence(TEXTS)
     with pytest.raises(InputError, match=r"^encode_bag: batch_size must be"):
         encode_bag(bag, "demo", batch_size=0)
+
+
+# Dask calls pandas 3.1 in a way that is deprecated.
+@pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")
+def test_the_recipe_from_parquet_to_parquet(
+    client: Client, encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table({"text": TEXTS}), "texts.parquet", row_group_size=10)
+    with client.as_current():
+        exec(recipe("to_parquet"), {})
+    expected = encoder.encode(TEXTS)
+    lists = pq.read_table("vectors.parquet")["vector"]
+    assert lists.type == pa.list_(pa.field("element", pa.float32()), 384)
+    back = dd.read_parquet("vectors.parquet", dtype_backend="pyarrow").compute(scheduler="sync")
+    assert back["text"].tolist() == TEXTS
+    assert np.abs(to_numpy(back["vector"]) - expected).max() < 1e-6
 
 
 def die_once(frame: pd.DataFrame, mark: str, partition_info: Any = None) -> pd.DataFrame:
