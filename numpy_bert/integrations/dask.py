@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from numpy_bert.arrays import Array
+from numpy_bert.errors import InputError
 from numpy_bert.extras import optional
 from numpy_bert.integrations.frames import (
     Settings,
@@ -71,7 +72,12 @@ def encode_dataframe(
     ConfigError, CheckpointError, TokenizerError, HubError
         If the model cannot be loaded, here or, when it is computed, by a worker.
     """
-    optional("dask.dataframe", "dask", "encode_dataframe")
+    frames = optional("dask.dataframe", "dask", "encode_dataframe")
+    if not isinstance(df, frames.DataFrame):
+        raise InputError(
+            f"encode_dataframe: df must be a Dask dataframe; got {type(df).__name__}. Make one, "
+            "with dask.dataframe.from_pandas, or give the column to SentenceEncoder.encode."
+        )
     model, settings = in_every_process(model, settings)
     meta = add_vectors(df._meta, column, model, output, settings, "encode_dataframe")
     return df.map_partitions(_encode_partition, column, model, output, settings, meta=meta)
@@ -98,6 +104,11 @@ def encode_bag(bag: dask.bag.Bag, model: str | Path, **settings: Unpack[Settings
         As by `encode_dataframe`.
     """
     bags = optional("dask.bag", "dask", "encode_bag")
+    if not isinstance(bag, bags.Bag):
+        raise InputError(
+            f"encode_bag: bag must be a Dask bag; got {type(bag).__name__}. Make one, with "
+            "dask.bag.from_sequence, or give the texts to SentenceEncoder.encode."
+        )
     model, settings = in_every_process(model, settings)
     with naming("encode_bag"):
         encode_texts([], model, **settings)  # checks the settings

@@ -133,6 +133,8 @@ def add_vectors(
         if column not in frame.columns:
             names = [str(name) for name in frame.columns]
             raise InputError(f"column: there is no {shown(column)}; there is {listed(names)}.")
+        if not isinstance(output, str):
+            raise InputError(must_be("output", "the name of a column", output))
         if output in frame.columns:
             raise InputError(f"output: there is a column {shown(output)} already; name another.")
         vectors = encode_texts(frame[column], model, name=str(column), **settings)

@@ -160,6 +160,7 @@ def test_all_workers_use_the_commit_that_was_looked_up(
     ("options", "message"),
     [
         ({"column": "body"}, "column: there is no 'body'; there is id, text."),
+        ({"output": 3}, "output must be the name of a column; got 3."),
         ({"output": "id"}, "output: there is a column 'id' already; name another."),
         ({"truncate_dim": 999}, "truncate_dim must be a whole number from 1 to 384; got 999."),
     ],
@@ -170,6 +171,13 @@ def test_arguments_are_checked_before_anything_is_computed(
     with pytest.raises(InputError) as caught:
         encode_dataframe(given, **{"column": "text", "model": "demo", **options})
     assert str(caught.value) == f"encode_dataframe: {message}"
+
+
+def test_what_is_not_dasks_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^encode_dataframe: df must be .* got DataFrame\. Make"):
+        encode_dataframe(pd.DataFrame({"text": TEXTS}), "text", "demo")
+    with pytest.raises(InputError, match=r"^encode_bag: bag must be a Dask bag; got list\. Make"):
+        encode_bag(TEXTS, "demo")
 
 
 def test_a_bags_arguments_too() -> None:
