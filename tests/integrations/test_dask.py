@@ -196,8 +196,9 @@ def test_the_recipe_from_parquet_to_parquet(
     with client.as_current():
         exec(recipe("to_parquet"), {})
     expected = encoder.encode(TEXTS)
-    lists = pq.read_table("vectors.parquet")["vector"]
-    assert lists.type == pa.list_(pa.field("element", pa.float32()), 384)
+    table = pq.read_table("vectors.parquet")
+    assert table.column_names == ["text", "vector"]
+    assert table["vector"].type == pa.list_(pa.field("element", pa.float32()), 384)
     back = dd.read_parquet("vectors.parquet", dtype_backend="pyarrow").compute(scheduler="sync")
     assert back["text"].tolist() == TEXTS
     assert np.abs(to_numpy(back["vector"]) - expected).max() < 1e-6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from numpy_bert import SentenceEncoder, get_num_threads
+from numpy_bert import SentenceEncoder, get_num_threads, set_num_threads
 from numpy_bert.errors import InputError, OfflineError
 from numpy_bert.integrations import frames
 from numpy_bert.integrations.frames import encode_frames, encode_texts, in_every_process, load
-from numpy_bert.kernels.threads import blas_threads, one_thread
+from numpy_bert.kernels.blas import openblas
+from numpy_bert.kernels.threads import one_thread
 from numpy_bert.loading.cache import demo_folder
 
 TEXTS = ["a test", "the sea is wide and cold", "", "the moon"]
@@ -136,24 +137,33 @@ def test_other_settings_are_another_encoder() -> None:
     assert load("demo", dtype="float64").dtype == np.float64
 
 
-def test_a_task_computes_in_its_own_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def two_blas_threads() -> Iterator[Callable[[], int]]:
+    """Let BLAS have two threads, and return a function that says how many it has."""
+    library = openblas()
+    if library is None or library.threads == "openmp":
+        yield lambda: 1
+        return
+    before = library.get_num_threads()
+    library.set_num_threads(2)
+    yield library.get_num_threads
+    library.set_num_threads(before)
+
+
+def test_a_task_computes_in_its_own_thread(
+    monkeypatch: pytest.MonkeyPatch, threads: None, two_blas_threads: Callable[[], int]
+) -> None:
     seen: list[tuple[int, int]] = []
 
     def encode(self: SentenceEncoder, texts: list[str], **options: Any) -> Any:
-        with blas_threads(9):
-            libraries = frames_threads()
-        seen.append((get_num_threads(), libraries))
+        seen.append((get_num_threads(), two_blas_threads()))
         return np.zeros((len(texts), 3), np.float32)
 
-    def frames_threads() -> int:
-        from numpy_bert.kernels.blas import openblas
-
-        library = openblas()
-        return 1 if library is None else library.get_num_threads()
-
+    set_num_threads(2)
     monkeypatch.setattr(SentenceEncoder, "encode", encode)
     encode_texts(TEXTS, "demo")
     assert seen == [(1, 1)]
+    assert get_num_threads() == 2
 
 
 def test_a_folder_becomes_an_absolute_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
