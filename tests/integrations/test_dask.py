@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,3 +230,18 @@ def test_a_worker_that_is_killed_changes_nothing(
     assert found["text"].tolist() == TEXTS
     client.wait_for_workers(2, timeout=60)
     assert len(workers & set(client.run(os.getpid).values())) == 1
+
+
+@pytest.mark.slow
+def test_the_benchmark_holds_all_ways_to_one_process(minilm: Path, data: Path) -> None:
+    few = ("--texts", "60", "--partitions", "2", "--rounds", "1", "--data", str(data))
+    script = Path(__file__).parents[2] / "scripts" / "bench_dask.py"
+    command = [sys.executable, str(script), str(minilm), *few]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    differences = re.findall(r"largest difference (\S+)$", done.stdout, flags=re.M)
+    assert len(differences) == 6
+    assert max(map(float, differences)) < 1e-6
+    found = re.findall(r"at ([\d,]+) texts/s.*\n +([\d,]+) core-hours", done.stdout)
+    rate, hours = (int(number.replace(",", "")) for number in found[0])
+    assert hours * 3600 * (rate - 0.5) < 1e9 < hours * 3600 * (rate + 0.5)  # it is rounded
