@@ -82,6 +82,9 @@ EXTRAS = {
     "integrations/frames.py": {"pandas"},
     "kernels/threads.py": {"threadpoolctl"},
     "pytest_plugin.py": {"pytest"},
+    "serving/app.py": {"starlette"},
+    "serving/protocol.py": {"uvicorn"},
+    "serving/server.py": {"uvicorn"},
 }
 
 

@@ -30,6 +30,7 @@ _GROUPS = {
         "encode": "turn texts, or the lines of a file, into sentence vectors",
         "search": "find the texts of an index that are most like a query",
         "similarity": "say how alike two texts are",
+        "serve": "answer requests for vectors, or for ranks, over HTTP",
     },
     "what a model says about a text": {
         "fill-mask": "find the words that fit at [MASK]",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array, memory_for
 from numpy_bert.config import BertConfig
-from numpy_bert.encoding.micro_batches import Batch, Plan, fill
+from numpy_bert.encoding.micro_batches import Batch, Plan, Texts, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, CROSS_ENCODER, ENCODE
 from numpy_bert.encoding.prompts import Prompts, check_prompt_name, prompt_of
 from numpy_bert.encoding.recipe import (
@@ -44,7 +44,7 @@ from numpy_bert.model.bert import BertModel
 from numpy_bert.model.task_models import BertForSequenceClassification
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores, name_of_activation
-from numpy_bert.text.ids import IdEncoder
+from numpy_bert.text.ids import IdEncoder, Tokenized, joined
 from numpy_bert.text.inputs import Pair, as_texts, check_text, given_pairs
 from numpy_bert.text.tokenizer import BertTokenizer
 
@@ -434,6 +434,39 @@ class CrossEncoder:
                 result["text"] = texts[result["corpus_id"]]
         return found
 
+    def tokenized(self, pairs: Sequence[Pair], prompt: str = "") -> list[Tokenized]:
+        """Return the ids of checked pairs, each by itself, for `predict_tokenized`.
+
+        Parameters
+        ----------
+        pairs : sequence of (str, str)
+            The pairs, checked.
+        prompt : str
+            What is put before the first text of each.
+        """
+        return self._ids.apart(pairs, self._max_seq_length, prompt=prompt)
+
+    def predict_tokenized(
+        self, items: Sequence[Tokenized], activation_fn: Activation | None = None
+    ) -> Array:
+        """Return the scores of pairs that `tokenized` read: to the bit those of `predict`.
+
+        Parameters
+        ----------
+        items : sequence of Tokenized
+            The pairs; that they were cut is known, so nothing warns of it.
+        activation_fn : str or callable, optional
+            It is that of `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,), or (n, K) for K labels, of the model's dtype
+            The scores.
+        """
+        activation = self._activation if activation_fn is None else _as_activation(activation_fn)
+        plan = Plan(encode_ids=joined, limit=self._max_seq_length, workers=get_num_threads())
+        return self._scores(self._filled(items, plan, shown=False, where="predict"), activation)
+
     def save_pretrained(self, path: str | Path, *, force: bool = False) -> None:
         """Save the cross-encoder as it is now, where it and sentence-transformers' can load it.
 
@@ -507,15 +540,21 @@ class CrossEncoder:
             workers=get_num_threads(),
         )
 
+        logits = self._filled(pairs, plan, shown, where[0])
+        if plan.cut:
+            warnings.warn(plan.cut_message(*where, len(pairs), unit="pair"), stacklevel=3)
+        return logits
+
+    def _filled(self, pairs: Texts, plan: Plan, shown: bool | None, where: str) -> Array:
+        """Return the logits (n, K) of pairs, worked off as a plan says."""
+
         def scored(batch: Batch) -> Array:
             return self._model.packed(batch.ids, batch.lengths, batch.types)
 
         advice = "Give fewer pairs at a time, or a smaller batch_size."
-        with memory_for(where[0], lambda: f"{len(pairs):,} pairs", advice):
+        with memory_for(where, lambda: f"{len(pairs):,} pairs", advice):
             logits = np.empty((len(pairs), self.num_labels), self._model.dtype)
             fill(logits, pairs, plan, scored, shown, label="scoring", unit="pairs")
-        if plan.cut:
-            warnings.warn(plan.cut_message(*where, len(pairs), unit="pair"), stacklevel=3)
         return logits
 
     def _scores(self, logits: Array, activation: Activation, *, softmaxed: bool = False) -> Array:

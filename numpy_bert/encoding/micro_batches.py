@@ -14,13 +14,14 @@ from numpy_bert.kernels.encoder import MICRO_BATCH
 from numpy_bert.kernels.threads import work_off
 from numpy_bert.progress import progress
 from numpy_bert.reprs import short_repr
-from numpy_bert.text.ids import IdEncoder
+from numpy_bert.text.ids import Ids, Tokenized
 from numpy_bert.text.inputs import Pair
 
-__all__ = ["Batch", "Plan", "Repeats", "distinct", "fill"]
+__all__ = ["Batch", "Plan", "Repeats", "Texts", "distinct", "fill"]
 
 Item = TypeVar("Item")
-Texts: TypeAlias = Sequence[str] | Sequence[Pair]
+Text: TypeAlias = str | Pair | Tokenized
+Texts: TypeAlias = Sequence[str] | Sequence[Pair] | Sequence[Tokenized]
 
 # What the tokenizer gets at a time. Each token of it takes some hundred bytes until its id is in
 # an array, and nothing can interrupt it.
@@ -89,8 +90,8 @@ class Plan:
 
     Attributes
     ----------
-    encode_ids : IdEncoder
-        The tokenizer.
+    encode_ids : callable
+        The tokenizer, an `IdEncoder`; or `joined`, for texts that are tokenized already.
     limit : int
         How many tokens of a text are read.
     prompt : str
@@ -105,7 +106,7 @@ class Plan:
 
     __repr__ = short_repr
 
-    encode_ids: IdEncoder
+    encode_ids: Callable[[Any, int | None], Ids]
     limit: int
     prompt: str = ""
     most_texts: int | None = None
@@ -152,7 +153,9 @@ class Plan:
         )
 
     def _prompted(self, text: Any) -> Any:
-        """Return a text, or a pair, behind the prompt."""
+        """Return a text, or a pair, behind the prompt, which one that is tokenized has."""
+        if isinstance(text, Tokenized):
+            return text
         return self.prompt + text if isinstance(text, str) else (self.prompt + text[0], text[1])
 
     def _slices(self, lengths: IntArray) -> Iterator[slice]:
@@ -182,7 +185,7 @@ def distinct(texts: Texts) -> Repeats:
     >>> distinct(["a", "b", "a"])
     Repeats(rows=array([0, 1]), copies=array([2]), originals=array([0]))
     """
-    seen: dict[str | Pair, int] = {}
+    seen: dict[Text, int] = {}
     first = np.fromiter(map(seen.setdefault, texts, range(len(texts))), np.intp, len(texts))
     own = first == np.arange(len(texts))
     return Repeats(np.flatnonzero(own), np.flatnonzero(~own), first[~own])
@@ -225,13 +228,15 @@ def fill(
             plan.cut[copy] = plan.cut[original]
 
 
-def _work_of(text: str | Pair, limit: int) -> int:
+def _work_of(text: Text, limit: int) -> int:
     """Return about how much work a text is, in characters: long ones come first, and are cut."""
     return min(_characters(text), _CHARACTERS * limit) + _FRAME
 
 
-def _characters(text: str | Pair) -> int:
+def _characters(text: Text) -> int:
     """Return how many characters a text has, or both of a pair."""
+    if isinstance(text, Tokenized):
+        text = text.text
     return len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
 
 

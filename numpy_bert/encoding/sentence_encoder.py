@@ -45,7 +45,7 @@ from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.messages import must_be, shown
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.saving import bert_parameters, check_parameters
-from numpy_bert.text.ids import IdEncoder, Ids
+from numpy_bert.text.ids import IdEncoder, Ids, Tokenized, joined
 from numpy_bert.text.inputs import are_texts, as_texts, stream_of_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 
@@ -93,7 +93,7 @@ class _Way:
 class _Call:
     """The texts of a call, how they are worked off, and whether a bar is shown."""
 
-    texts: list[str]
+    texts: list[str] | Sequence[Tokenized]
     single: bool
     plan: Plan
     shown: bool | None
@@ -838,6 +838,64 @@ class SentenceEncoder:
         """
         most = self.max_seq_length
         return self._ids(texts, most if limit is None else min(limit, most))
+
+    def tokenized(self, texts: Sequence[str], prompt: str = "") -> list[Tokenized]:
+        """Return the ids of checked texts, each by itself, for `encode_tokenized`.
+
+        Whoever computes for others has to know how many tokens a text has before it is computed.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            The texts, checked.
+        prompt : str
+            What is put before each.
+
+        Examples
+        --------
+        >>> from numpy_bert import SentenceEncoder
+        >>> encoder = SentenceEncoder("demo")
+        >>> items = encoder.tokenized(["a test", "a"])
+        >>> [item.length for item in items]
+        [4, 3]
+        >>> bool((encoder.encode_tokenized(items) == encoder.encode(["a test", "a"])).all())
+        True
+        """
+        return self._ids.apart(texts, self.max_seq_length, prompt=prompt)
+
+    def encode_tokenized(
+        self,
+        items: Sequence[Tokenized],
+        prompt: str = "",
+        *,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+    ) -> Array:
+        """Return the vectors of texts that `tokenized` read: to the bit those of `encode`.
+
+        Parameters
+        ----------
+        items : sequence of Tokenized
+            The texts; that they were cut is known, so nothing warns of it.
+        prompt : str
+            The prompt that `tokenized` was given, which some models do not pool.
+        normalize_embeddings, truncate_dim
+            They are those of `encode`.
+
+        Returns
+        -------
+        ndarray of shape (n, H), of the model's dtype
+            The vectors.
+        """
+        check_switches(normalize_embeddings=normalize_embeddings)
+        way = self._way(None, truncate_dim, prompt)
+        if normalize_embeddings:
+            way = replace(way, modules=replace(way.modules, scales_last=True))
+        plan = Plan(encode_ids=joined, limit=self.max_seq_length, workers=get_num_threads())
+        with self._in_memory(len(items), way):
+            return self._vectors(
+                _Call(texts=items, single=False, plan=plan, shown=False), way, "float32", None
+            )
 
     def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
         """Return the similarity of each vector of `a` to each of `b`, as the model compares them.

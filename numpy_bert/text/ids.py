@@ -20,9 +20,10 @@ from numpy_bert.text.inputs import Pair
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["IdEncoder", "Ids"]
+__all__ = ["IdEncoder", "Ids", "Tokenized", "joined"]
 
 _ALL = (slice(None),)
+_ITEM = np.dtype(np.int64).itemsize
 
 
 class Ids(NamedTuple):
@@ -47,6 +48,53 @@ class Ids(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+
+class Tokenized(NamedTuple):
+    """A text or a pair whose ids are known, so that it can be counted before it is computed.
+
+    Attributes
+    ----------
+    text : str or (str, str)
+        What it was made of; by it the same text is known again.
+    ids : bytes
+        Its ids, special ones included and cut to what is read, as int64.
+    types : bytes or None
+        The segment of each id, for a pair.
+    whole : int
+        How many tokens it had before it was cut.
+    """
+
+    text: str | Pair
+    ids: bytes
+    types: bytes | None
+    whole: int
+
+    @property
+    def length(self) -> int:
+        """How many tokens are computed."""
+        return len(self.ids) // _ITEM
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
+def joined(items: Sequence[Tokenized], _limit: int | None = None) -> Ids:
+    """Return the ids of texts that are tokenized already, in the place of an `IdEncoder`.
+
+    They have been cut to the limit before.
+
+    Examples
+    --------
+    >>> joined([Tokenized("a", np.array([2, 43, 3]).tobytes(), None, 3)])
+    Ids(ids=array([ 2, 43,  3]), lengths=array([3]), cut={}, types=None)
+    """
+    lengths = np.fromiter((item.length for item in items), np.intp, len(items))
+    ids = np.frombuffer(b"".join(item.ids for item in items), np.int64)
+    if not items or items[0].types is None:
+        return Ids(ids, lengths, {})
+    types = b"".join(item.types or b"" for item in items)
+    return Ids(ids, lengths, {}, np.frombuffer(types, np.int64))
 
 
 class IdEncoder:
@@ -119,6 +167,37 @@ class IdEncoder:
 
         is_paired = len(texts) > 0 and not isinstance(texts[0], str)
         return Ids(joined("ids"), lengths, cut, joined("type_ids") if is_paired else None)
+
+    def apart(
+        self, texts: Sequence[str] | Sequence[Pair], limit: int | None = None, *, prompt: str = ""
+    ) -> list[Tokenized]:
+        """Return the ids of checked texts or pairs, each behind a prompt, by themselves.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertTokenizer
+        >>> ids = IdEncoder(BertTokenizer.from_pretrained("demo"))
+        >>> [(item.length, item.whole) for item in ids.apart(["a", "a test"], 3)]
+        [(3, 3), (3, 4)]
+        """
+        given: list[Any] = list(texts)
+        prompted: list[Any] = [
+            prompt + text if isinstance(text, str) else (prompt + text[0], text[1])
+            for text in given
+        ]
+        found = self(prompted, limit)
+        ends = np.cumsum(found.lengths).tolist()
+        return [
+            Tokenized(
+                text,
+                found.ids[end - length : end].tobytes(),
+                None if found.types is None else found.types[end - length : end].tobytes(),
+                found.cut.get(row, length),
+            )
+            for row, (text, length, end) in enumerate(
+                zip(given, found.lengths.tolist(), ends, strict=True)
+            )
+        ]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what it was made of: a backend's own pickle loses some switches."""

@@ -1,0 +1,56 @@
+"""Clients that are slow on purpose: their connections end, whatever uvicorn waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["protocol"]
+
+# Seconds between two looks at a connection. One that has not sent a whole head at two of them, or
+# not read its answer for the time that a request may take, is closed.
+_LOOK = 10.0
+
+
+def protocol(patience: float, look: float = _LOOK) -> type[Any]:
+    """Return uvicorn's protocol, whose connections end where their client is too slow.
+
+    uvicorn itself waits for ever for the rest of a request's head, for the end of a body that is
+    not wanted any more, and for a client to read its answer.
+
+    Parameters
+    ----------
+    patience : float
+        For how many seconds an answer may lie unread.
+    look : float
+        Seconds between two looks at a connection.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Protocol(H11Protocol):  # type: ignore[misc]
+        _timer: Any = None
+        _idle_at: Any = None
+        _unread = 0.0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._timer = self.loop.call_later(look, self._look)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._timer.cancel()
+            super().connection_lost(exc)
+
+        def _look(self) -> None:
+            """Close the connection if its client is too slow; else look again later."""
+            is_busy = self.cycle is not None and not self.cycle.response_complete
+            is_kept = self.timeout_keep_alive_task is not None
+            # Neither answered nor kept: it waits for the rest of what the client sends.
+            waits_for = None if is_busy or is_kept else (self.cycle or self)
+            self._unread = self._unread + look if self.transport.get_write_buffer_size() else 0.0
+            is_stuck = waits_for is not None and waits_for is self._idle_at
+            self._idle_at = waits_for
+            if is_stuck or self._unread > patience:
+                self.transport.abort()
+                return
+            self._timer = self.loop.call_later(look, self._look)
+
+    return Protocol
