@@ -46,6 +46,8 @@ Send = Callable[[Message], Awaitable[None]]
 # so that one whose client reads slowly waits for it.
 _HELD = 256 << 20
 _PIECE = 64 << 10
+# Seconds in which a body must come.
+_PATIENCE = 30.0
 # Threads that read JSON, tokenize, and write answers.
 _HANDS = 2
 _JSON = "application/json"
@@ -182,7 +184,8 @@ class _Routes:
 
     async def health(self, _: Any) -> _Answer:
         """Say whether requests are taken."""
-        return _Answer(b"", 503 if self.service.is_draining else 200, "text/plain")
+        is_well = self.service.batcher.is_alive and not self.service.is_draining
+        return _Answer(b"", 200 if is_well else 503, "text/plain")
 
     async def metrics(self, _: Any) -> _Answer:
         """Return what is counted."""
@@ -256,11 +259,13 @@ class _Routes:
         service = self.service
         if service.is_draining:
             raise _ends()
+        _check_packed(request)
+        body = await self._body(request)
+        # Not before: whoever sends a body drop by drop must not keep others out.
         if self._active >= service.limits.queue_requests:
             raise _full("requests", service.batcher.advice())
         self._active += 1
         try:
-            body = await self._body(request)
             ask, job = await self._in_hand(self._prepared, body, read)
             del body
             self._hold(request, service.bytes_of(job))
@@ -292,8 +297,9 @@ class _Routes:
         if announced.isdecimal() and (len(announced) > 18 or int(announced) > limits.body):
             raise _too_large(limits)
         body = bytearray()
+        patience = min(limits.timeout, _PATIENCE)
         try:
-            async with asyncio.timeout(limits.timeout):
+            async with asyncio.timeout(patience):
                 more = True
                 while more:
                     message = await request.receive()
@@ -306,7 +312,7 @@ class _Routes:
                     self._hold(request, len(piece))
                     body += piece
         except TimeoutError:
-            message = f"The body did not come within {limits.timeout:g} seconds."
+            message = f"The body did not come within {patience:g} seconds."
             close = {"Connection": "close"}
             raise RefusalError(408, message, reason="slow", headers=close) from None
         return bytes(body)
@@ -447,6 +453,7 @@ def _table(routes: _Routes) -> list[Any]:
     return [
         post("/v1/embeddings", read_embeddings, tei=False, reranks=False),
         post("/v1/rerank", read_rerank, tei=False, reranks=True),
+        post("/v2/rerank", read_rerank, tei=False, reranks=True),
         post("/embed", read_embed, tei=True, reranks=False),
         post("/rerank", read_tei_rerank, tei=True, reranks=True),
         post("/", root, tei=True, reranks=is_reranker),
@@ -473,6 +480,14 @@ async def _left(request: Any) -> None:
     """Wait until the client has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _check_packed(request: Any) -> None:
+    """Raise RefusalError where a body is packed: what it unpacks to could be of any size."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.strip().lower() != "identity":
+        message = f"Content-Encoding {shown(coding)} is not taken; send the body as it is."
+        raise RefusalError(415, message, reason="packed", tei_type="Validation")
 
 
 def _full(why: str, seconds: int) -> RefusalError:

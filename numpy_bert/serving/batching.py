@@ -140,12 +140,13 @@ class Job:
     future: Future[Array] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
     tokens: int = field(init=False)
+    rest: int = field(init=False)
     done: int = field(init=False, default=0)
     rows: list[Array] = field(init=False, default_factory=list)
     is_left: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.tokens = sum(item.length for item in self.items)
+        self.tokens = self.rest = sum(item.length for item in self.items)
 
     def leave(self) -> None:
         """Say that nobody waits for it any more: what is not computed yet need not be."""
@@ -163,13 +164,9 @@ class Job:
         self.done += len(taken)
         return taken
 
-    def give(self, rows: Array) -> bool:
-        """Take in computed rows, and tell whether they are all."""
-        self.rows.append(rows)
-        if self.done < len(self.items):
-            return False
+    def finish(self) -> None:
+        """Give the rows to whoever waits for them."""
         self.future.set_result(self.rows[0] if len(self.rows) == 1 else np.concatenate(self.rows))
-        return True
 
 
 class Batcher:
@@ -198,9 +195,11 @@ class Batcher:
 
     def __init__(self, compute: Compute, limits: Limits, observer: Observer | None = None) -> None:
         self._compute, self._limits, self._observer = compute, limits, observer
-        self._jobs = deque[Job]()
-        self._change = threading.Condition()
-        self._tokens = self._requests = 0
+        self._jobs = deque[Job]()  # those that wait for their turn, or for the next
+        self._live = set[Job]()  # and those that are being computed
+        self._change = threading.Condition(threading.RLock())
+        self._tokens = 0
+        self._computed = 0
         self._counted = self._seconds = 0.0
         self._is_closed = False
         # It ends with the process, too: the last batch of a service that is killed is nobody's.
@@ -209,13 +208,13 @@ class Batcher:
 
     @property
     def tokens(self) -> int:
-        """How many tokens wait or are computed."""
+        """How many tokens wait or are computed, those of pieces that are done left out."""
         return self._tokens
 
     @property
     def requests(self) -> int:
         """How many jobs wait or are computed."""
-        return self._requests
+        return len(self._live)
 
     def submit(self, job: Job) -> None:
         """Put a job into the queue.
@@ -234,13 +233,20 @@ class Batcher:
             if why:
                 raise FullError(why, self.advice())
             self._tokens += job.tokens
-            self._requests += 1
+            self._live.add(job)
             self._jobs.append(job)
             self._change.notify()
 
     def advice(self) -> int:
-        """Return after how many seconds half of the queue should be done."""
-        return min(max(math.ceil(self._seconds_left() / 2), 1), _LONGEST_ADVICE)
+        """Return after how many seconds about half of the queue should be done."""
+        with self._change:
+            seconds = self._seconds_left() / 2
+        return min(max(math.ceil(seconds), 1), _LONGEST_ADVICE)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether jobs are computed: until `close`, or until something broke the thread."""
+        return self._thread.is_alive() and not self._is_closed
 
     def close(self) -> None:
         """Take no more jobs, finish the batch that is computed, and let go of the rest."""
@@ -248,15 +254,11 @@ class Batcher:
             self._is_closed = True
             self._change.notify()
         self._thread.join()
-        for job in self._jobs:
-            job.future.set_exception(ClosedError("the service ends"))
-            self._let_go(job)
-        self._jobs.clear()
 
     def _refusal(self, job: Job) -> str:
         """Say why there is no room for a job; "" where there is."""
         limits = self._limits
-        if self._requests >= limits.queue_requests:
+        if len(self._live) >= limits.queue_requests:
             return "requests"
         if self._tokens + job.tokens > limits.queue_tokens:
             return "tokens"
@@ -264,11 +266,14 @@ class Batcher:
         return "time" if self._seconds_left() > job.deadline - time.monotonic() else ""
 
     def _seconds_left(self) -> float:
-        """Return in how many seconds the queue should be done; 0 before that can be told."""
+        """Return in how many seconds a new job has its turn; 0 before that can be told."""
         # The first small batch, for which the weights were read, says nothing.
-        if self._counted < self._limits.batch_tokens:
+        whole = self._limits.batch_tokens
+        if self._counted < whole:
             return 0.0
-        return self._tokens * self._seconds / self._counted
+        # Of a large job a new one waits for a piece, not for all.
+        before = self._computed + sum(min(job.rest, whole) for job in self._jobs)
+        return before * self._seconds / self._counted
 
     def _time(self, tokens: int, seconds: float) -> None:
         """Count a batch in how long a token takes."""
@@ -277,15 +282,27 @@ class Batcher:
         self._seconds = self._seconds * kept + seconds
 
     def _work(self) -> None:
-        """Compute batches until the queue is closed."""
-        while True:
+        """Compute batches until the queue is closed; whatever happens, no job waits for ever."""
+        try:
+            while True:
+                with self._change:
+                    self._change.wait_for(lambda: self._jobs or self._is_closed)
+                    if self._is_closed:
+                        return
+                    parts = self._next()
+                if parts:
+                    self._run(parts)
+                with self._change:
+                    self._computed = 0
+                    # What is left of a larger one waits behind those that came meanwhile.
+                    self._jobs.extend(job for job, _ in parts if job in self._live)
+        finally:
             with self._change:
-                self._change.wait_for(lambda: self._jobs or self._is_closed)
-                if self._is_closed:
-                    return
-                parts = self._next()
-            if parts:
-                self._run(parts)
+                self._is_closed = True
+                self._jobs.clear()
+                for job in list(self._live):
+                    self._let_go(job)
+                    job.future.set_exception(ClosedError("the service ends"))
 
     def _next(self) -> list[tuple[Job, Sequence[Tokenized]]]:
         """Take the jobs, or pieces of them, that are computed together, in the queue's order."""
@@ -310,9 +327,8 @@ class Batcher:
                 self._observer.begun(now - job.arrived)
             parts.append((job, taken))
             room -= sum(item.length for item in taken)
+            self._computed = whole - room
         self._jobs.extendleft(reversed(others))
-        # What is left of a larger one waits behind those that are here by now.
-        self._jobs.extend(job for job, _ in parts if job.done < len(job.items))
         return parts
 
     def _is_gone(self, job: Job, now: float) -> bool:
@@ -320,8 +336,8 @@ class Batcher:
         is_late = job.done == 0 and now > job.deadline
         if not (job.is_left or is_late):
             return False
-        job.future.set_exception(LateError("waited too long, or nobody waits for it"))
         self._let_go(job)
+        job.future.set_exception(LateError("waited too long, or nobody waits for it"))
         return True
 
     def _run(self, parts: list[tuple[Job, Sequence[Tokenized]]]) -> None:
@@ -341,8 +357,14 @@ class Batcher:
         place = 0
         for job, taken in parts:
             stop = place + len(taken)
-            if job.give(np.array(rows[place:stop])):
-                self._end(job)
+            with self._change:
+                done = sum(item.length for item in taken)
+                job.rest -= done
+                self._tokens -= done
+            job.rows.append(np.array(rows[place:stop]))
+            if job.done == len(job.items):
+                self._let_go(job)
+                job.finish()
             place = stop
 
     def _share(self, parts: list[tuple[Job, Sequence[Tokenized]]], failure: Exception) -> None:
@@ -352,17 +374,11 @@ class Batcher:
                 self._run([part])
             return
         job = parts[0][0]
+        self._let_go(job)
         job.future.set_exception(failure)
-        self._end(job)
-
-    def _end(self, job: Job) -> None:
-        """Let go of a job that was computed, wherever the rest of it is."""
-        with self._change:
-            if job in self._jobs:
-                self._jobs.remove(job)
-            self._let_go(job)
 
     def _let_go(self, job: Job) -> None:
-        """Count a job out."""
-        self._tokens -= job.tokens
-        self._requests -= 1
+        """Count out what is left of a job."""
+        with self._change:
+            self._tokens -= job.rest
+            self._live.discard(job)

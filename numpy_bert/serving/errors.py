@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["RefusalError", "openai_body", "tei_body"]
 
-# OpenAI's names of errors, by status, and text-embeddings-inference's.
+# OpenAI's names of errors, by status, and those of text-embeddings-inference, which has no others.
 _OPENAI_TYPES = {
     401: "invalid_request_error",
     408: "timeout_error",
@@ -16,12 +16,6 @@ _OPENAI_TYPES = {
     503: "server_error",
 }
 _TEI_TYPES = {
-    400: "Validation",
-    401: "Unauthorized",
-    404: "NotFound",
-    405: "NotFound",
-    408: "Timeout",
-    413: "Validation",
     422: "Tokenizer",
     424: "Backend",
     429: "Overloaded",

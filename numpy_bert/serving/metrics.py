@@ -14,12 +14,7 @@ _REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The counters of one service, in a registry of its own.
-
-    Examples
-    --------
-    >>> metrics = Metrics()  # doctest: +SKIP
-    """
+    """The counters of one service, in a registry of its own."""
 
     def __init__(self) -> None:
         client = optional("prometheus_client", "serve", "A service")

@@ -6,12 +6,12 @@ from typing import Any
 
 __all__ = ["protocol"]
 
-# Seconds between two looks at a connection. One that has not sent a whole head at two of them, or
-# not read its answer for the time that a request may take, is closed.
+# Most seconds between two looks at a connection. One that has not sent a whole head at two of them,
+# or not read its answer for the time that a request may take, is closed.
 _LOOK = 10.0
 
 
-def protocol(patience: float, look: float = _LOOK) -> type[Any]:
+def protocol(patience: float) -> type[Any]:
     """Return uvicorn's protocol, whose connections end where their client is too slow.
 
     uvicorn itself waits for ever for the rest of a request's head, for the end of a body that is
@@ -20,11 +20,11 @@ def protocol(patience: float, look: float = _LOOK) -> type[Any]:
     Parameters
     ----------
     patience : float
-        For how many seconds an answer may lie unread.
-    look : float
-        Seconds between two looks at a connection.
+        For how many seconds an answer may lie unread, and at most a head take to come.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    look = min(_LOOK, patience / 2)
 
     class Protocol(H11Protocol):  # type: ignore[misc]
         _timer: Any = None

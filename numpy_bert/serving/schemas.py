@@ -160,10 +160,7 @@ def read_embeddings(members: Mapping[str, Any], facts: Facts) -> Ask:
     given = _Members(members)
     _check_model(given, facts)
     value = given.take("input")
-    form = given.maybe("encoding_format") or "float"
-    if form not in ("float", "base64"):
-        wanted = "encoding_format must be 'float' or 'base64'"
-        raise _wrong("encoding_format", f"{wanted}; got {shown(form)}.")
+    form = _form(given, "float", "base64")
     dimensions = given.count("dimensions", facts.features)
     wish = Wish(_prompt(given, facts), normalize=dimensions is not None, dimensions=dimensions)
     given.maybe("user")
@@ -198,6 +195,7 @@ def read_embed(members: Mapping[str, Any], facts: Facts) -> Ask:
     normalize = given.switch("normalize", default=True)
     truncate = given.switch("truncate", default=False)
     _check_direction(given)
+    _form(given, "float")
     dimensions = given.count("dimensions", facts.features)
     wish = Wish(_prompt(given, facts), normalize=normalize, dimensions=dimensions)
     given.end()
@@ -288,6 +286,18 @@ def _check_model(given: _Members, facts: Facts) -> None:
         param="model",
         code="model_not_found",
     )
+
+
+def _form(given: _Members, *known: str) -> str:
+    """Return how vectors are written: the first that is known, or the one that is asked for."""
+    form = given.maybe("encoding_format")
+    if form is None:
+        return known[0]
+    if form not in known:
+        wanted = " or ".join(map(repr, known))
+        name = "encoding_format"
+        raise _wrong(name, f"{name} must be {wanted}; got {shown(form)}.")
+    return str(form)
 
 
 def _check_direction(given: _Members) -> None:

@@ -1,0 +1,260 @@
+"""A real server: where it listens, how it ends, and clients that are slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_bert import CrossEncoder, SentenceEncoder
+from numpy_bert.cli import main
+from numpy_bert.serving.server import Settings, load_model
+from tests.support.platforms import linux
+
+PATIENCE = 60.0
+ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
+# What takes the built-in model a second or more.
+LARGE = {"input": ["word " * 400] * 100}
+
+
+def post(port: int, asked: Any, path: str = "/v1/embeddings") -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", json.dumps(asked).encode(), method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return json.load(answer)
+
+
+def get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
+        return str(answer.read().decode())
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def in_this_process(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], visit: Callable[[int], None]
+) -> tuple[int, list[str]]:
+    """Run the command here, and `visit` in a thread; a signal ends it, as it ends a process."""
+    notes, failures, ready = list[str](), list[BaseException](), threading.Event()
+
+    def note(text: str) -> None:
+        notes.append(text)
+        if ADDRESS.search(text):
+            ready.set()
+
+    def come() -> None:
+        try:
+            assert ready.wait(PATIENCE)
+            found = ADDRESS.search("\n".join(notes))
+            assert found is not None
+            visit(int(found[1]))
+        except BaseException as failure:  # noqa: BLE001
+            failures.append(failure)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("numpy_bert.cli.serve.note", note)
+    visitor = threading.Thread(target=come)
+    visitor.start()
+    try:
+        status = main(["serve", "--model", "demo", "--port", "0", *options])
+    finally:
+        visitor.join(PATIENCE)
+    assert not failures, failures
+    return status, notes
+
+
+def test_it_serves_until_a_signal_comes(
+    monkeypatch: pytest.MonkeyPatch, encoder: SentenceEncoder, threads: None
+) -> None:
+    found: dict[str, Any] = {}
+
+    def visit(port: int) -> None:
+        found["answer"] = post(port, {"input": "a test"})
+        found["health"] = get(port, "/health")
+
+    options = ["--threads", "1", "--name", "mine", "--max-texts", "7", "--timeout", "9"]
+    status, notes = in_this_process(monkeypatch, options, visit)
+    assert status == 0
+    assert re.fullmatch(r"serving mine at http://127.0.0.1:\d+ \(Ctrl-C ends it\).", notes[0])
+    assert notes[1].startswith("a request may have 7 texts, 300,000 tokens and 4,194,304 bytes")
+    assert len(notes) == 2
+    assert found["health"] == ""
+    assert found["answer"]["model"] == "mine"
+    vector = np.array(found["answer"]["data"][0]["embedding"], np.float32)
+    np.testing.assert_array_equal(vector, encoder.encode("a test"))
+
+
+def test_what_is_asked_before_the_signal_is_answered(
+    monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    answers: list[Any] = []
+    asking: list[threading.Thread] = []
+
+    def visit(port: int) -> None:
+        ask = threading.Thread(target=lambda: answers.append(post(port, LARGE)))
+        asking.append(ask)
+        ask.start()
+        until(lambda: "numpy_bert_queue_requests 1.0" in get(port, "/metrics"))
+
+    status, _ = in_this_process(monkeypatch, ["--threads", "1"], visit)
+    asking[0].join(PATIENCE)
+    assert status == 0
+    assert len(answers[0]["data"]) == 100
+
+
+def test_slow_clients_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, threads: None) -> None:
+    heads = (b"", b"POST /embed HTTP/1.1\r\nHost: a\r\n", b"half a line")
+    body = b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"
+    found: dict[bytes, bytes] = {}
+
+    def visit(port: int) -> None:
+        connections = {
+            sent: socket.create_connection(("127.0.0.1", port), PATIENCE) for sent in (*heads, body)
+        }
+        for sent, connection in connections.items():
+            connection.sendall(sent)
+        for sent, connection in connections.items():
+            with closing(connection), connection.makefile("rb") as answer:
+                try:
+                    found[sent] = answer.readline()
+                except ConnectionResetError:
+                    found[sent] = b""
+        found[b"a good one"] = get(port, "/health").encode()
+
+    in_this_process(monkeypatch, ["--timeout", "0.3"], visit)
+    assert found[body].startswith(b"HTTP/1.1 408 ")
+    assert [found[sent] for sent in heads] == [b"", b"", b""]
+    assert found[b"a good one"] == b""
+
+
+def test_a_port_that_is_taken_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--model", "demo", "--port", str(port)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"numpy-bert serve: error: 127.0.0.1:{port}: cannot be listened at (Address already in use"
+    )
+
+
+@pytest.mark.parametrize("host", ["300.1.1.1", "no.such.invalid", "192.0.2.1", "\udcff", "a" * 300])
+def test_a_host_that_is_not_here_is_one_line(
+    host: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    if host == "no.such.invalid":  # nobody is asked
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert main(["serve", "--model", "demo", "--port", "0", "--host", host]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("numpy-bert serve: error: ")
+
+
+def test_beyond_loopback_a_key_is_advised(monkeypatch: pytest.MonkeyPatch, threads: None) -> None:
+    notes = in_this_process(monkeypatch, [], lambda _: None)[1]
+    assert not any("warning" in line for line in notes)
+    monkeypatch.setattr("numpy_bert.serving.server._LOOPBACK", ())
+    notes = in_this_process(monkeypatch, [], lambda _: None)[1]
+    assert notes[-1].startswith("warning: whoever reaches 127.0.0.1 may use it")
+    assert "NUMPY_BERT_API_KEY" in notes[-1]
+
+
+def test_which_model_it_is_goes_by_its_files(reranker_folder: Path) -> None:
+    assert isinstance(load_model("demo"), SentenceEncoder)
+    assert isinstance(load_model(str(reranker_folder)), CrossEncoder)
+    assert Settings(model=str(reranker_folder)).served_name == "reranker"  # no path of this machine
+    assert Settings(model="demo").served_name == "demo"
+    assert Settings(model="owner/model").served_name == "owner/model"
+
+
+@contextmanager
+def process(*options: str) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
+    """Run the command as a process of its own; yield it, its port, and what it says."""
+    command = [sys.executable, "-m", "numpy_bert", "serve", "--model", "demo", "--port", "0"]
+    running = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    said = list[str]()
+    try:
+        for line in running.stderr:
+            said.append(line)
+            found = ADDRESS.search(line)
+            if found:
+                break
+        assert found is not None, said
+        reader = threading.Thread(target=said.extend, args=(iter(running.stderr),))
+        reader.start()
+        yield running, int(found[1]), said
+        reader.join(PATIENCE)
+    finally:
+        running.kill()
+        running.wait(PATIENCE)
+        running.stderr.close()
+
+
+@linux
+def test_a_second_signal_ends_it_at_once() -> None:
+    with process("--threads", "1") as (running, port, _):
+        thread = threading.Thread(target=ask_in_vain, args=(port,))
+        thread.start()
+        until(lambda: "numpy_bert_queue_requests 1.0" in get(port, "/metrics"))
+        running.send_signal(signal.SIGTERM)
+        until(lambda: not listens(port))
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(PATIENCE) == -signal.SIGTERM
+        thread.join(PATIENCE)
+
+
+def ask_in_vain(port: int) -> None:
+    """Ask what takes long, of a service that ends before."""
+    with suppress(OSError):
+        post(port, {"input": ["word " * 400] * 300})
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+@linux
+@pytest.mark.slow
+def test_workers_share_a_port_and_are_replaced() -> None:
+    with process("--workers", "2") as (running, port, said):
+        until(lambda: sum("MB of it shared" in line for line in said) == 2)
+        numbers = [int(n) for n in re.findall(r"worker (\d+): 1 threads", "".join(said))]
+        assert len(numbers) == 2
+        assert len(post(port, {"input": "a"})["data"]) == 1
+        os.kill(numbers[0], signal.SIGKILL)
+        until(lambda: any(f"worker {numbers[0]} ended (-9)" in line for line in said))
+        assert len(post(port, {"input": "a"})["data"]) == 1
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(PATIENCE) == 0
+        until(lambda: not listens(port))
+    with process("--workers", "2") as (running, port, said):
+        until(lambda: sum("MB of it shared" in line for line in said) == 2)
+        running.kill()
+        until(lambda: not listens(port))  # none is left without its parent
