@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 __all__ = ["protocol"]
@@ -11,7 +12,7 @@ __all__ = ["protocol"]
 _LOOK = 10.0
 
 
-def protocol(patience: float) -> type[Any]:
+def protocol(patience: float, most: int) -> type[Any]:
     """Return uvicorn's protocol, whose connections end where their client is too slow.
 
     uvicorn itself waits for ever for the rest of a request's head, for the end of a body that is
@@ -21,6 +22,9 @@ def protocol(patience: float) -> type[Any]:
     ----------
     patience : float
         For how many seconds an answer may lie unread, and at most a head take to come.
+    most : int
+        How many connections there may be. Of more the oldest that asks for nothing ends, so that
+        who only connects keeps nobody out.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -30,18 +34,35 @@ def protocol(patience: float) -> type[Any]:
         _timer: Any = None
         _idle_at: Any = None
         _unread = 0.0
+        _number = 0  # of a connection, in the order in which they were made
+        _numbers = count()
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            self._number = next(self._numbers)
+            self._make_room()
             self._timer = self.loop.call_later(look, self._look)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._timer.cancel()
             super().connection_lost(exc)
 
+        def _is_busy(self) -> bool:
+            """Tell whether a request has come whose answer has not been sent."""
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _make_room(self) -> None:
+            """Close the oldest connection that asks for nothing, where there are too many."""
+            if len(self.connections) <= most:
+                return
+            alive = [one for one in self.connections if not one.transport.is_closing()]
+            idle = [one for one in alive if not (one is self or one._is_busy())]
+            if len(alive) > most and idle:
+                min(idle, key=lambda one: one._number).transport.abort()
+
         def _look(self) -> None:
             """Close the connection if its client is too slow; else look again later."""
-            is_busy = self.cycle is not None and not self.cycle.response_complete
+            is_busy = self._is_busy()
             is_kept = self.timeout_keep_alive_task is not None
             # Neither answered nor kept: it waits for the rest of what the client sends.
             waits_for = None if is_busy or is_kept else (self.cycle or self)

@@ -38,6 +38,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Idle connections are kept longer than by clients, which would else meet a closed one.
 _KEEP_ALIVE = 75
 _CONNECTIONS = 1000
+_ENDING = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,17 +205,19 @@ def _run(
         encoder.predict(("a", "a"))
     else:
         encoder.encode("a")
+    connections = _connections()
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
-        http=protocol(settings.limits.timeout),
+        http=protocol(settings.limits.timeout, connections),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_connections(),
+        # Those that end are still counted for a moment.
+        limit_concurrency=connections + _ENDING,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=math.ceil(settings.limits.timeout),
     )
@@ -259,7 +262,7 @@ def _connections() -> int:
     except ImportError:  # not on Windows
         return _CONNECTIONS
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _CONNECTIONS if most < 0 else max(min(_CONNECTIONS, most - 100), 10)
+    return _CONNECTIONS if most < 0 else max(min(_CONNECTIONS, most - 100 - _ENDING), 10)
 
 
 class _Workers:

@@ -30,6 +30,7 @@ Read = Callable[[dict[str, Any], Facts], Ask]
 _CHUNK = 200_000
 # A text may have so many characters for each token that is read; the rest would be cut off anyway.
 _CHARACTERS = 256
+_CUTS = "numpy-bert serve --truncate cuts it"
 
 
 class Service:
@@ -150,7 +151,7 @@ class Service:
         for chunk in self._chunks(ask, limit):
             for item in self.encoder.tokenized(chunk, ask.wish.prompt):
                 if item.whole > limit and not (ask.truncate or self.truncate):
-                    raise self._too_long(ask, len(items), f"{item.whole:,} tokens")
+                    raise self._too_long(ask, len(items), f"{item.whole:,} tokens", _CUTS)
                 items.append(item)
                 tokens += item.length
             if tokens > self.limits.tokens:
@@ -164,7 +165,8 @@ class Service:
         for row, text in enumerate(ask.texts):
             parts: Any = (text,) if isinstance(text, str) else text
             if any(len(part) > _CHARACTERS * limit for part in parts):
-                raise self._too_long(ask, row, f"more than {_CHARACTERS * limit:,} characters")
+                has = f"more than {_CHARACTERS * limit:,} characters"
+                raise self._too_long(ask, row, has, "so long a text is not cut")
             chunk.append(text)
             size += sum(map(len, parts))
             if size > _CHUNK:
@@ -179,7 +181,7 @@ class Service:
         words = self.encoder.model.config.vocab_size
         for row, ids in enumerate(rows):
             if len(ids) > limit:
-                raise self._too_long(ask, row, f"{len(ids):,} tokens")
+                raise self._too_long(ask, row, f"{len(ids):,} tokens", "ids are not cut")
             for place, token in enumerate(ids):
                 if not 0 <= token < words:
                     raise RefusalError(
@@ -192,14 +194,13 @@ class Service:
             raise self._too_many()
         return [Tokenized("", np.array(i, np.int64).tobytes(), None, len(i)) for i in rows]
 
-    def _too_long(self, ask: Ask, row: int, has: str) -> RefusalError:
+    def _too_long(self, ask: Ask, row: int, has: str, cuts: str) -> RefusalError:
         """Say that a text is longer than the model reads."""
         where = ask.name if ask.is_single else f"{ask.name}[{row}]"
         limit = self.encoder.max_seq_length
         return RefusalError(
             400,
-            f"{where} has {has}, and the model reads {limit:,} tokens. Send shorter texts; "
-            "numpy-bert serve --truncate cuts them.",
+            f"{where} has {has}, and the model reads {limit:,} tokens. Send its parts; {cuts}.",
             param=ask.name,
             code="context_length_exceeded",
             reason="too_long",

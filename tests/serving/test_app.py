@@ -242,6 +242,10 @@ def test_each_api_has_its_own_status_for_too_much(client: TestClient) -> None:
         assert answer.status_code == 413
         assert sorted(answer.json()) == ["error", "error_type"]
         assert answer.json()["error_type"] == "Validation"
+    with served(client.app.state.service.encoder) as roomy:
+        answer = roomy.post("/embed", json={"inputs": [" " * 200_000], "truncate": True})
+        assert answer.status_code == 413
+        assert answer.json()["error"].endswith("so long a text is not cut.")
     answer = client.post("/embed", json={"inputs": ""})
     assert (answer.status_code, answer.json()["error_type"]) == (400, "Empty")
     answer = client.post("/embed", json={"inputs": "a", "truncation_direction": "Left"})

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,22 @@ def test_slow_clients_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, thread
     assert found[body].startswith(b"HTTP/1.1 408 ")
     assert [found[sent] for sent in heads] == [b"", b"", b""]
     assert found[b"a good one"] == b""
+
+
+def test_who_only_connects_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch, threads: None) -> None:
+    monkeypatch.setattr("numpy_bert.serving.server._CONNECTIONS", 10)
+    monkeypatch.setattr("numpy_bert.serving.server._ENDING", 2)
+    found: list[str] = []
+
+    def visit(port: int) -> None:
+        with ExitStack() as stack:
+            for _ in range(30):
+                silent = socket.create_connection(("127.0.0.1", port), PATIENCE)
+                stack.enter_context(closing(silent))
+            found.append(get(port, "/health"))
+
+    in_this_process(monkeypatch, [], visit)
+    assert found == [""]
 
 
 def test_a_port_that_is_taken_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
