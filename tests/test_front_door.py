@@ -194,6 +194,11 @@ COMMANDS = {
     "inspect": f"{HUB} --token --check --json",
     "rerank": f"{HUB} --token --model --dtype --json --input --top-k",
     "search": f"{HUB} --token --model --dtype --json --top-k --prompt --prompt-name",
+    "serve": (
+        f"{HUB} --token --model --dtype --name --host --port --threads --workers --truncate "
+        "--token-ids --max-body --max-texts --max-tokens --batch-tokens --queue-tokens "
+        "--queue-requests --timeout"
+    ),
     "similarity": f"{HUB} --token --model --dtype --json",
     "tag": f"{HUB} --token --model --dtype --json --aggregation",
     "trace": (

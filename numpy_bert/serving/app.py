@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -48,8 +48,14 @@ _HELD = 256 << 20
 _PIECE = 64 << 10
 # Seconds in which a body must come.
 _PATIENCE = 30.0
-# Threads that read JSON, tokenize, and write answers.
-_HANDS = 2
+# Seconds in which it must, when the service ends.
+_HURRY = 1.0
+# Bytes of a body, and texts of an answer, that are soon read and written: those that are longer
+# have a thread of their own, so that the others do not wait for them. Of bodies that wait to be
+# read there may be so many times the longest.
+_SHORT = 64 << 10
+_MANY = 64
+_UNREAD = 4
 _JSON = "application/json"
 # Where a request keeps how many of them are its own.
 _OWN = "numpy_bert.held"
@@ -80,6 +86,49 @@ class _Answer:
 
 class _LeftError(Exception):
     """The client left."""
+
+
+class _Client:
+    """A client that waits for an answer, and may leave.
+
+    Attributes
+    ----------
+    deadline : float
+        When, by `time.monotonic`, its turn must have come.
+    """
+
+    def __init__(self, request: Any, deadline: float) -> None:
+        self.deadline = deadline
+        self._is_closed = False
+        self._left = asyncio.create_task(_left(request))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._is_closed or self._left.done()
+
+    def close(self) -> None:
+        """Say that it has its answer, or gets none."""
+        self._is_closed = True
+        self._left.cancel()
+
+    async def waits(self, future: asyncio.Future[Any], deadline: float | None = None) -> Any:
+        """Wait for something, and return its result.
+
+        Raises
+        ------
+        _LeftError
+            If the client left before.
+        TimeoutError
+            If the deadline came before.
+        """
+        patience = None if deadline is None else max(deadline - time.monotonic(), 0)
+        both = (self._left, future)
+        await asyncio.wait(both, timeout=patience, return_when="FIRST_COMPLETED")
+        if future.done():
+            return future.result()
+        future.add_done_callback(_forget)
+        raise _LeftError if self._left.done() else TimeoutError
 
 
 class _Held:
@@ -115,13 +164,22 @@ class _Routes:
         self._key = None if key is None else key.encode()
         self._held = _Held(service)
         self._active = 0
-        self._hands = ThreadPoolExecutor(_HANDS, thread_name_prefix="numpy_bert hands")
+        self._unread = 0
+        self._reading = set[asyncio.Timeout]()
+        self._short = ThreadPoolExecutor(1, thread_name_prefix="numpy_bert short")
+        self._long = ThreadPoolExecutor(1, thread_name_prefix="numpy_bert long")
         service.metrics.held_bytes.set_function(lambda: self._held.bytes)
 
     def close(self) -> None:
         """End the threads."""
         self.service.batcher.close()
-        self._hands.shutdown()
+        for hand in (self._short, self._long):
+            hand.shutdown(cancel_futures=True)
+
+    def hurry(self) -> None:
+        """Wait no longer for bodies that have not come: the service ends."""
+        for timeout in self._reading:
+            timeout.reschedule(_loop().time() + _HURRY)
 
     def computed(self, path: str, read: Read, *, tei: bool, reranks: bool) -> _Endpoint:
         """Return the endpoint that computes what `read` finds in a request's body."""
@@ -265,25 +323,46 @@ class _Routes:
         if self._active >= service.limits.queue_requests:
             raise _full("requests", service.batcher.advice())
         self._active += 1
+        client = _Client(request, time.monotonic() + service.limits.timeout)
         try:
-            ask, job = await self._in_hand(self._prepared, body, read)
+            ask, job = await self._read(client, body, read)
             del body
             self._hold(request, service.bytes_of(job))
-            rows = await self._rows(request, job)
-            return _Answer(
-                await self._in_hand(ask.answer, rows, job.tokens), headers=_cut_header(job)
-            )
+            rows = await self._rows(client, job)
+            hand = self._hand(len(job.items) > _MANY)
+            text = await client.waits(_loop().run_in_executor(hand, ask.answer, rows, job.tokens))
+            return _Answer(text, headers=_cut_header(job))
         finally:
+            client.close()
             self._active -= 1
 
-    def _prepared(self, body: bytes, read: Read) -> tuple[Ask, Job]:
-        """Return what a body asks for, and its job."""
-        ask = self.service.read(body, read)
-        return ask, self.service.job(ask)
+    async def _read(self, client: _Client, body: bytes, read: Read) -> tuple[Ask, Job]:
+        """Return what a body asks for, and its job; the texts are tokenized in another thread."""
+        service = self.service
+        if self._unread and self._unread + len(body) > _UNREAD * service.limits.body:
+            raise _full("bodies", service.batcher.advice())
+        self._unread += len(body)
 
-    async def _in_hand(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in another thread, so that the loop goes on."""
-        return await asyncio.get_running_loop().run_in_executor(self._hands, function, *arguments)
+        def prepared() -> tuple[Ask, Job]:
+            service.check_waits(client)
+            ask = service.read(body, read)
+            return ask, service.job(ask, client)
+
+        future = _loop().run_in_executor(self._hand(len(body) > _SHORT), prepared)
+        future.add_done_callback(lambda _: self._read_so_far(len(body)))
+        try:
+            found: tuple[Ask, Job] = await client.waits(future, client.deadline)
+        except (LateError, TimeoutError):
+            raise self._late() from None
+        return found
+
+    def _read_so_far(self, size: int) -> None:
+        """Count out a body that was read."""
+        self._unread -= size
+
+    def _hand(self, is_long: bool) -> ThreadPoolExecutor:
+        """Return the thread for what is soon done, or the one for what takes longer."""
+        return self._long if is_long else self._short
 
     def _hold(self, request: Any, size: int) -> None:
         """Hold so many bytes for a request until it is answered."""
@@ -292,14 +371,14 @@ class _Routes:
 
     async def _body(self, request: Any) -> bytes:
         """Read a body, as far as it may be long."""
-        limits = self.service.limits
+        service, limits = self.service, self.service.limits
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and (len(announced) > 18 or int(announced) > limits.body):
             raise _too_large(limits)
         body = bytearray()
         patience = min(limits.timeout, _PATIENCE)
         try:
-            async with asyncio.timeout(patience):
+            async with self._in_time(patience):
                 more = True
                 while more:
                     message = await request.receive()
@@ -312,18 +391,31 @@ class _Routes:
                     self._hold(request, len(piece))
                     body += piece
         except TimeoutError:
+            if service.is_draining:
+                raise _ends() from None
             message = f"The body did not come within {patience:g} seconds."
             close = {"Connection": "close"}
             raise RefusalError(408, message, reason="slow", headers=close) from None
         return bytes(body)
 
-    async def _rows(self, request: Any, job: Job) -> Array:
+    @asynccontextmanager
+    async def _in_time(self, patience: float) -> AsyncIterator[None]:
+        """Raise TimeoutError where a body takes longer, or soon after the service has to end."""
+        async with asyncio.timeout(patience) as timeout:
+            self._reading.add(timeout)
+            try:
+                yield
+            finally:
+                self._reading.discard(timeout)
+
+    async def _rows(self, client: _Client, job: Job) -> Array:
         """Put a job into the queue and wait for its rows, as long as the client is there."""
-        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        loop = _loop()
+        ready: asyncio.Future[None] = loop.create_future()
 
         def tell(_: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(ready.set)
+                loop.call_soon_threadsafe(_set, ready)
 
         job.future.add_done_callback(tell)
         try:
@@ -332,13 +424,10 @@ class _Routes:
             raise _full(str(full), full.seconds) from None
         except ClosedError:
             raise _ends() from None
-        left, done = asyncio.create_task(_left(request)), asyncio.create_task(ready.wait())
         try:
-            await self._waited(job, left, done)
+            await self._waited(client, job, ready)
         finally:
             job.leave()  # done or not, nobody waits for it any more
-            for task in (left, done):
-                task.cancel()
         try:
             return job.future.result()
         except ClosedError:
@@ -346,15 +435,14 @@ class _Routes:
         except LateError:
             raise self._late() from None
 
-    async def _waited(self, job: Job, left: asyncio.Task[Any], done: asyncio.Task[Any]) -> None:
+    async def _waited(self, client: _Client, job: Job, ready: asyncio.Future[None]) -> None:
         """Wait until a job is done; raise where its client left or it has waited too long."""
-        patience = max(job.deadline - time.monotonic(), 0)
-        await asyncio.wait((left, done), timeout=patience, return_when="FIRST_COMPLETED")
-        if not (left.done() or done.done()) and job.done == 0:
-            raise self._late()
-        await asyncio.wait((left, done), return_when="FIRST_COMPLETED")
-        if not done.done():
-            raise _LeftError
+        try:
+            await client.waits(ready, job.deadline)
+        except TimeoutError:
+            if job.done == 0:
+                raise self._late() from None
+            await client.waits(ready)
 
     def _late(self) -> RefusalError:
         """Say that a request has waited too long."""
@@ -424,7 +512,9 @@ def create_app(
     routes = _Routes(service, key)
 
     @asynccontextmanager
-    async def lifespan(_: Any) -> Any:
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        loop = _loop()
+        service.when_draining = lambda: loop.call_soon_threadsafe(routes.hurry)
         yield
         await asyncio.to_thread(routes.close)
 
@@ -474,6 +564,23 @@ def _cut_header(job: Job) -> dict[str, str]:
     """Say how many texts were cut, where some were."""
     cut = sum(item.whole > item.length for item in job.items)
     return {"X-Numpy-Bert-Cut": str(cut)} if cut else {}
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that runs this."""
+    return asyncio.get_running_loop()
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Look at the failure of what nobody waits for, which asyncio would complain of."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    """Say that what is waited for has come, unless nobody waits any more."""
+    if not future.done():
+        future.set_result(None)
 
 
 async def _left(request: Any) -> None:

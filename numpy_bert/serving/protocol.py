@@ -28,50 +28,61 @@ def protocol(patience: float, most: int) -> type[Any]:
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    look = min(_LOOK, patience / 2)
+    settings = {"patience": patience, "look": min(_LOOK, patience / 2), "most": most}
+    return type("Protocol", (_Impatient, H11Protocol), settings)
 
-    class Protocol(H11Protocol):  # type: ignore[misc]
-        _timer: Any = None
-        _idle_at: Any = None
-        _unread = 0.0
-        _number = 0  # of a connection, in the order in which they were made
-        _numbers = count()
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._number = next(self._numbers)
-            self._make_room()
-            self._timer = self.loop.call_later(look, self._look)
+class _Impatient:
+    """What is laid over uvicorn's protocol, whose attributes it reads."""
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._timer.cancel()
-            super().connection_lost(exc)
+    patience: float
+    look: float
+    most: int
+    # Of uvicorn's.
+    connections: set[Any]
+    cycle: Any
+    loop: Any
+    timeout_keep_alive_task: Any
+    transport: Any
 
-        def _is_busy(self) -> bool:
-            """Tell whether a request has come whose answer has not been sent."""
-            return self.cycle is not None and not self.cycle.response_complete
+    _timer: Any = None
+    _idle_at: Any = None
+    _unread = 0.0
+    _number = 0  # of a connection, in the order in which they were made
+    _numbers = count()
 
-        def _make_room(self) -> None:
-            """Close the oldest connection that asks for nothing, where there are too many."""
-            if len(self.connections) <= most:
-                return
-            alive = [one for one in self.connections if not one.transport.is_closing()]
-            idle = [one for one in alive if not (one is self or one._is_busy())]
-            if len(alive) > most and idle:
-                min(idle, key=lambda one: one._number).transport.abort()
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)  # type: ignore[misc]
+        self._number = next(self._numbers)
+        self._make_room()
+        self._timer = self.loop.call_later(self.look, self._look)
 
-        def _look(self) -> None:
-            """Close the connection if its client is too slow; else look again later."""
-            is_busy = self._is_busy()
-            is_kept = self.timeout_keep_alive_task is not None
-            # Neither answered nor kept: it waits for the rest of what the client sends.
-            waits_for = None if is_busy or is_kept else (self.cycle or self)
-            self._unread = self._unread + look if self.transport.get_write_buffer_size() else 0.0
-            is_stuck = waits_for is not None and waits_for is self._idle_at
-            self._idle_at = waits_for
-            if is_stuck or self._unread > patience:
-                self.transport.abort()
-                return
-            self._timer = self.loop.call_later(look, self._look)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)  # type: ignore[misc]
 
-    return Protocol
+    def _is_busy(self) -> bool:
+        """Tell whether a request has come whose answer has not been sent."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _make_room(self) -> None:
+        """Close the oldest connection that asks for nothing, where there are too many."""
+        if len(self.connections) <= self.most:
+            return
+        alive = [one for one in self.connections if not one.transport.is_closing()]
+        idle = [one for one in alive if not (one is self or one._is_busy())]
+        if len(alive) > self.most and idle:
+            min(idle, key=lambda one: one._number).transport.abort()
+
+    def _look(self) -> None:
+        """Close the connection if its client is too slow; else look again later."""
+        is_kept = self.timeout_keep_alive_task is not None
+        # Neither answered nor kept: it waits for the rest of what the client sends.
+        waits_for = None if self._is_busy() or is_kept else (self.cycle or self)
+        self._unread = self._unread + self.look if self.transport.get_write_buffer_size() else 0.0
+        is_stuck = waits_for is not None and waits_for is self._idle_at
+        self._idle_at = waits_for
+        if is_stuck or self._unread > self.patience:
+            self.transport.abort()
+            return
+        self._timer = self.loop.call_later(self.look, self._look)

@@ -243,8 +243,8 @@ def _server(config: Any, service: Any, ready: Callable[[], None]) -> Any:
             if self.should_exit:
                 _die(sig)
             # Not kept for uvicorn, which would raise it anew when all is answered.
-            service.is_draining = True
             self.should_exit = True
+            service.drain()
 
     return Server(config)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from numpy_bert.encoding.prompts import prompt_of
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 from numpy_bert.errors import InputError
 from numpy_bert.files import decode_json
-from numpy_bert.serving.batching import Batcher, Job, Limits
+from numpy_bert.serving.batching import Batcher, Job, LateError, Limits
 from numpy_bert.serving.errors import RefusalError
 from numpy_bert.serving.metrics import Metrics
 from numpy_bert.serving.schemas import Ask, Facts, Wish
@@ -31,6 +31,16 @@ _CHUNK = 200_000
 # A text may have so many characters for each token that is read; the rest would be cut off anyway.
 _CHARACTERS = 256
 _CUTS = "numpy-bert serve --truncate cuts it"
+
+
+class Waiting(Protocol):
+    """Who waits for a request: until when, and whether any more."""
+
+    deadline: float
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody waits any more."""
 
 
 class Service:
@@ -57,6 +67,8 @@ class Service:
         What is counted.
     is_draining : bool
         Whether the service ends, and takes nothing new.
+    when_draining : callable
+        What is called when it begins to end.
 
     Raises
     ------
@@ -92,6 +104,7 @@ class Service:
         self.metrics.queue_tokens.set_function(lambda: self.batcher.tokens)
         self.metrics.queue_requests.set_function(lambda: self.batcher.requests)
         self.is_draining = False
+        self.when_draining: Callable[[], object] = lambda: None
 
     def read(self, body: bytes, read: Read) -> Ask:
         """Return what a request's body asks for.
@@ -107,20 +120,32 @@ class Service:
             raise RefusalError(400, str(failure), reason="json") from None
         return read(members, self.facts)
 
-    def job(self, ask: Ask) -> Job:
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+        self.is_draining = True
+        self.when_draining()
+
+    def check_waits(self, waiting: Waiting) -> None:
+        """Raise LateError if nobody waits for a request any more, or it is too late for it."""
+        if waiting.is_gone or time.monotonic() > waiting.deadline:
+            raise LateError("nobody waits for it")
+
+    def job(self, ask: Ask, waiting: Waiting) -> Job:
         """Return the job of a request, whose texts are tokenized.
 
         Raises
         ------
+        LateError
+            If nobody waits for it any more, or its turn had to come before.
         RefusalError
             If a text has more tokens than the model reads and is not to be cut, or all together
             have more than a request may.
         """
-        items = self._given_ids(ask) if ask.ids is not None else self._tokenized(ask)
+        items = self._given_ids(ask) if ask.ids is not None else self._tokenized(ask, waiting)
         cut = sum(item.whole > item.length for item in items)
         if cut:
             self.metrics.cut.inc(cut)
-        return Job(items=items, wish=ask.wish, deadline=time.monotonic() + self.limits.timeout)
+        return Job(items=items, wish=ask.wish, deadline=waiting.deadline)
 
     def bytes_of(self, job: Job) -> int:
         """Return about how many bytes the answer of a job takes, vectors and JSON."""
@@ -143,12 +168,13 @@ class Service:
             truncate_dim=want.dimensions,
         )
 
-    def _tokenized(self, ask: Ask) -> list[Tokenized]:
+    def _tokenized(self, ask: Ask, waiting: Waiting) -> list[Tokenized]:
         """Tokenize the texts of a request, a chunk at a time, until they are too much."""
         limit = self.encoder.max_seq_length
         items = list[Tokenized]()
         tokens = 0
         for chunk in self._chunks(ask, limit):
+            self.check_waits(waiting)
             for item in self.encoder.tokenized(chunk, ask.wish.prompt):
                 if item.whole > limit and not (ask.truncate or self.truncate):
                     raise self._too_long(ask, len(items), f"{item.whole:,} tokens", _CUTS)

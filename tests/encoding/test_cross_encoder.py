@@ -574,3 +574,14 @@ def test_a_new_head_is_made_where_it_is_asked_for(
 def test_every_activation_keeps_the_dtype(three: CrossEncoder) -> None:
     for name in TORCH_ACTIVATIONS:
         assert three.predict(PAIRS, activation_fn=name.lower()).dtype == np.float32
+
+
+def test_pairs_that_are_tokenized_before_have_the_same_bits(
+    one: CrossEncoder, three: CrossEncoder
+) -> None:
+    for model in (one, three):
+        items = model.tokenized(PAIRS)
+        np.testing.assert_array_equal(model.predict_tokenized(items), model.predict(PAIRS))
+        found = model.predict_tokenized(items, "identity")
+        np.testing.assert_array_equal(found, model.predict(PAIRS, activation_fn="identity"))
+        assert len({item.types for item in items}) > 1

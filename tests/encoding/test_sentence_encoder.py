@@ -846,3 +846,21 @@ def test_similarity_pairwise(prompted: SentenceEncoder) -> None:
         prompted.similarity_fn_name = name
         expected = np.diag(prompted.similarity(a, b))
         assert np.abs(prompted.similarity_pairwise(a, b) - expected).max() < 1e-5
+
+
+def test_texts_that_are_tokenized_before_have_the_same_bits(
+    prompted: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where texts differ and their ids do not, and where there are several chunks."""
+    monkeypatch.setattr(micro_batches, "_CHUNK_TEXTS", 5)
+    texts = ["One text", "one text", "another, of some words", "", "a", "a"] * 2 + ["b " * 700]
+    options: dict[str, Any] = {"normalize_embeddings": True, "truncate_dim": 7}
+    prompt = prompted.prompts["query"]
+    with pytest.warns(UserWarning, match="cut"):
+        expected = prompted.encode(texts, prompt=prompt, **options)
+    items = prompted.tokenized(texts, prompt)
+    assert [item.whole > item.length for item in items] == [False] * 12 + [True]
+    assert items[-1].length == prompted.max_seq_length
+    found = prompted.encode_tokenized(items, prompt, **options)
+    np.testing.assert_array_equal(found, expected)
+    assert prompted.encode_tokenized([]).shape == prompted.encode([]).shape

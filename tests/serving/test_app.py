@@ -20,6 +20,7 @@ from numpy_bert import CrossEncoder, SentenceEncoder
 from numpy_bert.errors import InputError
 from numpy_bert.serving import Limits, create_app
 from numpy_bert.serving.app import KEY
+from numpy_bert.serving.service import Service
 
 TEXTS = ["The sun is shining.", "a", "He drives a car to the sea.", "a"]
 DOCUMENTS = ["a man is here", "the sea", "nothing of it"]
@@ -349,6 +350,56 @@ def test_everything_is_counted(encoder: SentenceEncoder) -> None:
     assert re.search(r"^process_resident_memory_bytes \d", text, re.MULTILINE)
 
 
+class Unread:
+    """Bodies that wait to be read until they are let."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.open = threading.Semaphore(0), threading.Event()
+        self.tokenized = 0
+        read, job = Service.read, Service.job
+
+        def held(service: Service, body: bytes, how: Any) -> Any:
+            self.begun.release()
+            assert self.open.wait(30)
+            return read(service, body, how)
+
+        def counted(service: Service, ask: Any, waiting: Any) -> Any:
+            made = job(service, ask, waiting)
+            self.tokenized += 1
+            return made
+
+        monkeypatch.setattr(Service, "read", held)
+        monkeypatch.setattr(Service, "job", counted)
+
+
+def test_bodies_that_wait_to_be_read_are_bounded_by_time_and_bytes(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Unread(monkeypatch)
+
+    async def run() -> None:
+        app, lifespan = running(encoder, timeout=0.3, body=100)
+        async with lifespan:
+            first = asyncio.create_task(call(app, {"input": "a"}))
+            await begun(held)
+            left = asyncio.Event()
+            second = asyncio.create_task(call(app, {"input": "b"}, left))
+            third = asyncio.create_task(call(app, {"input": "c" * 85}))
+            fourth = asyncio.create_task(call(app, {"input": "d" * 85}))
+            more = [asyncio.create_task(call(app, {"input": "e" * 85})) for _ in range(3)]
+            left.set()
+            statuses = [status for status, _ in await asyncio.gather(first, second, third, fourth)]
+            assert statuses == [503, 0, 503, 503]
+            refused = [await one for one in more]
+            assert sorted(status for status, _ in refused) == [429, 429, 503]
+            assert all("retry-after" in headers for _, headers in refused)
+            held.open.set()
+            assert (await call(app, {"input": "f"}))[0] == 200
+            assert held.tokenized == 1
+
+    asyncio.run(run())
+
+
 class Held:
     """An encoder whose batches wait until they are let."""
 
@@ -387,7 +438,7 @@ async def call(app: Any, asked: Any, left: asyncio.Event | None = None) -> tuple
     return sent[0]["status"], headers
 
 
-async def begun(held: Held) -> None:
+async def begun(held: Held | Unread) -> None:
     await asyncio.to_thread(held.begun.acquire, timeout=30)
 
 

@@ -148,6 +148,23 @@ def test_slow_clients_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, thread
     assert found[b"a good one"] == b""
 
 
+def test_the_end_does_not_wait_for_half_a_body(
+    monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    opened: list[socket.socket] = []
+    monkeypatch.setattr("numpy_bert.serving.app._HURRY", 0.1)
+
+    def visit(port: int) -> None:
+        half = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        opened.append(half)
+        half.sendall(b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+        until(lambda: "numpy_bert_held_bytes 1.0" in get(port, "/metrics"))
+
+    assert in_this_process(monkeypatch, ["--timeout", "50"], visit)[0] == 0
+    with closing(opened[0]), opened[0].makefile("rb") as answer:
+        assert answer.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
+
+
 def test_who_only_connects_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch, threads: None) -> None:
     monkeypatch.setattr("numpy_bert.serving.server._CONNECTIONS", 10)
     monkeypatch.setattr("numpy_bert.serving.server._ENDING", 2)
@@ -230,6 +247,7 @@ def process(*options: str) -> Iterator[tuple[subprocess.Popen[str], int, list[st
 
 
 @linux
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once() -> None:
     with process("--threads", "1") as (running, port, _):
         thread = threading.Thread(target=ask_in_vain, args=(port,))
