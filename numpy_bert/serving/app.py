@@ -168,12 +168,13 @@ class _Routes:
         self._reading = set[asyncio.Timeout]()
         self._short = ThreadPoolExecutor(1, thread_name_prefix="numpy_bert short")
         self._long = ThreadPoolExecutor(1, thread_name_prefix="numpy_bert long")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="numpy_bert answers")
         service.metrics.held_bytes.set_function(lambda: self._held.bytes)
 
     def close(self) -> None:
         """End the threads."""
         self.service.batcher.close()
-        for hand in (self._short, self._long):
+        for hand in (self._short, self._long, self._writer):
             hand.shutdown(cancel_futures=True)
 
     def hurry(self) -> None:
@@ -329,7 +330,7 @@ class _Routes:
             del body
             self._hold(request, service.bytes_of(job))
             rows = await self._rows(client, job)
-            hand = self._hand(len(job.items) > _MANY)
+            hand = self._writer if len(job.items) > _MANY else self._short
             text = await client.waits(_loop().run_in_executor(hand, ask.answer, rows, job.tokens))
             return _Answer(text, headers=_cut_header(job))
         finally:
@@ -348,7 +349,8 @@ class _Routes:
             ask = service.read(body, read)
             return ask, service.job(ask, client)
 
-        future = _loop().run_in_executor(self._hand(len(body) > _SHORT), prepared)
+        hand = self._long if len(body) > _SHORT else self._short
+        future = _loop().run_in_executor(hand, prepared)
         future.add_done_callback(lambda _: self._read_so_far(len(body)))
         try:
             found: tuple[Ask, Job] = await client.waits(future, client.deadline)
@@ -359,10 +361,6 @@ class _Routes:
     def _read_so_far(self, size: int) -> None:
         """Count out a body that was read."""
         self._unread -= size
-
-    def _hand(self, is_long: bool) -> ThreadPoolExecutor:
-        """Return the thread for what is soon done, or the one for what takes longer."""
-        return self._long if is_long else self._short
 
     def _hold(self, request: Any, size: int) -> None:
         """Hold so many bytes for a request until it is answered."""
