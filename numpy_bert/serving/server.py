@@ -18,7 +18,7 @@ from typing import Any
 
 from numpy_bert.encoding.cross_encoder import CrossEncoder
 from numpy_bert.encoding.sentence_encoder import SentenceEncoder
-from numpy_bert.errors import CheckpointError, InputError, NumpyBertError, OutputError
+from numpy_bert.errors import CheckpointError, NumpyBertError, OutputError
 from numpy_bert.extras import optional
 from numpy_bert.files import is_listed, read_json
 from numpy_bert.kernels.threads import get_num_threads, set_num_threads
@@ -279,10 +279,11 @@ class _Workers:
         numbers = (signal.SIGTERM, signal.SIGINT)
         before = {number: signal.signal(number, self._end) for number in numbers}
         try:
-            for _ in range(self._settings.workers):
-                self._start()
-            are_ready = [self._is_ready(pipe) for pipe in self._processes.values()]
-            if not all(are_ready):
+            # The first alone: if the model has to be downloaded, or is wrong, once is enough.
+            if not self._is_ready(self._start()):
+                return self._failed()
+            others = [self._start() for _ in range(self._settings.workers - 1)]
+            if not all(list(map(self._is_ready, others))):
                 return self._failed()
             _announce(self._settings, self._bound, self._note)
             for process in self._processes:
@@ -304,10 +305,12 @@ class _Workers:
         process.start()
         theirs.close()
         self._processes[process] = ours
+        if self._is_ending:  # since the signal was sent to the others
+            process.terminate()
         return ours
 
     def _is_ready(self, pipe: connection.Connection) -> bool:
-        """Wait until a process serves; tell what it complains of, if it does not."""
+        """Wait until a process serves; raise what it has raised, if it does not."""
         while True:
             try:
                 message = pipe.recv()
@@ -315,6 +318,8 @@ class _Workers:
                 return False
             if message is None:
                 return True
+            if isinstance(message, NumpyBertError):
+                raise message
             self._note(str(message))
 
     def _failed(self) -> int:
@@ -357,8 +362,7 @@ def _work(
         try:
             _run(settings, bound, threads, lambda: pipe.send(None), pipe.send)
         except NumpyBertError as failure:
-            pipe.send(str(failure))
-            raise SystemExit(2 if isinstance(failure, InputError) else 1) from None
+            pipe.send(failure)
 
 
 def _outlive(pipe: connection.Connection) -> None:

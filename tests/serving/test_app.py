@@ -469,6 +469,53 @@ def test_a_full_service_says_when_to_come_again(
     asyncio.run(run())
 
 
+def test_what_is_held_for_all_clients_is_bounded(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(encoder, monkeypatch)
+    one = 14 + 100 + 16 * 384  # a body, and about an answer
+    monkeypatch.setattr("numpy_bert.serving.app._HELD", one + 100)
+
+    async def run() -> None:
+        app, lifespan = running(encoder)
+        async with lifespan:
+            first = asyncio.create_task(call(app, {"input": "a"}))
+            await begun(held)
+            assert app.state.service.metrics.held_bytes.collect()[0].samples[0].value == one
+            status, headers = await call(app, {"input": "b"})
+            assert (status, int(headers["retry-after"])) == (429, 1)
+            held.open.set()
+            assert (await first)[0] == 200
+            # One that is larger than all is taken where nothing else is held.
+            assert (await call(app, {"input": ["a"] * 9}))[0] == 200
+
+    asyncio.run(run())
+
+
+def test_an_ending_queue_is_an_answer(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(encoder, monkeypatch)
+
+    async def run() -> None:
+        app, lifespan = running(encoder)
+        async with lifespan:
+            first = asyncio.create_task(call(app, {"input": "a"}))
+            await begun(held)
+            second = asyncio.create_task(call(app, {"input": "b"}))
+            while app.state.service.batcher.requests < 2:
+                await asyncio.sleep(0)
+            closing = asyncio.create_task(asyncio.to_thread(app.state.service.batcher.close))
+            while app.state.service.batcher.is_alive:
+                await asyncio.sleep(0)
+            assert (await call(app, {"input": "c"}))[0] == 503
+            held.open.set()
+            await closing
+            assert [(await first)[0], (await second)[0]] == [200, 503]
+
+    asyncio.run(run())
+
+
 def test_who_left_is_not_computed(
     encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

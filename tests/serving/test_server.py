@@ -22,7 +22,7 @@ import pytest
 
 from numpy_bert import CrossEncoder, SentenceEncoder
 from numpy_bert.cli import main
-from numpy_bert.serving.server import Settings, load_model
+from numpy_bert.serving.server import Settings, _memory, load_model
 from tests.support.platforms import linux
 
 PATIENCE = 60.0
@@ -272,6 +272,24 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@linux
+@pytest.mark.slow
+def test_what_is_wrong_with_a_model_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    status = main(["serve", "--workers", "2", "--model", str(tmp_path), "--port", "0"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 1
+    assert line.startswith(f"numpy-bert serve: error: {tmp_path}: has neither model.safetensors")
+
+
+@linux
+def test_the_memory_of_a_process() -> None:
+    assert re.fullmatch(r"\d+ MB of memory, \d+ MB of it shared", _memory(os.getpid()))
+    assert _memory(2**22 + 1) == "memory not known on this system"
 
 
 @linux
