@@ -151,7 +151,7 @@ def test_slow_clients_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, thread
 def test_the_end_does_not_wait_for_half_a_body(
     monkeypatch: pytest.MonkeyPatch, threads: None
 ) -> None:
-    opened: list[socket.socket] = []
+    opened, begun = list[socket.socket](), list[float]()
     monkeypatch.setattr("numpy_bert.serving.app._HURRY", 0.1)
 
     def visit(port: int) -> None:
@@ -160,7 +160,10 @@ def test_the_end_does_not_wait_for_half_a_body(
         half.sendall(b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
         until(lambda: "numpy_bert_held_bytes 1.0" in get(port, "/metrics"))
 
+        begun.append(time.monotonic())
+
     assert in_this_process(monkeypatch, ["--timeout", "50"], visit)[0] == 0
+    assert time.monotonic() - begun[0] < 20  # seconds; without a signal a body may take 30
     with closing(opened[0]), opened[0].makefile("rb") as answer:
         assert answer.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
 
