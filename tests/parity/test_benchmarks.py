@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import numpy_bert
-from numpy_bert import BertConfig, BertModel
+from numpy_bert import BertConfig, BertModel, SentenceEncoder
 from numpy_bert.loading.cache import demo_folder
 from numpy_bert.model.embeddings import BertEmbeddings
 from tests.support.platforms import linux, posix
@@ -380,6 +381,79 @@ def test_training_on_pairs_has_the_losses_of_sentence_transformers(
     apart = [float(line[-2]) for line in lines if line[0] == "losses"]
     assert len(apart) == 3
     assert max(apart) < 1e-6  # a cosine's scores are made float32 there
+
+
+@pytest.mark.usefixtures("_scripts")
+def test_what_is_installed_is_counted_without_pip(tmp_path: Path) -> None:
+    from bench_deployment import installed_size
+
+    packages = tmp_path / "lib" / "python3" / "site-packages"
+    for name, size in {"a/b.py": 7, "c.py": 2, "pip/d.py": 9, "pip-1.dist-info/e": 9}.items():
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_bytes(bytes(size * 1000))
+    assert installed_size(tmp_path / "bin" / "python") == pytest.approx(0.009)
+
+
+@pytest.mark.usefixtures("_scripts")
+def test_two_models_are_alike_where_they_order_pairs_alike() -> None:
+    from bench_deployment import likeness
+
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((9, 6)).astype(np.float32)
+    turned, _ = np.linalg.qr(rng.standard_normal((6, 6)))
+    assert likeness(3 * vectors @ turned.astype(np.float32), vectors) == pytest.approx(1)
+    assert abs(likeness(vectors[::-1], vectors)) < 0.5
+
+
+@linux
+@pytest.mark.usefixtures("_scripts")
+def test_a_contender_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    import bench_deployment as bench
+
+    texts = ["The sun is shining.", "He drives a car."]
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    given = (Path(sys.executable), "numpy_bert", demo_folder(), 1)
+    save = str(tmp_path / "vectors.npy")
+    ran = bench.run(*given, texts=str(tmp_path / "texts.json"), save=save)
+    assert ran.found.keys() == {"import", "first peak", "rate", "peak"}
+    assert 0 < ran.found["import"] < ran.first
+    assert 20 < ran.found["first peak"] <= ran.found["peak"]
+    ours = SentenceEncoder("demo").encode(texts)
+    assert np.allclose(np.load(tmp_path / "vectors.npy"), ours, atol=1e-6)
+    seconds, lines = bench.timed(bench.handler_command(Path(sys.executable)), 1)
+    assert seconds > 0
+    (vector,) = json.loads(lines[0])["vectors"]
+    assert np.allclose(vector, ours[0], atol=1e-6)
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.usefixtures("_scripts")
+def test_contenders_are_deployed_in_turn(
+    minilm: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Those that the extras bring, in this environment in the place of theirs."""
+    import bench_deployment as bench
+
+    few = ["--texts", "12", "--rounds", "1", "--data", str(data), "--keep", str(tmp_path)]
+    names = ["numpy_bert", "sentence-transformers", "onnxruntime"]
+    monkeypatch.setattr(sys, "argv", ["bench", str(minilm), *few, "--contenders", *names])
+    monkeypatch.setattr(bench, "environment", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(bench, "installed_size", lambda _: 5.0)
+    bench.main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = {line[0]: line[1:] for line in lines if line[1:3] == ["5", "MB"]}
+    assert list(rows) == names
+    for row in rows.values():
+        assert [float(cell.removesuffix("/s")) > 0 for cell in row if cell[0].isdigit()] == [
+            True
+        ] * 7
+    assert lines[-1][:4] == ["the", "handler", "of", "encoding/RECIPES.md,"]
+    assert float(lines[-1][-2]) > 0
 
 
 @pytest.mark.slow
