@@ -149,7 +149,7 @@ TASKS: dict[str, list[Callable[[Any], Any]]] = {
 def use_encoder(encoder: SentenceEncoder) -> list[Any]:
     vectors = encoder.encode(TEXTS)
     found: list[Any] = [vectors, encoder.encode("hello"), encoder.encode(TEXTS, prompt="the ")]
-    found += [encoder.encode(["[SEP] Hello"]), encoder.encode(TEXTS * 300, batch_size=50)]
+    found += [encoder.encode(["[SEP] Hello"]), encoder.encode(TEXTS * 40, batch_size=50)]
     found += [encoder.similarity(vectors, vectors), *encoder.search("hello", vectors, k=2)]
     return [*found, encoder.max_seq_length, encoder.pooling, encoder.prompts]
 

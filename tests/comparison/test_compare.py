@@ -268,23 +268,34 @@ def test_checks_and_tolerances(right: Arrays, options: tuple[Any, ...], passes: 
     assert report.first == (None if passes else STEP)
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("model", ["demo", "tiny"])
-def test_clean_runs_are_within_the_limits_of_every_check(
-    tmp_path: Path, model: str, check: Any
-) -> None:
-    folder = demo_folder() if model == "demo" else trained_like(tmp_path)
+@pytest.fixture(scope="module", params=["demo", "tiny"])
+def clean(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Arrays, ...]]:
+    """Return runs of three batches: in float64, in float32, and the first stored as float16."""
+    is_demo = request.param == "demo"
+    folder = demo_folder() if is_demo else trained_like(tmp_path_factory.mktemp("tiny"))
+    found = []
     for seed in range(3):
         ids = IDS
-        if model == "demo":
+        if is_demo:
             words = np.random.default_rng(seed).integers(5, 4000, (3, 7)) * IDS["attention_mask"]
             ids = {**IDS, "input_ids": words}
         exactly, rounded = (trace_of(folder, dtype, ids) for dtype in ("float64", "float32"))
-        assert run(exactly, rounded, [], [], check).sentence.startswith("The same: all")
         half = {
             name: np.clip(array, -6e4, 6e4).astype("f2") if array.dtype.kind == "f" else array
             for name, array in exactly.items()
         }
+        found.append((exactly, rounded, half))
+    return found
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_clean_runs_are_within_the_limits_of_every_check(
+    clean: list[tuple[Arrays, ...]], check: Any
+) -> None:
+    for exactly, rounded, half in clean:
+        assert run(exactly, rounded, [], [], check).sentence.startswith("The same: all")
         assert run(rounded, half, [], [], check).verdict == "pass"
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +40,29 @@ PAIRS = [150, pytest.param(1500, marks=pytest.mark.slow)]
 _NAMES = {"mean_sqrt_len": "mean_sqrt_len_tokens"}
 
 
-def theirs(folder: Path, texts: Sequence[str], **options: Any) -> Any:
+@lru_cache(maxsize=1)
+def loaded(folder: Path) -> tuple[SentenceEncoder, Any]:
+    """Load a folder in both; a test writes its folder to the end before it encodes with it."""
     model = st.SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
-    return model.encode(list(texts), **options)
+    return SentenceEncoder.from_pretrained(folder), model
+
+
+def theirs(folder: Path, texts: Sequence[str], **options: Any) -> Any:
+    return loaded(folder)[1].encode(list(texts), **options)
 
 
 def ours(folder: Path, texts: Sequence[str], **options: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of texts that are cut
-        return SentenceEncoder.from_pretrained(folder).encode(texts, **options)
+        return loaded(folder)[0].encode(texts, **options)
 
 
 def save(folder: Path, *modules: Any, **options: Any) -> Path:
     """Save a model of a demo BERT and other modules with sentence-transformers itself."""
     bert = st.models.Transformer(str(demo_folder()), model_kwargs={"dtype": "float32"})
     bert.max_seq_length = 24
-    st.SentenceTransformer(modules=[bert, *modules], device="cpu", **options).save(str(folder))
+    model = st.SentenceTransformer(modules=[bert, *modules], device="cpu", **options)
+    model.save(str(folder), create_model_card=False)
     return folder
 
 
@@ -229,8 +237,7 @@ def test_a_similarity_that_sentence_transformers_passes_over(tmp_path: Path, nam
     folder = save(tmp_path, pooling("mean"))
     path = folder / "config_sentence_transformers.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "similarity_fn_name": name}))
-    encoder = SentenceEncoder.from_pretrained(folder)
-    model = st.SentenceTransformer(str(folder), device="cpu")
+    encoder, model = loaded(folder)
     assert encoder.similarity_fn_name == model.similarity_fn_name == "cosine"
     assert len(encoder.notes) == (name is not None)
 
@@ -259,8 +266,7 @@ def test_dense_normalize_and_truncate(
     check(folder, **options)
     check(folder, truncate_dim=7, **options)
     check(folder, prompt="", **options)
-    encoder = SentenceEncoder.from_pretrained(folder)
-    model = st.SentenceTransformer(str(folder), device="cpu")
+    encoder, model = loaded(folder)
     assert encoder.max_seq_length == model.max_seq_length == 24
     assert encoder.prompts["query"] == model.prompts["query"]
     assert encoder.default_prompt_name == "query"

@@ -118,11 +118,14 @@ CELLS = cells()
 
 
 def every_folder() -> Iterator[Any]:
-    """All kinds of folders, by default a fifth of them with a model's config.json, too."""
+    """All kinds of folders; by default a third, and of the others a part with a model's config."""
     for number, (name, files) in enumerate(CELLS):
-        yield pytest.param(files, {}, id=f"{name} alone")
-        marks = [pytest.mark.slow] if number % 5 else []
-        yield pytest.param(files, {"config.json": BERT}, id=f"{name} with a model", marks=marks)
+        for beside, title, runs in (
+            ({}, "alone", number % 3 == 0),
+            ({"config.json": BERT}, "with a model", number % 3 == 1 and number % 5 < 3),
+        ):
+            marks = [] if runs else [pytest.mark.slow]
+            yield pytest.param(files, beside, id=f"{name} {title}", marks=marks)
 
 
 @pytest.mark.parametrize(("files", "beside"), list(every_folder()))
