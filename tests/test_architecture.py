@@ -9,6 +9,7 @@ import sys
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
@@ -96,28 +97,36 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@cache
-def nodes(path: Path) -> list[ast.AST]:
-    """Return all that a file says, parsed once for all tests."""
-    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
+class Said(NamedTuple):
+    """What a file says, wherever in it."""
+
+    imports: set[str]  # dotted names
+    lengths: dict[str, int]  # of functions, without their docstrings
+    prints: bool
 
 
 @cache
-def imported(path: Path) -> set[str]:
-    """Return the dotted names that a file imports, wherever in it the import stands."""
-    names = set()
-    for node in nodes(path):
+def said(path: Path) -> Said:
+    """Read a file once for all tests."""
+    found = Said(set(), {}, False)
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found.imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            names.add(str(node.module))
-    return names
+            found.imports.add(str(node.module))
+        elif isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = node.end_lineno - body[0].lineno + 1 if node.end_lineno and body else 0
+            found.lengths[f"{node.name} in line {node.lineno}"] = length
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found = found._replace(prints=found.prints or node.func.id == "print")
+    return found
 
 
 def house_edges(path: Path) -> set[str]:
     """Return the rooms that a file imports from."""
-    own = {name for name in imported(path) if name.split(".")[0] == "numpy_bert"}
+    own = {name for name in said(path).imports if name.split(".")[0] == "numpy_bert"}
     return {name.split(".")[1] for name in own if name != "numpy_bert"}
 
 
@@ -145,7 +154,7 @@ def test_no_circle_within_a_folder(folder: Path) -> None:
         edges.setdefault(here, set()).update(
             {
                 name.removeprefix(prefix).split(".")[0]
-                for name in imported(path)
+                for name in said(path).imports
                 if name.startswith(prefix)
             }
             - {here}
@@ -175,27 +184,19 @@ def test_the_requirements_are_the_four_and_bounded_where_the_next_version_breaks
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_third_party_imports_are_the_four(path: Path) -> None:
-    outside = {name.split(".")[0] for name in imported(path)}
+    outside = {name.split(".")[0] for name in said(path).imports}
     extra = EXTRAS.get(path.relative_to(PACKAGE).as_posix(), set())
     assert outside <= set(sys.stdlib_module_names) | RUNTIME | {"numpy_bert"} | extra
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_function_can_be_held_in_the_head(path: Path) -> None:
-    for node in nodes(path):
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            length = node.end_lineno - body[0].lineno + 1 if node.end_lineno and body else 0
-            assert length <= 45, f"{node.name} has {length} lines"
+    for name, length in said(path).lengths.items():
+        assert length <= 45, f"{name} has {length} lines"
 
 
 def test_only_the_command_line_prints() -> None:
-    for path in modules():
-        if room(path) == "cli":
-            continue
-        for node in nodes(path):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                assert node.func.id != "print", f"{path}: prints"
+    assert not [path for path in modules() if room(path) != "cli" and said(path).prints]
 
 
 def loaded_after(code: str) -> set[str]:

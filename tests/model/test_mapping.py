@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from numpy_bert import BertModel
@@ -37,15 +39,23 @@ def test_loading_and_one_sentence_touch_little_of_the_real_file(
     assert file.stat().st_size > 90_000_000
 
 
+CONFIG = TINY | {"vocab_size": 200_000, "hidden_size": 64, "num_attention_heads": 1}
+
+
+@pytest.fixture(scope="module")
+def large() -> dict[str, npt.NDArray[Any]]:
+    return random_tensors(CONFIG)
+
+
 @linux
 @pytest.mark.parametrize("stored", ["F32", "F16", "BF16"])
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
-def test_no_table_is_copied_or_converted(tmp_path: Path, stored: str, dtype: str) -> None:
-    config = TINY | {"vocab_size": 200_000, "hidden_size": 64, "num_attention_heads": 1}
-    tensors = random_tensors(config)
-    if stored == "F16":
-        tensors = {key: array.astype(np.float16) for key, array in tensors.items()}
-    write_checkpoint(tmp_path, tensors, config, bfloat16=stored == "BF16")
+def test_no_table_is_copied_or_converted(
+    tmp_path: Path, large: dict[str, npt.NDArray[Any]], stored: str, dtype: str
+) -> None:
+    kind = np.float16 if stored == "F16" else np.float32
+    tensors = {key: array.astype(kind, copy=False) for key, array in large.items()}
+    write_checkpoint(tmp_path, tensors, CONFIG, bfloat16=stored == "BF16")
     file = tmp_path / "model.safetensors"
     assert file.stat().st_size > 25_000_000
     model = BertModel.from_pretrained(tmp_path, dtype=dtype)
