@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,21 @@ def trainer(folder: Path, run: Path, **changes: Any) -> Trainer[BertForMaskedLM]
     return Trainer(model, data, arguments, run, evaluate=evaluate)
 
 
+Undisturbed = Callable[..., tuple[Path, BertForMaskedLM]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Return what trains undisturbed, once for the same arguments, and gives folder and model."""
+
+    @cache
+    def trained(**changes: Any) -> tuple[Path, BertForMaskedLM]:
+        run = tmp_path_factory.mktemp("whole")
+        return run, trainer(folder, run, **changes).train()
+
+    return trained
+
+
 def log_of(run: Path) -> list[dict[str, Any]]:
     """Return the log without what the clock says."""
     lines = [json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()]
@@ -116,9 +133,13 @@ class _Stop(Exception):
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 5])
 def test_a_stopped_run_ends_in_the_same_bits(
-    folder: Path, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    tmp_path: Path,
+    stop: int,
+    undisturbed: Undisturbed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trainer(folder, tmp_path / "whole").train()
+    whole, _ = undisturbed()
     run = tmp_path / "stopped"
     take = Trainer._take
 
@@ -134,17 +155,21 @@ def test_a_stopped_run_ends_in_the_same_bits(
     with (run / LOG).open("a", encoding="utf-8") as file:
         file.write('{"step": 1, "lo')  # a line that was being written
     trainer(folder, run).train()
-    assert (run / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
-    assert log_of(run) == log_of(tmp_path / "whole")
+    assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
+    assert log_of(run) == log_of(whole)
 
 
 SCRIPT = """
 import sys
-from tests.training.test_fit import loss_of, trainer
+from tests.training.test_fit import train_long
 from pathlib import Path
-changes = {"max_steps": 40, "save_steps": 3, "eval_steps": 4, "evaluate": loss_of}
-trainer(Path(sys.argv[1]), Path(sys.argv[2]), **changes).train()
+train_long(Path(sys.argv[1]), Path(sys.argv[2]))
 """
+
+
+def train_long(folder: Path, run: Path) -> None:
+    changes = {"max_steps": 40, "save_steps": 3, "eval_steps": 4, "evaluate": loss_of}
+    trainer(folder, run, **changes).train()
 
 
 @posix
@@ -158,9 +183,8 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(
         environment = {**os.environ, "PYTHONPATH": str(root)}
         return subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE)
 
-    whole = start(tmp_path / "whole")
-    assert whole.communicate()[1] == b""
-    moments, killed = np.random.default_rng(0).uniform(0.0, 0.1, 3), 0
+    train_long(folder, tmp_path / "whole")
+    moments, killed = np.random.default_rng(0).uniform(0.0, 0.1, 2), 0
     run = tmp_path / "killed"
     for moment in moments:
         process = start(run)
@@ -185,9 +209,9 @@ HELD = (
 
 @posix
 def test_a_second_training_into_one_folder_is_refused(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer(folder, tmp_path / "whole").train()
+    whole, _ = undisturbed()
     take, refused = Trainer._take, list[int]()
 
     def disturbed(self: Any, step: int) -> Any:
@@ -204,7 +228,7 @@ def test_a_second_training_into_one_folder_is_refused(
     run = tmp_path / "run"
     trainer(folder, run).train()
     assert refused == [0]
-    assert (run / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
     assert {path.name for path in run.iterdir()} == {CHECKPOINT, LOG}
     with state.alone(run), pytest.raises(TrainingError, match=HELD):
         trainer(folder, run).train()
@@ -337,7 +361,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_examples(
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes = []
     real = saving.write_tensors
@@ -354,8 +378,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     monkeypatch.undo()
     assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT, LOG]
     trainer(folder, tmp_path).train()
-    trainer(folder, tmp_path / "whole").train()
-    assert (tmp_path / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert (tmp_path / CHECKPOINT).read_bytes() == (undisturbed()[0] / CHECKPOINT).read_bytes()
 
 
 def test_accumulated_batches_are_one_larger_batch(tmp_path: Path) -> None:
@@ -508,10 +531,11 @@ def test_a_call_after_an_interruption_has_the_bits_of_a_fresh_run(
     place: str,
     call: int,
     every: int | None,
+    undisturbed: Undisturbed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changes = {"save_steps": 500, "eval_steps": every, "evaluate": loss_of}
-    fresh = trainer(folder, tmp_path / "fresh", **changes).train()
+    fresh = undisturbed(**changes)
     run = trainer(folder, tmp_path / "run", **changes)
     real, calls = getattr(Trainer, place), []
 
@@ -525,14 +549,13 @@ def test_a_call_after_an_interruption_has_the_bits_of_a_fresh_run(
     with pytest.raises(KeyboardInterrupt):
         run.train()
     monkeypatch.undo()
-    again = run.train()
-    assert bits_of(tmp_path / "run", again) == bits_of(tmp_path / "fresh", fresh)
+    assert bits_of(tmp_path / "run", run.train()) == bits_of(*fresh)
 
 
 def test_an_interruption_within_the_optimizer_leaves_nothing_behind(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh = trainer(folder, tmp_path / "fresh").train()
+    fresh = undisturbed()
     run, real, calls = trainer(folder, tmp_path / "run"), AdamW._move, []
 
     def interrupting(self: Any, *arguments: Any) -> None:
@@ -545,7 +568,7 @@ def test_an_interruption_within_the_optimizer_leaves_nothing_behind(
     with pytest.raises(KeyboardInterrupt):
         run.train()
     monkeypatch.undo()
-    assert bits_of(tmp_path / "run", run.train()) == bits_of(tmp_path / "fresh", fresh)
+    assert bits_of(tmp_path / "run", run.train()) == bits_of(*fresh)
 
 
 def test_a_finished_run_whose_checkpoint_is_gone_is_run_anew(folder: Path, tmp_path: Path) -> None:
@@ -560,9 +583,9 @@ def test_a_finished_run_whose_checkpoint_is_gone_is_run_anew(folder: Path, tmp_p
 
 
 def test_a_call_after_an_error_has_the_bits_of_a_fresh_run(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh = trainer(folder, tmp_path / "fresh", save_steps=500).train()
+    fresh = undisturbed(save_steps=500)
     run, real, calls = trainer(folder, tmp_path / "run", save_steps=500), global_norm, []
 
     def infinite(gradients: Any) -> float:
@@ -572,7 +595,7 @@ def test_a_call_after_an_error_has_the_bits_of_a_fresh_run(
     monkeypatch.setattr(fit, "global_norm", infinite)
     with pytest.raises(TrainingError, match="step 3: a gradient is not finite"):
         run.train()
-    assert bits_of(tmp_path / "run", run.train()) == bits_of(tmp_path / "fresh", fresh)
+    assert bits_of(tmp_path / "run", run.train()) == bits_of(*fresh)
 
 
 def test_the_shortest_run_learns(folder: Path, tmp_path: Path) -> None:

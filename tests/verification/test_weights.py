@@ -310,7 +310,7 @@ def test_what_a_step_was_computed_with_is_named(model: BertModel, name: str) -> 
 
 
 # Not to be told from the right numbers, or from what the catalogue has, in half precision.
-@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("width", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_in_half_precision_nothing_wrong_is_named(model: BertModel, dtype: str, width: int) -> None:
     setting = setting_of(model, width=width)
@@ -324,7 +324,7 @@ def test_in_half_precision_nothing_wrong_is_named(model: BertModel, dtype: str, 
     assert right >= len(MISTAKES) // 2
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))])
 def test_few_tokens_say_little_but_nothing_wrong(model: BertModel, count: int) -> None:
     setting = setting_of(model, rows=1, width=count)
     wrong, named = [], set()
@@ -428,7 +428,9 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> BertModel:
     return exact(trained_like(tmp_path_factory.mktemp("deep"), num_hidden_layers=4))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "bfloat16", pytest.param("float16", marks=pytest.mark.slow)]
+)
 def test_the_order_of_layers_is_read_off_the_last_state(deep: BertModel, dtype: str) -> None:
     setting, right, wrong = setting_of(deep), 0, []
     for name, (plan, cause, text) in PLANS.items():
