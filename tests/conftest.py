@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -20,9 +21,14 @@ from tests.support.streams import Stdin
 
 ROOT = Path(__file__).parent.parent
 
+# What is imported and collected stays to the end: to look through it for garbage is in vain.
+gc.disable()
+
 # What the table says, not what somebody has measured on this machine.
 os.environ["NUMPY_BERT_TUNING"] = "table"
 
+# Folders of long tests.
+LONG = {"browser", "parity", "training", "verification"}
 # Why a test may be skipped, by name. In CI only those are accepted that the variable
 # NUMPY_BERT_ACCEPT_SKIPS names, as "data,browser".
 SKIPS = {
@@ -206,9 +212,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--smoke", action="store_true", help="of every file only its first test")
 
 
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, in what is made from now on."""
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what needs torch last, so that the rest fails fast; with --smoke one test of a file."""
-    items.sort(key=lambda item: "parity" in item.path.parts)
+    """Run what needs torch last, so that the rest fails fast; with --smoke one test of a file.
+
+    Where processes share the files, those that take longest come first, so that none is left alone
+    with one at the end.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
+    else:
+        items.sort(key=lambda item: "parity" in item.path.parts)
     if config.getoption("smoke"):
         first: dict[str, pytest.Item] = {}
         for item in items:
