@@ -385,7 +385,7 @@ def test_the_json_of_both_commands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.savez("port.npz", input_ids=np.array([[2, 5, 3]]), pooler=np.zeros((1, 128), np.float32))
-    assert main(["verify", "port.npz", "--model", "demo", "--json", "--time-limit", "1"]) == 1
+    assert main(["verify", "port.npz", "--model", "demo", "--json", "--time-limit", "0"]) == 1
     verified = json.loads(capsys.readouterr().out)
     assert main(["compare", "port.npz", "port.npz", "--json"]) == 0
     compared = json.loads(capsys.readouterr().out)

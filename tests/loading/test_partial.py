@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,12 @@ def asked(hub: StandInHub, name: str = WEIGHTS) -> list[tuple[int, int]]:
 def arrays(model: BertModel) -> dict[str, bytes]:
     named = arrays_of(model.embeddings.parameters, "embeddings.")
     return {name: array.tobytes() for name, array in named}
+
+
+@cache
+def demo() -> dict[str, bytes]:
+    """Return the tables that a part of the demo must have."""
+    return arrays(BertModel.from_pretrained("demo"))
 
 
 def test_only_the_header_and_five_tensors_are_asked_for(
@@ -234,7 +241,7 @@ def test_what_was_downloaded_is_not_hashed_again(
 def test_nothing_of_the_rest_is_missing_or_unexpected(hub: StandInHub, commit: str) -> None:
     part = BertModel.from_pretrained(REPO, only="embeddings").loading_info
     assert (part.missing_keys, part.unexpected_keys, part.notes) == ((), (), ())
-    assert {key for key, _, _ in part.cast} == arrays(BertModel.from_pretrained("demo")).keys()
+    assert {key for key, _, _ in part.cast} == demo().keys()
     # Of a whole file no more is used, and unexpected is what a whole model has no use for.
     whole = BertModel.from_pretrained("demo", only="embeddings").loading_info
     assert whole.cast == part.cast
@@ -568,7 +575,7 @@ def test_a_part_that_was_moved_away_is_still_one(
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     assert cached_part(folder) == cached_part(copy) == cached_part(REPO) == "embeddings"
     model = BertModel.from_pretrained(copy, only="embeddings")
-    assert arrays(model) == arrays(BertModel.from_pretrained("demo"))
+    assert arrays(model) == demo()
     assert {path.name for path in used_files(copy)} >= {WEIGHTS, "config.json"}
 
 

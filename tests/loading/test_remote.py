@@ -22,7 +22,7 @@ from numpy_bert.errors import NumpyBertError
 from numpy_bert.loading.cache import CachedRepository
 from numpy_bert.loading.client import resolve
 from numpy_bert.loading.remote import RemoteFile
-from tests.loading.test_partial import WEIGHTS, arrays, asked, table
+from tests.loading.test_partial import WEIGHTS, arrays, asked, demo, table
 from tests.support.hub import StandInHub
 from tests.support.repository import FILES, REPO, cache_of, contents
 
@@ -39,7 +39,7 @@ def check_nothing_kept(hub: StandInHub, tmp_path: Path) -> None:
         fetch(REPO, only="embeddings", local_files_only=True)
     hub.faults.clear()
     found = BertModel.from_pretrained(REPO, only="embeddings")
-    assert arrays(found) == arrays(BertModel.from_pretrained("demo"))
+    assert arrays(found) == demo()
 
 
 def replace(**headers: str | None) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def test_what_breaks_once_starts_its_range_anew(
     assert len(spans) == 4
     assert spans[number] == spans[number + 1]
     found = BertModel.from_pretrained(folder, only="embeddings")
-    assert arrays(found) == arrays(BertModel.from_pretrained("demo"))
+    assert arrays(found) == demo()
 
 
 def remote(tmp_path: Path) -> RemoteFile:
@@ -373,7 +373,7 @@ def test_a_flipped_bit_is_what_cannot_be_found(hub: StandInHub, commit: str) -> 
     base, _ = table(DATA)
     hub.fault("flip", path=WEIGHTS, at=base + 500_000)
     found = BertModel.from_pretrained(REPO, only="embeddings")
-    assert arrays(found) != arrays(BertModel.from_pretrained("demo"))
+    assert arrays(found) != demo()
     with pytest.raises(IntegrityError):
         fetch(REPO)
 

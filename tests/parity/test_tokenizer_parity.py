@@ -130,7 +130,9 @@ def some(texts: list[str]) -> list[str]:
     return texts[: len(HARD_TEXTS)] + texts[len(HARD_TEXTS) :: 100]
 
 
-@pytest.mark.parametrize("length", [2, 3, 4, 5, 17, 128, 512, 600])
+@pytest.mark.parametrize(
+    "length", [2, 3, 5, 17, 512, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 128, 600))]
+)
 def test_texts_are_cut_alike(cutting: Both, some: list[str], length: int) -> None:
     for strategy in (True, "only_first"):
         assert_same(cutting, some, truncation=strategy, max_length=length)
