@@ -271,7 +271,7 @@ def test_checks_and_tolerances(right: Arrays, options: tuple[Any, ...], passes: 
 @pytest.fixture(scope="module", params=["demo", "tiny"])
 def clean(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> list[tuple[Arrays, ...]]:
+) -> list[tuple[Arrays, Arrays, Arrays]]:
     """Return runs of three batches: in float64, in float32, and the first stored as float16."""
     is_demo = request.param == "demo"
     folder = demo_folder() if is_demo else trained_like(tmp_path_factory.mktemp("tiny"))
@@ -292,7 +292,7 @@ def clean(
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_clean_runs_are_within_the_limits_of_every_check(
-    clean: list[tuple[Arrays, ...]], check: Any
+    clean: list[tuple[Arrays, Arrays, Arrays]], check: Any
 ) -> None:
     for exactly, rounded, half in clean:
         assert run(exactly, rounded, [], [], check).sentence.startswith("The same: all")
