@@ -29,6 +29,11 @@ os.environ["NUMPY_BERT_TUNING"] = "table"
 
 # Folders of long tests.
 LONG = {"browser", "parity", "training", "verification"}
+# Nor is the developer's own hub asked.
+for _name in list(os.environ):
+    if _name.startswith(("HF_", "HUGGINGFACE_")):
+        del os.environ[_name]
+
 # Why a test may be skipped, by name. In CI only those are accepted that the variable
 # NUMPY_BERT_ACCEPT_SKIPS names, as "data,browser".
 SKIPS = {
@@ -143,35 +148,28 @@ def dtype(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(autouse=True)
-def _no_hub(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Let no test but a `network` one reach beyond this machine by accident."""
-    if request.node.get_closest_marker("network"):
-        return
-    connect = socket.socket.connect
-    unix = getattr(socket, "AF_UNIX", None)
-
-    def guarded(self: socket.socket, address: Any) -> None:
-        host = address[0] if isinstance(address, tuple) else address
-        if host not in ("127.0.0.1", "::1", "localhost") and self.family != unix:
-            raise AssertionError(f"a test tried to reach {address!r}")
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", guarded)
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the developer's own hub settings."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "HUGGINGFACE_")):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _doctest_names(doctest_namespace: dict[str, Any]) -> None:
     """Let docstrings write np."""
     doctest_namespace["np"] = np
+
+
+_connect = socket.socket.connect
+_UNIX = getattr(socket, "AF_UNIX", None)
+
+
+def _guarded(self: socket.socket, address: Any) -> None:
+    host = address[0] if isinstance(address, tuple) else address
+    if host not in ("127.0.0.1", "::1", "localhost") and self.family != _UNIX:
+        raise AssertionError(f"a test tried to reach {address!r}")
+    _connect(self, address)
+
+
+# A hook, since a fixture that every test has takes seconds for thousands of them.
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let no test but a `network` one reach beyond this machine by accident."""
+    is_free = item.get_closest_marker("network") is not None
+    socket.socket.connect = _connect if is_free else _guarded  # type: ignore[method-assign]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

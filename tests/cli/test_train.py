@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -453,18 +454,29 @@ FILES = {
 }
 
 
+SHORT = ["train", "mlm", "--data", "texts.txt", "--eval-data", "texts.txt"]
+SHORT += ["--max-steps", "3", "--eval-steps", "2", "--batch-size", "2", "-o"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files of a short training that nobody killed."""
+    with chdir(tmp_path_factory.mktemp("undisturbed")):
+        Path("texts.txt").write_text(TEXTS)
+        assert main([*SHORT, "whole"]) == 0
+        return trained_files(Path("whole"))
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("after", [False, True])
 def test_a_kill_at_the_end_loses_nothing(
     place: str,
     after: bool,
     data: Path,
+    undisturbed: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["train", "mlm", "--data", "texts.txt", "--eval-data", "texts.txt"]
-    command += ["--max-steps", "3", "--eval-steps", "2", "--batch-size", "2", "-o"]
-    assert main([*command, "whole"]) == 0
     owner, name = PLACES[place]
     real, ended = getattr(owner, name), list[str]()
 
@@ -480,7 +492,7 @@ def test_a_kill_at_the_end_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, killing)
-        assert main([*command, "run"]) == 130
+        assert main([*SHORT, "run"]) == 130
     assert ended
     taken = list[int]()
     take = fit.Trainer._take
@@ -490,11 +502,11 @@ def test_a_kill_at_the_end_loses_nothing(
         return take(self, step)
 
     monkeypatch.setattr(fit.Trainer, "_take", counting)
-    assert main([*command, "run"]) == 0
+    assert main([*SHORT, "run"]) == 0
     # Nothing but the step that was not saved is taken again.
     assert taken == ([2] if place == "the last step is saved" and not after else [])
-    assert trained_files(data / "run") == trained_files(data / "whole")
-    assert main([*command, "run"]) == 0
+    assert trained_files(data / "run") == undisturbed
+    assert main([*SHORT, "run"]) == 0
     assert "this training is finished" in capsys.readouterr().err
 
 
