@@ -169,7 +169,7 @@ def _guarded(self: socket.socket, address: Any) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let no test but a `network` one reach beyond this machine by accident."""
     is_free = item.get_closest_marker("network") is not None
-    socket.socket.connect = _connect if is_free else _guarded  # type: ignore[method-assign]
+    socket.socket.connect = _connect if is_free else _guarded  # type: ignore[method-assign, assignment]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
