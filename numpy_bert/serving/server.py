@@ -126,9 +126,9 @@ def serve(settings: Settings, note: Note) -> int:
     optional("uvicorn", "serve", "A service")
     threads = settings.threads or get_num_threads()
     each = max(threads // settings.workers, 1)
-    # The tokenizer's own threads, which are made at its first batch.
-    os.environ.setdefault("RAYON_NUM_THREADS", str(each))
     with _bound(settings.host, settings.port) as bound:
+        # The tokenizer's own threads, which are made at its first batch.
+        os.environ.setdefault("RAYON_NUM_THREADS", str(each))
         if settings.workers == 1:
             _run(settings, bound, each, lambda: _announce(settings, bound, note), note)
             return 0

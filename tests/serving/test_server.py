@@ -74,6 +74,7 @@ def in_this_process(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("numpy_bert.cli.serve.note", note)
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")  # which the command would set, and leave
     visitor = threading.Thread(target=come)
     visitor.start()
     try:
