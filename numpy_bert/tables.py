@@ -261,11 +261,12 @@ def _fault(fields: list[str], lines: list[Line], kind: type[csv.Dialect]) -> str
     is_long = len(lines) > 1 and kind is csv.excel_tab
     if is_long and any("\t" in field and "\n" in field for field in fields):
         return f"{_OPEN} before a tab and a line's end; to have both in a text, save it as .csv"
-    texts = [line.text for line in lines]
-    if not any(' "' in text for text in texts) or not any(map(_BLANK_QUOTE.match, fields)):
+    seen = any(' "' in line.text for line in lines)
+    if not seen or not any(map(_BLANK_QUOTE.match, fields)):
         return ""
     # Either such a field stands in quotes as a whole, and is read in the same way where blanks
     # before quotes are passed over, or its quotes were taken for text.
+    texts = [line.text for line in lines]
     other = next(_own_csv().reader(texts, dialect=kind, skipinitialspace=True))
     if [field.strip() for field in fields] == [field.strip() for field in other]:
         return ""

@@ -231,21 +231,21 @@ def _unpacked(stream: io.BufferedReader, packing: str) -> BinaryIO:
 
 def _read(read: Callable[[], bytes], name: str) -> bytes:
     """Read; raise InputError where the system, or what is compressed, does not let us."""
-    where = _named(name)
     try:
         return read()
     except OSError as failure:
         if failure.strerror is None:  # gzip's and bz2's own
-            raise _damaged(where, failure) from None
-        raise InputError(f"{where}: cannot be read ({failure.strerror}).") from None
+            raise _damaged(name, failure) from None
+        raise InputError(f"{_named(name)}: cannot be read ({failure.strerror}).") from None
     except (EOFError, zlib.error, lzma.LZMAError) as failure:
-        raise _damaged(where, failure) from None
+        raise _damaged(name, failure) from None
 
 
-def _damaged(where: str, failure: Exception) -> InputError:
+def _damaged(name: str, failure: Exception) -> InputError:
     """Return the error of a compressed file that is broken."""
     return InputError(
-        f"{where}: is damaged, or not all of it is there ({quoted(str(failure))}). Get it again."
+        f"{_named(name)}: is damaged, or not all of it is there ({quoted(str(failure))}). Get it "
+        "again."
     )
 
 

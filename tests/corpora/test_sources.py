@@ -83,6 +83,18 @@ def test_a_long_line_is_bad_and_the_next_is_read(
         assert found[1:] == ([Record(2 + bool(head), "more")] if end else [])
 
 
+def test_what_ends_a_long_line_is_not_a_cr_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from numpy_bert.corpora import sources
+
+    for module in (records, sources):
+        monkeypatch.setattr(module, "LONGEST_LINE", 10)
+    found = read(written(tmp_path, b"a\n" + b"x" * 10 + b"\rmore\nb\n", "a.txt"))
+    bad = BadRecord(2, "has more than 10 bytes", "x" * 10 + "\rm")
+    assert found == [Record(1, "a"), bad, Record(3, "b")]
+
+
 def test_json_lines(tmp_path: Path) -> None:
     lines = [
         b'{"text": "one\\n\\u00e9", "id": 1}',
