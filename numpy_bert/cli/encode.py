@@ -207,7 +207,7 @@ def _encode_corpus(options: argparse.Namespace) -> int:
         else:
             report = encode_corpus(encoder, options.input, output, **given)
     except (KeyboardInterrupt, SystemExit):
-        note("stopped; what is done stays, and the same command goes on there.")
+        note("stopped; the same command goes on behind the last whole block.")
         raise
     if options.json:
         show(json.dumps({"model": name, **asdict(report)}))

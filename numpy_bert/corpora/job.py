@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -262,7 +263,8 @@ class _Job:
         """Encode the texts that are left, block by block."""
         before, start = parts.mark, time.perf_counter()
         stream = self.encoder.encode_stream(tape.texts(), precision=self._streamed, **self.ways)
-        with self._progress(source, tape) as advance, warnings.catch_warnings():
+        with _showing(source, tape) as bar, warnings.catch_warnings():
+            stream.advance = bar.advance
             # It knows nothing of the blocks of an earlier run; the job says how many in all.
             warnings.filterwarnings("ignore", "encode_stream: .* were cut", UserWarning)
             for vectors in stream:
@@ -271,27 +273,10 @@ class _Job:
                 self._add_bad(parts, bad)
                 parts.commit(tape.mark._replace(cut=before.cut + stream.cut))
                 rate = (parts.mark.texts - before.texts) / (time.perf_counter() - start)
-                advance(f"{parts.mark.texts:,} texts, {rate:,.0f} texts/s")
+                bar.end_block(f"{parts.mark.texts:,} texts, {rate:,.0f} texts/s")
         if not parts.mark.is_end:  # bad lines behind the last block, or a last block that was full
             self._add_bad(parts, tape.take(0)[1])
             parts.commit(tape.mark._replace(cut=parts.mark.cut))
-
-    @contextmanager
-    def _progress(self, source: Source, tape: Tape) -> Iterator[Callable[[str], None]]:
-        """Yield what shows how far the texts are that have vectors, by what has been read."""
-        total, known = source.size, tape.position if source.size is not None else tape.mark.texts
-        unit = "texts" if total is None else "B" if source.unit == "line" else "rows"
-        with progress(
-            total, "encoding", least=1, unit=unit, delay=_PATIENCE, initial=known
-        ) as report:
-
-            def advance(note: str) -> None:
-                nonlocal known
-                now = tape.mark.texts if total is None else tape.position
-                report(now - known, note)
-                known = now
-
-            yield advance
 
     def _begin(self, source: Source, parts: Parts, probe: Array) -> None:
         """Open the files that grow; raise OutputError if the disk plainly has no room for them."""
@@ -344,6 +329,48 @@ class _Job:
                 f"than max_seq_length = {self.encoder.max_seq_length} and were cut.",
                 stacklevel=5,
             )
+
+
+class _Bar:
+    """How far the texts are that have vectors: by what has been read, or their number in a pipe."""
+
+    def __init__(self, tape: Tape, report: Callable[..., object], *, by_position: bool) -> None:
+        self._tape, self._report, self._place = tape, report, int(by_position)
+        self._known, self._share, self._note = self._start(), 0.0, ""
+        self._lock = threading.Lock()
+
+    def _start(self) -> int:
+        """Return where the block begins that is encoded."""
+        return (self._tape.mark.records, self._tape.position)[self._place]
+
+    def advance(self, share: float) -> None:
+        """Say that some more of the block is done: its long texts, which come first, are more."""
+        with self._lock:
+            self._share += share
+            start = self._start()
+            self._go(start + int((self._tape.ahead[self._place] - start) * min(self._share, 1.0)))
+
+    def end_block(self, note: str) -> None:
+        """Say that a block is done, and what stands behind the bar."""
+        with self._lock:
+            self._share, self._note = 0.0, note
+            self._go(self._start())
+
+    def _go(self, place: int) -> None:
+        self._report(place - self._known, self._note)
+        self._known = place
+
+
+@contextmanager
+def _showing(source: Source, tape: Tape) -> Iterator[_Bar]:
+    """Yield what shows progress to a person who waits."""
+    by_position = source.size is not None
+    unit = "texts" if not by_position else "B" if source.unit == "line" else "rows"
+    start = tape.position if by_position else tape.mark.records
+    with progress(
+        source.size, "encoding", least=1, unit=unit, delay=_PATIENCE, initial=start
+    ) as report:
+        yield _Bar(tape, report, by_position=by_position)
 
 
 def _is_same(path: Path, other: Path) -> bool:

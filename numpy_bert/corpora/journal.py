@@ -8,6 +8,7 @@ line says and goes on there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -355,7 +356,7 @@ class Parts:
         except NumpyBertError:  # some are an OSError too
             raise
         except OSError as failure:
-            free = free_space(self.folder / JOB)
+            free = free_space(self.folder / JOB) if failure.errno == errno.ENOSPC else None
             room = "" if free is None else f"; the disk has {free:,} bytes free"
             raise OutputError(
                 f"{named(self.folder)}: could not be written ({failure.strerror or failure}{room})."

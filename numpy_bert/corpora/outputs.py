@@ -22,12 +22,15 @@ from numpy_bert.errors import InputError
 from numpy_bert.extras import optional
 from numpy_bert.files import check_output, check_space, take_name, writing
 from numpy_bert.messages import quoted
+from numpy_bert.progress import progress
 
 __all__ = ["ENDS", "Output", "StoredTexts", "StoredVectors", "file_output"]
 
 # Bytes of vectors that are read at a time, and rows of a group in a Parquet file.
 _BLOCK = 8 << 20
 _GROUP = 1 << 14
+# Seconds after which progress is shown.
+_PATIENCE = 2.0
 _LATE = ("int8", "uint8")
 
 
@@ -114,12 +117,14 @@ class StoredVectors:
 
     def blocks(self, precision: str) -> Iterator[Array]:
         """Yield all vectors at a precision, some megabytes at a time, once sealed."""
-        if precision not in _LATE or not self.rows:
-            yield from self._read()
-            return
-        ranges = ranges_of_blocks(self._read(), precision, stacklevel=3)
-        for block in self._read():
-            yield quantize_embeddings(block, precision, ranges)
+        ranges = None
+        if precision in _LATE and self.rows:
+            ranges = ranges_of_blocks(self._read(), precision, stacklevel=3)
+        size = self.rows * self._row
+        with progress(size, "writing", least=1, delay=_PATIENCE) as report:
+            for block in self._read():
+                yield block if ranges is None else quantize_embeddings(block, precision, ranges)
+                report(block.nbytes)
 
     def _read(self) -> Iterator[Array]:
         """Yield the vectors as they stand in the file; if it were mapped, its pages would count."""

@@ -44,6 +44,13 @@ class Tape:
         self.mark = Mark()
         self.position = 0
 
+    @property
+    def ahead(self) -> tuple[int, int]:
+        """How many records have been read, and how far of the source that is."""
+        if not self._waiting:
+            return self.mark.records, self.position
+        return self.mark.records + len(self._waiting), self._waiting[-1][1]
+
     def texts(self) -> Iterator[str]:
         """Yield the texts, and keep their records until they are taken."""
         for record in self._items:

@@ -102,6 +102,8 @@ class Plan:
         How many threads little work is shared out among.
     cut : dict of int to int
         The rows of texts that were too long, and how many tokens they had; filled as the plan goes.
+    advance : callable, optional
+        It is called with the share of the work that each micro-batch was, by several threads.
     """
 
     __repr__ = short_repr
@@ -112,6 +114,7 @@ class Plan:
     most_texts: int | None = None
     workers: int = 1
     cut: dict[int, int] = field(default_factory=dict)
+    advance: Callable[[float], object] | None = None
 
     def batches(self, texts: Texts, rows: IntArray) -> Iterator[Batch]:
         """Yield the micro-batches of the texts at `rows`, a chunk tokenized at a time."""
@@ -211,13 +214,17 @@ def fill(
     repeats = distinct(texts)
     work_of = np.array([_work_of(text, plan.limit) for text in texts], np.int64)
     is_shown = int(work_of.sum()) >= _WORTH_A_BAR if shown is None else shown
-    total = int(work_of[repeats.rows].sum()) if is_shown else 0
+    all_work = int(work_of[repeats.rows].sum())
+    total = all_work if is_shown else 0
     delay, count = 0.0 if shown else _PATIENCE, len(repeats.rows)
     with progress(total, label, least=1, unit=unit, delay=delay, items=count) as report:
 
         def work(batch: Batch) -> None:
             vectors[batch.rows] = embed(batch)
-            report(int(work_of[batch.rows].sum()), done=len(batch.rows))
+            done = int(work_of[batch.rows].sum())
+            report(done, done=len(batch.rows))
+            if plan.advance is not None:
+                plan.advance(done / all_work)
 
         work_off(plan.batches(texts, repeats.rows), work)
     for start in range(0, len(repeats.copies), _COPIES):

@@ -32,6 +32,8 @@ class VectorStream(Iterator[npt.NDArray[Any]]):
         How many texts have been encoded so far.
     cut : int
         How many of them had more tokens than `max_seq_length`.
+    advance : callable or None
+        What is called with shares of a block's work as they are done, by several threads.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class VectorStream(Iterator[npt.NDArray[Any]]):
         encode: Callable[[list[str], Plan], npt.NDArray[Any]],
     ) -> None:
         self.texts = self.cut = 0
+        self.advance: Callable[[float], object] | None = None
         self._vectors = self._run(texts, plan, encode)
 
     def __next__(self) -> npt.NDArray[Any]:
@@ -58,7 +61,7 @@ class VectorStream(Iterator[npt.NDArray[Any]]):
         """Yield the vectors of each block; warn at the end if texts were cut."""
         said = ""
         for block in blocks(texts):
-            here = replace(plan, cut={})
+            here = replace(plan, cut={}, advance=self.advance)
             vectors = encode(block, here)
             if here.cut and not said:
                 first = min(here.cut)

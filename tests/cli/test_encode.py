@@ -314,7 +314,9 @@ def test_a_job_that_is_stopped_says_that_it_goes_on(
 
         patch.setattr(outputs, "take_name", stop)
         assert main(words) == 130
-    assert "stopped; what is done stays, and the same command goes on" in capsys.readouterr().err
+    assert (
+        "stopped; the same command goes on behind the last whole block." in capsys.readouterr().err
+    )
     other = main([*words, "--truncate-dim", "5"])
     assert (other, "(truncate_dim was None, now 5)" in capsys.readouterr().err) == (1, True)
     assert main(words) == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy_bert.corpora.job import CorpusReport, as_float16, encode_corpus
 from numpy_bert.corpora.journal import JOB, JOURNAL, Parts
 from numpy_bert.corpora.sources import open_source
 from numpy_bert.encoding import stream
+from tests.support.streams import Stdin
 
 LINES = [f"number {number}" for number in range(103)]
 
@@ -426,3 +428,32 @@ def test_the_folder_says_what_it_is_of(
     assert last["bytes"] == sum(len(line) for line in LINES[:30])
     assert os.stat(folder / "vectors.npy").st_size >= last["sizes"]["vectors.npy"]  # noqa: PTH116
     assert last["sizes"]["vectors.npy"] == 128 + 30 * 384 * 4
+
+
+@pytest.mark.parametrize("name", ["corpus.txt", "-"])
+def test_progress_goes_by_what_is_read_within_a_block_too(
+    name: str,
+    encoder: SentenceEncoder,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = list[tuple[int, str]]()
+    asked = dict[str, Any]()
+
+    @contextmanager
+    def shown(total: int | None, label: str, **options: Any) -> Iterator[Callable[..., None]]:
+        asked.update(options, total=total, label=label)
+        yield lambda more, note="": said.append((more, note))
+
+    monkeypatch.setattr(job, "progress", shown)
+    monkeypatch.setattr(stream, "_MOST_TEXTS", 60)
+    monkeypatch.setattr("sys.stdin", Stdin(corpus.read_bytes()))
+    encode_corpus(encoder, corpus if name != "-" else name, tmp_path / "x.npy", batch_size=20)
+    size = corpus.stat().st_size
+    assert (asked["total"], asked["unit"]) == ((None, "texts") if name == "-" else (size, "B"))
+    assert sum(more for more, _ in said) == (103 if name == "-" else size)
+    assert len(said) == 3 + 1 + 3 + 1  # a micro-batch of twenty each, and the ends of two blocks
+    assert [more for more, _ in said[:4]] == [20, 20, 20, 0] or name != "-"
+    assert "60 texts, " in said[3][1]
+    assert said[7][1].startswith("103 texts, ")
