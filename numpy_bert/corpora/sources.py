@@ -40,7 +40,7 @@ FORMS = {
 _COMPRESSED = (".gz", ".bz2", ".xz")
 _STANDARD_INPUT = "standard input"
 # How much is read from a file at a time, and how much of its start shows what kind of file it is.
-_BUFFER, _START = 1 << 18, 1024
+_BUFFER, _START = 1 << 15, 1024
 
 
 class Source:
