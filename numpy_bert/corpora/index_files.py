@@ -119,7 +119,7 @@ class Texts(Sequence[str]):
         start, stop = map(int, self._offsets[row : row + 2])
         line = self._lines[start:stop].tobytes() if 0 <= start < stop else b""
         # What begins so is a string or no JSON at all.
-        if stop <= len(self._lines) and line[:1] == b'"' and line[-1:] == b"\n":
+        if line[:1] == b'"' and line[-1:] == b"\n":
             try:
                 return str(json.loads(line))
             except ValueError:

@@ -134,6 +134,7 @@ def test_queries_are_encoded_as_the_texts_were(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="were cut"):
         vectors = encoder.encode_document(texts, **how)
     write_index(tmp_path / "i", texts, vectors, encoder, "demo", prompt="read: ", **how)
+    encoder.max_seq_length = 100
     index = open_index(tmp_path / "i", encoder=encoder)
     assert index.vectors.shape == (6, 50)
     query = encoder.encode_query("a car", **how)
@@ -144,6 +145,7 @@ def test_queries_are_encoded_as_the_texts_were(tmp_path: Path) -> None:
     assert not np.allclose(got, index.search("a car").scores, atol=1e-4)
     assert index.encoder.max_seq_length == 9
     assert (encoder.pooling, encoder.truncate_dim) == (("mean",), None)
+    assert encoder.max_seq_length == 100
 
 
 def test_an_encoder_is_loaded_once_or_shared(folder: Path, encoder: SentenceEncoder) -> None:
@@ -290,6 +292,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no index.json": (lambda f: (f / INDEX).unlink(), "is no whole index (no index.json)"),
     "no vectors": (lambda f: (f / VECTORS).unlink(), "vectors.npy: does not exist"),
     "cut vectors": (cut(VECTORS, 5000), "vectors.npy: has 5,000 bytes, and must have 7,808 for"),
+    "longer vectors": (
+        lambda f: (f / VECTORS).write_bytes((f / VECTORS).read_bytes() + b"1234"),
+        "vectors.npy: has 7,812 bytes, and must have 7,808 for",
+    ),
     "cut header": (
         cut(VECTORS, 20),
         "vectors.npy: has another header than a .npy file with float32",
