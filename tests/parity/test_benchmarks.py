@@ -349,6 +349,24 @@ def test_a_corpus_stays_within_its_memory(minilm: Path, data: Path) -> None:
 
 
 @pytest.mark.slow
+@linux
+def test_a_search_is_timed_and_needs_little_memory(minilm: Path, data: Path) -> None:
+    """20,000 vectors here, which are 31 MB in float32."""
+    few = ("--vectors", "20000", "--distinct", "300", "--rounds", "1", "--data", str(data))
+    lines = measured("bench_search.py", str(minilm), *few)
+    times = [line for line in lines if line[:2] in (["|", "1"], ["|", "10"], ["|", "100"])]
+    assert len(times) == 9
+    assert all(float(line[3]) > 0 for line in times)
+    grown = [
+        float(line[line.index("after") - 2]) - float(line[2])
+        for line in lines
+        if line[1:2] == ["queries:"]
+    ]
+    assert len(grown) == 9
+    assert max(grown) < 30
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "budget"), [("float32", 1e-3), ("float64", 1e-8)])
 def test_the_curve_of_a_training_against_torchs(
     dtype: str, budget: float, minilm: Path, data: Path, tmp_path: Path
