@@ -6,7 +6,7 @@
 - batch: requests of 32 texts in base64, 4 at a time, in turn with bare `encode` of the same texts
   on the same core with one thread: the share of its rate that is left.
 - single: one text a request, from 1, 8 and 64 clients: latencies and rates, in turn with the same
-  service on sentence-transformers (bench_servers.py), which encodes each request in a thread by
+  service on sentence-transformers (service_on_torch.py), which encodes each request in a thread by
   itself, or what waits together.
 - overload: far more requests than can be computed: what each got, and how soon /health answers.
 - hostile: slow, broken, huge and malformed requests (hostile_requests.py), and what each got.

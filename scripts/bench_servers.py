@@ -1,17 +1,7 @@
-"""Services as processes of their own, for bench_serve.py: ours, and the same on torch.
-
-Run as a program it is the rival: `/v1/embeddings` on sentence-transformers, as its users write it
-with starlette and uvicorn. Without `--batch` each request is encoded in a thread by itself; with it
-whatever waits is encoded together, as our service does.
-
-    python scripts/bench_servers.py PATH_OF_MINILM --port 0 [--batch]
-"""
+"""Services as processes of their own, for bench_serve.py: ours, and the same on torch."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import base64
 import os
 import re
 import subprocess
@@ -20,12 +10,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 __all__ = ["Server", "held_to_core", "ours", "rival"]
 
-# Texts that the rival encodes together, sentence-transformers' own number.
-BATCH = 32
+RIVAL = Path(__file__).parent / "service_on_torch.py"
 
 
 class Server:
@@ -132,78 +120,4 @@ def ours(model: str, *options: str) -> list[str]:
 
 def rival(model: str, *, batch: bool) -> list[str]:
     """Return the command of the service on sentence-transformers."""
-    return [sys.executable, __file__, model, "--port", "0", *(["--batch"] if batch else [])]
-
-
-def application(model: Any, *, batch: bool) -> Any:
-    """Return the rival's ASGI application."""
-    from contextlib import asynccontextmanager
-
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import JSONResponse
-    from starlette.routing import Route
-
-    waiting = asyncio.Queue[tuple[list[str], asyncio.Future[Any]]]()
-
-    def encode(texts: list[str]) -> Any:
-        return model.encode(texts, batch_size=BATCH, show_progress_bar=False)
-
-    async def work() -> None:
-        """Encode together what waits, up to BATCH texts of whole requests."""
-        while True:
-            taken = [await waiting.get()]
-            while not waiting.empty() and sum(len(texts) for texts, _ in taken) < BATCH:
-                taken.append(waiting.get_nowait())
-            vectors = await run_in_threadpool(encode, [text for one, _ in taken for text in one])
-            for texts, future in taken:
-                part, vectors = vectors[: len(texts)], vectors[len(texts) :]
-                if not future.done():
-                    future.set_result(part)
-
-    async def embeddings(request: Any) -> Any:
-        given = (await request.json())["input"]
-        texts = [given] if isinstance(given, str) else given
-        if batch:
-            future = asyncio.get_running_loop().create_future()
-            waiting.put_nowait((texts, future))
-            vectors = await future
-        else:
-            vectors = await run_in_threadpool(encode, texts)
-        rows = [
-            {"object": "embedding", "index": i, "embedding": base64.b64encode(v.tobytes()).decode()}
-            for i, v in enumerate(vectors)
-        ]
-        return JSONResponse({"object": "list", "data": rows})
-
-    @asynccontextmanager
-    async def lifespan(_: Any) -> Any:
-        worker = asyncio.create_task(work())
-        yield
-        worker.cancel()
-
-    routes = [Route("/v1/embeddings", embeddings, methods=["POST"])]
-    return Starlette(routes=routes, lifespan=lifespan)
-
-
-def main() -> None:
-    """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("checkpoint", metavar="PATH_OF_MINILM")
-    parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--batch", action="store_true", help="encode together what waits")
-    options = parser.parse_args()
-    import torch
-    import uvicorn
-    from sentence_transformers import SentenceTransformer
-
-    torch.set_num_threads(1)
-    model = SentenceTransformer(options.checkpoint, device="cpu")
-    model.encode(["warm"], show_progress_bar=False)
-    app = application(model, batch=options.batch)
-    # At this level uvicorn writes its address.
-    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="info", access_log=False)
-
-
-if __name__ == "__main__":
-    main()
+    return [sys.executable, str(RIVAL), model, "--port", "0", *(["--batch"] if batch else [])]
