@@ -437,6 +437,19 @@ def test_two_models_are_alike_where_they_order_pairs_alike() -> None:
     assert abs(likeness(vectors[::-1], vectors)) < 0.5
 
 
+@pytest.mark.usefixtures("_scripts")
+def test_other_vectors_end_the_benchmark_but_another_models(tmp_path: Path) -> None:
+    from bench_deployment import hold
+
+    ours = np.zeros((3, 4), np.float32)
+    for name, more in {"numpy_bert": 0, "fastembed": 1e-5, "onnxruntime": 3e-5}.items():
+        np.save(tmp_path / f"{name}.npy", ours + np.float32(more))
+    np.save(tmp_path / "model2vec.npy", ours[:, :2] + 1)
+    hold(["numpy_bert", "fastembed", "model2vec"], tmp_path)
+    with pytest.raises(SystemExit, match=r"vectors of onnxruntime are 3.* from numpy_bert"):
+        hold(["numpy_bert", "fastembed", "onnxruntime"], tmp_path)
+
+
 @linux
 @pytest.mark.usefixtures("_scripts")
 def test_a_contender_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
