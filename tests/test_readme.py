@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # What the tests do with a fence is said in .github/CONTRIBUTING.md, in the same order.
 LANGUAGES = {"python", "console", "csv", "json", "sh", "cpp", "text", ""}
-# These need torch and ONNX Runtime, a cluster, Spark: tests/parity/test_verification_parity.py and
+# These need torch and ONNX Runtime, a cluster, Spark: two files of tests/parity/ and
 # tests/integrations run them.
 ELSEWHERE = ("register_forward_hook", "InferenceSession", "to_parquet", "mapInPandas")
 

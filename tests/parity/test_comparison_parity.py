@@ -1,20 +1,21 @@
-"""Clean runs of torch, ONNX Runtime and numpy_bert within the limits of every check."""
+"""Clean runs of torch, ONNX Runtime and numpy_bert: within all limits, and verified."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from numpy_bert import BertConfig, BertModel, BertTokenizer
 from numpy_bert.comparison.compare import compare
 from numpy_bert.comparison.tolerances import CHECKS, Tolerances
 from numpy_bert.loading.cache import demo_folder
-from numpy_bert.traces.reading import as_trace
+from numpy_bert.traces.reading import as_trace, open_trace
+from numpy_bert.verification.verify import verify
 from tests.parity.pair import Pair
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.parity.test_verification_parity import TEXTS, recipe
 
 
 def batch_of(seed: int, words: int) -> dict[str, Any]:
@@ -27,26 +28,29 @@ def batch_of(seed: int, words: int) -> dict[str, Any]:
     return {"input_ids": ids * mask, "attention_mask": mask, "token_type_ids": types}
 
 
-@pytest.mark.parametrize(
-    ("name", "seeds"),
-    [
-        ("demo", [0]),
-        pytest.param("demo", [1, 2], marks=pytest.mark.slow),
-        pytest.param("minilm", [0], marks=pytest.mark.slow),
-    ],
-)
-def test_clean_runs_are_within_the_limits_of_every_check(
-    name: str,
-    seeds: list[int],
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    folder = demo_folder() if name == "demo" else request.getfixturevalue("minilm")
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from port_onnx import export, run_graph
+class Exported(NamedTuple):
+    folder: Path
+    graph: Path
+    layers: int
 
-    graph = export(folder, tmp_path / "model.onnx")
+
+@pytest.fixture(scope="module", params=["demo", pytest.param("minilm", marks=pytest.mark.slow)])
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Export a model, which takes ten seconds."""
+    from port_onnx import export
+
+    folder = demo_folder() if request.param == "demo" else request.getfixturevalue("minilm")
+    graph = export(folder, tmp_path_factory.mktemp("graph") / "model.onnx")
+    return Exported(folder, graph, BertConfig.from_pretrained(folder).num_hidden_layers)
+
+
+@pytest.mark.parametrize("seeds", [[0], pytest.param([1, 2], marks=pytest.mark.slow)])
+def test_clean_runs_are_within_the_limits_of_every_check(
+    exported: Exported, seeds: list[int]
+) -> None:
+    from port_onnx import run_graph
+
+    folder, graph, _ = exported
     pair, exact = Pair(folder, "float32"), Pair(folder, "float64")
     for seed in seeds:
         batch = batch_of(seed, pair.ours.config.vocab_size)
@@ -67,3 +71,17 @@ def test_clean_runs_are_within_the_limits_of_every_check(
                 report = compare(traces[one], traces[other], Tolerances(check=check), common=True)
                 assert report.verdict == "pass", (one, other, check, report.sentence)
                 assert len(report.steps) >= 30
+
+
+def test_the_recipe_for_onnx_runtime(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tokenizer = BertTokenizer.from_pretrained(exported.folder)
+    batch = dict(tokenizer(TEXTS, padding=True, return_tensors="np"))
+    exec(recipe("InferenceSession"), {"PATH": str(exported.graph), "INPUTS": batch})
+    exact = BertModel.from_pretrained(exported.folder, dtype="float64")
+    report = verify(open_trace(tmp_path / "onnx.npz"), exact, look_for_hidden=False)
+    assert report.verdict == "pass"
+    assert len(report.steps) >= 15 * exported.layers
+    assert any("not a step of this model" in note for note in report.notes)

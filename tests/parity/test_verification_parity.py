@@ -16,7 +16,6 @@ import transformers
 
 from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.comparison.compare import compare
-from numpy_bert.loading.cache import demo_folder
 from numpy_bert.traces.reading import as_trace, open_trace
 from numpy_bert.verification.verify import verify
 from tests.parity.pair import Pair
@@ -76,31 +75,6 @@ def test_the_recipe_for_torch(hooked: Path, exact: BertModel, minilm: Path) -> N
 def _inputs(trace: Any) -> dict[str, Any]:
     names = ("input_ids", "attention_mask", "token_type_ids")
     return {name: trace.get(name) for name in names}
-
-
-@pytest.mark.parametrize(
-    ("name", "steps"), [("demo", 30), pytest.param("minilm", 90, marks=pytest.mark.slow)]
-)
-def test_the_recipe_for_onnx_runtime(
-    name: str,
-    steps: int,
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    folder = demo_folder() if name == "demo" else request.getfixturevalue("minilm")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from port_onnx import export
-
-    path = export(folder, tmp_path / "model.onnx")
-    batch = dict(BertTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="np"))
-    exec(recipe("InferenceSession"), {"PATH": str(path), "INPUTS": batch})
-    exact = BertModel.from_pretrained(folder, dtype="float64")
-    report = verify(open_trace(tmp_path / "onnx.npz"), exact, look_for_hidden=False)
-    assert report.verdict == "pass"
-    assert len(report.steps) >= steps
-    assert any("not a step of this model" in note for note in report.notes)
 
 
 def test_torch_in_half_precision_passes_and_says_what_it_hides(
