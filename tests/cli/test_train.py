@@ -467,8 +467,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         return trained_files(Path("whole"))
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("after", [False, True])
+# After one of them is nearly before the next, so that most of the first are slow.
+@pytest.mark.parametrize(
+    ("place", "after"),
+    [
+        *((place, False) for place in PLACES),
+        *(pytest.param(place, True, marks=pytest.mark.slow) for place in [*PLACES][:-1]),
+        ([*PLACES][-1], True),
+    ],
+)
 def test_a_kill_at_the_end_loses_nothing(
     place: str,
     after: bool,
