@@ -105,12 +105,13 @@ def stream_of_texts(value: object, name: str = "texts") -> Iterator[str]:
     if isinstance(value, str):
         raise InputError(f"{name} must be {wanted}; got one text. Put it in a list.")
     unordered = isinstance(value, (Mapping, AbstractSet))
-    is_stream = isinstance(value, Iterable) and not unordered and not isinstance(value, _ONE_TEXT)
     is_column = isinstance(value, Sequence) or _shape(value) is not None
-    if is_stream and not is_column and not any(hasattr(value, way) for way in _AS_LIST):
-        items: Iterable[Any] = value  # type: ignore[assignment]
+    if is_column or unordered or any(hasattr(value, way) for way in _AS_LIST):
+        items: Iterable[Any] = _items(value, name, wanted)
+    elif isinstance(value, Iterable):
+        items = value
     else:
-        items = _items(value, name, wanted)
+        raise _refused(value, name, "", wanted, "")
     return (check_text(text, f"{name}[{row}]") for row, text in enumerate(items))
 
 

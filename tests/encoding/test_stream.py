@@ -116,7 +116,8 @@ def test_what_is_taken_for_a_stream(encoder: SentenceEncoder, texts: Any) -> Non
     ("texts", "message"),
     [
         ("a test", "texts must be an iterable of str; got one text. Put it in a list"),
-        (b"a test", "texts must be an iterable of str; got bytes"),
+        (b"a test", "texts must be an iterable of str; got bytes. Make a str of it"),
+        (memoryview(b"a test"), "texts must be an iterable of str; got memoryview"),
         ({"a": 1}, "texts must be an iterable of str; got dict"),
         ({"a"}, "texts must be an iterable of str; got set"),
         (5, "texts must be an iterable of str; got int"),
