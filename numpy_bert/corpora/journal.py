@@ -201,7 +201,7 @@ class Parts:
             self._check(identity)
             return marks
         self._check_ours()
-        whole = json.dumps({"identity": identity, **also}, indent=2, ensure_ascii=False)
+        whole = json.dumps({"identity": identity, **also}, indent=2)
         self._is_new = True
         self._at(lambda: write_atomically(self.folder / JOB, f"{whole}\n".encode()))
         return []
