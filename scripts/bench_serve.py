@@ -284,9 +284,10 @@ def crowd(options: argparse.Namespace, texts: list[str], core: int) -> bool:
     print(f"computed: {8 * load.statuses[200] / load.elapsed:.0f} texts/s")
     if load.wrong:
         print(f"WRONG: {dict(load.wrong)}")
-    slowest = 1e3 * max(health.seconds)
-    middle = 1e3 * statistics.median(health.seconds)
-    print(f"/health: {dict(health.statuses)}; {middle:.0f} ms, {slowest:.0f} ms at most")
+    times = Load(seconds=health.seconds)
+    middle, late, slowest = (times.quantile(part) for part in (0.5, 0.99, 1.0))
+    print(f"/health: {dict(health.statuses)}; p50 {middle:.0f} ms, p99 {late:.0f} ms", end="")
+    print(f", at most {slowest:.0f} ms")
     print(f"memory: {before:.0f} MB before, {peak:.0f} MB at most")
     return not load.wrong and not found.without_retry_after and set(health.statuses) == {200}
 
