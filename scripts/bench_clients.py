@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from typing import Any, NamedTuple
 
-__all__ = ["Answer", "Load", "ask", "embedding_request", "get", "post", "read_answer", "together"]
+__all__ = [
+    "Answer",
+    "Load",
+    "ask",
+    "embedding_request",
+    "get",
+    "post",
+    "read_answer",
+    "together",
+    "watch",
+]
 
 HOST = "127.0.0.1"
 
@@ -156,3 +169,30 @@ async def together(
     await asyncio.gather(*(client() for _ in range(clients)))
     load.elapsed = time.perf_counter() - start
     return load
+
+
+def watch(port: int) -> None:
+    """Ask for /health until standard input ends; then write the seconds and statuses as JSON.
+
+    It is a process of its own, so that what its fellows do is not in the times.
+    """
+    seconds, statuses = list[float](), list[str]()
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0.02)[0]:
+        start = time.perf_counter()
+        connection = HTTPConnection(HOST, port, timeout=10)
+        try:
+            connection.request("GET", "/health")
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(str(answer.status))
+        except OSError as failure:
+            statuses.append(type(failure).__name__)
+        finally:
+            connection.close()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps([seconds, statuses]))
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]))

@@ -21,23 +21,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import json
 import multiprocessing
 import os
 import random
 import statistics
+import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bench_clients
 import numpy as np
-from bench_clients import HOST, Answer, Load, embedding_request, get, post, together
+from bench_clients import Answer, Load, embedding_request, get, post, together
 from bench_machine import print_machine
 from bench_rivals import mixed_texts
 from bench_servers import Server, held_to_core, ours, rival
@@ -209,37 +210,25 @@ def complaints(load: Load) -> str:
 # --- overload
 
 
-class Health(threading.Thread):
-    """Asks /health again and again on connections of its own, and keeps the seconds of each."""
+class Health:
+    """Asks for /health meanwhile, in a process of its own, and keeps the seconds and statuses."""
 
     def __init__(self, port: int) -> None:
-        super().__init__()
-        self._port, self._end = port, threading.Event()
-        self.seconds, self.statuses = list[float](), Counter[int | str]()
-
-    def run(self) -> None:
-        """Ask until the block ends."""
-        while not self._end.wait(0.02):
-            start = time.perf_counter()
-            connection = HTTPConnection(HOST, self._port, timeout=10)
-            try:
-                connection.request("GET", "/health")
-                answer = connection.getresponse()
-                answer.read()
-                self.statuses[answer.status] += 1
-            except OSError as failure:
-                self.statuses[type(failure).__name__] += 1
-            finally:
-                connection.close()
-            self.seconds.append(time.perf_counter() - start)
+        self.seconds, self.statuses = list[float](), Counter[str]()
+        command = [sys.executable, bench_clients.__file__, str(port)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def __enter__(self) -> Health:
-        self.start()
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self.join()
+        written, _ignored = self._process.communicate()
+        self.seconds, statuses = json.loads(written)
+        self.statuses.update(statuses)
 
 
 class Crowded(NamedTuple):
@@ -289,7 +278,7 @@ def crowd(options: argparse.Namespace, texts: list[str], core: int) -> bool:
     print(f"/health: {dict(health.statuses)}; p50 {middle:.0f} ms, p99 {late:.0f} ms", end="")
     print(f", at most {slowest:.0f} ms")
     print(f"memory: {before:.0f} MB before, {peak:.0f} MB at most")
-    return not load.wrong and not found.without_retry_after and set(health.statuses) == {200}
+    return not load.wrong and not found.without_retry_after and set(health.statuses) == {"200"}
 
 
 # --- hostile
@@ -320,7 +309,7 @@ def hostile(options: argparse.Namespace, _: list[str], core: int) -> bool:
     print(f"memory: {before:.0f} MB before, {peak:.0f} MB at most")
     wrong += [line for line in server.lines if "Traceback" in line or "Error" in line]
     print(*(f"WRONG: {what}" for what in wrong), sep="\n", end="\n" if wrong else "")
-    return not wrong and set(health.statuses) == {200}
+    return not wrong and set(health.statuses) == {"200"}
 
 
 # --- soak
