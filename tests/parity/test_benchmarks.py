@@ -485,7 +485,7 @@ def test_contenders_are_deployed_in_turn(
     import bench_deployment as bench
 
     few = ["--texts", "12", "--rounds", "1", "--data", str(data), "--keep", str(tmp_path)]
-    names = ["numpy_bert", "sentence-transformers", "onnxruntime"]
+    names = ["numpy_bert", "onnxruntime"]
     monkeypatch.setattr(sys, "argv", ["bench", str(minilm), *few, "--contenders", *names])
     monkeypatch.setattr(bench, "environment", lambda *_: Path(sys.executable))
     monkeypatch.setattr(bench, "installed_size", lambda _: 5.0)
