@@ -1,6 +1,7 @@
 """How fast Dask's workers make vectors, beside one process; and what a billion texts would take.
 
-The texts are Tatoeba's English sentences. Each way of working is warmed up before its time is
+The texts are Tatoeba's English sentences. The ways of working take turns, each in a cluster of its
+own, since one that has computed a table may still have it. Each is warmed up before its time is
 taken, which ends when all vectors are in the process that asked for them; they are held to those
 of one process, text by text. The last way is the one that was not chosen: a worker runs one task
 at a time, which computes with two threads.
@@ -75,23 +76,25 @@ def report(
         "Dask, 1 worker of 2 threads": (1, 2, chosen),
         "Dask, 1 worker, a task of 2 threads": (1, 1, other),
     }
-    rates: dict[str, float] = {}
-    for name, (workers, threads, lazy) in ways.items():
-        if lazy is None:
-            set_num_threads(threads)
-            seconds, found = timed(partial(encoder.encode, texts), options.rounds)
-        else:
-            with cluster(workers, threads, checkpoint) as client:
-                call = partial(client.compute, lazy, sync=True)
-                seconds, table = timed(call, options.rounds)
-                found = to_numpy(table["vector"])
-        rates[name] = len(texts) / seconds
-        most = float(np.abs(found - expected).max())
-        share = rates[name] / rates["one process, 1 thread"]
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, Array] = {}
+    for _ in range(options.rounds):
+        for name, (workers, threads, lazy) in ways.items():
+            if lazy is None:
+                set_num_threads(threads)
+                taken, found[name] = timed(partial(encoder.encode, texts))
+            else:
+                with cluster(workers, threads, checkpoint) as client:
+                    taken, table = timed(partial(client.compute, lazy, sync=True))
+                    found[name] = to_numpy(table["vector"])
+            seconds[name].append(taken)
+    rates = {name: len(texts) / statistics.median(seconds[name]) for name in ways}
+    for name, rate in rates.items():
+        most = float(np.abs(found[name] - expected).max())
         print(
-            f"{name:<35} {rates[name]:7,.0f} texts/s  {tokens / seconds:9,.0f} tokens/s  "
-            f"{share:.2f} times one thread, largest difference {most:.1e}",
-            flush=True,
+            f"{name:<35} {rate:7,.0f} texts/s  {rate * tokens / len(texts):9,.0f} tokens/s  "
+            f"{rate / rates['one process, 1 thread']:.2f} times one thread, "
+            f"largest difference {most:.1e}"
         )
     return rates
 
@@ -113,14 +116,11 @@ def cluster(workers: int, threads: int, checkpoint: str) -> Iterator[Any]:
         yield client
 
 
-def timed(call: Callable[[], Any], rounds: int) -> tuple[float, Any]:
-    """Return the median seconds of some calls, and what the last one returned."""
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        found = call()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), found
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds of a call, and what it returned."""
+    start = time.perf_counter()
+    found = call()
+    return time.perf_counter() - start, found
 
 
 def reckon(rate: float, tokens: float, encoder: SentenceEncoder) -> None:
