@@ -32,7 +32,7 @@ from bench_corpus import short_texts
 from bench_machine import print_machine
 
 from numpy_bert import SentenceEncoder, open_index
-from numpy_bert.corpora.index_output import write_index
+from numpy_bert.corpora import write_index
 
 __all__ = ["QUERIES", "measure", "memory"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -37,9 +38,13 @@ MODULES = {
     "blocks.encoder": "",
     "blocks.heads": "",
     "cli": "main",
-    "corpora.index": "Index IndexHits open_index",
-    "corpora.index_output": "encode_index write_index",
+    "corpora": (
+        "BadRecord CorpusReport Index IndexHits Record encode_corpus encode_index open_index "
+        "open_source write_index"
+    ),
     "explain": "Figure LayerReading Prediction Reading Token figure page read terminal",
+    "integrations.dask": "encode_bag encode_dataframe",
+    "integrations.frames": "Settings encode_frames to_numpy",
     "model.bert": "BertModel",
     "ops.activation": "ACTIVATIONS",
     "ops.attention": "attention_scores merge_heads split_heads weighted_values",
@@ -49,6 +54,7 @@ MODULES = {
     "ops.linear": "linear",
     "ops.softmax": "softmax",
     "pytest_plugin": "matches_bert",
+    "serving": "Limits create_app",
     "testing": "assert_matches_bert bisect_port verify_trace",
     "trace": "named_steps",
     "training": (
@@ -127,13 +133,21 @@ ARGUMENTS = {
     "community_detection": "embeddings threshold min_community_size batch_size show_progress_bar",
     "explain.figure": "features",
     "explain.read": "model tokenizer",
-    "corpora.index.Index.search": "query k prompt_name prompt",
-    "corpora.index_output.encode_index": (
+    "corpora.Index.search": "query k prompt_name prompt",
+    "corpora.encode_corpus": (
+        "encoder source output text_column input_format prompt_name prompt batch_size "
+        "normalize_embeddings truncate_dim pooling precision bad_lines force restart note"
+    ),
+    "corpora.encode_index": (
         "encoder source path model_name_or_path revision cache_folder prompt_name prompt pooling "
         "truncate_dim normalize_embeddings precision"
     ),
-    "corpora.index_output.write_index": ("path texts vectors encoder model_name_or_path precision"),
+    "corpora.open_source": "name column form",
+    "corpora.write_index": "path texts vectors encoder model_name_or_path precision",
     "fetch": "name_or_path revision cache_dir local_files_only token only sha256",
+    "integrations.dask.encode_bag": "bag model",
+    "integrations.dask.encode_dataframe": "df column model output",
+    "integrations.frames.encode_frames": "frames column model output",
     "open_index": (
         "path encoder model_name_or_path dtype revision cache_folder local_files_only token"
     ),
@@ -248,13 +262,7 @@ ROW = """
 
 def found(path: str) -> Any:
     """Return what stands at a dotted path within numpy_bert."""
-    value: Any = numpy_bert
-    for name in path.split("."):
-        if inspect.ismodule(value) and name in {module.split(".")[0] for module in MODULES}:
-            value = importlib.import_module(f"{value.__name__}.{name}")
-        else:
-            value = getattr(value, name)
-    return value
+    return pkgutil.resolve_name(f"numpy_bert.{path}")
 
 
 @pytest.mark.parametrize("name", NAMES.split())
