@@ -17,13 +17,12 @@ from numpy_bert.messages import listed, quoted
 __all__ = [
     "TABLES",
     "BadRow",
+    "Columns",
     "Line",
     "Row",
-    "columns_of",
     "other_kind",
     "plain",
     "table_rows",
-    "the_column",
 ]
 
 TABLES = (".csv", ".tsv", ".tab")
@@ -114,19 +113,37 @@ def plain(name: str) -> str:
     return name.strip().lower()
 
 
-def columns_of(header: Sequence[str]) -> str:
-    """Return the names of columns for a message."""
-    return listed(header, 20) or "none"
+class Columns:
+    """The columns of a table, found by their names as `plain` has them; `str` lists them all.
 
+    Examples
+    --------
+    >>> columns = Columns(["id", " Text "], "a.csv: line 1")
+    >>> list(columns), columns.place("TEXT"), str(columns)
+    (['id', 'text'], 1, "id, ' Text '")
+    """
 
-def the_column(places: Sequence[int], name: str, header: Sequence[str], where: str) -> int:
-    """Return the place of a column, of those that have its name; InputError unless it is one."""
-    if len(places) != 1:
-        raise InputError(
-            f"{where}: has {'more than one' if places else 'no'} column {quoted(name)}; "
-            f"the columns are {columns_of(header)}."
-        )
-    return places[0]
+    def __init__(self, titles: Sequence[str], where: str) -> None:
+        self._titles, self._where = titles, where
+        self._places: dict[str, list[int]] = {}
+        for place, title in enumerate(titles):
+            self._places.setdefault(plain(title), []).append(place)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __str__(self) -> str:
+        return listed(self._titles, 20) or "none"
+
+    def place(self, name: str) -> int:
+        """Return which column has a name, from 0; raise InputError unless one has."""
+        places = self._places.get(plain(name), [])
+        if len(places) != 1:
+            raise InputError(
+                f"{self._where}: has {'more than one' if places else 'no'} column {quoted(name)}; "
+                f"the columns are {self}."
+            )
+        return places[0]
 
 
 def table_rows(lines: Iterable[Line], *, tabs: bool) -> Iterator[Row | BadRow]:

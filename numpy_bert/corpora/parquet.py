@@ -12,7 +12,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.extras import optional
 from numpy_bert.files import file_size, not_utf8
 from numpy_bert.messages import named, quoted
-from numpy_bert.tables import plain, the_column
+from numpy_bert.tables import Columns
 
 __all__ = ["open_parquet"]
 
@@ -69,9 +69,7 @@ def _errors(pa: Any, where: str) -> Iterator[None]:
 
 def _name_of(pa: Any, schema: Any, column: str, where: str) -> str:
     """Return the name of a column of texts; raise InputError if it has none of that name."""
-    names = schema.names
-    places = [place for place, name in enumerate(names) if plain(name) == plain(column)]
-    name: str = names[the_column(places, column, names, where)]
+    name: str = schema.names[Columns(schema.names, where).place(column)]
     kind = schema.field(name).type
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
     if str(values) not in _STRINGS:

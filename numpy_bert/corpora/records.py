@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numpy_bert.errors import InputError
 from numpy_bert.files import not_utf8, split_lines
 from numpy_bert.messages import listed, quoted, shown
-from numpy_bert.tables import BadRow, Line, plain, table_rows, the_column
+from numpy_bert.tables import BadRow, Columns, Line, table_rows
 from numpy_bert.text.inputs import MOST_CHARACTERS
 
 __all__ = [
@@ -121,9 +121,7 @@ def read_table(
         raise InputError(f"{where}: must begin with the names of its columns; it is empty.")
     if isinstance(header, BadRow):
         raise InputError(f"{where}: line {header.number}: {header.why}.")
-    names = header.fields
-    places = [place for place, name in enumerate(names) if plain(name) == plain(column)]
-    place = the_column(places, column, names, f"{where}: line {header.number}")
+    place = Columns(header.fields, f"{where}: line {header.number}").place(column)
     for row in rows:
         if isinstance(row, BadRow):
             yield bad_record(*row)

@@ -5,23 +5,13 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from numpy_bert.errors import InputError
 from numpy_bert.files import decode_lines, decode_text, read_bytes
 from numpy_bert.messages import quoted, shown
-from numpy_bert.tables import (
-    TABLES,
-    BadRow,
-    Line,
-    columns_of,
-    other_kind,
-    plain,
-    table_rows,
-    the_column,
-)
+from numpy_bert.tables import TABLES, BadRow, Columns, Line, other_kind, plain, table_rows
 
 __all__ = [
     "NUMBER",
@@ -187,12 +177,12 @@ def read_pairs(path: Path, text_column: str = _TEXT) -> dict[str, list[str] | li
         what must stand there are named.
     """
     table, text = _read_table(path), plain(text_column)
-    if not {text, _PAIR} <= {*table.names} or text == _PAIR:
+    if not {text, _PAIR} <= {*table.columns} or text == _PAIR:
         raise InputError(
             f"{path}: line 1: there must be columns {quoted(text)} and text_pair (and negative, "
             f"and label or score); got {table.columns}. Rename them there."
         )
-    negatives = [name for name in table.names if name.startswith(_NEGATIVE)]
+    negatives = [name for name in table.columns if name.startswith(_NEGATIVE)]
     found: dict[str, list[str] | list[float]] = {}
     for name in (text, _PAIR, *negatives):
         column = [cell.strip() for cell in table.column(name)]
@@ -200,7 +190,7 @@ def read_pairs(path: Path, text_column: str = _TEXT) -> dict[str, list[str] | li
             line = table.lines[column.index("")]
             raise InputError(f"{path}: line {line}: has nothing in the column {quoted(name)}.")
         found[name] = column
-    scores = [name for name in (_LABEL, _SCORE) if name in table.names]
+    scores = [name for name in (_LABEL, _SCORE) if name in table.columns]
     if scores:
         found[_SCORE] = _numbers(table, scores[0])
     return found
@@ -237,7 +227,7 @@ def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
         If the table is none of these; the file, the line and what must stand there are named.
     """
     table, text = _read_table(path), plain(text_column)
-    if not {text, _LABEL} <= {*table.names}:
+    if not {text, _LABEL} <= {*table.columns}:
         raise InputError(
             f"{path}: line 1: there must be columns {quoted(text)} and label (and text_pair for "
             f"pairs); got {table.columns}. Rename them there."
@@ -247,7 +237,7 @@ def read_labelled(path: Path, text_column: str = _TEXT) -> LabelledRows:
         line = table.lines[labels.index("")]
         raise InputError(f"{path}: line {line}: has no label.")
     texts = table.column(text)
-    if _PAIR in table.names and text != _PAIR:
+    if _PAIR in table.columns and text != _PAIR:
         pairs = list(zip(texts, table.column(_PAIR), strict=True))
         return LabelledRows(texts=pairs, labels=labels)
     return LabelledRows(texts=texts, labels=labels)
@@ -269,28 +259,16 @@ def as_number(label: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A table: its first row, the rows below it, the line where each begins, places by names."""
+    """A table: its columns, the rows below them, and the line where each row begins."""
 
     path: Path
-    header: list[str]
+    columns: Columns
     rows: list[list[str]]
     lines: list[int]
-    places: dict[str, list[int]]
-
-    @property
-    def columns(self) -> str:
-        """The names of the columns, for a message."""
-        return columns_of(self.header)
-
-    @property
-    def names(self) -> Iterable[str]:
-        """The names of the columns, whose case and blanks around it do not count."""
-        return self.places.keys()
 
     def column(self, name: str) -> list[str]:
         """Return a column; raise InputError unless there is one of the name."""
-        found = self.places.get(plain(name), [])
-        place = the_column(found, name, self.header, f"{self.path}: line 1")
+        place = self.columns.place(name)
         return [row[place] for row in self.rows]
 
 
@@ -309,22 +287,18 @@ def _read_table(path: Path) -> _Table:
     header = rows[0].fields if rows else []
     if len(rows) == 1:
         raise InputError(f"{path}: holds no row below its header.")
-    places: dict[str, list[int]] = {}
-    for place, title in enumerate(header):
-        places.setdefault(plain(title), []).append(place)
     return _Table(
         path=path,
-        header=header,
+        columns=Columns(header, f"{path}: line 1"),
         rows=[row.fields for row in rows[1:]],
         lines=[row.number for row in rows[1:]],
-        places=places,
     )
 
 
 def _read_column(path: Path, name: str | None) -> list[str]:
     """Read the texts of a column, the one that is called text where none is named."""
     table = _read_table(path)
-    if name is None and (_TEXT not in table.names or _PAIR in table.names):
+    if name is None and (_TEXT not in table.columns or _PAIR in table.columns):
         raise InputError(
             f"{path}: line 1: the columns are {table.columns}; name the one that holds the texts "
             "(column=)."
