@@ -26,6 +26,7 @@ from numpy_bert.serving.batching import ClosedError, FullError, Job, LateError, 
 from numpy_bert.serving.errors import RefusalError, openai_body, tei_body
 from numpy_bert.serving.schemas import (
     Ask,
+    check_model,
     read_embed,
     read_embeddings,
     read_rerank,
@@ -257,11 +258,7 @@ class _Routes:
 
     async def model(self, request: Any) -> _Answer:
         """Return the model by its name."""
-        name = request.path_params["name"]
-        known = self.service.facts.name
-        if name not in (known, known.rpartition("/")[2]):
-            message = f"The model {shown(name)} is not served here; this is {shown(known)}."
-            raise RefusalError(404, message, param="model", code="model_not_found")
+        check_model(request.path_params["name"], self.service.facts)
         return _json(self._model())
 
     async def info(self, _: Any) -> _Answer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.messages import quoted, shown
+from numpy_bert.ops.activation import sigmoid
 from numpy_bert.serving.batching import Limits
 from numpy_bert.serving.errors import RefusalError
 from numpy_bert.text.inputs import Pair, check_text
@@ -24,6 +24,7 @@ __all__ = [
     "Ask",
     "Facts",
     "Wish",
+    "check_model",
     "read_embed",
     "read_embeddings",
     "read_rerank",
@@ -134,8 +135,7 @@ class _Members:
         value = self.maybe(name)
         if value is None:
             return None
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if not is_whole or value < 1 or (most is not None and value > most):
+        if not _is_whole(value) or value < 1 or (most is not None and value > most):
             upto = "" if most is None else f" to {most}"
             raise _wrong(name, f"{name} must be a whole number from 1{upto}; got {shown(value)}.")
         return int(value)
@@ -158,7 +158,7 @@ def read_embeddings(members: Mapping[str, Any], facts: Facts) -> Ask:
         If a member is wrong; it is named.
     """
     given = _Members(members)
-    _check_model(given, facts)
+    check_model(given.maybe("model"), facts)
     value = given.take("input")
     form = _form(given, "float", "base64")
     dimensions = given.count("dimensions", facts.features)
@@ -247,7 +247,7 @@ def read_rerank(members: Mapping[str, Any], facts: Facts) -> Ask:
         If a member is wrong; it is named.
     """
     given = _Members(members)
-    _check_model(given, facts)
+    check_model(given.maybe("model"), facts)
     query = _text(given.take("query"), "query")
     documents = given.take("documents")
     texts = _several(_plain(documents), "documents", facts)
@@ -275,9 +275,13 @@ def _wrong(name: str | None, message: str) -> RefusalError:
     return RefusalError(400, message, param=name, tei_status=422)
 
 
-def _check_model(given: _Members, facts: Facts) -> None:
+def _empty(where: str, name: str) -> RefusalError:
+    """Say that a member, or a text in it, is empty."""
+    return RefusalError(400, f"{where} must not be empty.", param=name, tei_type="Empty")
+
+
+def check_model(model: object, facts: Facts) -> None:
     """Raise RefusalError where another model is asked for: its vectors are not this one's."""
-    model = given.maybe("model")
     if model is None or model in (facts.name, facts.name.rpartition("/")[2]):
         return
     raise RefusalError(
@@ -323,8 +327,7 @@ def _texts(value: object, name: str, facts: Facts) -> list[str]:
     texts = [_text(value, name)] if isinstance(value, str) else _several(value, name, facts)
     for row, text in enumerate(texts):
         if not text:
-            where = name if isinstance(value, str) else f"{name}[{row}]"
-            raise RefusalError(400, f"{where} must not be empty.", param=name, tei_type="Empty")
+            raise _empty(name if isinstance(value, str) else f"{name}[{row}]", name)
     return texts
 
 
@@ -333,7 +336,7 @@ def _several(value: object, name: str, facts: Facts) -> list[str]:
     if not isinstance(value, list):
         raise _wrong(name, f"{name} must be a list of texts; got {shown(value)}.")
     if not value:
-        raise RefusalError(400, f"{name} must not be empty.", param=name, tei_type="Empty")
+        raise _empty(name, name)
     _check_number(value, name, facts)
     return [_text(text, f"{name}[{row}]", name) for row, text in enumerate(value)]
 
@@ -373,18 +376,18 @@ def _ids(value: object, facts: Facts) -> list[list[int]] | None:
     """Return token ids, of one text or several; None where the input is text."""
     if not isinstance(value, list) or not value or isinstance(value[0], str):
         return None
-    rows = [value] if _is_id(value[0]) else value
-    if not all(isinstance(row, list) and all(map(_is_id, row)) for row in rows):
+    rows = [value] if _is_whole(value[0]) else value
+    if not all(isinstance(row, list) and all(map(_is_whole, row)) for row in rows):
         return None
     if not facts.token_ids:
         raise RefusalError(400, _IDS, param="input", code="token_ids_not_taken", reason="token_ids")
     _check_number(rows, "input", facts)
     if not all(rows):
-        raise RefusalError(400, "input must not be empty.", param="input")
+        raise _empty("input", "input")
     return rows
 
 
-def _is_id(value: object) -> bool:
+def _is_whole(value: object) -> bool:
     """Tell whether a value is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -408,14 +411,9 @@ def _base64(row: Array) -> str:
 
 def _ranked(rows: Array, *, raw: bool) -> list[tuple[int, float]]:
     """Return the places of texts and their scores, the best first; of equal ones the first."""
-    scores = [float(logit) if raw else _sigmoid(float(logit)) for logit in rows[:, 0]]
-    order = sorted(range(len(scores)), key=rows[:, 0].tolist().__getitem__, reverse=True)
-    return [(index, scores[index]) for index in order]
-
-
-def _sigmoid(x: float) -> float:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+    logits: Array = rows[:, 0].astype(np.float64)
+    scores = (logits if raw else sigmoid(logits)).tolist()
+    return [(index, scores[index]) for index in np.argsort(-logits, kind="stable").tolist()]
 
 
 def _json(value: object) -> bytes:

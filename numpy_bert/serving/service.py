@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -184,7 +184,7 @@ class Service:
                 raise self._too_many()
         return items
 
-    def _chunks(self, ask: Ask, limit: int) -> Any:
+    def _chunks(self, ask: Ask, limit: int) -> Iterator[list[Any]]:
         """Yield the texts of a request, so many that they are soon tokenized."""
         chunk = list[Any]()
         size = 0
