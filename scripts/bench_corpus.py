@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from bench_machine import print_machine
 
-__all__ = ["peak", "short_texts"]
+__all__ = ["short_texts"]
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 
@@ -147,13 +147,6 @@ def _texts(data: Path, count: int) -> Iterator[str]:
     lines = (data / "text" / "tatoeba_english.txt").read_text("utf-8").strip().split("\n")
     numbered = (f"{line} {turn}" if turn else line for turn in itertools.count() for line in lines)
     return itertools.islice(numbered, count)
-
-
-def peak() -> float:
-    """Return the most memory that this process ever had resident, in MB, as Linux counts it."""
-    # Not ru_maxrss: that is never less than what the process had before it became this program.
-    status = Path("/proc/self/status").read_text("ascii", errors="replace")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def digest(path: Path) -> str:

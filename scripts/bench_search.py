@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from bench_corpus import short_texts
-from bench_machine import print_machine
+from bench_machine import print_machine, resident
 
 from numpy_bert import SentenceEncoder, open_index
 from numpy_bert.corpora import write_index
@@ -167,15 +167,9 @@ def memory(path: str, count: int) -> dict[str, float]:
     index, queries = open_index(path), random_vectors(count, seed=1)
     queries = queries[:, : index.vectors.shape[1]]
     index.search(queries[0], K)  # what is made once
-    before = _resident("RssAnon")
+    before = resident("RssAnon")
     index.search(queries, K)
-    return {"before": before, "own": _resident("RssAnon"), "mapped": _resident("RssFile")}
-
-
-def _resident(kind: str) -> float:
-    """Return how many MB of a kind are resident, as Linux counts them."""
-    status = Path("/proc/self/status").read_text("ascii", errors="replace")
-    return int(status.split(f"{kind}:")[1].split()[0]) * 1024 / 1e6
+    return {"before": before, "own": resident("RssAnon"), "mapped": resident("RssFile")}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench_machine import resident
+
 __all__ = ["Server", "held_to_core", "ours", "rival"]
 
 RIVAL = Path(__file__).parent / "service_on_torch.py"
@@ -94,8 +96,7 @@ class Server:
 
     def memory(self, name: str = "VmRSS") -> float:
         """Return its resident memory in MB, or with VmHWM the most that it ever was."""
-        status = Path(f"/proc/{self.pid}/status").read_text("ascii", errors="replace")
-        return int(status.split(f"{name}:")[1].split()[0]) * 1024 / 1e6
+        return resident(name, self.pid)
 
 
 @contextmanager

@@ -25,9 +25,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from bench_corpus import peak
 from bench_latency import alternate, medians
-from bench_machine import print_machine
+from bench_machine import print_machine, resident
 from bench_rivals import (
     BARE,
     PACKAGES,
@@ -150,7 +149,7 @@ def run_once(options: argparse.Namespace) -> float:
     contender: Encoder = rival(*given) if rival else Ours(options.checkpoint)
     contender.vectors(ids_of(texts, tokens))
     held.restore_original_limits()
-    return peak()
+    return resident("VmHWM")
 
 
 def progress(text: str) -> None:

@@ -57,7 +57,6 @@ _JSON = {
 }
 _LINE = b"POST /v1/embeddings HTTP/1.1\r\n"
 _HOST = b"Host: localhost\r\n"
-_BODY = json.dumps(_GOOD).encode()
 # Each is answered by 400 or another refusal, or by the end of the connection.
 _HTTP = {
     "no HTTP": b"hello\r\n\r\n",
