@@ -29,6 +29,7 @@ from numpy_bert.files import (
 )
 from numpy_bert.folder_lock import alone
 from numpy_bert.identity import first_difference
+from numpy_bert.locks import remove_folder
 from numpy_bert.messages import named, quoted, shown
 
 __all__ = ["FINISHED", "JOB", "JOURNAL", "LOCK", "Grown", "Mark", "Parts"]
@@ -285,14 +286,12 @@ class Parts:
 
         Without its journal a job begins anew, and what says that it has ended goes last.
         """
-        import shutil
-
         self._check_ours()
         places = {JOURNAL: 0, JOB: 2, FINISHED: 3}
         for name in sorted(self._names(), key=lambda name: places.get(name, 1)):
             path = self.folder / name
             if look(path) == "folder":
-                shutil.rmtree(path, ignore_errors=True)
+                remove_folder(path)
             else:
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -14,7 +14,7 @@ from numpy_bert.kernels.encoder import MICRO_BATCH
 from numpy_bert.kernels.threads import work_off
 from numpy_bert.progress import progress
 from numpy_bert.reprs import short_repr
-from numpy_bert.text.ids import Ids, Tokenized
+from numpy_bert.text.ids import Ids, Tokenized, prompted
 from numpy_bert.text.inputs import Pair
 
 __all__ = ["Batch", "Plan", "Repeats", "Texts", "distinct", "fill"]
@@ -157,9 +157,7 @@ class Plan:
 
     def _prompted(self, text: Any) -> Any:
         """Return a text, or a pair, behind the prompt, which one that is tokenized has."""
-        if isinstance(text, Tokenized):
-            return text
-        return self.prompt + text if isinstance(text, str) else (self.prompt + text[0], text[1])
+        return text if isinstance(text, Tokenized) else prompted(text, self.prompt)
 
     def _slices(self, lengths: IntArray) -> Iterator[slice]:
         """Cut texts, sorted by length, into parts of about equal work."""

@@ -655,11 +655,11 @@ class SentenceEncoder:
         Parameters
         ----------
         texts : iterable of str
-            Such as a generator. So many are read ahead as a block has.
+            The texts, a generator for example. So many are read ahead as a block has.
         prompt_name, prompt, batch_size, normalize_embeddings, truncate_dim, pooling
-            Those of `encode`. They, and the encoder's attributes, count as they are now.
+            They are those of `encode`. They, and the encoder's attributes, count as they are now.
         precision : {"float32", "binary", "ubinary"}
-            That of `encode`; the other two need the ranges of all vectors.
+            It is that of `encode`, whose "int8" and "uint8" need the ranges of all vectors.
 
         Returns
         -------
@@ -890,12 +890,11 @@ class SentenceEncoder:
         check_switches(normalize_embeddings=normalize_embeddings)
         way = self._way(None, truncate_dim, prompt)
         if normalize_embeddings:
-            way = replace(way, modules=replace(way.modules, scales_last=True))
+            way = way.scaled()
         plan = Plan(encode_ids=joined, limit=self.max_seq_length, workers=get_num_threads())
+        call = _Call(texts=items, single=False, plan=plan, shown=False)
         with self._in_memory(len(items), way):
-            return self._vectors(
-                _Call(texts=items, single=False, plan=plan, shown=False), way, "float32", None
-            )
+            return self._vectors(call, way, "float32", None)
 
     def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
         """Return the similarity of each vector of `a` to each of `b`, as the model compares them.

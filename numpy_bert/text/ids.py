@@ -20,7 +20,7 @@ from numpy_bert.text.inputs import Pair
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["IdEncoder", "Ids", "Tokenized", "joined"]
+__all__ = ["IdEncoder", "Ids", "Tokenized", "joined", "prompted"]
 
 _ALL = (slice(None),)
 _ITEM = np.dtype(np.int64).itemsize
@@ -77,6 +77,17 @@ class Tokenized(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+
+def prompted(text: Any, prompt: str) -> Any:
+    """Return a text, or a pair, behind a prompt.
+
+    Examples
+    --------
+    >>> prompted("a", "find: "), prompted(("a", "b"), "find: ")
+    ('find: a', ('find: a', 'b'))
+    """
+    return prompt + text if isinstance(text, str) else (prompt + text[0], text[1])
 
 
 def joined(items: Sequence[Tokenized], _limit: int | None = None) -> Ids:
@@ -181,11 +192,7 @@ class IdEncoder:
         [(3, 3), (3, 4)]
         """
         given: list[Any] = list(texts)
-        prompted: list[Any] = [
-            prompt + text if isinstance(text, str) else (prompt + text[0], text[1])
-            for text in given
-        ]
-        found = self(prompted, limit)
+        found = self([prompted(text, prompt) for text in given], limit)
         ends = np.cumsum(found.lengths).tolist()
         return [
             Tokenized(
