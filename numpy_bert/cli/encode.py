@@ -75,7 +75,10 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
         "a corpus, with -o or --index; stopped and given again, the command goes on"
     )
     group.add_argument(
-        "--input", metavar="FILE", help="read a text from each line, in UTF-8; - is standard input"
+        "--input",
+        metavar="FILE",
+        help="read texts in UTF-8: lines, a column of a table or of Parquet, or JSON lines; - is "
+        "standard input",
     )
     group.add_argument(
         "--index",

@@ -159,7 +159,7 @@ class Index:
         --------
         >>> import tempfile
         >>> from numpy_bert import SentenceEncoder, open_index
-        >>> from numpy_bert.corpora.index_output import write_index
+        >>> from numpy_bert.corpora import write_index
         >>> encoder, texts = SentenceEncoder("demo"), ["a test", "the sea", "the moon"]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     vectors = encoder.encode_document(texts)

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -146,7 +147,7 @@ def _offsets(path: Path) -> Iterator[npt.NDArray[np.int64]]:
     at = 0
     with path.open("rb") as file:
         yield np.zeros(1, "<i8")
-        while sizes := [len(line) for _, line in zip(range(_LINES), file, strict=False)]:
+        while sizes := [len(line) for line in islice(file, _LINES)]:
             ends = np.cumsum(sizes, dtype="<i8") + at
             at = int(ends[-1])
             yield ends

@@ -1,1 +1,1 @@
-"""Vectors within engines that run on many machines."""
+"""Vectors within engines of many machines: `dask`, and `frames` for any other, such as Spark."""

@@ -101,7 +101,7 @@ def encode_bag(bag: dask.bag.Bag, model: str | Path, **settings: Unpack[Settings
     Raises
     ------
     InputError, ConfigError, CheckpointError, TokenizerError, HubError
-        As by `encode_dataframe`.
+        They are raised as by `encode_dataframe`.
     """
     bags = optional("dask.bag", "dask", "encode_bag")
     if not isinstance(bag, bags.Bag):

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from numpy_bert import SentenceEncoder
 from numpy_bert.cli import main
 from numpy_bert.corpora import outputs
+from numpy_bert.corpora.sources import FORMS
 from numpy_bert.encoding import stream
 from tests.support.streams import Stdin
 
@@ -323,6 +324,12 @@ def test_a_job_that_is_stopped_says_that_it_goes_on(
     assert "goes on after 25 texts of an earlier run." in capsys.readouterr().err
     assert main([*words, "--truncate-dim", "5", "--force", "--restart"]) == 0
     assert np.load(path).shape == (25, 5)
+
+
+def test_the_help_has_all_kinds_of_files(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["encode", "--help"])
+    assert f"--input-format {{{','.join(FORMS)}}}" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
