@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -26,7 +25,7 @@ from numpy_bert.corpora.index_files import (
 from numpy_bert.corpora.job import CorpusReport, encode_corpus
 from numpy_bert.corpora.journal import Parts
 from numpy_bert.corpora.npy import npy_start
-from numpy_bert.corpora.outputs import StoredTexts, StoredVectors
+from numpy_bert.corpora.outputs import StoredTexts, StoredVectors, text_lines
 from numpy_bert.corpora.sources import Record
 from numpy_bert.encoding.pooling import normalize
 from numpy_bert.encoding.prompts import document_prompt, prompt_of
@@ -107,7 +106,8 @@ class IndexOutput:
     def finish(self, sign: Callable[[Path], None]) -> None:
         """Complete the folder and give it its name; what had the name goes with the job's folder.
 
-        Where this was killed between the two new names, there is none: nothing half made is opened.
+        A kill between the two new names leaves none there, and nothing half made that could be
+        opened; the next run of the job gives it.
         """
         self._vectors.seal()
         made, old = (self._parts.folder / name for name in (_GROWING, "replaced"))
@@ -137,7 +137,7 @@ def encode_index(
 ) -> CorpusReport:
     r"""Make an index of a corpus, whatever its size; go on where an earlier run ended.
 
-    It is `numpy_bert.corpora.job.encode_corpus` with a folder for an output, which
+    It is `numpy_bert.corpora.encode_corpus` with a folder for an output, which
     `numpy_bert.open_index` opens.
 
     Parameters
@@ -166,8 +166,8 @@ def encode_index(
     Raises
     ------
     InputError, OutputError
-        As `encode_corpus` does; an index that is there is replaced with ``force=True``, and nothing
-        is ever added to it.
+        They are those of `encode_corpus`. An index that is there is replaced with ``force=True``,
+        and nothing is ever added to it.
 
     Examples
     --------
@@ -314,7 +314,7 @@ def write_index(
                 block = array[start : start + _BLOCK]
                 file.write(_stored(block, description, start).tobytes())
         with writing(folder / TEXTS) as file:
-            file.writelines(f"{json.dumps(text, ensure_ascii=False)}\n".encode() for text in texts)
+            file.writelines(text_lines(texts))
         complete(folder, description)
 
 

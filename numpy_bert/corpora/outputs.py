@@ -24,7 +24,7 @@ from numpy_bert.files import check_output, check_space, take_name, writing
 from numpy_bert.messages import quoted
 from numpy_bert.progress import progress
 
-__all__ = ["ENDS", "Output", "StoredTexts", "StoredVectors", "file_output"]
+__all__ = ["Output", "StoredTexts", "StoredVectors", "file_output", "text_lines"]
 
 # Bytes of vectors that are read at a time, and rows of a group in a Parquet file.
 _BLOCK = 8 << 20
@@ -145,14 +145,25 @@ class StoredTexts:
 
     def add(self, records: Sequence[Record]) -> None:
         """Add the texts of a block."""
-        lines = "".join(f"{json.dumps(record.text, ensure_ascii=False)}\n" for record in records)
-        self._parts.write(self._name, lines.encode())
+        lines = text_lines(record.text for record in records)
+        self._parts.write(self._name, b"".join(lines))
 
     def __iter__(self) -> Iterator[str]:
         """Yield the texts, once the files of the job are closed."""
         with self.path.open("rb") as file:
             for line in file:
                 yield json.loads(line)
+
+
+def text_lines(texts: Iterable[str]) -> Iterator[bytes]:
+    r"""Return texts as the lines of a texts.jsonl, a JSON string each.
+
+    Examples
+    --------
+    >>> list(text_lines(["a", "b"]))
+    [b'"a"\n', b'"b"\n']
+    """
+    return (f"{json.dumps(text, ensure_ascii=False)}\n".encode() for text in texts)
 
 
 def _bytes_of(vectors: Array) -> memoryview:
@@ -358,7 +369,6 @@ _KINDS: Mapping[str, type[_FileOutput]] = MappingProxyType(
         ".parquet": _Parquet,
     }
 )
-ENDS = tuple(_KINDS)
 
 
 def file_output(path: Path, precision: str) -> Output:
