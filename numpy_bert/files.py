@@ -39,6 +39,7 @@ __all__ = [
     "read_json",
     "split_lines",
     "take_name",
+    "target_of",
     "trouble",
     "write_atomically",
     "writing",
@@ -406,7 +407,7 @@ def check_output(path: Path, *, force: bool) -> None:
     """
     name, found, folder = named(path), look(path), look(path.parent)
     is_link = os.path.islink(path)  # noqa: PTH114 which raises where a name is too long
-    target = _target(path)
+    target = target_of(path)
     if folder != "folder":
         what = trouble(path.parent) or "is no folder"
         advice = "; make it first" if folder == "absent" else ""
@@ -428,8 +429,14 @@ def check_output(path: Path, *, force: bool) -> None:
         )
 
 
-def _target(path: Path) -> Path:
-    """Return where a path leads; raise OutputError if that can be nowhere."""
+def target_of(path: Path) -> Path:
+    """Return where a path leads, through all links; raise OutputError if that can be nowhere.
+
+    Examples
+    --------
+    >>> target_of(Path("a/../b")) == Path.cwd() / "b"
+    True
+    """
     try:
         path.stat()
     except ValueError:  # a NUL in it, or half of a surrogate pair
@@ -529,7 +536,7 @@ def writing(
     OutputError
         If the folder cannot be written to, or the disk is full; nothing has changed then.
     """
-    target = _target(path)
+    target = target_of(path)
     try:
         with temporary_file(target) as (temporary, file):
             yield file
@@ -563,7 +570,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
     OutputError
         If it cannot be written; nothing has changed then.
     """
-    target = _target(path)
+    target = target_of(path)
     with contextlib.suppress(OSError):  # it is not there, or what is wrong is said below
         if target.samefile(Path.cwd()):
             raise InputError(f"{named(path)}: is the folder that you are in; name a new one in it.")
@@ -601,7 +608,7 @@ def take_name(made: Path, path: Path) -> None:
     ...     [path.name for path in Path(folder).iterdir()]
     ['result']
     """
-    target = _target(path)
+    target = target_of(path)
     try:
         made.replace(target)
     except OSError as failure:

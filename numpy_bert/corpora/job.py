@@ -9,22 +9,23 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numpy_bert.arguments import check_switches
+from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array
 from numpy_bert.corpora.identity import identity_of_job
-from numpy_bert.corpora.journal import Parts
+from numpy_bert.corpora.journal import BAD, Mark, Parts
 from numpy_bert.corpora.outputs import Output, file_output
 from numpy_bert.corpora.sources import BadRecord, Record, Source, open_source
 from numpy_bert.corpora.tape import Tape
 from numpy_bert.encoding.prompts import prompt_of
 from numpy_bert.encoding.quantization import check_precision, quantized_shape
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, check_space, is_listed, writing
+from numpy_bert.files import check_output, check_space, is_listed, target_of, writing
 from numpy_bert.messages import must_be, named, quoted
 from numpy_bert.progress import progress
 
@@ -35,7 +36,6 @@ __all__ = ["CorpusReport", "as_float16", "encode_corpus"]
 
 # A precision that sentence-transformers does not have.
 _HALF = "float16"
-_BAD = "bad.jsonl"
 _COPIED = 1 << 20
 # Seconds after which progress is shown.
 _PATIENCE = 2.0
@@ -165,9 +165,9 @@ def encode_corpus(
         output=output,
         ways={
             "prompt": prompt_of(encoder.prompts, encoder.default_prompt_name, prompt, prompt_name),
-            "batch_size": batch_size,
+            "batch_size": _number("batch_size", batch_size),
             "normalize_embeddings": bool(normalize_embeddings),
-            "truncate_dim": truncate_dim,
+            "truncate_dim": _number("truncate_dim", truncate_dim),
             "pooling": pooling,
         },
         bad_lines=None if bad_lines is None else _path(bad_lines, "bad_lines"),
@@ -205,27 +205,44 @@ class _Job:
                 vectors = self.encoder.encode(list(_PROBE), **self.ways)
             identity = self._identity(vectors)
             done = parts.finished()
-            if done is not None:
+            if done is not None and done["identity"] == identity and not restart:
+                self._check_whole(source, parts, Mark(**done["mark"]))
                 self._put_aside(parts)
                 parts.remove()
-                if not (self.force or restart) and done["identity"] == identity:
-                    self.tell(f"{quoted(self.output.path)} was whole already; nothing was left.")
-                    return CorpusReport(**done["report"])
-            elif restart:
+                self.tell(f"{quoted(self.output.path)} was whole already; nothing was left.")
+                return CorpusReport(**done["report"])
+            self._check()  # before what has been done is thrown away
+            if done is not None or restart:
                 parts.remove()
-            self._check()
             return self._encode(source, parts, identity, vectors)
 
     def _check(self) -> None:
         """Raise OutputError unless all can be written, InputError if it would replace the input."""
+        target = target_of(self.output.path)
         for path in (self.output.path, self.bad_lines):
             if path is not None and self.source != "-" and _is_same(path, Path(self.source)):
                 raise InputError(f"{named(path)}: is the file that --input reads; name another.")
+        if self.source != "-" and target in target_of(Path(self.source)).parents:
+            raise InputError(
+                f"{named(self.output.path)}: holds the file that --input reads, and would be "
+                "replaced with it; name another folder."
+            )
         if self.bad_lines is not None:
-            if self.bad_lines.resolve() == self.output.path.resolve():
+            found = target_of(self.bad_lines)
+            if target == found or target in found.parents:
                 raise InputError(f"{named(self.bad_lines)}: is the output; name another file.")
             check_output(self.bad_lines, force=self.force)
         self.output.check(force=self.force)
+
+    def _check_whole(self, source: Source, parts: Parts, mark: Mark) -> None:
+        """Raise InputError unless the output is of all of the input, and of nothing else."""
+        tape = Tape(source, aside=None if self.bad_lines is None else lambda _: 0)
+        if tape.go_on([mark], parts.folder) != mark:
+            raise InputError(
+                f"{quoted(source.where)}: has more than the {mark.texts:,} texts of which "
+                f"{quoted(self.output.path)} was made. --restart and --force, in Python "
+                "restart=True and force=True, encode all of it anew."
+            )
 
     def _identity(self, probe: Array) -> dict[str, Any]:
         """Return what must be the same where a job goes on."""
@@ -237,7 +254,7 @@ class _Job:
     ) -> CorpusReport:
         """Encode what is left, and make the output."""
         start = time.perf_counter()
-        tape = Tape(source, aside=self.bad_lines is not None)
+        tape = Tape(source, aside=None if self.bad_lines is None else partial(_put, parts))
         marks = parts.begin(identity, {"input": source.where, "output": str(self.output.path)})
         if marks:
             parts.go_on(tape.go_on(marks, parts.folder))
@@ -268,14 +285,13 @@ class _Job:
             # It knows nothing of the blocks of an earlier run; the job says how many in all.
             warnings.filterwarnings("ignore", "encode_stream: .* were cut", UserWarning)
             for vectors in stream:
-                records, bad = tape.take(len(vectors))
+                records = tape.take(len(vectors))
                 self.output.add(records, self._stored(vectors, records, source))
-                self._add_bad(parts, bad)
                 parts.commit(tape.mark._replace(cut=before.cut + stream.cut))
                 rate = (parts.mark.texts - before.texts) / (time.perf_counter() - start)
                 bar.end_block(f"{parts.mark.texts:,} texts, {rate:,.0f} texts/s")
         if not parts.mark.is_end:  # bad lines behind the last block, or a last block that was full
-            self._add_bad(parts, tape.take(0)[1])
+            tape.take(0)
             parts.commit(tape.mark._replace(cut=parts.mark.cut))
 
     def _begin(self, source: Source, parts: Parts, probe: Array) -> None:
@@ -289,7 +305,7 @@ class _Job:
             check_space(parts.folder, size, "Make room, or name an output on another disk.")
         self.output.begin(parts, shape[1], dtype)
         if self.bad_lines is not None:
-            parts.grow(_BAD)
+            parts.grow(BAD)
 
     @property
     def _streamed(self) -> str:
@@ -304,22 +320,17 @@ class _Job:
             vectors, lambda row: f"{named(source.where)}: {source.unit} {records[row].number}"
         )
 
-    def _add_bad(self, parts: Parts, bad: Sequence[BadRecord]) -> None:
-        """Add what is no text to the file of such."""
-        for record in bad:
-            line = {"line": record.number, "why": record.why, "raw": record.raw}
-            parts.write(_BAD, f"{json.dumps(line)}\n".encode())
-
     def _put_aside(self, parts: Parts) -> None:
         """Give what is no text the name that was asked for."""
-        if self.bad_lines is not None and is_listed(parts.folder / _BAD):
-            with (parts.folder / _BAD).open("rb") as bad, writing(self.bad_lines) as file:
+        if self.bad_lines is not None and is_listed(parts.folder / BAD):
+            with (parts.folder / BAD).open("rb") as bad, writing(self.bad_lines) as file:
                 while data := bad.read(_COPIED):
                     file.write(data)
 
     def _finish(self, parts: Parts, identity: Mapping[str, Any], report: CorpusReport) -> None:
         """Make the output, and remove what it was made of."""
-        said = {"identity": dict(identity), "report": asdict(report)}
+        mark = parts.mark._asdict()
+        said = {"identity": dict(identity), "mark": mark, "report": asdict(report)}
         self.output.finish(lambda made: parts.sign(made, said))
         self._put_aside(parts)
         parts.remove()
@@ -373,6 +384,19 @@ def _showing(source: Source, tape: Tape) -> Iterator[_Bar]:
         yield _Bar(tape, report, by_position=by_position)
 
 
+def _put(parts: Parts, record: BadRecord) -> int:
+    """Add a record that is no text to the file of such; return how many bytes it has there."""
+    line = {"line": record.number, "why": record.why, "raw": record.raw}
+    data = f"{json.dumps(line)}\n".encode()
+    parts.write(BAD, data)
+    return len(data)
+
+
+def _number(name: str, value: int | None) -> int | None:
+    """Return a number as JSON has it."""
+    return None if value is None else as_count(name, value)
+
+
 def _is_same(path: Path, other: Path) -> bool:
     """Tell whether both are names of one file that is there."""
     with suppress(OSError):  # one is not there
@@ -382,9 +406,9 @@ def _is_same(path: Path, other: Path) -> bool:
 
 def _path(value: object, name: str) -> Path:
     """Return the path of a file; raise InputError for what names none."""
-    if not isinstance(value, (str, Path)) or not str(value):
-        raise InputError(must_be(name, "the name of a file", value))
-    return Path(value)
+    if isinstance(value, (str, Path)) and str(value) and "\0" not in str(value):
+        return Path(value)
+    raise InputError(must_be(name, "the name of a file", value))
 
 
 def as_float16(vectors: Array, name: Callable[[int], str]) -> Array:

@@ -24,6 +24,7 @@ from numpy_bert.files import (
     is_listed,
     look,
     read_json,
+    target_of,
     trouble,
     write_atomically,
 )
@@ -32,13 +33,14 @@ from numpy_bert.identity import first_difference
 from numpy_bert.locks import remove_folder
 from numpy_bert.messages import named, quoted, shown
 
-__all__ = ["FINISHED", "JOB", "JOURNAL", "LOCK", "Grown", "Mark", "Parts"]
+__all__ = ["BAD", "FINISHED", "JOB", "JOURNAL", "LOCK", "Grown", "Mark", "Parts"]
 
 Result = TypeVar("Result")
 
 # The files in the folder of a job beside those that its output needs: what it is, what is whole,
-# what its result is once there is one, and what stands there while it runs.
-JOB, JOURNAL, FINISHED, LOCK = "job.json", "journal.jsonl", "finished.json", "job.lock"
+# what was no text, what its result is once there is one, and what stands there while it runs.
+JOB, JOURNAL, BAD = "job.json", "journal.jsonl", "bad.jsonl"
+FINISHED, LOCK = "finished.json", "job.lock"
 _LARGEST = 1 << 20
 # More than the last two lines of a journal.
 _TAIL = 1 << 16
@@ -81,16 +83,15 @@ class Grown:
 
     def __init__(self, path: Path, size: int | None, start: bytes) -> None:
         self.path = path
+        if size is not None and (not is_listed(path) or path.stat().st_size < size):
+            raise OutputError(
+                f"{named(path)}: has fewer bytes than the journal beside it says ({size:,}), so it "
+                "is damaged, or not there; --restart, in Python restart=True, begins anew."
+            )
         self._file: BinaryIO = path.open("wb" if size is None else "r+b")
         if size is None:
             self._file.write(start)
             return
-        if self._file.seek(0, os.SEEK_END) < size:
-            self._file.close()
-            raise OutputError(
-                f"{named(path)}: has fewer bytes than the journal beside it says ({size:,}), so it "
-                "is damaged; --restart, in Python restart=True, begins anew."
-            )
         self._file.truncate(size)
         self._file.seek(size)
 
@@ -137,12 +138,12 @@ class Parts:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        target = path.resolve()  # of a link, on the disk where the output is to be
+        target = target_of(path)  # of a link, on the disk where the output is to be
         self.folder = target.with_name(f"{target.name}.part")
         self.mark = Mark()
         self._grown: dict[str, Grown] = {}
-        # Where the journal's lines end, by the records that they count.
-        self._ends: dict[int, int] = {}
+        # Where the journal's lines end, by the records that they count, and whether as the last.
+        self._ends: dict[tuple[int, bool], int] = {}
         self._journal: Grown | None = None
         self._is_new = False
 
@@ -229,22 +230,27 @@ class Parts:
         self._at(lambda: self._grown[name].write(data))
 
     def go_on(self, mark: Mark) -> None:
-        """Take a line of the journal for the last one, and drop what stands behind it."""
+        """Take a line of the journal for the last one, and drop what stands behind it.
+
+        That goes first: what it says is not so any more once the files are cut back.
+        """
         self.mark = mark
+        self._at(lambda: self._open_journal(self._ends.get((mark.records, mark.is_end))))
 
     def commit(self, mark: Mark) -> None:
-        """Flush all files, and then the line of the journal that says that they are whole."""
+        """Flush all files, and then the line of the journal that says that they are whole.
+
+        Of a file that is ahead of what is whole, `mark` says itself what its size is to be.
+        """
 
         def flushed() -> None:
             for file in self._grown.values():
                 file.flush()
-            whole = mark._replace(sizes={name: file.size for name, file in self._grown.items()})
-            if self._journal is None:
-                known = self._ends.get(self.mark.records) if self.mark.records else None
-                self._journal = Grown(self.folder / JOURNAL, known, b"")
-                flush_folder(self.folder)
-            self._journal.write(f"{json.dumps(whole._asdict())}\n".encode())
-            self._journal.flush()
+            sizes = {name: file.size for name, file in self._grown.items()}
+            whole = mark._replace(sizes={**sizes, **mark.sizes})
+            journal = self._journal or self._open_journal(None)
+            journal.write(f"{json.dumps(whole._asdict())}\n".encode())
+            journal.flush()
             self.mark = whole
 
         self._at(flushed)
@@ -297,6 +303,12 @@ class Parts:
                     path.unlink()
         self.mark = Mark()
 
+    def _open_journal(self, size: int | None) -> Grown:
+        """Open the journal behind so many bytes, or a new one."""
+        self._journal = Grown(self.folder / JOURNAL, size, b"")
+        flush_folder(self.folder)
+        return self._journal
+
     def _check(self, identity: Mapping[str, Any]) -> None:
         """Raise OutputError, naming the first difference, if the folder is of another job."""
         theirs = read_json(self.folder / JOB, error=OutputError, limit=_LARGEST).get("identity")
@@ -336,7 +348,7 @@ class Parts:
                 if number or not start:
                     break  # what a loss of power has left
                 continue  # the end of a line that began before
-            self._ends[mark.records] = end
+            self._ends[mark.records, mark.is_end] = end
             marks.append(mark)
         return marks[-2:]
 

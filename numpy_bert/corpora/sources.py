@@ -129,6 +129,7 @@ def open_source(
     name = str(name)
     if form is not None and form not in FORMS:
         raise InputError(must_be("form", f"one of {', '.join(FORMS)}", form))
+    wanted = COLUMN if column is None else column
     kind, packing = (form or "text", "") if name == "-" else _kind_of(Path(name), form)
     if column is not None and kind == "text":
         raise InputError(
@@ -140,7 +141,7 @@ def open_source(
 
         if name == "-" or packing:
             raise InputError(f"{_named(name)}: Parquet is read from a file of its own; name it.")
-        with open_parquet(Path(name), column or COLUMN) as (records, rows, position):
+        with open_parquet(Path(name), wanted) as (records, rows, position):
             yield Source(records, where=name, size=rows, position=position, unit="row")
         return
     with ExitStack() as stack:
@@ -149,7 +150,7 @@ def open_source(
         stream = _unpacked(io.BufferedReader(counted, _BUFFER), packing)
         lines = _lines(stream, name)
         _check_start(stream, name)
-        records = _records(lines, kind, _named(name), column or COLUMN)
+        records = _records(lines, kind, _named(name), wanted)
         where = _STANDARD_INPUT if name == "-" else name
         yield Source(records, where=where, size=size, position=counted.tell)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from numpy_bert.corpora.journal import Mark
+from numpy_bert.corpora.journal import BAD, Mark
 from numpy_bert.corpora.sources import BadRecord, Record, Source
 from numpy_bert.errors import InputError
 from numpy_bert.messages import named, quoted
@@ -24,8 +24,10 @@ class Tape:
     ----------
     source : Source
         The corpus.
-    aside : bool
-        Whether what is no text is put aside; otherwise it is an error.
+    aside : callable, optional
+        What puts a record that is no text aside, in the file `BAD`, and returns how many bytes it
+        has there; without it such a record is an error. It is called when the record is read, so
+        that however many of them stand between two texts, none is held.
 
     Attributes
     ----------
@@ -35,10 +37,12 @@ class Tape:
         How far of the source that is.
     """
 
-    def __init__(self, source: Source, *, aside: bool) -> None:
+    def __init__(self, source: Source, *, aside: Callable[[BadRecord], int] | None = None) -> None:
         self._source, self._aside = source, aside
         self._items = self._checked()
-        self._waiting: deque[tuple[Record | BadRecord, int]] = deque()
+        # Texts, each with what had been read up to its end, and how far of the source that was.
+        self._waiting: deque[tuple[Record, Mark, int]] = deque()
+        self._read = Mark()
         self._digest = hashlib.sha256()
         self._ended = False
         self.mark = Mark()
@@ -47,35 +51,34 @@ class Tape:
     @property
     def ahead(self) -> tuple[int, int]:
         """How many records have been read, and how far of the source that is."""
-        if not self._waiting:
-            return self.mark.records, self.position
-        return self.mark.records + len(self._waiting), self._waiting[-1][1]
+        return self._read.records, self._source.position
 
     def texts(self) -> Iterator[str]:
         """Yield the texts, and keep their records until they are taken."""
         for record in self._items:
-            self._waiting.append((record, self._source.position))
+            self._count(record)
             if isinstance(record, Record):
+                self._waiting.append((record, self._signed(), self._source.position))
                 yield record.text
+            elif self._aside is not None:
+                size = self._read.sizes.get(BAD, 0) + self._aside(record)
+                self._read = self._read._replace(sizes={BAD: size})
         self._ended = True
 
-    def take(self, texts: int) -> tuple[list[Record], list[BadRecord]]:
-        """Return the next records with so many texts, and the bad ones that stand among them.
+    def take(self, texts: int) -> list[Record]:
+        """Return the records of the next texts, so many.
 
-        The mark says afterwards whether these are the last ones of the corpus.
+        The mark says afterwards whether these are the last ones of the corpus; then what is no text
+        behind them counts, too.
         """
-        records, bad = list[Record](), list[BadRecord]()
-        while len(records) < texts or (self._ended and self._is_rest_bad()):
-            record, self.position = self._waiting.popleft()
-            if isinstance(record, Record):
-                records.append(record)
-            else:
-                bad.append(record)
-            self._count(record)
-        self.mark = self.mark._replace(
-            is_end=self._ended and not self._waiting, sha256=self._digest.hexdigest()
-        )
-        return records, bad
+        records = list[Record]()
+        for _ in range(texts):
+            record, self.mark, self.position = self._waiting.popleft()
+            records.append(record)
+        if self._ended and not self._waiting:
+            self.mark = self._signed()._replace(is_end=True)
+            self.position = self._source.position
+        return records
 
     def go_on(self, marks: Sequence[Mark], folder: Path) -> Mark:
         """Read again what an earlier run has encoded; return the line to go on behind.
@@ -101,31 +104,36 @@ class Tape:
         last = marks[-1]
         back = marks[-2] if len(marks) > 1 else Mark()
         read = list[Record | BadRecord]()
-        state = self.mark, self._digest.copy()
+        digest = self._digest.copy()
         with progress(last.records, "reading again", least=1, unit="records", delay=2.0) as report:
-            while self.mark.records < last.records:
+            while self._read.records < last.records:
                 record = next(self._items, None)
                 if record is None:
                     raise self._changed(last, folder)
-                if last.is_end and self.mark.records >= back.records:
+                if last.is_end and self._read.records >= back.records:
                     read.append(record)
                 self._count(record)
-                if self.mark.records == back.records:
-                    state = self.mark, self._digest.copy()
+                if self._read.records == back.records:
+                    digest = self._digest.copy()
                 report(1)
         if self._digest.hexdigest() != last.sha256:
             raise self._changed(last, folder)
         self.position = self._source.position
-        if not last.is_end:
-            return last
-        more = next(self._items, None)
+        more = next(self._items, None) if last.is_end else None
+        self._ended = last.is_end and more is None
         if more is None:
-            self._ended = True
+            self.mark = self._read = self._own(last)
             return last
         # The corpus has grown since: the block that was its last one would not have ended there.
         self._items = chain(read, [more], self._items)
-        self.mark, self._digest = state
+        self._digest = digest
+        self.mark = self._read = self._own(back)
         return back
+
+    def _own(self, mark: Mark) -> Mark:
+        """Return a line of the journal with the size of what is put aside alone."""
+        size = mark.sizes.get(BAD, 0)
+        return mark._replace(sizes={} if self._aside is None else {BAD: size})
 
     def _checked(self) -> Iterator[Record | BadRecord]:
         """Yield the records; raise InputError at a bad one that is not to be put aside."""
@@ -138,9 +146,9 @@ class Tape:
                 )
             yield record
 
-    def _is_rest_bad(self) -> bool:
-        """Tell whether bad records stand behind the last text."""
-        return bool(self._waiting) and isinstance(self._waiting[0][0], BadRecord)
+    def _signed(self) -> Mark:
+        """Return what has been read so far, with its hash."""
+        return self._read._replace(is_end=False, sha256=self._digest.hexdigest())
 
     def _count(self, record: Record | BadRecord) -> None:
         """Count a record, and add it to the hash of all."""
@@ -148,12 +156,13 @@ class Tape:
         data = "\0".join(map(str, record[1:])).encode("utf-8", "surrogatepass")
         self._digest.update(b"%d %d %d\n" % (is_text, record.number, len(data)))
         self._digest.update(data)
-        self.mark = self.mark._replace(
-            texts=self.mark.texts + is_text,
-            bad=self.mark.bad + (not is_text),
-            records=self.mark.records + 1,
+        read = self._read
+        self._read = read._replace(
+            texts=read.texts + is_text,
+            bad=read.bad + (not is_text),
+            records=read.records + 1,
             number=record.number,
-            bytes=self.mark.bytes + (len(data) if is_text else 0),
+            bytes=read.bytes + (len(data) if is_text else 0),
         )
 
     def _changed(self, last: Mark, folder: Path) -> InputError:

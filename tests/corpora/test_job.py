@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,11 @@ import numpy_bert
 from numpy_bert import InputError, OutputError, SentenceEncoder, quantize_embeddings
 from numpy_bert.corpora import identity, job
 from numpy_bert.corpora.job import CorpusReport, as_float16, encode_corpus
-from numpy_bert.corpora.journal import JOB, JOURNAL, Parts
-from numpy_bert.corpora.sources import open_source
+from numpy_bert.corpora.journal import BAD, JOB, JOURNAL, Parts
+from numpy_bert.corpora.sources import BadRecord, open_source
+from numpy_bert.corpora.tape import Tape
 from numpy_bert.encoding import stream
+from tests.support.platforms import posix
 from tests.support.streams import Stdin
 
 LINES = [f"number {number}" for number in range(103)]
@@ -377,6 +380,7 @@ def test_what_is_there_is_left_as_it_is(
         ({"source": None}, "source must be the name of a file; got None."),
         ({"output": "x.txt"}, "the name must end in one of .npy"),
         ({"precision": "int4"}, "precision must be one of"),
+        ({"source": "a\0b"}, "source must be the name of a file"),
         ({"bad_lines": ""}, "bad_lines must be the name of a file; got ''."),
         ({"force": "no"}, "force must be True or False; got 'no'."),
         ({"source": "nowhere.txt"}, "nowhere.txt: does not exist"),
@@ -459,3 +463,100 @@ def test_progress_goes_by_what_is_read_within_a_block_too(
     assert sum(more for more, _ in said[:4]) == (60 if name == "-" else size)
     assert "60 texts, " in said[3][1]
     assert said[7][1].startswith("103 texts, ")
+
+
+@pytest.mark.parametrize("change", ["another", "longer"])
+def test_an_output_of_another_input_is_not_said_to_be_whole(
+    change: str,
+    encoder: SentenceEncoder,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, before = tmp_path / "x.npy", corpus.read_bytes()
+
+    def run(**options: Any) -> CorpusReport:
+        return encode_corpus(encoder, corpus, path, **options)
+
+    stopped_at(monkeypatch, "journal.Parts.remove", run)
+    corpus.write_bytes(before + b"more\n" if change == "longer" else before.replace(b"7", b"8"))
+    said = "more than the 103 texts of which" if change == "longer" else "its first 103 texts, up"
+    for force in (False, True):
+        with pytest.raises(InputError, match=said):
+            run(force=force)
+    with pytest.raises(OutputError, match="already exists"):
+        run(restart=True)
+    assert run(restart=True, force=True).went_on_after == 0
+    encode_corpus(encoder, corpus, tmp_path / "whole.npy")
+    assert path.read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert not (tmp_path / "x.npy.part").is_dir()
+
+
+def test_what_is_done_is_not_thrown_away_for_a_command_that_is_refused(
+    encoder: SentenceEncoder, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"older")
+    stopped(monkeypatch, 4, lambda: encode_corpus(encoder, corpus, path, force=True))
+    with pytest.raises(OutputError, match="already exists"):
+        encode_corpus(encoder, corpus, path, restart=True)
+    assert encode_corpus(encoder, corpus, path, force=True).went_on_after == 40
+
+
+def test_bad_lines_that_were_read_ahead_are_put_aside_once(
+    encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_MOST_CHARACTERS", 12)  # so one more text is read, and what
+    corpus, bad = tmp_path / "c.txt", tmp_path / "bad"  # stands before it
+    corpus.write_bytes(b"".join(b"text%d\n\xff\n\xfe\n" % n for n in range(9)))
+
+    def run() -> CorpusReport:
+        return encode_corpus(encoder, corpus, tmp_path / "x.npy", bad_lines=bad)
+
+    for blocks in (1, 2):
+        stopped(monkeypatch, blocks, run)
+    report = run()
+    assert (report.texts, report.bad, report.went_on_after) == (9, 18, 6)
+    found = [json.loads(line)["line"] for line in bad.read_text().splitlines()]
+    assert found == [line for line in range(1, 28) if line % 3 != 1]
+
+
+def test_bad_lines_are_not_held_however_many_they_are(tmp_path: Path) -> None:
+    corpus = tmp_path / "c.txt"
+    corpus.write_bytes(b"first\n" + (b"\xff" * 500 + b"\n") * 2_000 + b"last\n")
+    with open_source(corpus) as source:
+        put = list[int]()
+
+        def put_aside(record: BadRecord) -> int:
+            put.append(record.number)
+            return 1
+
+        tape = Tape(source, aside=put_aside)
+        texts = tape.texts()
+        tracemalloc.start()
+        assert [next(texts), next(texts)] == ["first", "last"]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert put == list(range(2, 2_002))
+        assert peak < 500_000
+        assert [record.text for record in tape.take(1)] == ["first"]
+        assert (tape.mark.bad, tape.mark.sizes) == (0, {})
+        assert [record.text for record in tape.take(1)] == ["last"]
+        assert (tape.mark.bad, tape.mark.sizes) == (2_000, {BAD: 2_000})
+
+
+def test_numbers_may_be_numpys(encoder: SentenceEncoder, corpus: Path, tmp_path: Path) -> None:
+    ways: Any = {"truncate_dim": np.int64(5), "batch_size": np.int32(7)}
+    assert encode_corpus(encoder, corpus, tmp_path / "x.npy", **ways).features == 5
+
+
+@posix
+def test_a_link_that_leads_nowhere_is_one_error(
+    encoder: SentenceEncoder, corpus: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.npy"
+    path.symlink_to(path)
+    for given in ({"output": path}, {"source": path}, {"bad_lines": path}):
+        options: dict[str, Any] = {"source": corpus, "output": tmp_path / "y.npy", **given}
+        with pytest.raises((InputError, OutputError), match="leads back to itself"):
+            encode_corpus(encoder, **options)

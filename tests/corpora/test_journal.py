@@ -137,6 +137,40 @@ def test_a_file_that_lost_bytes_is_said_to_be_damaged(tmp_path: Path) -> None:
         parts.go_on(parts.begin(IDENTITY, {})[-1])
         with pytest.raises(OutputError, match=r"has fewer bytes .* says \(10\)"):
             parts.grow("rows")
+    (folder / "rows").unlink()
+    with parts.held():
+        parts.go_on(parts.begin(IDENTITY, {})[-1])
+        with pytest.raises(OutputError, match=r"is damaged, or not there; --restart"):
+            parts.grow("rows")
+
+
+def test_a_line_behind_which_nothing_goes_on_is_gone_before_the_files_are_cut(
+    tmp_path: Path,
+) -> None:
+    folder = written(tmp_path / "x").folder
+    parts = Parts(tmp_path / "x")
+    with parts.held():
+        parts.go_on(parts.begin(IDENTITY, {})[0])
+        assert len((folder / JOURNAL).read_text().splitlines()) == 1
+        assert (folder / "rows").read_bytes() == b"head111222half"
+    with parts.held():
+        parts.go_on(Mark())
+        assert (folder / JOURNAL).read_bytes() == b""
+
+
+def test_a_mark_says_itself_what_is_whole_of_a_file_that_is_ahead(tmp_path: Path) -> None:
+    parts = Parts(tmp_path / "x")
+    with parts.held():
+        parts.begin(IDENTITY, {})
+        for name in ("rows", "ahead"):
+            parts.grow(name)
+            parts.write(name, b"abc")
+        parts.commit(mark(1, sizes={"ahead": 2}))
+    with parts.held():
+        found = parts.begin(IDENTITY, {})[-1]
+        assert found.sizes == {"rows": 3, "ahead": 2}
+        parts.go_on(found)
+        assert parts.grow("ahead").size == 2
 
 
 def test_what_ends_before_its_first_block_leaves_nothing(tmp_path: Path) -> None:

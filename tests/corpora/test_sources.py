@@ -304,3 +304,10 @@ def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.Monk
     tracemalloc.stop()
     assert found[1] == Record(2, "next")
     assert peak < 2_000_000
+
+
+def test_a_column_may_have_an_empty_name(tmp_path: Path) -> None:
+    path = written(tmp_path, b",text\n0,one\n1,two\n", "a.csv")
+    assert read(path, "") == [Record(2, "0"), Record(3, "1")]
+    path = written(tmp_path, b'{"": "one", "text": "two"}\n', "a.jsonl")
+    assert read(path, "") == [Record(1, "one")]
