@@ -26,9 +26,10 @@ from numpy_bert.progress import progress
 
 __all__ = ["Output", "StoredTexts", "StoredVectors", "file_output", "text_lines"]
 
-# Bytes of vectors that are read at a time, and rows of a group in a Parquet file.
+# Bytes of vectors that are read at a time; rows of a group in a Parquet file, and characters of
+# its texts unless one has more.
 _BLOCK = 8 << 20
-_GROUP = 1 << 14
+_GROUP, _CHARACTERS = 1 << 14, 1 << 24
 # Seconds after which progress is shown.
 _PATIENCE = 2.0
 _LATE = ("int8", "uint8")
@@ -340,11 +341,24 @@ class _Parquet(_FileOutput):
         schema = arrow.schema([("text", arrow.string()), ("vector", kind)])
         texts = iter(self._texts)
         with self._parquet.ParquetWriter(file, schema, use_dictionary=False) as writer:
-            for vectors in _in_rows(self._vectors.blocks(self.precision), _GROUP):
-                some = arrow.array(list(islice(texts, len(vectors))), arrow.string())
+            for given, vectors in _in_groups(texts, self._vectors.blocks(self.precision)):
+                some = arrow.array(given, arrow.string())
                 flat = arrow.array(vectors.reshape(-1))
                 lists = arrow.FixedSizeListArray.from_arrays(flat, type=kind)
                 writer.write_table(arrow.table([some, lists], schema=schema), row_group_size=_GROUP)
+
+
+def _in_groups(texts: Iterator[str], blocks: Iterable[Array]) -> Iterator[tuple[list[str], Array]]:
+    """Yield texts with their vectors, so many together that long ones fit into memory, too."""
+    for vectors in _in_rows(blocks, _GROUP):
+        some, characters, start = list[str](), 0, 0
+        for row, text in enumerate(islice(texts, len(vectors))):
+            if some and characters + len(text) > _CHARACTERS:
+                yield some, vectors[start:row]
+                some, characters, start = [], 0, row
+            some.append(text)
+            characters += len(text)
+        yield some, vectors[start:]
 
 
 def _in_rows(blocks: Iterable[Array], rows: int) -> Iterator[Array]:

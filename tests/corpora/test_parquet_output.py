@@ -106,3 +106,19 @@ def test_a_job_of_another_pyarrow_is_refused(
     monkeypatch.setattr("pyarrow.__version__", "1.2.3")
     with pytest.raises(OutputError, match=r"\(pyarrow was '\d.*, now '1.2.3'\)"):
         encode_corpus(encoder, corpus, path)
+
+
+def test_long_texts_are_written_a_few_at_a_time(
+    encoder: SentenceEncoder, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode_corpus(encoder, corpus, tmp_path / "x.parquet", truncate_dim=5)
+    monkeypatch.setattr(outputs, "_CHARACTERS", 3 * len(LINES[20]))
+    encode_corpus(encoder, corpus, tmp_path / "y.parquet", truncate_dim=5)
+    file = pq.ParquetFile(tmp_path / "y.parquet")
+    sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+    assert max(sizes) == 3
+    assert sum(sizes) == 107
+    assert file.read().equals(pq.read_table(tmp_path / "x.parquet"))
+    monkeypatch.setattr(outputs, "_CHARACTERS", 1)  # fewer than any text has
+    encode_corpus(encoder, corpus, tmp_path / "z.parquet", truncate_dim=5)
+    assert pq.ParquetFile(tmp_path / "z.parquet").num_row_groups == 107
