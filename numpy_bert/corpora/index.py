@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -228,9 +229,13 @@ class Index:
             # A text of middling length says enough, and takes no time.
             sizes = self.texts.sizes(_TRIED)
             row = int(np.argsort(sizes, kind="stable")[len(sizes) // 2])
-            made = encoder.encode(
-                self.texts[row], prompt=said.prompt, normalize_embeddings=said.normalize_embeddings
-            )
+            ways: dict[str, Any] = {
+                "prompt": said.prompt,
+                "normalize_embeddings": said.normalize_embeddings,
+            }
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it is cut, as it was before
+                made = encoder.encode(self.texts[row], **ways)
             stored = self.vectors[row].astype(np.float64)
             apart, length = (float(np.linalg.norm(v)) for v in (made - stored, stored))
             if not apart <= _NEAR * length:

@@ -204,7 +204,10 @@ def _are_modes(value: object) -> bool:
 # What each member of index.json must be.
 _RIGHT: dict[str, tuple[str, Any]] = {
     "model": ("the name of a model", lambda v: _is_text(v) and 0 < len(v) < 4096 and "\0" not in v),
-    "revision": ("a commit or null", lambda v: v is None or re.fullmatch("[0-9a-f]{40}", str(v))),
+    "revision": (
+        "a commit or null",
+        lambda v: v is None or (isinstance(v, str) and re.fullmatch("[0-9a-f]{40}", v)),
+    ),
     "similarity_fn_name": (
         f"one of {', '.join(SIMILARITIES)}",
         lambda v: isinstance(v, str) and v in SIMILARITIES,

@@ -8,6 +8,7 @@ import shutil
 import threading
 import tracemalloc
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "not JSON": (put(INDEX, b"{", b"["), "is not JSON"),
     "float count": (put(INDEX, b'"count": 5', b'"count": 5.0'), "count must be a whole number"),
     "pooling": (put(INDEX, b'"mean"', b'"most"'), "pooling must be a list of some of"),
+    "a number for a commit": (
+        put(INDEX, b'"revision": null', b'"revision": ' + b"1" * 40),
+        "revision must be a commit or null; got 1111",
+    ),
     "no width": (put(INDEX, b'"width"', b'"WIDTH"'), "width must be a whole number from 1; got N"),
 }
 
@@ -421,3 +426,16 @@ def test_a_search_reads_a_block_at_a_time(tmp_path: Path, encoder: SentenceEncod
     tracemalloc.stop()
     assert peak < vectors.nbytes / 3
     assert index.search(queries, 1).texts == [["7"], ["19999"]]
+
+
+def test_that_a_text_of_the_index_was_cut_is_not_told_again(
+    tmp_path: Path, encoder: SentenceEncoder
+) -> None:
+    short = copy(encoder)
+    short.max_seq_length = 8
+    texts = ["word " * 30, "other " * 30]
+    with pytest.warns(UserWarning, match="2 of 2 texts have more tokens"):
+        vectors = short.encode_document(texts)
+    write_index(tmp_path / "i", texts, vectors, short, "demo")
+    index = open_index(tmp_path / "i", encoder=encoder)
+    assert index.search("other", k=1).indices.tolist() == [1]

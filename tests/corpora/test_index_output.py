@@ -161,3 +161,18 @@ def test_what_is_refused(encoder: SentenceEncoder, corpus: Path, tmp_path: Path)
     with pytest.raises(OutputError, match="is an index already, of 25 texts, to which nothing"):
         encode_index(encoder, corpus, tmp_path / "i", "demo")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.txt", "i"]
+
+
+def test_an_index_is_not_replaced_while_its_texts_are_the_input(
+    encoder: SentenceEncoder, corpus: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "i"
+    encode_index(encoder, corpus, folder, "demo")
+    before = contents(folder)
+    with pytest.raises(InputError, match="holds the file that --input reads"):
+        encode_index(encoder, folder / "texts.jsonl", folder, "demo", force=True)
+    with pytest.raises(InputError, match="bad: is the output; name another file"):
+        encode_index(encoder, corpus, folder, "demo", force=True, bad_lines=folder / "bad")
+    assert contents(folder) == before
+    encode_index(encoder, folder / "texts.jsonl", tmp_path / "j", "demo")
+    assert contents(tmp_path / "j") == before
