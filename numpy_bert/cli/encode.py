@@ -21,6 +21,7 @@ from numpy_bert.cli.options import (
     model_name,
     model_options,
     output_path,
+    tell_of_terminal,
     text,
 )
 from numpy_bert.encoding import MODES, PRECISIONS
@@ -169,7 +170,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise InputError for options that do not go together."""
+    """Raise InputError for options that do not go together; say what is waited for."""
     if options.texts and options.input is not None:
         raise InputError("TEXT and --input: give one of the two.")
     if options.input is None and (options.input_format or options.text_column):
@@ -181,6 +182,8 @@ def _check(options: argparse.Namespace) -> None:
     if not is_job and (options.bad_lines is not None or options.restart):
         flag = "--restart" if options.restart else "--bad-lines"
         raise InputError(f"{flag}: is for --input FILE with -o or --index; give both.")
+    if options.input == "-":
+        tell_of_terminal("texts, one a line,")
 
 
 def _encode_corpus(options: argparse.Namespace) -> int:
@@ -191,7 +194,8 @@ def _encode_corpus(options: argparse.Namespace) -> int:
     from numpy_bert.corpora.job import encode_corpus
     from numpy_bert.corpora.outputs import file_output
 
-    output = None if options.index else file_output(Path(options.output), options.precision)
+    is_index = options.index is not None
+    output = None if is_index else file_output(Path(options.output), options.precision)
     name, encoder = load(options)
     given = {
         **_ways(options),
@@ -251,7 +255,7 @@ def _read(options: argparse.Namespace) -> list[str]:
 
     column, form = options.text_column, options.input_format
     with open_source(options.input, column=column, form=form) as source:
-        texts = list(Tape(source, aside=False).texts())
+        texts = list(Tape(source).texts())
         if not texts:
             note(f"{quoted(source.where)}: has no texts.")
     return texts

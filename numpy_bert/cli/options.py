@@ -40,6 +40,7 @@ __all__ = [
     "read_lines",
     "read_text",
     "source_options",
+    "tell_of_terminal",
     "text",
 ]
 
@@ -251,10 +252,16 @@ def _standard_input(what: str) -> BinaryIO:
     stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
     if stream is None:  # another program's, which holds text
         return io.BytesIO(sys.stdin.read().encode())
-    if stream.isatty():
+    tell_of_terminal(what)
+    return stream
+
+
+def tell_of_terminal(what: str) -> None:
+    """Tell whoever sits at standard input what is waited for."""
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is not None and not stream.closed and stream.isatty():
         end = "Ctrl-Z and Enter" if os.name == "nt" else "Ctrl-D"
         note(f"type {what} and end with {end}; --help says what else can be given.")
-    return stream
 
 
 def model_name(options: argparse.Namespace) -> str:

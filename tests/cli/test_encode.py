@@ -340,6 +340,7 @@ def test_the_help_has_all_kinds_of_files(capsys: pytest.CaptureFixture[str]) -> 
         (["--input", "c.txt", "--restart"], "--restart: is for --input FILE with -o"),
         (["a", "-o", "x.npy", "--bad-lines", "b"], "--bad-lines: is for --input FILE with -o"),
         (["a", "-o", "x.jsonl"], "the name must end in one of .npy, .npz, .safetensors."),
+        (["--input", "c.txt", "--index", ""], "path must be the name of a folder; got ''."),
         (["--input", "c.txt", "-o", "x.txt"], ".safetensors, .jsonl, .parquet."),
     ],
 )
@@ -356,3 +357,18 @@ def test_float16_of_few_texts(capsys: pytest.CaptureFixture[str], encoder: Sente
     assert said["dtype"] == "float16"
     expected = encoder.encode(["a test"]).astype(np.float16)
     assert np.array_equal(np.array(said["vectors"], np.float16), expected)
+
+
+@pytest.mark.parametrize("words", [[], ["-o", "v.npy"]])
+def test_whoever_sits_at_the_input_of_a_corpus_is_told_what_is_waited_for(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stdin = Stdin(b"a test\n")
+    monkeypatch.setattr(stdin.buffer, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert main(["encode", "--input", "-", "--model", "demo", *words]) == 0
+    assert "type texts, one a line, and end with Ctrl-D" in capsys.readouterr().err
