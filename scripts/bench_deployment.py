@@ -6,15 +6,17 @@ Each contender is installed into an environment of its own, which --keep keeps f
 and runs as its users write it, in processes of its own, in turn with the others:
 
 - numpy_bert, this repository's;
-- sentence-transformers on torch for the CPU;
+- sentence-transformers on torch for the CPU; on Linux pip must be told of torch's index of such
+  wheels, or it brings gigabytes for GPUs, and the version that is printed is without "+cpu";
 - onnxruntime with tokenizers, in a loop of twenty lines, and fastembed, which wraps the two: on a
   graph that is exported here;
 - model2vec, which computes something else: a vector for each token, distilled from MiniLM here by
   its own function, and their mean. How like MiniLM's its vectors are is printed.
 
-Of the others the vectors are held to numpy_bert's. "first" is from the start of the process to its
-first vector, the model on the disk and its files read before; the memory is the peak of the process
-after one text, and after all of them with one thread.
+Of the others the vectors are held to numpy_bert's. Each process is held to as many processors as it
+has threads, and so are the threads of each library in it. "first" is from the start of a process of
+two threads to its first vector, the model on the disk and its files read before; the memory is the
+peak of that process after one text, and of one of one thread after all texts.
 """
 
 from __future__ import annotations
@@ -176,15 +178,17 @@ def environment(folder: Path, needs: Sequence[str], beside: Path | None = None) 
     It sees the packages of another environment, too, if `beside` is that one's Python.
     """
     python, done = folder / "bin" / "python", folder / "installed.json"
-    wanted = json.dumps([*needs, str(beside)])
+    # Without pip, and setuptools, which some versions of venv bring and only some contenders need.
+    make = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)]
+    wanted = json.dumps([*make, *needs, str(beside)])
     ours = str(ROOT) in needs  # which may have changed since
     if done.exists() and done.read_text("utf-8") == wanted and not ours:
         return python
-    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    subprocess.run(make, check=True)
     if beside is not None:
         text = f"import site; site.addsitedir({str(packages_of(beside))!r})\n"
         (packages_of(python) / "beside.pth").write_text(text, "utf-8")
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
     log = folder / "pip.txt"
     with log.open("w", encoding="utf-8") as file:
         failed = subprocess.run([*pip, *needs], check=False, stderr=file).returncode
@@ -201,10 +205,8 @@ def packages_of(python: Path) -> Path:
 
 
 def installed_size(python: Path) -> float:
-    """Return what is installed without pip, in MB of 10**6 bytes."""
-    packages = packages_of(python)
-    kept = (path for path in packages.iterdir() if not re.match(r"pip($|-)", path.name))
-    files = (file for path in kept for file in (path.rglob("*") if path.is_dir() else [path]))
+    """Return what is installed, in MB of 10**6 bytes."""
+    files = packages_of(python).rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
