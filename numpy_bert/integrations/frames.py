@@ -7,8 +7,9 @@ an engine runs as many tasks at a time as it has processors for.
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -45,7 +46,12 @@ __all__ = [
 _KEPT = 4
 # What of the settings says which model is loaded, rather than what is done with it.
 _MODEL = ("revision", "cache_dir", "local_files_only", "token")
-_TURN = threading.Lock()
+
+
+class _Turn:
+    """One thread at a time loads a model."""
+
+    lock = threading.Lock()
 
 
 class Settings(TypedDict, total=False):
@@ -130,6 +136,10 @@ def add_vectors(
 ) -> pd.DataFrame:
     """Return a frame with a column of vectors; `where` is what errors call it."""
     with naming(where):
+        if not hasattr(frame, "columns"):
+            raise InputError(must_be("frames", "pandas DataFrames, such as a list of one", frame))
+        if not isinstance(column, Hashable):
+            raise InputError(must_be("column", "the name of a column", column))
         if column not in frame.columns:
             names = [str(name) for name in frame.columns]
             raise InputError(f"column: there is no {shown(column)}; there is {listed(names)}.")
@@ -166,7 +176,10 @@ def to_numpy(column: pd.Series) -> Array:
         isinstance(kind, pyarrow.FixedSizeListType) and pyarrow.types.is_floating(kind.value_type)
     ):
         wanted = "a column of vectors, as encode_frames makes it"
-        raise InputError(must_be("column", wanted, column.dtype))
+        raise InputError(
+            f"{must_be('column', wanted, column.dtype)} Of arrays or lists of one length "
+            "np.stack(column) makes one array."
+        )
     lists = pyarrow.array(column)
     if isinstance(lists, pyarrow.ChunkedArray):
         lists = lists.combine_chunks()
@@ -266,7 +279,7 @@ def load(
     >>> load("demo") is load("demo", dtype=np.float32)
     True
     """
-    with _TURN:
+    with _Turn.lock:
         return _loaded(name_or_path, revision, cache_dir, local_files_only, token, as_dtype(dtype))
 
 
@@ -335,3 +348,12 @@ def _as_lists(vectors: Array) -> Any:
     items = pyarrow.array(vectors.ravel())
     lists = pyarrow.FixedSizeListArray.from_arrays(items, vectors.shape[1])
     return pandas.arrays.ArrowExtensionArray(lists)
+
+
+def _forget() -> None:
+    """Let a forked child load models, whatever its parent was loading meanwhile."""
+    _Turn.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from numpy_bert.integrations.frames import encode_frames, encode_texts, in_every
 from numpy_bert.kernels.blas import openblas
 from numpy_bert.kernels.threads import one_thread
 from numpy_bert.loading.cache import demo_folder
+from tests.support.platforms import posix
 
 TEXTS = ["a test", "the sea is wide and cold", "", "the moon"]
 
@@ -103,6 +106,14 @@ def test_errors_name_the_frame_and_the_row(column: str, output: str, message: st
     assert (type(again), str(again)) == (InputError, message)
 
 
+def test_one_frame_is_no_list_of_frames() -> None:
+    frame = pd.DataFrame({"text": TEXTS})
+    with pytest.raises(InputError, match=r"^frame 0: frames must be pandas DataFrames, such as a"):
+        list(encode_frames(frame, "text", "demo"))
+    with pytest.raises(InputError, match=r"^frame 0: column must be the name of a column; got \["):
+        list(encode_frames([frame], ["text"], "demo"))  # type: ignore[arg-type]
+
+
 def test_a_text_is_no_column_of_texts() -> None:
     with pytest.raises(InputError, match=r"^texts must be a list or column of texts; got one"):
         encode_texts("a test", "demo")
@@ -130,6 +141,23 @@ def test_threads_that_ask_at_once_load_once(monkeypatch: pytest.MonkeyPatch) -> 
         thread.join()
     assert loaded == ["demo"]
     assert len({id(encoder) for encoder in found}) == 1
+
+
+@posix
+def test_a_child_that_is_forked_while_a_model_is_loaded_loads_its_own() -> None:
+    code = """
+import os, signal
+from numpy_bert.integrations import frames
+with frames._Turn.lock:
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        frames.load("demo")
+        os._exit(0)
+    print(os.waitpid(child, 0)[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "0\n", done.stderr
 
 
 def test_other_settings_are_another_encoder() -> None:
@@ -193,3 +221,7 @@ def test_a_column_of_vectors_becomes_an_array() -> None:
         frames.to_numpy(column.reindex([0, 8, 9]))
     with pytest.raises(InputError, match="column must be a column of vectors"):
         frames.to_numpy(frame["text"])
+    arrays = pd.Series(list(whole))  # as pandas reads Spark's
+    with pytest.raises(InputError, match=r"np\.stack\(column\) makes one array"):
+        frames.to_numpy(arrays)
+    np.testing.assert_array_equal(np.stack(arrays), whole)
