@@ -5,6 +5,7 @@ What the extra `test` does not bring, and what takes long, is marked slow.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
@@ -118,6 +119,7 @@ def test_scikit_learn_has_what_it_asks_of_a_transformer(
     run: Modules, encoder: SentenceEncoder
 ) -> None:
     from sklearn.base import clone
+    from sklearn.exceptions import NotFittedError
 
     done = run("scikit-learn")
     made = done.SentenceVectors(truncate_dim=64).set_params(pooling="cls")
@@ -125,7 +127,8 @@ def test_scikit_learn_has_what_it_asks_of_a_transformer(
     vectors = made.fit_transform(TEXTS)
     assert np.array_equal(vectors, encoder.encode(TEXTS, pooling="cls", truncate_dim=64))
     copied = clone(made)
-    assert not hasattr(copied, "encoder_")
+    with pytest.raises(NotFittedError):
+        copied.transform(TEXTS)
     assert copied.get_params() == made.get_params()
     assert np.array_equal(pickle.loads(pickle.dumps(made)).transform(TEXTS), vectors)
     names = [f"sentencevectors{number}" for number in range(64)]
@@ -179,6 +182,7 @@ def test_langchain(run: Modules, encoder: SentenceEncoder) -> None:
     assert done.document.page_content == TEXTS[0]
     made = done.NumpyBertEmbeddings("demo")
     assert made.embed_documents(TEXTS) == encoder.encode(TEXTS).tolist()
+    assert asyncio.run(made.aembed_query(TEXTS[0])) == encoder.encode(TEXTS[0]).tolist()
     made.encoder.prompts = {"query": "query: ", "document": "passage: "}
     assert made.embed_query(TEXTS[0]) == encoder.encode("query: " + TEXTS[0]).tolist()
     assert made.embed_documents(TEXTS[:1]) == [encoder.encode("passage: " + TEXTS[0]).tolist()]
