@@ -5,7 +5,7 @@
 
 BASE is the root that stands for python:slim. If it is not there it is made: a minimal Debian by
 debootstrap, and the Python that runs this script, copied to /usr/local. Each stage is a copy of it,
-in which COPY copies and RUN is run by chroot. Then CMD is run as the image's user, without a
+in which COPY copies and RUN is run by chroot. Then ENTRYPOINT is run as the image's user, without a
 network and with the root read-only, the health check is asked until it is content, a vector is
 fetched, and SIGTERM ends it. The model comes from PATH_OF_MINILM, through a stand-in for the hub.
 
@@ -154,9 +154,8 @@ class Builder:
     def _healthcheck(self, rest: str) -> None:
         self._current().health = json.loads(rest[rest.index("CMD ") + 4 :])
 
-    def _cmd(self, rest: str) -> None:
-        words = json.loads(rest) if rest.startswith("[") else ["/bin/sh", "-c", rest]
-        self._current().command = words
+    def _entrypoint(self, rest: str) -> None:
+        self._current().command = json.loads(rest)
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:

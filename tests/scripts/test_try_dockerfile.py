@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def test_each_step_of_the_dockerfile_is_understood() -> None:
     known = {name[1:].upper() for name in vars(Builder) if name.startswith("_")}
     assert {name for name, _ in STEPS} <= known
     assert [name for name, _ in STEPS].count("FROM") == 2
-    assert STEPS[-1][0] == "CMD"
+    assert STEPS[-1][0] == "ENTRYPOINT"
 
 
 def test_what_it_copies_is_there_and_what_it_installs_is_an_extra() -> None:
@@ -48,7 +49,18 @@ def test_it_serves_as_nobody_in_particular_on_the_port_that_is_asked_for_health(
     assert int(last["USER"]) > 0
     (port,) = re.findall(r"127\.0\.0\.1', (\d+)", last["HEALTHCHECK"])
     assert last["EXPOSE"] == port
-    assert shlex.split(last["CMD"])[:3] == ["exec", "numpy-bert", "serve"]
+
+
+def test_what_stands_behind_the_image_are_options_of_serve(tmp_path: Path) -> None:
+    stand_in = tmp_path / "numpy-bert"
+    stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    stand_in.chmod(0o755)
+    words = json.loads(dict(STEPS)["ENTRYPOINT"])
+    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "MODEL": "a model"}
+    given = ["--name", "two words"]
+    done = subprocess.run([*words, *given], env=variables, capture_output=True, text=True)
+    expected = ["serve", "--model", "a model", "--host", "0.0.0.0", *given]
+    assert done.stdout.splitlines() == expected, done.stderr
 
 
 def test_stages_variables_and_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +88,7 @@ ENV PATH=/venv:$PATH
 USER 7
 EXPOSE 80
 HEALTHCHECK --interval=3s CMD ["ask", "it"]
-CMD exec serve --name "$A"
+ENTRYPOINT ["serve", "it"]
 """,
         tmp_path,
     )
@@ -94,7 +106,7 @@ CMD exec serve --name "$A"
     }
     assert stage.environment == {"PATH": f"/venv:{try_dockerfile.PATH}"}
     assert (stage.user, stage.health) == ("7", ["ask", "it"])
-    assert stage.command == ["/bin/sh", "-c", 'exec serve --name "$A"']
+    assert stage.command == ["serve", "it"]
 
 
 @pytest.mark.parametrize("step", ["VOLUME /x", "ADD a b"])
