@@ -39,6 +39,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _KEEP_ALIVE = 75
 _CONNECTIONS = 1000
 _ENDING = 50
+# Seconds after which the parent of workers looks whether it has been told to end.
+_TICK = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,8 @@ def _server(config: Any, service: Any, ready: Callable[[], None]) -> Any:
                 ready()
 
         def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002
+            if sig == signal.SIGINT and multiprocessing.parent_process() is not None:
+                return  # the terminal's Ctrl-C, of which the parent says it, too
             if self.should_exit:
                 _die(sig)
             # Not kept for uvicorn, which would raise it anew when all is answered.
@@ -290,8 +294,10 @@ class _Workers:
                 self._note(f"worker {process.pid}: {self._threads} threads, {_memory(process.pid)}")
             return self._watch()
         finally:
-            for process in self._processes:
-                process.terminate()
+            self._bound.close()
+            if not self._is_ending:  # else they know, and a second signal would end them at once
+                for process in self._processes:
+                    process.terminate()
             for process in self._processes:
                 process.join()
             for number, handler in before.items():
@@ -302,7 +308,10 @@ class _Workers:
         ours, theirs = self._context.Pipe()
         arguments = self._settings, self._bound, self._threads, theirs
         process = self._context.Process(target=_work, args=arguments)
+        # What it inherits: the terminal's Ctrl-C must not break it off before it can say so.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         process.start()
+        signal.signal(signal.SIGINT, before)
         theirs.close()
         self._processes[process] = ours
         if self._is_ending:  # since the signal was sent to the others
@@ -330,16 +339,19 @@ class _Workers:
         """Wait until all processes have ended; one that ends unasked is replaced."""
         status = 0
         while self._processes:
-            ended = connection.wait([process.sentinel for process in self._processes])
+            ended = connection.wait([process.sentinel for process in self._processes], _TICK)
+            if self._is_ending:  # else who connects would wait for a worker that never accepts
+                self._bound.close()
             for process in [p for p in self._processes if p.sentinel in ended]:
                 process.join()
                 self._processes.pop(process).close()
                 if self._is_ending:
-                    status = status or int(process.exitcode != 0)
+                    # One that did not serve yet is ended by the signal itself.
+                    status = status or int(process.exitcode not in (0, -signal.SIGTERM))
                     continue
                 self._note(f"worker {process.pid} ended ({process.exitcode}); another one starts.")
-                if not self._is_ready(self._start()):
-                    return self._failed()
+                if not (self._is_ready(self._start()) or self._is_ending):
+                    return 1
         return status
 
     def _end(self, number: int, _: object) -> None:

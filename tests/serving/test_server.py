@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -22,7 +23,7 @@ import pytest
 
 from numpy_bert import CrossEncoder, SentenceEncoder
 from numpy_bert.cli import main
-from numpy_bert.serving.server import Settings, _memory, load_model
+from numpy_bert.serving.server import Settings, _memory, _Workers, load_model
 from tests.support.platforms import linux
 
 PATIENCE = 60.0
@@ -230,7 +231,9 @@ def test_which_model_it_is_goes_by_its_files(reranker_folder: Path) -> None:
 def process(*options: str) -> Iterator[tuple[subprocess.Popen[str], int, list[str]]]:
     """Run the command as a process of its own; yield it, its port, and what it says."""
     command = [sys.executable, "-m", "numpy_bert", "serve", "--model", "demo", "--port", "0"]
-    running = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert running.stderr is not None
     said = list[str]()
     try:
@@ -314,3 +317,61 @@ def test_workers_share_a_port_and_are_replaced() -> None:
         until(lambda: sum("MB of it shared" in line for line in said) == 2)
         running.kill()
         until(lambda: not listens(port))  # none is left without its parent
+
+
+def test_a_worker_that_begins_does_not_hear_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would break off with a traceback; it is the parent that ends it."""
+    found: list[Any] = []
+
+    class Begun:
+        def __init__(self, **_: object) -> None: ...
+
+        def start(self) -> None:
+            found.append(signal.getsignal(signal.SIGINT))
+
+    before = signal.getsignal(signal.SIGINT)
+    with closing(socket.create_server(("127.0.0.1", 0))) as bound:
+        workers = _Workers(Settings(model="demo"), bound, 1, found.append)
+        monkeypatch.setattr(workers._context, "Process", Begun)
+        workers._start().close()
+    assert found == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def worker_of(connection: http.client.HTTPConnection) -> float:
+    """Return when the worker was started that has a connection."""
+    connection.request("GET", "/metrics")
+    found = re.search(
+        r"^process_start_time_seconds (\S+)", connection.getresponse().read().decode(), re.M
+    )
+    assert found is not None
+    return float(found[1])
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["Ctrl-C", "SIGTERM"])
+def test_workers_answer_what_was_asked(is_terminal: bool) -> None:
+    """Ctrl-C comes to each process by the terminal, too; or a worker is being replaced."""
+    with process("--workers", "2") as (running, port, said), ExitStack() as stack:
+        until(lambda: sum("MB of it shared" in line for line in said) == 2)
+        second = int(re.findall(r"worker (\d+):", "".join(said))[1])
+        by_start: dict[float, http.client.HTTPConnection] = {}
+        while len(by_start) < 2:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            by_start[worker_of(stack.enter_context(closing(connection)))] = connection
+        asked = by_start[min(by_start)]  # of the first
+        asked.request("POST", "/v1/embeddings", json.dumps({"input": ["word " * 400] * 300}))
+        if is_terminal:
+            until(lambda: "numpy_bert_queue_requests 1.0" in get(port, "/metrics"))
+            os.killpg(running.pid, signal.SIGINT)
+        else:
+            os.kill(second, signal.SIGKILL)
+            until(lambda: any("another one starts" in line for line in said))
+            running.send_signal(signal.SIGTERM)
+        until(lambda: not listens(port))
+        assert running.poll() is None  # it works still, and nobody waits in vain for a worker
+        answer = asked.getresponse()
+        assert answer.status == 200
+        assert len(json.load(answer)["data"]) == 300
+        assert running.wait(PATIENCE) == 0
