@@ -86,9 +86,9 @@ class Limits:
     --------
     >>> Limits(texts=32).texts
     32
-    >>> Limits(tokens=10**9)  # doctest: +ELLIPSIS
+    >>> Limits(timeout=0)
     Traceback (most recent call last):
-    numpy_bert.errors.InputError: tokens must be a whole number from 1 to 524288; got 1000000000...
+    numpy_bert.errors.InputError: timeout must be a number of seconds above 0; got 0.
     """
 
     body: int = 4 << 20
@@ -102,7 +102,12 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("body", "texts", "batch_tokens", "queue_tokens", "queue_requests"):
             as_count(name, getattr(self, name))
-        as_count("tokens", self.tokens, most=self.queue_tokens)
+        as_count("tokens", self.tokens)
+        if self.tokens > self.queue_tokens:
+            raise InputError(
+                f"tokens must be at most queue_tokens, or a request of so many never has room; got "
+                f"{self.tokens:,} and {self.queue_tokens:,}."
+            )
         if not is_number(self.timeout) or self.timeout <= 0:
             raise InputError(must_be("timeout", "a number of seconds above 0", self.timeout))
 
@@ -309,10 +314,10 @@ class Batcher:
         whole = room = self._limits.batch_tokens
         parts: list[tuple[Job, Sequence[Tokenized]]] = []
         others, now = deque[Job](), time.monotonic()
+        # Wherever they stand: what nobody waits for keeps nobody out.
+        self._jobs = deque(job for job in self._jobs if not self._is_gone(job, now))
         while self._jobs:
             job = self._jobs.popleft()
-            if self._is_gone(job, now):
-                continue
             if parts and job.wish != parts[0][0].wish:
                 others.append(job)
                 continue

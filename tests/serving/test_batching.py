@@ -191,6 +191,19 @@ def test_who_left_is_not_computed_not_even_the_rest_of_a_large_one() -> None:
         assert (batcher.requests, batcher.tokens) == (0, 0)
 
 
+def test_who_left_keeps_nobody_out_wherever_it_stood() -> None:
+    with queue(queue_tokens=1000) as (batcher, gate):
+        large, gone = job([90] * 5), job([400])
+        for one in (large, gone):
+            batcher.submit(one)
+        gone.leave()
+        gate.let(1)
+        assert gate.begun.acquire(timeout=PATIENCE)
+        batcher.submit(job([500]))  # while the first piece of the large one is computed
+        gate.let()
+        assert rows(large) == [90] * 5
+
+
 def test_one_that_fails_does_not_fail_the_others() -> None:
     with queue() as (batcher, gate):
         gate.failure = lambda lengths: ValueError("13") if 13 in lengths else None
@@ -260,7 +273,11 @@ def test_many_threads_get_their_own_rows(encoder: SentenceEncoder) -> None:
     [
         ({"body": 0}, "body must be a whole number from 1; got 0."),
         ({"texts": 1.5}, "texts must be a whole number from 1; got 1.5."),
-        ({"tokens": 9, "queue_tokens": 8}, "tokens must be a whole number from 1 to 8; got 9."),
+        (
+            {"tokens": 9, "queue_tokens": 8},
+            "tokens must be at most queue_tokens, or a request of so many never has room; "
+            "got 9 and 8.",
+        ),
         ({"timeout": 0}, "timeout must be a number of seconds above 0; got 0."),
         ({"timeout": float("nan")}, "timeout must be a number of seconds above 0; got nan."),
     ],
