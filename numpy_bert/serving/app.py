@@ -181,7 +181,8 @@ class _Routes:
     def hurry(self) -> None:
         """Wait no longer for bodies that have not come: the service ends."""
         for timeout in self._reading:
-            timeout.reschedule(_loop().time() + _HURRY)
+            with contextlib.suppress(RuntimeError):  # it is over already
+                timeout.reschedule(_loop().time() + _HURRY)
 
     def computed(self, path: str, read: Read, *, tei: bool, reranks: bool) -> _Endpoint:
         """Return the endpoint that computes what `read` finds in a request's body."""
@@ -207,6 +208,10 @@ class _Routes:
                 return self._refused(refusal, tei=tei)
             except _LeftError:
                 raise
+            except asyncio.CancelledError:
+                if not self.service.is_draining:
+                    raise
+                return self._refused(_ends(), tei=tei)  # the server waits no longer
             except Exception:  # noqa: BLE001 - the log says which, and the client that it failed
                 _LOG.exception("A request to %s failed.", path)
                 message = "The service failed; its log says where. The request may be sent again."
@@ -232,13 +237,14 @@ class _Routes:
     def refused(self, status: int) -> Callable[[Any, Exception], Any]:
         """Return what answers where no endpoint does: an unknown path, or another method."""
 
-        async def answer(request: Any, _: Exception) -> _Answer:
-            if status == 404:
-                message = f"There is no {shown(request.url.path)} here."
-            else:
-                message = f"{shown(request.url.path)} does not take {shown(request.method)}."
+        async def answer(request: Any, failure: Any) -> _Answer:
+            path = shown(request.scope["path"])  # a URL would have what the client calls the host
+            message = f"There is no {path} here."
+            if status == 405:
+                message = f"{path} does not take {shown(request.method)}."
             self.service.metrics.requests.labels("other", str(status)).inc()
-            return self._refused(RefusalError(status, message, reason="path"), tei=False)
+            refusal = RefusalError(status, message, reason="path", headers=failure.headers or {})
+            return self._refused(refusal, tei=False)
 
         return answer
 
@@ -341,19 +347,24 @@ class _Routes:
             raise _full("bodies", service.batcher.advice())
         self._unread += len(body)
 
-        def prepared() -> tuple[Ask, Job]:
+        is_long = len(body) > _SHORT
+
+        def prepared() -> tuple[Ask, Job | None]:
             service.check_waits(client)
             ask = service.read(body, read)
-            return ask, service.job(ask, client)
+            # A query is tokenized with each of its documents: a short body may be long work.
+            return ask, service.job(ask, client) if is_long or ask.size <= _SHORT else None
 
-        hand = self._long if len(body) > _SHORT else self._short
-        future = _loop().run_in_executor(hand, prepared)
+        future = _loop().run_in_executor(self._long if is_long else self._short, prepared)
         future.add_done_callback(lambda _: self._read_so_far(len(body)))
         try:
-            found: tuple[Ask, Job] = await client.waits(future, client.deadline)
+            ask, job = await client.waits(future, client.deadline)
+            if job is None:
+                later = _loop().run_in_executor(self._long, service.job, ask, client)
+                job = await client.waits(later, client.deadline)
         except (LateError, TimeoutError):
             raise self._late() from None
-        return found
+        return ask, job
 
     def _read_so_far(self, size: int) -> None:
         """Count out a body that was read."""
@@ -517,6 +528,7 @@ def create_app(
     app = applications.Starlette(
         routes=_table(routes), lifespan=lifespan, exception_handlers=refused
     )
+    app.router.redirect_slashes = False
     app.state.service = service
     return app
 

@@ -103,6 +103,13 @@ class Ask:
     truncate: bool = False
     answer: Callable[[Array, int], bytes]
 
+    @property
+    def size(self) -> int:
+        """How many characters are tokenized; those of a pair's query each time."""
+        return sum(
+            len(text) if isinstance(text, str) else sum(map(len, text)) for text in self.texts
+        )
+
 
 class _Members:
     """The members of a request, each of which is asked for; null stands for none."""

@@ -30,6 +30,9 @@ Read = Callable[[dict[str, Any], Facts], Ask]
 _CHUNK = 200_000
 # A text may have so many characters for each token that is read; the rest would be cut off anyway.
 _CHARACTERS = 256
+# A query is tokenized with each of its documents: in all they may have so many times the characters
+# that a body may have bytes.
+_REPEATED = 4
 _CUTS = "numpy-bert serve --truncate cuts it"
 
 
@@ -141,6 +144,8 @@ class Service:
             If a text has more tokens than the model reads and is not to be cut, or all together
             have more than a request may.
         """
+        if ask.size > _REPEATED * self.limits.body:
+            raise self._repeated()
         items = self._given_ids(ask) if ask.ids is not None else self._tokenized(ask, waiting)
         cut = sum(item.whole > item.length for item in items)
         if cut:
@@ -157,6 +162,13 @@ class Service:
         return encoder.get_embedding_dimension() if isinstance(encoder, SentenceEncoder) else 0
 
     def _compute(self, items: Sequence[Tokenized], wish: Hashable) -> Array:
+        """Return the vectors or logits of a batch, for which JSON has numbers."""
+        rows = self._rows(items, wish)
+        if not np.isfinite(rows).all():
+            raise ArithmeticError("the model's numbers are not finite (NaN or infinity)")
+        return rows
+
+    def _rows(self, items: Sequence[Tokenized], wish: Hashable) -> Array:
         """Return the vectors or logits of a batch."""
         if isinstance(self.encoder, CrossEncoder):
             return self.encoder.predict_tokenized(items, "Identity").reshape(-1, 1)
@@ -230,6 +242,17 @@ class Service:
             param=ask.name,
             code="context_length_exceeded",
             reason="too_long",
+            tei_status=413,
+        )
+
+    def _repeated(self) -> RefusalError:
+        """Say that a query is too long to be read with so many documents."""
+        return RefusalError(
+            400,
+            "The query is read with each document, which makes more than "
+            f"{_REPEATED * self.limits.body:,} characters. Send a shorter one, or fewer documents.",
+            param="query",
+            reason="tokens",
             tei_status=413,
         )
 

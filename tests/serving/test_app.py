@@ -299,8 +299,25 @@ def test_a_body_is_read_no_further_than_it_may_go(client: TestClient) -> None:
         assert answer.json()["error"]["code"] == "request_too_large"
     packed = client.post("/embed", content=b"x", headers={"Content-Encoding": "gzip"})
     assert packed.status_code == 415
-    assert client.get("/nothing").status_code == 404
-    assert client.get("/embed").status_code == 405
+
+
+def test_a_path_or_a_method_that_is_not_there(client: TestClient) -> None:
+    for path in ("/nothing", "/embed/", "/v1/models/"):
+        answer = client.post(path) if path == "/embed/" else client.get(path)
+        assert answer.status_code == 404, path
+    # The path is what was asked for, whatever the client calls the host.
+    found = client.get("/nothing", headers={"Host": "a/b"}).json()["error"]["message"]
+    assert found == "There is no '/nothing' here."
+    for ask, path, allowed in (
+        (client.get, "/embed", {"POST"}),
+        (client.options, "/v1/embeddings", {"POST"}),
+        (client.delete, "/health", {"GET", "HEAD"}),
+    ):
+        answer = ask(path)
+        assert answer.status_code == 405
+        assert set(answer.headers["allow"].split(", ")) == allowed
+    head = client.head("/v1/models")
+    assert (head.status_code, head.headers["content-type"]) == (200, "application/json")
 
 
 def test_a_key_is_asked_for_where_there_is_one(
@@ -584,6 +601,80 @@ def test_a_failure_is_answered_and_says_nothing_of_this_machine(
         assert "secret" not in answer.text
         assert client.get("/health").status_code == 200
     assert "/a/secret/path" in caplog.text
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_json_has_not_are_a_failure_of_their_request_alone(
+    number: float, encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = SentenceEncoder.encode_tokenized
+
+    def broken(own: SentenceEncoder, items: Any, *arguments: Any, **options: Any) -> Any:
+        rows = encode(own, items, *arguments, **options)
+        rows[[item.text == "bad" for item in items], 7] = number
+        return rows
+
+    monkeypatch.setattr(SentenceEncoder, "encode_tokenized", broken)
+    with served(encoder) as client:
+        for form in ("float", "base64"):
+            asked = {"input": ["a", "bad"], "encoding_format": form}
+            assert client.post("/v1/embeddings", json=asked).status_code == 500
+            assert client.post("/v1/embeddings", json={**asked, "input": "a"}).status_code == 200
+
+
+def test_long_work_of_a_short_body_keeps_no_short_one_waiting(
+    reranker: CrossEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query is tokenized with each of its documents."""
+    hands: list[tuple[int, str]] = []
+    job = Service.job
+
+    def told(service: Service, ask: Any, waiting: Any) -> Any:
+        hands.append((len(ask.texts), threading.current_thread().name))
+        return job(service, ask, waiting)
+
+    monkeypatch.setattr(Service, "job", told)
+    with served(reranker) as client:
+        for count, query in ((2, "who?"), (300, "x" * 500)):
+            answer = client.post("/rerank", json={"query": query, "texts": ["a"] * count})
+            assert len(answer.json()) == count
+    assert [(count, name.rpartition("_")[0]) for count, name in hands] == [
+        (2, "numpy_bert short"),
+        (300, "numpy_bert long"),
+    ]
+
+
+def test_a_query_is_not_repeated_without_bound(reranker: CrossEncoder) -> None:
+    asked = {"query": "x" * 500, "texts": ["a"] * 20}
+    with served(reranker, limits=Limits(body=1000)) as client:
+        assert client.post("/rerank", json={**asked, "query": "x"}).status_code == 200
+        answer = client.post("/rerank", json=asked)
+        assert answer.status_code == 413
+        assert "more than 4,000 characters" in answer.json()["error"]
+
+
+def test_who_is_not_waited_for_at_the_end_is_told_so(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(encoder, monkeypatch)
+
+    async def run() -> None:
+        app, lifespan = running(encoder)
+        async with lifespan:
+            for is_draining in (False, True):
+                asked = asyncio.create_task(call(app, {"input": "a"}))
+                await begun(held)
+                app.state.service.is_draining = is_draining
+                asked.cancel()  # as the server does when its patience ends
+                if is_draining:
+                    status, headers = await asked
+                    assert (status, headers["retry-after"]) == (503, "1")
+                else:
+                    with pytest.raises(asyncio.CancelledError):
+                        await asked
+                held.open.set()
+
+    asyncio.run(run())
 
 
 def test_a_model_without_a_score_is_refused(tmp_path: Any) -> None:
