@@ -18,6 +18,7 @@ from numpy_bert.locks import temporary_file, temporary_folder
 from numpy_bert.messages import must_be, named, quoted
 
 __all__ = [
+    "as_file",
     "as_folder",
     "check_output",
     "check_pointer",
@@ -455,12 +456,22 @@ def as_folder(value: object, name: str) -> Path:
 
     An empty one, of which `Path` would make the folder one is in, names none.
     """
+    return _as_path(value, name, "the name of a folder")
+
+
+def as_file(value: object, name: str) -> Path:
+    """Return the path that names a file; raise InputError for anything else."""
+    return _as_path(value, name, "the name of a file")
+
+
+def _as_path(value: object, name: str, wanted: str) -> Path:
+    """Return a value as a path; raise InputError, which says what is wanted, where it is none."""
     try:
         is_name = isinstance(value, (str, os.PathLike)) and b"\0" not in os.fsencode(value)
     except UnicodeEncodeError:
         is_name = False
     if not is_name or not str(value):
-        raise InputError(must_be(name, "the name of a folder", value))
+        raise InputError(must_be(name, wanted, value))
     return Path(value)  # type: ignore[arg-type]
 
 

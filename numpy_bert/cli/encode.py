@@ -151,7 +151,7 @@ def run(options: argparse.Namespace) -> int:
         texts, **_ways(options), precision="float32" if is_half else options.precision
     )
     if is_half:
-        from numpy_bert.corpora.job import as_float16
+        from numpy_bert.encoding.quantization import as_float16
 
         vectors = as_float16(vectors, "text {}".format)
     if output is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 import warnings
@@ -23,20 +24,19 @@ from numpy_bert.corpora.outputs import Output, file_output
 from numpy_bert.corpora.sources import BadRecord, Record, Source, open_source
 from numpy_bert.corpora.tape import Tape
 from numpy_bert.encoding.prompts import prompt_of
-from numpy_bert.encoding.quantization import check_precision, quantized_shape
+from numpy_bert.encoding.quantization import as_float16, check_precision, quantized_shape
 from numpy_bert.errors import InputError
-from numpy_bert.files import check_output, check_space, is_listed, target_of, writing
-from numpy_bert.messages import must_be, named, quoted
+from numpy_bert.files import as_file, check_output, check_space, is_listed, target_of, writing
+from numpy_bert.messages import named, quoted
 from numpy_bert.progress import progress
 
 if TYPE_CHECKING:
     from numpy_bert.encoding.sentence_encoder import SentenceEncoder
 
-__all__ = ["CorpusReport", "as_float16", "encode_corpus"]
+__all__ = ["CorpusReport", "encode_corpus"]
 
 # A precision that sentence-transformers does not have.
 _HALF = "float16"
-_COPIED = 1 << 20
 # Seconds after which progress is shown.
 _PATIENCE = 2.0
 # Texts whose vectors tell one way of encoding from another, as weights alone do not.
@@ -102,12 +102,12 @@ def encode_corpus(
     encoder : SentenceEncoder
         The model.
     source : str or Path
-        The corpus, as `numpy_bert.corpora.sources.open_source` takes it; "-" is standard input.
+        The corpus, as `numpy_bert.corpora.open_source` takes it; "-" is standard input.
     output : str, Path or Output
         A file that ends in .npy, .npz, .safetensors, .jsonl or .parquet; or another `Output`, which
         has a precision of its own.
     text_column, input_format : str, optional
-        Its `column` and `form`.
+        They are the `column` and the `form` of `open_source`.
     prompt_name, prompt, batch_size, normalize_embeddings, truncate_dim, pooling
         They are those of `SentenceEncoder.encode_stream`.
     precision : {"float32", "float16", "int8", "uint8", "binary", "ubinary"}
@@ -156,10 +156,10 @@ def encode_corpus(
     check_switches(force=force, restart=restart, normalize_embeddings=normalize_embeddings)
     kind = precision if precision == _HALF else check_precision(precision)
     if isinstance(output, (str, Path)) or not hasattr(output, "finish"):
-        output = file_output(_path(output, "output"), kind)
+        output = file_output(as_file(output, "output"), kind)
     job = _Job(
         encoder=encoder,
-        source=str(source) if source == "-" else str(_path(source, "source")),
+        source=str(source) if source == "-" else str(as_file(source, "source")),
         text_column=text_column,
         input_format=input_format,
         output=output,
@@ -170,7 +170,7 @@ def encode_corpus(
             "truncate_dim": _number("truncate_dim", truncate_dim),
             "pooling": pooling,
         },
-        bad_lines=None if bad_lines is None else _path(bad_lines, "bad_lines"),
+        bad_lines=None if bad_lines is None else as_file(bad_lines, "bad_lines"),
         force=force,
         tell=note or (lambda _: None),
     )
@@ -324,8 +324,7 @@ class _Job:
         """Give what is no text the name that was asked for."""
         if self.bad_lines is not None and is_listed(parts.folder / BAD):
             with (parts.folder / BAD).open("rb") as bad, writing(self.bad_lines) as file:
-                while data := bad.read(_COPIED):
-                    file.write(data)
+                shutil.copyfileobj(bad, file)
 
     def _finish(self, parts: Parts, identity: Mapping[str, Any], report: CorpusReport) -> None:
         """Make the output, and remove what it was made of."""
@@ -402,24 +401,3 @@ def _is_same(path: Path, other: Path) -> bool:
     with suppress(OSError):  # one is not there
         return path.samefile(other)
     return False
-
-
-def _path(value: object, name: str) -> Path:
-    """Return the path of a file; raise InputError for what names none."""
-    if isinstance(value, (str, Path)) and str(value) and "\0" not in str(value):
-        return Path(value)
-    raise InputError(must_be(name, "the name of a file", value))
-
-
-def as_float16(vectors: Array, name: Callable[[int], str]) -> Array:
-    """Return vectors in float16; raise InputError, with the row's name, for what it cannot hold."""
-    with np.errstate(over="ignore"):
-        half: Array = vectors.astype(np.float16)
-    wrong = np.argwhere(np.isinf(half))
-    if len(wrong):
-        row, column = wrong[0].tolist()
-        raise InputError(
-            f"{name(row)}: its vector has {vectors[row, column]:.6g}, and float16 ends at 65504; "
-            "take --precision float32, or normalize vectors."
-        )
-    return half

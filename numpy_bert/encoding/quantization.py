@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import as_array
+from numpy_bert.arrays import Array, as_array
 from numpy_bert.encoding import PRECISIONS
 from numpy_bert.errors import InputError
 from numpy_bert.messages import shown
 
 __all__ = [
+    "as_float16",
     "check_number",
     "check_precision",
     "quantize_embeddings",
@@ -195,6 +196,26 @@ def ranges_of_blocks(
             stacklevel=stacklevel,
         )
     return np.stack([low, high])
+
+
+def as_float16(vectors: Array, name: Callable[[int], str]) -> Array:
+    """Return vectors in float16; raise InputError, with the row's name, for what it cannot hold.
+
+    Examples
+    --------
+    >>> as_float16(np.array([[1.0, -65519.0]]), "text {}".format)
+    array([[ 1.00e+00, -6.55e+04]], dtype=float16)
+    """
+    with np.errstate(over="ignore"):
+        half: Array = vectors.astype(np.float16)
+    wrong = np.argwhere(np.isinf(half))
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        raise InputError(
+            f"{name(row)}: its vector has {vectors[row, column]:.6g}, and float16 ends at 65504; "
+            "take --precision float32, or normalize vectors."
+        )
+    return half
 
 
 def _quantized(

@@ -18,11 +18,12 @@ import pytest
 import numpy_bert
 from numpy_bert import InputError, OutputError, SentenceEncoder, quantize_embeddings
 from numpy_bert.corpora import identity, job
-from numpy_bert.corpora.job import CorpusReport, as_float16, encode_corpus
+from numpy_bert.corpora.job import CorpusReport, encode_corpus
 from numpy_bert.corpora.journal import BAD, JOB, JOURNAL, Parts
 from numpy_bert.corpora.sources import BadRecord, open_source
 from numpy_bert.corpora.tape import Tape
 from numpy_bert.encoding import stream
+from numpy_bert.encoding.quantization import as_float16
 from tests.support.platforms import posix
 from tests.support.streams import Stdin
 
