@@ -192,9 +192,9 @@ def test_who_left_is_not_computed_not_even_the_rest_of_a_large_one() -> None:
 
 
 def test_who_left_keeps_nobody_out_wherever_it_stood() -> None:
-    with queue(queue_tokens=1000) as (batcher, gate):
-        large, gone = job([90] * 5), job([400])
-        for one in (large, gone):
+    with queue(tokens=900, queue_tokens=1000) as (batcher, gate):
+        large, other, gone = job([90] * 5), job([50]), job([400])
+        for one in (large, other, gone):  # a batch ends before the second, which has no room
             batcher.submit(one)
         gone.leave()
         gate.let(1)
