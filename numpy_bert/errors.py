@@ -69,7 +69,8 @@ class OfflineError(HubError):
     """The hub was not asked (offline) or could not be reached, and the cache has no copy."""
 
 
-class OutOfMemoryError(NumpyBertError, MemoryError):
+# Python's own first: only so can MemoryError.__new__ make one, as what unpickles errors has it do.
+class OutOfMemoryError(MemoryError, NumpyBertError):
     """Memory that the system does not give; the message says for what, and how to need less."""
 
 

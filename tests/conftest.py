@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,9 @@ def _guarded(self: socket.socket, address: Any) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let no test but a `network` one reach beyond this machine by accident."""
     is_free = item.get_closest_marker("network") is not None
+    if "huggingface_hub.utils" in sys.modules:
+        # What switches off transformers' bars, as scripts do, switches off the hub's, too.
+        sys.modules["huggingface_hub.utils"].enable_progress_bars()
     socket.socket.connect = _connect if is_free else _guarded  # type: ignore[method-assign, assignment]
 
 

@@ -23,6 +23,7 @@ from numpy_bert.arguments import as_count, is_number
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be
+from numpy_bert.reprs import short_repr
 from numpy_bert.text.ids import Tokenized
 
 __all__ = [
@@ -138,6 +139,8 @@ class Job:
     deadline : float
         When, by `time.monotonic`, its turn must have come.
     """
+
+    __repr__ = short_repr
 
     items: Sequence[Tokenized]
     wish: Hashable

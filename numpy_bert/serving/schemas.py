@@ -16,6 +16,7 @@ from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
 from numpy_bert.messages import quoted, shown
 from numpy_bert.ops.activation import sigmoid
+from numpy_bert.reprs import short_repr
 from numpy_bert.serving.batching import Limits
 from numpy_bert.serving.errors import RefusalError
 from numpy_bert.text.inputs import Pair, check_text
@@ -94,6 +95,8 @@ class Ask:
     answer : callable
         From the rows and the number of tokens to the answer's body.
     """
+
+    __repr__ = short_repr
 
     texts: Sequence[str] | Sequence[Pair]
     ids: list[list[int]] | None = None

@@ -220,9 +220,10 @@ def test_k7_out_of_memory_says_what_was_asked_for(tmp_path: Path) -> None:
     )
     assert lines[4] == "(384,)"
     assert "Traceback" not in result.stderr
-    assert "out of memory for 200,000 texts" in result.stderr
-    assert result.returncode == 1
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    # A corpus needs no more, since it is encoded block by block.
+    assert "200,000 texts; " in result.stderr
+    assert result.returncode == 0
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, f"{path.name}.npy"}
 
 
 @linux

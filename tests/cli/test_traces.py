@@ -324,7 +324,7 @@ def test_a_reader_that_goes_away_is_no_traceback(trace: Path) -> None:
     command = f"{sys.executable} -m numpy_bert compare {trace} {trace} | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
-    assert done.stdout.startswith(str(trace))
+    assert done.stdout.startswith(str(trace)[:40])
 
 
 def test_padding_without_a_mask_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
