@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["progress"]
+__all__ = ["PATIENCE", "progress"]
 
+# Seconds after which somebody waits: the `delay` of what may be done sooner.
+PATIENCE = 2.0
 # Hashing and scanning run at some hundred megabytes a second: below this nobody waits.
 _SLOW = 1 << 29
 # A bar of work: how many items are done stands behind the time.

@@ -23,7 +23,7 @@ from numpy_bert.comparison.report import Report, StepReport, measured
 from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.errors import InputError, TraceError
 from numpy_bert.messages import listed, quoted
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 from numpy_bert.traces.array_files import LazyArray
 from numpy_bert.traces.layout import (
     INPUTS,
@@ -123,7 +123,7 @@ def compare(
             "counts, and * stands for anything."
         )
     rows: list[StepReport] = []
-    with progress(len(pairs.names), "comparing", least=2, unit="steps", delay=2.0) as report:
+    with progress(len(pairs.names), "comparing", least=2, unit="steps", delay=PATIENCE) as report:
         for name in pairs.names:
             rows += [row.allowed_by(allow) for row in given.rows(name)]
             report(1)

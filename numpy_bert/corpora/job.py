@@ -28,7 +28,7 @@ from numpy_bert.encoding.quantization import as_float16, check_precision, quanti
 from numpy_bert.errors import InputError
 from numpy_bert.files import as_file, check_output, check_space, is_listed, target_of, writing
 from numpy_bert.messages import named, quoted
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 
 if TYPE_CHECKING:
     from numpy_bert.encoding.sentence_encoder import SentenceEncoder
@@ -37,8 +37,6 @@ __all__ = ["CorpusReport", "encode_corpus"]
 
 # A precision that sentence-transformers does not have.
 _HALF = "float16"
-# Seconds after which progress is shown.
-_PATIENCE = 2.0
 # Texts whose vectors tell one way of encoding from another, as weights alone do not.
 _PROBE = ("The sun is shining.", "Ein Hündchen läuft, 3.14 km weit!", "")
 
@@ -378,7 +376,7 @@ def _showing(source: Source, tape: Tape) -> Iterator[_Bar]:
     unit = "texts" if not by_position else "B" if source.unit == "line" else "rows"
     start = tape.position if by_position else tape.mark.records
     with progress(
-        source.size, "encoding", least=1, unit=unit, delay=_PATIENCE, initial=start
+        source.size, "encoding", least=1, unit=unit, delay=PATIENCE, initial=start
     ) as report:
         yield _Bar(tape, report, by_position=by_position)
 

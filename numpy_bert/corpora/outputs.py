@@ -22,7 +22,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.extras import optional
 from numpy_bert.files import check_output, check_space, take_name, writing
 from numpy_bert.messages import quoted
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 
 __all__ = ["Output", "StoredTexts", "StoredVectors", "file_output", "text_lines"]
 
@@ -30,8 +30,6 @@ __all__ = ["Output", "StoredTexts", "StoredVectors", "file_output", "text_lines"
 # its texts unless one has more.
 _BLOCK = 8 << 20
 _GROUP, _CHARACTERS = 1 << 14, 1 << 24
-# Seconds after which progress is shown.
-_PATIENCE = 2.0
 _LATE = ("int8", "uint8")
 
 
@@ -122,7 +120,7 @@ class StoredVectors:
         if precision in _LATE and self.rows:
             ranges = ranges_of_blocks(self._read(), precision, stacklevel=3)
         size = self.rows * self._row
-        with progress(size, "writing", least=1, delay=_PATIENCE) as report:
+        with progress(size, "writing", least=1, delay=PATIENCE) as report:
             for block in self._read():
                 yield block if ranges is None else quantize_embeddings(block, precision, ranges)
                 report(block.nbytes)

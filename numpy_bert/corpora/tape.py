@@ -12,7 +12,7 @@ from numpy_bert.corpora.journal import BAD, Mark
 from numpy_bert.corpora.sources import BadRecord, Record, Source
 from numpy_bert.errors import InputError
 from numpy_bert.messages import named, quoted
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 
 __all__ = ["Tape"]
 
@@ -105,7 +105,9 @@ class Tape:
         back = marks[-2] if len(marks) > 1 else Mark()
         read = list[Record | BadRecord]()
         digest = self._digest.copy()
-        with progress(last.records, "reading again", least=1, unit="records", delay=2.0) as report:
+        with progress(
+            last.records, "reading again", least=1, unit="records", delay=PATIENCE
+        ) as report:
             while self._read.records < last.records:
                 record = next(self._items, None)
                 if record is None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import IntArray
 from numpy_bert.kernels.encoder import MICRO_BATCH
 from numpy_bert.kernels.threads import work_off
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.ids import Ids, Tokenized, prompted
 from numpy_bert.text.inputs import Pair
@@ -31,7 +31,6 @@ _CHUNK_CHARACTERS = 1_000_000
 _LEAST_TOKENS = 64
 # Below as many characters nobody waits, and the bar's own import would be felt.
 _WORTH_A_BAR = 20_000
-_PATIENCE = 2.0  # seconds
 # How many characters a token of English has with the blank behind it, and as how many more the two
 # special tokens of a text count.
 _CHARACTERS, _FRAME = 6, 12
@@ -214,7 +213,7 @@ def fill(
     is_shown = int(work_of.sum()) >= _WORTH_A_BAR if shown is None else shown
     all_work = int(work_of[repeats.rows].sum())
     total = all_work if is_shown else 0
-    delay, count = 0.0 if shown else _PATIENCE, len(repeats.rows)
+    delay, count = 0.0 if shown else PATIENCE, len(repeats.rows)
     with progress(total, label, least=1, unit=unit, delay=delay, items=count) as report:
 
         def work(batch: Batch) -> None:

@@ -17,7 +17,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.kernels.half import widen_into
 from numpy_bert.kernels.threads import work_off
 from numpy_bert.messages import shown
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 from numpy_bert.reprs import short_repr
 
 __all__ = [
@@ -43,7 +43,6 @@ _BLOCK = 1 << 21
 _QUERIES = 512
 # A search through fewer bytes is no matter of seconds.
 _WORTH_A_BAR = 1 << 30
-_PATIENCE = 2.0  # seconds
 # Squares whose sum in float32 is exact enough, because none of note was too small for it.
 _LEAST_SQUARES, _MOST_SQUARES = 1e-24, 1e36
 
@@ -299,7 +298,7 @@ def nearest(
     rows = max(1, min(_rows(name, query), queries, _BLOCK // max(1, 2 * k)))
     work = -(-len(query) // rows) * len(corpus)
     least = 1 if work * corpus.itemsize * corpus.shape[1] >= _WORTH_A_BAR else work + 1
-    with progress(work, "searching", least=least, unit="vectors", delay=_PATIENCE) as report:
+    with progress(work, "searching", least=least, unit="vectors", delay=PATIENCE) as report:
         for start in range(0, len(query), rows):
             part = query[start : start + rows].astype(dtype, copy=False)
             best = _Best(part, start, k, function, names)

@@ -20,7 +20,7 @@ from numpy_bert.loading.integrity import sha256
 from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.parameters import arrays_of
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 from numpy_bert.traces.layout import INPUTS, axes_of, shape_of, sizes_of, step_names
 from numpy_bert.traces.names import matches
 from numpy_bert.traces.trace_inputs import TraceInputs
@@ -123,7 +123,9 @@ class Recorder:
         )
         metadata |= more or {}
         count = len(tensors)
-        with progress(count, f"tracing {path.name}", least=2, unit="arrays", delay=2.0) as report:
+        with progress(
+            count, f"tracing {path.name}", least=2, unit="arrays", delay=PATIENCE
+        ) as report:
 
             def counted() -> Iterator[tuple[str, npt.NDArray[Any]]]:
                 announced = {tensor.name for tensor in tensors}

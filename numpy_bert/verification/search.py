@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.comparison.differences import rms
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 from numpy_bert.reprs import short_repr
 from numpy_bert.traces.layout import place_of
 from numpy_bert.verification.cases import Case, Diagnosis, Variant
@@ -142,7 +142,7 @@ class Search:
             return []
         label = f"why {self._case.segment.target.name}"
         fits = []
-        with progress(len(tried), label, least=2, unit="mistakes", delay=2.0) as report:
+        with progress(len(tried), label, least=2, unit="mistakes", delay=PATIENCE) as report:
             for variant in tried:
                 fit, left = self._fit(variant, self._error)
                 self._tried.append((left, variant))

@@ -16,7 +16,7 @@ from numpy_bert.loading.keys import near_miss
 from numpy_bert.messages import listed, must_be
 from numpy_bert.model.bert import BertModel
 from numpy_bert.parameters import arrays_of
-from numpy_bert.progress import progress
+from numpy_bert.progress import PATIENCE, progress
 from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 from numpy_bert.traces.layout import INPUTS, is_weight, place_of
@@ -200,7 +200,7 @@ def _has_lost_digits(model: BertModel) -> bool:
 def _step_rows(run: Run, allow: Sequence[str], *, fail_fast: bool) -> list[StepReport]:
     """Return the rows of the steps, up to the first that differs where that is enough."""
     rows: list[StepReport] = []
-    with progress(run.count, "verifying", least=2, unit="steps", delay=2.0) as tick:
+    with progress(run.count, "verifying", least=2, unit="steps", delay=PATIENCE) as tick:
         for row in run.rows():
             rows.append(row.allowed_by(allow))
             tick(1)

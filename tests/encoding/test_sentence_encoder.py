@@ -318,7 +318,7 @@ def test_a_long_work_shows_a_bar_by_itself(
     monkeypatch.setattr(micro_batches, "_WORTH_A_BAR", 10)
     encoder.encode(TEXTS)
     assert capsys.readouterr().err == ""  # it took less than two seconds
-    monkeypatch.setattr(micro_batches, "_PATIENCE", 0.0)
+    monkeypatch.setattr(micro_batches, "PATIENCE", 0.0)
     encoder.encode(TEXTS)
     assert "6/6" in capsys.readouterr().err
 

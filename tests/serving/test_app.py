@@ -461,6 +461,11 @@ async def begun(held: Held | Unread) -> None:
     await asyncio.to_thread(held.begun.acquire, timeout=30)
 
 
+async def queued(app: Any, requests: int) -> None:
+    while app.state.service.batcher.requests < requests:
+        await asyncio.sleep(0)
+
+
 def running(encoder: SentenceEncoder, **limits: Any) -> Any:
     app = create_app(encoder, name="demo", limits=Limits(**limits))
     return app, app.router.lifespan_context(app)
@@ -477,8 +482,7 @@ def test_a_full_service_says_when_to_come_again(
             first = asyncio.create_task(call(app, {"input": "a"}))
             await begun(held)
             second = asyncio.create_task(call(app, {"input": "b"}))
-            while app.state.service.batcher.requests < 2:
-                await asyncio.sleep(0)
+            await queued(app, 2)
             status, headers = await call(app, {"input": "c"})
             assert (status, int(headers["retry-after"])) == (429, 1)
             held.open.set()
@@ -522,8 +526,7 @@ def test_an_ending_queue_is_an_answer(
             first = asyncio.create_task(call(app, {"input": "a"}))
             await begun(held)
             second = asyncio.create_task(call(app, {"input": "b"}))
-            while app.state.service.batcher.requests < 2:
-                await asyncio.sleep(0)
+            await queued(app, 2)
             closing = asyncio.create_task(asyncio.to_thread(app.state.service.batcher.close))
             while app.state.service.batcher.is_alive:
                 await asyncio.sleep(0)
@@ -547,8 +550,7 @@ def test_who_left_is_not_computed(
             await begun(held)
             left = asyncio.Event()
             second = asyncio.create_task(call(app, {"input": ["b"] * 5}, left))
-            while app.state.service.batcher.requests < 2:
-                await asyncio.sleep(0)
+            await queued(app, 2)
             left.set()
             assert (await second)[0] == 0
             held.open.set()
