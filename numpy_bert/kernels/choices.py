@@ -82,6 +82,18 @@ TABLE: Mapping[Machine, Choices] = MappingProxyType(
         Machine("AMD family 25", "AVX-512", "OpenBLAS SkylakeX"): Choices(
             cuts=(Cut(1953, 0, 8, 64), Cut(3906, 0, 4, 64)), block_bytes=384 << 10
         ),
+        # AMD Zen 5. One large product is the fastest from 64 rows on, and tanh is faster than exp.
+        Machine("AMD family 26", "AVX-512", "OpenBLAS SkylakeX"): Choices(
+            cuts=(
+                Cut(384, 8, 8, 128),
+                Cut(384, 32, 16, 128),
+                Cut(768, 8, 8, 128),
+                Cut(768, 16, 16, 64),
+                Cut(1024, 8, 8, 64),
+                Cut(1536, 32, 8, 64),
+            ),
+            block_bytes=384 << 10,
+        ),
         Machine("Intel family 6 model 143", "AVX-512 with FP16", "OpenBLAS SkylakeX"): _RAPIDS,
         Machine("Intel family 6 model 207", "AVX-512 with FP16", "OpenBLAS SkylakeX"): _RAPIDS,
     }

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,10 +92,13 @@ def caches() -> dict[str, int]:
         sizes |= {key: size for key, name in names.items() if (size := _sysctl_number(name))}
         return {key: size for key, size in sizes.items() if size}
     found: dict[str, int] = {}
-    for folder in sorted(_CACHES.glob("index*")):
-        level, kind, size = (text_of(folder / name).strip() for name in ("level", "type", "size"))
-        if kind in {"Data", "Unified"} and size.endswith("K") and size[:-1].isdigit():
-            found[f"L{level}d" if kind == "Data" else f"L{level}"] = int(size[:-1]) << 10
+    with suppress(OSError):  # of a folder that may not be entered
+        for folder in sorted(_CACHES.glob("index*")):
+            level, kind, size = (
+                text_of(folder / name).strip() for name in ("level", "type", "size")
+            )
+            if kind in {"Data", "Unified"} and size.endswith("K") and size[:-1].isdigit():
+                found[f"L{level}d" if kind == "Data" else f"L{level}"] = int(size[:-1]) << 10
     return found
 
 

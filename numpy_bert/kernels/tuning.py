@@ -29,6 +29,8 @@ from numpy_bert.messages import quoted
 __all__ = ["VARIABLE", "Tuning", "in_force", "tuning"]
 
 VARIABLE = "NUMPY_BERT_TUNING"
+# OpenBLAS's own variable for the kernel to run in place of the one that fits the processor.
+_KERNEL = "OPENBLAS_CORETYPE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Tuning(Choices):
         sizes = ", ".join(f"{name} {size >> 10:,} KiB" for name, size in caches().items())
         blas = self.machine.blas
         if library is not None:
-            blas = f"OpenBLAS {library.version}, kernel {library.kernel}"
+            blas = f"OpenBLAS {library.version}, kernel {library.kernel}{_asked_for()}"
         lines = {
             "processor": f"{processor_name()} ({self.machine.processor}, {self.machine.loops})",
             "caches": sizes or "unknown",
@@ -153,6 +155,12 @@ def _of_user(here: Machine) -> Choices | None:
 
         warnings.warn(f"{failure} The built-in choices are taken instead.", stacklevel=2)
         return None
+
+
+def _asked_for() -> str:
+    """Return a remark where the environment chose the kernel: OpenBLAS's choice may be faster."""
+    asked = os.environ.get(_KERNEL, "")
+    return f" (the environment variable {_KERNEL} = {quoted(asked)})" if asked else ""
 
 
 def _in_words(cut: Cut) -> str:

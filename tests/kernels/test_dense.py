@@ -9,11 +9,15 @@ from numpy_bert.kernels.choices import TABLE, Cut
 from numpy_bert.kernels.dense import Dense
 from tests.tolerances import product_budget
 
-ZEN_4, XEON, _ = (entry.cuts for entry in TABLE.values() if entry.cuts)
+ZEN_4, ZEN_5, XEON = (
+    next(entry.cuts for known, entry in TABLE.items() if str(known).startswith(start))
+    for start in ("AMD family 25, AVX-512", "AMD family 26", "Intel family 6")
+)
 CUTS = {
     "plain": (),
     "always": ZEN_4,
     "up to some rows": XEON,
+    "of one size or another": ZEN_5,
     "two widths": (Cut(4000, 8, 4, 32), Cut(4000, 63, 0, 0), Cut(4000, 0, 16, 64)),
 }
 

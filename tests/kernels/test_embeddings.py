@@ -14,6 +14,7 @@ import numpy_bert.kernels.embeddings as kernels
 from numpy_bert import BertModel, set_num_threads
 from numpy_bert.arrays import Array
 from numpy_bert.inputs import ModelInputs
+from numpy_bert.kernels.choices import Choices
 from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 from tests.tolerances import float32_budget
@@ -136,6 +137,7 @@ def test_a_row_is_the_same_alone_padded_permuted_and_in_any_batch(minilm: Path) 
 def test_a_large_call_is_shared_out_and_a_small_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kernels, "tuning", lambda: Choices(block_bytes=384 << 10))
     model = loaded(tmp_path, features=384)
     set_num_threads(7)
     calls: list[int] = []

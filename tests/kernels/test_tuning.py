@@ -12,6 +12,7 @@ import pytest
 from numpy_bert.errors import InputError, OutputError
 from numpy_bert.kernels import tuning as module
 from numpy_bert.kernels import tuning_file
+from numpy_bert.kernels.blas import openblas
 from numpy_bert.kernels.choices import TABLE, Choices, Cut
 from numpy_bert.kernels.machine import Machine, machine
 from numpy_bert.kernels.tuning import tuning
@@ -225,3 +226,12 @@ def test_printed_it_says_what_is_in_force() -> None:
         assert name in text
     keep(check_file(), MINE)
     assert "pieces of 8 x 64 up to 16 rows of 384 features; one call each" in str(fresh())
+
+
+def test_it_says_where_the_environment_chose_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    if openblas() is None:
+        pytest.skip("NumPy runs on another BLAS here")
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    assert "OPENBLAS_CORETYPE" not in str(tuning())
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert "(the environment variable OPENBLAS_CORETYPE = Haswell)" in str(tuning())
