@@ -9,7 +9,7 @@ N      packed tokens               S      token types (segments)
 H      hidden size                 I      intermediate size
 A      attention heads             L      layers
 D      size of a head (H / A)      K      labels of a classifier
-C      choices of a question
+C      choices of a question       E      features of the embedding
 ====== ==========================  ====== ==========================
 """
 

@@ -6,10 +6,12 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
+from numpy_bert.architectures import ARCHITECTURES, REFUSED, Architecture
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import (
     as_folder,
@@ -31,7 +33,14 @@ from numpy_bert.labels import (
 from numpy_bert.messages import must_be, quoted, shown
 from numpy_bert.reprs import short_repr
 
-__all__ = ["ACTIVATION_NAMES", "SIZES", "BertConfig", "StatedConfig", "read_config"]
+__all__ = [
+    "ACTIVATION_NAMES",
+    "SIZES",
+    "BertConfig",
+    "StatedConfig",
+    "config_class",
+    "read_config",
+]
 
 # Far above any published BERT, far below what would exhaust memory before a shape is checked.
 _LARGEST_SIZE = 1 << 24
@@ -81,7 +90,6 @@ SIZES = (
 _SCORES = "sbert_ce_default_activation_function"
 # Fields that turn a BERT into another architecture, with the one value that is supported.
 _ARCHITECTURE = {
-    "model_type": "bert",
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,
@@ -98,21 +106,44 @@ _CALLS = {
 _UNREAD = frozenset(
     {"architectures", "attn_implementation", "bos_token_id", "dtype", "eos_token_id"}
     | {"gradient_checkpointing", "name_or_path", "torch_dtype", "transformers_version", "use_cache"}
+    | {"sinusoidal_pos_embds"}  # which only says how DistilBERT's positions were started
 )
+# Fields that an architecture has only if its entry names them among its defaults.
+_OPTIONAL = (
+    "embedding_size",
+    "use_task_id",
+    "task_type_vocab_size",
+    "projection_dim",
+    "relative_attention_num_buckets",
+    "qa_dropout",
+    "summary_activation",
+    "summary_last_dropout",
+)
+_PROBABILITIES = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "qa_dropout",
+    "summary_last_dropout",
+)
+# The buckets that a distance can fall into, whatever the config says.
+_BUCKETS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class BertConfig:
-    """The sizes and settings of a BERT, under the names that transformers gives them.
+    """The sizes and settings of a BERT, or of one of its family, under transformers' names.
 
-    All default to transformers' values, which are those of the published BERT.
+    All default to transformers' values: of a BERT those of the published one, of another
+    `model_type` those of its own config there.
 
     Parameters
     ----------
     **settings
-        The fields, by name. The labels can be given in transformers' words, too: `num_labels`,
-        `id2label`, `label2id`. What else transformers' config has is taken where it asks for what
-        happens anyway, as ``is_decoder=False``.
+        The fields, by name; where an architecture has another name for one, as DistilBERT's
+        ``dim`` for `hidden_size`, by either. The labels can be given in transformers' words, too:
+        `num_labels`, `id2label`, `label2id`. What else transformers' config has is taken where it
+        asks for what happens anyway, as ``is_decoder=False``.
 
     Raises
     ------
@@ -129,6 +160,9 @@ class BertConfig:
     go through, by its dotted name, and None where no file names one. sentence-transformers before
     its version 4 gave it that name; where the files of later versions name it, it is found too.
 
+    What an architecture has not, `numpy_bert.architectures` says: a BERT has none of the fields
+    from `embedding_size` to `summary_last_dropout`, and `to_dict` leaves them out.
+
     Examples
     --------
     >>> config = BertConfig(vocab_size=99, hidden_size=24, num_hidden_layers=2,
@@ -140,12 +174,15 @@ class BertConfig:
     {0: 'LABEL_0', 1: 'LABEL_1'}
     >>> BertConfig(num_labels=3).labels
     ('LABEL_0', 'LABEL_1', 'LABEL_2')
+    >>> BertConfig(model_type="distilbert", dim=24, n_heads=4).num_hidden_layers
+    6
     """
 
     __repr__ = short_repr
 
-    model_type: ClassVar[str] = "bert"
+    _model_type: ClassVar[str] = "bert"
 
+    model_type: str = "bert"
     vocab_size: int = 30522
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -163,22 +200,67 @@ class BertConfig:
     classifier_dropout: float | None = None
     problem_type: str | None = None
     sbert_ce_default_activation_function: str | None = None
+    embedding_size: int | None = None
+    use_task_id: bool = False
+    task_type_vocab_size: int = 0
+    projection_dim: int = 0
+    relative_attention_num_buckets: int = 0
+    qa_dropout: float | None = None
+    summary_activation: str | None = None
+    summary_last_dropout: float | None = None
     labels: tuple[str, ...] = named_labels()
 
     def __init__(self, **settings: Any) -> None:
+        architecture = self._architecture_of(settings)
+        object.__setattr__(self, "model_type", architecture.model_type)
+        settings = _in_our_names(settings, architecture)
         words = {name: settings.pop(name, None) for name in ("num_labels", "id2label", "label2id")}
         labels = settings.pop("labels", named_labels())
         check_labels(labels, None)
         given = {**settings, "labels": asked_labels(labels, **words)}
-        for field in fields(self):
-            object.__setattr__(self, field.name, given.pop(field.name, field.default))
-        _check_others(given)
+        for name, value in _defaults(architecture.model_type).items():
+            object.__setattr__(self, name, given.pop(name, value))
+        _check_others(given, architecture)
         self._check()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BertConfig):
+            return NotImplemented
+        return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a field by the architecture's own name, as DistilBERT's ``dim``."""
+        own = ARCHITECTURES[object.__getattribute__(self, "model_type")].settings
+        if name in own:
+            return getattr(self, own[name])
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+        )
+
+    @classmethod
+    def _architecture_of(cls, settings: Mapping[str, Any]) -> Architecture:
+        """Return what settings are of; raise ConfigError where this class is another one's."""
+        kind = settings.get("model_type")
+        architecture = _architecture(cls._model_type if kind is None else kind)
+        if cls is not BertConfig and architecture.model_type != cls._model_type:
+            raise ConfigError(
+                f"model_type must be {cls._model_type!r} in a {cls.__name__}; got "
+                f"{shown(kind)}. {architecture.classes}Config and AutoConfig have it."
+            )
+        return architecture
 
     def _check(self) -> None:
         """Raise ConfigError for a field of the wrong type or range."""
+        architecture = self.architecture
+        for name, value in _fixed(architecture.model_type).items():
+            if getattr(self, name) != value:
+                raise ConfigError(
+                    f"{name} = {shown(getattr(self, name))} is not supported; it is always "
+                    f"{value!r} in {_a(architecture.name)}."
+                )
         for name in SIZES:
-            _check_size(name, getattr(self, name))
+            if name not in architecture.fixed:
+                _check_size(name, getattr(self, name))
         if self.hidden_size % self.num_attention_heads:
             raise ConfigError(
                 f"hidden_size = {self.hidden_size} is not a multiple of "
@@ -187,10 +269,23 @@ class BertConfig:
         _check_activation(self.hidden_act)
         _check_number("layer_norm_eps", self.layer_norm_eps, "a number above 0", above=True)
         _check_number("initializer_range", self.initializer_range, "a number from 0")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        for name in _PROBABILITIES:
             value = getattr(self, name)
-            if value is not None or name != "classifier_dropout":
+            if value is not None or name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
                 _check_number(name, value, "a probability from 0 to 1", most=1.0)
+        self._check_padding()
+        for name in ("tie_word_embeddings", "use_task_id"):
+            switch = getattr(self, name)
+            if type(switch) is not bool:
+                raise ConfigError(must_be(name, "true or false", switch))
+        function = self.sbert_ce_default_activation_function
+        if not isinstance(function, (str, type(None))):
+            raise ConfigError(must_be(_SCORES, "null or a class's name", function))
+        self._check_own()
+        check_labels(self.labels, self.problem_type)
+
+    def _check_padding(self) -> None:
+        """Raise ConfigError unless padding has a word, and a position where that needs one."""
         pad, words = self.pad_token_id, self.vocab_size
         if pad is not None and (type(pad) is not int or not -words <= pad < words):
             wanted = (
@@ -198,13 +293,85 @@ class BertConfig:
                 "last)"
             )
             raise ConfigError(must_be("pad_token_id", wanted, pad))
-        ties = self.tie_word_embeddings
-        if type(ties) is not bool:
-            raise ConfigError(must_be("tie_word_embeddings", "true or false", ties))
-        function = self.sbert_ce_default_activation_function
-        if not isinstance(function, (str, type(None))):
-            raise ConfigError(must_be(_SCORES, "null or a class's name", function))
-        check_labels(self.labels, self.problem_type)
+        if self.architecture.positions == "sequence":
+            return
+        row, rows = self.padding_idx, self.max_position_embeddings
+        if row is None or row < 0:
+            raise ConfigError(
+                f"{must_be('pad_token_id', 'an id from 0', pad)} The positions of "
+                f"{_a(self.architecture.name)} are counted from it."
+            )
+        if rows < row + 2:
+            wanted = f"at least {row + 2}, as texts have those after {row}"
+            raise ConfigError(must_be("max_position_embeddings", wanted, rows))
+
+    def _check_own(self) -> None:
+        """Raise ConfigError for a wrong field of those that few architectures have."""
+        if self.embedding_size is not None:
+            _check_size("embedding_size", self.embedding_size)
+        for name, least in (
+            ("task_type_vocab_size", 1),
+            ("projection_dim", 0),
+            ("relative_attention_num_buckets", _BUCKETS),
+        ):
+            if name in self.architecture.defaults:
+                _check_size(name, getattr(self, name), least)
+        name = self.summary_activation
+        if name is not None and not isinstance(name, str):
+            raise ConfigError(must_be("summary_activation", "null or an activation's name", name))
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the model is, and where it differs from BERT."""
+        return ARCHITECTURES[self.model_type]
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """The fields, but `model_type`, that the architecture has."""
+        fixed = {*_fixed(self.model_type), "model_type"}
+        return tuple(f.name for f in fields(self) if f.name not in fixed)
+
+    @property
+    def embedding_features(self) -> int:
+        """How many features a row of the embedding's tables has."""
+        return self.hidden_size if self.embedding_size is None else self.embedding_size
+
+    @property
+    def task_types(self) -> int:
+        """How many rows the table of tasks has, 0 where there is none."""
+        return self.task_type_vocab_size if self.use_task_id else 0
+
+    @property
+    def padding_idx(self) -> int | None:
+        """The row of the word table that stands for padding, if one does."""
+        fixed = self.architecture.padding_idx
+        return self.pad_token_id if fixed is None else fixed
+
+    @property
+    def position_padding_idx(self) -> int | None:
+        """The row of the table of positions that stands for padding, where one does."""
+        return self.padding_idx if self.architecture.positions == "tokens" else None
+
+    @property
+    def first_position(self) -> int:
+        """The position of a text's first token."""
+        row = self.position_padding_idx
+        return 0 if row is None else row + 1
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a text have positions of their own: the most that a model reads."""
+        return self.max_position_embeddings - self.first_position
+
+    @property
+    def attention_output_dropout_prob(self) -> float:
+        """The dropout after the projection that follows attention."""
+        return self.hidden_dropout_prob if self.architecture.drops_attention_output else 0.0
+
+    @property
+    def words_activation(self) -> str:
+        """The function in the head that predicts words."""
+        return ACTIVATION_NAMES[self.architecture.words_act or self.hidden_act]
 
     @property
     def activation(self) -> str:
@@ -262,7 +429,9 @@ class BertConfig:
             local_files_only=local_files_only,
             token=token,
         )
-        return replace(read_config(folder / "config.json").config, **changes)
+        config = replace(read_config(folder / "config.json").config, **changes)
+        cls._architecture_of({"model_type": config.model_type})
+        return config
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:
@@ -275,11 +444,15 @@ class BertConfig:
 
         Examples
         --------
-        >>> BertConfig.from_dict({"model_type": "roberta"})
+        >>> BertConfig.from_dict({"model_type": "roberta"}).pad_token_id
+        1
+        >>> BertConfig.from_dict({"model_type": "albert"})  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        numpy_bert.errors.ConfigError: model_type = 'roberta' is not supported; only 'bert' is.
+        numpy_bert.errors.ConfigError: model_type = 'albert' is not supported, as all its layers \
+share one set of weights; supported are 'bert', 'roberta', ...
         """
-        return _stated(values).config
+        architecture = cls._architecture_of(values)
+        return _stated({**values, "model_type": architecture.model_type}).config
 
     @classmethod
     def from_json_file(cls, json_file: str | Path) -> BertConfig:
@@ -290,7 +463,9 @@ class BertConfig:
         ConfigError
             If the file cannot be read or a field is wrong; the message names both.
         """
-        return read_config(Path(json_file)).config
+        config = read_config(Path(json_file)).config
+        cls._architecture_of({"model_type": config.model_type})
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as transformers' to_dict has them.
@@ -301,13 +476,16 @@ class BertConfig:
         >>> found["model_type"], found["hidden_size"], found["id2label"]
         ('bert', 768, {0: 'no', 1: 'yes'})
         """
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "labels"}
+        names = ("model_type", *(name for name in self.field_names if name != "labels"))
+        values = {name: getattr(self, name) for name in names}
         for name in ("layer_norm_eps", "initializer_range"):  # where transformers takes no integer
-            values[name] = float(values[name])
+            if name in values:
+                values[name] = float(values[name])
         if values[_SCORES] is None:  # which transformers does not know
             del values[_SCORES]
-        labels = {"id2label": self.id2label, "label2id": self.label2id}
-        return {"model_type": self.model_type, **values, **labels}
+        own = {field: name for name, field in self.architecture.settings.items()}
+        values = {own.get(name, name): value for name, value in values.items()}
+        return {**values, "id2label": self.id2label, "label2id": self.label2id}
 
     def to_json_string(self) -> str:
         """Return what a config.json has: `to_dict` as JSON, all of it."""
@@ -379,10 +557,15 @@ def read_config(path: Path) -> StatedConfig:
 
 def _stated(values: Mapping[str, Any]) -> StatedConfig:
     """Read the members of a config.json."""
-    _check_only(values, _ARCHITECTURE)
-    _check_architecture(values)
-    known = {field.name for field in fields(BertConfig)} - {"labels", *LABEL_MEMBERS}
-    _log_ignored(set(values) - known - set(_ARCHITECTURE) - set(LABEL_MEMBERS))
+    kind = values.get("model_type")
+    architecture = _architecture("bert" if kind is None else kind)
+    _check_only(values, {**_ARCHITECTURE, **architecture.only})
+    _check_architecture(values, architecture)
+    values = _in_our_names(values, architecture)
+    known = _defaults(architecture.model_type).keys() - _fixed(architecture.model_type).keys()
+    known -= {"labels", *LABEL_MEMBERS}
+    read = {*known, *_ARCHITECTURE, *architecture.only, *LABEL_MEMBERS, "model_type"}
+    _log_ignored(set(values) - read)
     given = {name: values[name] for name in known if name in values}
     notes = []
     function = _stated_activation(values)
@@ -390,20 +573,21 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
         notes.append(f"{_SCORES} = {shown(function)} was not read; it is no name.")
         function = None
     given[_SCORES] = function
-    defaults = tuple(name for name in SIZES if name not in given)
+    defaults = tuple(name for name in SIZES if name in known and name not in given)
     if defaults:
-        taken = ", ".join(f"{name} = {getattr(_PUBLISHED, name)}" for name in defaults)
+        published = _defaults(architecture.model_type)
+        taken = ", ".join(f"{name} = {published[name]}" for name in defaults)
         notes.append(f"config.json does not state all sizes; taken, as in transformers: {taken}.")
     spread = given.get("initializer_range", 0.0)
     if not _is_number(spread) or spread < 0:  # which only new weights are drawn from
         del given["initializer_range"]
         notes.append(
             f"initializer_range = {shown(spread)} was not read; for new weights it is "
-            f"{_PUBLISHED.initializer_range}."
+            f"{_defaults(architecture.model_type)['initializer_range']}."
         )
     labels = read_labels(values)
     names, problem = labels.labels, labels.problem_type
-    config = BertConfig(
+    config = config_class(architecture.model_type)(
         **given, labels=names, problem_type=problem if fits_problem(names, problem) else None
     )
     code = values.get("auto_map") or {}
@@ -434,7 +618,86 @@ def _log_ignored(names: set[str]) -> None:
         )
 
 
-def _check_architecture(values: Mapping[str, Any]) -> None:
+def _architecture(kind: object) -> Architecture:
+    """Return the architecture of a model_type; raise ConfigError where it is none of BERT's."""
+    if isinstance(kind, str) and kind in ARCHITECTURES:
+        return ARCHITECTURES[kind]
+    why = f", as {REFUSED[kind]}" if isinstance(kind, str) and kind in REFUSED else ""
+    *others, last = map(repr, ARCHITECTURES)
+    raise ConfigError(
+        f"model_type = {shown(kind)} is not supported{why}; supported are {', '.join(others)} and "
+        f"{last}."
+    )
+
+
+@cache
+def config_class(model_type: str) -> type[BertConfig]:
+    """Return the class of an architecture's config: a `BertConfig` that is of this one alone.
+
+    Examples
+    --------
+    >>> config_class("roberta")(pad_token_id=3).first_position
+    4
+    """
+    if model_type == BertConfig._model_type:
+        return BertConfig
+    architecture = ARCHITECTURES[model_type]
+    name = f"{architecture.classes}Config"
+    members = {
+        "__doc__": f"The sizes and settings of {_a(architecture.name)}; see `BertConfig`.",
+        "__module__": __name__,
+        "__slots__": (),
+        "_model_type": model_type,
+    }
+    return type(name, (BertConfig,), members)
+
+
+def __getattr__(name: str) -> Any:
+    """Make the config class of an architecture at its first use."""
+    for architecture in ARCHITECTURES.values():
+        if name == f"{architecture.classes}Config":
+            return config_class(architecture.model_type)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _fixed(model_type: str) -> Mapping[str, Any]:
+    """Return the fields that an architecture's config.json has not, and what they always are."""
+    entry = ARCHITECTURES[model_type]
+    defaults = {f.name: f.default for f in fields(BertConfig)}
+    absent = {name: defaults[name] for name in _OPTIONAL if name not in entry.defaults}
+    return MappingProxyType({**absent, **entry.fixed})
+
+
+@cache
+def _defaults(model_type: str) -> Mapping[str, Any]:
+    """Return all fields but model_type and what they are in an architecture by default."""
+    entry = ARCHITECTURES[model_type]
+    own = {f.name: f.default for f in fields(BertConfig) if f.name != "model_type"}
+    return MappingProxyType({**own, **entry.defaults, **entry.fixed})
+
+
+def _in_our_names(values: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:
+    """Return settings by the names of BertConfig's fields; raise ConfigError where two differ."""
+    found = {name: value for name, value in values.items() if name != "model_type"}
+    for name, field in architecture.settings.items():
+        if name not in found:
+            continue
+        value = found.pop(name)
+        if found.setdefault(field, value) != value:
+            raise ConfigError(
+                f"{name} = {shown(value)} and {field} = {shown(found[field])} are one setting of "
+                f"{_a(architecture.name)}. Give one of them."
+            )
+    return found
+
+
+def _a(name: str) -> str:
+    """Return a name with its article."""
+    return f"{'an' if name[0] in 'AEIOUMRX' and name[:2].isupper() else 'a'} {name}"
+
+
+def _check_architecture(values: Mapping[str, Any], architecture: Architecture) -> None:
     """Raise ConfigError for another model's config that does not say its model_type."""
     names = values.get("architectures")
     listed = [str(name) for name in names] if isinstance(names, list) else []
@@ -443,9 +706,12 @@ def _check_architecture(values: Mapping[str, Any]) -> None:
             f"architectures must name a Bert... where there is no model_type; got {shown(names)}."
         )
     factor = values.get("embedding_size")
-    if factor is not None and factor != values.get("hidden_size", _PUBLISHED.hidden_size):
+    if "embedding_size" in architecture.defaults or factor is None:
+        return
+    if factor != values.get("hidden_size", _defaults(architecture.model_type)["hidden_size"]):
         raise ConfigError(
-            f"embedding_size = {shown(factor)} is not supported; a BERT has hidden_size."
+            f"embedding_size = {shown(factor)} is not supported; {_a(architecture.name)} has "
+            "hidden_size."
         )
 
 
@@ -456,23 +722,29 @@ def _check_only(values: Mapping[str, Any], names: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name} = {shown(values[name])} is not supported; only {only!r} is.")
 
 
-def _check_others(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError for settings that are no fields and ask for what BERT has not."""
-    _check_only(values, {**_ARCHITECTURE, **_CALLS})
-    for name in sorted(values.keys() - _ARCHITECTURE.keys() - _CALLS.keys() - _UNREAD):
+def _check_others(values: Mapping[str, Any], architecture: Architecture) -> None:
+    """Raise ConfigError for settings that are no fields and ask for what is not here."""
+    only = {**_ARCHITECTURE, **architecture.only, **_CALLS}
+    _check_only(values, only)
+    for name in sorted(values.keys() - only.keys() - _UNREAD):
         import difflib  # only a complaint needs it
 
-        known = [*(field.name for field in fields(BertConfig)), *LABEL_MEMBERS]
-        near = difflib.get_close_matches(name, known, n=1)
+        fixed = _fixed(architecture.model_type)
+        known = [n for n in _defaults(architecture.model_type) if n not in fixed]
+        near = difflib.get_close_matches(
+            name, [*known, *architecture.settings, *LABEL_MEMBERS], n=1
+        )
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{quoted(name)} is no setting of a BertConfig.{hint}")
+        raise ConfigError(
+            f"{quoted(name)} is no setting of a {architecture.classes}Config.{hint}"
+        )
 
 
-def _check_size(name: str, value: object) -> None:
+def _check_size(name: str, value: object, least: int = 1) -> None:
     """Raise ConfigError unless `value` is an int (not a bool, float or string) in range."""
     largest = _MOST_LAYERS if name == "num_hidden_layers" else _LARGEST_SIZE
-    if type(value) is not int or not 1 <= value <= largest:
-        raise ConfigError(must_be(name, f"an integer from 1 to {largest:,}", value))
+    if type(value) is not int or not least <= value <= largest:
+        raise ConfigError(must_be(name, f"an integer from {least} to {largest:,}", value))
 
 
 def _check_activation(name: object) -> None:
@@ -500,5 +772,3 @@ def _check_number(
     if not good or (above and value == 0):
         raise ConfigError(must_be(name, wanted, value))
 
-
-_PUBLISHED = BertConfig()

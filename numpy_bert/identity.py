@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,8 +36,7 @@ def identity_of(model: object) -> dict[str, Any]:
     config, dtype = getattr(model, "config", None), getattr(model, "dtype", None)
     found: dict[str, Any] = {"kind": type(model).__name__, "dtype": str(dtype)}
     if isinstance(config, BertConfig):
-        values = asdict(config)
-        found |= {f"config.{name}": values[name] for name in values}
+        found |= {f"config.{name}": getattr(config, name) for name in config.field_names}
     return found | dict(getattr(model, "identity", {}))
 
 

@@ -60,15 +60,25 @@ TIED = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
-# The letters of the shapes. A number stands for itself, as "2" for the pair of next-sentence labels
+# The letters of the shapes; a word is the config's field of this name. A number stands for itself, as "2" for the pair of next-sentence labels
 # or of an answer's ends, "1" for the score of a choice.
 _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
     "V": lambda config: config.vocab_size,
     "P": lambda config: config.max_position_embeddings,
     "S": lambda config: config.type_vocab_size,
+    "E": lambda config: config.embedding_features,
     "H": lambda config: config.hidden_size,
+    "A": lambda config: config.num_attention_heads,
     "I": lambda config: config.intermediate_size,
     "K": lambda config: config.num_labels,
+}
+# When a part that may be absent is there, besides what an architecture never has.
+_IF: Mapping[str, Callable[[BertConfig], bool]] = {
+    "decoder": lambda config: not config.tie_word_embeddings,  # else it is the word table
+    "task_type_embeddings": lambda config: config.task_types > 0,
+    "embeddings_project": lambda config: config.embedding_features != config.hidden_size,
+    "relative_attention_bias": lambda config: config.relative_attention_num_buckets > 0,
+    "encode_proj": lambda config: config.projection_dim > 0,
 }
 
 
@@ -103,14 +113,18 @@ class LinearParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertEmbeddingsParameters:
-    """The tables of the input embedding and its LayerNorm; not every model has token types."""
+    """The tables of the input embedding and its LayerNorm.
+
+    Not every model has token types, and few have a table of tasks, whose row 0 is added to all.
+    """
 
     __repr__ = short_repr
 
-    word_embeddings: Annotated[EmbeddingParameters, "V H"]
-    position_embeddings: Annotated[EmbeddingParameters, "P H"]
-    token_type_embeddings: Annotated[EmbeddingParameters | None, "S H"]
-    LayerNorm: Annotated[LayerNormParameters, "H"]
+    word_embeddings: Annotated[EmbeddingParameters, "V E"]
+    position_embeddings: Annotated[EmbeddingParameters, "P E"]
+    token_type_embeddings: Annotated[EmbeddingParameters | None, "S E"] = None
+    task_type_embeddings: Annotated[EmbeddingParameters | None, "task_types E"] = None
+    LayerNorm: Annotated[LayerNormParameters, "E"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -176,11 +190,14 @@ class BertLayerParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertEncoderParameters:
-    """All layers, first to last."""
+    """All layers, first to last, and what some models add to the scores of each, by distance."""
 
     __repr__ = short_repr
 
     layer: tuple[BertLayerParameters, ...]
+    relative_attention_bias: Annotated[
+        EmbeddingParameters | None, "relative_attention_num_buckets A"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -194,13 +211,19 @@ class BertPoolerParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertParameters:
-    """A BertModel. Many published encoders ship without a pooler; an embedding can stand alone."""
+    """A BertModel. Many published encoders ship without a pooler; an embedding can stand alone.
+
+    `embeddings_project` widens an embedding that is narrower than the encoder; `encode_proj` makes
+    a vector of the first token's state where no pooler does.
+    """
 
     __repr__ = short_repr
 
     embeddings: BertEmbeddingsParameters
-    encoder: BertEncoderParameters | None
-    pooler: BertPoolerParameters | None
+    embeddings_project: Annotated[LinearParameters | None, "H E"] = None
+    encoder: BertEncoderParameters | None = None
+    pooler: BertPoolerParameters | None = None
+    encode_proj: Annotated[LinearParameters | None, "projection_dim H"] = None
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
         """Say what to write in place of ``model.parameters()``."""
@@ -217,8 +240,8 @@ class BertPredictionHeadTransformParameters:
 
     __repr__ = short_repr
 
-    dense: Annotated[LinearParameters, "H H"]
-    LayerNorm: Annotated[LayerNormParameters, "H"]
+    dense: Annotated[LinearParameters, "E H"]
+    LayerNorm: Annotated[LayerNormParameters, "E"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -233,7 +256,7 @@ class BertLMPredictionHeadParameters:
 
     transform: BertPredictionHeadTransformParameters
     bias: Annotated[Array, "V"]
-    decoder: Annotated[LinearParameters | None, "V H"] = None
+    decoder: Annotated[LinearParameters | None, "V E"] = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -320,11 +343,11 @@ class QuestionAnsweringParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SentenceStudentParameters:
-    """The map of a sentence model that learns from another, to its teacher's E features."""
+    """The map of a sentence model that learns from another, to its teacher's features."""
 
     __repr__ = short_repr
 
-    projection: Annotated[LinearParameters, "E H"]  # no config says E, so it has no `shapes`
+    projection: LinearParameters  # (teacher's features, H): no config says it
 
 
 Tree = TypeVar("Tree")
@@ -438,11 +461,12 @@ def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[An
     A tuple's items come one by one.
     """
     for name, hint in get_type_hints(tree, include_extras=True).items():
-        if name == "decoder" and config.tie_word_embeddings:
-            continue  # it is the word table
         kind, letters = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
         is_optional = get_origin(kind) in (Union, UnionType)
         if is_optional:
+            needs = _IF.get(name)
+            if name in config.architecture.lacks or (needs and not needs(config)):
+                continue
             kind = get_args(kind)[0]
         if get_origin(kind) is tuple:
             for index in range(config.num_hidden_layers):
@@ -453,6 +477,12 @@ def _members(tree: type[Any], config: BertConfig) -> Iterator[tuple[str, type[An
 
 def _sizes(letters: str, config: BertConfig) -> tuple[int, ...]:
     """Turn shape letters into sizes; a bias has the first letter of its weight."""
-    return tuple(
-        int(letter) if letter.isdigit() else _LETTERS[letter](config) for letter in letters.split()
-    )
+    return tuple(_size(letter, config) for letter in letters.split())
+
+
+def _size(letter: str, config: BertConfig) -> int:
+    """Turn one shape letter, number or field's name into a size."""
+    if letter.isdigit():
+        return int(letter)
+    found: int = _LETTERS[letter](config) if letter in _LETTERS else getattr(config, letter)
+    return found

@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "numpy_bert"
 FLOORS = {
     "errors": 0,
     "reprs": 0,
+    "architectures": 1,
     "arguments": 1,
     "arrays": 1,
     "config": 1,
@@ -62,6 +63,7 @@ FLOORS = {
 ALLOWED = {
     ("arguments", "messages"),
     ("arrays", "messages"),
+    ("config", "architectures"),
     ("config", "files"),
     ("config", "labels"),
     ("config", "loading"),

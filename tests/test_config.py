@@ -31,6 +31,17 @@ NO_LABELS = {
     "sbert_ce_default_activation_function": None,
     "labels": ("LABEL_0", "LABEL_1"),
 }
+# What a BERT has not, as it is then.
+OF_OTHERS = {
+    "embedding_size": None,
+    "use_task_id": False,
+    "task_type_vocab_size": 0,
+    "projection_dim": 0,
+    "relative_attention_num_buckets": 0,
+    "qa_dropout": None,
+    "summary_activation": None,
+    "summary_last_dropout": None,
+}
 
 
 def read(folder: Path, **changes: Any) -> BertConfig:
@@ -54,8 +65,7 @@ def refusal(folder: Path, **changes: Any) -> str:
 def test_a_config_is_what_its_file_says(tmp_path: Path) -> None:
     config = read(tmp_path, layer_norm_eps=1e-5, pad_token_id=60)
     expected = TINY | {"layer_norm_eps": 1e-5, "pad_token_id": 60, "initializer_range": 0.02}
-    expected |= NO_LABELS | {"tie_word_embeddings": True}
-    del expected["model_type"]
+    expected |= NO_LABELS | OF_OTHERS | {"tie_word_embeddings": True}
     assert dataclasses.asdict(config) == expected
     assert config == BertConfig.from_json_file(str(tmp_path / "config.json"))
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -69,6 +79,8 @@ def test_what_may_be_left_out_is_the_published_bert() -> None:
     config = BertConfig.from_dict({name: TINY[name] for name in SIZES})
     rest = {k: v for k, v in dataclasses.asdict(config).items() if k not in SIZES}
     assert rest == {
+        "model_type": "bert",
+        **OF_OTHERS,
         "hidden_act": "gelu",
         "hidden_dropout_prob": 0.1,
         "attention_probs_dropout_prob": 0.1,
@@ -247,11 +259,6 @@ def test_known_activations_keep_their_names(value: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "only"),
     [
-        ("model_type", "roberta", "'bert'"),
-        ("model_type", ["bert"], "'bert'"),
-        ("model_type", "distilbert", "'bert'"),
-        ("model_type", "electra", "'bert'"),
-        ("model_type", "bert-generation", "'bert'"),
         ("position_embedding_type", "relative_key", "'absolute'"),
         ("position_embedding_type", "relative_key_query", "'absolute'"),
         ("is_decoder", 1, "False"),
@@ -266,6 +273,25 @@ def test_other_architectures_are_refused(
 ) -> None:  # C8
     message = refusal(tmp_path, **{name: value})
     assert message == f"{name} = {value!r} is not supported; only {only} is."
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (["bert"], ""),
+        ("bert-generation", ""),
+        ("albert", ", as all its layers share one set of weights"),
+        ("deberta-v2", ", as its attention has terms of its own for distances (disentangled"),
+    ],
+)
+def test_what_is_none_of_the_family_is_refused_by_name(
+    kind: object, why: str, tmp_path: Path
+) -> None:  # C8
+    message = refusal(tmp_path, model_type=kind)
+    assert message.startswith(f"model_type = {kind!r} is not supported{why}")
+    assert "; supported are 'bert', 'roberta', 'xlm-roberta', " in message
+    with pytest.raises(ConfigError, match="is not supported"):
+        BertConfig(model_type=kind)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +352,7 @@ def test_settings_that_are_no_fields() -> None:
         "use_cache": False,
     }
     assert BertConfig(**happens) == BertConfig()
-    for name, value in (("is_decoder", True), ("return_dict", False), ("model_type", "roberta")):
+    for name, value in (("is_decoder", True), ("return_dict", False)):
         with pytest.raises(ConfigError, match=f"^{name} = {value!r} is not supported; only"):
             BertConfig(**{name: value})
     with pytest.raises(ConfigError, match=r"^hiden_size is no setting .* Did you mean hidden_size"):

@@ -172,7 +172,6 @@ OTHERS = {
     "is_decoder": (True, "False"),
     "add_cross_attention": (True, "False"),
     "is_encoder_decoder": (True, "False"),
-    "model_type": ("roberta", "'bert'"),
 }
 
 
