@@ -228,6 +228,9 @@ class BertConfig:
             return NotImplemented
         return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self))
 
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, f.name) for f in fields(self)))
+
     def __getattr__(self, name: str) -> Any:
         """Return a field by the architecture's own name, as DistilBERT's ``dim``."""
         own = ARCHITECTURES[object.__getattribute__(self, "model_type")].settings
@@ -316,9 +319,10 @@ class BertConfig:
         ):
             if name in self.architecture.defaults:
                 _check_size(name, getattr(self, name), least)
-        name = self.summary_activation
-        if name is not None and not isinstance(name, str):
-            raise ConfigError(must_be("summary_activation", "null or an activation's name", name))
+        function = self.summary_activation
+        if function is not None and not isinstance(function, str):
+            what = "null or an activation's name"
+            raise ConfigError(must_be("summary_activation", what, function))
 
     @property
     def architecture(self) -> Architecture:
@@ -351,6 +355,11 @@ class BertConfig:
     def position_padding_idx(self) -> int | None:
         """The row of the table of positions that stands for padding, where one does."""
         return self.padding_idx if self.architecture.positions == "tokens" else None
+
+    @property
+    def masked_id(self) -> int | None:
+        """The id that is padding where no mask is given, if there is one."""
+        return self.pad_token_id if self.architecture.masks_padding else None
 
     @property
     def first_position(self) -> int:
@@ -735,9 +744,7 @@ def _check_others(values: Mapping[str, Any], architecture: Architecture) -> None
             name, [*known, *architecture.settings, *LABEL_MEMBERS], n=1
         )
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(
-            f"{quoted(name)} is no setting of a {architecture.classes}Config.{hint}"
-        )
+        raise ConfigError(f"{quoted(name)} is no setting of a {architecture.classes}Config.{hint}")
 
 
 def _check_size(name: str, value: object, least: int = 1) -> None:
@@ -771,4 +778,3 @@ def _check_number(
     good = _is_number(value) and value >= 0 and (most is None or value <= most)
     if not good or (above and value == 0):
         raise ConfigError(must_be(name, wanted, value))
-

@@ -178,6 +178,9 @@ def model_inputs(
     token_type_ids: npt.ArrayLike | None = None,
     position_ids: npt.ArrayLike | None = None,
     inputs_embeds: npt.ArrayLike | None = None,
+    *,
+    position_padding: int | None = None,
+    masked_id: int | None = None,
 ) -> ModelInputs:
     """Check what a model is called with.
 
@@ -187,6 +190,12 @@ def model_inputs(
         The tables that the ids are looked up in.
     input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds
         The arguments that `numpy_bert.BertModel` takes.
+    position_padding : int, optional
+        The row of padding in the table of positions, where there is one: the id of padding, too.
+        Positions then count the ids that are not padding's, from the row after it, and padding's
+        ids stand at it, whatever the mask says; of `inputs_embeds` all count.
+    masked_id : int, optional
+        The id that is padding where there is no mask.
 
     Raises
     ------
@@ -208,25 +217,22 @@ def model_inputs(
     segments = None
     if token_type_ids is not None:
         segments = _segments(parameters, token_type_ids, (batch, length))
-    limit = len(parameters.position_embeddings.weight)
-    positions = None
+    rows = len(parameters.position_embeddings.weight)
     if position_ids is not None:
-        positions = check_ids(
+        positions: IntArray | None = check_ids(
             _positions(position_ids, batch, length),
-            limit,
+            rows,
             name="embeddings: position_ids",
             table="position_embeddings",
         )
-    elif length > limit:
-        given = "inputs_embeds" if input_ids is None else "input_ids"
-        raise InputError(
-            f"embeddings: {given} has {length} tokens a row; the model has {limit} positions "
-            "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
-        )
+    else:
+        positions = _usual_positions(words, rows, position_padding)
     mask = None
     if attention_mask is not None:
         mask = as_mask(attention_mask, (batch, length), name="attention_mask")
-        mask = None if mask.all() else mask
+    elif masked_id is not None and words.ndim == 2:
+        mask = words != masked_id
+    mask = None if mask is None or mask.all() else mask
     return ModelInputs(words=words, mask=mask, segment_ids=segments, position_ids=positions)
 
 
@@ -249,8 +255,12 @@ def packed_inputs(
     input_ids: npt.ArrayLike,
     lengths: npt.ArrayLike,
     token_type_ids: npt.ArrayLike | None = None,
+    *,
+    position_padding: int | None = None,
 ) -> tuple[ModelInputs, list[int]]:
     """Check sequences that stand one after another; return them as one, and their lengths.
+
+    `position_padding` is that of `model_inputs`.
 
     Raises
     ------
@@ -269,13 +279,14 @@ def packed_inputs(
     tokens = _in_one_row(input_ids, "input_ids", "N")
     sizes = _in_one_row(lengths, "lengths", "B")
     types = None if token_type_ids is None else _in_one_row(token_type_ids, "token_type_ids", "N")
-    positions = len(parameters.position_embeddings.weight)
-    wrong = np.flatnonzero((sizes < 1) | (sizes > positions))
+    rows = len(parameters.position_embeddings.weight)
+    most = rows - _first_position(position_padding)
+    wrong = np.flatnonzero((sizes < 1) | (sizes > most))
     if len(wrong):
         first = int(wrong[0])
         raise InputError(
-            f"packed: lengths[{first}] must be from 1 to {positions} (max_position_embeddings); "
-            f"got {sizes[first]}. Leave empty sequences out, and cut long ones."
+            f"packed: lengths[{first}] must be from 1 to {_counted(rows, most)}; got "
+            f"{sizes[first]}. Leave empty sequences out, and cut long ones."
         )
     total = int(sizes.sum(dtype=np.int64))
     if total != len(tokens):
@@ -290,10 +301,17 @@ def packed_inputs(
         )
     whole = sizes.astype(np.intp, copy=False)
     starts = np.repeat(np.cumsum(whole) - whole, whole)
+    words = _word_ids(parameters, tokens[np.newaxis])
+    if position_padding is None:
+        positions = np.arange(len(tokens)) - starts
+    else:
+        read = tokens != position_padding
+        count = np.cumsum(read)
+        positions = np.where(read, count - (count - read)[starts], 0) + position_padding
     inputs = ModelInputs(
-        words=_word_ids(parameters, tokens[np.newaxis]),
+        words=words,
         segment_ids=None if types is None else _segment_ids(parameters, types[np.newaxis]),
-        position_ids=(np.arange(len(tokens)) - starts)[np.newaxis],
+        position_ids=positions[np.newaxis],
     )
     return inputs, whole.tolist()
 
@@ -314,12 +332,51 @@ def padded(inputs: ModelInputs, lengths: Sequence[int]) -> ModelInputs:
         batch[mask] = ids[0]
         return batch
 
-    segments = inputs.segment_ids
+    segments, positions = inputs.segment_ids, inputs.position_ids
     return ModelInputs(
         words=rows(inputs.words),  # type: ignore[arg-type]
         mask=None if mask.all() else mask,
         segment_ids=None if segments is None else rows(segments),
+        position_ids=None if positions is None else rows(positions),
     )
+
+
+def _first_position(padding: int | None) -> int:
+    """Return the position of a text's first token, after the row of padding if there is one."""
+    return 0 if padding is None else padding + 1
+
+
+def _counted(rows: int, most: int) -> str:
+    """Return how many tokens a model reads, with the reason where it has more positions."""
+    if rows == most:
+        return f"{rows} (max_position_embeddings)"
+    return f"{most} (max_position_embeddings is {rows}, of which texts use {most})"
+
+
+def _usual_positions(words: IntArray | Array, rows: int, padding: int | None) -> IntArray | None:
+    """Return the positions that tokens have where none are given; None for 0 to T - 1.
+
+    References
+    ----------
+    .. [1] transformers, modeling_roberta.py, RobertaEmbeddings.create_position_ids_from_input_ids.
+    """
+    length, first = words.shape[1], _first_position(padding)
+    most, positions = length, None
+    if padding is not None and words.ndim == 3:
+        positions = np.arange(first, first + length)[np.newaxis]
+    elif padding is not None:
+        read = words != padding
+        count = np.cumsum(read, axis=1)
+        most = int(count.max(initial=0))
+        positions = count * read + padding
+    if most > rows - first:
+        given = "input_ids" if words.ndim == 2 else "inputs_embeds"
+        used = "" if padding is None else f", of which texts use {rows - first}"
+        raise InputError(
+            f"embeddings: {given} has {most} tokens a row; the model has {rows} positions{used} "
+            "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
+        )
+    return positions
 
 
 def _words(
@@ -376,8 +433,8 @@ def _word_ids(parameters: BertEmbeddingsParameters, ids: IntArray) -> IntArray:
 
 def _segments(
     parameters: BertEmbeddingsParameters, token_type_ids: npt.ArrayLike, shape: tuple[int, int]
-) -> IntArray:
-    """Return the segment ids (B, T)."""
+) -> IntArray | None:
+    """Return the segment ids (B, T); None where the model has none."""
     ids = as_ids(token_type_ids, name="embeddings: token_type_ids")
     if ids.shape != shape:
         raise InputError(
@@ -386,13 +443,16 @@ def _segments(
     return _segment_ids(parameters, ids)
 
 
-def _segment_ids(parameters: BertEmbeddingsParameters, ids: IntArray) -> IntArray:
-    """Return ids that are rows of the segments' table."""
+def _segment_ids(parameters: BertEmbeddingsParameters, ids: IntArray) -> IntArray | None:
+    """Return ids that are rows of the segments' table; None where there is none, and all are 0."""
     name, table = "embeddings: token_type_ids", parameters.token_type_embeddings
     if table is None:
+        if not ids.any():
+            return None
         raise InputError(
-            f"{name} must be left out, as the model has no token types (token_type_embeddings); "
-            f"got an array of shape {ids.shape}. Drop them from what the tokenizer returns."
+            f"{name} must be 0 or left out, as the model has no token types "
+            f"(token_type_embeddings); got an array with {ids[ids != 0][0]}. Drop them from what "
+            "the tokenizer returns."
         )
     return check_ids(ids, len(table.weight), name=name, table="token_type_embeddings")
 

@@ -60,8 +60,9 @@ TIED = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
-# The letters of the shapes; a word is the config's field of this name. A number stands for itself, as "2" for the pair of next-sentence labels
-# or of an answer's ends, "1" for the score of a choice.
+# The letters of the shapes. A word is the field of the config that has this name. A number stands
+# for itself, as "2" for the pair of next-sentence labels or of an answer's ends, "1" for the score
+# of a choice.
 _LETTERS: Mapping[str, Callable[[BertConfig], int]] = {
     "V": lambda config: config.vocab_size,
     "P": lambda config: config.max_position_embeddings,

@@ -86,7 +86,7 @@ def test_own_names_are_read_and_written() -> None:
     written = config.to_dict()
     assert (written["dim"], written["seq_classif_dropout"], written["qa_dropout"]) == (24, 0.2, 0.1)
     assert not {"hidden_size", "layer_norm_eps", "type_vocab_size"} & written.keys()
-    with pytest.raises(ConfigError, match=r"^dim = 24 and hidden_size = 25 are one setting of a Di"):
+    with pytest.raises(ConfigError, match=r"^dim = 24 and hidden_size = 25 are one setting"):
         BertConfig(model_type="distilbert", dim=24, hidden_size=25)
     with pytest.raises(AttributeError, match="has no attribute 'dim'"):
         BertConfig().dim  # noqa: B018
@@ -98,17 +98,17 @@ def test_own_names_are_read_and_written() -> None:
         ("distilbert", {"layer_norm_eps": 1e-5}, r"it is always 1e-12 in a DistilBERT\.$"),
         ("mpnet", {"type_vocab_size": 2}, r"it is always 0 in an MPNet\.$"),
         ("bert", {"projection_dim": 3}, r"it is always 0 in a BERT\.$"),
-        ("roberta", {"pad_token_id": None}, r"^pad_token_id must be an id from 0; got None. The po"),
-        ("roberta", {"pad_token_id": -1}, r"^pad_token_id must be an id from 0; got -1. The po"),
-        ("roberta", {"max_position_embeddings": 2}, r"must be at least 3, as texts have those aft"),
+        ("roberta", {"pad_token_id": None}, r"^pad_token_id must be an id from 0; got None. The"),
+        ("roberta", {"pad_token_id": -1}, r"^pad_token_id must be an id from 0; got -1. The"),
+        ("roberta", {"max_position_embeddings": 2}, r"must be at least 3, as texts have those"),
         ("electra", {"embedding_size": 0}, r"^embedding_size must be an integer from 1 to"),
-        ("electra", {"summary_type": "mean"}, r"^summary_type = 'mean' is not supported; only 'f"),
+        ("electra", {"summary_type": "mean"}, r"^summary_type = 'mean' is not supported; only"),
         ("ernie", {"use_task_id": 1}, r"^use_task_id must be true or false; got 1"),
         ("ernie", {"task_type_vocab_size": 0}, r"^task_type_vocab_size must be an integer from 1"),
         ("dpr", {"projection_dim": -1}, r"^projection_dim must be an integer from 0 to"),
         ("mpnet", {"relative_attention_num_buckets": 31}, r"must be an integer from 32 to"),
-        ("distilbert", {"qa_dropout": 2}, r"^qa_dropout must be a probability from 0 to 1; got 2"),
-        ("distilbert", {"n_head": 4}, r"^n_head is no setting of a DistilBertConfig. .* n_heads\?$"),
+        ("distilbert", {"qa_dropout": 2}, r"^qa_dropout must be a probability from 0 to 1"),
+        ("distilbert", {"n_head": 4}, r"^n_head is no setting of a DistilBertConfig.* n_heads\?$"),
     ],
 )
 def test_what_an_architecture_cannot_be(kind: str, settings: Any, message: str) -> None:

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     model = numpy_bert.BertModel.from_pretrained(name, only=only, **model_options(options))
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source_options(options))
     texts = [text] + ([] if options.text_pair is None else [options.text_pair])
-    limit = model.config.max_position_embeddings
+    limit = model.config.max_tokens
     inputs = encode_whole(tokenizer, texts, limit, truncation=options.truncate)
     for sentence in lost(tokenizer, texts, inputs):
         note(sentence)

@@ -502,7 +502,7 @@ def _loss(options: argparse.Namespace, encoder: numpy_bert.SentenceEncoder, scor
 
 def _limit(options: argparse.Namespace, model: Any) -> int:
     """Return how many tokens of a text are read."""
-    return min(int(options.max_length), int(model.config.max_position_embeddings))
+    return min(int(options.max_length), int(model.config.max_tokens))
 
 
 def _texts(options: argparse.Namespace, file: str) -> list[str]:

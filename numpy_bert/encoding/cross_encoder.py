@@ -212,7 +212,7 @@ class CrossEncoder:
         if max_length is not None:
             self.max_seq_length = max_length
             return
-        limit, most = file.max_seq_length or model.max_length, model.config.max_position_embeddings
+        limit, most = file.max_seq_length or model.max_length, model.config.max_tokens
         with stated_in(folder):
             self.max_seq_length = min(limit, most)
 
@@ -279,7 +279,7 @@ class CrossEncoder:
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
         least = int(self._ids([("", "")]).lengths[0]) + 1
-        most = self.config.max_position_embeddings
+        most = self.config.max_tokens
         self._max_seq_length = as_count("max_length", value, least=least, most=most)
 
     @property

@@ -307,7 +307,7 @@ class SentenceEncoder:
         self.similarity_fn_name = settings.similarity_fn_name
         kept = settings.truncate_dim
         self.truncate_dim = None if kept is None else min(kept, modules.out_features)
-        positions = model.config.max_position_embeddings
+        positions = model.config.max_tokens
         stated = recipe.max_seq_length or tokenizer.model_max_length or positions
         self.max_seq_length = min(stated, positions)
 
@@ -411,12 +411,12 @@ class SentenceEncoder:
         It is the `model_max_length` of the encoder's tokenizer, as in sentence-transformers. It can
         be set to any number that leaves room for one token, up to the model's positions.
         """
-        positions = self.model.config.max_position_embeddings
+        positions = self.model.config.max_tokens
         return min(self.tokenizer.model_max_length or positions, positions)
 
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
-        least, most = self._ids.frame + 1, self.model.config.max_position_embeddings
+        least, most = self._ids.frame + 1, self.model.config.max_tokens
         number = as_count("max_seq_length", value, least=least, most=most)
         self.tokenizer.model_max_length = number
 

@@ -132,7 +132,9 @@ class WeightedLayerPooling:
 
     def packed(self, model: BertModel, ids: IntArray, lengths: IntArray) -> Array:
         """Return the mean for each token, (N, H), of texts that stand one after another."""
-        batch = padded(*packed_inputs(model.parameters.embeddings, ids, lengths))
+        padding = model.config.position_padding_idx
+        tables = model.parameters.embeddings
+        batch = padded(*packed_inputs(tables, ids, lengths, position_padding=padding))
         states = model.run(batch, output_hidden_states=True).hidden_states
         assert states is not None
         mask = ... if batch.mask is None else batch.mask

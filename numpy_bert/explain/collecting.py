@@ -83,7 +83,7 @@ def read(
         raise InputError(
             f"model must be a BertModel or a BertForMaskedLM; got {type(model).__name__}."
         )
-    limit = model.config.max_position_embeddings
+    limit = model.config.max_tokens
     inputs = encode_whole(tokenizer, texts, limit, truncation=truncation)
     notes = lost(tokenizer, texts, inputs)
     frame = np.flatnonzero(inputs.pop("special_tokens_mask")[0]).tolist()

@@ -181,11 +181,13 @@ class BertModel(Saveable):
         input_ids : array_like of int, shape (B, T)
             The ids of tokens. Either these or `inputs_embeds`.
         attention_mask : array_like of int, float or bool, shape (B, T), optional
-            1 where a token is, 0 where padding is, anywhere in a row; all 1 by default.
+            1 where a token is, 0 where padding is, anywhere in a row; all 1 by default, but in a
+            DPR 0 where the id is padding's.
         token_type_ids : array_like of int, shape (B, T), optional
             The segment of each token; all 0 by default.
         position_ids : array_like of int, shape (T,), (1, T) or (B, T), optional
-            The position of each token; 0 to T - 1 by default, padding or not.
+            The position of each token. By default 0 to T - 1, padding or not; in a RoBERTa, and
+            what is like it, they count the ids that are not padding's, from ``pad_token_id + 1``.
         inputs_embeds : array_like of float, shape (B, T, H), optional
             Rows to use in place of the words' look-up, in the model's dtype.
         output_hidden_states, output_attentions : bool
@@ -323,7 +325,11 @@ class BertModel(Saveable):
         (5, 128)
         """
         inputs, sizes = packed_inputs(
-            self.parameters.embeddings, input_ids, lengths, token_type_ids
+            self.parameters.embeddings,
+            input_ids,
+            lengths,
+            token_type_ids,
+            position_padding=self.config.position_padding_idx,
         )
         asked = None if places is None else packed_places(places, inputs.shape[1])
         with self.in_memory(inputs):
@@ -366,6 +372,8 @@ class BertModel(Saveable):
             token_type_ids,
             position_ids,
             inputs_embeds,
+            position_padding=self.config.position_padding_idx,
+            masked_id=self.config.masked_id,
         )
 
     @np.errstate(all="ignore")

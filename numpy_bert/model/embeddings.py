@@ -178,9 +178,7 @@ class BertEmbeddings(Stateful):
         >>> model.embeddings([[2, 3]], out=buffer) is buffer
         True
         """
-        inputs = model_inputs(
-            self.parameters, input_ids, None, token_type_ids, position_ids, inputs_embeds
-        )
+        inputs = self._inputs(input_ids, token_type_ids, position_ids, inputs_embeds)
         if out is not None:
             self._check_out(out, inputs)
         with self._in_memory(inputs):
@@ -223,11 +221,27 @@ class BertEmbeddings(Stateful):
         >>> model.embeddings.steps([[2, 3]]).LayerNorm.variance.shape
         (1, 2, 1)
         """
-        inputs = model_inputs(
-            self.parameters, input_ids, None, token_type_ids, position_ids, inputs_embeds
-        )
+        inputs = self._inputs(input_ids, token_type_ids, position_ids, inputs_embeds)
         with self._in_memory(inputs):
             return self.all_steps(inputs, rng=rng, keep=keep)
+
+    def _inputs(
+        self,
+        input_ids: npt.ArrayLike | None,
+        token_type_ids: npt.ArrayLike | None,
+        position_ids: npt.ArrayLike | None,
+        inputs_embeds: npt.ArrayLike | None,
+    ) -> ModelInputs:
+        """Check what the embedding is called with."""
+        return model_inputs(
+            self.parameters,
+            input_ids,
+            None,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            position_padding=self._config.position_padding_idx,
+        )
 
     def _in_memory(self, inputs: ModelInputs) -> memory_for:
         """Return a block in which a MemoryError says what checked inputs take."""

@@ -452,7 +452,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     @property
     def max_length(self) -> int:
         """How many tokens of a text are read: as many as both the tokenizer and the model take."""
-        return limit_of(self.tokenizer, self.config.max_position_embeddings)
+        return limit_of(self.tokenizer, self.config.max_tokens)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_tokenizer": self._tokenizer_at_hand()}

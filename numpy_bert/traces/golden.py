@@ -155,7 +155,7 @@ def _write(
 
 def _cases(model: BertModel, tokenizer: BertTokenizer) -> list[_Case]:
     """Return the inputs of a pack, from the smallest to the longest."""
-    longest = min(model.config.max_position_embeddings, tokenizer.model_max_length or 512, 512)
+    longest = min(model.config.max_tokens, tokenizer.model_max_length or 512, 512)
     pair = tokenizer(_SHORT, _LONG, return_tensors="np")
     batch = [_SENTENCE, _LONG, _SHORT, _UNUSUAL]
     right = tokenizer(batch, padding=True, return_tensors="np")

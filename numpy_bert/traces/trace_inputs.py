@@ -12,9 +12,7 @@ import numpy.typing as npt
 from numpy_bert.arrays import BoolArray, IntArray, as_mask
 from numpy_bert.errors import InputError, TraceError
 from numpy_bert.files import file_size, read_json
-from numpy_bert.inputs import model_inputs
 from numpy_bert.messages import quoted
-from numpy_bert.parameters import BertParameters
 from numpy_bert.reprs import short_repr
 from numpy_bert.traces.layout import INPUTS
 from numpy_bert.traces.reading import Trace, as_trace, open_trace
@@ -47,9 +45,7 @@ class TraceInputs(NamedTuple):
         return short_repr(self)
 
 
-def read_inputs(
-    trace: Trace, parameters: BertParameters, *, positions_given: bool = False
-) -> TraceInputs:
+def read_inputs(trace: Trace, model: BertModel, *, positions_given: bool = False) -> TraceInputs:
     """Return the inputs that a trace was made of.
 
     Parameters
@@ -57,10 +53,11 @@ def read_inputs(
     trace : Trace
         A trace that holds ``input_ids``. The mask is 1 and the token types are 0 where the trace
         does not say otherwise.
-    parameters : BertParameters
-        The parameters of the model that is to run the ids.
+    model : BertModel
+        The model that is to run the ids.
     positions_given : bool
-        Whether ``position_ids`` are taken as the trace has them; otherwise they are 0, 1, 2, ...
+        Whether ``position_ids`` are taken as the trace has them; otherwise they are the model's own
+        for these ids, in a BERT 0, 1, 2, ...
 
     Raises
     ------
@@ -83,7 +80,7 @@ def read_inputs(
     mask = read_mask(trace, (ids.shape[0], ids.shape[1]))
     types = trace.get("token_type_ids")
     given = trace.get("position_ids") if positions_given else None
-    found = model_inputs(parameters.embeddings, ids, None, types, given)
+    found = model.inputs(ids, None, types, given)
     segments, positions = found.segment_ids, found.position_ids
     return TraceInputs(
         np.asarray(found.words),
@@ -145,7 +142,7 @@ def padding_left_in(inputs: TraceInputs, pad_token_id: int | None) -> BoolArray 
 
 def inputs_of(encoding: Mapping[str, Any], model: BertModel) -> TraceInputs:
     """Return what a tokenizer made of texts as checked inputs of a model."""
-    return read_inputs(as_trace(encoding), model.parameters, positions_given=True)
+    return read_inputs(as_trace(encoding), model, positions_given=True)
 
 
 def read_ids(path: Path, model: BertModel) -> TraceInputs:
@@ -163,7 +160,7 @@ def read_ids(path: Path, model: BertModel) -> TraceInputs:
     except OSError as failure:
         raise TraceError(f"{path} cannot be read ({failure.strerror}).") from None
     if not is_json:
-        return read_inputs(open_trace(path), model.parameters, positions_given=True)
+        return read_inputs(open_trace(path), model, positions_given=True)
     members = read_json(path, error=TraceError, limit=_LARGEST_IDS)
     other = sorted(members.keys() - set(INPUTS))
     if other or "input_ids" not in members:
@@ -171,4 +168,4 @@ def read_ids(path: Path, model: BertModel) -> TraceInputs:
         raise TraceError(
             f"{path} must hold {INPUTS[0]} and may hold {', '.join(INPUTS[1:])}; got {what}."
         )
-    return read_inputs(as_trace(members, label=str(path)), model.parameters, positions_given=True)
+    return read_inputs(as_trace(members, label=str(path)), model, positions_given=True)

@@ -513,20 +513,22 @@ def check_model(data: object, model: Any, *kinds: type[Any]) -> None:
 def check_tokens(model: Any, *, ids: int, types: int, length: int) -> None:
     """Raise InputError if a token id, a token type or a text's length is beyond a model's table."""
     config = model.config
-    for what, value, table in (
-        (f"has the token id {ids}", ids, "vocab_size"),
-        (f"has the token type {types}", types, "type_vocab_size"),
-        (f"has a text of {length} tokens", length - 1, "max_position_embeddings"),
+    for what, value, table, rows in (
+        (f"has the token id {ids}", ids, "vocab_size", config.vocab_size),
+        (f"has the token type {types}", types, "type_vocab_size", max(config.type_vocab_size, 1)),
     ):
-        if value >= getattr(config, table):
+        if value >= rows:
             raise InputError(
-                f"data: {what}; the model's {table} is {getattr(config, table)}. "
-                + (
-                    "Give a max_length that it can read."
-                    if table == "max_position_embeddings"
-                    else "Is the tokenizer from another checkpoint?"
-                )
+                f"data: {what}; the model's {table} is {rows}. Is the tokenizer from another "
+                "checkpoint?"
             )
+    if length > config.max_tokens:
+        rows, most = config.max_position_embeddings, config.max_tokens
+        used = "" if rows == most else f", of which texts use {most}"
+        raise InputError(
+            f"data: has a text of {length} tokens; the model's max_position_embeddings is "
+            f"{rows}{used}. Give a max_length that it can read."
+        )
 
 
 def _as_labels(labels: npt.ArrayLike, texts: int) -> npt.NDArray[Any]:

@@ -157,7 +157,7 @@ def next_arrays(
     >>> next_arrays(as_trace(found), model).wanted
     ('encoder.layer.0.attention',)
     """
-    inputs = read_inputs(candidate, model.parameters)
+    inputs = read_inputs(candidate, model)
     options = {"precision": precision, "all_positions": all_positions}
     search = _Search(model, inputs, arrays, until, only, options)
     return search.look(candidate)

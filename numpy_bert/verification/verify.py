@@ -123,7 +123,7 @@ def verify(
     limit = _checked_limit(model, precision, time_limit)
     check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
     positions_given = matches("position_ids", allow)
-    inputs = read_inputs(candidate, model.parameters, positions_given=positions_given)
+    inputs = read_inputs(candidate, model, positions_given=positions_given)
     if reference is not None:
         _check_reference(reference, inputs, model)
 

@@ -105,12 +105,17 @@ def test_gradients(drops: bool, folder: Path, dtype: str) -> None:
 def test_token_types_are_refused_by_name(folder: Path, dtype: str) -> None:
     none, _ = two(folder, dtype)
     types = np.zeros_like(IDS)
-    what = r"^embeddings: token_type_ids must be left out, as the model has no token types \(token_"
+    alike(none(IDS, token_type_ids=types).logits, none(IDS).logits)  # they say nothing
+    types[1, 2] = 1
+    what = (
+        r"^embeddings: token_type_ids must be 0 or left out, as the model has no token types "
+        r"\(token_type_embeddings\); got an array with 1\. Drop"
+    )
     for call in (none, none.bert, none.steps, none.bert.trace):
         with pytest.raises(InputError, match=what):
             call(IDS, token_type_ids=types)
     with pytest.raises(InputError, match=what):
-        none.bert.packed(IDS[0], [7], types[0])
+        none.bert.packed(IDS[1], [7], types[1])
     with pytest.raises(InputError, match=r"token_type_ids must have shape \(3, 7\)"):
         none(IDS, token_type_ids=types[:1])
     assert not hasattr(none.bert.embeddings, "token_type_embeddings")
