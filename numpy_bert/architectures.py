@@ -14,7 +14,27 @@ from typing import Any, Literal
 
 from numpy_bert.reprs import short_repr
 
-__all__ = ["ARCHITECTURES", "REFUSED", "Architecture"]
+__all__ = ["ARCHITECTURES", "REFUSED", "Architecture", "HeadRules"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRules:
+    """What is an architecture's own in a head; by default nothing, and the head is BERT's.
+
+    Attributes
+    ----------
+    form : str
+        Which layers it has, by one of the names that `numpy_bert.model.heads` knows; "" for BERT's.
+    dropout : str
+        The field of `BertConfig` that has the rate of its dropout. A null there is
+        hidden_dropout_prob.
+    activation : str, optional
+        The function between its layers, by one of the names of `numpy_bert.ops.activation`.
+    """
+
+    form: str = ""
+    dropout: str = "classifier_dropout"
+    activation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -65,7 +85,7 @@ class Architecture:
         state, through encode_proj where projection_dim is above 0.
     words_act : str, optional
         The activation in the head that predicts words, where it is not the config's hidden_act.
-    heads : mapping of str to object
+    heads : mapping of str to HeadRules
         What its heads are, by the ends of the names of their classes.
     """
 
@@ -89,8 +109,20 @@ class Architecture:
     drops_attention_output: bool = True
     pooling: Literal["dense", "first"] = "dense"
     words_act: str | None = None
-    heads: Mapping[str, Any] = field(default_factory=dict)
+    heads: Mapping[str, HeadRules] = field(default_factory=dict)
 
+
+# The heads that all have, as BERT has them.
+_TASKS = {
+    "ForMaskedLM": HeadRules(),
+    "ForSequenceClassification": HeadRules(),
+    "ForTokenClassification": HeadRules(),
+    "ForQuestionAnswering": HeadRules(),
+    "ForMultipleChoice": HeadRules(),
+}
+_TWO_SENTENCES = {"ForPreTraining": HeadRules(), "ForNextSentencePrediction": HeadRules()}
+_FIRST_TOKEN = HeadRules(form="first_token", activation="tanh")
+_PRE_CLASSIFIER = HeadRules(form="pre_classifier", activation="relu")
 
 # The head that predicts words as fairseq's models have it.
 _LM_HEAD = {
@@ -112,11 +144,22 @@ def _roberta(model_type: str, name: str, classes: str, prefix: str, **others: An
         keys=_LM_HEAD,
         positions="tokens",
         words_act="gelu",
+        heads={
+            **_TASKS,
+            "ForSequenceClassification": _FIRST_TOKEN,
+            "ForMultipleChoice": HeadRules(dropout="hidden_dropout_prob"),
+        },
     )
 
 
 _ENTRIES = (
-    Architecture(model_type="bert", name="BERT", classes="Bert", prefix="bert."),
+    Architecture(
+        model_type="bert",
+        name="BERT",
+        classes="Bert",
+        prefix="bert.",
+        heads={**_TWO_SENTENCES, **_TASKS},
+    ),
     _roberta("roberta", "RoBERTa", "Roberta", "roberta.", vocab_size=50265),
     _roberta("xlm-roberta", "XLM-RoBERTa", "XLMRoberta", "roberta."),
     _roberta("camembert", "CamemBERT", "Camembert", "roberta."),
@@ -153,6 +196,13 @@ _ENTRIES = (
         },
         lacks=frozenset({"token_type_embeddings", "pooler", "cls.predictions.bias"}),
         drops_attention_output=False,
+        heads={
+            **_TASKS,
+            "ForSequenceClassification": _PRE_CLASSIFIER,
+            "ForTokenClassification": HeadRules(dropout="hidden_dropout_prob"),
+            "ForQuestionAnswering": HeadRules(dropout="qa_dropout"),
+            "ForMultipleChoice": _PRE_CLASSIFIER,
+        },
     ),
     Architecture(
         model_type="electra",
@@ -174,6 +224,12 @@ _ENTRIES = (
         },
         lacks=frozenset({"pooler", "cls.predictions.bias"}),
         words_act="gelu",
+        heads={
+            **_TASKS,
+            "ForPreTraining": HeadRules(form="discriminator_predictions"),
+            "ForSequenceClassification": HeadRules(form="first_token", activation="gelu"),
+            "ForMultipleChoice": HeadRules(form="sequence_summary", dropout="summary_last_dropout"),
+        },
     ),
     Architecture(
         model_type="ernie",
@@ -181,6 +237,7 @@ _ENTRIES = (
         classes="Ernie",
         prefix="ernie.",
         defaults={"task_type_vocab_size": 3, "use_task_id": False},
+        heads={**_TWO_SENTENCES, **_TASKS, "ForPreTraining": HeadRules(form="ernie")},
     ),
     Architecture(
         model_type="dpr",
@@ -217,6 +274,7 @@ _ENTRIES = (
         padding_idx=1,
         lacks=frozenset({"token_type_embeddings"}),
         words_act="gelu",
+        heads={**_TASKS, "ForSequenceClassification": _FIRST_TOKEN},
     ),
 )
 

@@ -319,10 +319,8 @@ class BertConfig:
         ):
             if name in self.architecture.defaults:
                 _check_size(name, getattr(self, name), least)
-        function = self.summary_activation
-        if function is not None and not isinstance(function, str):
-            what = "null or an activation's name"
-            raise ConfigError(must_be("summary_activation", what, function))
+        if self.summary_activation not in (None, ""):
+            _check_activation(self.summary_activation, "summary_activation")
 
     @property
     def architecture(self) -> Architecture:
@@ -381,6 +379,11 @@ class BertConfig:
     def words_activation(self) -> str:
         """The function in the head that predicts words."""
         return ACTIVATION_NAMES[self.architecture.words_act or self.hidden_act]
+
+    @property
+    def summary_function(self) -> str:
+        """The function that summary_activation names; none is "linear"."""
+        return ACTIVATION_NAMES[self.summary_activation or "linear"]
 
     @property
     def activation(self) -> str:
@@ -754,13 +757,13 @@ def _check_size(name: str, value: object, least: int = 1) -> None:
         raise ConfigError(must_be(name, f"an integer from {least} to {largest:,}", value))
 
 
-def _check_activation(name: object) -> None:
+def _check_activation(name: object, setting: str = "hidden_act") -> None:
     """Raise ConfigError unless a function of that name is known."""
     if isinstance(name, str) and name in ACTIVATION_NAMES:
         return
     what = " has weights of its own, and" if name in _WITH_WEIGHTS else ""
     raise ConfigError(
-        f"hidden_act = {shown(name)}{what} is not supported; "
+        f"{setting} = {shown(name)}{what} is not supported; "
         f"known are {', '.join(ACTIVATION_NAMES)}."
     )
 

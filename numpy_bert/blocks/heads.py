@@ -17,6 +17,7 @@ from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.blocks.gradients import dense_backward, norm_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS
+from numpy_bert.ops.activation import Activation as Function
 from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
 from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm
 from numpy_bert.ops.linear import linear, linear_backward
@@ -76,7 +77,7 @@ ProductBackward: TypeAlias = Callable[[Array, Array, Array], ProductGradients]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PredictionTransformSteps:
-    """What comes before the decoder: dense, activation and LayerNorm, all (..., H)."""
+    """What comes before the decoder: dense, activation and LayerNorm, all (..., E)."""
 
     __repr__ = short_repr
 
@@ -138,19 +139,20 @@ def lm_prediction(
     ----------
     parameters : BertLMPredictionHeadParameters
         The transform, and the decoder's bias.
-    decoder : ndarray of shape (V, H), dtype of `hidden`
-        The decoder's weight: the word table, or the head's own where it has one.
+    decoder : ndarray of shape (V, E), dtype of `hidden`
+        The decoder's weight: the word table, or the head's own where it has one. E is H, except
+        where the embedding is narrower than the encoder.
     hidden : ndarray of shape (..., H)
         The encoder's output: all its tokens, or only those whose words are asked for.
     config : BertConfig
-        The config, for the epsilon and the activation, which is the encoder's.
+        The config, for the epsilon and the activation.
     product : callable
         What computes the scores; a kernel may take the place of `linear`, which is called alike.
 
     Returns
     -------
     LMPredictionSteps
-        The transform's steps, (..., H), and the scores, (..., V), not normalized.
+        The transform's steps, (..., E), and the scores, (..., V), not normalized.
 
     Raises
     ------
@@ -171,8 +173,8 @@ def lm_prediction(
     (1, 3, 8000)
     """
     transform = parameters.transform
-    dense = linear(hidden, transform.dense.weight, transform.dense.bias)  # (..., H)
-    activated = ACTIVATIONS[config.activation].forward(dense)
+    dense = linear(hidden, transform.dense.weight, transform.dense.bias)  # (..., E)
+    activated = ACTIVATIONS[config.words_activation].forward(dense)
     norm = transform.LayerNorm
     bias = parameters.bias if parameters.decoder is None else parameters.decoder.bias
     normalized = layer_norm(activated, norm.weight, norm.bias, eps=config.layer_norm_eps)
@@ -189,7 +191,7 @@ def lm_prediction(
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LMPredictionGradients:
-    """The gradients of a head's parameters, the hidden states (..., H) and the word table (V, H).
+    """The gradients of a head's parameters, the hidden states (..., H) and the word table (V, E).
 
     Where the head has a decoder of its own, its gradient is among the parameters' and `decoder`
     is None.
@@ -245,7 +247,7 @@ def lm_prediction_backward(
     transform = parameters.transform
     decoded = product_backward(grad, steps.transform.output, decoder)
     norm = norm_backward(decoded.x, steps.transform.LayerNorm, transform.LayerNorm)
-    activated = ACTIVATIONS[config.activation].backward(norm.x, steps.transform.dense)
+    activated = ACTIVATIONS[config.words_activation].backward(norm.x, steps.transform.dense)
     dense = dense_backward(activated, hidden, transform.dense)
     is_tied, own = parameters.decoder is None, None
     if not is_tied:
@@ -280,7 +282,7 @@ class HeadCall(NamedTuple):
         Turns the head's dropout on.
     mask : ndarray of shape (B, T), bool, or None
         True where there is a token; None where there is no padding.
-    decoder : ndarray of shape (V, H), or None
+    decoder : ndarray of shape (V, E), or None
         The weight of the decoder, for a head that predicts words.
     product, product_backward : callable
         What multiplies by the decoder, and its backward: the readable code, or a kernel.
@@ -310,7 +312,7 @@ class HeadCall(NamedTuple):
 class LayerGradients(NamedTuple):
     """The gradients of what a layer was called with.
 
-    x is that of its input, parameters those of its own in their class, decoder (V, H) that of the
+    x is that of its input, parameters those of its own in their class, decoder (V, E) that of the
     word table where a layer takes it for its decoder; None is what there is not.
     """
 
@@ -366,12 +368,12 @@ class Dropout(Layer):
 
     Attributes
     ----------
-    p : float, optional
-        How likely an element is dropped; by default config.json's classifier_dropout, and where
-        that is null its hidden_dropout_prob.
+    p : float or str
+        How likely an element is dropped: a number, or the name of the config's field that has it.
+        Where that field is null, hidden_dropout_prob counts.
     """
 
-    p: float | None = None
+    p: float | str = "classifier_dropout"
 
     def forward(self, call: HeadCall, x: Array) -> DropoutSteps:
         """Return the mask and the output."""
@@ -382,10 +384,8 @@ class Dropout(Layer):
         return LayerGradients(dropout_backward(grad, step.keep, self._rate(call.config)))
 
     def _rate(self, config: BertConfig) -> float:
-        for rate in (self.p, config.classifier_dropout):
-            if rate is not None:
-                return rate
-        return config.hidden_dropout_prob
+        rate = getattr(config, self.p) if isinstance(self.p, str) else self.p
+        return config.hidden_dropout_prob if rate is None else rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,19 +395,24 @@ class Activation(Layer):
     Attributes
     ----------
     function : str, optional
-        One of `numpy_bert.ops.activation.ACTIVATIONS`; by default the encoder's.
+        One of `numpy_bert.ops.activation.ACTIVATIONS`; by default the one that the config names.
+    setting : str
+        The config's property that names it: by default the encoder's.
     """
 
     function: str | None = None
+    setting: str = "activation"
 
     def forward(self, call: HeadCall, x: Array) -> Array:
         """Return the function of each number."""
-        return ACTIVATIONS[self.function or call.config.activation].forward(x)
+        return self._function(call.config).forward(x)
 
     def backward(self, call: HeadCall, x: Array, step: Array, grad: Array) -> LayerGradients:
         """Multiply by the slopes."""
-        function = ACTIVATIONS[self.function or call.config.activation]
-        return LayerGradients(function.backward(grad, x))
+        return LayerGradients(self._function(call.config).backward(grad, x))
+
+    def _function(self, config: BertConfig) -> Function:
+        return ACTIVATIONS[self.function or getattr(config, self.setting)]
 
 
 @dataclass(frozen=True, slots=True)

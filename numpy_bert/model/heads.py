@@ -2,22 +2,26 @@
 
 Each head of BERT is one value at the end of this file; a model of `numpy_bert.model.task_models`
 names it. A new head is one value too. Its layers are those of `numpy_bert.blocks.heads`, or of a
-class of its own with a forward and a backward.
+class of its own with a forward and a backward. `head_of` makes another architecture's heads of
+BERT's, by what `numpy_bert.architectures` says of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import reduce
+from functools import cache, reduce
 from operator import add
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.architectures import ARCHITECTURES, HeadRules
 from numpy_bert.arrays import Array, BoolArray, as_array
 from numpy_bert.blocks.heads import (
+    Activation,
     Dense,
     Dropout,
     HeadCall,
@@ -33,34 +37,54 @@ from numpy_bert.messages import listed
 from numpy_bert.model.outputs import (
     BertForPreTrainingOutput,
     ClassificationSteps,
+    DroppedAnswersSteps,
+    ElectraForPreTrainingOutput,
+    ErnieForPreTrainingOutput,
+    FirstTokenSteps,
     HeadOutput,
     MaskedLMOutput,
     MaskedLMSteps,
     MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
     NextSentenceSteps,
+    PreClassifierSteps,
     PreTrainingSteps,
     QuestionAnsweringModelOutput,
     QuestionAnsweringSteps,
+    ReplacedTokensSteps,
     SequenceClassifierOutput,
+    SummaryChoiceSteps,
     TokenClassifierOutput,
 )
 from numpy_bert.ops.losses import IGNORED
 from numpy_bert.parameters import (
     ClassifierParameters,
+    FirstTokenParameters,
     MaskedLMParameters,
     MultipleChoiceParameters,
     NextSentenceParameters,
+    PreClassifierChoiceParameters,
+    PreClassifierParameters,
     PreTrainingParameters,
     QuestionAnsweringParameters,
+    ReplacedTokensParameters,
+    SummaryChoiceParameters,
 )
 from numpy_bert.reprs import short_repr
-from numpy_bert.tasks.items import Items, items_of, label_items, sequence_items, span_items
+from numpy_bert.tasks.items import (
+    Items,
+    items_of,
+    label_items,
+    sequence_items,
+    span_items,
+    token_items,
+)
 from numpy_bert.tasks.objectives import (
     Objective,
     choice_objective,
     label_objective,
     next_sentence_objective,
+    replaced_objective,
     sequence_objective,
     span_objective,
 )
@@ -69,12 +93,15 @@ from numpy_bert.trace import named_steps
 __all__ = [
     "CHOICE",
     "FOLLOWS",
+    "HEADS",
     "LABELS",
     "MASKED_LM",
     "MULTIPLE_CHOICE",
     "NEXT_SENTENCE",
     "PRE_TRAINING",
     "QUESTION_ANSWERING",
+    "REPLACED",
+    "REPLACED_TOKENS",
     "SEQUENCE",
     "SEQUENCE_CLASSIFICATION",
     "SPAN",
@@ -83,17 +110,20 @@ __all__ = [
     "Head",
     "HeadGradients",
     "Loss",
+    "head_of",
 ]
 
 # A chain's labels by their names.
 Labels: TypeAlias = Mapping[str, Any]
+# What a model is called with, by name, the labels left out.
+Given: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class HeadGradients:
     """The gradients of a head's parameters, and of what it read; None is what it did not call.
 
-    hidden is (B, T, H), or (N, H) of the tokens that were read; pooled (B, H); decoder (V, H).
+    hidden is (B, T, H), or (N, H) of the tokens that were read; pooled (B, H); decoder (V, E).
     """
 
     __repr__ = short_repr
@@ -104,7 +134,7 @@ class HeadGradients:
     decoder: Array | None = None
 
 
-def _count_labels(name: str, labels: npt.ArrayLike, length: int, config: BertConfig) -> int:
+def _count_labels(name: str, labels: npt.ArrayLike, given: Given, config: BertConfig) -> int:
     """Return how many labels are not -100."""
     return label_items(labels, name=name)
 
@@ -127,10 +157,9 @@ class Loss:
         Called with the last layer's output, the labels by their names, the `HeadCall`, and what is
         to be divided by (None for what counts here); returns an `Objective` with one gradient.
     count : callable
-        Called with a name, the labels of that name, how many tokens a sequence has, and the config;
-        returns how many of the labels count. By default all that are not -100.
-    counts_by_length : bool
-        Whether `count` needs to know how many tokens a sequence has.
+        Called with a name, the labels of that name, what else the model is called with, and the
+        config; returns how many of the labels count. By default all that are not -100. Of the
+        inputs only the labels' shapes have been looked at: what does not fit is refused later.
     looks_at_padding : callable
         Called with the labels and the mask; tells whether the loss depends on the scores of
         padding. By default where a label of a token counts there.
@@ -139,8 +168,7 @@ class Loss:
     __repr__ = short_repr
 
     judge: Callable[[Array, Labels, HeadCall, Items | None], Objective]
-    count: Callable[[str, Any, int, BertConfig], int] = _count_labels
-    counts_by_length: bool = False
+    count: Callable[[str, Any, Given, BertConfig], int] = _count_labels
     looks_at_padding: Callable[[Labels, BoolArray], bool] = _count_at_padding
 
 
@@ -237,11 +265,6 @@ class Head:
         return frozenset(chain.reads for chain in self.chains)
 
     @property
-    def counts_by_length(self) -> bool:
-        """Whether how many labels count depends on the length of the sequences."""
-        return any(chain.loss.counts_by_length for chain in self.chains)
-
-    @property
     def decoder(self) -> str:
         """The path of the layer that predicts words, whose decoder may be the word table, or ""."""
         return next((layer.name for layer in self._layers() if isinstance(layer, Words)), "")
@@ -298,12 +321,15 @@ class Head:
             ),
         )
 
-    def items(self, labels: Labels, length: int, config: BertConfig) -> dict[str, int]:
-        """Return how many labels count, by their names; a sequence has `length` tokens."""
+    def items(self, labels: Labels, given: Given, config: BertConfig) -> dict[str, int]:
+        """Return how many labels count, by their names; `given` is what the model is called with.
+
+        What has a shape that does not fit is refused later.
+        """
         return {
-            name: chain.loss.count(name, given, length, config)
+            name: chain.loss.count(name, own, given, config)
             for chain in self.chains
-            for name, given in chain.labels(labels).items()
+            for name, own in chain.labels(labels).items()
         }
 
     def judges_padding(self, labels: Labels, mask: BoolArray) -> bool:
@@ -385,7 +411,7 @@ def _judge_sequences(
     return sequence_objective(scores, given, problem_type=kind, num_items_in_batch=count)
 
 
-def _count_sequences(name: str, labels: npt.ArrayLike, length: int, config: BertConfig) -> int:
+def _count_sequences(name: str, labels: npt.ArrayLike, given: Given, config: BertConfig) -> int:
     return sequence_items(labels, config.num_labels, problem_type=config.problem_type)
 
 
@@ -403,8 +429,30 @@ def _judge_spans(scores: Array, labels: Labels, call: HeadCall, items: Items | N
     return span_objective(scores, *labels.values(), num_items_in_batch=items)
 
 
-def _count_spans(name: str, labels: npt.ArrayLike, length: int, config: BertConfig) -> int:
-    return span_items(labels, length, name=name)
+def _count_spans(name: str, labels: npt.ArrayLike, given: Given, config: BertConfig) -> int:
+    rows = given.get("input_ids", given.get("inputs_embeds"))
+    shape = () if rows is None else as_array(rows, "input_ids").shape
+    return span_items(labels, shape[1] if len(shape) > 1 else 0, name=name)
+
+
+def _judge_replaced(
+    scores: Array, labels: Labels, call: HeadCall, items: Items | None
+) -> Objective:
+    _, given, count = _one(labels, items)
+    return replaced_objective(scores, given, call.mask, num_items_in_batch=count)
+
+
+def _count_replaced(name: str, labels: npt.ArrayLike, given: Given, config: BertConfig) -> int:
+    return token_items(labels, given.get("attention_mask"), name=name)
+
+
+def _never(labels: Labels, mask: BoolArray) -> bool:
+    return False
+
+
+def _of_tokens(scores: Array, call: HeadCall) -> tuple[Array, ...]:
+    """Return the one score of each token."""
+    return (scores[..., 0],)
 
 
 def _always(labels: Labels, mask: BoolArray) -> bool:
@@ -425,7 +473,9 @@ FOLLOWS = Loss(judge=_judge_order)
 # The number of the right choice.
 CHOICE = Loss(judge=_judge_choices)
 # An answer's first and last token; its place is looked for at padding, too.
-SPAN = Loss(judge=_judge_spans, count=_count_spans, counts_by_length=True, looks_at_padding=_always)
+SPAN = Loss(judge=_judge_spans, count=_count_spans, looks_at_padding=_always)
+# Whether a token was replaced; padding does not count, whatever its label is.
+REPLACED = Loss(judge=_judge_replaced, count=_count_replaced, looks_at_padding=_never)
 
 _WORDS = Chain(reads="tokens", layers=(Words("cls.predictions"),), loss=LABELS, labelled_alone=True)
 _ORDER = Chain(reads="pooled", layers=(Dense("cls.seq_relationship"),), loss=FOLLOWS)
@@ -478,3 +528,148 @@ QUESTION_ANSWERING = Head(
         ),
     ),
 )
+REPLACED_TOKENS = Head(
+    parameters=ReplacedTokensParameters,
+    output=ElectraForPreTrainingOutput,
+    steps=ReplacedTokensSteps,
+    chains=(
+        Chain(
+            reads="tokens",
+            layers=(
+                Dense("discriminator_predictions.dense"),
+                Activation("discriminator_predictions.activation"),
+                Dense("discriminator_predictions.dense_prediction"),
+            ),
+            loss=REPLACED,
+            scores=_of_tokens,
+        ),
+    ),
+)
+# BERT's own, by how the names of their models end.
+HEADS: Mapping[str, Head] = MappingProxyType(
+    {
+        "ForPreTraining": PRE_TRAINING,
+        "ForMaskedLM": MASKED_LM,
+        "ForNextSentencePrediction": NEXT_SENTENCE,
+        "ForSequenceClassification": SEQUENCE_CLASSIFICATION,
+        "ForTokenClassification": TOKEN_CLASSIFICATION,
+        "ForQuestionAnswering": QUESTION_ANSWERING,
+        "ForMultipleChoice": MULTIPLE_CHOICE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Form:
+    """What a chain of layers that is not BERT's has in place of BERT's.
+
+    Attributes
+    ----------
+    layers : callable
+        Called with the rules and BERT's last layer; returns the layers.
+    reads : str, optional
+        What the first of them reads, where it is not what BERT's reads.
+    classes : mapping of type to type
+        The classes of parameters and of steps, by BERT's own; those are kept that are not there.
+    """
+
+    __repr__ = short_repr
+
+    layers: Callable[[HeadRules, Layer], tuple[Layer, ...]]
+    reads: Literal["tokens", "first", "pooled"] | None = None
+    classes: Mapping[type[Any], type[Any]]
+
+
+def _dropped(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
+    return Dropout("dropout", rules.dropout), last
+
+
+def _first_token(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
+    return (
+        Dropout("classifier.dropout", rules.dropout),
+        Dense("classifier.dense"),
+        Activation("classifier.activation", rules.activation),
+        Dropout("classifier.last_dropout", rules.dropout),
+        Dense("classifier.out_proj"),
+    )
+
+
+def _pre_classifier(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
+    return (
+        Dense("pre_classifier"),
+        Activation("activation", rules.activation),
+        Dropout("dropout", rules.dropout),
+        last,
+    )
+
+
+def _sequence_summary(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
+    return (
+        Dense("sequence_summary.summary"),
+        Activation("sequence_summary.activation", setting="summary_function"),
+        Dropout("sequence_summary.last_dropout", rules.dropout),
+        last,
+    )
+
+
+# By the names that `HeadRules.form` has.
+_FORMS: Mapping[str, _Form] = {
+    "": _Form(layers=_dropped, classes={QuestionAnsweringSteps: DroppedAnswersSteps}),
+    "first_token": _Form(
+        layers=_first_token,
+        reads="first",
+        classes={
+            ClassifierParameters: FirstTokenParameters,
+            ClassificationSteps: FirstTokenSteps,
+        },
+    ),
+    "pre_classifier": _Form(
+        layers=_pre_classifier,
+        reads="first",
+        classes={
+            ClassifierParameters: PreClassifierParameters,
+            MultipleChoiceParameters: PreClassifierChoiceParameters,
+            ClassificationSteps: PreClassifierSteps,
+        },
+    ),
+    "sequence_summary": _Form(
+        layers=_sequence_summary,
+        reads="first",
+        classes={
+            MultipleChoiceParameters: SummaryChoiceParameters,
+            ClassificationSteps: SummaryChoiceSteps,
+        },
+    ),
+}
+# Heads that are no variation of BERT's, by the same names.
+_OTHERS: Mapping[str, Head] = {
+    "discriminator_predictions": REPLACED_TOKENS,
+    "ernie": replace(PRE_TRAINING, output=ErnieForPreTrainingOutput),
+}
+
+
+@cache
+def head_of(model_type: str, end: str) -> Head:
+    """Return an architecture's head, by how the name of its model ends.
+
+    Examples
+    --------
+    >>> [layer.name for layer in head_of("bert", "ForSequenceClassification").chains[0].layers]
+    ['dropout', 'classifier']
+    >>> [layer.name for layer in head_of("roberta", "ForSequenceClassification").chains[0].layers]
+    ['classifier.dropout', 'classifier.dense', 'classifier.activation', 'classifier.last_dropout', \
+'classifier.out_proj']
+    """
+    rules, base = ARCHITECTURES[model_type].heads[end], HEADS[end]
+    if rules == HeadRules():
+        return base
+    if rules.form in _OTHERS:
+        return _OTHERS[rules.form]
+    form, [chain] = _FORMS[rules.form], base.chains
+    layers, reads = form.layers(rules, chain.layers[-1]), form.reads or chain.reads
+    return replace(
+        base,
+        parameters=form.classes.get(base.parameters, base.parameters),
+        steps=form.classes.get(base.steps, base.steps),
+        chains=(replace(chain, layers=layers, reads=reads),),
+    )

@@ -322,7 +322,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         inputs, choices = self._inputs(given)
         items = num_items_in_batch
         if items is None:
-            items = self.kind.items(labels, inputs.shape[1], self.config)
+            items = self.kind.items(labels, given, self.config)
         with self.bert.in_memory(inputs, every=True, weights=True):
             run = BertRun(self.bert, inputs, rng)
             places = self._labelled(labels, inputs.shape)
@@ -376,12 +376,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         16.578
         """
         given, labels = split_batch(batch, self.kind.targets)
-        shape: tuple[int, ...] = ()
-        if self.kind.counts_by_length:
-            rows = given.get("input_ids", given.get("inputs_embeds"))
-            shape = () if rows is None else as_array(rows, "input_ids").shape
-        length = shape[1] if len(shape) > 1 else 0  # what has another shape is refused later
-        return self.kind.items(labels, length, self.config)
+        return self.kind.items(labels, given, self.config)
 
     def with_parameters(self: Self, arrays: Mapping[str, Array]) -> Self:
         """Return a model of the same kind with other arrays, not copied, and the same tokenizer.
@@ -647,7 +642,7 @@ class BertWithDecoder(BertWithHead[Output, Steps]):
 
     @property
     def decoder(self) -> Array:
-        """The decoder's weight, (V, H): the head's own, else the word table, widened once."""
+        """The decoder's weight, (V, E): the head's own, else the word table, widened once."""
         own = attrgetter(self.kind.decoder)(self.head).decoder
         if own is not None:
             return own.weight  # type: ignore[no-any-return]

@@ -21,6 +21,7 @@ __all__ = [
     "problem_of",
     "sequence_items",
     "span_items",
+    "token_items",
 ]
 
 # How many labels a loss is divided by; where there are several losses, a number for each, by the
@@ -100,6 +101,19 @@ def span_items(positions: npt.ArrayLike, length: int, *, name: str) -> int:
     2
     """
     return int(np.count_nonzero(as_ids(positions, name=name) < length))
+
+
+def token_items(labels: npt.ArrayLike, attention_mask: npt.ArrayLike | None, *, name: str) -> int:
+    """Return how many tokens are no padding, which `replaced_objective` is a mean over.
+
+    Examples
+    --------
+    >>> token_items([[0, 1, 0]], [[1, 1, 0]], name="labels"), token_items([[0, 1]], None, name="")
+    (2, 2)
+    """
+    if attention_mask is None:
+        return as_array(labels, name).size
+    return int(np.count_nonzero(as_array(attention_mask, "attention_mask")))
 
 
 def problem_of(labels: npt.NDArray[Any], classes: int, problem_type: str | None) -> str:

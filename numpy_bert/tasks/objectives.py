@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.arrays import Array, IntArray, as_array, as_ids, place
+from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_ids, place
 from numpy_bert.errors import InputError
 from numpy_bert.ops.losses import (
     IGNORED,
@@ -27,6 +27,7 @@ __all__ = [
     "label_objective",
     "next_sentence_objective",
     "places_that_count",
+    "replaced_objective",
     "sequence_objective",
     "span_objective",
 ]
@@ -202,15 +203,63 @@ def sequence_objective(
     wanted = _numbers(given, scores.shape, items)
     if kind == "regression":
         return _of(mse_loss(scores, wanted, num_items_in_batch=items), scores.shape)
-    wrong = np.argwhere((wanted < 0) | (wanted > 1))
-    if len(wrong):
-        first = tuple(int(i) for i in wrong[0])
-        raise InputError(
-            f"labels{place(first)} must be from 0 to 1, how far a label is right; got "
-            f"{wanted[first]:g}."
-        )
-    found = binary_cross_entropy_with_logits(scores, wanted, num_items_in_batch=items)
+    shares = _shares(wanted, "how far a label is right")
+    found = binary_cross_entropy_with_logits(scores, shares, num_items_in_batch=items)
     return _of(found, scores.shape)
+
+
+def replaced_objective(
+    scores: Array,
+    labels: npt.ArrayLike,
+    mask: BoolArray | None,
+    *,
+    num_items_in_batch: int | None = None,
+) -> Objective:
+    """Judge the scores (B, T, 1) of whether another token had stood there; padding does not count.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (B, T, 1)
+        The score of each token.
+    labels : array_like, shape (B, T)
+        1 where a token was put in place of another, 0 where it was not. At padding anything.
+    mask : ndarray of shape (B, T), bool, or None
+        True where there is a token; None where there is no padding.
+    num_items_in_batch : int, optional
+        What the sum is divided by; by default how many tokens there are.
+
+    Raises
+    ------
+    InputError
+        If the labels have another shape or dtype, if one is out of range, or if there is no token.
+
+    References
+    ----------
+    .. [1] Clark, Luong, Le and Manning, "ELECTRA", arXiv:2003.10555, eq. 2.
+    .. [2] transformers, modeling_electra.py, ElectraForPreTraining.forward.
+
+    Examples
+    --------
+    >>> mask = np.array([[True, True, False]])
+    >>> round(replaced_objective(np.zeros((1, 3, 1)), [[0, 1, 0]], mask).loss, 6)
+    0.693147
+    """
+    given, flat = as_array(labels, "labels"), scores[..., 0]
+    if given.shape != flat.shape:
+        raise InputError(f"labels must have shape {flat.shape}; got {given.shape}.")
+    read = given if mask is None else np.where(mask, given, np.zeros((), given.dtype))
+    wanted = _shares(_numbers(read, flat.shape, num_items_in_batch), "whether a token was replaced")
+    chosen = np.ones(flat.shape, bool) if mask is None else mask
+    items = int(chosen.sum()) if num_items_in_batch is None else num_items_in_batch
+    if not items:
+        raise InputError(
+            "labels: none counts (all tokens are padding), so there is no loss. Leave this batch "
+            "out."
+        )
+    found = binary_cross_entropy_with_logits(flat[chosen], wanted[chosen], num_items_in_batch=items)
+    gradient = np.zeros_like(scores)
+    gradient[chosen, 0] = found.scores_gradient
+    return Objective(loss=found.output, score_gradients=(gradient,))
 
 
 def span_objective(
@@ -277,6 +326,17 @@ def span_objective(
 def _row(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return labels (B, 1) as (B,), all others as they are."""
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _shares(labels: npt.NDArray[np.float64], what: str) -> npt.NDArray[np.float64]:
+    """Return labels of which each is from 0 to 1."""
+    wrong = np.argwhere((labels < 0) | (labels > 1))
+    if len(wrong):
+        first = tuple(int(i) for i in wrong[0])
+        raise InputError(
+            f"labels{place(first)} must be from 0 to 1, {what}; got {labels[first]:g}."
+        )
+    return labels
 
 
 def _numbers(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from numpy_bert.architectures import ARCHITECTURES, HeadRules
 from numpy_bert.arrays import Array, IntArray
 from numpy_bert.blocks.heads import (
     Activation,
@@ -30,7 +31,16 @@ from numpy_bert.blocks.heads import (
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.heads import FOLLOWS, MASKED_LM, SEQUENCE, Chain, Head, Loss
+from numpy_bert.model.heads import (
+    FOLLOWS,
+    HEADS,
+    MASKED_LM,
+    SEQUENCE,
+    Chain,
+    Head,
+    Loss,
+    head_of,
+)
 from numpy_bert.model.outputs import (
     BertForPreTrainingOutput,
     BertSteps,
@@ -170,7 +180,9 @@ def judge_numbers(
     return sequence_objective(scores, *labels.values(), problem_type="regression")
 
 
-def count_numbers(name: str, labels: npt.ArrayLike, length: int, config: BertConfig) -> int:
+def count_numbers(
+    name: str, labels: npt.ArrayLike, given: Mapping[str, Any], config: BertConfig
+) -> int:
     return np.size(labels)
 
 
@@ -514,14 +526,17 @@ def test_layers_go_back_as_they_came(eps: float | None) -> None:
 
 def test_dropout_has_the_configs_rate_or_its_own() -> None:
     x, rng = np.ones((50, 40)), np.random.default_rng
-    for values, rate, expected in (
-        ({"hidden_dropout_prob": 0.25}, None, 0.25),
-        ({"classifier_dropout": 0.5}, None, 0.5),
-        ({"classifier_dropout": 0.0, "hidden_dropout_prob": 0.25}, None, 0.0),
-        ({"classifier_dropout": 0.5}, 0.75, 0.75),
+    own: dict[str, Any]
+    for values, own, expected in (
+        ({"hidden_dropout_prob": 0.25}, {}, 0.25),
+        ({"classifier_dropout": 0.5}, {}, 0.5),
+        ({"classifier_dropout": 0.0, "hidden_dropout_prob": 0.25}, {}, 0.0),
+        ({"classifier_dropout": 0.5}, {"p": 0.75}, 0.75),
+        ({"classifier_dropout": 0.5}, {"p": "hidden_dropout_prob"}, 0.1),
+        ({"attention_probs_dropout_prob": 0.3}, {"p": "attention_probs_dropout_prob"}, 0.3),
     ):
         call = HeadCall(None, BertConfig.from_dict(CONFIG | values), rng=rng(0))
-        layers = [Dropout("drop", rate)]
+        layers = [Dropout("drop", **own)]
         steps = run_layers(layers, call, x)
         output = steps["drop"].output
         assert output.max() == 1 / (1 - expected)
@@ -580,3 +595,26 @@ def test_gradients_stand_where_the_parameters_do(tmp_path: Path) -> None:
     assert type(found.head) is MaskedLMParameters
     assert "cls.predictions.transform.dense.weight" in dict(arrays_of(found.head))
     assert found.bert.pooler is None
+
+
+# The heads that are BERT's in another architecture.
+
+
+@pytest.mark.parametrize(
+    ("kind", "end"), [(kind, end) for kind, entry in ARCHITECTURES.items() for end in entry.heads]
+)
+def test_an_architectures_head_is_whole(kind: str, end: str) -> None:
+    """Its layers have the parameters that its class has, and make the steps that its class has."""
+    head, config = head_of(kind, end), BertConfig(model_type=kind, vocab_size=61)
+    assert head is head_of(kind, end)
+    assert (head is HEADS[end]) == (ARCHITECTURES[kind].heads[end] == HeadRules())
+    sizes = shapes(head.parameters, config)  # type: ignore[arg-type]
+    layers = [layer for chain in head.chains for layer in chain.layers]
+    owners = {layer.name for layer in layers if isinstance(layer, (Dense, Words))}
+    assert {key for key in sizes if key.startswith(tuple(f"{name}." for name in owners))} == {
+        *sizes
+    }
+    named = head.named(None, {layer.name: np.zeros(1) for layer in layers})
+    assert len(list(named_steps(named, ""))) == len(layers)
+    rates = [layer.p for layer in layers if isinstance(layer, Dropout)]
+    assert all(hasattr(config, str(rate)) for rate in rates)

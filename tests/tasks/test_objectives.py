@@ -13,6 +13,7 @@ from numpy_bert.tasks.objectives import (
     label_objective,
     next_sentence_objective,
     places_that_count,
+    replaced_objective,
     sequence_objective,
     span_objective,
 )
@@ -95,9 +96,38 @@ def test_choices_and_next_sentences() -> None:
     assert len(total.score_gradients) == 2
 
 
+@pytest.mark.parametrize("items", [None, 9])
+def test_replaced_tokens_are_told_where_there_is_no_padding(items: int | None) -> None:
+    scores, labels = TOKENS[..., :1], np.array([[0, 1, 5], [1, 0, 0]])
+    mask = np.array([[True, True, False], [True, True, True]])
+    found = replaced_objective(scores, labels, mask, num_items_in_batch=items)
+    sigmoid = 1 / (1 + np.exp(-scores[..., 0]))
+    losses = -np.where(labels, np.log(sigmoid), np.log1p(-sigmoid))
+    assert found.loss == pytest.approx(losses[mask].sum() / (items or 5), rel=1e-12)
+    [gradient] = found.score_gradients
+    expected = np.where(mask, sigmoid - labels, 0.0) / (items or 5)
+    np.testing.assert_allclose(gradient[..., 0], expected, rtol=0, atol=1e-15)
+    labels[0, 2] = 0
+    whole = replaced_objective(scores, labels, None)
+    losses = -np.where(labels, np.log(sigmoid), np.log1p(-sigmoid))
+    assert whole.loss == pytest.approx(losses.mean(), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: replaced_objective(np.zeros((1, 3, 1)), [[0, 2, 0]], None),
+            r"labels\[0, 1\] must be from 0 to 1, whether a token was replaced; got 2",
+        ),
+        (
+            lambda: replaced_objective(np.zeros((1, 3, 1)), [0, 1, 0], None),
+            r"labels must have shape \(1, 3\); got \(3,\)",
+        ),
+        (
+            lambda: replaced_objective(np.zeros((1, 2, 1)), [[0, 1]], np.zeros((1, 2), bool)),
+            r"none counts \(all tokens are padding\)",
+        ),
         (
             lambda: label_objective(TOKENS, [[0, 1, 2]]),
             r"labels must have shape \(2, 3\); got \(1, 3\)",
