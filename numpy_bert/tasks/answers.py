@@ -55,20 +55,26 @@ def answer_questions(
     found: list[Any] = []
     for start in range(0, len(items), _QUESTIONS):
         part = items[start : start + _QUESTIONS]
-        encoded = encoded_rows(
-            model.tokenizer(part, return_offsets_mapping=True, return_special_tokens_mask=True)
+        encoded = model.tokenizer(
+            part, return_offsets_mapping=True, return_special_tokens_mask=True
         )
-        cut = []
-        for number, row in enumerate(encoded, start):
-            where = "" if single else f"[{number}]: "
-            cut.append(windows(row, limit=limit, overlap=overlap, where=where))
-        scored = _scored(model, cut)
-        for item, row, marks in zip(part, encoded, scored, strict=True):
-            inside = [i for i, kind in enumerate(row.token_type_ids) if kind and not row.special[i]]
-            tokens = model.tokenizer.convert_ids_to_tokens([row.input_ids[i] for i in inside])
-            words = word_spans(tokens, [row.offsets[i] for i in inside])
-            found.append(best_answers(item[1], words, marks, **options))
+        cut, words = [], []
+        for number, row in enumerate(encoded_rows(encoded)):
+            where = "" if single else f"[{start + number}]: "
+            inside = _inside(encoded.sequence_ids(number))
+            cut.append(windows(row, inside, limit=limit, overlap=overlap, where=where))
+            owners = encoded.word_ids(number)[inside]
+            words.append(word_spans(owners, row.offsets[inside]))
+        for item, spans, marks in zip(part, words, _scored(model, cut), strict=True):
+            found.append(best_answers(item[1], spans, marks, **options))
     return found[0] if single else found
+
+
+def _inside(owners: Sequence[int | None]) -> slice:
+    """Return where the second text's tokens are, which stand together."""
+    count = owners.count(1)
+    start = owners.index(1) if count else 0
+    return slice(start, start + count)
 
 
 def _scored(model: TextModel, cut: list[list[Window]]) -> list[list[tuple[Window, Array, Array]]]:
@@ -79,13 +85,15 @@ def _scored(model: TextModel, cut: list[list[Window]]) -> list[list[tuple[Window
     return found
 
 
-def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Window]:
+def windows(row: Row, inside: slice, *, limit: int, overlap: int, where: str = "") -> list[Window]:
     """Split a question and a long context into windows that a model can read.
 
     Parameters
     ----------
     row : Row
-        Both texts, framed, in full; the context is what has token type 1 and is not special.
+        Both texts, framed, in full.
+    inside : slice
+        Where the tokens of the context are.
     limit : int
         The number of tokens of a window, with the question and the frame.
     overlap : int
@@ -112,17 +120,12 @@ def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Wind
     --------
     >>> row = Row(input_ids=[2, 9, 3, 5, 6, 7, 8, 3], token_type_ids=[0, 0, 0, 1, 1, 1, 1, 1],
     ...           special=[1, 0, 1, 0, 0, 0, 0, 1], offsets=[(0, 0)] * 8)
-    >>> [window.row.input_ids for window in windows(row, limit=6, overlap=1)]
+    >>> [window.row.input_ids for window in windows(row, slice(3, 7), limit=6, overlap=1)]
     [[2, 9, 3, 5, 6, 3], [2, 9, 3, 6, 7, 3], [2, 9, 3, 7, 8, 3]]
     """
-    inside = [
-        place
-        for place, (kind, special) in enumerate(zip(row.token_type_ids, row.special, strict=True))
-        if kind == 1 and not special
-    ]
-    if not inside:
+    start, count = inside.start, inside.stop - inside.start
+    if not count:
         raise InputError(f"{where}context has no tokens in which an answer could be.")
-    start, count = inside[0], len(inside)
     frame = len(row.input_ids) - count
     room = min(limit - frame, count)
     if room < 1:
@@ -133,17 +136,26 @@ def windows(row: Row, *, limit: int, overlap: int, where: str = "") -> list[Wind
     return cut_windows(row, start, count, room=room, overlap=overlap)
 
 
-def word_spans(tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def word_spans(
+    owners: Sequence[int | None], offsets: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
     """Return, for each token, the characters of the whole word that it is a piece of.
+
+    Parameters
+    ----------
+    owners : sequence of int or None
+        For each token the number of its word; one that has none is a word by itself.
+    offsets : sequence of (int, int)
+        The characters of each token.
 
     Examples
     --------
-    >>> word_spans(["a", "play", "##ground"], [(0, 1), (2, 6), (6, 12)])
+    >>> word_spans([0, 1, 1], [(0, 1), (2, 6), (6, 12)])
     [(0, 1), (2, 12), (2, 12)]
     """
     words: list[list[int]] = []
-    for number, token in enumerate(tokens):
-        if words and token.startswith("##"):
+    for number, owner in enumerate(owners):
+        if words and owner is not None and owner == owners[number - 1]:
             words[-1].append(number)
         else:
             words.append([number])
@@ -175,7 +187,7 @@ def best_answers(
     max_answer_len : int
         How many tokens an answer has at most.
     handle_impossible_answer : bool
-        Whether "there is no answer", scored at the first token, [CLS], is one of them.
+        Whether "there is no answer", scored at the first token, is one of them.
 
     Returns
     -------
@@ -220,9 +232,9 @@ def _probabilities(
     logits: Sequence[tuple[Window, Array]],
     handle_impossible_answer: bool,
 ) -> list[tuple[float, Array]]:
-    """Return the probability of [CLS] and of the context's tokens, window by window.
+    """Return the probability of the first token and of the context's, window by window.
 
-    They sum to 1 over all windows together; [CLS] counts where it stands for "no answer".
+    They sum to 1 over all windows together; the first counts where it stands for "no answer".
     """
     parts = [
         (

@@ -29,6 +29,7 @@ __all__ = [
     "in_batches",
     "micro_batches",
     "padded_rows",
+    "piece_prefix",
     "text_batches",
 ]
 
@@ -61,10 +62,13 @@ class TextModel(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Row:
-    """An encoded text: a number for each token, and offsets where they were asked for."""
+    """An encoded text: a number for each token, and where each stands in the text.
+
+    `token_type_ids` are None where the tokenizer gives none.
+    """
 
     input_ids: list[int]
-    token_type_ids: list[int]
+    token_type_ids: list[int] | None
     special: list[int]
     offsets: list[tuple[int, int]]
 
@@ -149,23 +153,37 @@ def text_batches(
 
 def encoded_rows(encoded: Mapping[str, Any]) -> list[Row]:
     """Return what a tokenizer returned as lists, with offsets and special tokens, row by row."""
-    names = ("input_ids", "token_type_ids", "special_tokens_mask", "offset_mapping")
+    names = ("input_ids", "special_tokens_mask", "offset_mapping")
+    types = encoded.get("token_type_ids") or [None] * len(encoded["input_ids"])
     return [
-        Row(input_ids=ids, token_type_ids=types, special=special, offsets=offsets)
-        for ids, types, special, offsets in zip(*(encoded[n] for n in names), strict=True)
+        Row(input_ids=ids, token_type_ids=kinds, special=special, offsets=offsets)
+        for kinds, ids, special, offsets in zip(types, *(encoded[n] for n in names), strict=True)
     ]
+
+
+def piece_prefix(tokenizer: BertTokenizer) -> str:
+    """Return what tokens that continue a word begin with, "" where nothing marks them.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertTokenizer
+    >>> piece_prefix(BertTokenizer.from_pretrained("demo"))
+    '##'
+    """
+    return getattr(tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None) or ""
 
 
 def batches_of(rows: Sequence[Row], pad_id: int, start: int = 0) -> Iterator[Batch]:
     """Yield rows in padded batches; the first of them has the number `start`."""
     for numbers in micro_batches([len(row.input_ids) for row in rows], _TOKENS):
         chosen = [rows[number] for number in numbers]
+        types = [row.token_type_ids for row in chosen if row.token_type_ids is not None]
         yield Batch(
             numbers=[start + number for number in numbers],
             rows=chosen,
             inputs={
                 "input_ids": padded_rows([row.input_ids for row in chosen], pad_id),
-                "token_type_ids": padded_rows([row.token_type_ids for row in chosen], 0),
+                **({"token_type_ids": padded_rows(types, 0)} if types else {}),
                 "attention_mask": padded_rows([[1] * len(row.input_ids) for row in chosen], 0),
             },
         )

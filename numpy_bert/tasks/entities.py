@@ -15,7 +15,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.reprs import short_repr
-from numpy_bert.tasks.batches import TEXTS, Row, TextModel, encoded_rows
+from numpy_bert.tasks.batches import TEXTS, Row, TextModel, encoded_rows, piece_prefix
 from numpy_bert.tasks.windows import cut_windows, run_windows
 from numpy_bert.text.inputs import as_texts, as_words
 
@@ -149,9 +149,18 @@ def _probabilities(model: TextModel, rows: Sequence[Row], overlap: int) -> list[
 
 
 def _tokens(model: TextModel, row: Row, scores: Array, text: str) -> list[Token]:
-    """Return a text's own tokens; the word of an unknown one is what stands in the text."""
+    """Return a text's own tokens; the word of an unknown one is what stands in the text.
+
+    Where no prefix says that a token continues a word, it does so if no space is before it.
+    """
     names = model.tokenizer.convert_ids_to_tokens(row.input_ids)
-    unknown = model.tokenizer.unk_token_id
+    unknown, prefix = model.tokenizer.unk_token_id, piece_prefix(model.tokenizer)
+
+    def continues(name: str, start: int) -> bool:
+        if prefix:
+            return name.startswith(prefix)
+        return start > 0 and " " not in text[start - 1 : start + 1]
+
     return [
         Token(
             word=text[start:end] if row.input_ids[index] == unknown else names[index],
@@ -159,7 +168,7 @@ def _tokens(model: TextModel, row: Row, scores: Array, text: str) -> list[Token]
             end=end,
             index=index,
             scores=scores[index],
-            continues=row.input_ids[index] != unknown and names[index].startswith("##"),
+            continues=row.input_ids[index] != unknown and continues(names[index], start),
         )
         for index, (start, end) in enumerate(row.offsets)
         if not row.special[index]

@@ -19,8 +19,8 @@ class Window:
     Attributes
     ----------
     row : Row
-        The part with all that stands around the text: [CLS] part [SEP], or the same with a question
-        before it.
+        The part with all that stands around the text: the frame of special tokens, and a question
+        before it where there is one.
     place : int
         Where in `row` the part begins.
     first, last : int
@@ -75,7 +75,7 @@ def _part(row: Row, start: int, count: int, span: tuple[int, int]) -> Row:
 
     return Row(
         input_ids=cut(row.input_ids),
-        token_type_ids=cut(row.token_type_ids),
+        token_type_ids=None if row.token_type_ids is None else cut(row.token_type_ids),
         special=cut(row.special),
         offsets=cut(row.offsets),
     )

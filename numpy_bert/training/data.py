@@ -112,12 +112,13 @@ class EncodedTexts(Examples):
             items, truncation=True, max_length=limit, return_special_tokens_mask=True
         )
         self._ids: list[list[int]] = encoding["input_ids"]
-        self._types: list[list[int]] = encoding["token_type_ids"]
+        # None where the tokenizer gives none.
+        self._types: list[list[int]] | None = encoding.get("token_type_ids")
         self._special: list[list[int]] = encoding["special_tokens_mask"]
         self._lengths = np.array([len(ids) for ids in self._ids])
         _warn_of_cuts(encoding.truncated, len(items), limit)
         digest = hashlib.sha256(f"{limit} {also}".encode())
-        for ids, types in zip(self._ids, self._types, strict=True):
+        for ids, types in zip(self._ids, self._types or [[]] * len(self._ids), strict=True):
             digest.update(np.array([*ids, -1, *types, -2], np.int64).tobytes())
         self._fingerprint = digest.hexdigest()
 
@@ -126,18 +127,20 @@ class EncodedTexts(Examples):
         check_tokens(
             model,
             ids=max(self._tokenizer.pad_token_id, *map(max, self._ids)),
-            types=max(map(max, self._types)),
+            types=0 if self._types is None else max(map(max, self._types)),
             length=largest(self._lengths),
         )
 
     def _inputs(self, numbers: IntArray) -> Batch:
-        """Return ids, mask and token types of these texts, padded to the longest."""
+        """Return ids, mask and token types, if any, of these texts, padded to the longest."""
         lengths = self._lengths[numbers]
-        return {
+        found = {
             "input_ids": self._padded(self._ids, numbers, self._tokenizer.pad_token_id),
             "attention_mask": (np.arange(lengths.max()) < lengths[:, np.newaxis]).astype(np.int64),
-            "token_type_ids": self._padded(self._types, numbers, 0),
         }
+        if self._types is not None:
+            found["token_type_ids"] = self._padded(self._types, numbers, 0)
+        return found
 
     def _padded(self, rows: Sequence[Sequence[int]], numbers: IntArray, fill: int) -> IntArray:
         return padded_rows([rows[int(number)] for number in numbers], fill)
@@ -197,7 +200,7 @@ class MaskedTexts(EncodedTexts):
         check_model(self, model, BertForMaskedLM)
         super().check(model)
         drawn = max(self._tokenizer.vocab_size - 1, self._tokenizer.mask_token_id)
-        check_tokens(model, ids=drawn, types=0, length=0)
+        check_tokens(model, ids=drawn)
 
     def batch(self, numbers: IntArray, rng: np.random.Generator) -> Batch:
         """Return these texts, masked so that at least one token is to be guessed."""
@@ -510,7 +513,7 @@ def check_model(data: object, model: Any, *kinds: type[Any]) -> None:
         )
 
 
-def check_tokens(model: Any, *, ids: int, types: int, length: int) -> None:
+def check_tokens(model: Any, *, ids: int, types: int = 0, length: int = 0) -> None:
     """Raise InputError if a token id, a token type or a text's length is beyond a model's table."""
     config = model.config
     for what, value, table, rows in (

@@ -16,6 +16,7 @@ from numpy_bert.errors import InputError
 from numpy_bert.messages import must_be
 from numpy_bert.ops.losses import IGNORED
 from numpy_bert.reprs import short_repr
+from numpy_bert.tasks.batches import piece_prefix
 from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = [
@@ -215,6 +216,11 @@ def drawn_from(tokenizer: BertTokenizer, *, whole_words: bool) -> str:
     It has the size of the vocabulary, the ids of the special tokens, and for whole words a hash of
     which ids continue a word.
 
+    Raises
+    ------
+    InputError
+        If whole words are asked for, and the tokenizer marks no token as a later piece of one.
+
     Examples
     --------
     >>> from numpy_bert import BertTokenizer
@@ -227,6 +233,11 @@ def drawn_from(tokenizer: BertTokenizer, *, whole_words: bool) -> str:
     found = f"{tokenizer.vocab_size} tokens, special: {' '.join(map(str, special))}"
     if not whole_words:
         return found
+    if not piece_prefix(tokenizer):
+        raise InputError(
+            "whole_words must be False with this tokenizer, whose tokens do not say which of them "
+            "continue a word, as ## does in a WordPiece."
+        )
     tokens = tokenizer.convert_ids_to_tokens(range(tokenizer.vocab_size))
     continues = bytes(token.startswith("##") for token in tokens)
     return f"{found}, pieces: {hashlib.sha256(continues).hexdigest()}"

@@ -122,7 +122,7 @@ class PairedTexts(Examples):
         rows = [ids for column in self._rows.values() for ids in column]
         longest = max(len(ids) for ids in rows)
         largest = max(int(ids.max()) for ids in rows if len(ids))
-        check_tokens(model, ids=max(self._pad, largest), types=0, length=longest)
+        check_tokens(model, ids=max(self._pad, largest), length=longest)
 
     def check_batches(self, size: int, loss: PairLoss) -> None:
         """Raise InputError if nothing is learnt from batches of so many rows."""

@@ -25,6 +25,11 @@ def row(question: int, context: int) -> Row:
     )
 
 
+def context_of(question: int, context: int) -> slice:
+    """Return where the tokens of the context are in such a row."""
+    return slice(question + 2, question + 2 + context)
+
+
 @given(
     question=st.integers(0, 5),
     context=st.integers(1, 60),
@@ -35,7 +40,9 @@ def test_windows_hold_the_whole_context(
     question: int, context: int, room: int, overlap: int
 ) -> None:
     limit = question + 3 + room
-    found = windows(row(question, context), limit=limit, overlap=overlap)
+    found = windows(
+        row(question, context), context_of(question, context), limit=limit, overlap=overlap
+    )
     assert found[0].first == 0
     assert found[-1].last == context
     for window in found:
@@ -43,7 +50,9 @@ def test_windows_hold_the_whole_context(
         part = ids[window.place : window.place + window.last - window.first]
         assert part == list(range(100 + window.first, 100 + window.last))
         assert len(ids) <= limit
-        assert len(window.row.token_type_ids) == len(window.row.offsets) == len(ids)
+        types = window.row.token_type_ids
+        assert types is not None
+        assert len(types) == len(window.row.offsets) == len(ids)
         assert [ids[0], ids[window.place - 1], ids[-1]] == [1, 2, 2]
     shared = min(overlap, min(room, context) // 2)
     for one, other in pairwise(found):
@@ -55,9 +64,9 @@ def test_no_room_and_no_context_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"^\[3\]: question takes 8 tokens .* but the model reads 8"
     ):
-        windows(row(5, 4), limit=8, overlap=1, where="[3]: ")
+        windows(row(5, 4), context_of(5, 4), limit=8, overlap=1, where="[3]: ")
     with pytest.raises(InputError, match=r"^context has no tokens"):
-        windows(row(5, 0), limit=20, overlap=1)
+        windows(row(5, 0), context_of(5, 0), limit=20, overlap=1)
 
 
 @given(seed=st.integers(0, 10_000), longest=st.integers(1, 9), top_k=st.integers(1, 40))
@@ -65,7 +74,8 @@ def test_spans_are_those_of_a_full_search(seed: int, longest: int, top_k: int) -
     """Over several windows: probabilities among all places, a span's best window."""
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1, 12))
-    cut = windows(row(2, count), limit=5 + int(rng.integers(1, 8)), overlap=2)
+    limit = 5 + int(rng.integers(1, 8))
+    cut = windows(row(2, count), context_of(2, count), limit=limit, overlap=2)
     size = [len(window.row.input_ids) for window in cut]
     scored = [(w, rng.normal(size=n), rng.normal(size=n)) for w, n in zip(cut, size, strict=True)]
     context = "".join(chr(97 + i) for i in range(count))
@@ -96,7 +106,7 @@ def test_spans_are_those_of_a_full_search(seed: int, longest: int, top_k: int) -
 
 @pytest.mark.parametrize("null", [-20.0, 20.0])
 def test_no_answer_competes_with_the_best(null: float) -> None:
-    (window,) = windows(row(1, 3), limit=20, overlap=1)
+    (window,) = windows(row(1, 3), context_of(1, 3), limit=20, overlap=1)
     start, end = np.zeros(7), np.zeros(7)
     start[0] = end[0] = null
     options = {"top_k": 1, "max_answer_len": 3}
@@ -110,7 +120,7 @@ def test_no_answer_competes_with_the_best(null: float) -> None:
 
 
 def test_no_answer_counts_by_the_window_that_least_believes_in_it() -> None:
-    cut = windows(row(1, 4), limit=6, overlap=0)
+    cut = windows(row(1, 4), context_of(1, 4), limit=6, overlap=0)
     assert [window.last for window in cut] == [2, 4]
     sure, unsure = np.zeros(6), np.zeros(6)
     sure[0], unsure[0] = 3.0, -1.0
@@ -125,7 +135,7 @@ def test_no_answer_counts_by_the_window_that_least_believes_in_it() -> None:
 
 
 def test_large_scores_do_not_overflow() -> None:
-    (window,) = windows(row(1, 3), limit=20, overlap=1)
+    (window,) = windows(row(1, 3), context_of(1, 3), limit=20, overlap=1)
     start = np.array([0, 0, 0, 1e4, 0, 0, 0], np.float32)
     end = np.array([0, 0, 0, 0, -1e4, 1e4, 0], np.float32)
     (best,) = best_answers(
@@ -140,9 +150,10 @@ def test_large_scores_do_not_overflow() -> None:
 
 
 def test_pieces_widen_to_words() -> None:
-    tokens = ["##x", "un", "##aff", "##able", "a"]
-    offsets = [(0, 1), (2, 4), (4, 7), (7, 11), (12, 13)]
-    assert word_spans(tokens, offsets) == [(0, 1), (2, 11), (2, 11), (2, 11), (12, 13)]
+    owners = [0, 1, 1, 1, None, None]
+    offsets = [(0, 1), (2, 4), (4, 7), (7, 11), (12, 13), (13, 14)]
+    words = [(0, 1), (2, 11), (2, 11), (2, 11), (12, 13), (13, 14)]
+    assert word_spans(owners, offsets) == words
 
 
 @given(lengths=st.lists(st.integers(1, 30), max_size=40), budget=st.integers(1, 100))
