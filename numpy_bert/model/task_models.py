@@ -17,12 +17,14 @@ from numpy_bert.model.heads import (
     NEXT_SENTENCE,
     PRE_TRAINING,
     QUESTION_ANSWERING,
+    REPLACED_TOKENS,
     SEQUENCE_CLASSIFICATION,
     TOKEN_CLASSIFICATION,
 )
 from numpy_bert.model.outputs import (
     BertForPreTrainingOutput,
     ClassificationSteps,
+    ElectraForPreTrainingOutput,
     MaskedLMOutput,
     MaskedLMSteps,
     MultipleChoiceModelOutput,
@@ -31,6 +33,7 @@ from numpy_bert.model.outputs import (
     PreTrainingSteps,
     QuestionAnsweringModelOutput,
     QuestionAnsweringSteps,
+    ReplacedTokensSteps,
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
@@ -48,6 +51,7 @@ __all__ = [
     "BertForQuestionAnswering",
     "BertForSequenceClassification",
     "BertForTokenClassification",
+    "FinderOfReplacedTokens",
 ]
 
 # Masks whose words are scored at a time: 16 MB of scores for a vocabulary of 30522.
@@ -71,6 +75,15 @@ class BertForPreTraining(BertWithWords[BertForPreTrainingOutput, PreTrainingStep
     kind = PRE_TRAINING
 
 
+class FinderOfReplacedTokens(BertWithHead[ElectraForPreTrainingOutput, ReplacedTokensSteps]):
+    """A model that tells of each token whether another stood there, as ELECTRA is pre-trained.
+
+    Labels are 1 where one was put in place of another, 0 where not; at padding they do not count.
+    """
+
+    kind = REPLACED_TOKENS
+
+
 class BertForMaskedLM(BertWithWords[MaskedLMOutput, MaskedLMSteps]):
     """BERT as a masked language model.
 
@@ -92,7 +105,7 @@ class BertForMaskedLM(BertWithWords[MaskedLMOutput, MaskedLMSteps]):
         top_k: int = 5,
         targets: str | Sequence[str] | None = None,
     ) -> list[Any]:
-        """Say which words fit where a text has ``[MASK]``.
+        """Say which words fit where a text has the tokenizer's mask, ``[MASK]`` of a BERT.
 
         Parameters
         ----------
@@ -237,7 +250,7 @@ class BertForSequenceClassification(BertWithHead[SequenceClassifierOutput, Class
         sizes = as_array(lengths, "lengths")
         first = sizes.cumsum() - sizes
         hidden = self.bert.packed(input_ids, lengths, token_type_ids, places=first)[:, np.newaxis]
-        pooled = self.bert.pool(hidden)
+        pooled = self.bert.pool(hidden) if "pooled" in self.kind.reads else None
         return self._scored(hidden, None if pooled is None else pooled.output).logits
 
 

@@ -91,7 +91,7 @@ class SentenceStudent(Saveable):
         setup: StudentSetup | None = None,
     ) -> None:
         parameters = replace(bert.parameters, pooler=None)  # the vectors do not come from it
-        self.bert = BertModel(bert.config, parameters, bert.loading_info)
+        self.bert = type(bert)(bert.config, parameters, bert.loading_info)
         self.head, self.folder, self.config = head, folder, bert.config
         self.setup = StudentSetup() if setup is None else setup
 
@@ -184,7 +184,8 @@ class SentenceStudent(Saveable):
     def with_parameters(self, arrays: Mapping[str, Array]) -> SentenceStudent:
         """Return a student with other arrays, not copied, as that of `BertForMaskedLM` does."""
         config, checked = self.config, self._checked(arrays)
-        bert = BertModel(config, bert_parameters(config, checked), self.bert.loading_info)
+        parameters = bert_parameters(config, checked)
+        bert = type(self.bert)(config, parameters, self.bert.loading_info)
         head = build(type(self.head), config, checked.__getitem__, "")
         return SentenceStudent(bert, head, self.folder, self.setup)
 
