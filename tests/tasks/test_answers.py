@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from numpy_bert.errors import InputError
 from numpy_bert.tasks.answers import best_answers, windows, word_spans
-from numpy_bert.tasks.batches import Row, micro_batches
+from numpy_bert.tasks.batches import Row, batches_of, encoded_rows, micro_batches
 
 
 def row(question: int, context: int) -> Row:
@@ -162,3 +162,21 @@ def test_batches_keep_to_their_budget(lengths: list[int], budget: int) -> None:
     assert sorted(number for batch in found for number in batch) == list(range(len(lengths)))
     for batch in found:
         assert len(batch) == 1 or len(batch) * max(lengths[n] for n in batch) <= budget
+
+
+def test_token_types_are_left_out_where_a_tokenizer_gives_none() -> None:
+    encoded = {
+        "input_ids": [[0, 5, 2], [0, 2]],
+        "special_tokens_mask": [[1, 0, 1], [1, 1]],
+        "offset_mapping": [[(0, 0), (0, 1), (0, 0)], [(0, 0), (0, 0)]],
+    }
+    (batch,) = batches_of(encoded_rows(encoded), 1)
+    assert {name: array.tolist() for name, array in batch.inputs.items()} == {
+        "input_ids": [[0, 5, 2], [0, 2, 1]],
+        "attention_mask": [[1, 1, 1], [1, 1, 0]],
+    }
+    typed = encoded | {"token_type_ids": [[0, 1, 1], [0, 0]]}
+    (batch,) = batches_of(encoded_rows(typed), 1)
+    assert batch.inputs["token_type_ids"].tolist() == [[0, 1, 1], [0, 0, 0]]
+    cut = windows(encoded_rows(encoded)[0], slice(1, 2), limit=3, overlap=0)
+    assert [window.row.token_type_ids for window in cut] == [None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 
 from numpy_bert import BertTokenizer, InputError
 from numpy_bert.training import masking
+from numpy_bert.training.data import MaskedTexts
 from numpy_bert.training.masking import mask_batch, mask_tokens, words_of
+from tests.support.tokenizer_files import unigram_json, write_folder
 
 IDS = np.random.default_rng(0).integers(5, 8000, (200, 100))
 SPECIAL = np.zeros(IDS.shape, np.bool_)
@@ -86,6 +89,14 @@ def test_words_are_read_off_the_tokens() -> None:
 def test_a_senseless_probability_is_refused(probability: Any) -> None:
     with pytest.raises(InputError, match="probability"):
         masked(probability=probability)
+
+
+def test_whole_words_need_tokens_that_say_what_they_continue(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"tokenizer.json": unigram_json()})
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    assert len(MaskedTexts(["the world"], tokenizer)) == 1
+    with pytest.raises(InputError, match=r"^whole_words must be False with this tokenizer"):
+        MaskedTexts(["the world"], tokenizer, whole_words=True)
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
