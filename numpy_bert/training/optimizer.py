@@ -155,6 +155,8 @@ class AdamW:
 def has_decay(name: str) -> bool:
     """Tell whether a parameter decays: weights do, biases and LayerNorm's parameters do not.
 
+    A table of biases is one of these.
+
     References
     ----------
     .. [1] google-research/bert, optimization.py, exclude_from_weight_decay.
@@ -164,7 +166,7 @@ def has_decay(name: str) -> bool:
     >>> has_decay("encoder.layer.0.output.dense.weight"), has_decay("embeddings.LayerNorm.weight")
     (True, False)
     """
-    return not (name.endswith("bias") or "LayerNorm" in name)
+    return not ("bias" in name or "LayerNorm" in name)
 
 
 def global_norm(gradients: Mapping[str, Array]) -> float:
