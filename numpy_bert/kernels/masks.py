@@ -33,8 +33,8 @@ class Drawn(NamedTuple):
 
     @property
     def row(self) -> int:
-        """The number of elements of a sequence."""
-        return prod(self.shape[1:])
+        """The numbers that are drawn for a sequence: one an element, none if nothing is dropped."""
+        return prod(self.shape[1:]) if self.p else 0
 
 
 class MaskStream:
@@ -46,6 +46,7 @@ class MaskStream:
     ----------
     rng : numpy.random.Generator
         The generator, which draws a float32 in [0, 1) for each element; those from p on are kept.
+        For a mask whose p is 0 it draws none.
     masks : sequence of Drawn
         The masks, in the order in which they are drawn.
 
@@ -62,14 +63,15 @@ class MaskStream:
 
     def __init__(self, rng: np.random.Generator, masks: Sequence[Drawn]) -> None:
         self._masks = list(masks)
-        self._starts = list(accumulate((prod(mask.shape) for mask in masks), initial=0))
+        drawn = (mask.shape[0] * mask.row for mask in masks)
+        self._starts = list(accumulate(drawn, initial=0))
         self._bits, self._whole = None, list[BoolArray | None]()
         bits = rng.bit_generator
         if isinstance(bits, _Bits) and self._is_even(bits):
             self._bits, self._state = type(bits), bits.state
             bits.advance(self._starts[-1] // _PER_STEP)
         else:
-            self._whole = [_drawn(rng, mask.shape, mask.p) for mask in masks]
+            self._whole = [_drawn(rng, *mask) if mask.p else None for mask in masks]
 
     def rows(self, number: int, rows: slice) -> BoolArray | None:
         """Return rows of a mask; None if p is 0, so that nothing is dropped."""

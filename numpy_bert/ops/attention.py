@@ -29,8 +29,8 @@ __all__ = [
 class AttentionSteps:
     """Every intermediate of `attention`, in execution order.
 
-    Shapes: scores (scaled, and with the mask applied), probs and dropout (B, A, T, T); output
-    (B, A, T, D).
+    Shapes: scores (scaled, and with the bias and the mask applied), probs and dropout (B, A, T, T);
+    output (B, A, T, D).
     """
 
     __repr__ = short_repr
@@ -43,13 +43,17 @@ class AttentionSteps:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AttentionGradients:
-    """The gradients of what `attention` takes, each (B, A, T, D)."""
+    """The gradients of what `attention` takes, each (B, A, T, D).
+
+    That of the bias, (A, T, T), is the sum over the sequences; None where there was no bias.
+    """
 
     __repr__ = short_repr
 
     query: Array
     key: Array
     value: Array
+    bias: Array | None = None
 
 
 def attention(
@@ -58,6 +62,7 @@ def attention(
     value: Array,
     mask: npt.ArrayLike | None = None,
     *,
+    bias: Array | None = None,
     p: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> AttentionSteps:
@@ -69,6 +74,8 @@ def attention(
         The vectors of all tokens, head by head; never modified.
     mask : array_like of int, float or bool, shape (B, T), optional
         0 where a token is padding, which then gets no weight. By default all are tokens.
+    bias : ndarray of shape (A, T, T), dtype of `query`, optional
+        What is added to the scaled scores of every sequence, before the mask.
     p : float
         The probability with which dropout drops a weight, from 0 to 1.
     rng : numpy.random.Generator, optional
@@ -97,7 +104,7 @@ def attention(
              [1., 0.]]]])
     """
     mask = None if mask is None else _checked(mask, key)
-    scores = _scores(query, key, mask, 1.0 / math.sqrt(query.shape[-1]))
+    scores = _scores(query, key, mask, 1.0 / math.sqrt(query.shape[-1]), bias)
     probs = softmax(scores) if scores.size else scores
     dropped = dropout(probs, p, rng=rng)
     output = dropped.output @ (value if mask is None else _used_values(value, mask))
@@ -113,6 +120,7 @@ def attention_backward(
     *,
     probs: Array,
     dropped: DropoutSteps,
+    bias: Array | None = None,
     p: float = 0.0,
 ) -> AttentionGradients:
     """Return the gradients of what `attention` was called with.
@@ -121,7 +129,7 @@ def attention_backward(
     ----------
     grad : ndarray of shape (B, A, T, D), dtype of `query`
         The gradient of the output.
-    query, key, value, mask, p
+    query, key, value, mask, bias, p
         What `attention` was called with.
     probs, dropped : ndarray of shape (B, A, T, T), DropoutSteps
         The weights and the dropout that `attention` returned.
@@ -129,14 +137,15 @@ def attention_backward(
     Returns
     -------
     AttentionGradients
-        The gradients of query, key and value, computed in float64 and rounded once.
+        The gradients of query, key, value and bias, computed in float64 and rounded once.
 
     Notes
     -----
-    With S = Q K^T / sqrt(D), P = softmax(S), R = dropout(P) and O = R V, and G the gradient of O:
-    dV = R^T G and dR = G V^T; back through dropout and softmax to dS; dQ = dS K / sqrt(D) and
-    dK = dS^T Q / sqrt(D). A masked score is a constant, so it hands nothing on, nor does
-    any of a sequence in which all is masked; torch, which adds to such scores, lets theirs through.
+    With S = Q K^T / sqrt(D) + b, P = softmax(S), R = dropout(P) and O = R V, and G the gradient of
+    O: dV = R^T G and dR = G V^T; back through dropout and softmax to dS; dQ = dS K / sqrt(D) and
+    dK = dS^T Q / sqrt(D); db is the sum of dS over the sequences. A masked score is a constant, so
+    it hands nothing on, nor does any of a sequence in which all is masked; torch, which adds to
+    such scores, lets theirs through.
 
     Examples
     --------
@@ -154,16 +163,23 @@ def attention_backward(
     d_scores = softmax_backward(d_probs, probs.astype(np.float64, copy=False))
     if mask is not None:
         d_scores = np.where(mask[:, np.newaxis, np.newaxis, :], d_scores, 0.0)
+    d_bias = None if bias is None else d_scores.sum(axis=0).astype(bias.dtype, copy=False)
     d_scores *= 1.0 / math.sqrt(query.shape[-1])
     return AttentionGradients(
         query=(d_scores @ k).astype(query.dtype, copy=False),
         key=(d_scores.swapaxes(-1, -2) @ q).astype(query.dtype, copy=False),
         value=d_value.astype(query.dtype, copy=False),
+        bias=d_bias,
     )
 
 
 def attention_scores(
-    query: Array, key: Array, mask: npt.ArrayLike | None = None, *, scale: float
+    query: Array,
+    key: Array,
+    mask: npt.ArrayLike | None = None,
+    *,
+    scale: float,
+    bias: Array | None = None,
 ) -> Array:
     """Return how each key answers each query, (B, A, T, T), from the arguments of `attention`.
 
@@ -174,7 +190,7 @@ def attention_scores(
     array([[[[2., 2.],
              [2., 2.]]]])
     """
-    return _scores(query, key, None if mask is None else _checked(mask, key), scale)
+    return _scores(query, key, None if mask is None else _checked(mask, key), scale, bias)
 
 
 def weighted_values(probs: Array, value: Array, mask: npt.ArrayLike | None = None) -> Array:
@@ -190,9 +206,13 @@ def weighted_values(probs: Array, value: Array, mask: npt.ArrayLike | None = Non
     return probs @ value
 
 
-def _scores(query: Array, key: Array, mask: BoolArray | None, scale: float) -> Array:
-    """Multiply queries by keys; a masked score is the least number."""
+def _scores(
+    query: Array, key: Array, mask: BoolArray | None, scale: float, bias: Array | None
+) -> Array:
+    """Multiply queries by keys and add the bias; a masked score is the least number."""
     scores = (query @ key.swapaxes(-1, -2)) * scale  # (B, A, T, T)
+    if bias is not None:
+        scores = scores + bias
     if mask is None:
         return scores
     least = np.finfo(scores.dtype).min

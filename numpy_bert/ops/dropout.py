@@ -54,11 +54,7 @@ def draw_keep(shape: tuple[int, ...], p: float, rng: np.random.Generator) -> Boo
     904
     """
     _check_probability(p)
-    if not isinstance(rng, np.random.Generator):
-        raise InputError(
-            f"rng must be a numpy.random.Generator; got {type(rng).__name__}. Make one with "
-            "numpy.random.default_rng(seed)."
-        )
+    _check_generator(rng)
     return rng.random(shape, dtype=np.float32) >= p
 
 
@@ -78,7 +74,8 @@ def dropout(
     p : float
         The probability to drop an element, from 0 to 1.
     rng : numpy.random.Generator, optional
-        The generator that draws the mask. Without `rng` and `keep`, `x` passes through.
+        The generator that draws the mask. Without `rng` and `keep`, `x` passes through; so it does
+        where `p` is 0, and nothing is drawn.
     keep : array_like of bool, shape of `x`, optional
         A mask made elsewhere (by `draw_keep`, or by another framework), to be used instead.
 
@@ -113,6 +110,9 @@ def dropout(
             "dropout: both rng and keep were given. Give one: the mask, or its source."
         )
     if rng is not None:
+        _check_generator(rng)
+        if p == 0.0:  # torch draws none either
+            return DropoutSteps(keep=None, output=x)
         mask = draw_keep(x.shape, p, rng)
     elif keep is not None:
         mask = as_array(keep, "dropout: keep")
@@ -162,3 +162,12 @@ def _check_probability(p: float) -> None:
     """Raise InputError unless p is from 0 to 1; NaN is not."""
     if not 0.0 <= p <= 1.0:
         raise InputError(must_be("dropout: p", "a probability from 0 to 1", p))
+
+
+def _check_generator(rng: object) -> None:
+    """Raise InputError unless it is one of NumPy's generators."""
+    if not isinstance(rng, np.random.Generator):
+        raise InputError(
+            f"rng must be a numpy.random.Generator; got {type(rng).__name__}. Make one with "
+            "numpy.random.default_rng(seed)."
+        )

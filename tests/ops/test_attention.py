@@ -10,7 +10,7 @@ import pytest
 
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
-from numpy_bert.ops.attention import attention, attention_backward
+from numpy_bert.ops.attention import attention, attention_backward, attention_scores
 from tests.support.arrays import sample
 from tests.tolerances import product_budget
 
@@ -55,18 +55,20 @@ def test_masks_of_any_numbers_give_the_same_bits_there_and_back(dtype: str) -> N
         attention(query, key, value, mask[:, 1:])
 
 
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("kind", MASKS)
-def test_every_step_is_its_definition(kind: str, dtype: str) -> None:
+def test_every_step_is_its_definition(kind: str, biased: bool, dtype: str) -> None:
     query, key, value = qkv(dtype)
     mask = MASKS[kind]
-    steps = attention(query, key, value, mask)
+    bias = sample((A, T, T), dtype, seed=3) if biased else np.zeros((A, T, T), dtype)
+    steps = attention(query, key, value, mask, bias=bias if biased else None)
     budget = product_budget(D * T, dtype)
     for b, a, t in np.ndindex(B, A, T):
         seen = np.ones(T, bool) if mask is None else mask[b]
         row = query[b, a, t].tolist()
         scores = [
-            math.fsum(q * k for q, k in zip(row, line, strict=True)) / math.sqrt(D)
-            for line in key[b, a].tolist()
+            math.fsum(q * k for q, k in zip(row, line, strict=True)) / math.sqrt(D) + added
+            for line, added in zip(key[b, a].tolist(), bias[a, t].tolist(), strict=True)
         ]
         powers = np.array([math.exp(s) * used for s, used in zip(scores, seen, strict=True)])
         probs = powers / powers.sum()
@@ -80,6 +82,10 @@ def test_every_step_is_its_definition(kind: str, dtype: str) -> None:
     assert steps.scores.dtype == steps.probs.dtype == steps.output.dtype == dtype
     assert steps.dropout.keep is None
     assert steps.dropout.output is steps.probs
+    alone = attention_scores(
+        query, key, mask, scale=1.0 / math.sqrt(D), bias=bias if biased else None
+    )
+    assert alone.tobytes() == steps.scores.tobytes()
 
 
 def test_a_row_without_a_token_is_defined_and_disturbs_no_other(dtype: str) -> None:  # F7

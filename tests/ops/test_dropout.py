@@ -24,7 +24,7 @@ def test_without_a_mask_or_its_source_it_is_the_identity(dtype: str) -> None:
     assert steps.keep is None
 
 
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.25, 0.9, 0.999])
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.9, 0.999])
 def test_kept_elements_are_scaled_and_the_rest_is_zero(p: float, dtype: str) -> None:
     x = sample(dtype)
     steps = dropout(x, p, rng=np.random.default_rng(4))
@@ -63,8 +63,15 @@ def test_fraction_and_expectation_over_many_draws(p: float) -> None:
     assert len(np.unique(kept)) > draws // 10
 
 
-def test_p_of_zero_keeps_everything() -> None:
+def test_p_of_zero_keeps_everything_and_draws_nothing(dtype: str) -> None:
     assert draw_keep((1000,), 0.0, np.random.default_rng(0)).all()
+    x, rng, untouched = sample(dtype), np.random.default_rng(0), np.random.default_rng(0)
+    steps = dropout(x, 0.0, rng=rng)
+    assert steps.output is x
+    assert steps.keep is None
+    assert rng.random() == untouched.random()
+    with pytest.raises(InputError, match="rng must be a numpy"):
+        dropout(x, 0.0, rng=5)  # type: ignore[arg-type]
 
 
 def test_p_of_one_drops_everything(dtype: str) -> None:

@@ -28,6 +28,10 @@ from numpy_bert.ops.pairs import (
     multiple_negatives_ranking_loss,
 )
 from numpy_bert.ops.pooling import pooling, pooling_backward
+from numpy_bert.ops.relative_position import (
+    relative_attention_bias,
+    relative_attention_bias_backward,
+)
 from numpy_bert.ops.softmax import softmax, softmax_backward
 from tests.support.differences import differences, relative_error
 
@@ -185,9 +189,10 @@ def test_attention(masked: bool, drops: bool) -> None:
 
     def run(**given: Array) -> Any:
         rng = np.random.default_rng(3) if drops else None
-        return attention(given["query"], given["key"], given["value"], mask, p=p, rng=rng)
+        return attention(**given, mask=mask, p=p, rng=rng)
 
     given = {name: drawn(2, 2, 3, 4, seed=n) for n, name in enumerate(("query", "key", "value"))}
+    given["bias"] = drawn(2, 3, 3, seed=5)
     steps = run(**given)
     found = attention_backward(
         drawn(2, 2, 3, 4, seed=9),
@@ -197,21 +202,37 @@ def test_attention(masked: bool, drops: bool) -> None:
         mask,
         probs=steps.probs,
         dropped=steps.dropout,
+        bias=given["bias"],
         p=p,
     )
     gradients = {"query": found.query, "key": found.key, "value": found.value}
-    hold(lambda **arrays: run(**arrays).output, gradients, given)
+    assert found.bias is not None
+    hold(lambda **arrays: run(**arrays).output, {**gradients, "bias": found.bias}, given)
     if masked:
         assert not found.key[0, :, 2].any()
         assert not found.value[0, :, 2].any()
 
 
+@pytest.mark.parametrize("length", [1, 3, 130])
+def test_relative_attention_bias(length: int) -> None:
+    def forward(table: Array) -> Array:
+        return relative_attention_bias(table, length, table.dtype)
+
+    table = drawn(32, 2)
+    grad = weights_for({"table": table}, forward).transpose(2, 0, 1)
+    hold(forward, {"table": relative_attention_bias_backward(grad, 32)}, {"table": table})
+
+
 def test_a_sequence_in_which_all_is_masked_hands_nothing_to_its_scores() -> None:
     x, mask = drawn(1, 1, 3, 2), np.zeros((1, 3), np.bool_)
-    steps = attention(x, x, x, mask)
-    found = attention_backward(x, x, x, x, mask, probs=steps.probs, dropped=steps.dropout)
+    bias = drawn(1, 3, 3, seed=1)
+    steps = attention(x, x, x, mask, bias=bias)
+    how: dict[str, Any] = {"probs": steps.probs, "dropped": steps.dropout, "bias": bias}
+    found = attention_backward(x, x, x, x, mask, **how)
     assert not found.query.any()
     assert not found.key.any()
+    assert found.bias is not None
+    assert not found.bias.any()
     assert found.value.any()
 
 
@@ -432,14 +453,14 @@ def test_gradients_keep_their_dtype(dtype: str) -> None:
     x = drawn(2, 3, 4).astype(dtype)
     weight, bias = drawn(4, 4, seed=1).astype(dtype), drawn(4, seed=2).astype(dtype)
     norm = layer_norm(x, bias, bias, eps=1e-12)
-    heads = x[np.newaxis]
-    steps = attention(heads, heads, heads)
+    heads, scores = x[np.newaxis], drawn(2, 3, 3).astype(dtype)
+    steps = attention(heads, heads, heads, bias=scores)
+    how: dict[str, Any] = {"probs": steps.probs, "dropped": steps.dropout, "bias": scores}
     found: list[Any] = [
         *vars_of(linear_backward(x, x, weight)),
         *vars_of(layer_norm_backward(x, norm, bias)),
-        *vars_of(
-            attention_backward(heads, heads, heads, heads, probs=steps.probs, dropped=steps.dropout)
-        ),
+        *vars_of(attention_backward(heads, heads, heads, heads, **how)),
+        relative_attention_bias_backward(scores, 32),
         softmax_backward(x, softmax(x)),
         embedding_backward(x, np.zeros((2, 3), np.intp), 2),
         dropout_backward(x, x > 0, 0.1),
@@ -465,15 +486,18 @@ def test_float32_is_computed_in_float64_and_rounded_once() -> None:
     x, grad = drawn(30, 40).astype("f4"), drawn(30, 50, seed=1).astype("f4")
     weight, norm = drawn(50, 40, seed=2).astype("f4"), drawn(40, seed=3).astype("f4")
     heads = [drawn(1, 2, 9, 20, seed=n).astype("f4") for n in range(4)]
-    steps, wide = attention(*heads[:3]), [a.astype("f8") for a in heads]
+    bias = drawn(2, 9, 9, seed=4).astype("f4")
+    steps, wide = attention(*heads[:3], bias=bias), [a.astype("f8") for a in heads]
     probs = steps.probs.astype("f8")
     pairs: list[tuple[Any, Any]] = [
         (linear_backward(grad, x, weight), linear_backward(*map(up, (grad, x, weight)))),
         (
             attention_backward(
-                heads[3], *heads[:3], probs=steps.probs, dropped=dropout(steps.probs, 0.0)
+                heads[3], *heads[:3], probs=steps.probs, dropped=steps.dropout, bias=bias
             ),
-            attention_backward(wide[3], *wide[:3], probs=probs, dropped=dropout(probs, 0.0)),
+            attention_backward(
+                wide[3], *wide[:3], probs=probs, dropped=dropout(probs, 0.0), bias=up(bias)
+            ),
         ),
     ]
     for found, expected in pairs:
