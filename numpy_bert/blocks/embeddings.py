@@ -1,4 +1,7 @@
-"""The input embedding: three look-ups (two without token types), their sum, LayerNorm, dropout."""
+"""The input embedding: look-ups of each token, their sum, LayerNorm, dropout.
+
+Words and positions have a table in every model; not all have one of token types, few one of tasks.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ __all__ = ["EmbeddingsSteps", "embeddings", "embeddings_backward"]
 class EmbeddingsSteps:
     """Every intermediate of the input embedding, in execution order.
 
-    Shapes: position_embeddings (1, T, H), or (B, T, H) where position_ids are given per row; all
-    else (B, T, H), the statistics of LayerNorm (B, T, 1). token_type_embeddings is None where the
-    model has no token types.
+    Shapes: position_embeddings (1, T, E), or (B, T, E) where position_ids are given per row; all
+    else (B, T, E), the statistics of LayerNorm (B, T, 1). token_type_embeddings is None where the
+    model has no token types, task_type_embeddings where it has no tasks.
     """
 
     __repr__ = short_repr
@@ -34,6 +37,7 @@ class EmbeddingsSteps:
     word_embeddings: Array
     token_type_embeddings: Array | None
     position_embeddings: Array
+    task_type_embeddings: Array | None = None
     sum: Array
     LayerNorm: LayerNormSteps
     dropout: DropoutSteps
@@ -54,7 +58,8 @@ def embeddings(
     Parameters
     ----------
     parameters : BertEmbeddingsParameters
-        Tables of shape (V, H), (S, H) or None, and (P, H), LayerNorm's (H,), all of one dtype.
+        Tables of words (V, E) and positions (P, E), of token types (S, E) and of tasks, or None;
+        LayerNorm's weights (E,). All are of one dtype.
     inputs : ModelInputs
         The ids of words, segments and positions, checked; or the words' rows. The mask plays no
         part here: padding is embedded like any token.
@@ -72,8 +77,9 @@ def embeddings(
 
     Notes
     -----
-    The sum is (word + token_type) + position, the order of transformers' BertEmbeddings.forward,
-    so it equals torch's to the last bit. Without token types it is word + position.
+    The sum is ((word + token_type) + position) + task, the order of transformers' forward, so it
+    equals torch's to the last bit; what a model does not have is left out. Every token is of task
+    0: no model is called with another, so the ids of tasks are no argument.
 
     References
     ----------
@@ -94,20 +100,23 @@ def embeddings(
     words = inputs.words
     if words.ndim == 2:
         words = look_up(parameters.word_embeddings.weight, words, dtype)  # type: ignore[arg-type]
-    segment_ids, position_ids = _ids(inputs)
-    table, segments = parameters.token_type_embeddings, None
+    segment_ids, position_ids, task_ids = _ids(inputs)
+    segments = _read(parameters.token_type_embeddings, segment_ids, dtype)
     positions = look_up(parameters.position_embeddings.weight, position_ids, dtype)
+    tasks = _read(parameters.task_type_embeddings, task_ids, dtype)
     total: Array = words  # type: ignore[assignment]
-    if table is not None:
-        segments = look_up(table.weight, segment_ids, dtype)
+    if segments is not None:
         total = total + segments
-    total = total + positions  # (B, T, H)
+    total = total + positions  # (B, T, E)
+    if tasks is not None:
+        total = total + tasks
     normalized = layer_norm(total, norm.weight, norm.bias, eps=eps)
     dropped = dropout(normalized.output, p, rng=rng, keep=keep)
     return EmbeddingsSteps(
         word_embeddings=words,  # type: ignore[arg-type]
         token_type_embeddings=segments,
         position_embeddings=positions,
+        task_type_embeddings=tasks,
         sum=total,
         LayerNorm=normalized,
         dropout=dropped,
@@ -123,12 +132,13 @@ def embeddings_backward(
     *,
     p: float,
     padding_idx: int | None = None,
+    position_padding_idx: int | None = None,
 ) -> BertEmbeddingsParameters:
     """Return the gradients of the parameters of `embeddings`.
 
     Parameters
     ----------
-    grad : ndarray of shape (B, T, H), the parameters' dtype
+    grad : ndarray of shape (B, T, E), the parameters' dtype
         The gradient of the output.
     parameters, inputs, p
         What `embeddings` was called with.
@@ -136,6 +146,8 @@ def embeddings_backward(
         What `embeddings` returned.
     padding_idx : int, optional
         The word whose row has no gradient, as torch.nn.Embedding gives [PAD] none.
+    position_padding_idx : int, optional
+        The position whose row has none, where padding has a position of its own.
 
     Returns
     -------
@@ -144,9 +156,9 @@ def embeddings_backward(
 
     Notes
     -----
-    Each of the three rows is a term of the sum, so the sum's gradient is each one's; a position's
-    row, which all sequences share, has the sum of theirs. Rows given in place of the words' leave
-    the word table without a gradient.
+    Each row that is read is a term of the sum, so the sum's gradient is each one's; a position's
+    row, which all sequences share, has the sum of theirs, and row 0 of the tasks that of all
+    tokens. Rows given in place of the words' leave the word table without a gradient.
 
     Examples
     --------
@@ -162,28 +174,38 @@ def embeddings_backward(
     norm = norm_backward(
         dropout_backward(grad, steps.dropout.keep, p), steps.LayerNorm, parameters.LayerNorm
     )
-    total = norm.x  # (B, T, H)
-    segments, positions = _ids(inputs)
+    total = norm.x  # (B, T, E)
+    segments, positions, tasks = _ids(inputs)
     by_position = total if len(positions) == len(total) else _summed(total)
-    words, read, types = inputs.words, total, parameters.token_type_embeddings
+    words, read = inputs.words, total
     if words.ndim == 3:
         words, read = np.zeros(0, np.intp), total[:0]
+    types, kinds = parameters.token_type_embeddings, parameters.task_type_embeddings
     return BertEmbeddingsParameters(
-        word_embeddings=_table(read, words, parameters.word_embeddings, padding_idx=padding_idx),
-        position_embeddings=_table(by_position, positions, parameters.position_embeddings),
+        word_embeddings=_table(read, words, parameters.word_embeddings, padding_idx),
+        position_embeddings=_table(
+            by_position, positions, parameters.position_embeddings, position_padding_idx
+        ),
         token_type_embeddings=None if types is None else _table(total, segments, types),
+        task_type_embeddings=None if kinds is None else _table(total, tasks, kinds),
         LayerNorm=norm.parameters,
     )
 
 
-def _ids(inputs: ModelInputs) -> tuple[IntArray, IntArray]:
-    """Return the segment ids (B, T) and the position ids, (1, T) or (B, T)."""
+def _ids(inputs: ModelInputs) -> tuple[IntArray, IntArray, IntArray]:
+    """Return the segment ids (B, T), the position ids, (1, T) or (B, T), the tasks' ids (B, T)."""
     segments, positions = inputs.segment_ids, inputs.position_ids
+    tasks = np.zeros(inputs.shape, np.intp)
     if segments is None:
-        segments = np.zeros(inputs.shape, np.intp)
+        segments = tasks
     if positions is None:
         positions = np.arange(inputs.shape[1], dtype=np.intp)[np.newaxis]
-    return segments, positions
+    return segments, positions, tasks
+
+
+def _read(table: EmbeddingParameters | None, ids: IntArray, dtype: npt.DTypeLike) -> Array | None:
+    """Return the rows of a table that a model may have, or None."""
+    return None if table is None else look_up(table.weight, ids, dtype)
 
 
 def _summed(grad: Array) -> Array:

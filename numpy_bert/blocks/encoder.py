@@ -1,4 +1,4 @@
-"""The encoder and the pooler over it, forward and backward.
+"""The encoder, what stands before and behind it in some models, and the pooler; and the way back.
 
 Each layer is self-attention and a feed-forward network. A backward takes the steps of its forward.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from numpy_bert.ops.attention import attention, attention_backward, merge_heads,
 from numpy_bert.ops.dropout import DropoutSteps, dropout, dropout_backward
 from numpy_bert.ops.layer_norm import LayerNormSteps, layer_norm
 from numpy_bert.ops.linear import linear
+from numpy_bert.ops.relative_position import (
+    relative_attention_bias,
+    relative_attention_bias_backward,
+)
 from numpy_bert.parameters import (
     BertAttentionParameters,
     BertEncoderParameters,
@@ -28,6 +32,7 @@ from numpy_bert.parameters import (
     BertPoolerParameters,
     BertSelfAttentionParameters,
     BertSelfOutputParameters,
+    EmbeddingParameters,
     LayerNormParameters,
     LinearParameters,
 )
@@ -37,6 +42,7 @@ __all__ = [
     "AttentionBlockSteps",
     "EncoderGradients",
     "EncoderSteps",
+    "FirstTokenGradients",
     "IntermediateSteps",
     "LayerGradients",
     "LayerSteps",
@@ -49,14 +55,20 @@ __all__ = [
     "encoder_layer",
     "encoder_layer_backward",
     "encoder_layers",
+    "first_token",
+    "first_token_backward",
     "pooler",
     "pooler_backward",
+    "relative_bias",
 ]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SelfAttentionSteps:
-    """Self-attention: query, key, value, output (B, T, H); scores, probs, dropout (B, A, T, T)."""
+    """Self-attention: query, key, value, output (B, T, H); scores, probs, dropout (B, A, T, T).
+
+    The scores are scaled, and have what the encoder adds by distance, if it does.
+    """
 
     __repr__ = short_repr
 
@@ -118,21 +130,28 @@ class LayerSteps:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EncoderSteps:
-    """All layers, first to last, and what the last one returns, (B, T, H)."""
+    """All layers, first to last, and what the last one returns, (B, T, H).
+
+    relative_attention_bias, (T, T, A), is added to the scores of each; None where nothing is.
+    """
 
     __repr__ = short_repr
 
+    relative_attention_bias: Array | None = None
     layer: tuple[LayerSteps, ...]
     output: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PoolerSteps:
-    """The dense layer over the first token, and its tanh: both (B, H)."""
+    """The dense layer over the first token, and its tanh: both (B, H).
+
+    Of `first_token` both are what its dense layer returns; dense is None where it has none.
+    """
 
     __repr__ = short_repr
 
-    dense: Array
+    dense: Array | None
     output: Array
 
 
@@ -178,7 +197,30 @@ def encoder(
     (1, 2, 128)
     """
     steps = tuple(encoder_layers(parameters, hidden, mask, config=config, rng=rng))
-    return EncoderSteps(layer=steps, output=steps[-1].output.output)
+    return EncoderSteps(
+        relative_attention_bias=relative_bias(parameters, hidden),
+        layer=steps,
+        output=steps[-1].output.output,
+    )
+
+
+def relative_bias(parameters: BertEncoderParameters, hidden: Array) -> Array | None:
+    """Return what all layers add to the scores of (B, T, H), (T, T, A); None if they add nothing.
+
+    The distance of two tokens is that of their places in the row, padding counted, whatever their
+    positions are.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> model = BertModel.from_pretrained("demo")
+    >>> relative_bias(model.parameters.encoder, model.embeddings([[2, 3]])) is None
+    True
+    """
+    table = parameters.relative_attention_bias
+    if table is None:
+        return None
+    return relative_attention_bias(table.weight, hidden.shape[1], hidden.dtype)
 
 
 def encoder_layers(
@@ -203,9 +245,11 @@ def encoder_layers(
     >>> [steps.output.output.shape for steps in layers]
     [(1, 2, 128), (1, 2, 128)]
     """
+    bias = relative_bias(parameters, hidden)
+    by_head = None if bias is None else np.ascontiguousarray(bias.transpose(2, 0, 1))  # (A, T, T)
     for layer in parameters.layer:
         with np.errstate(all="ignore"):  # also where the caller's own settings would raise
-            steps = encoder_layer(layer, hidden, mask, config=config, rng=rng)
+            steps = encoder_layer(layer, hidden, mask, config=config, bias=by_head, rng=rng)
         hidden = steps.output.output
         yield steps
         del steps
@@ -217,9 +261,12 @@ def encoder_layer(
     mask: BoolArray | None = None,
     *,
     config: BertConfig,
+    bias: Array | None = None,
     rng: np.random.Generator | None = None,
 ) -> LayerSteps:
     """Run one layer of `encoder`, which takes the same arguments.
+
+    `bias` (A, T, T) is added to the scores, in a model that does so: `relative_bias`, head by head.
 
     Examples
     --------
@@ -230,10 +277,13 @@ def encoder_layer(
     >>> steps.attention.self.probs.shape, steps.intermediate.dense.shape
     ((1, 2, 3, 3), (1, 3, 512))
     """
-    looked = _self_attention(parameters.attention.self, hidden, mask, config, rng)
-    attended = _output(parameters.attention.output, looked.output, hidden, config, rng)
+    eps = config.layer_norm_eps
+    looked = _self_attention(parameters.attention.self, hidden, mask, config, bias, rng)
+    p = config.attention_output_dropout_prob
+    attended = _output(parameters.attention.output, looked.output, hidden, p, eps, rng)
     widened = _intermediate(parameters.intermediate, attended.output, config)
-    narrowed = _output(parameters.output, widened.output, attended.output, config, rng)
+    p = config.hidden_dropout_prob
+    narrowed = _output(parameters.output, widened.output, attended.output, p, eps, rng)
     return LayerSteps(
         attention=AttentionBlockSteps(self=looked, output=attended),
         intermediate=widened,
@@ -271,11 +321,42 @@ def pooler(parameters: BertPoolerParameters, hidden: Array) -> PoolerSteps:
     return PoolerSteps(dense=dense, output=np.tanh(dense))
 
 
+def first_token(parameters: LinearParameters | None, hidden: Array) -> PoolerSteps:
+    """Take the first token's state for its sequence, through a dense layer if there is one.
+
+    Parameters
+    ----------
+    parameters : LinearParameters or None
+        The dense layer, to any number of features.
+    hidden : ndarray of shape (B, T, H), T from 1
+        The encoder's output.
+
+    Returns
+    -------
+    PoolerSteps
+        The steps dense, or None, and output; nothing follows the dense layer.
+
+    References
+    ----------
+    .. [1] Karpukhin et al., "Dense Passage Retrieval", arXiv:2004.04906, section 3.1.
+
+    Examples
+    --------
+    >>> first_token(None, np.ones((3, 7, 24))).output.shape
+    (3, 24)
+    """
+    if parameters is None:
+        return PoolerSteps(dense=None, output=hidden[:, 0].copy())
+    dense = linear(hidden[:, 0], parameters.weight, parameters.bias)
+    return PoolerSteps(dense=dense, output=dense)
+
+
 def _self_attention(
     parameters: BertSelfAttentionParameters,
     hidden: Array,
     mask: BoolArray | None,
     config: BertConfig,
+    bias: Array | None,
     rng: np.random.Generator | None,
 ) -> SelfAttentionSteps:
     """Project to queries, keys and values, and attend head by head."""
@@ -287,6 +368,7 @@ def _self_attention(
         split_heads(key, config.num_attention_heads),
         split_heads(value, config.num_attention_heads),
         mask,
+        bias=bias,
         p=config.attention_probs_dropout_prob,
         rng=rng,
     )
@@ -313,15 +395,16 @@ def _output(
     parameters: BertSelfOutputParameters | BertOutputParameters,
     x: Array,
     residual: Array,
-    config: BertConfig,
+    p: float,
+    eps: float,
     rng: np.random.Generator | None,
 ) -> OutputSteps:
     """Project to H features, drop, add the residual, normalize."""
     dense = linear(x, parameters.dense.weight, parameters.dense.bias)  # (B, T, H)
-    dropped = dropout(dense, config.hidden_dropout_prob, rng=rng)
+    dropped = dropout(dense, p, rng=rng)
     total = dropped.output + residual
     norm = parameters.LayerNorm
-    normalized = layer_norm(total, norm.weight, norm.bias, eps=config.layer_norm_eps)
+    normalized = layer_norm(total, norm.weight, norm.bias, eps=eps)
     return OutputSteps(
         dense=dense, dropout=dropped, sum=total, LayerNorm=normalized, output=normalized.output
     )
@@ -329,12 +412,13 @@ def _output(
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LayerGradients:
-    """The gradients of a layer's parameters, and of its input, (B, T, H)."""
+    """The gradients of a layer's parameters, of its input, (B, T, H), and of a bias, (A, T, T)."""
 
     __repr__ = short_repr
 
     parameters: BertLayerParameters
     hidden: Array
+    bias: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -354,6 +438,16 @@ class PoolerGradients:
     __repr__ = short_repr
 
     parameters: BertPoolerParameters
+    hidden: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FirstTokenGradients:
+    """The gradients of a `first_token`'s dense layer, or None, and of the encoder's output."""
+
+    __repr__ = short_repr
+
+    parameters: LinearParameters | None
     hidden: Array
 
 
@@ -394,13 +488,22 @@ def encoder_backward(
     (512, 128)
     """
     inputs = [hidden, *(layer.output.output for layer in steps.layer[:-1])]
+    bias = steps.relative_attention_bias
+    by_head = None if bias is None else bias.transpose(2, 0, 1)  # (A, T, T)
+    added = None if by_head is None else np.zeros(by_head.shape)
     found: list[BertLayerParameters] = []
     for layer, x, done in reversed(list(zip(parameters.layer, inputs, steps.layer, strict=True))):
-        gradients = encoder_layer_backward(grad, layer, x, done, mask, config=config)
+        gradients = encoder_layer_backward(grad, layer, x, done, mask, config=config, bias=by_head)
         grad = gradients.hidden
         found.append(gradients.parameters)
+        if added is not None and gradients.bias is not None:
+            added += gradients.bias
     return EncoderGradients(
-        parameters=BertEncoderParameters(layer=tuple(reversed(found))), hidden=grad
+        parameters=BertEncoderParameters(
+            layer=tuple(reversed(found)),
+            relative_attention_bias=_bias_backward(added, parameters, hidden.dtype),
+        ),
+        hidden=grad,
     )
 
 
@@ -412,6 +515,7 @@ def encoder_layer_backward(
     mask: BoolArray | None = None,
     *,
     config: BertConfig,
+    bias: Array | None = None,
 ) -> LayerGradients:
     """Return the gradients of what `encoder_layer` was called with, as `encoder_backward` does.
 
@@ -432,7 +536,11 @@ def encoder_layer_backward(
     """
     attended = steps.attention.output.output
     narrowed = _output_backward(
-        grad, parameters.output, steps.intermediate.output, steps.output, config
+        grad,
+        parameters.output,
+        steps.intermediate.output,
+        steps.output,
+        config.hidden_dropout_prob,
     )
     activation = ACTIVATIONS[config.activation].backward
     widened = dense_backward(
@@ -443,21 +551,22 @@ def encoder_layer_backward(
         parameters.attention.output,
         steps.attention.self.output,
         steps.attention.output,
-        config,
+        config.attention_output_dropout_prob,
     )
-    looked, before = _self_attention_backward(
-        mixed.x, parameters.attention.self, hidden, steps, mask, config
+    looked = _self_attention_backward(
+        mixed.x, parameters.attention.self, hidden, steps, mask, config, bias
     )
     return LayerGradients(
         parameters=BertLayerParameters(
             attention=BertAttentionParameters(
-                self=looked,
+                self=looked.parameters,
                 output=BertSelfOutputParameters(dense=mixed.dense, LayerNorm=mixed.LayerNorm),
             ),
             intermediate=BertIntermediateParameters(dense=widened.parameters),
             output=BertOutputParameters(dense=narrowed.dense, LayerNorm=narrowed.LayerNorm),
         ),
-        hidden=mixed.residual + before,
+        hidden=mixed.residual + looked.hidden,
+        bias=looked.bias,
     )
 
 
@@ -495,6 +604,26 @@ def pooler_backward(
     return PoolerGradients(parameters=BertPoolerParameters(dense=dense.parameters), hidden=back)
 
 
+def first_token_backward(
+    grad: Array, parameters: LinearParameters | None, hidden: Array
+) -> FirstTokenGradients:
+    """Return the gradients of what `first_token` was called with, from that of its output.
+
+    Examples
+    --------
+    >>> found = first_token_backward(np.ones((3, 24)), None, np.ones((3, 7, 24)))
+    >>> found.hidden[:, 0].all(), found.hidden[:, 1:].any()
+    (np.True_, np.False_)
+    """
+    back, own = np.zeros_like(hidden), None
+    if parameters is None:
+        back[:, 0] = grad
+    else:
+        dense = dense_backward(grad, hidden[:, 0], parameters)
+        back[:, 0], own = dense.x, dense.parameters
+    return FirstTokenGradients(parameters=own, hidden=back)
+
+
 class _OutputGradients(NamedTuple):
     """The gradients of the parameters and of both inputs of an `_output`."""
 
@@ -509,13 +638,32 @@ def _output_backward(
     parameters: BertSelfOutputParameters | BertOutputParameters,
     x: Array,
     steps: OutputSteps,
-    config: BertConfig,
+    p: float,
 ) -> _OutputGradients:
     """Go back through LayerNorm(dropout(dense(x)) + residual)."""
     norm = norm_backward(grad, steps.LayerNorm, parameters.LayerNorm)
-    dropped = dropout_backward(norm.x, steps.dropout.keep, config.hidden_dropout_prob)
+    dropped = dropout_backward(norm.x, steps.dropout.keep, p)
     dense = dense_backward(dropped, x, parameters.dense)
     return _OutputGradients(dense.parameters, norm.parameters, dense.x, norm.x)
+
+
+def _bias_backward(
+    grad: Array | None, parameters: BertEncoderParameters, dtype: np.dtype[Any]
+) -> EmbeddingParameters | None:
+    """Go back to the table of what all layers add to their scores, if they add something."""
+    table = parameters.relative_attention_bias
+    if table is None or grad is None:
+        return None
+    weight = relative_attention_bias_backward(grad, len(table.weight))
+    return EmbeddingParameters(weight=weight.astype(dtype, copy=False))
+
+
+class _AttentionGradients(NamedTuple):
+    """The gradients of the parameters, the input and the bias of a `_self_attention`."""
+
+    parameters: BertSelfAttentionParameters
+    hidden: Array
+    bias: Array | None
 
 
 def _self_attention_backward(
@@ -525,7 +673,8 @@ def _self_attention_backward(
     steps: LayerSteps,
     mask: BoolArray | None,
     config: BertConfig,
-) -> tuple[BertSelfAttentionParameters, Array]:
+    bias: Array | None,
+) -> _AttentionGradients:
     """Go back through the heads and their projections; the input has the sum of the gradients."""
     looked, heads = steps.attention.self, config.num_attention_heads
     attended = attention_backward(
@@ -536,6 +685,7 @@ def _self_attention_backward(
         mask,
         probs=looked.probs,
         dropped=looked.dropout,
+        bias=bias,
         p=config.attention_probs_dropout_prob,
     )
     query, key, value = (
@@ -549,4 +699,4 @@ def _self_attention_backward(
     gradients = BertSelfAttentionParameters(
         query=query.parameters, key=key.parameters, value=value.parameters
     )
-    return gradients, query.x + key.x + value.x
+    return _AttentionGradients(gradients, query.x + key.x + value.x, attended.bias)

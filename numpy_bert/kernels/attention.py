@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy import divide, exp, matmul, multiply, subtract
+from numpy import add, divide, exp, matmul, multiply, subtract
 
 from numpy_bert.arrays import Array
 
@@ -44,6 +44,7 @@ def attend(
     scores: Array,
     *,
     cuts: bool,
+    bias: Array | None = None,
     probs: Array | None = None,
 ) -> None:
     """Write what Q tokens of each of n sequences take of its T tokens into `out`.
@@ -61,10 +62,14 @@ def attend(
     cuts : bool
         Whether products are cut so small that BLAS starts no threads for them; not needed where
         it has only one.
+    bias : ndarray of shape (n or 1, A, Q, T), float32, optional
+        What is added to the scores; 1 where all sequences have the same. Any view is good.
     probs : ndarray of shape (n, A, Q, T), float32, optional
         Where the weights are written, too; what is computed does not depend on it.
     """
     (queries, size), length = query.shape[2:], key.shape[2]
+    if bias is not None:
+        bias = np.broadcast_to(bias, (*query.shape[:3], length))
     ones = np.ones(length, np.float32)
     across = _pieces(length, _MOST_TERMS // (queries * size) if cuts else length)
     pieces = _pieces(queries, _MOST_TERMS // (length * size) if cuts else queries)
@@ -76,8 +81,8 @@ def attend(
         block = weights.reshape(*q.shape[:3], length)
         sums = np.empty(len(rows), np.float32)
         totals = sums.reshape(q.shape[:3])
-        for cut in across:
-            matmul(q, transposed[..., cut], block[..., cut])
+        added = None if bias is None else bias[part]
+        _score(q, transposed, across, added, block)
         large = not weights[weights.argmax()] <= _LARGEST_SCORE  # NaN is the largest
         if not large:
             exp(weights, weights)
@@ -85,8 +90,7 @@ def attend(
                 matmul(block[:, :, cut], ones, totals[:, :, cut])
             if not sums[sums.argmin()] >= _LEAST_SUM:
                 large = True
-                for cut in across:
-                    matmul(q, transposed[..., cut], block[..., cut])
+                _score(q, transposed, across, added, block)
         if large:
             subtract(rows, rows.max(axis=-1, keepdims=True), rows)
             exp(weights, weights)
@@ -103,6 +107,14 @@ def attend(
                 multiply(block, totals[..., np.newaxis], block)
         if probs is not None:
             np.copyto(probs[part], block)
+
+
+def _score(query: Array, keys: Array, across: list[slice], bias: Array | None, out: Array) -> None:
+    """Write the scores of a block into `out`, in pieces."""
+    for cut in across:
+        matmul(query, keys[..., cut], out[..., cut])
+    if bias is not None:
+        add(out, bias, out)
 
 
 def _pieces(length: int, most: int) -> list[slice]:

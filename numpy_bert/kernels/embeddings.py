@@ -47,6 +47,7 @@ def fits(parameters: BertEmbeddingsParameters) -> bool:
         parameters.word_embeddings,
         parameters.token_type_embeddings,
         parameters.position_embeddings,
+        parameters.task_type_embeddings,
     )
     return norm_fits(norm.weight, norm.bias) and all(
         table.weight.dtype.itemsize <= 4 and table.weight.flags.c_contiguous
@@ -74,6 +75,7 @@ class EmbeddingsKernel:
         self, parameters: BertEmbeddingsParameters, *, eps: float, rows: int | None = None
     ) -> None:
         norm, types = parameters.LayerNorm, parameters.token_type_embeddings
+        tasks = parameters.task_type_embeddings
         self._words: Table = parameters.word_embeddings.weight
         # A model without token types has a table without rows, which nothing is added from.
         self._segments: Table = (
@@ -86,6 +88,8 @@ class EmbeddingsKernel:
         self._most = _THREADED * self._rows  # of one thread at a time, which an interrupt waits for
         # Segment 0, some times over: broadcasting a row at a time takes twice as long.
         self._first_segments = np.repeat(widened(self._segments[:1]), 8, axis=0)
+        # Task 0, which all tokens have, in a model with tasks.
+        self._task = None if tasks is None else np.repeat(widened(tasks.weight[:1]), 8, axis=0)
         self._idle: deque[Scratch] = deque(maxlen=_KEPT)
 
     def __call__(self, inputs: ModelInputs, out: Array) -> bool:
@@ -95,7 +99,7 @@ class EmbeddingsKernel:
         ----------
         inputs : ModelInputs
             Ids, or the words' rows in float32.
-        out : ndarray of shape (B, T, H), float32, C-contiguous
+        out : ndarray of shape (B, T, E), float32, C-contiguous
             Where the embedding is written; it may hold anything.
 
         Returns
@@ -136,17 +140,17 @@ class EmbeddingsKernel:
         return finite
 
     def _sum(self, call: _Call, block: _Block, scratch: Scratch) -> Array:
-        """Write (word + segment) + position into the rows of a block and return these, a view."""
+        """Write the sum of the readable code into the rows of a block and return these, a view."""
         words, segments, rows, places, out = call
         first, last, start, end = block
-        x = out[first:last]  # (n, H)
+        x = out[first:last]  # (n, E)
         if words.ndim == 2:
             np.copyto(x, words[first:last])
         else:
             scratch.gather(self._words, words[first:last], x)
         if segments is None:
             if len(self._segments):
-                self._add_first_segment(x)
+                _add_to_each(x, self._first_segments)
         else:
             add(x, scratch.rows_of(self._segments, segments[first:last]), x)
         if places is not None:
@@ -156,26 +160,16 @@ class EmbeddingsKernel:
         else:  # several whole sequences
             sequences = x.reshape(-1, rows.size)
             add(sequences, rows.ravel(), sequences)
+        if self._task is not None:
+            _add_to_each(x, self._task)
         return x
-
-    def _add_first_segment(self, x: Array) -> None:
-        """Add segment 0 to every row."""
-        some = self._first_segments
-        if len(x) < len(some):
-            add(x, some[: len(x)], x)
-            return
-        rest = len(x) % len(some)
-        lines = x[: len(x) - rest].reshape(-1, some.size)
-        add(lines, some.ravel(), lines)
-        if rest:
-            add(x[-rest:], some[:rest], x[-rest:])
 
 
 class _Call(NamedTuple):
     """The arguments of one call, a row for each of the N tokens.
 
-    words is (N,) ids or (N, H) rows, segments and places (N,) ids or None, rows where there are no
-    places the (T, H) rows of the positions that all sequences have, out (N, H).
+    words is (N,) ids or (N, E) rows, segments and places (N,) ids or None, rows where there are no
+    places the (T, E) rows of the positions that all sequences have, out (N, E).
     """
 
     words: Table
@@ -183,6 +177,18 @@ class _Call(NamedTuple):
     rows: Array
     places: IntArray | None
     out: Array
+
+
+def _add_to_each(x: Array, some: Array) -> None:
+    """Add a row, of which there are some, to every row of x."""
+    if len(x) < len(some):
+        add(x, some[: len(x)], x)
+        return
+    rest = len(x) % len(some)
+    lines = x[: len(x) - rest].reshape(-1, some.size)
+    add(lines, some.ravel(), lines)
+    if rest:
+        add(x[-rest:], some[:rest], x[-rest:])
 
 
 def _cut(block: _Block, limit: int) -> list[_Block]:

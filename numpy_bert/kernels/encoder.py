@@ -10,6 +10,9 @@ activation's factor of 2 is taken out of the weight behind it.
 Rows that nobody looks at need no keys and no values: padding, where it is asked for, and in the
 last layer the rows that are read, where not all are. Both follow the tokens of their sequences,
 whose numbers do not depend on whether anything follows them.
+
+Where scores have something added by distance, which is that of the columns in a sequence's row,
+each group of sequences has it written out once for all layers.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from numpy_bert.kernels.activation import KNOWN, ActivationKernel
 from numpy_bert.kernels.attention import attend, scores_size
 from numpy_bert.kernels.choices import block_rows
 from numpy_bert.kernels.dense import Dense
+from numpy_bert.kernels.distances import DistanceBias
 from numpy_bert.kernels.layer_norm import LayerNormKernel, LayerNormWorkspace
 from numpy_bert.kernels.layer_norm import fits as norm_fits
 from numpy_bert.kernels.threads import blas_threads, free_threads, share
@@ -67,12 +71,16 @@ class Rows(NamedTuple):
     weights : list of ndarray, float32
         One for each layer, where its attention's weights are written, those of each sequence as
         (A, rows, tokens); or none.
+    columns : ndarray of shape (M,), int, or None
+        Where each stands in its sequence's row, in a model that asks for distances; of tokens, None
+        where they stand side by side.
     """
 
     hidden: Array
     counts: list[int]
     states: Sequence[Array] = ()
     weights: Sequence[Array] = ()
+    columns: IntArray | None = None
 
 
 class Read(NamedTuple):
@@ -179,6 +187,7 @@ class _Part(NamedTuple):
 
     x: Array
     groups: list[_Group]
+    biases: list[Array | None]  # what is added to the scores of each group
     shares: list[_Share]
     states: list[Array]
     weights: Sequence[Array]
@@ -215,6 +224,8 @@ class EncoderKernel:
         self._rows = block_rows(config.hidden_size, chosen.block_bytes, least=8)
         self._wide_rows = block_rows(config.intermediate_size, chosen.block_bytes // 2)
         self._activation = ActivationKernel(config.activation, chosen.activation)
+        bias = parameters.relative_attention_bias
+        self._distances = None if bias is None else DistanceBias(bias.weight)
         self._layers = [self._prepared(layer) for layer in parameters.layer]
         self._idle: deque[_Scratch] = deque(maxlen=_KEPT)
 
@@ -238,6 +249,8 @@ class EncoderKernel:
             Whether the result is finite.
         """
         hidden, lengths = tokens.hidden, tokens.counts
+        if self._distances is not None and tokens.columns is None:
+            tokens = tokens._replace(columns=_side_by_side(lengths))
         run = partial(self._run, _Work(tokens, padding, read))
         threads = free_threads()
         each = len(hidden) // threads
@@ -305,8 +318,9 @@ class EncoderKernel:
         if read is not None:
             few = _groups(lengths, read.counts, batch.sequences, heads)
         place = _Place(self._borrow([groups, *behind, few]), threads, cuts)
-        own = self._part(tokens, groups, place)
-        others = [self._part(padding, part, place) for part in behind if padding is not None]
+        seen = None if tokens.columns is None else tokens.columns[batch.start : batch.stop]
+        own = self._part(tokens, groups, place, seen)
+        others = [self._part(padding, part, place, seen) for part in behind if padding is not None]
         layers = self._layers if read is None else self._layers[:-1]
         finite = True
         for number, layer in enumerate(layers):
@@ -314,7 +328,10 @@ class EncoderKernel:
             for part in others:
                 finite &= self._follow(layer, number, part, place)
         if read is not None and few:
-            asked = self._part(Rows(read.out, read.counts), few, place)
+            asking = Rows(read.out, read.counts)
+            if tokens.columns is not None:
+                asking = asking._replace(columns=tokens.columns[read.places])
+            asked = self._part(asking, few, place, seen)
             rows = slice(few[0].rows.start, few[-1].rows.stop)
             np.take(own.x, read.places[rows] - batch.start, 0, asked.x, "clip")
             finite &= self._last(own, asked, place)
@@ -349,7 +366,7 @@ class EncoderKernel:
     ) -> bool:
         """Do the rest of a layer, for which all is projected; tell whether the result is finite."""
         weights = part.weights[number] if part.weights else None
-        share(partial(self._attend, part.groups, queries, place, weights), part.shares)
+        share(partial(self._attend, part, queries, place, weights), part.shares)
         finite = all(share(partial(self._finish, layer, part.x, place.scratch), part.shares))
         if part.states:
             np.copyto(part.states[number], part.x)
@@ -370,33 +387,35 @@ class EncoderKernel:
     @_SILENT
     def _attend(
         self,
-        groups: list[_Group],
+        part: _Part,
         queries: Array,
         place: _Place,
         weights: Array | None,
-        part: _Share,
+        mine: _Share,
     ) -> None:
         """Write the attention's output of some heads, before its projection."""
         scratch, heads = place.scratch, self._config.num_attention_heads
         features = scratch.context.shape[1]
-        size, start = features // heads, groups[0].rows.start
+        size, start = features // heads, part.groups[0].rows.start
         asking = queries[:, :features].reshape(-1, heads, size)
         seen = scratch.projections[:, features:].reshape(-1, 2, heads, size)
         into = scratch.context.reshape(-1, heads, size)
-        for group in groups:
+        for group, bias in zip(part.groups, part.biases, strict=True):
             # (n, T, 2, A, D) to (2, n, A, T, D)
             pair = seen[group.tokens].reshape(-1, group.length, 2, heads, size)
-            key, value = pair.transpose(2, 0, 3, 1, 4)[:, :, part.heads]
+            key, value = pair.transpose(2, 0, 3, 1, 4)[:, :, mine.heads]
             rows = slice(group.rows.start - start, group.rows.stop - start)
             query, out = (
-                array[rows].reshape(-1, group.many, heads, size).swapaxes(1, 2)[:, part.heads]
+                array[rows].reshape(-1, group.many, heads, size).swapaxes(1, 2)[:, mine.heads]
                 for array in (asking, into)
             )
             probs = None
             if weights is not None:
                 own = weights[group.weights].reshape(-1, heads, group.many, group.length)
-                probs = own[:, part.heads]
-            attend(query, key, value, out, part.own.scores, cuts=place.cuts, probs=probs)
+                probs = own[:, mine.heads]
+            added = None if bias is None else bias[:, mine.heads]
+            memory, cuts = mine.own.scores, place.cuts
+            attend(query, key, value, out, memory, cuts=cuts, bias=added, probs=probs)
 
     @_SILENT
     def _finish(self, layer: _Layer, x: Array, scratch: _Scratch, part: _Share) -> bool:
@@ -436,11 +455,23 @@ class EncoderKernel:
         scratch.scores = max(group.many * group.length for part in several for group in part)
         return scratch
 
-    def _part(self, rows: Rows, groups: list[_Group], place: _Place) -> _Part:
-        """Return some groups of rows as a part of their micro-batch."""
+    def _part(
+        self, rows: Rows, groups: list[_Group], place: _Place, seen: IntArray | None
+    ) -> _Part:
+        """Return some groups of rows as a part; `seen` are the micro-batch's tokens' columns."""
         some = slice(groups[0].rows.start, groups[-1].rows.stop)
         x, states = rows.hidden[some], [state[some] for state in rows.states]
-        return _Part(x, groups, self._shares(place, len(x)), states, rows.weights)
+        biases = [self._bias(group, rows.columns, seen) for group in groups]
+        return _Part(x, groups, biases, self._shares(place, len(x)), states, rows.weights)
+
+    def _bias(self, group: _Group, asking: IntArray | None, seen: IntArray | None) -> Array | None:
+        """Return what is added to the scores of a group, from the columns of rows and tokens."""
+        if self._distances is None:
+            return None
+        assert asking is not None
+        assert seen is not None
+        own = asking[group.rows].reshape(-1, group.many)
+        return self._distances(own, seen[group.tokens].reshape(-1, group.length))
 
     def _shares(self, place: _Place, rows: int) -> list[_Share]:
         """Return what each thread does of so many rows."""
@@ -457,6 +488,13 @@ class EncoderKernel:
             few = slice(heads * number // count, heads * (number + 1) // count)
             shares.append(_Share(some, few, own))
         return shares
+
+
+def _side_by_side(lengths: list[int]) -> IntArray:
+    """Return the columns of the tokens of sequences that have no padding between them."""
+    sizes = np.array(lengths, np.intp)
+    columns: IntArray = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return columns
 
 
 def _micro_batches(lengths: list[int], most: int) -> Iterator[_MicroBatch]:

@@ -15,9 +15,11 @@ import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.config import BertConfig
+from numpy_bert.kernels.distances import DistanceBias
 from numpy_bert.kernels.masks import Drawn, MaskStream
 from numpy_bert.kernels.threads import get_num_threads, one_blas_thread, share
 from numpy_bert.kernels.training_part import Part
+from numpy_bert.ops.relative_position import relative_attention_bias_backward
 from numpy_bert.parameters import (
     BertAttentionParameters,
     BertEncoderParameters,
@@ -26,6 +28,7 @@ from numpy_bert.parameters import (
     BertOutputParameters,
     BertSelfAttentionParameters,
     BertSelfOutputParameters,
+    EmbeddingParameters,
     LayerNormParameters,
     LinearParameters,
 )
@@ -74,6 +77,8 @@ class EncoderTraining:
     ) -> list[Part]:
         """Share the sequences out among so many threads."""
         edges = np.linspace(0, len(hidden), count + 1).astype(int).tolist()
+        table = self._parameters.relative_attention_bias
+        bias = None if table is None else DistanceBias(table.weight).side_by_side(hidden.shape[1])
         return [
             Part(
                 self._parameters,
@@ -82,6 +87,7 @@ class EncoderTraining:
                 None if mask is None else mask[cut],
                 masks,
                 cut,
+                bias,
             )
             for cut in (slice(*pair) for pair in itertools.pairwise(edges))
         ]
@@ -98,16 +104,34 @@ class EncoderTraining:
             _sum([part.gradients[number] for part in self._parts])
             for number in range(len(self._parameters.layer))
         ]
+        bias = self._bias_gradient()
         self._parts = []
-        return BertEncoderParameters(layer=tuple(map(_tree, layers))), hidden
+        return BertEncoderParameters(
+            layer=tuple(map(_tree, layers)), relative_attention_bias=bias
+        ), hidden
+
+    def _bias_gradient(self) -> EmbeddingParameters | None:
+        """Return the gradient of what all layers add to their scores, if they add something."""
+        table = self._parameters.relative_attention_bias
+        if table is None:
+            return None
+        scores = [part.bias_gradient for part in self._parts if part.bias_gradient is not None]
+        added: Array = np.sum(scores, axis=0)  # (A, T, T)
+        return EmbeddingParameters(
+            weight=relative_attention_bias_backward(added, len(table.weight))
+        )
 
     def _masks(self, shape: tuple[int, ...]) -> list[Drawn]:
         """Return the masks of all layers in the order in which the readable code draws them."""
         batch, length, _ = shape
-        heads = (batch, self._config.num_attention_heads, length, length)
-        attention = Drawn(heads, self._config.attention_probs_dropout_prob)
-        hidden = Drawn(shape, self._config.hidden_dropout_prob)
-        return [attention, hidden, hidden] * len(self._parameters.layer)
+        config = self._config
+        heads = (batch, config.num_attention_heads, length, length)
+        masks = [
+            Drawn(heads, config.attention_probs_dropout_prob),
+            Drawn(shape, config.attention_output_dropout_prob),
+            Drawn(shape, config.hidden_dropout_prob),
+        ]
+        return masks * len(self._parameters.layer)
 
 
 def _sum(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:

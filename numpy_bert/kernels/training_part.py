@@ -68,6 +68,7 @@ class Part:
         mask: BoolArray | None,
         masks: MaskStream | None,
         rows: slice,
+        bias: Array | None = None,
     ) -> None:
         self.batch, self._length, self._features = hidden.shape
         self._parameters, self._config, self._mask = parameters, config, mask
@@ -75,6 +76,9 @@ class Part:
         self._masks, self._rows, self._tapes = masks, rows, list[_Tape]()
         self.output = self.grad = hidden
         self.gradients: list[dict[str, Array]] = []
+        # What is added to the scores, (A, T, T), and its gradient, the sum over layers.
+        self._bias = bias
+        self.bias_gradient = None if bias is None else np.zeros(bias.shape, np.float32)
 
     @np.errstate(all="ignore")
     def forward(self) -> None:
@@ -110,15 +114,18 @@ class Part:
         )
         probs = query @ key.swapaxes(-1, -2)  # (B, A, T, T)
         probs *= 1.0 / math.sqrt(query.shape[-1])
+        if self._bias is not None:
+            probs += self._bias
         self._softmax(probs)
         weights = _dropped(probs, keep.probs, config.attention_probs_dropout_prob)
         context = self._merge(weights @ value)
-        p, eps = config.hidden_dropout_prob, config.layer_norm_eps
+        p, eps = config.attention_output_dropout_prob, config.layer_norm_eps
         output = parameters.attention.output
         total = _dropped(_dense(context, output.dense), _rows(keep.attention), p)
         attended = _normalize(np.add(total, x), output.LayerNorm, eps)
         inner = _dense(attended.output, parameters.intermediate.dense)
         activated, slope = activate(config.activation, inner)
+        p = config.hidden_dropout_prob
         total = _dropped(_dense(activated, parameters.output.dense), _rows(keep.output), p)
         total = np.add(total, attended.output)
         narrowed = _normalize(total, parameters.output.LayerNorm, eps)
@@ -142,6 +149,7 @@ class Part:
         total += _dense_backward(inner, tape.attended.output, wide, "intermediate.dense", found)
         name = "attention.output"
         total = _norm_backward(total, tape.attended, weights.output.LayerNorm, name, found)
+        p = self._config.attention_output_dropout_prob
         dense = _dropped(total, _rows(tape.keep.attention), p)
         context = _dense_backward(dense, tape.context, weights.output.dense, f"{name}.dense", found)
         for part, back in zip(
@@ -161,6 +169,8 @@ class Part:
         probs *= tape.probs
         if self._mask is not None:  # a masked score is a constant, also where all are
             np.copyto(probs, np.float32(0.0), where=~self._mask[:, np.newaxis, np.newaxis])
+        if self.bias_gradient is not None:
+            self.bias_gradient += probs.sum(axis=0)
         probs *= 1.0 / math.sqrt(tape.query.shape[-1])
         return probs @ tape.key, probs.swapaxes(-1, -2) @ tape.query, value
 

@@ -17,7 +17,9 @@ from numpy_bert.blocks.encoder import (
     LayerSteps,
     PoolerSteps,
     encoder_layers,
+    first_token,
     pooler,
+    relative_bias,
 )
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
@@ -39,10 +41,14 @@ from numpy_bert.model.names import CALL, LOADING, check_config
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
 from numpy_bert.model.packed import PackedModel, States
 from numpy_bert.model.saving import Saveable
+from numpy_bert.ops.linear import linear
 from numpy_bert.parameters import BertEncoderParameters, BertParameters
 from numpy_bert.trace import named_steps
 
 __all__ = ["BertModel"]
+
+# The names of what stands between the embedding and the layers of some models.
+_PROJECTED, _BIAS = "embeddings_project", "encoder.relative_attention_bias"
 
 
 class BertModel(Saveable):
@@ -472,8 +478,14 @@ class BertModel(Saveable):
     def pool(self, hidden: Array) -> PoolerSteps | None:
         """Run the pooler over (B, T, H); None where there is none, or no token to read."""
         head = self.parameters.pooler
-        if head is None or not hidden.shape[1]:
+        takes_first = self.config.architecture.pooling == "first"
+        if (head is None and not takes_first) or not hidden.shape[1]:
             return None
+        if head is None:
+            projection = self.parameters.encode_proj
+            steps = first_token(projection, hidden)
+            self._check(steps.output, "encode_proj", projection, steps, hidden[:, 0])
+            return steps
         if "pooler" not in self._sound:
             check_weights({"pooler.": head}, source=self._source)
             self._sound |= {"pooler"}
@@ -481,14 +493,27 @@ class BertModel(Saveable):
         self._check(steps.output, "pooler", head, steps, hidden[:, 0])
         return steps
 
+    def projected(self, embedded: Array) -> Array:
+        """Return what the encoder takes in, (B, T, H), for an embedding, (B, T, E)."""
+        project = self.parameters.embeddings_project
+        return embedded if project is None else linear(embedded, project.weight, project.bias)
+
     @np.errstate(all="ignore")
     def all_steps(self, inputs: ModelInputs, rng: np.random.Generator | None = None) -> BertSteps:
         """Return every intermediate of a run on checked inputs, as `steps` does."""
         with self.in_memory(inputs, every=True, weights=True):
-            embedded, *layers = (steps for _, steps in self._blocks(inputs, rng))
+            found = dict(self._blocks(inputs, rng))
+            layers = tuple(steps for steps in found.values() if isinstance(steps, LayerSteps))
             last = layers[-1].output.output
-            encoded = EncoderSteps(layer=tuple(layers), output=last)
-            return BertSteps(embeddings=embedded, encoder=encoded, pooler=self.pool(last))
+            encoded = EncoderSteps(
+                relative_attention_bias=found.get(_BIAS), layer=layers, output=last
+            )
+            return BertSteps(
+                embeddings=found["embeddings"],
+                embeddings_project=found.get(_PROJECTED),
+                encoder=encoded,
+                pooler=self.pool(last),
+            )
 
     def blame(self, inputs: ModelInputs) -> None:
         """Raise CheckpointError if it is a weight's fault that a result is not finite."""
@@ -500,15 +525,24 @@ class BertModel(Saveable):
     ) -> Iterator[tuple[str, Any]]:
         """Yield the name and the steps of the embedding and of each layer, as they are computed.
 
-        One block's steps are in memory at a time if who takes them drops them. A weight that makes
-        a block's output infinite is named before the block is yielded.
+        What stands between them in some models, the projected embedding and what is added to all
+        scores, is yielded as it is. One block's steps are in memory at a time if who takes them
+        drops them. A weight that makes a block's output infinite is named before the block is
+        yielded.
         """
         parameters = self.encoder_parameters()
         embedded: EmbeddingsSteps = self.embeddings.all_steps(inputs, rng=rng)
-        hidden = embedded.output
+        hidden = self.projected(embedded.output)
         given = embedded.output
         yield "embeddings", embedded
         del embedded
+        for name, array, part in (
+            (_PROJECTED, hidden, self.parameters.embeddings_project),
+            (_BIAS, relative_bias(parameters, hidden), parameters.relative_attention_bias),
+        ):
+            if part is not None and array is not None:
+                self._check(array, name, part, array, given)
+                yield name, array
         layers = encoder_layers(parameters, hidden, inputs.mask, config=self.config, rng=rng)
         for number, layer in enumerate(parameters.layer):  # which would keep hold of the steps
             name, steps = f"encoder.layer.{number}", next(layers)
@@ -527,12 +561,14 @@ class BertModel(Saveable):
     ) -> States:
         """Run the readable code, and keep what is asked for; padding is computed."""
         states, looked = list[Array](), list[Array]()
-        for _, steps in self._blocks(inputs, rng):
-            is_layer = isinstance(steps, LayerSteps)
-            hidden = steps.output.output if is_layer else steps.output
-            states = [*states, hidden] if every else [hidden]
-            if weights and is_layer:
-                looked.append(steps.attention.self.dropout.output)
+        for name, steps in self._blocks(inputs, rng):
+            if isinstance(steps, LayerSteps):
+                hidden = steps.output.output
+                states = [*states, hidden] if every else [hidden]
+                if weights:
+                    looked.append(steps.attention.self.dropout.output)
+            elif name != _BIAS:  # the embedding, and what it is projected to in its place
+                states = [steps if name == _PROJECTED else steps.output]
             del steps
         return States(states, looked, finite=True)
 
@@ -542,8 +578,9 @@ class BertModel(Saveable):
         """Yield the named steps of all blocks."""
         with self.in_memory(inputs):
             for name, steps in self._blocks(inputs, rng):
-                hidden = steps.output.output if isinstance(steps, LayerSteps) else steps.output
-                yield from named_steps(steps, name)
+                if isinstance(steps, LayerSteps):
+                    hidden = steps.output.output
+                yield from _named(steps, name)
                 del steps
             yield "encoder", hidden
             pooled = self.pool(hidden)
@@ -558,7 +595,7 @@ class BertModel(Saveable):
             check_finite(
                 (result,),
                 {f"{name}.": parameters},
-                steps=named_steps(steps, name),
+                steps=_named(steps, name),
                 source=self._source,
                 given=not np.isfinite(given).all(),
             )
@@ -604,4 +641,14 @@ class BertModel(Saveable):
         self.embeddings = BertEmbeddings(parameters.embeddings, self.config, self._source)
         self._packed: PackedModel | None = None
         if parameters.encoder is not None and self.dtype == np.float32:
-            self._packed = PackedModel(self.embeddings, parameters.encoder, self.config)
+            self._packed = PackedModel(
+                self.embeddings, parameters.encoder, self.config, parameters.embeddings_project
+            )
+
+
+def _named(steps: Any, name: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Yield the arrays of a block's steps by their names; what is one array has the block's."""
+    if isinstance(steps, np.ndarray):
+        yield name, steps
+    else:
+        yield from named_steps(steps, name)

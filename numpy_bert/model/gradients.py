@@ -10,7 +10,15 @@ import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.blocks.embeddings import embeddings_backward
-from numpy_bert.blocks.encoder import encoder, encoder_backward, pooler_backward
+from numpy_bert.blocks.encoder import (
+    FirstTokenGradients,
+    PoolerGradients,
+    encoder,
+    encoder_backward,
+    first_token_backward,
+    pooler_backward,
+)
+from numpy_bert.blocks.gradients import dense_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.inputs import ModelInputs
@@ -165,7 +173,8 @@ class BertRun:
             kind = EncoderTraining if fast else ReadableTraining
         self._encoder: _Training = kind(parameters, model.config)
         self._embedded = model.embeddings.all_steps(inputs, rng=rng)
-        self.hidden = self._encoder.forward(self._embedded.output, self.mask, rng)
+        hidden = model.projected(self._embedded.output)
+        self.hidden = self._encoder.forward(hidden, self.mask, rng)
         if not np.isfinite(self.hidden).all():
             model.blame(inputs)
         self._pooler = model.pool(self.hidden)
@@ -196,24 +205,44 @@ class BertRun:
             The gradients, in the model's dtype. As in torch, the look-up gives pad_token_id none.
         """
         parameters, config = self._model.parameters, self._model.config
-        grad, own = np.zeros_like(self.hidden) if hidden is None else hidden, None
-        if parameters.pooler is not None and self._pooler is not None:
-            wanted = np.zeros_like(self._pooler.output) if pooled is None else pooled
-            back = pooler_backward(wanted, parameters.pooler, self.hidden, self._pooler)
-            grad, own = grad + back.hidden, back.parameters
-        encoder, before = self._encoder.backward(grad)
+        grad = np.zeros_like(self.hidden) if hidden is None else hidden
+        back = self._pooler_gradients(pooled)
+        encoder, before = self._encoder.backward(grad if back is None else grad + back.hidden)
+        project, own = parameters.embeddings_project, None
+        if project is not None:
+            dense = dense_backward(before, self._embedded.output, project)
+            before, own = dense.x, dense.parameters
         embeddings = embeddings_backward(
             before,
             parameters.embeddings,
             self._embedded,
             self._inputs,
             p=config.hidden_dropout_prob,
-            padding_idx=config.pad_token_id,
+            padding_idx=config.padding_idx,
+            position_padding_idx=config.position_padding_idx,
         )
         if decoder is not None:
             words: Array = np.add(embeddings.word_embeddings.weight, decoder)
             embeddings = replace(embeddings, word_embeddings=EmbeddingParameters(weight=words))
-        return BertParameters(embeddings=embeddings, encoder=encoder, pooler=own)
+        return BertParameters(
+            embeddings=embeddings,
+            embeddings_project=own,
+            encoder=encoder,
+            pooler=back.parameters if isinstance(back, PoolerGradients) else None,
+            encode_proj=back.parameters if isinstance(back, FirstTokenGradients) else None,
+        )
+
+    def _pooler_gradients(
+        self, pooled: Array | None
+    ) -> PoolerGradients | FirstTokenGradients | None:
+        """Go back through the pooler, or whatever stands in its place; None where nothing does."""
+        parameters, steps = self._model.parameters, self._pooler
+        if steps is None:
+            return None
+        grad = np.zeros_like(steps.output) if pooled is None else pooled
+        if parameters.pooler is None:
+            return first_token_backward(grad, parameters.encode_proj, self.hidden)
+        return pooler_backward(grad, parameters.pooler, self.hidden, steps)
 
 
 def split_batch(

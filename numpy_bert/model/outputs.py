@@ -106,11 +106,16 @@ class BertModelOutput(ModelOutput):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BertSteps:
-    """Every intermediate of a BertModel; `pooler` is None where the checkpoint has none."""
+    """Every intermediate of a BertModel; `pooler` is None where the checkpoint has none.
+
+    `embeddings_project` is what the encoder takes in, (B, T, H), where that is wider than the
+    embedding, and None elsewhere.
+    """
 
     __repr__ = short_repr
 
     embeddings: EmbeddingsSteps
+    embeddings_project: Array | None = None
     encoder: EncoderSteps
     pooler: PoolerSteps | None
 

@@ -12,8 +12,9 @@ from numpy_bert.arrays import Array, IntArray
 from numpy_bert.config import BertConfig
 from numpy_bert.inputs import ModelInputs, Packing
 from numpy_bert.kernels.encoder import EncoderKernel, Read, Rows, fits
+from numpy_bert.kernels.projection import Projection
 from numpy_bert.model.embeddings import BertEmbeddings
-from numpy_bert.parameters import BertEncoderParameters
+from numpy_bert.parameters import BertEncoderParameters, LinearParameters
 from numpy_bert.reprs import short_repr
 
 __all__ = ["PackedModel", "States"]
@@ -42,15 +43,21 @@ class States(NamedTuple):
 class PackedModel:
     """Embedding and encoder of a float32 model, without padding.
 
-    Calls share it, threads too; nothing is prepared before the first.
+    Calls share it, threads too; nothing is prepared before the first. Where the encoder is wider
+    than the embedding, `project` stands between them.
     """
 
     def __init__(
-        self, embeddings: BertEmbeddings, parameters: BertEncoderParameters, config: BertConfig
+        self,
+        embeddings: BertEmbeddings,
+        parameters: BertEncoderParameters,
+        config: BertConfig,
+        project: LinearParameters | None = None,
     ) -> None:
         self._embeddings = embeddings
         self._parameters = parameters
         self._config = config
+        self._project = None if project is None else Projection(project)
         self._kernel: EncoderKernel | None = None
         self._fits: bool | None = None
 
@@ -102,32 +109,34 @@ class PackedModel:
 
         The states are those of all tokens (N, H), or of some in the order of `places` (R, H).
         """
-        hidden = self._embeddings.embed(inputs)[0]
+        hidden = self._embedded(inputs, None)
         if places is None:
             return hidden, self._encoder()(Rows(hidden, lengths))
-        return self._read(hidden, lengths, places)
+        return self._read(Rows(hidden, lengths), places)
 
     def at(self, inputs: ModelInputs, places: IntArray) -> tuple[Array, bool]:
         """Return the last hidden states (R, H) at places of the flat batch, zeros at padding."""
         packing = Packing.of(inputs)
         hidden = self._embedded(inputs, packing.tokens)
         if packing.tokens is None:
-            return self._read(hidden, packing.lengths, places)
+            return self._read(Rows(hidden, packing.lengths), places)
         number = np.full(inputs.shape[0] * inputs.shape[1], -1)
         number[packing.tokens] = np.arange(len(packing.tokens))
         asked = number[places]
         rows = np.zeros((len(places), hidden.shape[1]), np.float32)
-        rows[asked >= 0], finite = self._read(hidden, packing.lengths, asked[asked >= 0])
+        columns = self._columns(inputs, packing.tokens)
+        tokens = Rows(hidden, packing.lengths, columns=columns)
+        rows[asked >= 0], finite = self._read(tokens, asked[asked >= 0])
         return rows, finite
 
-    def _read(self, hidden: Array, lengths: list[int], places: IntArray) -> tuple[Array, bool]:
+    def _read(self, tokens: Rows, places: IntArray) -> tuple[Array, bool]:
         """Run the encoder over all tokens; return the last hidden states of some, (R, H)."""
         order = np.argsort(places, kind="stable")
         asked = places[order]
-        sequences = np.searchsorted(np.cumsum(lengths), asked, "right")
-        counts = np.bincount(sequences, minlength=len(lengths)).tolist()
-        out = np.empty((len(places), hidden.shape[1]), np.float32)
-        finite = self._encoder()(Rows(hidden, lengths), read=Read(asked, counts, out))
+        sequences = np.searchsorted(np.cumsum(tokens.counts), asked, "right")
+        counts = np.bincount(sequences, minlength=len(tokens.counts)).tolist()
+        out = np.empty((len(places), tokens.hidden.shape[1]), np.float32)
+        finite = self._encoder()(tokens, read=Read(asked, counts, out))
         rows = np.empty_like(out)
         rows[order] = out
         return rows, finite
@@ -156,12 +165,20 @@ class PackedModel:
             counts,
             [np.empty_like(hidden) for _ in layers] if every else (),
             [np.empty(size, np.float32) for _ in layers] if weights else (),
+            self._columns(inputs, places),
         )
 
+    def _columns(self, inputs: ModelInputs, places: IntArray | None) -> IntArray | None:
+        """Return in which columns places of the flat batch are, if the encoder asks for them."""
+        if places is None or self._parameters.relative_attention_bias is None:
+            return None
+        return places % inputs.shape[1]
+
     def _embedded(self, inputs: ModelInputs, places: IntArray | None) -> Array:
-        """Return the input embedding of what stands at some places of the flat batch, or of all."""
+        """Return what the encoder takes for some places of the flat batch, or for all."""
         chosen = inputs if places is None else inputs.at(places)
-        return self._embeddings.embed(chosen).reshape(-1, self._config.hidden_size)
+        rows = self._embeddings.embed(chosen).reshape(-1, self._config.embedding_features)
+        return rows if self._project is None else self._project(rows)
 
     def _encoder(self) -> EncoderKernel:
         """Return the kernel, which is made at the first call."""

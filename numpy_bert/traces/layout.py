@@ -53,7 +53,10 @@ def _names_in(steps: type, path: str) -> Iterator[str]:
 
 # What a model is run on, in the order in which it is compared.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
-_FIRST = tuple(_names_in(EmbeddingsSteps, "embeddings"))
+_PROJECTED, _BIAS = "embeddings_project", "encoder.relative_attention_bias"
+_FIRST = (*_names_in(EmbeddingsSteps, "embeddings"), _PROJECTED, _BIAS)
+# What few models have.
+_RARE = frozenset({"embeddings.task_type_embeddings", _PROJECTED, _BIAS})
 _IN_LAYER = tuple(_names_in(LayerSteps, ""))  # what follows encoder.layer.N.
 _LAST = ("encoder", *_names_in(PoolerSteps, "pooler"))
 _LAYER = re.compile(r"encoder\.layer\.([0-9]{1,4})\.?(.*)")
@@ -84,7 +87,7 @@ def same_step(name: str, layers: int) -> str:
 
 
 def step_names(layers: int, *, pools: bool) -> list[str]:
-    """Return the names of a whole model's steps in the order of execution.
+    """Return the names of a whole model's steps in the order of execution, rare ones left out.
 
     Examples
     --------
@@ -96,7 +99,8 @@ def step_names(layers: int, *, pools: bool) -> list[str]:
         for number in range(layers)
         for part in _IN_LAYER
     ]
-    return [*_FIRST, *inside, *(_LAST if pools else _LAST[:1])]
+    first = [name for name in _FIRST if name not in _RARE]
+    return [*first, *inside, *(_LAST if pools else _LAST[:1])]
 
 
 def place_of(name: str) -> tuple[int, int, int]:
