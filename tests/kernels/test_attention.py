@@ -25,19 +25,20 @@ def qkv(shape: tuple[int, ...], size: float = 1.0) -> Floats:
     return joined.transpose(2, 0, 3, 1, 4)
 
 
-def run(parts: Floats, *, cuts: bool = False) -> Floats:
+def run(parts: Floats, *, cuts: bool = False, bias: Floats | None = None) -> Floats:
     scale = np.float32(parts.shape[-1] ** -0.5)
     _, count, heads, length, features = parts.shape
     # A view, as the kernel of the encoder hands it in.
     out = np.full((count, length, heads, features), np.nan, np.float32).swapaxes(1, 2)
     memory = np.full(scores_size(length**2), np.nan, np.float32)
     with np.errstate(all="ignore"):
-        attend(parts[0] * scale, parts[1], parts[2], out, memory, cuts=cuts)
+        attend(parts[0] * scale, parts[1], parts[2], out, memory, cuts=cuts, bias=bias)
     return out
 
 
-def wide(parts: Floats) -> Floats:
-    return attention(*parts.astype(np.float64)).output
+def wide(parts: Floats, bias: Floats | None = None) -> Floats:
+    exact = None if bias is None else bias.astype(np.float64)
+    return attention(*parts.astype(np.float64), bias=exact).output
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,23 @@ def wide(parts: Floats) -> Floats:
 def test_it_is_the_readable_one(shape: tuple[int, ...], cuts: bool) -> None:
     parts = qkv(shape)
     assert np.abs(run(parts, cuts=cuts) - wide(parts)).max() <= 2e-6
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("most", [1, 49 * 4, 49 * 9, 1 << 20])
+@pytest.mark.parametrize("size", [1.0, 300.0])
+@pytest.mark.parametrize("cuts", [False, True])
+def test_what_is_added_to_the_scores(
+    monkeypatch: pytest.MonkeyPatch, cuts: bool, size: float, most: int, shared: bool
+) -> None:
+    monkeypatch.setattr(kernel, "_BLOCK", most)
+    monkeypatch.setattr(kernel, "_MOST_TERMS", 50)
+    parts = qkv((5, 4, 7, 6), size)
+    rng = np.random.default_rng(1)
+    bias = rng.standard_normal((1 if shared else 5, 7, 7, 4)).astype("f4").transpose(0, 3, 2, 1)
+    found = run(parts, cuts=cuts, bias=bias)
+    exact = [wide(parts[:, n : n + 1], bias[0 if shared else n]) for n in range(5)]
+    assert np.abs(found - np.concatenate(exact)).max() <= 2e-6 * size
 
 
 @pytest.mark.parametrize("most", [1, 50, 49 * 4, 49 * 9, 1 << 20])
@@ -77,6 +95,9 @@ def test_scores_far_below_zero_do_not_vanish(length: int) -> None:
     found = run(parts)
     assert np.isfinite(found).all()
     assert np.abs(found - wide(parts)).max() <= 1e-3
+    rng = np.random.default_rng(1)
+    bias = rng.standard_normal((1, 3, length, length)).astype("f4")
+    assert np.abs(run(parts, bias=bias) - wide(parts, bias[0])).max() <= 1e-3
 
 
 def test_a_nan_stays_in_its_sequence() -> None:

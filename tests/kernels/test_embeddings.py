@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 import numpy_bert.kernels.embeddings as kernels
 from numpy_bert import BertModel, set_num_threads
 from numpy_bert.arrays import Array
+from numpy_bert.blocks.embeddings import embeddings
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.choices import Choices
 from numpy_bert.kernels.embeddings import EmbeddingsKernel, fits
+from numpy_bert.parameters import EmbeddingParameters
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 from tests.tolerances import float32_budget
 
@@ -91,6 +94,32 @@ def test_the_sum_is_that_of_the_readable_code_to_the_bit(
         kernel = in_blocks(model, 8)
         monkeypatch.setattr(kernel, "_norm", lambda *_: True)
         assert run(kernel, given, 24).tobytes() == model.embeddings.steps(**given).sum.tobytes()
+
+
+@pytest.mark.parametrize("stored", ["F32", "F16"])
+@pytest.mark.parametrize("types", [True, False])
+def test_task_0_is_added_last_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, types: bool, stored: str
+) -> None:
+    tensors = {k: RNG.normal(0, 1, a.shape).astype("f4") for k, a in random_tensors().items()}
+    model = BertModel.from_pretrained(write_checkpoint(tmp_path, tensors))
+    tasks = RNG.normal(0, 1, (3, 24)).astype("f4" if stored == "F32" else "f2")
+    parameters = replace(
+        model.parameters.embeddings, task_type_embeddings=EmbeddingParameters(weight=tasks)
+    )
+    if not types:
+        parameters = replace(parameters, token_type_embeddings=None)
+    assert fits(parameters)
+    for shape in ((1, 1), (5, 7), (3, 19)):
+        for rows in (1, 7, 8, 20):
+            given = inputs(shape, "mixed" if types else "none", "none")
+            kernel = EmbeddingsKernel(parameters, eps=1e-12, rows=rows)
+            monkeypatch.setattr(kernel, "_norm", lambda *_: True)
+            read = ModelInputs(words=given["input_ids"], segment_ids=given.get("token_type_ids"))
+            expected = embeddings(parameters, read, eps=1e-12, p=0.0).sum
+            assert run(kernel, given, 24).tobytes() == expected.tobytes()
+    wrong = replace(parameters, task_type_embeddings=EmbeddingParameters(weight=tasks.astype("f8")))
+    assert not fits(wrong)
 
 
 def test_the_plain_call_runs_the_kernel_and_the_others_do_not(

@@ -17,13 +17,20 @@ import pytest
 
 from numpy_bert.blocks.encoder import encoder
 from numpy_bert.config import BertConfig
+from numpy_bert.inputs import ModelInputs, Packing
 from numpy_bert.kernels import dense
 from numpy_bert.kernels import encoder as kernel
 from numpy_bert.kernels.choices import Cut
 from numpy_bert.kernels.encoder import EncoderKernel, Read, Rows, fits
 from numpy_bert.kernels.threads import get_num_threads, set_num_threads
 from numpy_bert.kernels.tuning import tuning
-from numpy_bert.parameters import BertEncoderParameters, arrays_of, build, shapes
+from numpy_bert.parameters import (
+    BertEncoderParameters,
+    EmbeddingParameters,
+    arrays_of,
+    build,
+    shapes,
+)
 from tests.tolerances import ACROSS_BATCHES, FAST_ENCODER
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -63,11 +70,23 @@ def random_parameters(config: BertConfig, seed: int = 0) -> BertEncoderParameter
     return build(BertEncoderParameters, config, get, "encoder.")
 
 
+def biased(parameters: BertEncoderParameters, config: BertConfig) -> BertEncoderParameters:
+    """Return parameters that add something to the scores, by distance."""
+    table = np.random.default_rng(9).standard_normal((32, config.num_attention_heads))
+    bias = EmbeddingParameters(weight=2 * table.astype(np.float32))
+    return dataclasses.replace(parameters, relative_attention_bias=bias)
+
+
 def widened(parameters: BertEncoderParameters, config: BertConfig) -> BertEncoderParameters:
     arrays = dict(arrays_of(parameters, "encoder."))
-    return build(
+    wide = build(
         BertEncoderParameters, config, lambda key: arrays[key].astype(np.float64), "encoder."
     )
+    bias = parameters.relative_attention_bias
+    if bias is None:
+        return wide
+    table = EmbeddingParameters(weight=bias.weight.astype(np.float64))
+    return dataclasses.replace(wide, relative_attention_bias=table)
 
 
 def embedded(lengths: list[int], config: BertConfig) -> Floats:
@@ -94,8 +113,13 @@ def budget(exact: Floats, readable: Floats) -> float:
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 @pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
-def test_every_layer_is_the_readable_one(config: BertConfig, lengths: list[int]) -> None:
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_every_layer_is_the_readable_one(
+    with_bias: bool, config: BertConfig, lengths: list[int]
+) -> None:
     parameters = random_parameters(config)
+    if with_bias:
+        parameters = biased(parameters, config)
     x = embedded(lengths, config)
     exact = one_by_one(widened(parameters, config), x.astype(np.float64), lengths, config)
     readable = one_by_one(parameters, x, lengths, config)
@@ -265,6 +289,54 @@ def test_the_rows_that_are_read_are_those_of_all(
     assert run(Rows(whole, lengths))
     assert run(Rows(some, lengths), read=Read(np.array(places, int), counts, out))
     assert np.abs(out - whole[places]).max(initial=0.0) <= ACROSS_BATCHES
+
+
+# Padding on the right, on the left and in holes; neighbours of one length alike, and not.
+COLUMNS = [
+    ["1110000", "1110000", "1111100", "1111111"],
+    ["0000111", "0000111", "0011111", "1111111"],
+    ["0001110", "0111000", "1010100", "1010100", "1100101", "0110111"],
+]
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("most", [1, 9, 2048])
+@pytest.mark.parametrize("rows", COLUMNS, ids=["right", "left", "holes"])
+def test_distances_are_those_of_the_columns_wherever_padding_is(
+    monkeypatch: pytest.MonkeyPatch, rows: list[str], most: int, workers: int
+) -> None:
+    monkeypatch.setattr(kernel, "MICRO_BATCH", most)
+    set_num_threads(workers)
+    parameters = biased(random_parameters(ODD), ODD)
+    mask = np.array([[letter == "1" for letter in row] for row in rows])
+    batch = embedded([mask.size], ODD).reshape(*mask.shape, -1)
+    exact = encoder(widened(parameters, ODD), batch.astype("f8"), mask, config=ODD)
+    packing = Packing.of(ModelInputs(words=batch, mask=None if mask.all() else mask))
+    places = np.arange(mask.size) if packing.tokens is None else packing.tokens
+    heads, flat = ODD.num_attention_heads, batch.reshape(mask.size, -1)
+
+    def rows_at(some: npt.NDArray[Any], counts: list[int]) -> Rows:
+        size = heads * int(np.dot(counts, packing.lengths))
+        weights = [np.full(size, np.nan, np.float32) for _ in range(3)]
+        return Rows(flat[some], counts, (), weights, some % 7)
+
+    parts = rows_at(places, packing.lengths), rows_at(packing.padding, packing.counts)
+    run = EncoderKernel(parameters, ODD)
+    assert run(*parts)
+    last = exact.layer[-1].output.output.reshape(mask.size, -1)
+    assert np.abs(parts[0].hidden - last[places]).max() <= 2e-5
+    assert np.abs(parts[1].hidden - last[packing.padding]).max(initial=0.0) <= 2e-5
+    probs = packing.put_back_weights(heads, parts[0].weights[2], parts[1].weights[2])
+    assert np.abs(probs - exact.layer[2].attention.self.probs).max() <= 2e-5
+    asked = np.array([0, 1, 4, 4, len(places) - 1])
+    counts = np.bincount(
+        np.searchsorted(np.cumsum(packing.lengths), asked, "right"), minlength=len(mask)
+    ).tolist()
+    out = np.full((5, ODD.hidden_size), np.nan, np.float32)
+    tokens = rows_at(places, packing.lengths)._replace(weights=())
+    assert run(tokens, read=Read(asked, counts, out))
+    assert np.abs(out - last[places][asked]).max() <= 2e-5
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

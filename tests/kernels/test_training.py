@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy_bert.blocks.encoder import encoder, encoder_backward
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels.activation import KNOWN, PLAIN
 from numpy_bert.kernels.training import EncoderTraining
-from numpy_bert.parameters import BertEncoderParameters, arrays_of, build
+from numpy_bert.parameters import BertEncoderParameters, EmbeddingParameters, arrays_of, build
 from tests.support.checkpoints import TINY
 from tests.tolerances import TRAINING_KERNEL
 
@@ -35,7 +36,17 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     set_num_threads(before)
 
 
-def weights(dtype: str, seed: int = 0) -> BertEncoderParameters:
+# What the encoder reads of a config, with another rate of dropout in each place.
+RATES: Any = SimpleNamespace(
+    **{name: getattr(CONFIG, name) for name in ("num_attention_heads", "activation")},
+    layer_norm_eps=CONFIG.layer_norm_eps,
+    attention_probs_dropout_prob=0.3,
+    attention_output_dropout_prob=0.1,
+    hidden_dropout_prob=0.2,
+)
+
+
+def weights(dtype: str, seed: int = 0, *, biased: bool = False) -> BertEncoderParameters:
     rng = np.random.default_rng(seed)
 
     def get(key: str) -> Any:
@@ -45,7 +56,11 @@ def weights(dtype: str, seed: int = 0) -> BertEncoderParameters:
         norm = key.endswith("LayerNorm.weight")
         return (norm + rng.normal(0, 0.3, shape)).astype("f4").astype(dtype)
 
-    return build(BertEncoderParameters, CONFIG, get, "encoder.")
+    own = build(BertEncoderParameters, CONFIG, get, "encoder.")
+    table = rng.normal(0, 1, (32, 4)).astype("f4").astype(dtype)
+    return (
+        replace(own, relative_attention_bias=EmbeddingParameters(weight=table)) if biased else own
+    )
 
 
 def relative(found: Any, expected: Any) -> float:
@@ -56,21 +71,36 @@ def relative(found: Any, expected: Any) -> float:
 @pytest.mark.parametrize("drops", [False, True])
 @pytest.mark.parametrize("batch", [1, 3, 4])
 def test_both_ways_are_the_readable_ones(act: str, drops: bool, batch: int, threads: int) -> None:
-    config = replace(CONFIG, hidden_act=act)
+    hold(replace(CONFIG, hidden_act=act), drops, batch)
+
+
+@pytest.mark.parametrize("places", [(), ("attention_output",), ("attention_probs", "hidden")])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("batch", [3, 4])
+def test_scores_with_a_bias_and_rates_by_place(
+    batch: int, biased: bool, places: tuple[str, ...], threads: int
+) -> None:
+    off = {f"{name}_dropout_prob": 0.0 for name in places}
+    hold(SimpleNamespace(**{**vars(RATES), **off}), True, batch, biased=biased)
+
+
+def hold(config: Any, drops: bool, batch: int, *, biased: bool = False) -> None:
+    """Compare a step of the kernels with the readable code's in float64."""
     rng = np.random.default_rng(1)
     hidden, grad = rng.standard_normal((2, batch, 7, 24)).astype("f4")
     mask = None if batch == 3 else MASK[:batch]
     draws = [np.random.default_rng(4) if drops else None for _ in range(2)]
-    training = EncoderTraining(weights("float32"), config)
+    training = EncoderTraining(weights("float32", biased=biased), config)
     output = training.forward(hidden, mask, draws[0])
     gradients, back = training.backward(grad)
-    exact, wide = weights("float64"), hidden.astype("f8")
+    exact, wide = weights("float64", biased=biased), hidden.astype("f8")
     steps = encoder(exact, wide, mask, config=config, rng=draws[1])
     expected = encoder_backward(grad.astype("f8"), exact, wide, steps, mask, config=config)
     assert output.dtype == back.dtype == np.float32
     assert relative(output, steps.output) < TRAINING_KERNEL
     assert relative(back, expected.hidden) < TRAINING_KERNEL
     theirs = dict(arrays_of(expected.parameters))
+    assert theirs.keys() == dict(arrays_of(gradients)).keys()
     for key, array in arrays_of(gradients):
         assert array.dtype == np.float32
         assert array.shape == theirs[key].shape
