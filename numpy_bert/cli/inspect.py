@@ -89,16 +89,13 @@ def _report(
     folder: Path, stated: StatedConfig, checkpoint: Checkpoint, problems: list[str] | None
 ) -> dict[str, Any]:
     """Return all that is to be printed."""
-    from dataclasses import asdict
-
-    import numpy_bert
     from numpy_bert.loading.keys import BUFFERS
+    from numpy_bert.model.heads import head_of
     from numpy_bert.parameters import TIED, BertParameters, shapes
 
     config = stated.config
     of_model = shapes(BertParameters, config)
-    names = [name for name in numpy_bert.__all__ if name.startswith("BertFor")]
-    kinds = [getattr(numpy_bert, name).kind for name in names]
+    kinds = [head_of(config.model_type, end) for end in config.architecture.heads]
     of_heads = {key for kind in kinds for key in shapes(kind.parameters, config)} | {*TIED}
 
     def use(key: str) -> str:
@@ -111,7 +108,7 @@ def _report(
     return {
         "folder": str(folder),
         "files": [str(path) for path in checkpoint.files],
-        "config": asdict(config),
+        "config": {name: getattr(config, name) for name in ("model_type", *config.field_names)},
         "tensors": [
             {
                 "name": tensor.name,
