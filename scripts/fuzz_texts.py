@@ -27,7 +27,8 @@ from tokenizers.processors import TemplateProcessing
 
 from numpy_bert import BertTokenizer
 from numpy_bert.cli.options import read_lines, read_text
-from numpy_bert.text.backend import load_backend, read_vocabulary
+from numpy_bert.text.backend import load_backend
+from numpy_bert.text.vocabularies import read_vocabulary
 from numpy_bert.training.text_files import (
     read_documents,
     read_labelled,

@@ -40,13 +40,15 @@ __all__ = [
 
 # What a reader needs: one file of each row.
 MODEL_FILES = (("config.json",), (SINGLE, INDEX))
-TOKENIZER_FILES = (("tokenizer.json", "vocab.txt"),)
+TOKENIZER_FILES = (("tokenizer.json", "vocab.txt", "vocab.json"),)
 # What a tokenizer is read from, where it exists.
 ALL_TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "added_tokens.json",
 )
 # A part of a model (its input embedding) lies in a folder of this name, apart from the snapshots,

@@ -18,7 +18,9 @@ from numpy_bert.errors import TokenizerError
 from numpy_bert.files import is_listed, read_bytes
 from numpy_bert.messages import listed, quoted, shown
 from numpy_bert.reprs import short_repr
+from numpy_bert.text.batch import MEMBERS
 from numpy_bert.text.library import backend_errors
+from numpy_bert.text.recipes import fits, frame, obey_recipe, pair_tokenizer, with_recipe
 from numpy_bert.text.tokenizer_config import (
     FLAGS,
     LARGEST_FILE,
@@ -28,6 +30,7 @@ from numpy_bert.text.tokenizer_config import (
     StatedId,
     read_settings,
 )
+from numpy_bert.text.vocabularies import lost_bytes, read_pairs, read_vocabulary, token_of
 from numpy_bert.text.wordpiece import (
     berts_frame,
     berts_tokenizer,
@@ -41,7 +44,6 @@ __all__ = [
     "check_ids_of",
     "check_listing",
     "load_backend",
-    "read_vocabulary",
     "require_tokens",
 ]
 
@@ -55,18 +57,16 @@ _OTHERS = {
     ("tokenizer.model",): "a SentencePiece or tiktoken model",
     ("vocab.json", "merges.txt"): "a byte-pair tokenizer's",
 }
+_PAIRS = ("vocab.json", "merges.txt")
+_ROBERTAS, _MPNETS = "RobertaTokenizer", "MPNetTokenizer"
+# What those that are not BERT's read where there is no tokenizer.json.
+_WANTED = {_ROBERTAS: "vocab.json and merges.txt", _MPNETS: "vocab.txt"}
 _WAY_OUT = """ Make one where transformers is installed (and sentencepiece, for its models):
     from transformers import AutoTokenizer
     AutoTokenizer.from_pretrained("""
 # A letter, of Linear B, that is hardly in a vocabulary.
 _RARE = "\U00010080"
 _ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
-# What the tokenizers library, and transformers with it, strips from the end of a line: Unicode's
-# White_Space, which is not quite what Python strips.
-_WHITE = (
-    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
-    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,18 +152,21 @@ def load_backend(folder: Path) -> Backend:
     if is_json:
         tokenizer, settings = _from_json(path, settings, notes)
         known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-        settings = with_special_tokens(path, tokenizer, settings)
-        tokenizer, makes_frame = obey_class(path, tokenizer, settings, notes)
+        if fits(tokenizer, settings):
+            settings = with_recipe(settings, str(settings.tokenizer_class.recipe))
+            tokenizer, makes_frame = obey_recipe(path, tokenizer, settings)
+        else:
+            settings = with_special_tokens(path, tokenizer, settings)
+            tokenizer, makes_frame = obey_class(path, tokenizer, settings, notes)
+            named = settings.tokenizer_class
+            settings = replace(settings, tokenizer_class=replace(named, recipe=None))
     else:
-        path = folder / "vocab.txt"
-        _check_vocabulary_is_read(path, settings)
-        tokenizer = berts_tokenizer(read_vocabulary(path), settings)
-        notes.append("there is no tokenizer.json; the tokenizer was built from vocab.txt.")
-        settings = replace(settings, tokenizer_class=replace(settings.tokenizer_class, makes="all"))
+        path, tokenizer, settings = _from_vocabulary(folder, settings, notes)
     _add_tokens(path, tokenizer, settings, known, notes)
     if makes_frame:
         with backend_errors(str(path)):
-            tokenizer.post_processor = berts_frame(tokenizer, settings)
+            make = frame if settings.tokenizer_class.recipe else berts_frame
+            tokenizer.post_processor = make(tokenizer, settings)
     size, listing = check_ids_of(path, tokenizer)
     said = [*_misnumbered(tokenizer, settings), *_beyond(path, tokenizer, size, settings)]
     if said:
@@ -172,64 +175,78 @@ def load_backend(folder: Path) -> Backend:
         check_listing(path, tokenizer, listing, settings.special_tokens)
     _check_unknown(path, tokenizer, settings)
     _check_frame(path, tokenizer, settings)
+    settings = replace(settings, input_names=_input_names(tokenizer, settings))
     return Backend(tokenizer, size, settings, tuple(notes))
 
 
-def _check_vocabulary_is_read(path: Path, settings: Settings) -> None:
-    """Raise TokenizerError unless a vocab.txt is there, and all that the class needs."""
-    named, folder = settings.tokenizer_class, path.parent
+def _from_vocabulary(
+    folder: Path, settings: Settings, notes: list[str]
+) -> tuple[Path, Tokenizer, Settings]:
+    """Build the tokenizer of a folder without a tokenizer.json, as yet without special tokens.
+
+    Where no file names a class, it is the one whose files are there.
+    """
+    named, path = settings.tokenizer_class, folder / "vocab.txt"
+    if is_listed(path) and (named.reads_vocabulary or named.recipe == _MPNETS):
+        vocabulary = read_vocabulary(path)
+        notes.append("there is no tokenizer.json; the tokenizer was built from vocab.txt.")
+        if named.recipe == _MPNETS or (not named.is_named and _is_mpnets(vocabulary)):
+            settings = with_recipe(settings, _MPNETS)
+        else:
+            settings = replace(settings, tokenizer_class=replace(named, makes="all"))
+        return path, berts_tokenizer(vocabulary, settings), settings
+    path = folder / "vocab.json"
+    reads_pairs = named.recipe == _ROBERTAS or (named.reads_vocabulary and not named.is_named)
+    if not reads_pairs or not any(is_listed(folder / name) for name in _PAIRS):
+        raise _no_vocabulary(folder, settings)
+    vocabulary, merges = read_pairs(folder)
+    notes.append(
+        "there is no tokenizer.json; the tokenizer was built from vocab.json and merges.txt."
+    )
+    if "mask_token" not in settings.stated_tokens:
+        notes.append(
+            "<mask> leaves the space before it in the text, as in transformers 5; in 4 it took it."
+        )
+    lost = lost_bytes(vocabulary)
+    if lost:
+        warnings.warn(
+            f"{path}: {lost} of the 256 bytes have no token; characters that need them vanish.",
+            stacklevel=4,
+        )
+    settings = with_recipe(settings, _ROBERTAS)
+    with backend_errors(str(path)):
+        return path, pair_tokenizer(vocabulary, merges, settings), settings
+
+
+def _is_mpnets(vocabulary: Mapping[str, int]) -> bool:
+    """Tell whether a vocab.txt has RoBERTa's special tokens in place of BERT's."""
+    return "[CLS]" not in vocabulary and {"<s>", "</s>", "<pad>"} <= vocabulary.keys()
+
+
+def _no_vocabulary(folder: Path, settings: Settings) -> TokenizerError:
+    """Say what is missing where there is no file of which the class's tokenizer can be made."""
+    named = settings.tokenizer_class
     others = [
         f"{' and '.join(names)} ({what})"
         for names, what in _OTHERS.items()
         if all(is_listed(folder / name) for name in names)
     ]
-    if named.reads_vocabulary and is_listed(path):
-        return
     if others:
-        raise TokenizerError(
+        return TokenizerError(
             f"{folder}: has {', '.join(others)}, but no tokenizer.json, which is what this package "
             f"reads.{_WAY_OUT}{str(folder)!r}).save_pretrained({str(folder)!r})"
         )
+    if wanted := _WANTED.get(str(named.recipe)):
+        return TokenizerError(
+            f"{named.stated}, which reads {wanted}, and there is neither that nor a tokenizer.json."
+        )
     if not named.reads_vocabulary:
-        raise TokenizerError(
+        return TokenizerError(
             f"{named.stated}, which is not BERT's WordPiece tokenizer, and there is no "
             "tokenizer.json. Save it as one (in transformers, save_pretrained of a fast tokenizer "
             "does), or give the model ids that its own tokenizer made."
         )
-    raise TokenizerError(f"{folder}: has neither tokenizer.json nor vocab.txt.")
-
-
-def read_vocabulary(path: Path) -> dict[str, int]:
-    """Read one token a line; only LF ends a line, since tokens hold rarer separators.
-
-    White space at the end of a line is no part of its token, as in the tokenizers library.
-    """
-    data = read_bytes(path, error=TokenizerError, limit=LARGEST_VOCABULARY)
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise TokenizerError(f"{path}: starts with a byte order mark; save it without one.")
-    try:
-        lines = data.decode("utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as failure:
-        number = data.count(b"\n", 0, failure.start) + 1
-        raise TokenizerError(f"{path}: line {number} is not UTF-8.") from None
-    vocabulary: dict[str, int] = {}
-    for number, line in enumerate(lines):
-        token = _token_of(line)
-        if not token:
-            raise TokenizerError(f"{path}: line {number + 1} is blank; every line is a token.")
-        if token in vocabulary:
-            raise TokenizerError(
-                f"{path}: {shown(token)} stands on line {vocabulary[token] + 1} and again on "
-                f"line {number + 1}; one token has one id, and white space at the end of a line is "
-                "no part of it."
-            )
-        vocabulary[token] = number
-    return vocabulary
-
-
-def _token_of(line: str) -> str:
-    """Return the token on a line; white space alone, which no text can reach, stays itself."""
-    return line.rstrip(_WHITE) or line.removesuffix("\r")
+    return TokenizerError(f"{folder}: has neither tokenizer.json nor vocab.txt.")
 
 
 def _from_json(path: Path, settings: Settings, notes: list[str]) -> tuple[Tokenizer, Settings]:
@@ -251,6 +268,19 @@ def _from_json(path: Path, settings: Settings, notes: list[str]) -> tuple[Tokeni
     tokenizer.no_padding()
     _check_templates(path, tokenizer)
     return tokenizer, _with_added(path, data, tokenizer, settings)
+
+
+def _input_names(tokenizer: Tokenizer, settings: Settings) -> tuple[str, ...]:
+    """Return the members that a call makes by default: as is stated, or as the class does.
+
+    Of a class that is not known they have token types if the frame of a pair has any but 0.
+    """
+    if settings.input_names:
+        return tuple(name for name in MEMBERS if name in settings.input_names)
+    types = settings.tokenizer_class.gives_types
+    if types is None:
+        types = any(tokenizer.encode("a", "a").type_ids)
+    return tuple(name for name in MEMBERS if types or name != "token_type_ids")
 
 
 def _check_templates(path: Path, tokenizer: Tokenizer) -> None:
@@ -311,7 +341,7 @@ def _add_tokens(
         token.special |= token.content in (stated | named if is_berts else stated)
     tokenizer.add_tokens(declared)  # of those that are known, the flags change, as in transformers
     whole = known.union(token.content for token in declared)
-    if is_berts and isinstance(tokenizer.model, WordPiece):
+    if settings.tokenizer_class.recipe or (is_berts and isinstance(tokenizer.model, WordPiece)):
         _check_null(path, settings, whole)
     require_tokens(path, tokenizer, settings.special_tokens)
     defaults = {
@@ -464,7 +494,7 @@ def check_listing(path: Path, tokenizer: Tokenizer, ours: str, special: Mapping[
     text = data.decode("utf-8", "replace").rstrip("\r\n").replace("\r\n", "\n")
     if f"{ours}\n".startswith(f"{text}\n"):
         return
-    lines = [_token_of(line) for line in text.split("\n")]
+    lines = [token_of(line) for line in text.split("\n")]
     for token in special.values():
         if token in lines and lines.index(token) != tokenizer.token_to_id(token):
             raise TokenizerError(

@@ -14,7 +14,7 @@ from numpy_bert.text.padding import Padding
 if TYPE_CHECKING:  # a model that is called with ids needs no tokenizers library
     from tokenizers import Encoding
 
-__all__ = ["BatchEncoding", "CharSpan", "Row"]
+__all__ = ["BatchEncoding", "CharSpan", "Row", "segments_of"]
 
 
 class CharSpan(NamedTuple):
@@ -175,3 +175,17 @@ class BatchEncoding(dict[str, Any]):
                 "knows tokens, words and characters, and not what pad() returns."
             )
         return rows[as_count("the row", index, least=-len(rows), most=len(rows) - 1)]
+
+
+def segments_of(encoding: Mapping[str, Any]) -> Any:
+    """Return the token types of a batch; those of a tokenizer that gives none are all 0.
+
+    Examples
+    --------
+    >>> segments_of({"input_ids": [[2, 43, 3], [2, 3]]})
+    [[0, 0, 0], [0, 0]]
+    """
+    if "token_type_ids" in encoding:
+        return encoding["token_type_ids"]
+    ids = encoding["input_ids"]
+    return [[0] * len(row) for row in ids] if isinstance(ids, list) else ids * 0

@@ -38,7 +38,8 @@ class Ids(NamedTuple):
     cut : dict of int to int
         The texts that were cut, and how many tokens they had.
     types : ndarray of shape (N,), int64, or None
-        The segment of each id, 0 or 1, for pairs; None for texts, whose ids are all of segment 0.
+        The segment of each id, 0 or 1, for pairs; None for texts, whose ids are all of segment 0,
+        and of tokenizers that give no token types.
     """
 
     ids: npt.NDArray[np.int64]
@@ -142,7 +143,8 @@ class IdEncoder:
         with backend_errors("tokenizer"):
             frame = backend.encode("")
             self.frame = len(frame)
-            if any(backend.encode("a").type_ids):
+            self._gives_types = "token_type_ids" in tokenizer.model_input_names
+            if self._gives_types and any(backend.encode("a").type_ids):
                 raise TokenizerError(
                     "tokenizer: single texts get token types other than 0, which is not supported."
                 )
@@ -176,8 +178,8 @@ class IdEncoder:
             )
             return np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
 
-        is_paired = len(texts) > 0 and not isinstance(texts[0], str)
-        return Ids(joined("ids"), lengths, cut, joined("type_ids") if is_paired else None)
+        has_types = self._gives_types and len(texts) > 0 and not isinstance(texts[0], str)
+        return Ids(joined("ids"), lengths, cut, joined("type_ids") if has_types else None)
 
     def apart(
         self, texts: Sequence[str] | Sequence[Pair], limit: int | None = None, *, prompt: str = ""

@@ -19,6 +19,7 @@ from numpy_bert.files import (
     write_atomically,
 )
 from numpy_bert.text.backend import check_ids_of, check_listing
+from numpy_bert.text.recipes import own_settings
 from numpy_bert.text.tokenizer_config import LARGEST_FILE, Settings
 from numpy_bert.text.wordpiece import SWITCHES
 
@@ -28,7 +29,6 @@ __all__ = ["SAVED", "files_of", "save_files"]
 SAVED = ("tokenizer.json", "tokenizer_config.json")
 # What transformers writes for "no limit".
 _NO_LIMIT = int(1e30)
-_MEMBERS = ("input_ids", "token_type_ids", "attention_mask")
 
 
 def files_of(tokenizer: Tokenizer, settings: Settings) -> dict[str, bytes]:
@@ -63,8 +63,8 @@ def files_of(tokenizer: Tokenizer, settings: Settings) -> dict[str, bytes]:
 def _config(tokenizer: Tokenizer, settings: Settings) -> dict[str, Any]:
     """Return the content of tokenizer_config.json.
 
-    BERT's class is named where it would make this tokenizer, else the one that keeps tokenizer.json
-    as it is, to which must be said that a BERT reads token types.
+    BERT's class, or that of a recipe, is named where it would make this tokenizer, else the one
+    that keeps tokenizer.json as it is. What a call's members are is stated for all.
     """
     limit, added = settings.model_max_length, tokenizer.get_added_tokens_decoder()
     special = {token.content for token in added.values() if token.special}
@@ -77,17 +77,25 @@ def _config(tokenizer: Tokenizer, settings: Settings) -> dict[str, Any]:
         "truncation_side": settings.truncation_side,
         "clean_up_tokenization_spaces": settings.cleans_up,
         "split_special_tokens": settings.split_special_tokens,
+        "model_input_names": list(settings.input_names),
         "added_tokens_decoder": {
             str(index): token.__getstate__() for index, token in added.items()
         },
     }
     if settings.extra_tokens:  # by the name that every version of transformers reads
         found["additional_special_tokens"] = [token.content for token in settings.extra_tokens]
-    if settings.tokenizer_class.makes == "all" and isinstance(tokenizer.model, WordPiece):
-        switches = {ours: settings.switches.get(ours, value) for ours, _, value in SWITCHES}
-        return {**found, **switches, "tokenizer_class": "BertTokenizer"}
-    kept = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": list(_MEMBERS)}
-    return {**found, **kept}
+    return {**found, **_class(tokenizer, settings)}
+
+
+def _class(tokenizer: Tokenizer, settings: Settings) -> dict[str, Any]:
+    """Return the class that would make this tokenizer, and the settings that only it has."""
+    named = settings.tokenizer_class
+    switches = {ours: settings.switches.get(ours, value) for ours, _, value in SWITCHES}
+    if named.recipe is not None:
+        return {"tokenizer_class": named.recipe} | own_settings(settings, switches)
+    if named.makes == "all" and isinstance(tokenizer.model, WordPiece):
+        return {"tokenizer_class": "BertTokenizer"} | switches
+    return {"tokenizer_class": "PreTrainedTokenizerFast"}
 
 
 def save_files(folder: Path, tokenizer: Tokenizer, settings: Settings, *, force: bool) -> None:

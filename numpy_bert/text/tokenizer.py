@@ -123,11 +123,12 @@ def _as_limit(name: str, value: object) -> int | None:
 
 
 class BertTokenizer:
-    """A BERT's tokenizer, built on the `tokenizers` library.
+    """A BERT's tokenizer, or one of its family's, built on the `tokenizers` library.
 
-    It is made by `from_pretrained`. An instance is never changed by a call, so threads can share
-    it. The sides and `model_max_length` can be set, as in transformers; everything else is as the
-    files say.
+    Which it is its own files say: WordPiece as BERT's or MPNet's, byte-level pairs as RoBERTa's, or
+    a Unigram as XLM-R's. It is made by `from_pretrained`. An instance is never changed by a call,
+    so threads can share it. The sides and `model_max_length` can be set, as in transformers;
+    everything else is as the files say.
 
     Attributes
     ----------
@@ -137,6 +138,8 @@ class BertTokenizer:
         The number of tokens that the model can take, to which ``truncation=True`` cuts.
     padding_side, truncation_side : str
         ``"right"`` or ``"left"``, as the files say.
+    model_input_names : tuple of str
+        The members that a call makes by default; RoBERTa's have no token types.
     notes : tuple of str
         What was done about the files, as sentences.
 
@@ -154,7 +157,7 @@ class BertTokenizer:
     unk_token, mask_token = Attribute[str](), Attribute[str]()
     cls_token_id, sep_token_id, pad_token_id = Attribute[int](), Attribute[int](), Attribute[int]()
     unk_token_id, mask_token_id = Attribute[int](), Attribute[int]()
-    notes = Attribute[tuple[str, ...]]()
+    notes, model_input_names = Attribute[tuple[str, ...]](), Attribute[tuple[str, ...]]()
     padding_side, truncation_side = Attribute(_as_side), Attribute(_as_side)
     model_max_length = Attribute(_as_limit)
 
@@ -168,7 +171,7 @@ class BertTokenizer:
         self._tokenizer = backend.tokenizer
         self._size = backend.size
         self._settings = settings
-        self._notes = backend.notes
+        self._notes, self._model_input_names = backend.notes, settings.input_names
         self.padding_side = settings.padding_side
         self.truncation_side = settings.truncation_side
         self.model_max_length = settings.model_max_length
@@ -204,7 +207,10 @@ class BertTokenizer:
         do_lower_case: bool | None = None,
         use_fast: bool = True,
     ) -> BertTokenizer:
-        """Load the tokenizer of a checkpoint: ``tokenizer.json``, or ``vocab.txt`` without one.
+        """Load the tokenizer of a checkpoint.
+
+        It is read from ``tokenizer.json`` or, without one, from ``vocab.txt`` or from
+        ``vocab.json`` and ``merges.txt``.
 
         Parameters
         ----------
@@ -326,7 +332,7 @@ class BertTokenizer:
         return_tensors : "np", optional
             With ``"np"`` the members are int64 arrays of shape (B, T) in place of lists.
         return_token_type_ids, return_attention_mask : bool, optional
-            Whether they are among the members; they are by default.
+            Whether they are among the members; by default, if `model_input_names` has them.
         return_overflowing_tokens : bool
             Whether what is cut goes into further rows, the next windows over the text, in place of
             being lost; ``overflow_to_sample_mapping`` says which text each row is of.
@@ -345,8 +351,9 @@ class BertTokenizer:
         Returns
         -------
         BatchEncoding
-            input_ids, token_type_ids, attention_mask; ``truncated`` says which rows were cut, and
-            ``tokens(i)``, ``word_ids(i)``, ``sequence_ids(i)`` what the tokens of row i are.
+            input_ids, attention_mask and, unless `model_input_names` lacks them, token_type_ids;
+            ``truncated`` says which rows were cut, and ``tokens(i)``, ``word_ids(i)``,
+            ``sequence_ids(i)`` what the tokens of row i are.
 
         Raises
         ------
@@ -366,8 +373,8 @@ class BertTokenizer:
         [[2, 43, 44, 3], [2, 44, 45, 3]]
         """
         names = member_names(
-            return_token_type_ids=return_token_type_ids,
-            return_attention_mask=return_attention_mask,
+            return_token_type_ids=self._gives("token_type_ids", return_token_type_ids),
+            return_attention_mask=self._gives("attention_mask", return_attention_mask),
             return_special_tokens_mask=return_special_tokens_mask,
             return_offsets_mapping=return_offsets_mapping,
             return_length=return_length,
@@ -691,6 +698,10 @@ class BertTokenizer:
         tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
         tokenizer.encode_special_tokens = True
         return tokenizer
+
+    def _gives(self, member: str, asked: bool | None) -> bool | None:
+        """Return whether a call makes a member: as it asks, or as the files say."""
+        return asked if asked is not None or member in self.model_input_names else False
 
     def _backend(self, split_special_tokens: bool | None) -> Tokenizer:
         """Return the backend that a call needs."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tokenizers import AddedToken
 
+from numpy_bert.architectures import ARCHITECTURES
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import is_listed, read_json
 from numpy_bert.messages import must_be, quoted, shown
@@ -51,6 +52,7 @@ FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 # With this member an object is a token to transformers, whose flags are as they stand.
 _TYPE = "__type"
 _SWITCHES = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
+_PREFIX_SPACE, _INPUT_NAMES = "add_prefix_space", "model_input_names"
 _ID = re.compile(r"-?[0-9]{1,19}")
 _LARGEST_ID = 10**19 - 1
 
@@ -79,6 +81,8 @@ class Settings:
     stated_tokens : mapping of str to AddedToken
         Those of the special tokens that the files state, with their flags; not only BERT's five,
         but any ``*_token``, in the order in which new ids are given.
+    plain_tokens : frozenset of str
+        Those of `stated_tokens` that are stated as text, so without flags.
     null_tokens : frozenset of str
         Those of BERT's five that the files state as null.
     lists_tokens : bool
@@ -92,6 +96,13 @@ class Settings:
         Further special tokens, for which no id is stated.
     switches : mapping of str to bool or None
         The switches that are stated: do_lower_case, tokenize_chinese_chars, strip_accents.
+    add_prefix_space : bool or None
+        Whether a space is put before a text, where it is stated; only some classes obey it.
+    trim_offsets : bool
+        Whether the characters of a byte-level token leave out white space.
+    input_names : tuple of str
+        The members that a call makes by default, as ``model_input_names`` states them; empty as
+        long as that goes by the tokenizer.
     split_special_tokens : bool
         Whether ``[SEP]`` in a text is plain characters unless a call says otherwise.
     cleans_up : bool
@@ -109,12 +120,16 @@ class Settings:
     tokenizer_class: TokenizerClass
     special_tokens: Mapping[str, str]
     stated_tokens: Mapping[str, AddedToken]
+    plain_tokens: frozenset[str]
     null_tokens: frozenset[str]
     lists_tokens: bool
     declared_tokens: Mapping[int, AddedToken]
     stated_ids: tuple[StatedId, ...]
     extra_tokens: tuple[AddedToken, ...]
     switches: Mapping[str, bool | None]
+    add_prefix_space: bool | None
+    trim_offsets: bool
+    input_names: tuple[str, ...]
     split_special_tokens: bool
     cleans_up: bool
     model_max_length: int | None
@@ -139,6 +154,8 @@ class _StatedTokens:
     ----------
     named : mapping of str to AddedToken
         By their settings, ``cls_token`` and any other ``*_token``, in transformers' order.
+    plain : frozenset of str
+        Those of them that are stated as text.
     null : frozenset of str
         Those of BERT's five that are stated as null.
     extra : tuple of AddedToken
@@ -148,6 +165,7 @@ class _StatedTokens:
     """
 
     named: Mapping[str, AddedToken]
+    plain: frozenset[str]
     null: frozenset[str]
     extra: tuple[AddedToken, ...]
     special: frozenset[str]
@@ -176,26 +194,23 @@ def read_settings(folder: Path) -> Settings:
     else:
         declared, ids = _declared_tokens(path, listed)
     length, notes = _max_length(path, stated)
-    switches = {name: _switch(path, stated, name) for name in _SWITCHES if name in stated}
-    if named.lowers_always and switches.pop("do_lower_case", True) is False:
-        warnings.warn(
-            f"{path}: do_lower_case is False, and is not obeyed: {named.name} lower-cases, as in "
-            "transformers 5; in transformers 4 it obeyed.",
-            stacklevel=4,
-        )
     return Settings(
         tokenizer_class=named,
         special_tokens=special,
         stated_tokens=tokens.named,
+        plain_tokens=tokens.plain,
         null_tokens=tokens.null,
         lists_tokens=listed is not None,
         declared_tokens=declared,
         stated_ids=ids,
         extra_tokens=tokens.extra,
-        switches=switches,
+        switches=_switches(path, stated, named),
+        add_prefix_space=_prefix_space(path, stated),
+        trim_offsets=bool(_switch(path, stated, "trim_offsets", default=True)),
+        input_names=_input_names(path, stated),
         split_special_tokens=bool(_switch(path, stated, "split_special_tokens", default=False)),
         cleans_up=bool(stated.get("clean_up_tokenization_spaces")),
-        model_max_length=length or _size(sizes, "max_position_embeddings"),
+        model_max_length=length or _most_tokens(sizes),
         vocab_size=_size(sizes, "vocab_size"),
         padding_side=_side(path, stated, "padding_side"),
         truncation_side=_side(path, stated, "truncation_side"),
@@ -253,6 +268,37 @@ def _switch(
     raise _bad_setting(path, name, value, "true or false")
 
 
+def _switches(
+    path: Path, stated: Mapping[str, Any], named: TokenizerClass
+) -> dict[str, bool | None]:
+    """Return BERT's switches, as far as they are stated and the class obeys them."""
+    switches = {name: _switch(path, stated, name) for name in _SWITCHES if name in stated}
+    lowers = switches.pop("do_lower_case", True) if named.lowers_always else True
+    # transformers 5 writes False there whatever it does, and the name of its backend.
+    if lowers is False and "backend" not in stated:
+        warnings.warn(
+            f"{path}: do_lower_case is False, and is not obeyed: {named.name} lower-cases, as in "
+            "transformers 5; in transformers 4 it obeyed.",
+            stacklevel=5,
+        )
+    return switches
+
+
+def _prefix_space(path: Path, stated: Mapping[str, Any]) -> bool | None:
+    """Return whether a space is put before a text, None where it is not stated."""
+    return _switch(path, stated, _PREFIX_SPACE) if stated.get(_PREFIX_SPACE) is not None else None
+
+
+def _input_names(path: Path, stated: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the members that model_input_names states, none where it is not stated."""
+    names = stated.get(_INPUT_NAMES)
+    if names is None:
+        return ()
+    if not isinstance(names, list) or "input_ids" not in names:
+        raise _bad_setting(path, _INPUT_NAMES, names, "a list of names with 'input_ids' among them")
+    return tuple(str(name) for name in names)
+
+
 def _max_length(path: Path, stated: Mapping[str, Any]) -> tuple[int | None, list[str]]:
     """Return model_max_length, formerly max_len, and what is to be said of how it is stated."""
     name = "model_max_length" if "model_max_length" in stated else "max_len"
@@ -295,6 +341,24 @@ def stated_limit(value: object) -> int | None:
     if number != int(number):
         raise ValueError(value)
     return int(number)
+
+
+def _most_tokens(sizes: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the model reads, of which some rows of its table may be none.
+
+    Examples
+    --------
+    >>> _most_tokens({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1})
+    512
+    """
+    rows = _size(sizes, "max_position_embeddings")
+    entry = ARCHITECTURES.get(str(sizes.get("model_type")))
+    if rows is None or entry is None or entry.positions == "sequence":
+        return rows
+    padding = entry.padding_idx
+    if padding is None:
+        padding = sizes.get("pad_token_id", entry.defaults.get("pad_token_id"))
+    return rows - padding - 1 if type(padding) is int and 0 <= padding < rows - 1 else rows
 
 
 def _size(sizes: Mapping[str, Any], name: str) -> int | None:
@@ -379,6 +443,7 @@ def _stated_tokens(path: Path, found: Mapping[str, Any], older: Mapping[str, Any
     plain = [*named.values(), *(found.get(_EXTRA) or ())]
     return _StatedTokens(
         named={name: _named(where(name), name, entry) for name, entry in entries.items()},
+        plain=frozenset(name for name, entry in entries.items() if isinstance(entry, str)),
         null=frozenset(name for name in SPECIAL_TOKENS if name in found and found[name] is None),
         extra=tuple(_as_token(where(_EXTRA), _EXTRA, e, special=True) for e in extra or ()),
         special=frozenset(str(token) for token in plain if isinstance(token, (str, AddedToken))),

@@ -26,11 +26,14 @@ from numpy_bert.text.tokenizer_config import SPECIAL_TOKENS, Settings
 
 __all__ = [
     "SWITCHES",
+    "adds_others",
+    "berts_differences",
     "berts_frame",
     "berts_tokenizer",
     "lowers",
     "obey_class",
     "state_of",
+    "unlisted",
     "with_special_tokens",
 ]
 
@@ -106,7 +109,7 @@ def obey_class(
         said += _kept(path, tokenizer, settings, notes)
     else:
         found = _differences(path, tokenizer, settings)
-        rebuilds = named.makes == "all" and bool(found or _adds_others(tokenizer, settings))
+        rebuilds = named.makes == "all" and bool(found or adds_others(tokenizer, settings))
         makes_frame = bool(found) or rebuilds
         said += _made(path, tokenizer, settings, found)
         if rebuilds:
@@ -149,19 +152,18 @@ def _kept(path: Path, tokenizer: Tokenizer, settings: Settings, notes: list[str]
 def _is_built_otherwise(tokenizer: Tokenizer, settings: Settings) -> bool:
     """Tell whether a file departs from what a class makes that transformers 5 builds anew.
 
-    It is looked at where that is cheap: the kind of model, all of a WordPiece but the special
-    tokens around texts, and what XLM-R's class does to a text before its model.
+    It is looked at where that is cheap: the kind of model, and all of a WordPiece but the special
+    tokens around texts.
     """
-    made, model = settings.tokenizer_class.built_anew, tokenizer.model
+    named, model = settings.tokenizer_class, tokenizer.model
+    if named.recipe is not None:  # which does not fit: `recipes.fits`
+        return True
+    made = named.built_anew
     if made is None:
         return False
     if made != type(model).__name__:
         return True
-    if made == "WordPiece":
-        return bool(_berts_differences(tokenizer, settings))
-    if str(settings.tokenizer_class.name).startswith("XLMRoberta"):
-        return not _is_xlm_rs(tokenizer)
-    return False
+    return made == "WordPiece" and bool(berts_differences(tokenizer, settings))
 
 
 def _made(
@@ -189,7 +191,7 @@ def _made(
 def _differences(path: Path, tokenizer: Tokenizer, settings: Settings) -> list[_Difference]:
     """Return in what a tokenizer.json is not what BertTokenizer or one of its kin makes of it."""
     found = (
-        [] if settings.tokenizer_class.makes == "frame" else _berts_differences(tokenizer, settings)
+        [] if settings.tokenizer_class.makes == "frame" else berts_differences(tokenizer, settings)
     )
     if not _has_frame(path, tokenizer, settings):
         what = "the special tokens around texts are others there"
@@ -197,7 +199,7 @@ def _differences(path: Path, tokenizer: Tokenizer, settings: Settings) -> list[_
     return found
 
 
-def _adds_others(tokenizer: Tokenizer, settings: Settings) -> bool:
+def adds_others(tokenizer: Tokenizer, settings: Settings) -> bool:
     """Tell whether tokenizer.json adds other tokens than are declared, by ids or by flags.
 
     They can then have other ids, in the order of those that are stated; and the library goes by the
@@ -247,7 +249,7 @@ def berts_frame(tokenizer: Tokenizer, settings: Settings) -> TemplateProcessing:
     )
 
 
-def _berts_differences(tokenizer: Tokenizer, settings: Settings) -> list[_Difference]:
+def berts_differences(tokenizer: Tokenizer, settings: Settings) -> list[_Difference]:
     """Return in what a WordPiece tokenizer.json is not what BertTokenizer makes of its vocabulary.
 
     The frame is left out: `_has_frame` looks at it.
@@ -266,15 +268,15 @@ def _berts_differences(tokenizer: Tokenizer, settings: Settings) -> list[_Differ
     if model.unk_token != unknown:
         what = f"unknown words become {quoted(model.unk_token)} there, {quoted(unknown)} here"
         found.append(_Difference(what, kept_before=True))
-    unlisted = _unlisted(tokenizer, settings)
-    if unlisted:
-        names = listed(unlisted)
+    absent = unlisted(tokenizer, settings)
+    if absent:
+        names = listed(absent)
         what = f"tokenizer_config.json does not list the added tokens {names}, which stand there"
         found.append(_Difference(what, kept_before=True))
     return found
 
 
-def _unlisted(tokenizer: Tokenizer, settings: Settings) -> list[str]:
+def unlisted(tokenizer: Tokenizer, settings: Settings) -> list[str]:
     """Return the added tokens that an ``added_tokens_decoder`` does away with, or their flags."""
     if not settings.lists_tokens:
         return []
@@ -364,24 +366,6 @@ def lowers(tokenizer: Tokenizer) -> bool:
     False
     """
     return bool(_done(_unwrapped(tokenizer.normalizer))["lowercase"])
-
-
-def _is_xlm_rs(tokenizer: Tokenizer) -> bool:
-    """Tell whether a text is made pieces as XLM-R's class of transformers 5 does it.
-
-    Its normalizer is SentencePiece's table or none; it splits at white space, and marks the start
-    of each word.
-    """
-    normalizer = _unwrapped(tokenizer.normalizer)
-    steps = state_of(tokenizer.pre_tokenizer).get("pretokenizers", [{}])
-    space = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"}
-    return (
-        type(normalizer).__name__ in ("NoneType", "Precompiled")
-        and len(steps) == 2
-        and steps[0]["type"] == "WhitespaceSplit"
-        and {**steps[1], "split": True} == {**space, "split": True}
-        and tokenizer.token_to_id("<unk>") == 3  # the one it takes for unknown, whatever is stated
-    )
 
 
 def _unwrapped(normalizer: Normalizer | None) -> Normalizer | None:

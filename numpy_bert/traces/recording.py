@@ -28,7 +28,7 @@ from numpy_bert.traces.writing import Tensor, metadata_of, write_trace
 
 __all__ = ["Recorder"]
 
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 
 
 class Recorder:

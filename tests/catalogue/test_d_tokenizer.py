@@ -17,8 +17,9 @@ from tokenizers import Tokenizer
 from numpy_bert import BertTokenizer
 from numpy_bert.cli import main
 from numpy_bert.errors import NumpyBertError, TokenizerError
-from numpy_bert.text.backend import load_backend, read_vocabulary
+from numpy_bert.text.backend import load_backend
 from numpy_bert.text.library import backend_errors
+from numpy_bert.text.vocabularies import read_vocabulary
 from tests.support.tokenizer_files import (
     TOKENS,
     PanicException,

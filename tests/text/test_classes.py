@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ BERTS = [
 FOREIGN = [
     *("BertJapaneseTokenizer", "KoBertTokenizer", "NagisaBertTokenizer", "HerbertTokenizer"),
     *("HerbertTokenizerFast", "BertweetTokenizer", "PhobertTokenizer", "CharacterBertTokenizer"),
-    *("CanineTokenizer", "XLMRobertaTokenizer", "RobertaTokenizerFast", "T5Tokenizer"),
-    *("AlbertTokenizer", "FunnelTokenizer", "MPNetTokenizerFast", "TapasTokenizer"),
+    *("CanineTokenizer", "XLMRobertaTokenizer", "CamembertTokenizerFast", "T5Tokenizer"),
+    *("AlbertTokenizer", "FunnelTokenizer", "GPT2Tokenizer", "TapasTokenizer"),
     *("RoCBertTokenizer", "RoFormerTokenizer", "SplinterTokenizer", "BertGenerationTokenizer"),
     *("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", "berttokenizer"),
 ]
@@ -136,12 +137,20 @@ def test_unknown_model_types_stand_for_no_class(model: dict[str, Any]) -> None:
     "kind", ["mpnet", "xlm-roberta", "roberta", "canine", "albert", "funnel", "deberta-v2"]
 )
 def test_vocab_txt_of_another_model_is_refused_by_its_type(tmp_path: Path, kind: str) -> None:
-    words = f"config.json: model_type is {kind}, whose tokenizer is its own, which is not BERT's"
+    words = {
+        "mpnet": "the vocabulary has no cls_token <s>, sep_token </s>, pad_token <pad>, mask_token",
+        "roberta": "model_type is roberta, whose tokenizer is RobertaTokenizer, which reads vocab",
+        "xlm-roberta": "whose tokenizer is XLMRobertaTokenizer, which is not BERT's WordPiece",
+    }.get(kind, f"config.json: model_type is {kind}, whose tokenizer is its own, which is not BERT")
     with pytest.raises(TokenizerError, match=words):
         load(tmp_path / "1", vocab=vocab_txt(), config={"model_type": kind})
     named = {"tokenizer_class": "BertTokenizer"}
     load(tmp_path / "2", vocab=vocab_txt(), config={"model_type": kind}, tokenizer_config=named)
-    found = load(tmp_path / "3", tokenizer=tokenizer_json(), config={"model_type": kind})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = load(tmp_path / "3", tokenizer=tokenizer_json(), config={"model_type": kind})
+    # transformers makes another tokenizer of it where the type stands for a class.
+    assert len(caught) == (kind in ("mpnet", "xlm-roberta", "roberta"))
     assert ids(found, "Hello") == spelt("[CLS]", "hello", "[SEP]")
 
 
@@ -178,7 +187,9 @@ def test_the_class_may_say_that_a_pair_is_framed_otherwise(tmp_path: Path) -> No
     tokenizer = BertTokenizer.from_pretrained(tmp_path)
     pair = tokenizer("the the the", "world the", truncation=True, max_length=7)
     assert pair["input_ids"] == [0, 4, 4, 2, 2, 11, 2]
-    assert pair["token_type_ids"] == [0] * 7
+    assert "token_type_ids" not in pair
+    again = tokenizer("the the the", "world the", return_token_type_ids=True)
+    assert again["token_type_ids"] == [0] * 9
     padded = tokenizer(["the", "the the"], padding=True)["input_ids"]
     assert padded == [[0, 4, 2, 1], [0, 4, 4, 2]]
 
