@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         note(sentence)
     del inputs["special_tokens_mask"]
     rng = None if options.dropout_seed is None else np.random.default_rng(options.dropout_seed)
-    steps = model.embeddings.steps(inputs["input_ids"], inputs["token_type_ids"], rng=rng)
+    steps = model.embeddings.steps(inputs["input_ids"], inputs.get("token_type_ids"), rng=rng)
     named = select(dict(named_steps(steps, "embeddings")), options.step)
     if output is not None:  # with all steps the ids that they belong to
         save_arrays(output, (inputs if options.step is None else {}) | named)
@@ -113,8 +113,10 @@ def _as_page(
     named: dict[str, npt.NDArray[Any]],
 ) -> str:
     """Write the result for a person: the tokens, then each step's shape and corner values."""
+    from numpy_bert.text.encoding import segments_of
+
     rows = zip(
-        range(len(tokens)), tokens, inputs["input_ids"][0], inputs["token_type_ids"][0], strict=True
+        range(len(tokens)), tokens, inputs["input_ids"][0], segments_of(inputs)[0], strict=True
     )
     blocks = [
         f"{name}: input embedding, {model.config.hidden_size} features, {model.dtype}",

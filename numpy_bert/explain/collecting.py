@@ -19,7 +19,7 @@ from numpy_bert.model.task_models import BertForMaskedLM
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.progress import progress
 from numpy_bert.tasks.fill import fills
-from numpy_bert.text.encoding import BatchEncoding
+from numpy_bert.text.encoding import BatchEncoding, segments_of
 from numpy_bert.text.lost import encode_whole, lost
 from numpy_bert.text.tokenizer import BertTokenizer
 
@@ -115,7 +115,7 @@ def read(
 def _tokens(tokenizer: BertTokenizer, inputs: BatchEncoding) -> tuple[Token, ...]:
     """Return the tokens of the one row."""
     ids = inputs["input_ids"][0].tolist()
-    segments = inputs["token_type_ids"][0].tolist()
+    segments = segments_of(inputs)[0].tolist()
     pieces = tokenizer.convert_ids_to_tokens(ids)
     return tuple(
         Token(text=piece, id=number, segment=segment, position=position)
