@@ -170,11 +170,20 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home at its first use."""
-    if name not in _HOMES:
+    home = _HOMES.get(name) or _home_in_family(name)
+    if home is None:
         raise _unknown(name, sys._getframe(1).f_code.co_name)
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
+
+
+def _home_in_family(name: str) -> str | None:
+    """Return the home of another architecture's class, and of one that loads any; None for none."""
+    from numpy_bert.architectures import class_names
+
+    _, end = class_names().get(name, ("", ""))
+    return {"": None, "Config": "config"}.get(end, "model.family")
 
 
 def _unknown(name: str, caller: str) -> Exception:
@@ -192,4 +201,6 @@ def _unknown(name: str, caller: str) -> Exception:
 
 def __dir__() -> list[str]:
     """List the public names, imported or not yet."""
-    return sorted({*globals(), *__all__})
+    from numpy_bert.architectures import class_names
+
+    return sorted({*globals(), *__all__, *class_names()})

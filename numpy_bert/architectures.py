@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from numpy_bert.reprs import short_repr
 
-__all__ = ["ARCHITECTURES", "REFUSED", "Architecture", "HeadRules"]
+__all__ = ["ARCHITECTURES", "REFUSED", "Architecture", "HeadRules", "class_names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +110,19 @@ class Architecture:
     pooling: Literal["dense", "first"] = "dense"
     words_act: str | None = None
     heads: Mapping[str, HeadRules] = field(default_factory=dict)
+
+    def class_names(self, end: str) -> tuple[str, ...]:
+        """Return its classes of a kind, by the end of a name; none where it has no such head.
+
+        Examples
+        --------
+        >>> dpr = ARCHITECTURES["dpr"]
+        >>> dpr.class_names("Model"), dpr.class_names("ForMaskedLM")
+        (('DPRQuestionEncoder', 'DPRContextEncoder'), ())
+        """
+        if end == "Model" and self.encoders:
+            return tuple(self.encoders)
+        return (f"{self.classes}{end}",) if end in ("Config", "Model", *self.heads) else ()
 
 
 # The heads that all have, as BERT has them.
@@ -278,9 +291,27 @@ _ENTRIES = (
     ),
 )
 
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
-    {entry.model_type: entry for entry in _ENTRIES}
-)
+_BY_TYPE = {entry.model_type: entry for entry in _ENTRIES}
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(_BY_TYPE)
+
+
+def class_names() -> dict[str, tuple[str, str]]:
+    """Map the names of all classes but BERT's own to an architecture and the end of a name.
+
+    The architecture is "" for those that load any.
+
+    Examples
+    --------
+    >>> class_names()["ElectraForMaskedLM"], class_names()["AutoModelForMaskedLM"]
+    (('electra', 'ForMaskedLM'), ('', 'ForMaskedLM'))
+    """
+    found = {"AutoConfig": ("", "Config"), "AutoModel": ("", "Model")}
+    for kind, entry in ARCHITECTURES.items():
+        found |= {f"AutoModel{end}": ("", end) for end in entry.heads}
+        for end in () if kind == "bert" else ("Config", "Model", *entry.heads):
+            found |= dict.fromkeys(entry.class_names(end), (kind, end))
+    return found
+
 
 _ROTARY = "its attention turns queries and keys by their positions (rotary embeddings)"
 _DECODER = "it is a decoder, whose tokens look at those before them alone"

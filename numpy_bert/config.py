@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
-from numpy_bert.architectures import ARCHITECTURES, REFUSED, Architecture
+from numpy_bert.architectures import ARCHITECTURES, REFUSED, Architecture, class_names
 from numpy_bert.errors import ConfigError
 from numpy_bert.files import (
     as_folder,
@@ -40,6 +40,7 @@ __all__ = [
     "StatedConfig",
     "config_class",
     "read_config",
+    "with_article",
 ]
 
 # Far above any published BERT, far below what would exhaust memory before a shape is checked.
@@ -259,7 +260,7 @@ class BertConfig:
             if getattr(self, name) != value:
                 raise ConfigError(
                     f"{name} = {shown(getattr(self, name))} is not supported; it is always "
-                    f"{value!r} in {_a(architecture.name)}."
+                    f"{value!r} in {with_article(architecture.name)}."
                 )
         for name in SIZES:
             if name not in architecture.fixed:
@@ -302,7 +303,7 @@ class BertConfig:
         if row is None or row < 0:
             raise ConfigError(
                 f"{must_be('pad_token_id', 'an id from 0', pad)} The positions of "
-                f"{_a(self.architecture.name)} are counted from it."
+                f"{with_article(self.architecture.name)} are counted from it."
             )
         if rows < row + 2:
             wanted = f"at least {row + 2}, as texts have those after {row}"
@@ -654,9 +655,9 @@ def config_class(model_type: str) -> type[BertConfig]:
     if model_type == BertConfig._model_type:
         return BertConfig
     architecture = ARCHITECTURES[model_type]
-    name = f"{architecture.classes}Config"
+    name, what = f"{architecture.classes}Config", with_article(architecture.name)
     members = {
-        "__doc__": f"The sizes and settings of {_a(architecture.name)}; see `BertConfig`.",
+        "__doc__": f"The sizes and settings of {what}; see `BertConfig`.",
         "__module__": __name__,
         "__slots__": (),
         "_model_type": model_type,
@@ -665,10 +666,10 @@ def config_class(model_type: str) -> type[BertConfig]:
 
 
 def __getattr__(name: str) -> Any:
-    """Make the config class of an architecture at its first use."""
-    for architecture in ARCHITECTURES.values():
-        if name == f"{architecture.classes}Config":
-            return config_class(architecture.model_type)
+    """Return the config class of an architecture; AutoConfig is BertConfig, which reads all."""
+    kind, end = class_names().get(name, ("", ""))
+    if end == "Config":
+        return config_class(kind or BertConfig._model_type)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -699,13 +700,19 @@ def _in_our_names(values: Mapping[str, Any], architecture: Architecture) -> dict
         if found.setdefault(field, value) != value:
             raise ConfigError(
                 f"{name} = {shown(value)} and {field} = {shown(found[field])} are one setting of "
-                f"{_a(architecture.name)}. Give one of them."
+                f"{with_article(architecture.name)}. Give one of them."
             )
     return found
 
 
-def _a(name: str) -> str:
-    """Return a name with its article."""
+def with_article(name: str) -> str:
+    """Return an architecture's name with its article.
+
+    Examples
+    --------
+    >>> with_article("XLM-RoBERTa"), with_article("RoBERTa")
+    ('an XLM-RoBERTa', 'a RoBERTa')
+    """
     return f"{'an' if name[0] in 'AEIOUMRX' and name[:2].isupper() else 'a'} {name}"
 
 
@@ -721,9 +728,9 @@ def _check_architecture(values: Mapping[str, Any], architecture: Architecture) -
     if "embedding_size" in architecture.defaults or factor is None:
         return
     if factor != values.get("hidden_size", _defaults(architecture.model_type)["hidden_size"]):
+        what = with_article(architecture.name)
         raise ConfigError(
-            f"embedding_size = {shown(factor)} is not supported; {_a(architecture.name)} has "
-            "hidden_size."
+            f"embedding_size = {shown(factor)} is not supported; {what} has hidden_size."
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import pickle
 import pkgutil
 import re
 import tomllib
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 import numpy_bert
+from numpy_bert.architectures import class_names
 from numpy_bert.cli import main
 from tests.support.heads import write_head
 
@@ -274,8 +276,6 @@ def test_a_public_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "ours"),
     [
-        ("AutoModel", "BertModel"),
-        ("AutoModelForTokenClassification", "BertForTokenClassification"),
         ("AutoTokenizer", "BertTokenizer"),
         ("BertTokenizerFast", "BertTokenizer"),
         ("SentenceTransformer", "SentenceEncoder"),
@@ -293,6 +293,29 @@ def test_a_name_of_others_says_what_is_ours(name: str, ours: str) -> None:
     with pytest.raises(AttributeError, match=message):
         getattr(numpy_bert, name)
     assert not hasattr(numpy_bert, name)
+
+
+def test_every_class_of_the_family_is_there() -> None:
+    for name, (kind, end) in class_names().items():
+        there = getattr(numpy_bert, name)
+        assert there is getattr(numpy_bert, name)
+        assert name in dir(numpy_bert)
+        if name == "AutoConfig":
+            assert there is numpy_bert.BertConfig
+            continue
+        assert there.__name__ == name
+        assert pickle.loads(pickle.dumps(there)) is there
+        assert there.__doc__
+        if end == "Config":
+            assert there().model_type == kind
+            continue
+        assert issubclass(there, numpy_bert.BertModel) == (end == "Model")
+        assert there.model_type == (kind or "bert")
+        if not kind:
+            with pytest.raises(numpy_bert.InputError, match=f"^{name} is no model itself"):
+                there(numpy_bert.BertConfig())
+    names = "RobertaModel XLMRobertaForMaskedLM DPRContextEncoder AutoModelForQuestionAnswering"
+    assert {*names.split()} < class_names().keys()
 
 
 def test_every_name_that_is_said_is_there() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from numpy_bert.architectures import ARCHITECTURES, Architecture
 from numpy_bert.errors import CheckpointError
 from numpy_bert.files import is_listed, look, read_json, trouble
 from numpy_bert.loading.formats import instead_of_safetensors
@@ -64,8 +65,8 @@ class Checkpoint:
         return str(self.files[0] if len(self.files) == 1 else self.files[0].parent)
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Open the weights of a folder.
+def open_checkpoint(folder: Path, architecture: Architecture = ARCHITECTURES["bert"]) -> Checkpoint:
+    """Open the weights of a folder, which are an architecture's.
 
     ``model.safetensors`` is used where it exists, as transformers does, else the shards that
     ``model.safetensors.index.json`` lists.
@@ -94,7 +95,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         stored = _merge(folder, weight_map, shards, notes)
         notes += _miscounted(index, stored)
     where = str(files[0] if len(files) == 1 else folder)
-    return Checkpoint(files, _rename(stored, where, notes), tuple(notes))
+    tensors = _rename(stored, where, notes, architecture)
+    return Checkpoint(files, tensors, tuple(notes))
 
 
 def shard_names(folder: Path) -> dict[str, str]:
@@ -177,11 +179,14 @@ def _miscounted(index: Mapping[str, Any], stored: Mapping[str, StoredTensor]) ->
 
 
 def _rename(
-    stored: Mapping[str, StoredTensor], where: str, notes: list[str]
+    stored: Mapping[str, StoredTensor],
+    where: str,
+    notes: list[str],
+    architecture: Architecture,
 ) -> dict[str, StoredTensor]:
     """Give every tensor its canonical key and check the buffers."""
     renamed: dict[str, StoredTensor] = {}
-    names = naming(stored, where)
+    names = naming(stored, where, architecture)
     for name, tensor in stored.items():
         key = names.canonical(name)
         if key in renamed:

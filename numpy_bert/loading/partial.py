@@ -140,7 +140,7 @@ def _pieces(commit: Commit, weights: str) -> list[_Piece]:
     needed = embedding_shapes(config)
     label = f"{commit.repository.name}: {weights}"
     listed = shard_names(commit.snapshot) if weights == INDEX else {}
-    keys = naming(listed, label)
+    keys = naming(listed, label, config.architecture)
     names = [name for name in listed if keys.canonical(name) in needed]
     _check_unique(names, keys, label)
     pieces = []
@@ -150,7 +150,7 @@ def _pieces(commit: Commit, weights: str) -> list[_Piece]:
         # A tensor of which the index says that it lies elsewhere is not the one that is meant.
         table = [entry for entry in _table(remote) if listed.get(entry.name, file) == file]
         if not listed:
-            keys = naming([entry.name for entry in table], label)
+            keys = naming([entry.name for entry in table], label, config.architecture)
         mine = [entry for entry in table if keys.canonical(entry.name) in needed]
         pieces.append(_Piece(remote, tuple(sorted(mine, key=lambda entry: entry.start))))
         tensors |= {keys.canonical(entry.name): entry for entry in table}

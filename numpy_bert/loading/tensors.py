@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from numpy_bert.architectures import ARCHITECTURES, Architecture
 from numpy_bert.arrays import Array, StoredArray, memory_for, place
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
 from numpy_bert.loading.checkpoint import Checkpoint
 from numpy_bert.loading.header import Entry
-from numpy_bert.loading.keys import BUFFERS, canonical, foreign_model, near_miss
+from numpy_bert.loading.keys import BUFFERS, canonical, foreign_model, near_miss, stored
 from numpy_bert.loading.stored import StoredTensor
 from numpy_bert.messages import listed, quoted
 from numpy_bert.parameters import (
@@ -43,6 +44,7 @@ __all__ = [
     "embedding_shapes",
     "read_table",
     "read_weight",
+    "rules_of",
     "settle",
 ]
 
@@ -74,6 +76,9 @@ class LoadingInfo:
         Tensors that are not used in the dtype in which they are stored.
     notes : tuple of str
         What else is odd about the files, as sentences.
+    rules : tuple of str
+        By which rules the names and the numbers of another architecture were read as a BERT's, as
+        sentences; a BERT needs none.
     """
 
     __repr__ = short_repr
@@ -83,6 +88,37 @@ class LoadingInfo:
     unexpected_keys: tuple[str, ...] = ()
     cast: tuple[tuple[str, str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+def rules_of(config: BertConfig) -> tuple[str, ...]:
+    """Say by which rules an architecture is read as a BERT; a BERT needs none.
+
+    Examples
+    --------
+    >>> rules = rules_of(BertConfig(model_type="mpnet", max_position_embeddings=514))
+    >>> print(rules[2])
+    The positions of tokens begin at 2, and count the ids that are not 1; 512 of 514 are used.
+    >>> print(rules[3])
+    It never has token_type_embeddings.
+    """
+    entry = config.architecture
+    if entry.model_type == "bert":
+        return ()
+    prefixes = [quoted(prefix) for prefix in (entry.encoders.values() or [entry.prefix])]
+    found = [f"The model is of the architecture {entry.name}, whose prefix is {listed(prefixes)}."]
+    if entry.keys:
+        names = "; ".join(f"{old} as {new}" for old, new in entry.keys.items())
+        found.append(f"These components of its tensors' names are read as others: {names}.")
+    if config.first_position:
+        found.append(
+            f"The positions of tokens begin at {config.first_position}, and count the ids that are "
+            f"not {config.padding_idx}; {config.max_tokens} of {config.max_position_embeddings} "
+            "are used."
+        )
+    if entry.lacks:
+        found.append(f"It never has {listed(sorted(entry.lacks))}.")
+    return tuple(found)
 
 
 def settle(checkpoint: Checkpoint, config: BertConfig) -> tuple[Checkpoint, BertConfig]:
@@ -191,6 +227,7 @@ def check_weights(
         unexpected_keys=tuple(tensor.name for key, tensor in tensors.items() if key not in known),
         cast=_casts(tensors, needed, dtype),
         notes=notes,
+        rules=rules_of(config),
     )
 
 
@@ -242,8 +279,10 @@ def check_head(
     lacked = [key for key in head if key not in tensors]
     missing = [key for key in lacked if key != _BIAS or _DECODER_BIAS not in head]
     if len(lacked) == len(head):
-        name = _module(head)
-        apart = [tensor.name for tensor in tensors.values() if canonical(tensor.name) in head]
+        own = [stored(key, config.architecture) for key in head]
+        name = _module(own)
+        entry = config.architecture
+        apart = [t.name for t in tensors.values() if canonical(t.name, entry) in head]
         if new and not apart:
             return replace(info, missing_keys=(*info.missing_keys, *lacked))
         why = (
@@ -256,8 +295,8 @@ def check_head(
                 "nobody knows what it reads. Give all tensors one prefix, or none"
             )
         raise CheckpointError(
-            f"{label}: has no {name} ({', '.join(head)}): {why}; BertModel loads this one without "
-            "a head."
+            f"{label}: has no {name} ({', '.join(own)}): {why}; "
+            f"{config.architecture.classes}Model loads this one without a head."
         )
     misfits = _misfits(tensors, head)
     if missing or misfits:
@@ -303,15 +342,28 @@ def check_tensors(
     pooler = {key for key in needed if key.startswith("pooler.")}
     missing = [key for key in needed if key not in tensors]
     if len(missing) > len(needed) // 2:
-        model = foreign_model(tensors)  # whose name says more than hundreds of missing keys
+        entry = config.architecture
+        # A name says more than hundreds of missing keys.
+        model = foreign_model(tensors, entry)
         if model is not None:
-            raise CheckpointError(f"{label}: looks like {model}, which is not supported; BERT is.")
+            raise CheckpointError(f"{label}: looks like {model}, {_instead(model, entry)}")
     optional = pooler if pooler.isdisjoint(tensors) else set()
     required = [key for key in missing if key not in optional]
     misfits = _misfits(tensors, needed)
     if required or misfits:
         raise CheckpointError(_complaint(tensors, config, required, misfits, label))
     return missing
+
+
+def _instead(model: str, architecture: Architecture) -> str:
+    """Say what to do with a checkpoint of another model than its config's."""
+    kinds = {entry.name: entry.model_type for entry in ARCHITECTURES.values()}
+    if model not in kinds:
+        return f"which is not supported; {architecture.name} is."
+    return (
+        f"but config.json says {architecture.name} (model_type = {architecture.model_type!r}). "
+        f"Give it the config.json that it came with, whose model_type is {kinds[model]!r}."
+    )
 
 
 def _misfits(tensors: Mapping[str, Entry], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -377,12 +429,13 @@ def _complaint(
         f"{len(misfits)} of the wrong shape or dtype" if misfits else "",
     ]
     lines = [f"{label}: {', '.join(filter(None, counts))}."]
-    lines += _listed("missing  ", missing)
+    entry = config.architecture
+    lines += _listed("missing  ", [stored(key, entry) for key in missing])
     hints = []
     for number, key in enumerate(unknown):
         twin = near_miss(key, missing) if number * len(missing) < _MOST_COMPARED else None
         name = quoted(tensors[key].name)
-        hints.append(f"{name}   (did you mean {twin}?)" if twin else name)
+        hints.append(f"{name}   (did you mean {stored(twin, entry)}?)" if twin else name)
     hints.sort(key=lambda line: "did you mean" not in line)
     lines += _listed("unknown  ", hints)
     lines += _listed("misfit   ", misfits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from numpy_bert.blocks.encoder import (
     relative_bias,
 )
 from numpy_bert.config import BertConfig
-from numpy_bert.errors import InputError
+from numpy_bert.errors import CheckpointError, InputError
 from numpy_bert.foreign import check_accepted
 from numpy_bert.inputs import (
     ModelInputs,
@@ -37,7 +37,7 @@ from numpy_bert.model.embeddings import FEWER, BertEmbeddings
 from numpy_bert.model.faults import check_finite, check_weights
 from numpy_bert.model.fresh import new_model
 from numpy_bert.model.loaded import load
-from numpy_bert.model.names import CALL, LOADING, check_config
+from numpy_bert.model.names import CALL, LOADING, check_config, check_type
 from numpy_bert.model.outputs import BertModelOutput, BertSteps
 from numpy_bert.model.packed import PackedModel, States
 from numpy_bert.model.saving import Saveable
@@ -54,8 +54,10 @@ _PROJECTED, _BIAS = "embeddings_project", "encoder.relative_attention_bias"
 class BertModel(Saveable):
     """BERT, loaded: embedding, encoder and pooler.
 
-    A call changes nothing that another one could see, so threads can share a model. A copy or a
-    pickle of it carries the weights and the config alone, whatever it was used for.
+    A model of another architecture of its family is of a subclass (`numpy_bert.model.family`), and
+    runs by the same code. A call changes nothing that another one could see, so threads can share a
+    model. A copy or a pickle of it carries the weights and the config alone, whatever it was used
+    for.
 
     Parameters
     ----------
@@ -93,6 +95,9 @@ class BertModel(Saveable):
     (1, 3, 128)
     """
 
+    # The architecture that the class is for, by its config's name, and which of its encoders.
+    model_type: ClassVar[str] = "bert"
+    encoder_name: ClassVar[str] = ""
     _fixed = frozenset({"config", "parameters", "loading_info", "embeddings"})
     _prepared = frozenset({"embeddings", "_packed", "_sound"})
     # The parts whose weights have been looked at, which is done when they are used first.
@@ -106,7 +111,8 @@ class BertModel(Saveable):
         *,
         seed: int = 0,
     ) -> None:
-        check_config(type(self).__name__, config)
+        name = type(self).__name__
+        check_type(name, self.model_type, check_config(name, config), f"{name}(config)")
         self.config = config
         self.parameters = new_model(config, seed) if parameters is None else parameters
         self.loading_info = LoadingInfo() if loading_info is None else loading_info
@@ -156,6 +162,7 @@ class BertModel(Saveable):
         check_accepted(f"{cls.__name__}.from_pretrained", others, LOADING)
         loaded = load(
             name_or_path,
+            cls.class_for,
             dtype=as_dtype(dtype),
             revision=revision,
             cache_dir=cache_dir,
@@ -164,7 +171,33 @@ class BertModel(Saveable):
             only=only,
             mmap=mmap,
         )
-        return cls(loaded.config, loaded.parameters, loaded.info)
+        kind = cls.class_for(loaded.config, str(loaded.folder), loaded.encoder)
+        return kind(loaded.config, loaded.parameters, loaded.info)
+
+    @classmethod
+    def class_for(cls, config: BertConfig, where: str, encoder: str = "") -> type[BertModel]:
+        """Return the class of what `from_pretrained` has found: this one, if it is for that.
+
+        Parameters
+        ----------
+        config : BertConfig
+            Its config.
+        where : str
+            What messages call it.
+        encoder : str
+            Which class its tensors' names tell, where an architecture has several.
+
+        Raises
+        ------
+        ConfigError, CheckpointError
+            If another class is for it; the message names that.
+        """
+        check_type(cls.__name__, cls.model_type, config, where)
+        if encoder not in ("", cls.encoder_name):
+            raise CheckpointError(
+                f"{where}: holds a {encoder}, and {cls.__name__} is for another one. Use {encoder}."
+            )
+        return cls
 
     def __call__(
         self,

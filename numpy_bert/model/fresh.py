@@ -30,8 +30,9 @@ def new_parameters(
 ) -> Tree:
     """Fill a parameter class with new weights, read-only.
 
-    Matrices are normal with the config's initializer_range, but for the padding's row in the word
-    table, which is 0; scales of a LayerNorm are 1, and biases 0.
+    Matrices are normal with the config's initializer_range, but for the padding's rows in the word
+    table, and in that of positions if it has one, which are 0; scales of a LayerNorm are 1, and
+    biases 0.
 
     References
     ----------
@@ -54,12 +55,20 @@ def new_parameters(
             array = np.ones(shape, dtype)
         else:
             array = rng.normal(0.0, config.initializer_range, shape).astype(dtype)
-        if key.endswith("word_embeddings.weight") and config.pad_token_id is not None:
-            array[config.pad_token_id] = 0.0
+        row = _padding_row(key, config)
+        if row is not None:
+            array[row] = 0.0
         array.flags.writeable = False
         return array
 
     return build(tree, config, get, prefix)
+
+
+def _padding_row(key: str, config: BertConfig) -> int | None:
+    """Return the row of padding in a table, if it has one."""
+    if key.endswith("word_embeddings.weight"):
+        return config.padding_idx
+    return config.position_padding_idx if key.endswith("position_embeddings.weight") else None
 
 
 def _generator(seed: object) -> np.random.Generator:

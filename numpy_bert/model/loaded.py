@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AskedHead", "Loaded", "LoadedHead", "load", "load_head"]
 
+Accepted = TypeVar("Accepted")
+
 
 class AskedHead(NamedTuple):
     """What the head is to be, where the checkpoint has none or other names for its labels."""
@@ -62,12 +64,13 @@ class AskedHead(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A checkpoint, loaded: its folder, and what a model is made of."""
+    """A checkpoint, loaded: its folder, what a model is made of, and which class its names tell."""
 
     folder: Path
     config: BertConfig
     parameters: BertParameters
     info: LoadingInfo
+    encoder: str = ""
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -85,6 +88,7 @@ class LoadedHead(NamedTuple):
 
 def load(
     name_or_path: str | Path,
+    accept: Callable[[BertConfig, str], object],
     *,
     dtype: np.dtype[Any],
     mmap: bool,
@@ -94,9 +98,14 @@ def load(
     local_files_only: bool = False,
     token: bool | str | None = False,
 ) -> Loaded:
-    """Find, check and read a checkpoint; see `BertModel.from_pretrained`."""
-    folder, stated, checkpoint = _open(
+    """Find, check and read a checkpoint; see `BertModel.from_pretrained`.
+
+    `accept` is called with its config and where that is from, and raises ConfigError where it is
+    another class's.
+    """
+    folder, stated, checkpoint, _ = _open(
         name_or_path,
+        accept,
         revision=revision,
         cache_dir=cache_dir,
         local_files_only=local_files_only,
@@ -105,12 +114,12 @@ def load(
     )
     config, info = stated.config, _check(checkpoint, stated, dtype, only=only)
     parameters = _build(checkpoint, config, info, dtype, mmap=mmap, only=only)
-    return Loaded(folder, config, parameters, info)
+    return Loaded(folder, config, parameters, info, _encoder(checkpoint, config))
 
 
 def load_head(
     name_or_path: str | Path,
-    kind: Head,
+    accept: Callable[[BertConfig, str], Head],
     asked: AskedHead,
     *,
     dtype: np.dtype[Any],
@@ -121,15 +130,14 @@ def load_head(
 
     Parameters
     ----------
-    name_or_path, dtype, mmap, **source
-        The arguments of `load`, which does the rest; `only` is not among them.
-    kind : Head
-        What the head is. If it reads the pooler, that must be there.
+    name_or_path, accept, dtype, mmap, **source
+        The arguments of `load`, which does the rest; `only` is not among them. `accept` returns
+        what the head is. If it reads the pooler, that must be there.
     asked : AskedHead
         What it is to be. If this says anything, and nothing of the head is there, it is new.
     """
+    folder, stated, checkpoint, kind = _open(name_or_path, accept, **source)
     tree = kind.parameters
-    folder, stated, checkpoint = _open(name_or_path, **source)
     odd = len(checkpoint.notes)
     if kind.decoder:
         checkpoint, config = settle(checkpoint, stated.config)
@@ -165,18 +173,31 @@ def load_head(
 
 def _open(
     name_or_path: str | Path,
+    accept: Callable[[BertConfig, str], Accepted],
     *,
     only: Literal["embeddings"] | None = None,
     **source: Any,
-) -> tuple[Path, StatedConfig, Checkpoint]:
-    """Find a checkpoint and read its config and headers."""
+) -> tuple[Path, StatedConfig, Checkpoint, Accepted]:
+    """Find a checkpoint and read its config and headers; return what it is accepted as, too."""
     folder = find(name_or_path, needs=MODEL_FILES, only=only, **source)
     if not is_listed(folder / "config.json") and (inner := bert_folder(folder)):
         raise CheckpointError(
             f"{folder} is a sentence model, with its BERT in {inner}. SentenceEncoder reads both; "
             f"for the BERT alone name {folder / inner}."
         )
-    return folder, read_config(folder / "config.json"), open_checkpoint(folder)
+    path = folder / "config.json"
+    stated = read_config(path)
+    accepted = accept(stated.config, str(path))
+    return folder, stated, open_checkpoint(folder, stated.config.architecture), accepted
+
+
+def _encoder(checkpoint: Checkpoint, config: BertConfig) -> str:
+    """Return which of the architecture's encoders the tensors are of by their names; "" for any."""
+    for name, prefix in config.architecture.encoders.items():
+        outer = prefix[: prefix.index(".") + 1]
+        if any(tensor.name.startswith(outer) for tensor in checkpoint.tensors.values()):
+            return name
+    return ""
 
 
 def _check(

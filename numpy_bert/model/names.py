@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from numpy_bert.config import BertConfig
-from numpy_bert.errors import InputError
+from numpy_bert.architectures import ARCHITECTURES
+from numpy_bert.config import BertConfig, with_article
+from numpy_bert.errors import ConfigError, InputError
 from numpy_bert.foreign import Accepted
 from numpy_bert.messages import shown
 
-__all__ = ["CALL", "LOADING", "TORCH", "check_config"]
+__all__ = ["CALL", "LOADING", "TORCH", "check_config", "check_type"]
 
 _ONCE = "Attention is computed in one way."
 _NEW = "numpy_bert.training.new_classifier puts a new head over a BertModel."
@@ -73,10 +74,44 @@ TORCH: Mapping[str, str] = MappingProxyType(
 )
 
 
-def check_config(owner: str, config: object) -> None:
+def check_config(owner: str, config: object) -> BertConfig:
     """Raise InputError where a model is made of what is no config, as of a checkpoint's name."""
     if not isinstance(config, BertConfig):
         raise InputError(
             f"{owner}(...) makes a model of a BertConfig; got {shown(config)}. "
             f"{owner}.from_pretrained(name) loads a checkpoint."
         )
+    return config
+
+
+def check_type(owner: str, model_type: str, config: BertConfig, where: str) -> None:
+    """Raise ConfigError unless a config is of the architecture of a class.
+
+    Parameters
+    ----------
+    owner, model_type : str
+        The class, and its architecture.
+    config : BertConfig
+        The config of what it is to load, or to be made of.
+    where : str
+        What messages call that.
+
+    Examples
+    --------
+    >>> check_type("BertModel", "bert", BertConfig(model_type="electra"), "config.json")
+    Traceback (most recent call last):
+    numpy_bert.errors.ConfigError: config.json: is of an ELECTRA (model_type = 'electra'), and \
+BertModel is for a BERT. Use ElectraModel or AutoModel.
+    """
+    if config.model_type == model_type:
+        return
+    entry, end = config.architecture, owner[owner.find("For") :] if "For" in owner else "Model"
+    classes = entry.class_names(end)
+    if classes:
+        instead = f"{', '.join(classes)} or AutoModel{end.removeprefix('Model')}"
+    else:
+        instead = f"{' or '.join(entry.class_names('Model'))}, as it has no such head"
+    raise ConfigError(
+        f"{where}: is of {with_article(entry.name)} (model_type = {config.model_type!r}), and "
+        f"{owner} is for {with_article(ARCHITECTURES[model_type].name)}. Use {instead}."
+    )

@@ -22,7 +22,7 @@ from numpy_bert.files import (
 )
 from numpy_bert.foreign import no_attribute
 from numpy_bert.loading.cache import ALL_TOKENIZER_FILES
-from numpy_bert.loading.keys import near_miss
+from numpy_bert.loading.keys import near_miss, stored
 from numpy_bert.loading.tensors import LoadingInfo
 from numpy_bert.messages import listed, quoted, shown
 from numpy_bert.model.names import TORCH
@@ -50,6 +50,8 @@ __all__ = [
 Self = TypeVar("Self", bound="Saveable")
 
 _MOST_NAMED = 5
+_DECODER_BIAS = "cls.predictions.decoder.bias"
+_BIAS = TIED[_DECODER_BIAS]
 # Whether no weight of a pickled object may be written to, which NumPy forgets when it pickles.
 _READ_ONLY = "_read_only"
 
@@ -111,6 +113,8 @@ class Saveable(Stateful):
 
     config: BertConfig
     loading_info: LoadingInfo
+    # Which of the encoders of its architecture a model is, where those have prefixes of their own.
+    encoder_name: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -176,6 +180,28 @@ class Saveable(Stateful):
             for key, array in arrays_of(tree):
                 yield f"{prefix}{key}", widen(array, self.dtype)
 
+    def stored_parameters(self) -> dict[str, Array]:
+        """Return the parameters by the names under which transformers stores them.
+
+        For a BERT these are the keys of `named_parameters`.
+
+        Examples
+        --------
+        >>> from numpy_bert import BertConfig
+        >>> from numpy_bert.model.family import DistilBertModel
+        >>> config = BertConfig(model_type="distilbert", n_layers=1, dim=24, vocab_size=9)
+        >>> list(DistilBertModel(config).stored_parameters())[-1]
+        'transformer.layer.0.output_layer_norm.bias'
+        """
+        entry, arrays = self.config.architecture, dict(self.named_parameters())
+        prefix = entry.encoders.get(self.encoder_name, "")
+        if prefix:
+            arrays = {f"bert.{key}": array for key, array in arrays.items()}
+        if _BIAS in entry.lacks and _BIAS in arrays:  # the decoder has it, tied or not
+            bias = arrays.pop(_BIAS)
+            arrays.setdefault(_DECODER_BIAS, bias)
+        return {stored(key, entry, prefix): array for key, array in arrays.items()}
+
     def _checked(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Return arrays that have been checked to be those of `named_parameters`."""
         expected = {
@@ -214,7 +240,7 @@ class Saveable(Stateful):
         paths = folder / "model.safetensors", folder / "config.json"
         for path in paths:
             check_output(path, force=force)
-        write_tensors(paths[0], dict(self.named_parameters()), {"format": "pt"})
+        write_tensors(paths[0], self.stored_parameters(), {"format": "pt"})
         write_atomically(paths[1], config_json(self.config, type(self).__name__).encode())
         # One that has its settings alone is a saving that was stopped.
         names = set(ALL_TOKENIZER_FILES) - {"tokenizer_config.json"}

@@ -27,7 +27,7 @@ from numpy_bert.model.fresh import new_head
 from numpy_bert.model.gradients import INPUTS, BertRun, LossAndGradients, split_batch
 from numpy_bert.model.heads import Head
 from numpy_bert.model.loaded import AskedHead, load_head
-from numpy_bert.model.names import CALL, LOADING, check_config
+from numpy_bert.model.names import CALL, LOADING, check_config, check_type
 from numpy_bert.model.outputs import BertModelOutput, HeadOutput
 from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.parameters import build
@@ -87,6 +87,9 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     # Whether the head's weights have been looked at, which is done when they are used first.
     _is_sound: bool = False
     kind: ClassVar[Head]
+    # The architecture that the class is for, and the class of the model under its head.
+    model_type: ClassVar[str] = "bert"
+    model_class: ClassVar[type[BertModel]] = BertModel
 
     def __init__(
         self,
@@ -96,16 +99,16 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         *,
         seed: int = 0,
     ) -> None:
-        if not isinstance(bert, BertModel):
-            check_config(type(self).__name__, bert)
-            bert = BertModel(bert, seed=seed)
+        name, given = type(self).__name__, bert
+        config = given.config if isinstance(given, BertModel) else check_config(name, given)
+        check_type(name, self.model_type, config, f"{name}(...)")
+        bert = given if isinstance(given, BertModel) else self.model_class(config, seed=seed)
         if head is None:
-            config = bert.config
             head, parameters = new_head(self.kind, config, bert.parameters, seed)
-            bert = BertModel(config, parameters, bert.loading_info)
+            bert = type(bert)(config, parameters, bert.loading_info)
         self.bert = bert
         self.head = head
-        self.config: BertConfig = bert.config
+        self.config: BertConfig = config
         self.loading_info: LoadingInfo = bert.loading_info
         self._folder = folder
         self._tokenizer: BertTokenizer | None = None
@@ -152,7 +155,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         check_accepted(f"{cls.__name__}.from_pretrained", others, LOADING)
         model, head = load_head(
             name_or_path,
-            cls.kind,
+            lambda config, where: cls.class_for(config, where).kind,
             AskedHead(num_labels, id2label, label2id, problem_type, seed),
             dtype=as_dtype(dtype),
             mmap=mmap,
@@ -161,7 +164,18 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
             local_files_only=local_files_only,
             token=token,
         )
-        return cls(BertModel(model.config, model.parameters, model.info), head, model.folder)
+        kind = cls.class_for(model.config, str(model.folder))
+        bert = kind.model_class(model.config, model.parameters, model.info)
+        return kind(bert, head, model.folder)
+
+    @classmethod
+    def class_for(cls: type[Self], config: BertConfig, where: str) -> type[Self]:
+        """Return the class of what `from_pretrained` has found: this one, if it is for that.
+
+        The parameters and the errors are those of `BertModel.class_for`.
+        """
+        check_type(cls.__name__, cls.model_type, config, where)
+        return cls
 
     def __call__(
         self,
@@ -403,7 +417,7 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
         True
         """
         config, checked = self.config, self._checked(arrays)
-        bert = BertModel(config, bert_parameters(config, checked), self.loading_info)
+        bert = type(self.bert)(config, bert_parameters(config, checked), self.loading_info)
         head = build(type(self.head), config, checked.__getitem__, "")
         found = type(self)(bert, head, self._folder)
         found._tokenizer = self._tokenizer

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from numpy_bert.model.bert import BertModel
+from numpy_bert.model.family import model_class
 from numpy_bert.model.task_models import BertForSequenceClassification
 
 __all__ = ["new_classifier"]
@@ -50,5 +51,6 @@ def new_classifier(
     ((1, 2), {0: 'no', 1: 'yes'})
     """
     config = replace(model.config, labels=tuple(labels), problem_type=problem_type)
-    bert = BertModel(config, model.parameters, model.loading_info)
-    return BertForSequenceClassification(bert, folder=Path(folder), seed=seed)
+    bert = type(model)(config, model.parameters, model.loading_info)
+    kind: type[BertForSequenceClassification] = model_class(config, "ForSequenceClassification")
+    return kind(bert, folder=Path(folder), seed=seed)

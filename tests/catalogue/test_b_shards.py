@@ -378,4 +378,10 @@ def test_b16_another_model_is_called_by_its_name(
 ) -> None:
     tensors = {"lm_head.bias": np.zeros(3, np.float32), key: np.zeros(3, np.float32)}
     message = refusal(write_checkpoint(tmp_path, tensors), capsys)
-    assert message == f"{SINGLE}: looks like {model}, which is not supported; BERT is."
+    if model == "GPT-2":
+        assert message == f"{SINGLE}: looks like {model}, which is not supported; BERT is."
+    else:
+        assert message == (
+            f"{SINGLE}: looks like {model}, but config.json says BERT (model_type = 'bert'). Give "
+            f"it the config.json that it came with, whose model_type is {model.lower()!r}."
+        )
