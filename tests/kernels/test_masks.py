@@ -45,10 +45,11 @@ def test_any_rows_are_those_of_the_whole(make: Any, masks: list[Drawn]) -> None:
             assert np.array_equal(found, whole[number][rows])
 
 
+@pytest.mark.parametrize("row", [3, 4])
 @pytest.mark.parametrize("make", [np.random.default_rng, pending], ids=["PCG64", "pending"])
-def test_where_nothing_is_dropped_nothing_is_drawn(make: Any) -> None:
+def test_where_nothing_is_dropped_nothing_is_drawn(make: Any, row: int) -> None:
     one, other = make(0), make(0)
-    stream = MaskStream(one, [Drawn((2, 3), 0.0), Drawn((2, 4), 0.5)])
+    stream = MaskStream(one, [Drawn((2, row), 0.0), Drawn((2, 4), 0.5)])
     assert stream.rows(0, slice(0, 2)) is None
     found = stream.rows(1, slice(0, 2))
     assert found is not None
