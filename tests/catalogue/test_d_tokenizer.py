@@ -20,6 +20,7 @@ from numpy_bert.errors import NumpyBertError, TokenizerError
 from numpy_bert.text.backend import load_backend
 from numpy_bert.text.library import backend_errors
 from numpy_bert.text.vocabularies import read_vocabulary
+from tests.support.family_tokenizers import PROSE, byte_pairs, merges_txt, roberta_json
 from tests.support.tokenizer_files import (
     TOKENS,
     PanicException,
@@ -500,3 +501,140 @@ def test_d3_an_added_token_that_is_in_the_vocabulary_keeps_its_id(
             assert ids(backend, "un the")[1] == TOKENS.index("un")
             BertTokenizer(backend).save_pretrained(folder / "saved")
             assert load_backend(folder / "saved").size == NEW
+
+
+LEVEL, MERGES = byte_pairs()
+ROBERTA = {"model_type": "roberta"}
+
+
+def two_files(folder: Path, vocabulary: Any = LEVEL, merges: Any = None) -> Path:
+    text = merges_txt() if merges is None else merges
+    return write_folder(
+        folder, {"vocab.json": vocabulary, "merges.txt": text, "config.json": ROBERTA}
+    )
+
+
+def test_d1_the_two_files_of_pairs_give_the_ids_of_tokenizer_json(tmp_path: Path) -> None:
+    both = load(tmp_path / "1", tokenizer=roberta_json(), config=ROBERTA)
+    listed = load_backend(two_files(tmp_path / "2"))
+    for text in ("Alice was  tired.", "\U0001f642 \u4e2d\u6587 \0 \n x", "", " a\u2028b</s>"):
+        assert ids(both, text, "her sister") == ids(listed, text, "her sister")
+    assert both.notes == ()
+    # The one difference, that of transformers 4 and 5, is said.
+    assert (len(ids(both, "a <mask>")), len(ids(listed, "a <mask>"))) == (4, 5)
+    assert listed.notes == (
+        "there is no tokenizer.json; the tokenizer was built from vocab.json and merges.txt.",
+        "<mask> leaves the space before it in the text, as in transformers 5; in 4 it took it.",
+    )
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt"])
+def test_d1_one_of_the_two_files_is_not_enough(tmp_path: Path, name: str) -> None:
+    folder = two_files(tmp_path)
+    (folder / name).unlink()
+    with pytest.raises(TokenizerError, match=f"but not the {name} that belongs to it, nor a tok"):
+        load_backend(folder)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "words"),
+    [
+        (b"", "must be a JSON object; got an empty file"),
+        (b"<html>", "is not JSON"),
+        (b"\xef\xbb\xbf{}", "is not JSON (Unexpected UTF-8 BOM"),
+        (b'{"a": 0, "a": 1}', "the key a stands twice"),
+        (b'["a"]', "must be a JSON object"),
+        (b"{}", "merges.txt: line 2 names "),
+        (LEVEL | {"!": "5"}, "'!' must be an id; got '5'"),
+        (LEVEL | {"!": 1.0}, "'!' must be an id; got 1.0"),
+        (LEVEL | {"!": True}, "'!' must be an id; got True"),
+        (LEVEL | {"!": -1}, "'!' must be an id; got -1"),
+        (LEVEL | {"!": 2**32}, "'!' must be an id; got 4294967296"),
+        (LEVEL | {"!": LEVEL["a"]}, "share the id"),
+        (LEVEL | {"!": len(LEVEL)}, "no token has the id"),
+        ({k: v for k, v in LEVEL.items() if k != "<s>"}, "the vocabulary has no cls_token <s>"),
+        ({("<x>" if k == "<s>" else k): v for k, v in LEVEL.items()}, "has no cls_token <s>"),
+    ],
+)
+def test_d3_a_vocab_json_that_is_not_one_to_one_is_refused(
+    tmp_path: Path, vocabulary: Any, words: str
+) -> None:
+    folder = two_files(tmp_path, vocabulary)
+    with pytest.raises(TokenizerError, match=f"^{re.escape(str(folder))}.*{re.escape(words)}"):
+        load_backend(folder)
+
+
+@pytest.mark.parametrize(
+    ("merges", "words"),
+    [
+        (b"\xef\xbb\xbfa b\n", "starts with a byte order mark"),
+        ("a b\n\xe9 c\n".encode("latin-1"), "line 2 is not UTF-8"),
+        ("a b\n".encode("utf-16"), "line 1 is not UTF-8"),
+        ("", "line 1 must be two tokens with a space between; got ''"),
+        ("#version: 0.2\ni n\n\nt h\n", "line 3 must be two tokens with a space between; got ''"),
+        ("#version: 0.2\nin\n", "line 2 must be two tokens with a space between; got 'in'"),
+        ("i n g\n", "line 1 must be two tokens with a space between; got 'i n g'"),
+        ("i  n\n", "line 1 must be two tokens with a space between; got 'i  n'"),
+        (" n\n", "line 1 must be two tokens with a space between; got ' n'"),
+        ("i n\nxx n\n", "line 2 names 'xx', which vocab.json does not have. Are both of one"),
+        ("i n\nx q\n", "line 2 makes 'xq', which vocab.json does not have. Are both of one"),
+        ("<html>\n", "line 1 must be two tokens"),
+    ],
+)
+def test_d7_what_is_no_merges_txt_is_refused(
+    tmp_path: Path, merges: bytes | str, words: str
+) -> None:
+    folder = two_files(tmp_path, merges=merges)
+    path = re.escape(str(folder / "merges.txt"))
+    with pytest.raises(TokenizerError, match=f"^{path}: {re.escape(words)}"):
+        load_backend(folder)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_d7_lines_of_merges_txt_end_as_they_may(tmp_path: Path, end: str) -> None:
+    text = merges_txt().replace("\n", end)
+    one = load_backend(two_files(tmp_path / "1", merges=text))
+    two = load_backend(two_files(tmp_path / "2", merges=text.removesuffix(end)))
+    expected = load_backend(two_files(tmp_path / "3"))
+    for found in (one, two):
+        assert ids(found, PROSE[0]) == ids(expected, PROSE[0])
+
+
+def test_d7_a_merge_of_hashes_is_no_comment(tmp_path: Path) -> None:
+    vocabulary = LEVEL | {"##": len(LEVEL)}
+    folder = two_files(tmp_path, vocabulary, merges_txt() + "# #\n")
+    assert ids(load_backend(folder), "##")[1:-1] == [len(LEVEL)]
+
+
+def test_d4_bytes_without_a_token_are_warned_of(tmp_path: Path) -> None:
+    vocabulary = {("absent" if token == "!" else token): i for token, i in LEVEL.items()}
+    with pytest.warns(UserWarning, match="vocab.json: 1 of the 256 bytes have no token"):
+        found = load_backend(two_files(tmp_path, vocabulary))
+    assert ids(found, "!") == ids(found, "")
+
+
+def test_d2_a_pointer_of_git_lfs_and_a_file_that_is_too_large_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
+    for number, files in enumerate(({"vocabulary": pointer}, {"merges": pointer})):
+        with pytest.raises(TokenizerError, match="is a Git LFS pointer: the file itself was not"):
+            load_backend(two_files(tmp_path / str(number), **files))
+    monkeypatch.setattr("numpy_bert.text.vocabularies.LARGEST_VOCABULARY", 1000)
+    with pytest.raises(
+        TokenizerError, match=r"vocab.json: has [\d,]+ bytes; at most 1,000 are read"
+    ):
+        load_backend(two_files(tmp_path / "large"))
+
+
+@pytest.mark.parametrize("names", ["input_ids", ["attention_mask"], {}, 5])
+def test_d8_names_of_members_that_are_none_are_refused(tmp_path: Path, names: object) -> None:
+    with pytest.raises(TokenizerError, match="model_input_names must be a list of names with 'inp"):
+        load(tmp_path, tokenizer=tokenizer_json(), tokenizer_config={"model_input_names": names})
+
+
+@pytest.mark.parametrize("name", ["add_prefix_space", "trim_offsets"])
+def test_d8_switches_of_byte_level_tokens_are_true_or_false(tmp_path: Path, name: str) -> None:
+    folder = write_folder(two_files(tmp_path), {"tokenizer_config.json": {name: "yes"}})
+    with pytest.raises(TokenizerError, match=f"{name} must be true or false; got 'yes'"):
+        load_backend(folder)

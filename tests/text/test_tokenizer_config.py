@@ -129,6 +129,28 @@ def test_the_longest_text_is_stated_by_either_file(
     assert (found.model_max_length, found.vocab_size) == (expected, 61)
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"model_type": "roberta", "pad_token_id": 1}, 512),
+        ({"model_type": "xlm-roberta"}, 512),
+        ({"model_type": "camembert", "pad_token_id": 0}, 513),
+        ({"model_type": "mpnet", "pad_token_id": 5}, 512),
+        ({"model_type": "roberta", "pad_token_id": -1}, 514),
+        ({"model_type": "roberta", "pad_token_id": 513}, 514),
+        ({"model_type": "roberta", "pad_token_id": "1"}, 514),
+        ({"model_type": "distilbert", "pad_token_id": 1}, 514),
+        ({"model_type": "somebodys"}, 514),
+    ],
+)
+def test_rows_that_no_token_has_are_not_counted(
+    tmp_path: Path, model: dict[str, Any], expected: int
+) -> None:
+    assert read(tmp_path, config=model | {"max_position_embeddings": 514}).model_max_length == (
+        expected
+    )
+
+
 @pytest.mark.parametrize("name", ["do_lower_case", "tokenize_chinese_chars", "strip_accents"])
 @pytest.mark.parametrize("value", [True, False])
 def test_switches_are_kept_as_they_are_stated(tmp_path: Path, name: str, value: bool) -> None:
