@@ -97,9 +97,11 @@ class Backend:
 def load_backend(folder: Path) -> Backend:
     """Build the tokenizer of a folder, whose own files decide which it is.
 
-    A ``tokenizer.json`` of any kind that the library reads is taken. A ``vocab.txt`` without one
-    is taken where the class that the files name is WordPiece as BERT's; any other class is refused
-    by name, and no code of a repository is ever run.
+    A ``tokenizer.json`` of any kind that the library reads is taken. Without one, a ``vocab.txt``
+    is taken where the class that the files name is WordPiece as BERT's or MPNet's, ``vocab.json``
+    and ``merges.txt`` where it is RoBERTa's, and either where no file names a class; the words of
+    a ``vocab.txt`` then say which of the two it is of. Any other class is refused by name, and no
+    code of a repository is ever run.
 
     Where tokenizer_config.json and tokenizer.json disagree, the ids are those of AutoTokenizer in
     transformers 5.24, and a warning says so. It goes by the class that the files name or, where
@@ -111,17 +113,18 @@ def load_backend(folder: Path) -> Backend:
       defaults, as lower-casing.
     - ConvBertTokenizer and DPR's fast ones keep tokenizer.json and make the special tokens around
       texts.
+    - The classes of RoBERTa, XLM-R, CamemBERT and MPNet do as BERT's, with a tokenizer.json of the
+      kind of model that each makes.
     - For all other classes tokenizer.json is kept as it is, whatever switches stand beside it, as
       transformers 4 did. Special tokens that are not stated are read from it.
 
     There are two exceptions, where transformers 4 is followed, and the ids may not be those of
-    transformers 5. A tokenizer.json that is no WordPiece is kept as it is by all classes, as
-    transformers 5 would cut its words at random. And some classes that are not BERT's (MPNet's,
-    Funnel's, XLM-R's, RoBERTa's and others) build a tokenizer of their own there. A warning says so
-    where the file is seen to depart from what the class makes. That look is not complete: it leaves
-    out the special tokens around texts for MPNet's class and its like, and sees no more than the
-    kind of model for RoBERTa's and its like. With tokenizer_class 'PreTrainedTokenizerFast' both
-    versions keep the file.
+    transformers 5. A tokenizer.json of another kind of model than the class makes is kept as it is,
+    as transformers 5 would cut its words at random. And some other classes (Funnel's, T5's, GPT-2's
+    and more) build a tokenizer of their own there. A warning says so where the file is seen to
+    depart from what the class makes. That look is not complete: it leaves out the special tokens
+    around texts for Funnel's class and its like, and sees no more than the kind of model for the
+    others. With tokenizer_class 'PreTrainedTokenizerFast' both versions keep the file.
 
     Parameters
     ----------
@@ -203,7 +206,8 @@ def _from_vocabulary(
     notes.append(
         "there is no tokenizer.json; the tokenizer was built from vocab.json and merges.txt."
     )
-    if "mask_token" not in settings.stated_tokens:
+    declared = {token.content for token in settings.declared_tokens.values()}
+    if "mask_token" not in settings.stated_tokens and "<mask>" not in declared:
         notes.append(
             "<mask> leaves the space before it in the text, as in transformers 5; in 4 it took it."
         )

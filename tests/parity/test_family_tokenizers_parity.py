@@ -26,6 +26,19 @@ from tests.support.tokenizer_files import tokenizer_json, vocab_txt, write_folde
 
 pytestmark = pytest.mark.usefixtures("no_requests")
 
+ADDED = {str(token.pop("id")): token for token in roberta_json()["added_tokens"]}
+# What sentence-transformers leaves in a tokenizer.json.
+BAKED = {
+    "truncation": {"max_length": 8, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+    "padding": {
+        "strategy": "BatchLongest",
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 1,
+        "pad_type_id": 0,
+        "pad_token": "<pad>",
+    },
+}
 OLD = {"model_max_length": 512}  # all that older repositories state
 FRENCH = {"additional_special_tokens": ["<s>NOTUSED", "</s>NOTUSED"]}
 
@@ -70,6 +83,21 @@ FOLDERS: dict[str, dict[str, Any]] = {
             "additional_special_tokens": ["<new>"],
         },
     },
+    "roberta, as transformers 4 saved it": {
+        "config.json": model("roberta"),
+        "vocab.json": byte_pairs()[0],
+        "merges.txt": merges_txt(),
+        "special_tokens_map.json": {"mask_token": {"content": "<mask>", "lstrip": True}},
+        "tokenizer_config.json": {
+            "tokenizer_class": "RobertaTokenizer",
+            "add_prefix_space": False,
+            "mask_token": "<mask>",
+            "added_tokens_decoder": {
+                index: token | {"normalized": token["content"] != "<mask>"}
+                for index, token in ADDED.items()
+            },
+        },
+    },
     "xlm-roberta": {
         "config.json": model("xlm-roberta"),
         "tokenizer.json": xlm_roberta_json(),
@@ -92,6 +120,11 @@ FOLDERS: dict[str, dict[str, Any]] = {
         "tokenizer.json": mpnet_json(),
         "vocab.txt": vocab_txt(words()),
         "tokenizer_config.json": {"tokenizer_class": "MPNetTokenizer", "do_lower_case": True},
+    },
+    "mpnet, with a limit baked in": {
+        "config.json": model("mpnet"),
+        "tokenizer.json": mpnet_json(**BAKED),
+        "tokenizer_config.json": {"tokenizer_class": "MPNetTokenizer", "model_max_length": 512},
     },
     "mpnet, vocab.txt": {"config.json": model("mpnet"), "vocab.txt": vocab_txt(words())},
     "mpnet, cased vocab.txt": {
@@ -256,10 +289,7 @@ TEMPLATE = xlm_roberta_json()["post_processor"]
 DOUBLE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 TABLE = {"type": "Precompiled", "precompiled_charsmap": charsmap_text("\ufb01", "the")}
 BERTS = mpnet_json()["normalizer"]
-LISTED = {
-    str(token["id"]): {key: value for key, value in token.items() if key != "id"}
-    for token in roberta_json()["added_tokens"][:4]
-}
+LISTED = dict(list(ADDED.items())[:4])
 
 
 def pairs_model(**changes: Any) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from numpy_bert.errors import TokenizerError
 from numpy_bert.text.backend import (
     check_ids_of,
     check_listing,
-    read_vocabulary,
     require_tokens,
 )
+from numpy_bert.text.vocabularies import read_vocabulary
 from tests.support.limits import within
 from tests.support.tokenizer_files import (
     TOKENS,
