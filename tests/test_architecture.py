@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
+
+from numpy_bert.architectures import ARCHITECTURES
 
 PACKAGE = Path(__file__).parent.parent / "numpy_bert"
 
@@ -167,6 +170,20 @@ def test_no_circle_within_a_folder(folder: Path) -> None:
         assert free, f"{folder.name}: a circle among {sorted(edges)}"
         done |= free
         edges = {name: needs for name, needs in edges.items() if name not in free}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_arithmetic_names_no_architecture(path: Path) -> None:
+    """It sees numbers, arrays that are there or not, and names of activations."""
+    if room(path) not in ("ops", "blocks", "kernels"):
+        return
+    entries = [entry for entry in ARCHITECTURES.values() if entry.model_type != "bert"]
+    names = {name.lower() for e in entries for name in (e.model_type, e.name, e.classes)}
+    words = {*re.findall(r"[a-z0-9-]+", path.read_text("utf-8").lower())}
+    parts = {part for word in words for part in word.split("-")}
+    assert not names & (words | parts)
+    assert not {"architecture", "model_type"} & {*re.findall(r"\.(\w+)", path.read_text("utf-8"))}
+    assert "architectures" not in house_edges(path)
 
 
 def test_the_requirements_are_the_four_and_bounded_where_the_next_version_breaks() -> None:

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
     folder = find(options.model, needs=MODEL_FILES, **source_options(options))
     stated = read_config(folder / "config.json")
-    checkpoint = open_checkpoint(folder)
+    checkpoint = open_checkpoint(folder, stated.config.architecture)
     problems = _problems(checkpoint, stated.config) if options.check else None
     report = _report(folder, stated, checkpoint, problems)
     show(json.dumps(report) if options.json else _as_page(report))
@@ -95,8 +95,10 @@ def _report(
 
     config = stated.config
     of_model = shapes(BertParameters, config)
-    kinds = [head_of(config.model_type, end) for end in config.architecture.heads]
-    of_heads = {key for kind in kinds for key in shapes(kind.parameters, config)} | {*TIED}
+    trees: list[Any] = [
+        head_of(config.model_type, end).parameters for end in config.architecture.heads
+    ]
+    of_heads = {key for tree in trees for key in shapes(tree, config)} | {*TIED}
 
     def use(key: str) -> str:
         if key in of_model:

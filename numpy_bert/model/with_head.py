@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.architectures import ARCHITECTURES
 from numpy_bert.arrays import Array, BoolArray, IntArray, as_array, as_dtype, memory_for
 from numpy_bert.blocks.heads import HeadCall
 from numpy_bert.config import BertConfig
@@ -462,6 +463,14 @@ class BertWithHead(Saveable, Generic[Output, Steps]):
     def max_length(self) -> int:
         """How many tokens of a text are read: as many as both the tokenizer and the model take."""
         return limit_of(self.tokenizer, self.config.max_tokens)
+
+    if not TYPE_CHECKING:  # to which any name would be an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Return the model under the head by transformers' name for it, as ``roberta``."""
+            if name != "bert" and f"{name}." == ARCHITECTURES[self.model_type].prefix:
+                return self.bert
+            return super().__getattr__(name)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_tokenizer": self._tokenizer_at_hand()}

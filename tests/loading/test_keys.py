@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numpy_bert.architectures import ARCHITECTURES, Architecture
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError
-from numpy_bert.loading.keys import BUFFERS, Naming, canonical, foreign_model, naming, near_miss
-from numpy_bert.parameters import TIED, pretraining_shapes
+from numpy_bert.loading.keys import (
+    BUFFERS,
+    Naming,
+    canonical,
+    foreign_model,
+    naming,
+    near_miss,
+    renamed,
+    stored,
+)
+from numpy_bert.model.heads import head_of
+from numpy_bert.parameters import TIED, BertParameters, pretraining_shapes, shapes
 from tests.support.checkpoints import TINY
 from tests.support.limits import within
 
@@ -196,3 +209,77 @@ def test_hostile_names_are_looked_through_in_time() -> None:  # A17
         ) as raised:
             naming(many, "a file")
     assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("entry", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
+def test_a_name_goes_there_and_back(entry: Architecture) -> None:
+    config: Any = BertConfig(model_type=entry.model_type, num_hidden_layers=2)
+    for key in shapes(BertParameters, config):
+        name = stored(f"bert.{key}", entry)
+        assert canonical(name, entry) == key
+        assert canonical(f"module.{name}", entry) == key
+        assert renamed(renamed(key, entry, back=True), entry) == key
+        assert name.startswith(entry.prefix)
+    for end in entry.heads:
+        tree: Any = head_of(entry.model_type, end).parameters
+        for key in shapes(tree, config):
+            assert canonical(stored(key, entry), entry) == key
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "name"),
+    [
+        ("bert", "bert.pooler.dense.bias", "bert.pooler.dense.bias"),
+        ("camembert", "bert.pooler.dense.bias", "roberta.pooler.dense.bias"),
+        (
+            "distilbert",
+            "bert.encoder.layer.11.attention.output.LayerNorm.bias",
+            "distilbert.transformer.layer.11.sa_layer_norm.bias",
+        ),
+        (
+            "distilbert",
+            "bert.encoder.layer.0.attention.output.dense.weight",
+            "distilbert.transformer.layer.0.attention.out_lin.weight",
+        ),
+        (
+            "mpnet",
+            "bert.encoder.layer.0.attention.output.LayerNorm.weight",
+            "mpnet.encoder.layer.0.attention.LayerNorm.weight",
+        ),
+        (
+            "mpnet",
+            "bert.encoder.layer.0.output.LayerNorm.weight",
+            "mpnet.encoder.layer.0.output.LayerNorm.weight",
+        ),
+        ("electra", "cls.predictions.transform.dense.bias", "generator_predictions.dense.bias"),
+        ("electra", "classifier.dense.bias", "classifier.dense.bias"),
+        ("roberta", "cls.predictions.transform.LayerNorm.bias", "lm_head.layer_norm.bias"),
+    ],
+)
+def test_what_transformers_calls_it(kind: str, key: str, name: str) -> None:
+    assert stored(key, ARCHITECTURES[kind]) == name
+
+
+def test_a_part_of_a_component_is_no_component() -> None:
+    distilbert = ARCHITECTURES["distilbert"]
+    for name in ("my_transformer.layer", "transformers", "x.sa_layer_norms", "attention.q_linear"):
+        assert renamed(name, distilbert) == name
+
+
+@pytest.mark.parametrize("prefix", ["ctx_encoder.bert_model.", "question_encoder.bert_model."])
+def test_an_encoder_of_two_has_its_prefix(prefix: str) -> None:
+    dpr = ARCHITECTURES["dpr"]
+    keys = [key for key in KEYS if not key.startswith(("cls.", "pooler."))]
+    found = naming([prefix + key for key in keys], "a file", dpr)
+    assert found == Naming("", dpr)
+    assert [found.canonical(prefix + key) for key in keys] == keys
+    assert found.canonical(f"{prefix[:-11]}encode_proj.bias") == "encode_proj.bias"
+    assert stored("bert.encode_proj.bias", dpr, prefix) == f"{prefix[:-11]}encode_proj.bias"
+
+
+def test_an_architecture_is_not_foreign_to_itself() -> None:
+    roberta = ARCHITECTURES["roberta"]
+    names = ["roberta.embeddings.word_embeddings.weight"]
+    assert foreign_model(names) == "RoBERTa"
+    assert foreign_model(names, roberta) is None
+    assert foreign_model(["distilbert.x"], roberta) == "DistilBERT"
