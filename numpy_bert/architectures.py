@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from numpy_bert.reprs import short_repr
 
 __all__ = ["ARCHITECTURES", "REFUSED", "Architecture", "HeadRules", "class_names"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadRules:
+class HeadRules(NamedTuple):
     """What is an architecture's own in a head; by default nothing, and the head is BERT's.
 
     Attributes
@@ -37,7 +36,7 @@ class HeadRules:
     activation: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Architecture:
     """An architecture: where it differs from BERT.
 
