@@ -120,6 +120,7 @@ class BertEmbeddings(Stateful):
             "word_embeddings",
             "token_type_embeddings",
             "position_embeddings",
+            "task_type_embeddings",
             "LayerNorm",
             "dropout",
         }
@@ -294,6 +295,9 @@ class BertEmbeddings(Stateful):
         if types is not None:  # as in transformers, a model without them has no such attribute
             self.token_type_embeddings = Embedding(types.weight, "token_type_embeddings", dtype)
         self.position_embeddings = Embedding(positions.weight, "position_embeddings", dtype)
+        tasks = parameters.task_type_embeddings
+        if tasks is not None:
+            self.task_type_embeddings = Embedding(tasks.weight, "task_type_embeddings", dtype)
         self.LayerNorm = LayerNorm(weight=norm.weight, bias=norm.bias, eps=eps)
         self.dropout = Dropout(self._config.hidden_dropout_prob)
         self._kernel = EmbeddingsKernel(parameters, eps=eps) if fits(parameters) else None
@@ -308,6 +312,7 @@ class BertEmbeddings(Stateful):
             "word_embeddings": first[:0] if given else inputs.words.astype(np.intp),
             "token_type_embeddings": first if segments is None else segments,
             "position_embeddings": order if positions is None else positions,
+            "task_type_embeddings": first,
         }
         check_finite(
             (steps.output,),
