@@ -61,6 +61,28 @@ if TYPE_CHECKING:
     from numpy_bert.model.task_models import (
         BertForTokenClassification as BertForTokenClassification,
     )
+    from numpy_bert.text.aliases import AutoTokenizer as AutoTokenizer
+    from numpy_bert.text.aliases import BertTokenizerFast as BertTokenizerFast
+    from numpy_bert.text.aliases import CamembertTokenizer as CamembertTokenizer
+    from numpy_bert.text.aliases import CamembertTokenizerFast as CamembertTokenizerFast
+    from numpy_bert.text.aliases import DistilBertTokenizer as DistilBertTokenizer
+    from numpy_bert.text.aliases import DistilBertTokenizerFast as DistilBertTokenizerFast
+    from numpy_bert.text.aliases import DPRContextEncoderTokenizer as DPRContextEncoderTokenizer
+    from numpy_bert.text.aliases import (
+        DPRContextEncoderTokenizerFast as DPRContextEncoderTokenizerFast,
+    )
+    from numpy_bert.text.aliases import DPRQuestionEncoderTokenizer as DPRQuestionEncoderTokenizer
+    from numpy_bert.text.aliases import (
+        DPRQuestionEncoderTokenizerFast as DPRQuestionEncoderTokenizerFast,
+    )
+    from numpy_bert.text.aliases import ElectraTokenizer as ElectraTokenizer
+    from numpy_bert.text.aliases import ElectraTokenizerFast as ElectraTokenizerFast
+    from numpy_bert.text.aliases import MPNetTokenizer as MPNetTokenizer
+    from numpy_bert.text.aliases import MPNetTokenizerFast as MPNetTokenizerFast
+    from numpy_bert.text.aliases import RobertaTokenizer as RobertaTokenizer
+    from numpy_bert.text.aliases import RobertaTokenizerFast as RobertaTokenizerFast
+    from numpy_bert.text.aliases import XLMRobertaTokenizer as XLMRobertaTokenizer
+    from numpy_bert.text.aliases import XLMRobertaTokenizerFast as XLMRobertaTokenizerFast
     from numpy_bert.text.tokenizer import BertTokenizer as BertTokenizer
 
 __version__ = "0.1.0"
@@ -104,6 +126,16 @@ _HOMES = {
     "similarity_pairwise": "encoding.similarity",
     "tuning": "kernels.tuning",
 }
+
+# transformers' names of tokenizers, with "Fast" or without, all of which are BertTokenizer.
+_TOKENIZERS = frozenset(
+    f"{name}Tokenizer{fast}"
+    for name in (
+        *("Auto", "Bert", "Camembert", "DPRContextEncoder", "DPRQuestionEncoder", "DistilBert"),
+        *("Electra", "MPNet", "Roberta", "XLMRoberta"),
+    )
+    for fast in ("", "Fast")
+) - {"AutoTokenizerFast", "BertTokenizer"}
 
 # What is called otherwise in transformers and sentence-transformers, beside Auto... and ...Fast.
 _OURS = {
@@ -180,6 +212,8 @@ def __getattr__(name: str) -> Any:
 
 def _home_in_family(name: str) -> str | None:
     """Return the home of another architecture's class, and of one that loads any; None for none."""
+    if name in _TOKENIZERS:
+        return "text.aliases"
     from numpy_bert.architectures import class_names
 
     _, end = class_names().get(name, ("", ""))
@@ -203,4 +237,4 @@ def __dir__() -> list[str]:
     """List the public names, imported or not yet."""
     from numpy_bert.architectures import class_names
 
-    return sorted({*globals(), *__all__, *class_names()})
+    return sorted({*globals(), *__all__, *class_names(), *_TOKENIZERS})

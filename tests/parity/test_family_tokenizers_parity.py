@@ -22,7 +22,7 @@ from tests.support.family_tokenizers import (
     xlm_roberta_json,
 )
 from tests.support.hard_texts import HARD_TEXTS
-from tests.support.tokenizer_files import tokenizer_json, vocab_txt, write_folder
+from tests.support.tokenizer_files import added_token, tokenizer_json, vocab_txt, write_folder
 
 pytestmark = pytest.mark.usefixtures("no_requests")
 
@@ -289,6 +289,7 @@ TEMPLATE = xlm_roberta_json()["post_processor"]
 DOUBLE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 TABLE = {"type": "Precompiled", "precompiled_charsmap": charsmap_text("\ufb01", "the")}
 BERTS = mpnet_json()["normalizer"]
+MISNUMBERED = [*roberta_json()["added_tokens"], added_token(900, "<a>"), added_token(800, "<b>")]
 LISTED = dict(list(ADDED.items())[:4])
 
 
@@ -311,6 +312,7 @@ DEPARTURES: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
     ("Roberta", pairs_model(ignore_merges=True), {}, "ignore_merges there is True"),
     ("Roberta", pairs_model(continuing_subword_prefix=None), {}, None),
     ("Roberta", {"added_tokens": []}, {}, None),
+    ("Roberta", {"added_tokens": MISNUMBERED}, {}, "gives '<a>' the id 900, here it has 422"),
     ("Roberta", {}, {"added_tokens_decoder": LISTED}, "does not list the added tokens <mask>"),
     ("Roberta", {}, {"mask_token": "<mask>", "model_input_names": ["input_ids"]}, None),
     ("XLMRoberta", {"normalizer": {"type": "NFKC"}}, {}, "the normalizer there"),
@@ -327,6 +329,7 @@ DEPARTURES: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
     ("XLMRoberta", {"pre_tokenizer": SPACE}, {}, "the pre_tokenizer there"),
     ("XLMRoberta", {}, {"add_prefix_space": False}, "the pre_tokenizer there"),
     ("XLMRoberta", {"added_tokens": []}, {}, None),
+    ("Camembert", {"added_tokens": []}, {}, None),
     ("Camembert", {"pre_tokenizer": SPACE}, {}, "the pre_tokenizer there"),
     ("Camembert", {}, {"extra_special_tokens": ["<e>", "<f>"]}, None),
     ("MPNet", {"normalizer": BERTS | {"lowercase": False}}, {}, "do_lower_case is True by default"),
