@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -251,6 +252,24 @@ def test_what_is_published_gives_the_same(folders: dict[str, Path], name: str) -
     compare(both(folders[name]))
 
 
+@pytest.mark.parametrize(
+    "name", ["roberta", "xlm-roberta", "camembert", "mpnet", "distiluse, cased"]
+)
+def test_naughty_strings_and_sentences_of_many_languages(
+    folders: dict[str, Path], name: str, data: Path
+) -> None:
+    texts = [*HARD_TEXTS, *json.loads((data / "text" / "blns.json").read_bytes())]
+    for path in sorted((data / "text" / "tatoeba").glob("tatoeba.*")):
+        texts += path.read_text("utf-8").split("\n")[:30]
+    assert len(texts) > 900
+    ours, theirs = both(folders[name])
+    told = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
+    found, expected = ours(texts, texts[::-1], **told), theirs(texts, texts[::-1], **told)
+    assert dict(found) == dict(expected)
+    ids = found["input_ids"]
+    assert ours.batch_decode(ids, True) == theirs.batch_decode(ids, skip_special_tokens=True)
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_what_transformers_saves_gives_the_same(
     folders: dict[str, Path], name: str, tmp_path: Path
@@ -367,3 +386,35 @@ def test_a_file_that_departs_from_its_class(tmp_path: Path, row: int) -> None:
     again = both(tmp_path / "2")
     assert type(again.theirs) is type(theirs)
     compare(again)
+
+
+NAMES = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "mask_token": "<mask>",
+    "pad_token": "<pad>",
+}
+
+
+def test_bytes_in_the_place_of_unknown_pieces(tmp_path: Path) -> None:
+    """A Unigram that spells what it does not know by bytes, as newer SentencePiece models do."""
+    document = xlm_roberta_json()
+    pieces = document["model"]["vocab"]
+    spelt = [[f"<0x{byte:02X}>", -20.0] for byte in range(256)]
+    document["model"] |= {"vocab": [*pieces[:-1], *spelt, pieces[-1]], "byte_fallback": True}
+    document["added_tokens"][-1]["id"] += 256
+    document["decoder"] = {
+        "type": "Sequence",
+        "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}, document["decoder"]],
+    }
+    files = {
+        "config.json": {"model_type": "xlm-roberta"},
+        "tokenizer.json": document,
+        "tokenizer_config.json": NAMES | {"tokenizer_class": "PreTrainedTokenizerFast"},
+    }
+    pair = both(write_folder(tmp_path, files))
+    assert pair.ours.tokenize("\U0001f9c0") == ["\u2581", *["<0xF0>", "<0x9F>", "<0xA7>", "<0x80>"]]
+    compare(pair)

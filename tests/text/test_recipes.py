@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from numpy_bert import BertTokenizer
-from numpy_bert.errors import TokenizerError
+from numpy_bert.errors import InputError, TokenizerError
 from numpy_bert.text.encoding import segments_of
 from numpy_bert.text.ids import IdEncoder
 from numpy_bert.text.recipes import RECIPES
@@ -76,6 +76,16 @@ def test_an_encoder_of_many_texts_gives_the_same_ids_without_types(
         expected = tokenizer(texts, texts[::-1], truncation=True, max_length=12)["input_ids"]
         assert found.ids.tolist() == [index for row in expected for index in row]
         assert found.types is None
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_half_of_a_surrogate_pair_is_refused_and_nul_is_read(tmp_path: Path, name: str) -> None:
+    tokenizer = named(tmp_path, name)
+    with pytest.raises(InputError, match="surrogate"):
+        tokenizer("a\ud800")
+    assert len(tokenizer("a\0b")["input_ids"]) > 2
+    dropped = ["\0"] if name == "MPNetTokenizer" else []
+    assert tokenizer.dropped_characters("a\0b") == dropped
 
 
 @pytest.mark.parametrize("stated", [["input_ids"], ["input_ids", "token_type_ids"]])
@@ -142,3 +152,16 @@ def test_a_file_of_another_kind_than_its_class_is_kept_with_a_warning(tmp_path: 
             **{"tokenizer_config.json": {"tokenizer_class": "RobertaTokenizer"}},
         )
     assert kept.tokenize("was")[0].startswith("\u2581")
+
+
+@pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "CamembertTokenizer"])
+@pytest.mark.parametrize("change", [{"unk_id": 5}, {"unk_id": 1}])
+def test_a_unigram_with_another_unknown_piece_is_kept(
+    tmp_path: Path, name: str, change: dict[str, int]
+) -> None:
+    document = xlm_roberta_json()
+    document["model"] |= change
+    files = {"tokenizer.json": document, "tokenizer_config.json": {"tokenizer_class": name}}
+    with pytest.warns(UserWarning, match=f"is used as it is, as in transformers 4; {name} of"):
+        kept = loaded(tmp_path, **files)
+    assert kept("\U00010080")["input_ids"][2] == change["unk_id"]
