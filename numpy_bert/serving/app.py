@@ -164,7 +164,6 @@ class _Routes:
         self.service = service
         self._key = None if key is None else key.encode()
         self._held = _Held(service)
-        self._active = 0
         self._unread = 0
         self._reading = set[asyncio.Timeout]()
         self._short = ThreadPoolExecutor(1, thread_name_prefix="numpy_bert short")
@@ -322,11 +321,11 @@ class _Routes:
         if service.is_draining:
             raise _ends()
         _check_packed(request)
+        self._check_room()  # whose body would be read in vain
         body = await self._body(request)
         # Not before: whoever sends a body drop by drop must not keep others out.
-        if self._active >= service.limits.queue_requests:
-            raise _full("requests", service.batcher.advice())
-        self._active += 1
+        self._check_room()
+        service.active += 1
         client = _Client(request, time.monotonic() + service.limits.timeout)
         try:
             ask, job = await self._read(client, body, read)
@@ -338,7 +337,12 @@ class _Routes:
             return _Answer(text, headers=_cut_header(job))
         finally:
             client.close()
-            self._active -= 1
+            service.active -= 1
+
+    def _check_room(self) -> None:
+        """Raise RefusalError where there is no room for a request more."""
+        if self.service.is_full:
+            raise _full("requests", self.service.batcher.advice())
 
     async def _read(self, client: _Client, body: bytes, read: Read) -> tuple[Ask, Job]:
         """Return what a body asks for, and its job; the texts are tokenized in another thread."""

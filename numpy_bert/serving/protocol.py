@@ -1,7 +1,15 @@
-"""Clients that are slow on purpose: their connections end, whatever uvicorn waits for."""
+"""Connections of our own server: slow clients end, what comes is read in turns, answers go whole.
+
+uvicorn reads whatever has come from all clients before it looks for more. Under far more requests
+than can be computed these are hundreds, and who asks for /health would wait for all of them several
+times: to be connected, to be read, and to be answered. Here what clients send waits in a lane, of
+which a little is read in each turn of the loop, and a request for /health goes past it.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -10,9 +18,18 @@ __all__ = ["protocol"]
 # Most seconds between two looks at a connection. One that has not sent a whole head at two of them,
 # or not read its answer for the time that a request may take, is closed.
 _LOOK = 10.0
+# Seconds for which clients are read in a turn of the loop.
+_TURN = 0.001
+# Seconds between two such turns while the service is full. Whoever is refused is told to come again
+# in a second or more, and may as well hear it a little later: what is computed has the processor.
+_REST = 0.01
+# What a client sends that is read at once.
+_HEALTH = b"GET /health "
+# Bytes after which no more is taken from a client before these are read.
+_MUCH = 64 << 10
 
 
-def protocol(patience: float, most: int) -> type[Any]:
+def protocol(patience: float, most: int, is_full: Callable[[], bool]) -> type[Any]:
     """Return uvicorn's protocol, whose connections end where their client is too slow.
 
     uvicorn itself waits for ever for the rest of a request's head, for the end of a body that is
@@ -25,11 +42,68 @@ def protocol(patience: float, most: int) -> type[Any]:
     most : int
         How many connections there may be. Of more the oldest that asks for nothing ends, so that
         who only connects keeps nobody out.
+    is_full : callable
+        Whether the service refuses whatever is to be computed; between two turns it rests then.
     """
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    from uvicorn.protocols.http import h11_impl
 
-    settings = {"patience": patience, "look": min(_LOOK, patience / 2), "most": most}
-    return type("Protocol", (_Impatient, H11Protocol), settings)
+    h11 = h11_impl.h11
+    parser = type("Parser", (_Whole, h11.Connection), {"head": h11.Response})
+    settings = {
+        "patience": patience,
+        "look": min(_LOOK, patience / 2),
+        "most": most,
+        "lane": _Lane(is_full),
+        "parser": parser,
+    }
+    return type("Protocol", (_Impatient, h11_impl.H11Protocol), settings)
+
+
+class _Whole:
+    """What is laid over h11's connection: the head of an answer goes out with what follows it.
+
+    To send is what costs most of a short answer, and uvicorn does it twice.
+    """
+
+    head: type[Any]
+    _held = b""
+
+    def send(self, event: Any) -> bytes | None:
+        data: bytes | None = super().send(event)  # type: ignore[misc]
+        if isinstance(event, self.head):
+            self._held = data or b""
+            return b""
+        if data is None or not self._held:
+            return data
+        whole, self._held = self._held + data, b""
+        return whole
+
+
+class _Lane:
+    """The connections whose client has sent something that is not read yet, the first first."""
+
+    def __init__(self, is_full: Callable[[], bool]) -> None:
+        self._is_full = is_full
+        self._waiting = deque[_Impatient]()
+
+    def join(self, one: _Impatient) -> None:
+        """Read what a client has sent when its turn comes."""
+        self._waiting.append(one)
+        if len(self._waiting) == 1:
+            one.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Read for a short time, at least what one client has sent."""
+        loop = self._waiting[0].loop
+        end = loop.time() + _TURN
+        try:
+            while True:
+                self._waiting.popleft().read()
+                if not self._waiting or loop.time() > end:
+                    break
+        finally:
+            if self._waiting:
+                loop.call_later(_REST if self._is_full() else 0, self._turn)
 
 
 class _Impatient:
@@ -38,18 +112,28 @@ class _Impatient:
     patience: float
     look: float
     most: int
+    lane: _Lane
+    parser: type[Any]
     # Of uvicorn's.
+    conn: Any
     connections: set[Any]
     cycle: Any
+    flow: Any
     loop: Any
     timeout_keep_alive_task: Any
     transport: Any
+    _unset_keepalive_if_required: Callable[[], None]
 
     _timer: Any = None
     _idle_at: Any = None
     _unread = 0.0
     _number = 0  # of a connection, in the order in which they were made
     _numbers = count()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conn = self.parser(self.conn.our_role)
+        self._sent = bytearray()  # what waits in the lane
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)  # type: ignore[misc]
@@ -59,11 +143,45 @@ class _Impatient:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
+        self._sent.clear()
         super().connection_lost(exc)  # type: ignore[misc]
+
+    def data_received(self, data: bytes) -> None:
+        if data.startswith(_HEALTH) and not self._sent:
+            super().data_received(data)  # type: ignore[misc]
+            return
+        self._unset_keepalive_if_required()
+        if not self._sent:
+            self.lane.join(self)
+        self._sent += data
+        if len(self._sent) > _MUCH:
+            self.flow.pause_reading()
+
+    def eof_received(self) -> bool:
+        self.read()
+        if self._is_busy():  # it gets what can be answered at once
+            self.loop.call_soon(self.transport.close)
+        return self._is_busy()
+
+    def read(self) -> None:
+        """Read what the client has sent, if it is still there."""
+        data, self._sent = self._sent, bytearray()
+        if not data or self.transport.is_closing():
+            return
+        self.flow.resume_reading()  # what is read pauses it again where it has to
+        try:
+            super().data_received(data)  # type: ignore[misc]
+        except BaseException:
+            self.transport.abort()  # as the loop does
+            raise
+
+    def shutdown(self) -> None:
+        self.read()  # so that it is answered, too
+        super().shutdown()  # type: ignore[misc]
 
     def _is_busy(self) -> bool:
         """Tell whether a request has come whose answer has not been sent."""
-        return self.cycle is not None and not self.cycle.response_complete
+        return bool(self._sent) or (self.cycle is not None and not self.cycle.response_complete)
 
     def _make_room(self) -> None:
         """Close the oldest connection that asks for nothing, where there are too many."""

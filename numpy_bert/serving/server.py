@@ -207,11 +207,11 @@ def _run(
         encoder.predict(("a", "a"))
     else:
         encoder.encode("a")
-    connections = _connections()
+    connections, service = _connections(), app.state.service
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
-        http=protocol(settings.limits.timeout, connections),
+        http=protocol(settings.limits.timeout, connections, lambda: service.is_full),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -224,7 +224,7 @@ def _run(
         timeout_graceful_shutdown=math.ceil(settings.limits.timeout),
     )
     try:
-        _server(config, app.state.service, ready).run(sockets=[bound])
+        _server(config, service, ready).run(sockets=[bound])
     except OSError as failure:
         raise OutputError(f"The port cannot be listened at ({failure.strerror}).") from None
 

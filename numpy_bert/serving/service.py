@@ -68,6 +68,8 @@ class Service:
         Whether the model scores pairs of texts.
     metrics : Metrics
         What is counted.
+    active : int
+        How many requests are read, wait, are computed or written.
     is_draining : bool
         Whether the service ends, and takes nothing new.
     when_draining : callable
@@ -106,8 +108,14 @@ class Service:
         self.batcher = Batcher(self._compute, limits, self.metrics)
         self.metrics.queue_tokens.set_function(lambda: self.batcher.tokens)
         self.metrics.queue_requests.set_function(lambda: self.batcher.requests)
+        self.active = 0
         self.is_draining = False
         self.when_draining: Callable[[], object] = lambda: None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for a request more."""
+        return self.active >= self.limits.queue_requests
 
     def read(self, body: bytes, read: Read) -> Ask:
         """Return what a request's body asks for.

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import huggingface_hub
 import numpy as np
 import numpy.typing as npt
@@ -187,6 +188,20 @@ def test_a_busy_service_says_when_to_come_again(narrow: Any) -> None:
     for failure in refused:
         assert failure.code == "rate_limit_exceeded"
         assert int(failure.response.headers["retry-after"]) >= 1
+
+
+def test_a_client_that_is_still_sending_hears_that_the_service_is_busy(narrow: Any) -> None:
+    """Its body, of which nothing is read, is longer than what the two sides' sockets hold."""
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(narrow.embeddings.create, model="demo", input=["word " * 400] * 100)
+        health = f"http://127.0.0.1:{narrow.base_url.port}"
+        while "numpy_bert_queue_requests 1.0" not in httpx.get(f"{health}/metrics").text:
+            assert not first.done()
+        for _ in range(3):  # on the same connection, which is kept
+            with pytest.raises(openai.RateLimitError):
+                narrow.embeddings.create(model="demo", input="x" * 4_000_000)
+            assert not first.done()
+        assert len(first.result().data) == 100
 
 
 @pytest.mark.slow

@@ -436,9 +436,14 @@ class Held:
 
 
 async def call(app: Any, asked: Any, left: asyncio.Event | None = None) -> tuple[int, Any]:
-    """Call the application as a server does; the client leaves when that is set."""
+    """Call the application as a server does; the client leaves when that is set.
+
+    Nothing asked is a body that never comes.
+    """
     sent: list[Any] = []
     messages = [{"type": "http.request", "body": json.dumps(asked).encode(), "more_body": False}]
+    if asked is None:
+        messages.clear()
 
     async def receive() -> Any:
         if messages:
@@ -485,6 +490,8 @@ def test_a_full_service_says_when_to_come_again(
             await queued(app, 2)
             status, headers = await call(app, {"input": "c"})
             assert (status, int(headers["retry-after"])) == (429, 1)
+            # Nor is a body waited for that would be read in vain.
+            assert (await call(app, None))[0] == 429
             held.open.set()
             assert (await first)[0] == (await second)[0] == 200
         assert app.state.service.batcher.tokens == 0

@@ -150,6 +150,22 @@ def test_slow_clients_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, thread
     assert found[b"a good one"] == b""
 
 
+def test_a_client_that_ends_its_side_is_answered(
+    monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    found = list[bytes]()
+
+    def visit(port: int) -> None:
+        for _ in range(5):
+            with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as connection:
+                connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
+                connection.shutdown(socket.SHUT_WR)
+                found.append(connection.makefile("rb").read())
+
+    in_this_process(monkeypatch, [], visit)
+    assert all(answer.startswith(b"HTTP/1.1 200 OK\r\n") for answer in found)
+
+
 def test_the_end_does_not_wait_for_half_a_body(
     monkeypatch: pytest.MonkeyPatch, threads: None
 ) -> None:
