@@ -8,7 +8,8 @@
 - single: one text a request, from 1, 8 and 64 clients: latencies and rates, in turn with the same
   service on sentence-transformers (service_on_torch.py), which encodes each request in a thread by
   itself, or what waits together.
-- overload: far more requests than can be computed: what each got, and how soon /health answers.
+- overload: far more requests than can be computed, from 100 and from 300 clients: what each got,
+  and how soon /health answers.
 - hostile: slow, broken, huge and malformed requests (hostile_requests.py), and what each got.
 - soak: mixed load for --seconds, and the memory at the start, in the middle and at the end.
 
@@ -50,8 +51,8 @@ DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 TEXTS_A_REQUEST = 32
 AT_ONCE = 4
 CLIENTS = (1, 8, 64)
-# Clients of the overload, each of which waits so many seconds after an answer.
-CROWD, PAUSE = 100, 0.05
+# Clients of the overloads, each of which waits so many seconds after an answer.
+CROWDS, PAUSE = (100, 300), 0.05
 PARTS = ("batch", "single", "overload", "hostile", "soak")
 # What clients call the model.
 NAME = "minilm"
@@ -258,16 +259,22 @@ def overload(port: int, requests: Sequence[bytes], *, seconds: float, clients: i
     return Crowded(load, health, missing)
 
 
-def crowd(options: argparse.Namespace, texts: list[str], core: int) -> bool:
-    """Print what an overload got, and what it cost."""
+def crowds(options: argparse.Namespace, texts: list[str], core: int) -> bool:
+    """Print what overloads got, and what they cost."""
     parts = [texts[at : at + 8] for at in range(0, len(texts), 8)]
     requests = [embedding_request(part, NAME) for part in parts]
+    good = [crowd(options, requests, core, clients) for clients in CROWDS]
+    return all(good)
+
+
+def crowd(options: argparse.Namespace, requests: Sequence[bytes], core: int, clients: int) -> bool:
+    """Print what so many clients got."""
     with service(options, core, *SMALL) as server:
         before = server.memory()
-        found = overload(server.port, requests, seconds=options.seconds, clients=CROWD)
+        found = overload(server.port, requests, seconds=options.seconds, clients=clients)
         peak = server.memory("VmHWM")
     load, health = found.load, found.health
-    heading(f"{CROWD} clients with 8 texts a request, {options.seconds:g} s: overload")
+    heading(f"{clients} clients with 8 texts a request, {options.seconds:g} s: overload")
     answers = ", ".join(f"{count:,} x {status}" for status, count in sorted(load.statuses.items()))
     print(f"answers: {answers}; {found.without_retry_after} x 429 without Retry-After")
     print(f"computed: {8 * load.statuses[200] / load.elapsed:.0f} texts/s")
@@ -353,7 +360,7 @@ def mixed(options: argparse.Namespace, texts: list[str], core: int) -> bool:
     return True
 
 
-PART = {"batch": batch, "single": single, "overload": crowd, "hostile": hostile, "soak": mixed}
+PART = {"batch": batch, "single": single, "overload": crowds, "hostile": hostile, "soak": mixed}
 
 
 if __name__ == "__main__":

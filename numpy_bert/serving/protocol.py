@@ -143,7 +143,6 @@ class _Impatient:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._sent.clear()
         super().connection_lost(exc)  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:

@@ -435,18 +435,17 @@ class Held:
         monkeypatch.setattr(SentenceEncoder, "encode_tokenized", held)
 
 
-async def call(app: Any, asked: Any, left: asyncio.Event | None = None) -> tuple[int, Any]:
-    """Call the application as a server does; the client leaves when that is set.
-
-    Nothing asked is a body that never comes.
-    """
+async def call(
+    app: Any, asked: Any, left: asyncio.Event | None = None, sends: asyncio.Event | None = None
+) -> tuple[int, Any]:
+    """Call the application as a server does; the client sends its body and leaves when told to."""
     sent: list[Any] = []
     messages = [{"type": "http.request", "body": json.dumps(asked).encode(), "more_body": False}]
-    if asked is None:
-        messages.clear()
 
     async def receive() -> Any:
         if messages:
+            if sends is not None:
+                await sends.wait()
             return messages.pop()
         await (left or asyncio.Event()).wait()
         return {"type": "http.disconnect"}
@@ -491,12 +490,41 @@ def test_a_full_service_says_when_to_come_again(
             status, headers = await call(app, {"input": "c"})
             assert (status, int(headers["retry-after"])) == (429, 1)
             # Nor is a body waited for that would be read in vain.
-            assert (await call(app, None))[0] == 429
+            assert (await call(app, {"input": "d"}, sends=asyncio.Event()))[0] == 429
             held.open.set()
             assert (await first)[0] == (await second)[0] == 200
         assert app.state.service.batcher.tokens == 0
 
     asyncio.run(run())
+
+
+def test_a_body_that_comes_late_keeps_nobody_out(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(encoder, monkeypatch)
+    bodies, read = list[bytes](), Service.read
+
+    def kept(service: Service, body: bytes, how: Any) -> Any:
+        bodies.append(body)
+        return read(service, body, how)
+
+    monkeypatch.setattr(Service, "read", kept)
+
+    async def run() -> None:
+        app, lifespan = running(encoder, queue_requests=1)
+        async with lifespan:
+            sends = asyncio.Event()
+            late = asyncio.create_task(call(app, {"input": "a"}, sends=sends))
+            await asyncio.sleep(0)
+            quick = asyncio.create_task(call(app, {"input": "b"}))
+            await begun(held)
+            sends.set()
+            assert (await late)[0] == 429
+            held.open.set()
+            assert (await quick)[0] == 200
+
+    asyncio.run(run())
+    assert bodies == [b'{"input": "b"}']
 
 
 def test_what_is_held_for_all_clients_is_bounded(

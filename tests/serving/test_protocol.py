@@ -57,10 +57,10 @@ class Wire(asyncio.Transport):
 class Server:
     """An application that answers at once with the path, and connections to it."""
 
-    def __init__(self, *, is_full: bool = False) -> None:
+    def __init__(self, *, is_full: bool = False, most: int = 1000) -> None:
         self.asked = list[str]()
         self._config = uvicorn.Config(self._answer, interface="asgi3", log_config=None)
-        self._kind = protocol(PATIENCE, 1000, lambda: is_full)
+        self._kind = protocol(PATIENCE, most, lambda: is_full)
         self._state = ServerState()
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
@@ -244,6 +244,7 @@ def test_what_waits_at_the_end_is_answered_and_who_left_is_not() -> None:
         (stays, wire), (leaves, _) = server.connect(), server.connect()
         for one in (leaves, stays):
             one.data_received(post("/a"))
+        leaves.transport.close()
         leaves.connection_lost(None)
         stays.shutdown()
         assert not wire.is_closed
@@ -251,5 +252,38 @@ def test_what_waits_at_the_end_is_answered_and_who_left_is_not() -> None:
         await passes(5)
         assert len(wire.written) == 1
         assert server.asked == ["/a"]
+
+    asyncio.run(run())
+
+
+def test_the_rest_of_a_body_that_is_not_wanted_is_taken_all_the_same() -> None:
+    async def run() -> None:
+        server = Server()
+        one, wire = server.connect()
+        one.data_received(post("/a", b" " * 200_000)[:-200_000])
+        await until(lambda: wire.written)
+        for size in (70_000, 70_000, 60_000):
+            one.data_received(b" " * size)
+            await passes(5)
+            assert not wire.is_paused
+        one.data_received(post("/b"))
+        await until(lambda: len(wire.written) == 2)
+        assert server.asked == ["/a", "/b"]
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_waits_to_be_read_is_not_idle() -> None:
+    async def run() -> None:
+        server = Server(most=2)
+        (one, wire), (_, silent) = server.connect(), server.connect()
+        one.data_received(post("/a"))
+        server.connect()  # one too many
+        assert (wire.is_closed, silent.is_closed) == (False, True)
+        await until(lambda: wire.written)
+        assert one.timeout_keep_alive_task is not None
+        one.data_received(post("/b"))
+        assert one.timeout_keep_alive_task is None
+        await until(lambda: len(wire.written) == 2)
 
     asyncio.run(run())

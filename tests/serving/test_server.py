@@ -23,6 +23,7 @@ import pytest
 
 from numpy_bert import CrossEncoder, SentenceEncoder
 from numpy_bert.cli import main
+from numpy_bert.serving.protocol import protocol
 from numpy_bert.serving.server import Settings, _memory, _Workers, load_model
 from tests.support.platforms import linux
 
@@ -123,6 +124,29 @@ def test_what_is_asked_before_the_signal_is_answered(
     asking[0].join(PATIENCE)
     assert status == 0
     assert len(answers[0]["data"]) == 100
+
+
+def test_connections_are_told_whether_the_service_is_full(
+    monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    told = list[Callable[[], bool]]()
+
+    def made(patience: float, most: int, is_full: Callable[[], bool]) -> type[Any]:
+        told.append(is_full)
+        return protocol(patience, most, is_full)
+
+    monkeypatch.setattr("numpy_bert.serving.server.protocol", made)
+
+    def visit(port: int) -> None:
+        (is_full,) = told
+        assert not is_full()
+        ask = threading.Thread(target=post, args=(port, LARGE))
+        ask.start()
+        until(is_full)
+        ask.join(PATIENCE)
+        assert not is_full()
+
+    in_this_process(monkeypatch, ["--threads", "1", "--queue-requests", "1"], visit)
 
 
 def test_slow_clients_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, threads: None) -> None:
