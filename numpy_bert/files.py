@@ -349,7 +349,7 @@ def decode_json(
         raise error(f"{where}: must be a JSON object; got an empty file.")
     # Each but the first has one of these before it.
     if len(data) > _MOST_VALUES and sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise error(f"{where}: holds more than {_MOST_VALUES:,} values; it is no model's.")
+        raise error(f"{where}: holds more than {_MOST_VALUES:,} values; so many are not read.")
     try:
         value = json.loads(
             data.decode("utf-8"),

@@ -334,7 +334,7 @@ def test_json_of_too_many_values_is_not_parsed(
     monkeypatch.setattr(files, "_MOST_VALUES", 7)
     with pytest.raises(ConfigError) as raised:
         read_json(path, error=ConfigError)
-    assert str(raised.value) == f"{path}: holds more than 7 values; it is no model's."
+    assert str(raised.value) == f"{path}: holds more than 7 values; so many are not read."
 
 
 def test_a_key_twice_among_many_is_found_in_time() -> None:

@@ -520,7 +520,7 @@ def test_a18_a_million_of_other_values(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     (tmp_path / SINGLE).write_bytes(data)
     with allocating_at_most(2 * len(data)):
-        assert said(tmp_path) == "header: holds more than 1,000,000 values; it is no model's."
+        assert said(tmp_path) == "header: holds more than 1,000,000 values; so many are not read."
 
 
 ZIP = "a zip archive, as torch.save makes: pickles are never opened here"
