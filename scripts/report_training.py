@@ -21,15 +21,10 @@ import numpy as np
 import torch
 import transformers
 
-from numpy_bert import BertForSequenceClassification, BertTokenizer
+from numpy_bert import AutoModelForSequenceClassification, BertTokenizer
 from numpy_bert.trace import named_steps
 from numpy_bert.training.data import LabelledTexts
-from numpy_bert.training.optimizer import (
-    AdamW,
-    clip_grad_norm,
-    has_decay,
-    linear_schedule,
-)
+from numpy_bert.training.optimizer import AdamW, clip_grad_norm, linear_schedule
 from numpy_bert.training.trainable import trainable
 from numpy_bert.training.training_args import TrainingArguments
 
@@ -73,7 +68,7 @@ def stsb(path: str, tokenizer: BertTokenizer) -> LabelledTexts:
 def curves(folder: str, data: LabelledTexts, options: argparse.Namespace) -> Iterator[Any]:
     """Yield the losses of both at each step."""
     model, arrays = trainable(
-        BertForSequenceClassification.from_pretrained(folder, dtype=options.dtype)
+        AutoModelForSequenceClassification.from_pretrained(folder, dtype=options.dtype)
     )
     arguments = TrainingArguments(
         max_steps=options.steps, per_device_train_batch_size=options.batch_size
@@ -100,14 +95,17 @@ class Theirs:
 
     def __init__(self, folder: str, dtype: str, arguments: TrainingArguments) -> None:
         self._dtype = getattr(torch, dtype)
-        self._model = transformers.BertForSequenceClassification.from_pretrained(
+        self._model = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=self._dtype, attn_implementation="eager"
         ).train()
-        named = list(self._model.named_parameters())
+        decaying = transformers.Trainer.get_decay_parameter_names(None, self._model)
+        groups: dict[bool, list[Any]] = {True: [], False: []}
+        for name, parameter in self._model.named_parameters():
+            groups[name in decaying].append(parameter)
         self._optimizer = torch.optim.AdamW(
             [
-                {"params": [p for n, p in named if has_decay(n)], "weight_decay": DECAY},
-                {"params": [p for n, p in named if not has_decay(n)], "weight_decay": 0.0},
+                {"params": groups[True], "weight_decay": DECAY},
+                {"params": groups[False], "weight_decay": 0.0},
             ],
             lr=RATE,
         )

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """Find the answers to the question, and print them, best first."""
     file = options.context_file
     context = given_text(options.context) if file is None else read_text(file)
-    model = numpy_bert.BertForQuestionAnswering.from_pretrained(
+    model = numpy_bert.AutoModelForQuestionAnswering.from_pretrained(
         options.model, **model_options(options)
     )
     found = model.answer(

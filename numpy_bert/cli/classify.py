@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     first, second = options.text, options.text_pair
     alone = [] if first is None else [first]
     texts = given_texts(alone) if second is None else [given_text(first)]
-    model = numpy_bert.BertForSequenceClassification.from_pretrained(
+    model = numpy_bert.AutoModelForSequenceClassification.from_pretrained(
         options.model, **model_options(options)
     )
     pairs = None if second is None else [second]

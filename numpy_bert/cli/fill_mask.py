@@ -27,7 +27,8 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = (
-        "Print the words that fit best at each [MASK] of a text, with their probabilities."
+        "Print the words that fit best at each mask of a text, with their probabilities: at each "
+        "[MASK], or what else the model's tokenizer has for it, such as <mask>."
     )
     add_examples(
         parser,
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Fill the masks of the texts, and print the words mask by mask."""
     texts = given_texts(options.texts)
     name = model_name(options)
-    model = numpy_bert.BertForMaskedLM.from_pretrained(name, **model_options(options))
+    model = numpy_bert.AutoModelForMaskedLM.from_pretrained(name, **model_options(options))
     for written, found in zip(texts, model.fill_mask(texts, top_k=options.top_k), strict=True):
         masks: list[list[Fill]] = found if isinstance(found[0], list) else [found]
         if options.json:
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _show_words(masks: list[list[Fill]], tokenizer: numpy_bert.BertTokenizer) -> None:
     """Print the words for the masks of a text, and the text without the tokens that frame it."""
-    begin, end = f"{tokenizer.cls_token} ", f" {tokenizer.sep_token}"
+    begin, end = tokenizer.cls_token, tokenizer.sep_token
     for number, fills in enumerate(masks):
         if len(masks) > 1:
             show(f"mask {number + 1}")
@@ -76,7 +77,7 @@ def _show_words(masks: list[list[Fill]], tokenizer: numpy_bert.BertTokenizer) ->
                 percent(fill.score),
                 fill.token_str,
                 fill.token,
-                fill.sequence.removeprefix(begin).removesuffix(end),
+                fill.sequence.removeprefix(begin).removesuffix(end).strip(),
             )
             for fill in fills
         ]

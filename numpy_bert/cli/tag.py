@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Label the words of the text, and print the entities, first to last."""
-    model = numpy_bert.BertForTokenClassification.from_pretrained(
+    model = numpy_bert.AutoModelForTokenClassification.from_pretrained(
         options.model, **model_options(options)
     )
     found = model.tag(options.text, options.aggregation)

@@ -290,7 +290,7 @@ def _masked(options: argparse.Namespace, name: str) -> _Task:
     source = source_options(options)
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source)
     next_sentence = options.next_sentence
-    kind = numpy_bert.BertForPreTraining if next_sentence else numpy_bert.BertForMaskedLM
+    kind = numpy_bert.AutoModelForPreTraining if next_sentence else numpy_bert.AutoModelForMaskedLM
     model: Any = kind.from_pretrained(name, dtype=options.dtype, **source)
     limits = {"max_length": _limit(options, model), "whole_words": options.whole_words}
     also = {
@@ -338,7 +338,7 @@ def _labelled(options: argparse.Namespace, name: str) -> _Task:
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source)
     rows = read_labelled(Path(options.data), column)
     targets = targets_of(rows.labels, options.data, options.problem_type)
-    bert = numpy_bert.BertModel.from_pretrained(name, dtype=options.dtype, **source)
+    bert = numpy_bert.AutoModel.from_pretrained(name, dtype=options.dtype, **source)
     if options.problem_type is None and bert.config.problem_type == _SEVERAL:
         raise InputError(
             f"{name}: its problem_type is {_SEVERAL}, which is not trained here; --problem-type "

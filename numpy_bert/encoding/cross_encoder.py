@@ -40,7 +40,7 @@ from numpy_bert.loading.modules import (
 )
 from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.messages import must_be, quoted
-from numpy_bert.model.bert import BertModel
+from numpy_bert.model import family
 from numpy_bert.model.task_models import BertForSequenceClassification
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores, name_of_activation
@@ -195,7 +195,8 @@ class CrossEncoder:
             organization="cross-encoder",
         )
         file, settings = _read_files(folder)
-        model = BertForSequenceClassification.from_pretrained(
+        kind = family.AutoModelForSequenceClassification
+        model: BertForSequenceClassification = kind.from_pretrained(
             folder, dtype=dtype, mmap=mmap, num_labels=num_labels
         )
         self._model = model
@@ -496,8 +497,8 @@ class CrossEncoder:
         tokenizer = copy(self.tokenizer)
         tokenizer.model_max_length = self._max_seq_length
         config = replace(self.config, sbert_ce_default_activation_function=name)
-        model = BertForSequenceClassification(
-            BertModel(config, bert.parameters, bert.loading_info),
+        model = type(self._model)(
+            type(bert)(config, bert.parameters, bert.loading_info),
             self._model.head,
             self._model.folder,
         )
