@@ -165,6 +165,8 @@ def has_decay(name: str) -> bool:
     --------
     >>> has_decay("encoder.layer.0.output.dense.weight"), has_decay("embeddings.LayerNorm.weight")
     (True, False)
+    >>> has_decay("encoder.relative_attention_bias.weight")
+    False
     """
     return not ("bias" in name or "LayerNorm" in name)
 

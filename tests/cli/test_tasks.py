@@ -13,7 +13,9 @@ import pytest
 
 import numpy_bert
 from numpy_bert.cli import main
+from tests.support.family_tokenizers import roberta_json
 from tests.support.heads import CONFIG, TREES, write_head
+from tests.support.tokenizer_files import write_folder
 
 NOTE = "numpy-bert: model 'demo' (built in, small)"
 CONTEXT = "hello unaffable world"
@@ -258,3 +260,25 @@ def test_a_context_that_is_not_utf8_is_named_by_its_line(
     assert (
         f"{file}: line 2 is not UTF-8 (byte 8, 0xff); convert the file" in capsys.readouterr().err
     )
+
+
+def test_a_roberta_has_a_mask_and_a_frame_of_its_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    document = roberta_json()
+    write_folder(tmp_path, {"tokenizer.json": document})
+    words = len({*document["model"]["vocab"], "<mask>"})
+    sizes = {"hidden_size": 24, "num_attention_heads": 4, "num_hidden_layers": 2}
+    config = numpy_bert.RobertaConfig(vocab_size=words, max_position_embeddings=40, **sizes)
+    numpy_bert.RobertaForMaskedLM(config, seed=3).save_pretrained(tmp_path)
+    assert main(["fill-mask", "Alice <mask> the<mask>", "--model", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["mask 1", "mask 2"]
+    texts = [line.split("  ")[-1] for line in lines]
+    assert texts[2].startswith("Alice")  # without <s> and </s>
+    assert texts[2].endswith("the<mask>")
+    assert texts[9].startswith("Alice<mask> the")
+    model = numpy_bert.RobertaForMaskedLM.from_pretrained(tmp_path)
+    assert [len(fills) for fills in model.fill_mask("Alice <mask> the<mask>")] == [5, 5]
+    assert main(["fill-mask", "Alice [MASK]", "--model", str(tmp_path)]) == 2
+    assert "text[0] has no <mask> ([MASK] is none)" in capsys.readouterr().err

@@ -35,6 +35,7 @@ from numpy_bert.model.heads import (
     FOLLOWS,
     HEADS,
     MASKED_LM,
+    REPLACED_TOKENS,
     SEQUENCE,
     Chain,
     Head,
@@ -598,6 +599,13 @@ def test_gradients_stand_where_the_parameters_do(tmp_path: Path) -> None:
 
 
 # The heads that are BERT's in another architecture.
+
+
+def test_padding_is_not_computed_for_the_loss_of_replaced_tokens() -> None:
+    mask, labels = np.array([[True, True, False]]), {"labels": np.array([[0, 1, 1]])}
+    assert not REPLACED_TOKENS.judges_padding(labels, mask)
+    assert HEADS["ForTokenClassification"].judges_padding(labels, mask)
+    assert REPLACED_TOKENS.items(labels, {"attention_mask": mask}, BertConfig()) == {"labels": 2}
 
 
 @pytest.mark.parametrize(
