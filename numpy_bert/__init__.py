@@ -48,6 +48,22 @@ if TYPE_CHECKING:
     from numpy_bert.kernels.tuning import tuning as tuning
     from numpy_bert.loading.hub import fetch as fetch
     from numpy_bert.model.bert import BertModel as BertModel
+    from numpy_bert.model.family import AutoModel as AutoModel
+    from numpy_bert.model.family import AutoModelForMaskedLM as AutoModelForMaskedLM
+    from numpy_bert.model.family import AutoModelForMultipleChoice as AutoModelForMultipleChoice
+    from numpy_bert.model.family import (
+        AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
+    )
+    from numpy_bert.model.family import AutoModelForPreTraining as AutoModelForPreTraining
+    from numpy_bert.model.family import (
+        AutoModelForQuestionAnswering as AutoModelForQuestionAnswering,
+    )
+    from numpy_bert.model.family import (
+        AutoModelForSequenceClassification as AutoModelForSequenceClassification,
+    )
+    from numpy_bert.model.family import (
+        AutoModelForTokenClassification as AutoModelForTokenClassification,
+    )
     from numpy_bert.model.task_models import BertForMaskedLM as BertForMaskedLM
     from numpy_bert.model.task_models import BertForMultipleChoice as BertForMultipleChoice
     from numpy_bert.model.task_models import (

@@ -8,14 +8,16 @@ classes ``AutoModel`` and ``AutoModelFor...`` load any of them: what config.json
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy_bert.architectures import ARCHITECTURES, Architecture, class_names
 from numpy_bert.config import BertConfig, with_article
 from numpy_bert.errors import ConfigError, InputError
-from numpy_bert.model import task_models
 from numpy_bert.model.bert import BertModel
-from numpy_bert.model.heads import head_of
+
+if TYPE_CHECKING:
+    # Not when a model without a head is loaded: heads bring all code of training along.
+    from numpy_bert.model import task_models
 
 __all__ = ["model_class"]
 
@@ -58,6 +60,8 @@ def _base(entry: Architecture, end: str) -> Any:
     """Return the BERT of which an architecture's class is a subclass."""
     if end == _MODEL:
         return BertModel
+    from numpy_bert.model import task_models
+
     if end in entry.heads and entry.heads[end].form == "discriminator_predictions":
         return task_models.FinderOfReplacedTokens
     return getattr(task_models, f"Bert{end}")
@@ -74,6 +78,8 @@ def _class(name: str, entry: Architecture, end: str) -> Any:
         members["encoder_name"] = name if entry.encoders else ""
         what = "the model without a head"
     else:
+        from numpy_bert.model.heads import head_of
+
         members["model_class"] = _class(entry.class_names(_MODEL)[0], entry, _MODEL)
         members["kind"] = head_of(entry.model_type, end)
         what = f"the model with the head of its name's end, {end}"
@@ -120,10 +126,29 @@ class _Auto:
         return model_class(config, cls.end)(config, seed=seed)
 
 
+if TYPE_CHECKING:  # who checks types sees by which class of BERT's each is called
+
+    class AutoModel(_Auto, BertModel): ...
+
+    class AutoModelForMaskedLM(_Auto, task_models.BertForMaskedLM): ...
+
+    class AutoModelForMultipleChoice(_Auto, task_models.BertForMultipleChoice): ...
+
+    class AutoModelForNextSentencePrediction(_Auto, task_models.BertForNextSentencePrediction): ...
+
+    class AutoModelForPreTraining(_Auto, task_models.BertForPreTraining): ...
+
+    class AutoModelForQuestionAnswering(_Auto, task_models.BertForQuestionAnswering): ...
+
+    class AutoModelForSequenceClassification(_Auto, task_models.BertForSequenceClassification): ...
+
+    class AutoModelForTokenClassification(_Auto, task_models.BertForTokenClassification): ...
+
+
 @cache
 def _auto(end: str) -> Any:
     """Make a class that loads any architecture's model with a head, the first time."""
-    base = BertModel if end == _MODEL else getattr(task_models, f"Bert{end}")
+    base = _base(ARCHITECTURES["bert"], end)
     doc = (
         f"What loads a model of any architecture that is one as `{base.__name__}`: "
         "`from_pretrained` returns the class that config.json's model_type tells."
