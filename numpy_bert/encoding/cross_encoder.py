@@ -40,7 +40,7 @@ from numpy_bert.loading.modules import (
 )
 from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.messages import must_be, quoted
-from numpy_bert.model import family
+from numpy_bert.model.family import AutoModelForSequenceClassification
 from numpy_bert.model.task_models import BertForSequenceClassification
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.tasks.activations import TORCH_ACTIVATIONS, activation_of_scores, name_of_activation
@@ -58,7 +58,7 @@ _TASK = "sequence-classification"
 
 
 class CrossEncoder:
-    """A cross-encoder, loaded: a BERT that reads two texts at once and scores the pair.
+    """A cross-encoder: a BERT, or one of its family, that reads two texts at once and scores them.
 
     It is more exact than vectors that are compared, and slower: search by a `SentenceEncoder`, and
     let a CrossEncoder rank what was found. A call changes nothing that another one could see, so
@@ -96,7 +96,8 @@ class CrossEncoder:
     Attributes
     ----------
     model : BertForSequenceClassification
-        The BERT and its head.
+        The BERT and its head, or what its config.json says in place of them, such as an
+        XLMRobertaForSequenceClassification.
     prompts : Prompts
         Texts that may be put before the first text of a pair, by their names; they can be changed.
     default_prompt_name : str or None
@@ -195,8 +196,7 @@ class CrossEncoder:
             organization="cross-encoder",
         )
         file, settings = _read_files(folder)
-        kind = family.AutoModelForSequenceClassification
-        model: BertForSequenceClassification = kind.from_pretrained(
+        model = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=dtype, mmap=mmap, num_labels=num_labels
         )
         self._model = model
@@ -548,9 +548,12 @@ class CrossEncoder:
 
     def _filled(self, pairs: Texts, plan: Plan, shown: bool | None, where: str) -> Array:
         """Return the logits (n, K) of pairs, worked off as a plan says."""
+        # A DistilBERT may have BERT's tokenizer, which tells segments that it does not read.
+        reads_types = self._model.bert.parameters.embeddings.token_type_embeddings is not None
 
         def scored(batch: Batch) -> Array:
-            return self._model.packed(batch.ids, batch.lengths, batch.types)
+            types = batch.types if reads_types else None
+            return self._model.packed(batch.ids, batch.lengths, types)
 
         advice = "Give fewer pairs at a time, or a smaller batch_size."
         with memory_for(where, lambda: f"{len(pairs):,} pairs", advice):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from numpy_bert.config import BertConfig
 from numpy_bert.encoding.pooling import MODES, modes_named
 from numpy_bert.encoding.prompts import Prompts
 from numpy_bert.encoding.similarity import SIMILARITIES
@@ -35,6 +36,7 @@ __all__ = [
     "Recipe",
     "Settings",
     "TransformerFile",
+    "as_first_token",
     "bad_member",
     "check_in_and_out",
     "check_known",
@@ -264,6 +266,38 @@ def stated_in(path: Path) -> Iterator[None]:
         yield
     except InputError as failure:
         raise ConfigError(f"{path}: {failure}") from None
+
+
+def as_first_token(
+    folder: Path, recipe: Recipe, settings: Settings, config: BertConfig
+) -> tuple[Recipe, Settings]:
+    """Let a plain model whose own vector is its first token's, as a DPR's, keep to that one.
+
+    Such vectors are compared by their dot product, by which they were trained.
+
+    Raises
+    ------
+    ConfigError
+        If the model takes the first token's state through a projection, which a pooling does not.
+
+    References
+    ----------
+    .. [1] Karpukhin et al., "Dense Passage Retrieval for Open-Domain Question Answering",
+       arXiv:2004.04906.
+    """
+    architecture = config.architecture
+    if architecture.pooling != "first" or is_listed(folder / MODULES):
+        return recipe, settings
+    if config.projection_dim:
+        raise ConfigError(
+            f"{folder}: projection_dim must be 0 for a SentenceEncoder of a {architecture.name}; "
+            f"got {config.projection_dim}. Take the pooler_output of AutoModel in its place."
+        )
+    note = f"there is no {MODULES}: vectors are those of the first token, as {architecture.name}'s."
+    return (
+        replace(recipe, pooling=("cls",), notes=(note, *recipe.notes[1:])),
+        replace(settings, similarity_fn_name="dot"),
+    )
 
 
 def check_known(path: Path, stated: Iterable[str], known: Collection[str], kind: str) -> None:

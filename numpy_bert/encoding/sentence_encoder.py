@@ -27,7 +27,14 @@ from numpy_bert.encoding.quantization import (
     quantized_shape,
     ranges_of,
 )
-from numpy_bert.encoding.recipe import Recipe, Settings, read_recipe, read_settings, stated_in
+from numpy_bert.encoding.recipe import (
+    Recipe,
+    Settings,
+    as_first_token,
+    read_recipe,
+    read_settings,
+    stated_in,
+)
 from numpy_bert.encoding.saving import add_all_states, save_whole, sentence_files
 from numpy_bert.encoding.sentence_modules import (
     PooledModules,
@@ -44,6 +51,7 @@ from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.messages import must_be, shown
 from numpy_bert.model.bert import BertModel
+from numpy_bert.model.family import AutoModel
 from numpy_bert.model.saving import bert_parameters, check_parameters
 from numpy_bert.text.ids import IdEncoder, Ids, Tokenized, joined
 from numpy_bert.text.inputs import are_texts, as_texts, stream_of_texts
@@ -100,7 +108,7 @@ class _Call:
 
 
 class SentenceEncoder:
-    """A sentence model: a BERT, its tokenizer, and how a text becomes one vector.
+    """A sentence model: a BERT or one of its family, its tokenizer, and how texts become vectors.
 
     A call changes nothing that another one could see, so threads can share an encoder. An attribute
     that can be set is checked when it is set, and counts from the next call on; the rest cannot be
@@ -112,7 +120,8 @@ class SentenceEncoder:
     ----------
     model_name_or_path : str or Path
         A sentence model, or a plain BERT, of which the mean of the tokens is taken: a folder, or a
-        repository on the hub. A cached revision is used without any request.
+        repository on the hub. Its config.json says which of the family it is. A cached revision is
+        used without any request.
     dtype, mmap
         What it computes in, and whether weights are memory-mapped, as
         `BertModel.from_pretrained` takes them.
@@ -131,7 +140,8 @@ class SentenceEncoder:
     Attributes
     ----------
     model : BertModel
-        The BERT; it cannot be set.
+        The BERT, or what its config.json says in place of one, such as an XLMRobertaModel; it
+        cannot be set.
     tokenizer : BertTokenizer
         The BERT's tokenizer. It cannot be set, but its attributes can, and count for the encoder.
     notes : tuple of str
@@ -209,14 +219,15 @@ class SentenceEncoder:
             token=token,
         )
         recipe = read_recipe(folder)
-        model = BertModel.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
+        model = AutoModel.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
+        recipe, settings = as_first_token(folder, recipe, read_settings(folder), model.config)
         modules = read_pooled_modules(recipe, model.config.hidden_size, number, mapped=mmap)
         layers = None
         if recipe.layers is not None:
             layers = WeightedLayerPooling.read(recipe.layers, model, number, mapped=mmap)
         tokenizer = BertTokenizer.from_pretrained(recipe.folder)
         with stated_in(folder):
-            self._assemble(model, tokenizer, recipe, modules, read_settings(folder), layers)
+            self._assemble(model, tokenizer, recipe, modules, settings, layers)
         if prompts is not None:
             self.prompts = {**self.prompts, **Prompts(prompts)}
         for name, value in (
@@ -762,7 +773,7 @@ class SentenceEncoder:
         ('bert.embeddings.word_embeddings.weight', '2.dense.bias')
         """
         for name, array in self.model.named_parameters():
-            if not name.startswith("pooler."):
+            if not name.startswith(("pooler.", "encode_proj.")):
                 yield f"bert.{name}", array
         yield from self._modules.named_parameters()
 
@@ -795,7 +806,7 @@ class SentenceEncoder:
         parameters = bert_parameters(own.config, {**pooler, **checked})
         made = copy(self)
         for name, value in (
-            ("model", BertModel(own.config, parameters, own.loading_info)),
+            ("model", type(own)(own.config, parameters, own.loading_info)),
             ("_modules", self._modules.with_parameters(checked)),
         ):
             object.__setattr__(made, name, value)
@@ -1037,13 +1048,27 @@ class SentenceEncoder:
             if output_value == "token_embeddings":
                 return _as_objects(states)
             parts = zip(np.split(batch.ids, ends), states, way(hidden, batch), strict=True)
-            return _as_objects([_features(*part) for part in parts])
+            return _as_objects([self._features(*part) for part in parts])
 
         fill(rows, call.texts, call.plan, embed, call.shown)
         found = _apart(rows.tolist())
         if precision != "float32":
             found = quantize_embeddings(found, precision)
         return found[0] if call.single else found
+
+    def _features(self, ids: Any, states: Array, vector: Array) -> dict[str, npt.NDArray[Any]]:
+        """Return all that is known of a text, by the names of sentence-transformers."""
+        members = {
+            "input_ids": ids,
+            "token_type_ids": np.zeros_like(ids),
+            "attention_mask": np.ones_like(ids),
+        }
+        given = self.tokenizer.model_input_names
+        return {
+            **{name: array for name, array in members.items() if name in given},
+            "token_embeddings": states,
+            "sentence_embedding": vector,
+        }
 
     def _in_memory(self, texts: int, way: _Way) -> memory_for:
         """Return a block in which a MemoryError says what the texts of a call take."""
@@ -1114,17 +1139,6 @@ def _as_objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
     for row, value in enumerate(values):
         found[row] = value
     return found
-
-
-def _features(ids: Any, states: Array, vector: Array) -> dict[str, npt.NDArray[Any]]:
-    """Return all that is known of a text, by the names of sentence-transformers."""
-    return {
-        "input_ids": ids,
-        "token_type_ids": np.zeros_like(ids),
-        "attention_mask": np.ones_like(ids),
-        "token_embeddings": states,
-        "sentence_embedding": vector,
-    }
 
 
 def _apart(values: list[Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from numpy_bert.encoding.sentence_modules import Dense, PooledModules
 from numpy_bert.errors import InputError
 from numpy_bert.files import as_folder
 from numpy_bert.model.bert import BertModel
+from numpy_bert.model.family import AutoModel
 from numpy_bert.model.gradients import LossAndGradients, split_batch
 from numpy_bert.model.saving import Saveable, bert_parameters
 from numpy_bert.ops.activation import identity
@@ -162,7 +163,7 @@ class SentenceStudent(Saveable):
         True
         """
         setup, recipe = read_setup(Path(folder))
-        bert = BertModel.from_pretrained(recipe.folder, dtype=dtype)
+        bert = AutoModel.from_pretrained(recipe.folder, dtype=dtype)
         size, has_dense = bert.config.hidden_size, any(k == "Dense" for k, _ in recipe.behind)
         projection = read_map(recipe, size, features, bert.dtype)
         if projection is None:
