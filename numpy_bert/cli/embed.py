@@ -35,22 +35,22 @@ _CAPTIONS = {
     "embeddings.word_embeddings": "the word table's row of each token id",
     "embeddings.token_type_embeddings": "the segment table's row of each segment",
     "embeddings.position_embeddings": "the position table's row of each position",
-    "embeddings.sum": "(word + segment) + position",
+    "embeddings.task_type_embeddings": "the task table's first row",
     "embeddings.LayerNorm.mean": "the mean of each row of the sum",
-    "embeddings.LayerNorm.variance": "about the mean, divided by the hidden size",
+    "embeddings.LayerNorm.variance": "about the mean, divided by the number of features",
     "embeddings.LayerNorm.rstd": "1 / sqrt(variance + eps)",
     "embeddings.LayerNorm.normalized": "(sum - mean) * rstd",
     "embeddings.LayerNorm": "normalized * weight + bias",
     "embeddings.dropout.keep": "True where an element is kept",
     "embeddings.dropout": "kept elements / (1 - p), the others 0; without a seed dropout is off",
-    "embeddings": "what the encoder gets",
 }
+_BERTS_SUM = "(word + segment) + position"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = (
-        "Print BERT's input embedding of a text, step by step: token ids, the three look-ups, "
+        "Print BERT's input embedding of a text, step by step: token ids, the look-ups, "
         "their sum, LayerNorm, dropout. These are input embeddings, the first thing a BERT "
         "computes; they are no sentence vectors, which are another command's."
     )
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     text = given_text(options.text)
     name = model_name(options)
     only = cached_part(name, revision=options.revision, cache_dir=options.cache_dir)
-    model = numpy_bert.BertModel.from_pretrained(name, only=only, **model_options(options))
+    model = numpy_bert.AutoModel.from_pretrained(name, only=only, **model_options(options))
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(name, **source_options(options))
     texts = [text] + ([] if options.text_pair is None else [options.text_pair])
     limit = model.config.max_tokens
@@ -93,7 +93,10 @@ def run(options: argparse.Namespace) -> int:
         note(sentence)
     del inputs["special_tokens_mask"]
     rng = None if options.dropout_seed is None else np.random.default_rng(options.dropout_seed)
-    steps = model.embeddings.steps(inputs["input_ids"], inputs.get("token_type_ids"), rng=rng)
+    if model.parameters.embeddings.token_type_embeddings is None:  # whatever the tokenizer gives
+        inputs.pop("token_type_ids", None)
+    types = inputs.get("token_type_ids")
+    steps = model.embeddings.steps(inputs["input_ids"], types, rng=rng)
     named = select(dict(named_steps(steps, "embeddings")), options.step)
     if output is not None:  # with all steps the ids that they belong to
         save_arrays(output, (inputs if options.step is None else {}) | named)
@@ -115,17 +118,37 @@ def _as_page(
     """Write the result for a person: the tokens, then each step's shape and corner values."""
     from numpy_bert.text.encoding import segments_of
 
-    rows = zip(
-        range(len(tokens)), tokens, inputs["input_ids"][0], segments_of(inputs)[0], strict=True
-    )
+    positions = model.inputs(inputs["input_ids"]).position_ids
+    columns: dict[str, Any] = {
+        "position": range(len(tokens)) if positions is None else positions[0],
+        "token": tokens,
+        "id": inputs["input_ids"][0],
+    }
+    if model.parameters.embeddings.token_type_embeddings is not None:
+        columns["segment"] = segments_of(inputs)[0]
+    rows = list(zip(*columns.values(), strict=True))
     blocks = [
-        f"{name}: input embedding, {model.config.hidden_size} features, {model.dtype}",
-        table(("position", "token", "id", "segment"), list(rows), right="rlrr"),
+        f"{name}: input embedding, {model.config.embedding_features} features, {model.dtype}",
+        table(tuple(columns), rows, right="rlrr"[: len(columns)]),
     ]
+    captions = _captions(model)
     for step, array in named.items():
-        caption = _CAPTIONS.get(step, "")
+        caption = captions.get(step, "")
         blocks.append(f"{step}  {array.shape}  {caption}\n{_array_text(array)}")
     return "\n\n".join(blocks)
+
+
+def _captions(model: numpy_bert.BertModel) -> dict[str, str]:
+    """Return what each step is, in a model that may have other tables than BERT."""
+    tables = model.parameters.embeddings
+    total = "word + position" if tables.token_type_embeddings is None else _BERTS_SUM
+    if tables.task_type_embeddings is not None:
+        total = f"({total}) + task"
+    config = model.config
+    gets = "what the encoder gets"
+    if config.embedding_features != config.hidden_size:
+        gets = f"what is projected to the encoder's {config.hidden_size} features"
+    return {**_CAPTIONS, "embeddings.sum": total, "embeddings": gets}
 
 
 def _array_text(array: npt.NDArray[Any]) -> str:

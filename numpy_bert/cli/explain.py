@@ -36,7 +36,7 @@ _ENDS = (".html", ".svg", ".png")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = (
-        "Show how BERT reads a text, or a pair: the rows that its tokens pick from three tables, "
+        "Show how BERT reads a text, or a pair: the rows that its tokens pick from its tables, "
         "their sum, LayerNorm, and a token's way through the layers; in the terminal, or with -o "
         "page.html as one page with every map and strip, or with -o picture.svg as a drawing."
     )
@@ -97,12 +97,15 @@ def _model(
     options: argparse.Namespace, name: str, mask_token: str | None, texts: Sequence[str | None]
 ) -> numpy_bert.BertModel | numpy_bert.BertForMaskedLM:
     """Load the model, with the head that predicts words where there is a mask and it has one."""
-    model = numpy_bert.BertModel.from_pretrained(name, **model_options(options))
+    from numpy_bert.loading.keys import canonical
+
+    model = numpy_bert.AutoModel.from_pretrained(name, **model_options(options))
     if mask_token is None or not any(mask_token in (text or "") for text in texts):
         return model
-    if any("cls.predictions" in key for key in model.loading_info.unexpected_keys):
+    entry, unused = model.config.architecture, model.loading_info.unexpected_keys
+    if any(canonical(key, entry).startswith("cls.predictions.") for key in unused):
         del model  # it is loaded anew, with its head
-        return numpy_bert.BertForMaskedLM.from_pretrained(name, **model_options(options))
+        return numpy_bert.AutoModelForMaskedLM.from_pretrained(name, **model_options(options))
     note(f"{quoted(name)} has no head that predicts words, so none are shown for {mask_token}.")
     return model
 

@@ -27,8 +27,8 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command is for, and what it takes."""
     parser.description = (
-        "Print the words that fit best at each mask of a text, with their probabilities: at each "
-        "[MASK], or what else the model's tokenizer has for it, such as <mask>."
+        "Print the words that fit best at each mask of a text, [MASK] or, in a RoBERTa, <mask>, "
+        "with their probabilities."
     )
     add_examples(
         parser,
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         nargs="*",
         type=text,
-        help=f"a text with [MASK] in it; {LINES_FROM_STDIN}",
+        help=f"a text with a mask in it; {LINES_FROM_STDIN}",
     )
     add_task(parser, default="the built-in 'demo', which is small,")
     parser.add_argument(
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _show_words(masks: list[list[Fill]], tokenizer: numpy_bert.BertTokenizer) -> None:
     """Print the words for the masks of a text, and the text without the tokens that frame it."""
-    begin, end = tokenizer.cls_token, tokenizer.sep_token
+    begin, end = str(tokenizer.cls_token), str(tokenizer.sep_token)
     for number, fills in enumerate(masks):
         if len(masks) > 1:
             show(f"mask {number + 1}")

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from numpy_bert.traces.recording import Recorder
 
     folder, source = as_folder(options.output, "-o"), source_options(options)
-    model = numpy_bert.BertModel.from_pretrained(options.model, dtype="float64", **source)
+    model = numpy_bert.AutoModel.from_pretrained(options.model, dtype="float64", **source)
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(options.model, **source)
     recorder = Recorder(model, options.model, **source)
     size = golden_size(model, tokenizer, recorder, options.names)

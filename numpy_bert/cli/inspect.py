@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-# What a tensor of the model is for, by the first word of its key.
 # What only cross-encoders state, whose long name would push all values of others aside.
 _SCORES = "sbert_ce_default_activation_function"
-_PARTS = {"embeddings": "input embedding", "encoder": "encoder", "pooler": "pooler"}
+# What a tensor of the model is for, by the first word of its key.
+_PARTS = {
+    "embeddings": "input embedding",
+    "embeddings_project": "projection",
+    "encoder": "encoder",
+    "pooler": "pooler",
+    "encode_proj": "projection",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +96,7 @@ def _report(
 ) -> dict[str, Any]:
     """Return all that is to be printed."""
     from numpy_bert.loading.keys import BUFFERS
+    from numpy_bert.loading.tensors import rules_of
     from numpy_bert.model.heads import head_of
     from numpy_bert.parameters import TIED, BertParameters, shapes
 
@@ -110,6 +117,8 @@ def _report(
     return {
         "folder": str(folder),
         "files": [str(path) for path in checkpoint.files],
+        "architecture": config.architecture.name,
+        "rules": list(rules_of(config)),
         "config": {name: getattr(config, name) for name in ("model_type", *config.field_names)},
         "tensors": [
             {
@@ -145,6 +154,7 @@ def _as_page(report: dict[str, Any]) -> str:
     config = [pair for pair in report["config"].items() if pair != (_SCORES, None)]
     blocks = [
         "\n".join(report["files"]),
+        "\n".join([f"architecture: {report['architecture']}", *report["rules"]]),
         table(("config", ""), config),
         table(("tensor", "dtype", "shape", "size", "use"), rows, right="llrrl"),
         table(

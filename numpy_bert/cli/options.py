@@ -64,7 +64,7 @@ def add_text(parser: argparse.ArgumentParser) -> None:
         "text", metavar="TEXT", nargs="?", type=text, help=f"the text; {FROM_STDIN}"
     )
     parser.add_argument(
-        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text, as segment 1"
+        "text_pair", metavar="TEXT2", nargs="?", type=text, help="a second text, of a pair"
     )
     add_model(parser)
 

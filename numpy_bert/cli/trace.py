@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if options.pair and len(options.texts) != 2:
         raise InputError(f"--pair: there must be two texts; got {len(options.texts)}.")
     name = model_name(options)
-    model = numpy_bert.BertModel.from_pretrained(name, **model_options(options))
+    model = numpy_bert.AutoModel.from_pretrained(name, **model_options(options))
     inputs = (
         _encoded(options, name, model)
         if options.ids is None
