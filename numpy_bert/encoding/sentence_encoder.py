@@ -19,7 +19,7 @@ from numpy_bert.encoding import similarity as likeness
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, ENCODE, SAVE, SENTENCE_ENCODER
 from numpy_bert.encoding.pooling import modes_named, places_read, pool
-from numpy_bert.encoding.prompts import Prompts, check_prompt_name, document_prompt, prompt_of
+from numpy_bert.encoding.prompts import Prompts, prompt_of
 from numpy_bert.encoding.quantization import (
     check_number,
     check_precision,
@@ -41,11 +41,12 @@ from numpy_bert.encoding.sentence_modules import (
     WeightedLayerPooling,
     read_pooled_modules,
 )
-from numpy_bert.encoding.similarity import Hits, check_similarity
+from numpy_bert.encoding.similarity import Hits
 from numpy_bert.encoding.stream import VectorStream, check_streamed
+from numpy_bert.encoding.text_encoder import TextEncoder, given_texts
 from numpy_bert.errors import InputError
 from numpy_bert.files import as_folder
-from numpy_bert.foreign import check_accepted, no_attribute
+from numpy_bert.foreign import check_accepted
 from numpy_bert.inputs import ModelInputs
 from numpy_bert.kernels.threads import get_num_threads
 from numpy_bert.loading.sentence import find_sentence_model
@@ -53,7 +54,7 @@ from numpy_bert.messages import must_be, shown
 from numpy_bert.model.bert import BertModel
 from numpy_bert.model.family import AutoModel
 from numpy_bert.model.saving import bert_parameters, check_parameters
-from numpy_bert.text.ids import IdEncoder, Ids, Tokenized, joined
+from numpy_bert.text.ids import Ids, Tokenized, joined
 from numpy_bert.text.inputs import are_texts, as_texts, stream_of_texts
 from numpy_bert.text.tokenizer import BertTokenizer
 
@@ -61,21 +62,6 @@ if TYPE_CHECKING:
     from numpy_bert.encoding.gradients import SentenceRun
 
 __all__ = ["SentenceEncoder"]
-
-# The attributes that cannot be set: why, and what to do instead.
-_FIXED = {
-    "device": "numpy_bert computes on the processor. Leave it as it is.",
-    "dtype": "the weights have it. Load another encoder, with SentenceEncoder(name, dtype=...).",
-    "model": (
-        "the rest of the encoder was made from it. Load another encoder, from a folder with that "
-        "model."
-    ),
-    "tokenizer": (
-        "the rest of the encoder was made from it. Change the attributes of encoder.tokenizer, or "
-        "load another encoder, from a folder with that tokenizer."
-    ),
-    "notes": "they say what was made of the files. Read them; nothing depends on them.",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -107,7 +93,7 @@ class _Call:
     shown: bool | None
 
 
-class SentenceEncoder:
+class SentenceEncoder(TextEncoder):
     """A sentence model: a BERT or one of its family, its tokenizer, and how texts become vectors.
 
     A call changes nothing that another one could see, so threads can share an encoder. An attribute
@@ -170,28 +156,11 @@ class SentenceEncoder:
     (2, 384)
     """
 
-    # What can be set is a property that checks it; what cannot stands in `_FIXED`. The slots keep
-    # others out, such as a misspelt one, that nothing would read.
-    __slots__ = (
-        "__weakref__",
-        "_default_prompt_name",
-        "_ids",
-        "_layers",
-        "_modules",
-        "_pooling",
-        "_prompts",
-        "_recipe",
-        "_similarity_fn_name",
-        "_tokenizer_limit",
-        "_truncate_dim",
-        "model",
-        "notes",
-        "tokenizer",
-    )
+    __slots__ = ("_layers", "_modules", "_pooling", "_recipe", "_truncate_dim")
+    _elsewhere = SENTENCE_ENCODER
+    _shared = ("model", "_layers", "_modules")
 
     model: BertModel
-    tokenizer: BertTokenizer
-    notes: tuple[str, ...]
 
     def __init__(
         self,
@@ -302,97 +271,21 @@ class SentenceEncoder:
         layers: WeightedLayerPooling | None,
     ) -> None:
         """Set all attributes."""
-        self.model = model
-        self.tokenizer = copy(tokenizer)  # of which max_seq_length is set
+        self._prepare(model, tokenizer, settings, lower_case=recipe.lower_case)
         self.notes = (*recipe.notes, *settings.notes)
-        self._tokenizer_limit = tokenizer.model_max_length
-        self._ids = IdEncoder(self.tokenizer, lower_case=recipe.lower_case)
         self._recipe = recipe
         self._modules = modules
         self._layers = layers
         self._pooling = recipe.pooling
-        self._default_prompt_name: str | None = None
-        # These two are there in every model of sentence-transformers.
-        self.prompts = {"query": "", "document": "", **settings.prompts}
-        self.default_prompt_name = settings.default_prompt_name
-        self.similarity_fn_name = settings.similarity_fn_name
         kept = settings.truncate_dim
         self.truncate_dim = None if kept is None else min(kept, modules.out_features)
-        positions = model.config.max_tokens
-        stated = recipe.max_seq_length or tokenizer.model_max_length or positions
-        self.max_seq_length = min(stated, positions)
+        self._limit_to(recipe.max_seq_length)
 
     def __repr__(self) -> str:
         return (
             f"SentenceEncoder({self.get_embedding_dimension()} features, pooling "
             f"{' + '.join(self.pooling)}, max_seq_length {self.max_seq_length}, {self.dtype})"
         )
-
-    def __getattr__(self, name: str) -> Any:
-        """Say what is ours in the place of what sentence-transformers has."""
-        raise no_attribute(self, name, SENTENCE_ENCODER)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        self._check_free(name)
-        super().__setattr__(name, value)
-
-    def __delattr__(self, name: str) -> None:
-        self._check_free(name)
-        super().__delattr__(name)
-
-    def _check_free(self, name: str) -> None:
-        """Raise AttributeError if an attribute is there and cannot be set."""
-        if name in _FIXED and hasattr(self, name):
-            raise AttributeError(
-                f"SentenceEncoder.{name} cannot be set or deleted, because {_FIXED[name]}"
-            )
-
-    def __copy__(self) -> SentenceEncoder:
-        """Return an encoder with the same weights, whose attributes are its own.
-
-        A tokenizer that two encoders shared would be one limit for both.
-        """
-        shared = (self.model, self._layers, self._modules, self.tokenizer.backend_tokenizer)
-        return deepcopy(self, {id(part): part for part in shared})
-
-    @property
-    def prompts(self) -> Prompts:
-        """Texts that may be put before a text, by their names; a dict that can be changed."""
-        return self._prompts
-
-    @prompts.setter
-    def prompts(self, value: Mapping[str, str]) -> None:
-        if not isinstance(value, Mapping):
-            raise InputError(
-                f"prompts must be a dict of texts by their names; got {type(value).__name__}."
-            )
-        prompts = Prompts(value)
-        if self._default_prompt_name is not None and self._default_prompt_name not in prompts:
-            raise InputError(
-                f"prompts must have {self._default_prompt_name!r}, which default_prompt_name "
-                "names; set default_prompt_name to None first."
-            )
-        self._prompts = prompts
-
-    @property
-    def default_prompt_name(self) -> str | None:
-        """The name of the prompt that is used where none is named; None for none."""
-        return self._default_prompt_name
-
-    @default_prompt_name.setter
-    def default_prompt_name(self, value: str | None) -> None:
-        if value is not None:
-            check_prompt_name(self.prompts, value, "default_prompt_name")
-        self._default_prompt_name = value
-
-    @property
-    def similarity_fn_name(self) -> str:
-        """How the model's vectors are compared; None sets "cosine"."""
-        return self._similarity_fn_name
-
-    @similarity_fn_name.setter
-    def similarity_fn_name(self, value: str | None) -> None:
-        self._similarity_fn_name = check_similarity("cosine" if value is None else value)
 
     @property
     def pooling(self) -> tuple[str, ...]:
@@ -414,22 +307,6 @@ class SentenceEncoder:
     def truncate_dim(self, value: int | None) -> None:
         most = self._modules.out_features
         self._truncate_dim = None if value is None else as_count("truncate_dim", value, most=most)
-
-    @property
-    def max_seq_length(self) -> int:
-        """How many tokens of a text are read, special ones included; the rest is cut off.
-
-        It is the `model_max_length` of the encoder's tokenizer, as in sentence-transformers. It can
-        be set to any number that leaves room for one token, up to the model's positions.
-        """
-        positions = self.model.config.max_tokens
-        return min(self.tokenizer.model_max_length or positions, positions)
-
-    @max_seq_length.setter
-    def max_seq_length(self, value: int) -> None:
-        least, most = self._ids.frame + 1, self.model.config.max_tokens
-        number = as_count("max_seq_length", value, least=least, most=most)
-        self.tokenizer.model_max_length = number
 
     @overload
     def encode(
@@ -573,7 +450,7 @@ class SentenceEncoder:
         check_accepted(
             "encode", {**given, "device": device, "pool": pool, "chunk_size": chunk_size}, ENCODE
         )
-        single, texts = _as_sentences(sentences, inputs)
+        single, texts = given_texts(type(self).__name__, sentences, inputs)
         flags = {
             "normalize_embeddings": normalize_embeddings,
             "show_progress_bar": show_progress_bar,
@@ -600,49 +477,6 @@ class SentenceEncoder:
             name = None if single else "sentences" if inputs is None else "inputs"
             warnings.warn(call.plan.cut_message("encode", name, len(texts)), stacklevel=2)
         return found
-
-    def encode_query(
-        self,
-        sentences: str | Sequence[str] | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        *arguments: Any,
-        **options: Any,
-    ) -> Any:
-        """Return what `encode` returns, with the prompt "query" if no other is given.
-
-        Where `prompts` has no "query", as where it has been set to others, it is the prompt that
-        `default_prompt_name` names. All arguments are those of `encode`, in its order.
-
-        Examples
-        --------
-        >>> from numpy_bert import SentenceEncoder
-        >>> encoder = SentenceEncoder("demo", prompts={"query": "find: "})
-        >>> query = encoder.encode_query("the sea")
-        >>> bool((query == encoder.encode("find: the sea")).all())
-        True
-        """
-        if prompt is None and prompt_name is None and "query" in self.prompts:
-            prompt_name = "query"
-        return self.encode(sentences, prompt_name, prompt, *arguments, **options)
-
-    def encode_document(
-        self,
-        sentences: str | Sequence[str] | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        *arguments: Any,
-        **options: Any,
-    ) -> Any:
-        """Return what `encode` returns, with the prompt for documents if no other is given.
-
-        It is the first of "document", "passage" and "corpus" that `prompts` has, and without any
-        the prompt that `default_prompt_name` names. All arguments are those of `encode`, in its
-        order.
-        """
-        if prompt is None and prompt_name is None:
-            prompt_name = document_prompt(self.prompts)
-        return self.encode(sentences, prompt_name, prompt, *arguments, **options)
 
     def encode_stream(
         self,
@@ -942,25 +776,6 @@ class SentenceEncoder:
             query = self.encode(texts[0] if single else texts)
         return likeness.search(query, corpus_vectors, k, self.similarity_fn_name)
 
-    @property
-    def device(self) -> str:
-        """Where it computes: "cpu"."""
-        return "cpu"
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """What it computes in."""
-        return self.model.dtype
-
-    def eval(self) -> SentenceEncoder:
-        """Return the encoder, which never drops anything out."""
-        return self
-
-    def to(self, device: str) -> SentenceEncoder:
-        """Return the encoder for the device "cpu", where it is; there is no other."""
-        check_accepted("SentenceEncoder.to", {"device": device}, ENCODE)
-        return self
-
     def get_embedding_dimension(self) -> int:
         """Return how many features a vector of `encode` has."""
         most = self._modules.out_features
@@ -969,16 +784,6 @@ class SentenceEncoder:
     def get_sentence_embedding_dimension(self) -> int:
         """Return the same as `get_embedding_dimension`, under sentence-transformers' name."""
         return self.get_embedding_dimension()
-
-    def _plan(self, prompt: str, batch_size: int | None) -> Plan:
-        """Return how the texts of a call are cut into micro-batches."""
-        return Plan(
-            encode_ids=self._ids,
-            limit=self.max_seq_length,
-            prompt=prompt,
-            most_texts=None if batch_size is None else as_count("batch_size", batch_size),
-            workers=get_num_threads(),
-        )
 
     def _way(
         self, pooling: str | Sequence[str] | None, truncate_dim: int | None, prompt: str
@@ -1116,21 +921,6 @@ def _as_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if not out.flags.writeable:
         raise InputError("out must be writable; it is not. Open a mapped file with 'r+'.")
     return out
-
-
-def _as_sentences(sentences: object, inputs: object) -> tuple[bool, list[str]]:
-    """Return whether one text was given, and the texts, by whichever of the two names."""
-    if inputs is not None and sentences is not None:
-        raise InputError("sentences and inputs are both given, and are the same; give one of them.")
-    name, value = ("sentences", sentences) if inputs is None else ("inputs", inputs)
-    if isinstance(value, (list, tuple)):
-        for row, item in enumerate(value):
-            if isinstance(item, (list, tuple)) and len(item) == 2:
-                raise InputError(
-                    f"{name}[{row}] is a pair, and a SentenceEncoder makes vectors of single "
-                    "texts. CrossEncoder(name).predict(pairs) scores pairs."
-                )
-    return as_texts(value, name)
 
 
 def _as_objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
