@@ -7,7 +7,15 @@ from types import MappingProxyType
 
 from numpy_bert.foreign import Accepted
 
-__all__ = ["CONSTRUCTOR", "CROSS_ENCODER", "ENCODE", "SAVE", "SENTENCE_ENCODER"]
+__all__ = [
+    "CONSTRUCTOR",
+    "CROSS_ENCODER",
+    "ENCODE",
+    "SAVE",
+    "SENTENCE_ENCODER",
+    "SPARSE_ENCODE",
+    "SPARSE_ENCODER",
+]
 
 _THREADS = "Texts are encoded in threads; set_num_threads(n) says in how many."
 _DEVICE = Accepted((None, "cpu"), f"numpy_bert computes on the processor. {_THREADS}")
@@ -46,6 +54,12 @@ ENCODE: Mapping[str, Accepted] = MappingProxyType(
         "chunk_size": Accepted((None,), _THREADS),
     }
 )
+SPARSE_ENCODE: Mapping[str, Accepted] = MappingProxyType(
+    {
+        "save_to_cpu": Accepted((True, False), "Vectors are NumPy arrays, in memory anyway."),
+        **{name: ENCODE[name] for name in ("device", "pool", "chunk_size")},
+    }
+)
 SAVE: Mapping[str, Accepted] = MappingProxyType(
     {
         "create_model_card": Accepted((False,), "numpy_bert writes no model cards."),
@@ -72,19 +86,37 @@ _BOTH = {
 }
 # What their classes have and ours have not, and what to do.
 CROSS_ENCODER: Mapping[str, str] = MappingProxyType({**_BOTH, "to": _PROCESSOR})
-SENTENCE_ENCODER: Mapping[str, str] = MappingProxyType(
+_VECTORS: Mapping[str, str] = MappingProxyType(
     {
         **_BOTH,
-        **dict.fromkeys(("auto_model", "transformers_model"), _BERT),
+        **dict.fromkeys(("auto_model", "transformers_model"), "The model is encoder.model."),
         **dict.fromkeys(("preprocess", "tokenize"), _TOKENIZE),
-        **dict.fromkeys(("truncate_embeddings", "truncate_sentence_embeddings"), _CUT),
         "config": "It is encoder.model.config.",
         "encode_multi_process": _SPREAD,
+        "get_max_seq_length": "It is the attribute max_seq_length.",
+        "processor": "It is encoder.tokenizer.",
+    }
+)
+SENTENCE_ENCODER: Mapping[str, str] = MappingProxyType(
+    {
+        **_VECTORS,
+        **dict.fromkeys(("auto_model", "transformers_model"), _BERT),
+        **dict.fromkeys(("truncate_embeddings", "truncate_sentence_embeddings"), _CUT),
         "evaluate": "numpy_bert.training.sentence_correlation scores pairs of texts.",
         "forward": "encode(texts, output_value=None) returns all that is known of each text.",
-        "get_max_seq_length": "It is the attribute max_seq_length.",
         "load": "SentenceEncoder(path) loads a folder.",
         "parameters": "encoder.model.named_parameters() yields the BERT's arrays by their names.",
-        "processor": "It is encoder.tokenizer.",
+    }
+)
+SPARSE_ENCODER: Mapping[str, str] = MappingProxyType(
+    {
+        **_VECTORS,
+        **dict.fromkeys(
+            ("fit", "old_fit", "train"), "Sparse encoders are not trained here, but in torch."
+        ),
+        "forward": "encode(texts) returns the vectors.",
+        "load": "SparseEncoder(path) loads a folder.",
+        "parameters": "encoder.model.named_parameters() yields the model's arrays by their names.",
+        "splade_pooling_chunk_size": "Scores are pooled some words at a time; leave it out.",
     }
 )

@@ -40,6 +40,8 @@ __all__ = [
     "bad_member",
     "check_in_and_out",
     "check_known",
+    "module_kind",
+    "notes_on_a_plain_model",
     "read_recipe",
     "read_settings",
     "read_transformer",
@@ -49,12 +51,17 @@ __all__ = [
 # The dotted names of old files and of version 6: sentence_transformers.models.Pooling,
 # sentence_transformers.sentence_transformer.modules.pooling.Pooling.
 _HOME = re.compile(
-    r"sentence_transformers\.(models|base\.modules|sentence_transformer\.(models|modules))(\.\w+)?",
+    r"sentence_transformers\.(models|base\.modules|"
+    r"(sentence_transformer|sparse_encoder)\.(models|modules))(\.\w+)?",
     re.ASCII,
 )
 _BEFORE = "WeightedLayerPooling"
 _BEHIND = ("Dense", "LayerNorm", "Normalize", "Dropout")
 _KINDS = ("Transformer", "Pooling", *_BEHIND, _BEFORE)
+# The modules of other models, and what to do.
+_OTHERS = dict.fromkeys(
+    ("MLMTransformer", "SpladePooling"), "It is of a sparse encoder; use SparseEncoder."
+)
 # How files before version 6 name the modes, in the order in which they are joined.
 SWITCHES = {
     "pooling_mode_cls_token": "cls",
@@ -77,6 +84,7 @@ _ONLY: Mapping[str, Any] = MappingProxyType(
 _OUTPUTS = {
     "feature-extraction": ("token_embeddings", "last_hidden_state"),
     "sequence-classification": ("scores", "logits"),
+    "fill-mask": ("token_embeddings", "logits"),
 }
 # These have no effect on `encode`: how padding is computed, and what is done for `encode_query`.
 _WITHOUT_EFFECT = ("unpad_inputs", "query_length", "document_length", "query_expansion")
@@ -145,13 +153,14 @@ def read_recipe(folder: Path) -> Recipe:
     """
     path = folder / MODULES
     if not is_listed(path):
-        return Recipe(folder=folder, notes=_notes_on_a_plain_model(folder))
+        notes = notes_on_a_plain_model(folder, "vectors are the mean of the tokens, not normalized")
+        return Recipe(folder=folder, notes=notes)
     if cross_encoder_settings(folder, error=ConfigError) is not None:
         raise ConfigError(
             f"{folder}: is a cross-encoder, which makes no vectors; use CrossEncoder."
         )
     entries = read_modules(path, error=ConfigError)
-    kinds = [_kind(path, entry) for entry in entries]
+    kinds = [module_kind(path, entry, _KINDS, _OTHERS) for entry in entries]
     first = 2 if kinds[1:2] == [_BEFORE] else 1
     before, behind = kinds[:first], kinds[first + 1 :]
     in_order = before[:1] == ["Transformer"] and kinds[first : first + 1] == ["Pooling"]
@@ -195,6 +204,8 @@ class Settings:
         How vectors are compared; "cosine" by default.
     truncate_dim : int or None
         How many features of a vector are kept.
+    max_active_dims : int or None
+        How many features of a sparse vector are kept, the largest.
     notes : tuple of str
         What was made of the file, as sentences.
     """
@@ -205,13 +216,16 @@ class Settings:
     default_prompt_name: str | None = None
     similarity_fn_name: str = _COSINE
     truncate_dim: int | None = None
+    max_active_dims: int | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 
-def read_settings(folder: Path, kind: str = "SentenceTransformer") -> Settings:
+def read_settings(
+    folder: Path, kind: str = "SentenceTransformer", similarity: str = _COSINE
+) -> Settings:
     """Read config_sentence_transformers.json, if modules.json is there as well.
 
-    `kind` is which model_type it may state.
+    `kind` is which model_type it may state, and `similarity` what counts where it states none.
 
     Without modules.json it is not read, as in sentence-transformers.
 
@@ -222,7 +236,7 @@ def read_settings(folder: Path, kind: str = "SentenceTransformer") -> Settings:
     """
     path = folder / SETTINGS
     if not is_listed(path) or not is_listed(folder / MODULES):
-        return Settings()
+        return Settings(similarity_fn_name=similarity)
     stated = read_json(path, error=ConfigError, finite=False)
     if stated.get("model_type") not in (None, kind):
         raise bad_member(path, "model_type", stated["model_type"], repr(kind))
@@ -236,17 +250,19 @@ def read_settings(folder: Path, kind: str = "SentenceTransformer") -> Settings:
         raise bad_member(
             path, "default_prompt_name", name, "null or the name of one of the prompts"
         )
-    similarity, notes = _similarity(stated.get("similarity_fn_name"))
-    kept = stated.get("truncate_dim")
-    if kept is not None and (type(kept) is not int or kept < 1):
-        raise bad_member(path, "truncate_dim", kept, "a number of features or null")
+    likeness, notes = _similarity(stated.get("similarity_fn_name"), similarity)
+    for member in ("truncate_dim", "max_active_dims"):
+        kept = stated.get(member)
+        if kept is not None and (type(kept) is not int or kept < 1):
+            raise bad_member(path, member, kept, "a number of features or null")
     with stated_in(path):
         texts = Prompts({key: text or "" for key, text in prompts.items()})
     return Settings(
         prompts=dict(texts),
         default_prompt_name=name,
-        similarity_fn_name=similarity,
-        truncate_dim=kept,
+        similarity_fn_name=likeness,
+        truncate_dim=stated.get("truncate_dim"),
+        max_active_dims=stated.get("max_active_dims"),
         notes=notes,
     )
 
@@ -341,9 +357,9 @@ def _layers(source: Path, folder: Path | None) -> tuple[Path | None, tuple[str, 
     )
 
 
-def _notes_on_a_plain_model(folder: Path) -> tuple[str, ...]:
+def notes_on_a_plain_model(folder: Path, what: str) -> tuple[str, ...]:
     """Say what is made of a model without modules.json, and what of its files is not read."""
-    notes = [f"there is no {MODULES}: vectors are the mean of the tokens, not normalized."]
+    notes = [f"there is no {MODULES}: {what}."]
     unread = [name for name in (*TRANSFORMER_CONFIGS, SETTINGS) if is_listed(folder / name)]
     if unread:
         notes.append(
@@ -352,18 +368,24 @@ def _notes_on_a_plain_model(folder: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _kind(path: Path, entry: ModuleEntry) -> str:
-    """Return the class of a module; refuse an unknown one, and one in a folder elsewhere."""
+def module_kind(
+    path: Path, entry: ModuleEntry, kinds: Collection[str], others: Mapping[str, str]
+) -> str:
+    """Return the class of a module; refuse an unknown one, and one in a folder elsewhere.
+
+    `kinds` are the classes that are supported, and `others` some that are not, and why.
+    """
     if not entry.is_plain:
         raise ConfigError(
             f"{path}: the path of a module must be a folder in the model's own; got "
             f"{shown(entry.path)}."
         )
     home = entry.type.rpartition(".")[0]
-    if not _HOME.fullmatch(home) or entry.kind not in _KINDS:
+    if not _HOME.fullmatch(home) or entry.kind not in kinds:
+        reason = f" {others[entry.kind]}" if entry.kind in others else ""
         raise ConfigError(
-            f"{path}: the module {quoted(entry.type)} is not supported; {', '.join(_KINDS)} of "
-            "sentence_transformers are."
+            f"{path}: the module {quoted(entry.type)} is not supported; {', '.join(kinds)} of "
+            f"sentence_transformers are.{reason}"
         )
     return entry.kind
 
@@ -406,8 +428,10 @@ class TransformerFile(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def read_transformer(folder: Path, task: str) -> TransformerFile:
+def read_transformer(folder: Path, task: str, *, must_say_so: bool = False) -> TransformerFile:
     """Read sentence_bert_config.json, or what has an older name, as sentence-transformers does.
+
+    `must_say_so` is whether it has to state the task, which is not the usual one of its module.
 
     Raises
     ------
@@ -416,6 +440,9 @@ def read_transformer(folder: Path, task: str) -> TransformerFile:
     """
     there = [name for name in TRANSFORMER_CONFIGS if is_listed(folder / name)]
     read, stated = read_transformer_config(folder, error=ConfigError)
+    if must_say_so and "transformer_task" not in stated:
+        path = folder / (read or TRANSFORMER_CONFIGS[0])
+        raise bad_member(path, "transformer_task", None, repr(task))
     unread = there[there.index(read) + 1 :] if there else []
     notes = (f"not read, since {read} is there: {', '.join(unread)}.",) if unread else ()
     return _checked(folder / read, stated, task)._replace(notes=notes)
@@ -466,15 +493,15 @@ def _check_modalities(path: Path, modalities: object, wanted: str) -> None:
         raise bad_member(path, "modality_config", modalities, f"text by its {wanted}")
 
 
-def _similarity(name: object) -> tuple[str, tuple[str, ...]]:
+def _similarity(name: object, usual: str) -> tuple[str, tuple[str, ...]]:
     """Return the similarity that a name stands for, and what is to be noted.
 
     Every other name is passed over, as in sentence-transformers, old spellings included.
     """
     if name is None or (isinstance(name, str) and name in SIMILARITIES):
-        return str(name or _COSINE), ()
+        return str(name or usual), ()
     note = f"similarity_fn_name = {shown(name)} is not read by sentence-transformers"
-    if name == "cos_sim":
+    if name == "cos_sim" and usual == _COSINE:
         return _COSINE, (f"{note}; it is {_COSINE}.",)
     wanted = "'dot'" if name == "dot_score" else f"one of {', '.join(SIMILARITIES)}"
-    return _COSINE, (f"{note}; {_COSINE} is taken, as there. Set {wanted} if another is meant.",)
+    return usual, (f"{note}; {usual} is taken, as there. Set {wanted} if another is meant.",)

@@ -19,7 +19,7 @@ from numpy_bert.model.saving import Saveable, tensors_file
 from numpy_bert.tasks.activations import name_of_activation
 from numpy_bert.text.tokenizer import BertTokenizer
 
-__all__ = ["add_all_states", "save_whole", "sentence_files"]
+__all__ = ["add_all_states", "save_whole", "sentence_files", "stated_settings"]
 
 _Files = Mapping[str, bytes]
 
@@ -85,7 +85,7 @@ def sentence_files(
         for number, kind in enumerate(kinds)
     ]
     reads = {"max_seq_length": recipe.max_seq_length, "do_lower_case": recipe.lower_case}
-    own = {TRANSFORMER_CONFIGS[0]: reads, SETTINGS: _settings(settings)}
+    own = {TRANSFORMER_CONFIGS[0]: reads, SETTINGS: stated_settings(settings)}
     return {MODULES: encode_json(listed), **{k: encode_json(v) for k, v in own.items()}, **found}
 
 
@@ -180,14 +180,15 @@ def _dense(layer: Dense) -> tuple[dict[str, Any], dict[str, Array]]:
     return stated, {name: array for name, array in arrays.items() if array is not None}
 
 
-def _settings(settings: Settings) -> dict[str, Any]:
-    """Return what config_sentence_transformers.json states."""
+def stated_settings(settings: Settings, kind: str = "SentenceTransformer") -> dict[str, Any]:
+    """Return what config_sentence_transformers.json states of a model of this kind."""
     stated: dict[str, Any] = {
-        "model_type": "SentenceTransformer",
+        "model_type": kind,
         "prompts": dict(settings.prompts),
         "default_prompt_name": settings.default_prompt_name,
         "similarity_fn_name": settings.similarity_fn_name,
     }
-    if settings.truncate_dim is not None:
-        stated["truncate_dim"] = settings.truncate_dim
+    for name in ("truncate_dim", "max_active_dims"):
+        if getattr(settings, name) is not None:
+            stated[name] = getattr(settings, name)
     return stated

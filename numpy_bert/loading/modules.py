@@ -40,6 +40,8 @@ TRANSFORMER_CONFIGS = (
 
 # The modules, beside the Transformer, that have weights of their own.
 WITH_WEIGHTS = ("Dense", "LayerNorm", "WeightedLayerPooling")
+# The modules that are a BERT: older sparse encoders have a class of their own for theirs.
+_TRANSFORMERS = ("Transformer", "MLMTransformer")
 # The most bytes that the systems of today take for the name of a folder.
 _LONGEST_NAME = 255
 
@@ -124,7 +126,7 @@ def bert_folder(folder: Path) -> str:
 
 def transformer_folder(entries: Iterable[ModuleEntry]) -> str:
     """Return the name of the folder in which a list of modules has the Transformer, "" for none."""
-    first = next((entry for entry in entries if entry.kind == "Transformer"), None)
+    first = next((entry for entry in entries if entry.kind in _TRANSFORMERS), None)
     return first.path if first is not None and first.is_plain else ""
 
 

@@ -54,6 +54,8 @@ xlm-roberta-large-finetuned-conll02-spanish xlm-roberta-large-finetuned-conll03-
 xlm-roberta-large-finetuned-conll03-german xlnet-base-cased xlnet-large-cased
 """
 _PLAIN = frozenset(_NAMES.split())
+# The modules that are read from files of their own; Normalize and Dropout may have no config.json.
+_READ = ("Pooling", "SpladePooling", *WITH_WEIGHTS)
 
 
 @permissions(InputError)
@@ -138,8 +140,7 @@ def _is_settled(snapshot: Path) -> bool:
     inner = transformer_folder(entries)
     if inner and missing_files(snapshot / inner, (*MODEL_FILES, *TOKENIZER_FILES)):
         return False
-    # Normalize and Dropout may have no config.json; of the rest it is what they are read from.
-    read = [name for e in entries if e.kind in ("Pooling", *WITH_WEIGHTS) for name in e.files]
+    read = [name for e in entries if e.kind in _READ for name in e.files]
     # Of the Transformer's files those up to the one that counts; later ones are not read.
     counts, stated = read_transformer_config(snapshot / inner, error=ConfigError)
     end = TRANSFORMER_CONFIGS.index(counts) + 1 if stated else None
