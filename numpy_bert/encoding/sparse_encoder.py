@@ -37,13 +37,11 @@ from numpy_bert.files import as_folder
 from numpy_bert.foreign import check_accepted
 from numpy_bert.loading.sentence import find_sentence_model
 from numpy_bert.messages import quoted
+from numpy_bert.model.family import AutoModelForMaskedLM
 from numpy_bert.model.task_models import BertForMaskedLM
 from numpy_bert.text.tokenizer import BertTokenizer
 
 __all__ = ["SparseEncoder"]
-
-# The masked language model that is loaded.
-_MODEL = BertForMaskedLM
 
 
 class SparseEncoder(TextEncoder):
@@ -78,7 +76,7 @@ class SparseEncoder(TextEncoder):
 
     Attributes
     ----------
-    model : BertForMaskedLM
+    model : BertForMaskedLM, or the class of another architecture
         The masked language model; it cannot be set.
     tokenizer : BertTokenizer
         The model's tokenizer. It cannot be set, but its attributes can, and count for the encoder.
@@ -153,7 +151,7 @@ class SparseEncoder(TextEncoder):
         )
         recipe = read_sparse_recipe(folder)
         settings = read_settings(folder, "SparseEncoder", self._usual_similarity)
-        model = _MODEL.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
+        model = AutoModelForMaskedLM.from_pretrained(recipe.folder, dtype=number, mmap=mmap)
         words = len(model.decoder)
         if recipe.width not in (None, words):
             raise ConfigError(

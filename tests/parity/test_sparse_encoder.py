@@ -38,7 +38,7 @@ PROMPTS = {"query": "find this: ", "document": "read this: ", "other": "say: "}
 LIMIT = 1e-6
 
 
-def write_model(folder: Path, **settings: Any) -> Path:
+def write_model(folder: Path, name: str = "Bert", **settings: Any) -> Path:
     """Save a random masked language model with transformers, and the demo's tokenizer."""
     sizes = {
         "vocab_size": 8000,
@@ -49,13 +49,19 @@ def write_model(folder: Path, **settings: Any) -> Path:
         "max_position_embeddings": 64,
         "initializer_range": 0.1,
     }
-    config = transformers.BertConfig(**sizes | settings)
+    if name == "DistilBert":
+        others = {"hidden_size": "dim", "intermediate_size": "hidden_dim"}
+        sizes = {others.get(key, key): value for key, value in sizes.items()}
+    config = getattr(transformers, f"{name}Config")(**sizes | settings)
     torch.manual_seed(0)
-    model = transformers.BertForMaskedLM(config)
-    torch.nn.init.normal_(model.cls.predictions.bias, std=2.0)  # transformers begins with zeros
+    model = getattr(transformers, f"{name}ForMaskedLM")(config)
+    for key, bias in model.named_parameters():
+        if bias.shape == (8000,):  # with which transformers begins as zeros
+            torch.nn.init.normal_(bias, std=2.0)
+            assert key.endswith("bias")
     model.save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(demo_folder() / name, folder / name)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(demo_folder() / file, folder / file)
     return folder
 
 
@@ -126,6 +132,22 @@ def test_vectors(tmp_path: Path, strategy: str, activation: str) -> None:
 )
 def test_heads(tmp_path: Path, settings: dict[str, Any]) -> None:
     check(save(tmp_path, settings=settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("DistilBert", {}),
+        ("Electra", {"embedding_size": 16, "hidden_act": "relu"}),
+        ("MPNet", {}),
+        ("Roberta", {"hidden_act": "relu"}),
+        ("XLMRoberta", {"pad_token_id": 3}),
+    ],
+)
+def test_other_architectures(tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
+    folder = write_model(tmp_path, name, **settings)
+    assert type(loaded(folder)[0].model).__name__ == f"{name}ForMaskedLM"
+    check(folder, TEXTS[:5])
 
 
 def test_wild_weights_are_within_the_policy(tmp_path: Path) -> None:
