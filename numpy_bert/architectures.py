@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from numpy_bert.reprs import short_repr
 
-__all__ = ["ARCHITECTURES", "REFUSED", "Architecture", "HeadRules", "class_names"]
+__all__ = ["ARCHITECTURES", "REFUSED", "Architecture", "HeadRules", "class_names", "like_roberta"]
 
 
 class HeadRules(NamedTuple):
@@ -145,8 +145,16 @@ _LM_HEAD = {
 }
 
 
-def _roberta(model_type: str, name: str, classes: str, prefix: str, **others: Any) -> Architecture:
-    """Return an architecture that is RoBERTa under another name."""
+def like_roberta(
+    model_type: str, name: str, classes: str, prefix: str, **others: Any
+) -> Architecture:
+    """Return an architecture that is RoBERTa under another name, with `others` as defaults.
+
+    Examples
+    --------
+    >>> like_roberta("data2vec-text", "Data2Vec", "Data2VecText", "data2vec_text.").positions
+    'tokens'
+    """
     return Architecture(
         model_type=model_type,
         name=name,
@@ -172,9 +180,9 @@ _ENTRIES = (
         prefix="bert.",
         heads={**_TWO_SENTENCES, **_TASKS},
     ),
-    _roberta("roberta", "RoBERTa", "Roberta", "roberta.", vocab_size=50265),
-    _roberta("xlm-roberta", "XLM-RoBERTa", "XLMRoberta", "roberta."),
-    _roberta("camembert", "CamemBERT", "Camembert", "roberta."),
+    like_roberta("roberta", "RoBERTa", "Roberta", "roberta.", vocab_size=50265),
+    like_roberta("xlm-roberta", "XLM-RoBERTa", "XLMRoberta", "roberta."),
+    like_roberta("camembert", "CamemBERT", "Camembert", "roberta."),
     Architecture(
         model_type="distilbert",
         name="DistilBERT",

@@ -20,6 +20,8 @@ import pytest
 from safetensors import safe_open
 
 from numpy_bert import (
+    AutoModel,
+    BertConfig,
     BertModel,
     BertTokenizer,
     CheckpointError,
@@ -589,3 +591,23 @@ def test_a_bar_is_drawn_for_whoever_waits(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     fetch(REPO, only="embeddings")
     assert "embeddings: 100%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra", "ernie", "dpr", "mpnet"])
+def test_each_architecture_by_its_own_names(kind: str, hub: StandInHub, tmp_path: Path) -> None:
+    sizes = {name: TINY[name] for name in ("vocab_size", "max_position_embeddings")}
+    sizes |= {"num_hidden_layers": 1, "hidden_size": 24, "num_attention_heads": 4}
+    own = {"use_task_id": True} if kind == "ernie" else {}
+    model = AutoModel.from_config(BertConfig(model_type=kind, **sizes, **own))
+    model.save_pretrained(tmp_path / "whole")
+    names = ("config.json", WEIGHTS)
+    hub.add_commit(REPO, {name: (tmp_path / "whole" / name).read_bytes() for name in names})
+    part = AutoModel.from_pretrained(REPO, only="embeddings")
+    assert type(part) is type(model)
+    assert arrays(part) == arrays(model)
+    header = table((Path(part.loading_info.files[0])).read_bytes())[1]
+    stored = [name for name in header if name != "__metadata__"]
+    assert stored == [name for name in stored if "embeddings." in name]
+    assert len(stored) == len(arrays(model))
+    with pytest.raises(InputError, match="load the whole to run the encoder"):
+        part([[5]])

@@ -509,7 +509,9 @@ def test_a_model_under_a_head_is_found(tmp_path: Path) -> None:
 
 def test_another_architecture_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """data2vec-text, which is RoBERTa under another name, in one line."""
-    entry = architectures._roberta("data2vec-text", "Data2Vec", "Data2VecText", "data2vec_text.")
+    entry = architectures.like_roberta(
+        "data2vec-text", "Data2Vec", "Data2VecText", "data2vec_text."
+    )
     monkeypatch.setitem(architectures._BY_TYPE, entry.model_type, entry)
     for name, labels in (
         ("Data2VecTextModel", {}),
