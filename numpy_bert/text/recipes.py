@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -57,8 +57,7 @@ _MARK = "\u2581"
 _RARE = "\U00010080"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(NamedTuple):
     """What a class of transformers 5 makes by itself.
 
     Attributes
@@ -83,7 +82,7 @@ class Recipe:
     """
 
     model: str
-    special_tokens: Mapping[str, str] = field(default_factory=lambda: dict(_SPECIAL))
+    special_tokens: Mapping[str, str] = _SPECIAL
     extra: tuple[str, ...] = ()
     strips_mask: bool = False
     add_prefix_space: bool = False
