@@ -19,6 +19,7 @@ from numpy_bert import (
     SentenceEncoder,
     fetch,
 )
+from numpy_bert.encoding.sparse_encoder import SparseEncoder
 from numpy_bert.files import read_bytes
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.hub import verify_again
@@ -266,6 +267,35 @@ def test_an_inner_bert_that_another_program_left_out_is_fetched(hub: StandInHub)
     (folder / "0_Transformer" / "model.safetensors").unlink()
     SentenceEncoder.from_pretrained(REPO)
     assert (folder / "0_Transformer" / "model.safetensors").exists()
+
+
+def test_a_sparse_encoder_comes_whole(hub: StandInHub) -> None:
+    home = "sentence_transformers.sparse_encoder.models"
+    modules = [
+        {"path": "0_MLM", "type": f"{home}.MLMTransformer"},
+        {"path": "1_SpladePooling", "type": f"{home}.SpladePooling"},
+    ]
+    files = {
+        "modules.json": json.dumps(modules).encode(),
+        "1_SpladePooling/config.json": b'{"pooling_strategy": "sum"}',
+        **{f"0_MLM/{name}": data for name, data in PLAIN.items()},
+    }
+    hub.add_commit(REPO, files)
+    assert "pooling sum" in repr(SparseEncoder(REPO))
+    hub.reset_log()
+    SparseEncoder(REPO)
+    assert hub.requests == []
+    folder = find_sentence_model(REPO, local_files_only=True)
+    for gone in ("0_MLM/model.safetensors", "1_SpladePooling/config.json"):
+        (folder / gone).unlink()
+        assert "pooling sum" in repr(SparseEncoder(REPO))
+
+
+def test_a_short_name_of_a_sparse_encoder(hub: StandInHub) -> None:
+    config = json.loads(PLAIN["config.json"]) | {"architectures": ["BertForMaskedLM"]}
+    files = PLAIN | {"config.json": json.dumps(config).encode()}
+    hub.add_commit("sparse-encoder/short-name", files)
+    assert "pooling max" in repr(SparseEncoder("short-name"))
 
 
 def test_a_pickled_dense_layer_is_refused_with_what_to_do(hub: StandInHub) -> None:
