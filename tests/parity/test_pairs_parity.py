@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,8 +222,9 @@ def test_a_run_has_the_losses_of_their_run(kind: str, tmp_path: Path) -> None:
 def their_losses(peer: Any, loss: Any, dataset: Any, order: list[list[int]]) -> list[float]:
     """Train as transformers' Trainer does, on the same batches."""
     named = [(n, p) for n, p in peer.named_parameters() if "pooler" not in n]
-    no_decay = [p for n, p in named if n.endswith("bias") or "LayerNorm" in n]
-    decay = [p for n, p in named if not (n.endswith("bias") or "LayerNorm" in n)]
+    plain = re.compile("bias|layer_?norm", re.IGNORECASE)
+    no_decay = [p for n, p in named if plain.search(n)]
+    decay = [p for n, p in named if not plain.search(n)]
     groups = [
         {"params": decay, "weight_decay": 0.1},
         {"params": no_decay, "weight_decay": 0.0},
