@@ -356,6 +356,14 @@ class BertConfig:
         return self.padding_idx if self.architecture.positions == "tokens" else None
 
     @property
+    def reads_token_types(self) -> bool:
+        """Whether a call's token types count; an architecture that never has any passes over them.
+
+        So does transformers, whose tokenizers give a DistilBERT some.
+        """
+        return "token_type_embeddings" not in self.architecture.lacks
+
+    @property
     def masked_id(self) -> int | None:
         """The id that is padding where no mask is given, if there is one."""
         return self.pad_token_id if self.architecture.masks_padding else None

@@ -93,10 +93,7 @@ def run(options: argparse.Namespace) -> int:
         note(sentence)
     del inputs["special_tokens_mask"]
     rng = None if options.dropout_seed is None else np.random.default_rng(options.dropout_seed)
-    if model.parameters.embeddings.token_type_embeddings is None:  # whatever the tokenizer gives
-        inputs.pop("token_type_ids", None)
-    types = inputs.get("token_type_ids")
-    steps = model.embeddings.steps(inputs["input_ids"], types, rng=rng)
+    steps = model.embeddings.steps(inputs["input_ids"], inputs.get("token_type_ids"), rng=rng)
     named = select(dict(named_steps(steps, "embeddings")), options.step)
     if output is not None:  # with all steps the ids that they belong to
         save_arrays(output, (inputs if options.step is None else {}) | named)

@@ -548,12 +548,9 @@ class CrossEncoder:
 
     def _filled(self, pairs: Texts, plan: Plan, shown: bool | None, where: str) -> Array:
         """Return the logits (n, K) of pairs, worked off as a plan says."""
-        # A DistilBERT may have BERT's tokenizer, which tells segments that it does not read.
-        reads_types = self._model.bert.parameters.embeddings.token_type_embeddings is not None
 
         def scored(batch: Batch) -> Array:
-            types = batch.types if reads_types else None
-            return self._model.packed(batch.ids, batch.lengths, types)
+            return self._model.packed(batch.ids, batch.lengths, batch.types)
 
         advice = "Give fewer pairs at a time, or a smaller batch_size."
         with memory_for(where, lambda: f"{len(pairs):,} pairs", advice):

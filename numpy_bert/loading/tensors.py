@@ -106,7 +106,10 @@ def rules_of(config: BertConfig) -> tuple[str, ...]:
     if entry.model_type == "bert":
         return ()
     prefixes = [quoted(prefix) for prefix in (entry.encoders.values() or [entry.prefix])]
-    found = [f"The model is of the architecture {entry.name}, whose prefix is {listed(prefixes)}."]
+    found = [
+        f"The model is of the architecture {entry.name}: {listed(prefixes)} is the prefix of its "
+        "tensors' names under a head."
+    ]
     if entry.keys:
         names = "; ".join(f"{old} as {new}" for old, new in entry.keys.items())
         found.append(f"These components of its tensors' names are read as others: {names}.")
@@ -280,7 +283,7 @@ def check_head(
     missing = [key for key in lacked if key != _BIAS or _DECODER_BIAS not in head]
     if len(lacked) == len(head):
         own = [stored(key, config.architecture) for key in head]
-        name = _module(own)
+        name = _module(own) or "head"
         entry = config.architecture
         apart = [t.name for t in tensors.values() if canonical(t.name, entry) in head]
         if new and not apart:

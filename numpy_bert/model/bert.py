@@ -223,7 +223,8 @@ class BertModel(Saveable):
             1 where a token is, 0 where padding is, anywhere in a row; all 1 by default, but in a
             DPR 0 where the id is padding's.
         token_type_ids : array_like of int, shape (B, T), optional
-            The segment of each token; all 0 by default.
+            The segment of each token; all 0 by default. A DistilBERT and an MPNet, which have no
+            segments, pass over them, as in transformers.
         position_ids : array_like of int, shape (T,), (1, T) or (B, T), optional
             The position of each token. By default 0 to T - 1, padding or not; in a RoBERTa, and
             what is like it, they count the ids that are not padding's, from ``pad_token_id + 1``.
@@ -367,7 +368,7 @@ class BertModel(Saveable):
             self.parameters.embeddings,
             input_ids,
             lengths,
-            token_type_ids,
+            token_type_ids if self.config.reads_token_types else None,
             position_padding=self.config.position_padding_idx,
         )
         asked = None if places is None else packed_places(places, inputs.shape[1])
@@ -408,7 +409,7 @@ class BertModel(Saveable):
             self.parameters.embeddings,
             input_ids,
             attention_mask,
-            token_type_ids,
+            token_type_ids if self.config.reads_token_types else None,
             position_ids,
             inputs_embeds,
             position_padding=self.config.position_padding_idx,

@@ -238,7 +238,7 @@ class BertEmbeddings(Stateful):
             self.parameters,
             input_ids,
             None,
-            token_type_ids,
+            token_type_ids if self._config.reads_token_types else None,
             position_ids,
             inputs_embeds,
             position_padding=self._config.position_padding_idx,

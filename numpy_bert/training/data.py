@@ -516,6 +516,8 @@ def check_model(data: object, model: Any, *kinds: type[Any]) -> None:
 def check_tokens(model: Any, *, ids: int, types: int = 0, length: int = 0) -> None:
     """Raise InputError if a token id, a token type or a text's length is beyond a model's table."""
     config = model.config
+    if not config.reads_token_types:
+        types = 0
     for what, value, table, rows in (
         (f"has the token id {ids}", ids, "vocab_size", config.vocab_size),
         (f"has the token type {types}", types, "type_vocab_size", max(config.type_vocab_size, 1)),

@@ -58,7 +58,7 @@ def test_inspect_says_the_architecture(
     folder, entry = make(model_type), ARCHITECTURES[model_type]
     out = run(capsys, "inspect", folder, "--check")
     assert f"architecture: {entry.name}\n" in out
-    assert (f"whose prefix is {entry.prefix}" in out) is (model_type != "bert")
+    assert (f"{entry.prefix} is the prefix" in out) is (model_type not in ("bert", "dpr"))
     assert "not used" not in out
     assert "checked: no problem found" in out
     assert "word_embeddings.weight" in out
@@ -296,3 +296,31 @@ def test_a_text_is_read_as_far_as_there_are_positions(
     assert main(["embed", text, "--model", folder, "--truncate"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[2 + MOST_TOKENS].split()[0] == str(MOST_TOKENS + 1)
+
+
+@pytest.mark.parametrize("model_type", ["distilbert", "mpnet"])
+def test_a_tokenizer_may_tell_segments_that_the_model_has_not(
+    model_type: str, make: Make, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Where no file names a class, a DistilBERT's tokenizer is BERT's, in transformers too."""
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("text,text_pair,label\na,hello,x\nb,world,y\n", "utf-8")
+    for end, command in (
+        ("ForSequenceClassification", ["classify", "who?", TEXT]),
+        ("ForQuestionAnswering", ["answer", "who?", TEXT]),
+        ("Model", ["embed", "who?", TEXT]),
+    ):
+        folder = make(model_type, end, layer_norm_eps=1e-12)  # a folder of this test's own
+        own = as_json(capsys, *command, "--model", folder)
+        config = Path(folder, "tokenizer_config.json")
+        stated = json.loads(config.read_text("utf-8"))
+        stated["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+        config.write_text(json.dumps(stated), "utf-8")
+        found = as_json(capsys, *command, "--model", folder)
+        assert ("token_type_ids" in found) is (end == "Model")
+        found.pop("token_type_ids", None)
+        assert found == own
+    run(
+        capsys, "train", "classify", "--data", str(pairs), "--model", folder,
+        "-o", str(tmp_path / "run"), "--max-steps", "1",
+    )  # fmt: skip
