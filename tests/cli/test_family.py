@@ -241,6 +241,7 @@ def test_explain(
     folder = make(model_type, "ForMaskedLM")
     out = run(capsys, "explain", f"a {MASKS[model_type]} test", "--model", folder)
     assert MASKS[model_type] in out
+    assert "Words that fit at the mask" in out
     run(capsys, "explain", TEXT, "--model", folder, "-o", str(tmp_path / "page.html"))
     assert (tmp_path / "page.html").stat().st_size > 1000
 
