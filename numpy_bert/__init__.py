@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy_bert.encoding.similarity import search as search
     from numpy_bert.encoding.similarity import similarity as similarity
     from numpy_bert.encoding.similarity import similarity_pairwise as similarity_pairwise
+    from numpy_bert.encoding.sparse_encoder import SparseEncoder as SparseEncoder
     from numpy_bert.errors import CheckpointError as CheckpointError
     from numpy_bert.errors import ConfigError as ConfigError
     from numpy_bert.errors import HubError as HubError
@@ -125,6 +126,7 @@ _HOMES = {
     "OutOfMemoryError": "errors",
     "OutputError": "errors",
     "SentenceEncoder": "encoding.sentence_encoder",
+    "SparseEncoder": "encoding.sparse_encoder",
     "TokenizerError": "errors",
     "TraceError": "errors",
     "TrainingError": "errors",
@@ -198,6 +200,7 @@ __all__ = [
     "OutOfMemoryError",
     "OutputError",
     "SentenceEncoder",
+    "SparseEncoder",
     "TokenizerError",
     "TraceError",
     "TrainingError",

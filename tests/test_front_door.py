@@ -31,7 +31,7 @@ NAMES = """
     BertForPreTraining BertForQuestionAnswering BertForSequenceClassification
     BertForTokenClassification BertModel BertTokenizer CheckpointError ConfigError CrossEncoder
     HubError InputError IntegrityError NumpyBertError OfflineError OutOfMemoryError OutputError
-    SentenceEncoder TokenizerError TraceError TrainingError community_detection fetch
+    SentenceEncoder SparseEncoder TokenizerError TraceError TrainingError community_detection fetch
     get_num_threads open_index paraphrase_mining paraphrase_mining_embeddings quantize_embeddings
     search semantic_search set_num_threads similarity similarity_pairwise tuning
 """
@@ -132,6 +132,12 @@ ARGUMENTS = {
     "SentenceEncoder.search": "k",
     "SentenceEncoder.similarity": "",
     "SentenceEncoder.similarity_pairwise": "",
+    "SparseEncoder.decode": "embeddings top_k",
+    "SparseEncoder.encode": "sentences prompt_name prompt batch_size max_active_dims",
+    "SparseEncoder.encode_document": "sentences",
+    "SparseEncoder.encode_query": "sentences",
+    "SparseEncoder.save_pretrained": "path force",
+    "SparseEncoder.similarity": "",
     "community_detection": "embeddings threshold min_community_size batch_size show_progress_bar",
     "explain.figure": "features",
     "explain.read": "model tokenizer",

@@ -103,7 +103,7 @@ class SparseEncoder(TextEncoder):
 
     >>> import tempfile
     >>> from numpy_bert import BertForMaskedLM
-    >>> from numpy_bert.encoding.sparse_encoder import SparseEncoder
+    >>> from numpy_bert import SparseEncoder
     >>> folder = tempfile.mkdtemp()
     >>> BertForMaskedLM.from_pretrained("demo").save_pretrained(folder)
     >>> encoder = SparseEncoder(folder, max_active_dims=5)

@@ -12,9 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_bert import BertForMaskedLM, CheckpointError, ConfigError, InputError, SentenceEncoder
+from numpy_bert import (
+    BertForMaskedLM,
+    CheckpointError,
+    ConfigError,
+    InputError,
+    SentenceEncoder,
+    SparseEncoder,
+)
 from numpy_bert.encoding import word_weights
-from numpy_bert.encoding.sparse_encoder import SparseEncoder
 from numpy_bert.encoding.sparse_vectors import SparseVectors
 from numpy_bert.encoding.word_weights import largest_of
 from tests.support.sentence_models import write

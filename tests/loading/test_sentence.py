@@ -17,9 +17,9 @@ from numpy_bert import (
     ConfigError,
     IntegrityError,
     SentenceEncoder,
+    SparseEncoder,
     fetch,
 )
-from numpy_bert.encoding.sparse_encoder import SparseEncoder
 from numpy_bert.files import read_bytes
 from numpy_bert.loading.cache import used_files
 from numpy_bert.loading.hub import verify_again

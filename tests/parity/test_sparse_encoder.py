@@ -15,9 +15,9 @@ import pytest
 import torch
 import transformers
 
+from numpy_bert import SparseEncoder
 from numpy_bert.arrays import Array
 from numpy_bert.encoding.names import CONSTRUCTOR
-from numpy_bert.encoding.sparse_encoder import SparseEncoder
 from numpy_bert.loading.cache import demo_folder
 from tests.tolerances import WILD, fast_encoder_budget
 
