@@ -68,8 +68,6 @@ def attend(
         Where the weights are written, too; what is computed does not depend on it.
     """
     (queries, size), length = query.shape[2:], key.shape[2]
-    if bias is not None:
-        bias = np.broadcast_to(bias, (*query.shape[:3], length))
     ones = np.ones(length, np.float32)
     across = _pieces(length, _MOST_TERMS // (queries * size) if cuts else length)
     pieces = _pieces(queries, _MOST_TERMS // (length * size) if cuts else queries)
@@ -81,7 +79,7 @@ def attend(
         block = weights.reshape(*q.shape[:3], length)
         sums = np.empty(len(rows), np.float32)
         totals = sums.reshape(q.shape[:3])
-        added = None if bias is None else bias[part]
+        added = None if bias is None else bias[part if len(bias) > 1 else (slice(None), part[1])]
         _score(q, transposed, across, added, block)
         large = not weights[weights.argmax()] <= _LARGEST_SCORE  # NaN is the largest
         if not large:

@@ -8,7 +8,7 @@ into a cache, nothing is copied.
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 from numpy_bert.arrays import Array, IntArray, StoredArray
 from numpy_bert.kernels.half import widened
@@ -66,8 +66,18 @@ class DistanceBias:
 
         It is a view of which no row may be written to.
         """
-        row = self._at(np.arange(1 - length, length))  # (A, 2 * T - 1)
-        windows = sliding_window_view(row, length, axis=1)[:, ::-1]
+        if length <= _FAR:
+            row = self._rows[:, _FAR + 1 - length : _FAR + length]  # (A, 2 * T - 1)
+        else:
+            row = self._at(np.arange(1 - length, length))
+        step, number = row.strides
+        # From the number of distance 0 on, each query's window begins one earlier.
+        windows = as_strided(
+            row[:, length - 1 :],
+            (len(row), length, length),
+            (step, -number, number),
+            writeable=False,
+        )
         return windows if windows.size > _COPIED else np.ascontiguousarray(windows)
 
     def _at(self, distance: IntArray) -> Array:

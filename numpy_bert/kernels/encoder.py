@@ -102,11 +102,15 @@ class Read(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """What a call is to do: the tokens; their sequences' padding; the rows that are read."""
+    """What a call is to do: the tokens; their sequences' padding; the rows that are read.
+
+    Where others than the tokens ask for distances, the tokens' columns are there.
+    """
 
     tokens: Rows
     padding: Rows | None
     read: Read | None
+    columns: IntArray | None
 
 
 class _Group(NamedTuple):
@@ -249,9 +253,11 @@ class EncoderKernel:
             Whether the result is finite.
         """
         hidden, lengths = tokens.hidden, tokens.counts
-        if self._distances is not None and tokens.columns is None:
-            tokens = tokens._replace(columns=_side_by_side(lengths))
-        run = partial(self._run, _Work(tokens, padding, read))
+        columns = tokens.columns
+        if self._distances is not None and not (padding is None and read is None):
+            columns = _side_by_side(lengths) if columns is None else columns
+            assert padding is None or padding.columns is not None
+        run = partial(self._run, _Work(tokens, padding, read, columns))
         threads = free_threads()
         each = len(hidden) // threads
         small = self._is_cut(min(each, MICRO_BATCH))
@@ -309,7 +315,7 @@ class EncoderKernel:
     @_SILENT
     def _run(self, work: _Work, batch: _MicroBatch, threads: int, *, cuts: bool) -> bool:
         """Run one micro-batch; with cuts, such products as BLAS starts no threads for."""
-        tokens, padding, read = work
+        tokens, padding, read, columns = work
         lengths, heads = tokens.counts, self._config.num_attention_heads
         groups = _groups(lengths, lengths, batch.sequences, heads)
         behind, few = list[list[_Group]](), list[_Group]()
@@ -318,7 +324,7 @@ class EncoderKernel:
         if read is not None:
             few = _groups(lengths, read.counts, batch.sequences, heads)
         place = _Place(self._borrow([groups, *behind, few]), threads, cuts)
-        seen = None if tokens.columns is None else tokens.columns[batch.start : batch.stop]
+        seen = None if columns is None else columns[batch.start : batch.stop]
         own = self._part(tokens, groups, place, seen)
         others = [self._part(padding, part, place, seen) for part in behind if padding is not None]
         layers = self._layers if read is None else self._layers[:-1]
@@ -329,8 +335,8 @@ class EncoderKernel:
                 finite &= self._follow(layer, number, part, place)
         if read is not None and few:
             asking = Rows(read.out, read.counts)
-            if tokens.columns is not None:
-                asking = asking._replace(columns=tokens.columns[read.places])
+            if columns is not None:
+                asking = asking._replace(columns=columns[read.places])
             asked = self._part(asking, few, place, seen)
             rows = slice(few[0].rows.start, few[-1].rows.stop)
             np.take(own.x, read.places[rows] - batch.start, 0, asked.x, "clip")
@@ -468,8 +474,8 @@ class EncoderKernel:
         """Return what is added to the scores of a group, from the columns of rows and tokens."""
         if self._distances is None:
             return None
-        assert asking is not None
-        assert seen is not None
+        if asking is None or seen is None:
+            return self._distances.side_by_side(group.length)[np.newaxis]
         own = asking[group.rows].reshape(-1, group.many)
         return self._distances(own, seen[group.tokens].reshape(-1, group.length))
 
