@@ -276,3 +276,24 @@ def test_training_of_words(make: Callable[..., Path], kind: str, tmp_path_factor
     found = ours(kind, "ForMaskedLM", folder / "trained")
     assert found(**batch).loss == pytest.approx(float(theirs), rel=1e-5)
     assert found(**batch).loss != pytest.approx(model(**batch).loss, rel=1e-3)
+
+
+@every_kind
+def test_a_sentence_encoder(make: Callable[..., Path], kind: str) -> None:
+    """A model without a head, whose vector is the mean of its tokens."""
+    folder = make(kind, "Model", sharp=0.3)
+    peer = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    model = numpy_bert.SentenceEncoder(folder)
+    assert type(model.model).__name__ == f"{kind}Model"
+    assert model.max_seq_length == peer.max_seq_length == LIMIT
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* more tokens")
+        found = model.encode(CORPUS)
+    np.testing.assert_allclose(found, peer.encode(CORPUS), rtol=0, atol=1e-6)
+    model.save_pretrained(folder / "saved")
+    again = sentence_transformers.SentenceTransformer(str(folder / "saved"), device="cpu")
+    np.testing.assert_allclose(found, again.encode(CORPUS), rtol=0, atol=1e-6)
+    arrays = dict(model.named_parameters())
+    copied = model.with_parameters({name: array.copy() for name, array in arrays.items()})
+    assert type(copied.model) is type(model.model)
+    np.testing.assert_array_equal(copied.encode("a"), model.encode("a"))
