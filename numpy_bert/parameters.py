@@ -37,23 +37,15 @@ __all__ = [
     "BertSelfAttentionParameters",
     "BertSelfOutputParameters",
     "ClassifierParameters",
-    "DiscriminatorPredictionsParameters",
     "EmbeddingParameters",
-    "FirstTokenClassifierParameters",
-    "FirstTokenParameters",
     "LayerNormParameters",
     "LinearParameters",
     "MaskedLMParameters",
     "MultipleChoiceParameters",
     "NextSentenceParameters",
-    "PreClassifierChoiceParameters",
-    "PreClassifierParameters",
     "PreTrainingParameters",
     "QuestionAnsweringParameters",
-    "ReplacedTokensParameters",
     "SentenceStudentParameters",
-    "SequenceSummaryParameters",
-    "SummaryChoiceParameters",
     "arrays_of",
     "build",
     "label_key",
@@ -339,83 +331,6 @@ class MultipleChoiceParameters:
     __repr__ = short_repr
 
     classifier: Annotated[LinearParameters, "1 H"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FirstTokenClassifierParameters:
-    """A classifier of two dense layers over the first token."""
-
-    __repr__ = short_repr
-
-    dense: Annotated[LinearParameters, "H H"]
-    out_proj: Annotated[LinearParameters, "K H"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FirstTokenParameters:
-    """The head of a classifier of sequences that reads the first token, not a pooler."""
-
-    __repr__ = short_repr
-
-    classifier: FirstTokenClassifierParameters
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PreClassifierParameters:
-    """The head of a classifier of sequences with a dense layer of its own before the classifier."""
-
-    __repr__ = short_repr
-
-    pre_classifier: Annotated[LinearParameters, "H H"]
-    classifier: Annotated[LinearParameters, "K H"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PreClassifierChoiceParameters:
-    """The same, which scores one choice at a time."""
-
-    __repr__ = short_repr
-
-    pre_classifier: Annotated[LinearParameters, "H H"]
-    classifier: Annotated[LinearParameters, "1 H"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SequenceSummaryParameters:
-    """The dense layer that sums up a sequence by its first token."""
-
-    __repr__ = short_repr
-
-    summary: Annotated[LinearParameters, "H H"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SummaryChoiceParameters:
-    """A head that scores one choice at a time, by the summary of a sequence."""
-
-    __repr__ = short_repr
-
-    sequence_summary: SequenceSummaryParameters
-    classifier: Annotated[LinearParameters, "1 H"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class DiscriminatorPredictionsParameters:
-    """What tells of each token whether it was replaced."""
-
-    __repr__ = short_repr
-
-    dense: Annotated[LinearParameters, "H H"]
-    dense_prediction: Annotated[LinearParameters, "1 H"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ReplacedTokensParameters:
-    """The head of a model that finds tokens which were replaced."""
-
-    __repr__ = short_repr
-
-    discriminator_predictions: DiscriminatorPredictionsParameters
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

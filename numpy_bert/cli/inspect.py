@@ -97,7 +97,7 @@ def _report(
     """Return all that is to be printed."""
     from numpy_bert.loading.keys import BUFFERS
     from numpy_bert.loading.tensors import rules_of
-    from numpy_bert.model.heads import head_of
+    from numpy_bert.model.family_heads import head_of
     from numpy_bert.parameters import TIED, BertParameters, shapes
 
     config = stated.config

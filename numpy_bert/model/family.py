@@ -60,10 +60,12 @@ def _base(entry: Architecture, end: str) -> Any:
     """Return the BERT of which an architecture's class is a subclass."""
     if end == _MODEL:
         return BertModel
+    if end in entry.heads and entry.heads[end].form == "discriminator_predictions":
+        from numpy_bert.model.family_heads import FinderOfReplacedTokens
+
+        return FinderOfReplacedTokens
     from numpy_bert.model import task_models
 
-    if end in entry.heads and entry.heads[end].form == "discriminator_predictions":
-        return task_models.FinderOfReplacedTokens
     return getattr(task_models, f"Bert{end}")
 
 
@@ -78,7 +80,7 @@ def _class(name: str, entry: Architecture, end: str) -> Any:
         members["encoder_name"] = name if entry.encoders else ""
         what = "the model without a head"
     else:
-        from numpy_bert.model.heads import head_of
+        from numpy_bert.model.family_heads import head_of
 
         members["model_class"] = _class(entry.class_names(_MODEL)[0], entry, _MODEL)
         members["kind"] = head_of(entry.model_type, end)

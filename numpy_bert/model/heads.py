@@ -2,15 +2,15 @@
 
 Each head of BERT is one value at the end of this file; a model of `numpy_bert.model.task_models`
 names it. A new head is one value too. Its layers are those of `numpy_bert.blocks.heads`, or of a
-class of its own with a forward and a backward. `head_of` makes another architecture's heads of
-BERT's, by what `numpy_bert.architectures` says of them.
+class of its own with a forward and a backward. `numpy_bert.model.family_heads` makes another
+architecture's heads of BERT's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache, reduce
+from functools import reduce
 from operator import add
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_type_hints
@@ -18,10 +18,8 @@ from typing import Any, Literal, TypeAlias, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert.architectures import ARCHITECTURES, HeadRules
 from numpy_bert.arrays import Array, BoolArray, as_array
 from numpy_bert.blocks.heads import (
-    Activation,
     Dense,
     Dropout,
     HeadCall,
@@ -37,38 +35,26 @@ from numpy_bert.messages import listed
 from numpy_bert.model.outputs import (
     BertForPreTrainingOutput,
     ClassificationSteps,
-    DroppedAnswersSteps,
-    ElectraForPreTrainingOutput,
-    ErnieForPreTrainingOutput,
-    FirstTokenSteps,
     HeadOutput,
     MaskedLMOutput,
     MaskedLMSteps,
     MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
     NextSentenceSteps,
-    PreClassifierSteps,
     PreTrainingSteps,
     QuestionAnsweringModelOutput,
     QuestionAnsweringSteps,
-    ReplacedTokensSteps,
     SequenceClassifierOutput,
-    SummaryChoiceSteps,
     TokenClassifierOutput,
 )
 from numpy_bert.ops.losses import IGNORED
 from numpy_bert.parameters import (
     ClassifierParameters,
-    FirstTokenParameters,
     MaskedLMParameters,
     MultipleChoiceParameters,
     NextSentenceParameters,
-    PreClassifierChoiceParameters,
-    PreClassifierParameters,
     PreTrainingParameters,
     QuestionAnsweringParameters,
-    ReplacedTokensParameters,
-    SummaryChoiceParameters,
 )
 from numpy_bert.reprs import short_repr
 from numpy_bert.tasks.items import (
@@ -77,14 +63,12 @@ from numpy_bert.tasks.items import (
     label_items,
     sequence_items,
     span_items,
-    token_items,
 )
 from numpy_bert.tasks.objectives import (
     Objective,
     choice_objective,
     label_objective,
     next_sentence_objective,
-    replaced_objective,
     sequence_objective,
     span_objective,
 )
@@ -100,8 +84,6 @@ __all__ = [
     "NEXT_SENTENCE",
     "PRE_TRAINING",
     "QUESTION_ANSWERING",
-    "REPLACED",
-    "REPLACED_TOKENS",
     "SEQUENCE",
     "SEQUENCE_CLASSIFICATION",
     "SPAN",
@@ -110,7 +92,7 @@ __all__ = [
     "Head",
     "HeadGradients",
     "Loss",
-    "head_of",
+    "only_labels",
 ]
 
 # A chain's labels by their names.
@@ -387,26 +369,26 @@ def _nested(kind: type[Any], found: Mapping[str, Any], prefix: str = "") -> Any:
     )
 
 
-def _one(labels: Labels, items: Items | None) -> tuple[str, Any, int | None]:
+def only_labels(labels: Labels, items: Items | None) -> tuple[str, Any, int | None]:
     """Return the name of a loss's only labels, these, and what is to be divided by."""
     [(name, given)] = labels.items()
     return name, given, None if items is None else items_of(items, name)
 
 
 def _judge_labels(scores: Array, labels: Labels, call: HeadCall, items: Items | None) -> Objective:
-    name, given, count = _one(labels, items)
+    name, given, count = only_labels(labels, items)
     return label_objective(scores, given, name=name, num_items_in_batch=count)
 
 
 def _judge_order(scores: Array, labels: Labels, call: HeadCall, items: Items | None) -> Objective:
-    name, given, count = _one(labels, items)
+    name, given, count = only_labels(labels, items)
     return next_sentence_objective(scores, given, name=name, num_items_in_batch=count)
 
 
 def _judge_sequences(
     scores: Array, labels: Labels, call: HeadCall, items: Items | None
 ) -> Objective:
-    _, given, count = _one(labels, items)
+    _, given, count = only_labels(labels, items)
     kind = call.config.problem_type
     return sequence_objective(scores, given, problem_type=kind, num_items_in_batch=count)
 
@@ -416,7 +398,7 @@ def _count_sequences(name: str, labels: npt.ArrayLike, given: Given, config: Ber
 
 
 def _judge_choices(scores: Array, labels: Labels, call: HeadCall, items: Items | None) -> Objective:
-    _, given, count = _one(labels, items)
+    _, given, count = only_labels(labels, items)
     return choice_objective(scores, given, choices=call.choices, num_items_in_batch=count)
 
 
@@ -433,26 +415,6 @@ def _count_spans(name: str, labels: npt.ArrayLike, given: Given, config: BertCon
     rows = given.get("input_ids", given.get("inputs_embeds"))
     shape = () if rows is None else as_array(rows, "input_ids").shape
     return span_items(labels, shape[1] if len(shape) > 1 else 0, name=name)
-
-
-def _judge_replaced(
-    scores: Array, labels: Labels, call: HeadCall, items: Items | None
-) -> Objective:
-    _, given, count = _one(labels, items)
-    return replaced_objective(scores, given, call.mask, num_items_in_batch=count)
-
-
-def _count_replaced(name: str, labels: npt.ArrayLike, given: Given, config: BertConfig) -> int:
-    return token_items(labels, given.get("attention_mask"), name=name)
-
-
-def _never(labels: Labels, mask: BoolArray) -> bool:
-    return False
-
-
-def _of_tokens(scores: Array, call: HeadCall) -> tuple[Array, ...]:
-    """Return the one score of each token."""
-    return (scores[..., 0],)
 
 
 def _always(labels: Labels, mask: BoolArray) -> bool:
@@ -474,8 +436,6 @@ FOLLOWS = Loss(judge=_judge_order)
 CHOICE = Loss(judge=_judge_choices)
 # An answer's first and last token; its place is looked for at padding, too.
 SPAN = Loss(judge=_judge_spans, count=_count_spans, looks_at_padding=_always)
-# Whether a token was replaced; padding does not count, whatever its label is.
-REPLACED = Loss(judge=_judge_replaced, count=_count_replaced, looks_at_padding=_never)
 
 _WORDS = Chain(reads="tokens", layers=(Words("cls.predictions"),), loss=LABELS, labelled_alone=True)
 _ORDER = Chain(reads="pooled", layers=(Dense("cls.seq_relationship"),), loss=FOLLOWS)
@@ -528,23 +488,6 @@ QUESTION_ANSWERING = Head(
         ),
     ),
 )
-REPLACED_TOKENS = Head(
-    parameters=ReplacedTokensParameters,
-    output=ElectraForPreTrainingOutput,
-    steps=ReplacedTokensSteps,
-    chains=(
-        Chain(
-            reads="tokens",
-            layers=(
-                Dense("discriminator_predictions.dense"),
-                Activation("discriminator_predictions.activation"),
-                Dense("discriminator_predictions.dense_prediction"),
-            ),
-            loss=REPLACED,
-            scores=_of_tokens,
-        ),
-    ),
-)
 # BERT's own, by how the names of their models end.
 HEADS: Mapping[str, Head] = MappingProxyType(
     {
@@ -557,119 +500,3 @@ HEADS: Mapping[str, Head] = MappingProxyType(
         "ForMultipleChoice": MULTIPLE_CHOICE,
     }
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Form:
-    """What a chain of layers that is not BERT's has in place of BERT's.
-
-    Attributes
-    ----------
-    layers : callable
-        Called with the rules and BERT's last layer; returns the layers.
-    reads : str, optional
-        What the first of them reads, where it is not what BERT's reads.
-    classes : mapping of type to type
-        The classes of parameters and of steps, by BERT's own; those are kept that are not there.
-    """
-
-    __repr__ = short_repr
-
-    layers: Callable[[HeadRules, Layer], tuple[Layer, ...]]
-    reads: Literal["tokens", "first", "pooled"] | None = None
-    classes: Mapping[type[Any], type[Any]]
-
-
-def _dropped(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
-    return Dropout("dropout", rules.dropout), last
-
-
-def _first_token(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
-    return (
-        Dropout("classifier.dropout", rules.dropout),
-        Dense("classifier.dense"),
-        Activation("classifier.activation", rules.activation),
-        Dropout("classifier.last_dropout", rules.dropout),
-        Dense("classifier.out_proj"),
-    )
-
-
-def _pre_classifier(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
-    return (
-        Dense("pre_classifier"),
-        Activation("activation", rules.activation),
-        Dropout("dropout", rules.dropout),
-        last,
-    )
-
-
-def _sequence_summary(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
-    return (
-        Dense("sequence_summary.summary"),
-        Activation("sequence_summary.activation", setting="summary_function"),
-        Dropout("sequence_summary.last_dropout", rules.dropout),
-        last,
-    )
-
-
-# By the names that `HeadRules.form` has.
-_FORMS: Mapping[str, _Form] = {
-    "": _Form(layers=_dropped, classes={QuestionAnsweringSteps: DroppedAnswersSteps}),
-    "first_token": _Form(
-        layers=_first_token,
-        reads="first",
-        classes={
-            ClassifierParameters: FirstTokenParameters,
-            ClassificationSteps: FirstTokenSteps,
-        },
-    ),
-    "pre_classifier": _Form(
-        layers=_pre_classifier,
-        reads="first",
-        classes={
-            ClassifierParameters: PreClassifierParameters,
-            MultipleChoiceParameters: PreClassifierChoiceParameters,
-            ClassificationSteps: PreClassifierSteps,
-        },
-    ),
-    "sequence_summary": _Form(
-        layers=_sequence_summary,
-        reads="first",
-        classes={
-            MultipleChoiceParameters: SummaryChoiceParameters,
-            ClassificationSteps: SummaryChoiceSteps,
-        },
-    ),
-}
-# Heads that are no variation of BERT's, by the same names.
-_OTHERS: Mapping[str, Head] = {
-    "discriminator_predictions": REPLACED_TOKENS,
-    "ernie": replace(PRE_TRAINING, output=ErnieForPreTrainingOutput),
-}
-
-
-@cache
-def head_of(model_type: str, end: str) -> Head:
-    """Return an architecture's head, by how the name of its model ends.
-
-    Examples
-    --------
-    >>> [layer.name for layer in head_of("bert", "ForSequenceClassification").chains[0].layers]
-    ['dropout', 'classifier']
-    >>> [layer.name for layer in head_of("roberta", "ForSequenceClassification").chains[0].layers]
-    ['classifier.dropout', 'classifier.dense', 'classifier.activation', 'classifier.last_dropout', \
-'classifier.out_proj']
-    """
-    rules, base = ARCHITECTURES[model_type].heads[end], HEADS[end]
-    if rules == HeadRules():
-        return base
-    if rules.form in _OTHERS:
-        return _OTHERS[rules.form]
-    form, [chain] = _FORMS[rules.form], base.chains
-    layers, reads = form.layers(rules, chain.layers[-1]), form.reads or chain.reads
-    return replace(
-        base,
-        parameters=form.classes.get(base.parameters, base.parameters),
-        steps=form.classes.get(base.steps, base.steps),
-        chains=(replace(chain, layers=layers, reads=reads),),
-    )

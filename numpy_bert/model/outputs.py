@@ -18,12 +18,6 @@ __all__ = [
     "BertModelOutput",
     "BertSteps",
     "ClassificationSteps",
-    "DiscriminatorPredictionsSteps",
-    "DroppedAnswersSteps",
-    "ElectraForPreTrainingOutput",
-    "ErnieForPreTrainingOutput",
-    "FirstTokenClassifierSteps",
-    "FirstTokenSteps",
     "HeadOutput",
     "MaskedLMOutput",
     "MaskedLMSteps",
@@ -31,14 +25,10 @@ __all__ = [
     "MultipleChoiceModelOutput",
     "NextSentencePredictorOutput",
     "NextSentenceSteps",
-    "PreClassifierSteps",
     "PreTrainingSteps",
     "QuestionAnsweringModelOutput",
     "QuestionAnsweringSteps",
-    "ReplacedTokensSteps",
     "SequenceClassifierOutput",
-    "SequenceSummarySteps",
-    "SummaryChoiceSteps",
     "TokenClassifierOutput",
 ]
 
@@ -132,85 +122,6 @@ class ClassificationSteps:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FirstTokenClassifierSteps:
-    """The two dense layers of a classifier over the first token; out_proj (B, K)."""
-
-    __repr__ = short_repr
-
-    dropout: DropoutSteps
-    dense: Array
-    activation: Array
-    last_dropout: DropoutSteps
-    out_proj: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FirstTokenSteps:
-    """Every intermediate of a classifier that reads the first token, not a pooler."""
-
-    __repr__ = short_repr
-
-    bert: BertSteps
-    classifier: FirstTokenClassifierSteps
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PreClassifierSteps:
-    """Every intermediate of a classifier with a dense layer before it; `classifier` is (B, K)."""
-
-    __repr__ = short_repr
-
-    bert: BertSteps
-    pre_classifier: Array
-    activation: Array
-    dropout: DropoutSteps
-    classifier: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SequenceSummarySteps:
-    """The summary of a sequence by its first token, (B, H)."""
-
-    __repr__ = short_repr
-
-    summary: Array
-    activation: Array
-    last_dropout: DropoutSteps
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SummaryChoiceSteps:
-    """Every intermediate of a chooser by the sequences' summaries; `classifier` is (B, 1)."""
-
-    __repr__ = short_repr
-
-    bert: BertSteps
-    sequence_summary: SequenceSummarySteps
-    classifier: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class DiscriminatorPredictionsSteps:
-    """What tells of each token whether it was replaced; dense_prediction (B, T, 1)."""
-
-    __repr__ = short_repr
-
-    dense: Array
-    activation: Array
-    dense_prediction: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ReplacedTokensSteps:
-    """Every intermediate of a model that finds tokens which were replaced."""
-
-    __repr__ = short_repr
-
-    bert: BertSteps
-    discriminator_predictions: DiscriminatorPredictionsSteps
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MaskedLMSteps:
     """Every intermediate of a BertForMaskedLM."""
 
@@ -247,17 +158,6 @@ class QuestionAnsweringSteps:
     __repr__ = short_repr
 
     bert: BertSteps
-    qa_outputs: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class DroppedAnswersSteps:
-    """The same where dropout comes before: qa_outputs (B, T, 2) is start and end."""
-
-    __repr__ = short_repr
-
-    bert: BertSteps
-    dropout: DropoutSteps
     qa_outputs: Array
 
 
@@ -313,28 +213,6 @@ class BertForPreTrainingOutput(HeadOutput):
 
     prediction_logits: Array
     seq_relationship_logits: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ErnieForPreTrainingOutput(BertForPreTrainingOutput):
-    """What an ErnieForPreTraining returns: what a BertForPreTraining does."""
-
-    __repr__ = short_repr
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ElectraForPreTrainingOutput(HeadOutput):
-    """What an ElectraForPreTraining returns.
-
-    Attributes
-    ----------
-    logits : ndarray of shape (B, T)
-        How much each token looks as if another had stood there: below 0 not, above 0 it does.
-    """
-
-    __repr__ = short_repr
-
-    logits: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -17,14 +17,12 @@ from numpy_bert.model.heads import (
     NEXT_SENTENCE,
     PRE_TRAINING,
     QUESTION_ANSWERING,
-    REPLACED_TOKENS,
     SEQUENCE_CLASSIFICATION,
     TOKEN_CLASSIFICATION,
 )
 from numpy_bert.model.outputs import (
     BertForPreTrainingOutput,
     ClassificationSteps,
-    ElectraForPreTrainingOutput,
     MaskedLMOutput,
     MaskedLMSteps,
     MultipleChoiceModelOutput,
@@ -33,7 +31,6 @@ from numpy_bert.model.outputs import (
     PreTrainingSteps,
     QuestionAnsweringModelOutput,
     QuestionAnsweringSteps,
-    ReplacedTokensSteps,
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
@@ -51,7 +48,6 @@ __all__ = [
     "BertForQuestionAnswering",
     "BertForSequenceClassification",
     "BertForTokenClassification",
-    "FinderOfReplacedTokens",
 ]
 
 # Masks whose words are scored at a time: 16 MB of scores for a vocabulary of 30522.
@@ -73,15 +69,6 @@ class BertForPreTraining(BertWithWords[BertForPreTrainingOutput, PreTrainingStep
     """
 
     kind = PRE_TRAINING
-
-
-class FinderOfReplacedTokens(BertWithHead[ElectraForPreTrainingOutput, ReplacedTokensSteps]):
-    """A model that tells of each token whether another stood there, as ELECTRA is pre-trained.
-
-    Labels are 1 where one was put in place of another, 0 where not; at padding they do not count.
-    """
-
-    kind = REPLACED_TOKENS
 
 
 class BertForMaskedLM(BertWithWords[MaskedLMOutput, MaskedLMSteps]):

@@ -21,7 +21,7 @@ from numpy_bert.loading.keys import (
     renamed,
     stored,
 )
-from numpy_bert.model.heads import head_of
+from numpy_bert.model.family_heads import head_of
 from numpy_bert.parameters import TIED, BertParameters, pretraining_shapes, shapes
 from tests.support.checkpoints import TINY
 from tests.support.limits import within

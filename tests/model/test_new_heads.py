@@ -31,16 +31,15 @@ from numpy_bert.blocks.heads import (
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError, ConfigError, InputError
 from numpy_bert.model.bert import BertModel
+from numpy_bert.model.family_heads import REPLACED_TOKENS, head_of
 from numpy_bert.model.heads import (
     FOLLOWS,
     HEADS,
     MASKED_LM,
-    REPLACED_TOKENS,
     SEQUENCE,
     Chain,
     Head,
     Loss,
-    head_of,
 )
 from numpy_bert.model.outputs import (
     BertForPreTrainingOutput,
