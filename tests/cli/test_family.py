@@ -174,6 +174,9 @@ def test_fill_mask(model_type: str, make: Make, capsys: pytest.CaptureFixture[st
     assert lines[0].split() == ["score", "word", "id", "text"]
     assert len(lines) == 6
     assert not any(mask in line or "<s>" in line or "[CLS]" in line for line in lines)
+    both = run(capsys, "fill-mask", f"{mask} a {mask}", "--model", folder)
+    assert both.count(mask) == 10
+    assert not any(token in both for token in ("<s>", "</s>", "[CLS]", "[SEP]"))
     other = next(m for m in MASKS.values() if m != mask)
     assert main(["fill-mask", f"a {other} test", "--model", folder]) == 2
     assert mask in capsys.readouterr().err
