@@ -631,9 +631,8 @@ def _stated_activation(values: Mapping[str, Any]) -> object:
 
 def _log_ignored(names: set[str]) -> None:
     """List members that nothing reads, at debug level."""
-    if names:
-        import logging  # not at start-up: 3 ms
-
+    logging = sys.modules.get("logging")  # to import it takes 3 ms, and who has not sees no message
+    if names and logging is not None:
         logging.getLogger("numpy_bert").debug(
             "config.json: ignored %s", ", ".join(quoted(name) for name in sorted(names))
         )
