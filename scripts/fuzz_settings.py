@@ -13,7 +13,6 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,48 +22,47 @@ from fuzz_target import Difference, Target, refused
 from json_edits import ODD, changed
 
 from numpy_bert import BertConfig, BertTokenizer, SentenceEncoder
-from numpy_bert.config import read_config
+from numpy_bert.architectures import ARCHITECTURES
+from numpy_bert.config import config_class, read_config
 from numpy_bert.errors import ConfigError
 from numpy_bert.loading.cache import demo_folder
 from numpy_bert.parameters import BertParameters, shapes
 
 __all__ = ["TARGETS"]
 
-GOOD_CONFIG = json.dumps(
-    {
-        "architectures": ["BertModel"],
-        "model_type": "bert",
-        "vocab_size": 61,
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 37,
-        "max_position_embeddings": 19,
-        "type_vocab_size": 3,
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-        "layer_norm_eps": 1e-12,
-        "initializer_range": 0.02,
-        "pad_token_id": 0,
-        "position_embedding_type": "absolute",
-        "tie_word_embeddings": True,
-        "classifier_dropout": None,
-        "is_decoder": False,
-        "id2label": {"0": "no", "1": "yes"},
-        "label2id": {"no": 0, "yes": 1},
-        "torch_dtype": "float32",
-    }
+SIZES: Mapping[str, Any] = {
+    "vocab_size": 61,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 3,
+    "embedding_size": 10,
+    "projection_dim": 11,
+    "task_type_vocab_size": 5,
+}
+# What config.json holds besides the fields.
+BESIDES = {
+    "architectures": ["BertModel"],
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "id2label": {"0": "no", "1": "yes"},
+    "label2id": {"no": 0, "yes": 1},
+    "torch_dtype": "float32",
+}
+CONFIG_ODD = (
+    *(*ODD, *ARCHITECTURES, *ARCHITECTURES, "albert", "relative_key", "gelu_new", "relu", "prelu"),
+    *(12, 24, 48, "last"),
 )
-CONFIG_ODD = (*ODD, "roberta", "relative_key", "gelu_new", "relu", "prelu", 12, 24, 48, "bert")
 CONFIG_NAMES = (
     *("model_type", "hidden_act", "num_labels", "id2label", "problem_type", "auto_map", "x", ""),
     *("sbert_ce_default_activation_function", "sentence_transformers", "embedding_size"),
     *("is_decoder", "add_cross_attention", "hidden_size", "layer_norm_eps", "pad_token_id"),
+    *(name for entry in ARCHITECTURES.values() for name in (*entry.settings, *entry.defaults)),
 )
-# The one value that is supported of each, null aside; absent is as good.
+# The one value that is supported of each in any architecture, null aside; absent is as good.
 ONLY = {
-    "model_type": "bert",
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,
@@ -72,33 +70,73 @@ ONLY = {
 }
 # Fields that do not hold what stands under their names alone.
 DERIVED = {"labels", "problem_type", "sbert_ce_default_activation_function", "initializer_range"}
-DEFAULTS = BertConfig()
 
 
-def new_config(rng: random.Random) -> bytes:
-    """Return a config.json with some changes."""
+def sizes(kind: str) -> dict[str, Any]:
+    """Return the sizes that an architecture's config has, by its own names."""
+    entry, known = ARCHITECTURES[kind], config_class(kind)().field_names
+    own = {field: name for name, field in entry.settings.items()}
+    return {own.get(name, name): size for name, size in SIZES.items() if name in known}
+
+
+def good_configs() -> dict[str, str]:
+    """Return a good config.json of each architecture."""
+    return {
+        kind: json.dumps(config_class(kind)(**sizes(kind)).to_dict() | BESIDES)
+        for kind in ARCHITECTURES
+    }
+
+
+def new_config(good: Mapping[str, str], rng: random.Random) -> bytes:
+    """Return a good config.json of some architecture with some changes."""
+    kind = rng.choice(list(good))
     if rng.random() < 0.2:
-        return edited(GOOD_CONFIG.encode(), rng)
-    return changed(GOOD_CONFIG, rng, CONFIG_ODD, CONFIG_NAMES)
+        return edited(good[kind].encode(), rng)
+    data = good[kind]
+    if rng.random() < 0.15:  # all of it said to be another one's
+        data = json.dumps(json.loads(data) | {"model_type": rng.choice(list(good))})
+    return changed(data, rng, CONFIG_ODD, CONFIG_NAMES, most=2)
 
 
-def config_file(path: Path, rng: random.Random) -> bool:
+def own_fields(config: BertConfig) -> Iterator[tuple[str, str]]:
+    """Yield the fields that hold what stands in config.json, each with its name there."""
+    own = {field: name for name, field in config.architecture.settings.items()}
+    for name in config.field_names:
+        if name not in DERIVED:
+            yield name, own.get(name, name)
+
+
+class Configs(NamedTuple):
+    """Where a config.json is written, and good ones to start from."""
+
+    path: Path
+    good: Mapping[str, str]
+
+
+def prepare_configs(folder: Path) -> Configs:
+    """Write down a good config.json of each architecture."""
+    return Configs(folder / "config.json", good_configs())
+
+
+def config_file(state: Configs, rng: random.Random) -> bool:
     """Read one config.json, and compare each field with what Python's json reads."""
-    data, found = new_config(rng), list[BertConfig]()
-    path.write_bytes(data)
-    if refused(lambda: found.append(read_config(path).config), naming=f"{path}: "):
+    data, found = new_config(state.good, rng), list[BertConfig]()
+    state.path.write_bytes(data)
+    if refused(lambda: found.append(read_config(state.path).config), naming=f"{state.path}: "):
         return False
-    stated = json.loads(data)
-    for name, only in ONLY.items():
-        if stated.get(name) not in (None, only):
+    (config,), stated = found, json.loads(data)
+    only = {"model_type": config.model_type, **ONLY, **config.architecture.only}
+    for name, value in only.items():
+        if stated.get(name) not in (None, value):
             raise Difference(f"{name} = {stated[name]!r} was taken")
-    for field in fields(BertConfig):
-        value = stated.get(field.name, getattr(DEFAULTS, field.name))
-        if field.name not in DERIVED and not same(getattr(found[0], field.name), value):
-            raise Difference(f"{field.name} = {getattr(found[0], field.name)!r}; it says {value!r}")
+    for name, own in own_fields(config):
+        default = getattr(config_class(config.model_type)(), name)
+        value = stated.get(own, stated.get(name, default))
+        if not same(getattr(config, name), value):
+            raise Difference(f"{name} = {getattr(config, name)!r}; it says {value!r}: {data!r}")
     labels = stated.get("id2label")
-    if is_plain(labels) and found[0].labels != tuple(labels.values()):
-        raise Difference(f"labels {found[0].labels!r}; it says {labels!r}")
+    if is_plain(labels) and config.labels != tuple(labels.values()):
+        raise Difference(f"labels {config.labels!r}; it says {labels!r}")
     return True
 
 
@@ -110,18 +148,21 @@ def is_plain(labels: Any) -> bool:
     return numbered and all(isinstance(name, str) for name in labels.values())
 
 
-class ConfigPair(NamedTuple):
-    """Where a config.json is written, and transformers' BertConfig."""
+class ConfigPairs(NamedTuple):
+    """Where a config.json is written, transformers' own ones, and its classes of configs."""
 
     path: Path
-    theirs: Any
+    good: Mapping[str, str]
+    theirs: Mapping[str, Any]
 
 
-def prepare_transformers(folder: Path) -> ConfigPair:
-    """Import transformers."""
-    from transformers import BertConfig as Theirs
+def prepare_transformers(folder: Path) -> ConfigPairs:
+    """Let transformers write a good config.json of each architecture."""
+    from transformers import CONFIG_MAPPING
 
-    return ConfigPair(folder / "config.json", Theirs)
+    theirs = {kind: CONFIG_MAPPING[kind] for kind in ARCHITECTURES}
+    good = {kind: theirs[kind](**sizes(kind)).to_json_string() for kind in theirs}
+    return ConfigPairs(folder / "config.json", good, theirs)
 
 
 @contextlib.contextmanager
@@ -137,25 +178,23 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def same_config(pair: ConfigPair, rng: random.Random) -> bool:
+def same_config(state: ConfigPairs, rng: random.Random) -> bool:
     """Read one config.json, and compare it with what transformers makes of it."""
-    data, found = new_config(rng), list[BertConfig]()
-    pair.path.write_bytes(data)
-    if refused(lambda: found.append(read_config(pair.path).config), naming=f"{pair.path}: "):
+    data, found = new_config(state.good, rng), list[BertConfig]()
+    state.path.write_bytes(data)
+    if refused(lambda: found.append(read_config(state.path).config), naming=f"{state.path}: "):
         return False
-    stated = json.loads(data)
+    (config,), stated = found, json.loads(data)
     stated.pop("num_labels", None)  # they make a name for each, however many
     try:
         with quiet():
-            theirs = pair.theirs.from_dict(stated)
+            theirs = state.theirs[config.model_type].from_dict(stated)
     except Exception:  # noqa: BLE001 whatever they refuse it by
         return True
-    for field in fields(BertConfig):
-        if field.name in DERIVED:
-            continue
-        ours, other = getattr(found[0], field.name), getattr(theirs, field.name)
+    for name, own in own_fields(config):
+        ours, other = getattr(config, name), getattr(theirs, own)
         if ours != other:
-            raise Difference(f"{field.name} = {ours!r}; transformers has {other!r}: {data!r}")
+            raise Difference(f"{name} = {ours!r}; transformers has {other!r}: {data!r}")
     return True
 
 
@@ -227,7 +266,9 @@ def prepare_sentences(folder: Path) -> Sentences:
 
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((demo_folder() / name).read_bytes())
-    stated = json.loads(GOOD_CONFIG) | {"vocab_size": len(BertTokenizer.from_pretrained("demo"))}
+    stated = json.loads(good_configs()["bert"]) | {
+        "vocab_size": len(BertTokenizer.from_pretrained("demo"))
+    }
     (folder / "config.json").write_text(json.dumps(stated))
     rng = np.random.default_rng(0)
     table = shapes(BertParameters, BertConfig.from_dict(stated))
@@ -283,7 +324,7 @@ def compare(ours: SentenceEncoder, state: Sentences, data: bytes) -> None:
 
 
 TARGETS = [
-    Target("config", "Python's json", lambda folder: folder / "config.json", config_file),
+    Target("config", "Python's json", prepare_configs, config_file),
     Target("config-theirs", "transformers", prepare_transformers, same_config, "transformers", 10),
     Target(
         "modules",
