@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ __all__ = [
     "ModelInputs",
     "Packing",
     "check_outputs",
+    "counted_positions",
     "model_inputs",
     "packed_inputs",
     "packed_places",
@@ -365,10 +366,8 @@ def _usual_positions(words: IntArray | Array, rows: int, padding: int | None) ->
     if padding is not None and words.ndim == 3:
         positions = np.arange(first, first + length)[np.newaxis]
     elif padding is not None:
-        read = words != padding
-        count = np.cumsum(read, axis=1)
-        most = int(count.max(initial=0))
-        positions = count * read + padding
+        positions = counted_positions(words, padding)
+        most = int(positions.max(initial=padding)) - padding
     if most > rows - first:
         given = "input_ids" if words.ndim == 2 else "inputs_embeds"
         used = "" if padding is None else f", of which texts use {rows - first}"
@@ -377,6 +376,19 @@ def _usual_positions(words: IntArray | Array, rows: int, padding: int | None) ->
             "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
         )
     return positions
+
+
+def counted_positions(ids: npt.NDArray[Any], padding: int) -> IntArray:
+    """Return positions that count the ids that are not padding's, from the row after padding's.
+
+    Examples
+    --------
+    >>> counted_positions(np.array([[1, 0, 9, 1, 2]]), 1)
+    array([[1, 2, 3, 1, 4]])
+    """
+    read = ids != padding
+    found: IntArray = np.cumsum(read, axis=1) * read + padding
+    return found
 
 
 def _words(

@@ -222,7 +222,7 @@ def _of_command(options: argparse.Namespace, model: numpy_bert.BertModel) -> Bis
     with _folder(options.keep) as folder:
         port = CommandPort(
             options.words,
-            arrays_of_inputs(inputs),
+            arrays_of_inputs(inputs, model),
             folder,
             form=options.format,
             names=names,
@@ -247,14 +247,13 @@ def _of_command(options: argparse.Namespace, model: numpy_bert.BertModel) -> Bis
 
 def _inputs(options: argparse.Namespace, model: numpy_bert.BertModel) -> TraceInputs:
     """Return what the port is run on."""
-    import numpy as np
-
     from numpy_bert.traces.trace_inputs import inputs_of, read_ids
 
     if options.ids is not None:
         inputs = read_ids(Path(options.ids), model)
-        if not np.array_equal(inputs.position_ids, np.arange(inputs.input_ids.shape[1])[None]):
-            raise InputError(f"{options.ids}: position_ids must be 0, 1, 2, ..., or left out.")
+        usual = inputs_of({"input_ids": inputs.input_ids}, model).position_ids
+        if not (inputs.position_ids == usual).all():
+            raise InputError(f"{options.ids}: position_ids must be the model's own, or left out.")
         return inputs
     tokenizer = numpy_bert.BertTokenizer.from_pretrained(options.model, **source_options(options))
     texts = [tuple(options.text)] if options.pair else options.text

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from numpy_bert.architectures import ARCHITECTURES
 from numpy_bert.arrays import BoolArray
 from numpy_bert.comparison.differences import (
     EPSILONS,
@@ -22,18 +23,20 @@ from numpy_bert.comparison.differences import (
 from numpy_bert.comparison.report import Report, StepReport, measured
 from numpy_bert.comparison.tolerances import Tolerances
 from numpy_bert.errors import InputError, TraceError
+from numpy_bert.inputs import counted_positions
 from numpy_bert.messages import listed, quoted
 from numpy_bert.progress import PATIENCE, progress
 from numpy_bert.traces.array_files import LazyArray
 from numpy_bert.traces.layout import (
     INPUTS,
+    PROJECT,
     axes_of,
     is_weight,
     layers_in,
     place_of,
     same_step,
 )
-from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
+from numpy_bert.traces.reading import Trace, TraceArray, check_stacks, with_first_state
 from numpy_bert.traces.trace_inputs import read_mask, usual_input
 
 __all__ = ["compare"]
@@ -72,9 +75,9 @@ def compare(
 
     Every tensor of the reference must be in the candidate, in its shape, but for what the trace
     contract calls optional. Weights are compared where both have them. An ``attention_mask`` that
-    one of the two leaves out is 1 there, ``token_type_ids`` are 0 and ``position_ids`` 0, 1, 2, ...
-    A missing step differs, but the first step that both have and that differs is named before it;
-    with `common` it is a note.
+    one of the two leaves out is 1 there, ``token_type_ids`` are 0 and ``position_ids`` the model's
+    own. A missing step differs, but the first step that both have and that differs is named before
+    it; with `common` it is a note.
 
     Parameters
     ----------
@@ -156,10 +159,13 @@ class _Pairs:
 
     def __init__(self, reference: Trace, candidate: Trace, *, common: bool) -> None:
         self._common = common
+        if PROJECT in reference.arrays or PROJECT in candidate.arrays:
+            reference, candidate = (with_first_state(t, PROJECT) for t in (reference, candidate))
         self.reference = _completed(reference, candidate)
         self.candidate = _completed(candidate, reference)
+        padding = _counted_from((reference, candidate))
         self.assumed = {
-            name: f"the {who} holds none, which stands for {_OPTIONAL[name]}"
+            name: f"the {who} holds none, which stands for {_usual(name, padding)}"
             for who, before, after in (
                 ("reference", reference, self.reference),
                 ("candidate", candidate, self.candidate),
@@ -248,12 +254,38 @@ def _check_layers(reference: Trace, candidate: Trace) -> None:
 
 def _stated_layers(trace: Trace) -> int | None:
     """Return the number of layers in the config of a trace's metadata, None if it has none."""
-    try:
-        config = json.loads(trace.metadata.get("config", "null"))
-    except (ValueError, RecursionError):
-        return None
-    found = config.get("num_hidden_layers") if isinstance(config, dict) else None
+    found = _config_of(trace).get("num_hidden_layers")
     return found if type(found) is int else None
+
+
+def _usual(name: str, padding: int | None) -> str:
+    """Say what an input is that a trace leaves out; positions may count from a row of padding."""
+    if name == "position_ids" and padding is not None:
+        return f"{padding + 1}, {padding + 2}, ... for the ids that are not {padding}"
+    return _OPTIONAL[name]
+
+
+def _counted_from(traces: Sequence[Trace]) -> int | None:
+    """Return the row of padding from which a model counts positions, None if from 0.
+
+    What the model is, the config in the metadata of one of its traces says.
+    """
+    for trace in traces:
+        config = _config_of(trace)
+        entry = ARCHITECTURES.get(str(config.get("model_type")))
+        if entry is not None and entry.positions == "tokens":
+            found = config.get("pad_token_id") if entry.padding_idx is None else entry.padding_idx
+            return found if type(found) is int else None
+    return None
+
+
+def _config_of(trace: Trace) -> Mapping[str, Any]:
+    """Return the config in a trace's metadata, an empty one where there is none."""
+    try:
+        config = json.loads(trace.metadata.get("config", "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _completed(trace: Trace, other: Trace) -> Trace:
@@ -276,7 +308,10 @@ def _completed(trace: Trace, other: Trace) -> Trace:
     arrays = dict(trace.arrays)
     for name in _OPTIONAL:
         if name in other.arrays and name not in arrays:
-            array = usual_input(name, ids.stored.shape)
+            array: npt.NDArray[Any] = usual_input(name, ids.stored.shape)
+            padding = _counted_from((trace, other))
+            if name == "position_ids" and padding is not None:
+                array = counted_positions(ids.stored.load(), padding)
             stored = LazyArray(name, array.dtype.name, array.shape, array.view)
             arrays[name] = TraceArray(stored, name, None)
     return replace(trace, arrays=arrays)

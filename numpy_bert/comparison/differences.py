@@ -197,6 +197,10 @@ def counted(axes: str, mask: BoolArray) -> BoolArray:
     """
     if axes == "BATT":
         return mask[:, np.newaxis, :, np.newaxis]  # of queries: (B, 1, T, 1)
+    if axes == "TTA":  # of the two tokens of some row
+        pairs = mask[:, :, np.newaxis] & mask[:, np.newaxis]
+        met: BoolArray = np.logical_or.reduce(pairs, axis=0)[:, :, np.newaxis]
+        return met
     if axes == "BH":
         return np.logical_or.reduce(mask, axis=1, keepdims=True)
     rows = np.logical_or.reduce(mask, axis=0, keepdims=True) if axes[0] == "1" else mask

@@ -159,13 +159,16 @@ def _cases(model: BertModel, tokenizer: BertTokenizer) -> list[_Case]:
     pair = tokenizer(_SHORT, _LONG, return_tensors="np")
     batch = [_SENTENCE, _LONG, _SHORT, _UNUSUAL]
     right = tokenizer(batch, padding=True, return_tensors="np")
-    left = "the same, padded left: positions count from the padding"
+    counts = model.config.position_padding_idx is not None
+    rule = "do not count the padding" if counts else "count from the padding"
+    left = f"the same, padded left: positions {rule}"
+    segments = "two segments" if model.config.type_vocab_size > 1 else "two texts"
     rare = np.linspace(0, model.config.vocab_size - 1, 30).round().astype(np.int64)
     words = np.array(tokenizer(_LONG, add_special_tokens=False)["input_ids"])
     long = np.resize(words, max(longest - 2, 0))
     made: list[tuple[str, str, list[str], Mapping[str, Any]]] = [
         ("sentence", "one sentence", [_SENTENCE], tokenizer(_SENTENCE, return_tensors="np")),
-        ("pair", "two segments", [_SHORT, _LONG], pair),
+        ("pair", segments, [_SHORT, _LONG], pair),
         ("padded", "four lengths, padded right", batch, right),
         ("padded_left", left, batch, _shifted(right)),
         ("rare_ids", "ids from all over the vocabulary", [], _framed(rare, tokenizer)),

@@ -1,12 +1,13 @@
 """The steps of a model: their names in the order of execution, and the axes of each.
 
-A step's name is the path of the module in transformers' BertModel (see `numpy_bert.trace`).
+A step's name is the path of the module in transformers' BertModel (see `numpy_bert.trace`); what a
+BERT does not do has the path that it has in the model that does it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
@@ -18,9 +19,12 @@ from numpy_bert.blocks.embeddings import EmbeddingsSteps
 from numpy_bert.blocks.encoder import LayerSteps, PoolerSteps
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import TraceError
+from numpy_bert.parameters import BertParameters
 
 __all__ = [
+    "BIAS",
     "INPUTS",
+    "PROJECT",
     "arranged",
     "axes_of",
     "block_of",
@@ -31,8 +35,8 @@ __all__ = [
     "shape_of",
     "sizes_of",
     "step_names",
+    "steps_in",
 ]
-
 
 # What dropout has drawn: nothing in a trace.
 _DROPOUT_MASK = BoolArray | None
@@ -53,14 +57,16 @@ def _names_in(steps: type, path: str) -> Iterator[str]:
 
 # What a model is run on, in the order in which it is compared.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
-_PROJECTED, _BIAS = "embeddings_project", "encoder.relative_attention_bias"
-_FIRST = (*_names_in(EmbeddingsSteps, "embeddings"), _PROJECTED, _BIAS)
-# What few models have.
-_RARE = frozenset({"embeddings.task_type_embeddings", _PROJECTED, _BIAS})
+# What some models have between the embedding and the first layer: a projection to H features, and
+# a number for each head that is added to the scores of all layers, by the tokens' distance.
+PROJECT, BIAS = "embeddings_project", "encoder.relative_attention_bias"
+_FIRST = (*_names_in(EmbeddingsSteps, "embeddings"), PROJECT, BIAS)
 _IN_LAYER = tuple(_names_in(LayerSteps, ""))  # what follows encoder.layer.N.
 _LAST = ("encoder", *_names_in(PoolerSteps, "pooler"))
 _LAYER = re.compile(r"encoder\.layer\.([0-9]{1,4})\.?(.*)")
-_BLOCK = re.compile(r"(?:embeddings|encoder\.layer\.[0-9]+|pooler)(?=\.|$)")
+_BLOCK = re.compile(r"(?:embeddings(?:_project)?|encoder\.layer\.[0-9]+|pooler)(?=\.|$)")
+# The steps that a BERT does not have.
+_BEYOND_BERT = frozenset({"embeddings.task_type_embeddings", PROJECT, BIAS})
 # Names of what one array is: the end of a block, of the block around it, of the LayerNorm in it.
 _SAME = (
     (re.compile(r"(encoder\.layer\.[0-9]+\.attention)(?:\.output)?"), r"\1.output.LayerNorm"),
@@ -87,20 +93,48 @@ def same_step(name: str, layers: int) -> str:
 
 
 def step_names(layers: int, *, pools: bool) -> list[str]:
-    """Return the names of a whole model's steps in the order of execution, rare ones left out.
+    """Return the names of the steps of a whole BERT in the order of execution.
 
     Examples
     --------
     >>> len(step_names(2, pools=True)), step_names(0, pools=False)[-1]
     (72, 'encoder')
     """
+    return _without(_BEYOND_BERT if pools else {*_BEYOND_BERT, *_LAST[1:]}, layers)
+
+
+def steps_in(config: BertConfig, parameters: BertParameters) -> list[str]:
+    """Return the names of the steps of a whole model, of any architecture, in execution order.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> model = BertModel.from_pretrained("demo")
+    >>> steps_in(model.config, model.parameters)[:2]
+    ['embeddings.word_embeddings', 'embeddings.token_type_embeddings']
+    """
+    tables, encoder = parameters.embeddings, parameters.encoder
+    pools = parameters.pooler is not None
+    is_there = {
+        "embeddings.token_type_embeddings": tables.token_type_embeddings is not None,
+        "embeddings.task_type_embeddings": tables.task_type_embeddings is not None,
+        PROJECT: parameters.embeddings_project is not None,
+        BIAS: encoder is not None and encoder.relative_attention_bias is not None,
+        "pooler.dense": pools or parameters.encode_proj is not None,
+        "pooler": pools or config.architecture.pooling == "first",
+    }
+    absent = {name for name, is_one in is_there.items() if not is_one}
+    return _without(absent, config.num_hidden_layers)
+
+
+def _without(absent: Collection[str], layers: int) -> list[str]:
+    """Return the names of all steps that a model may have, but for those that it has not."""
     inside = [
         f"encoder.layer.{number}.{part}".rstrip(".")
         for number in range(layers)
         for part in _IN_LAYER
     ]
-    first = [name for name in _FIRST if name not in _RARE]
-    return [*first, *inside, *(_LAST if pools else _LAST[:1])]
+    return [name for name in (*_FIRST, *inside, *_LAST) if name not in absent]
 
 
 def place_of(name: str) -> tuple[int, int, int]:
@@ -139,6 +173,8 @@ def axes_of(name: str, rows: int = 1) -> str | None:
     """
     if place_of(name)[0] == 3:
         return None
+    if name == BIAS:
+        return "TTA"
     last = name.rpartition(".")[2]
     if last in ("scores", "probs") or name.endswith("self.dropout"):
         return "BATT"
@@ -176,6 +212,8 @@ def layers_in(names: Iterable[str]) -> int:
 def sizes_of(config: BertConfig, batch: int, length: int) -> dict[str, int]:
     """Return the size that each letter of a shape stands for.
 
+    H, the number of features, is another one in the blocks that are named here, too.
+
     Examples
     --------
     >>> from numpy_bert import BertModel
@@ -190,18 +228,22 @@ def sizes_of(config: BertConfig, batch: int, length: int) -> dict[str, int]:
         "D": config.hidden_size // config.num_attention_heads,
         "I": config.intermediate_size,
         "1": 1,
+        "embeddings": config.embedding_features,
+        "pooler": config.projection_dim or config.hidden_size,
     }
 
 
-def shape_of(axes: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Return the shape of an array with these axes.
+def shape_of(name: str, axes: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the shape of a step with these axes.
 
     Examples
     --------
-    >>> shape_of("1TH", {"1": 1, "T": 7, "H": 384})
-    (1, 7, 384)
+    >>> sizes = {"1": 1, "T": 7, "H": 384, "embeddings": 128}
+    >>> shape_of("embeddings.position_embeddings", "1TH", sizes)
+    (1, 7, 128)
     """
-    return tuple(sizes[letter] for letter in axes)
+    features = sizes.get(block_of(name), sizes.get("H", 0))
+    return tuple(features if letter == "H" else sizes[letter] for letter in axes)
 
 
 def arranged(array: npt.NDArray[Any], axes: str, wanted: str, name: str) -> npt.NDArray[Any]:

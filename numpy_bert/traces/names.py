@@ -1,7 +1,8 @@
 """The names in a trace: what a port calls a step, turned into its one name.
 
 The user's own rules (a name map) come first. Then come the built-in ones, for what transformers'
-outputs, torch's ONNX exporter and TransformerLens call BERT's steps.
+outputs, torch's ONNX exporter and TransformerLens call BERT's steps. Last of all, what the other
+architectures of BERT's family call their modules becomes BERT's name of the same step.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from numpy_bert.architectures import ARCHITECTURES
 from numpy_bert.errors import TraceError
 from numpy_bert.files import read_json
-from numpy_bert.loading.keys import canonical
+from numpy_bert.loading.keys import canonical, renamed
 from numpy_bert.messages import quoted
 from numpy_bert.traces.layout import INPUTS
 
@@ -25,6 +27,7 @@ __all__ = [
     "Rule",
     "Stack",
     "checked_rule",
+    "is_first_state",
     "matches",
     "member_of",
     "read_map",
@@ -33,8 +36,17 @@ __all__ = [
 
 # A step's name; or that and the axes of the port's array, where they are not the step's own.
 Rule = str | tuple[str, str]
-# What wrappers of a BertModel put before its modules' paths.
-_WRAPPERS = re.compile(r"(?:_orig_mod\.|[0-9]+\.|auto_model\.|model\.|module\.|bert\.)+")
+# What models are called inside another module, the components of each architecture's prefix.
+_MODELS = tuple(
+    dict.fromkeys(
+        component
+        for entry in ARCHITECTURES.values()
+        for prefix in (entry.prefix, *entry.encoders.values())
+        for component in prefix.split(".")[:-1]
+    )
+)
+# What wrappers of a model put before its modules' paths.
+_WRAPPERS = re.compile(rf"(?:(?:_orig_mod|[0-9]+|auto_model|model|module|{'|'.join(_MODELS)})\.)+")
 # Where the path of a module of BERT begins in a graph that torch exported.
 _ONNX_PATHS = ("/embeddings/", "/encoder/", "/pooler/")
 # A member of one of transformers' tuples, as hidden_states.3, hidden_states_3 or hidden_states[3].
@@ -53,6 +65,22 @@ _TRANSFORMERS: Mapping[str, Rule] = {
     # Outputs, as fields of what a model returns and as names in an exported graph.
     "last_hidden_state": "encoder",
     "pooler_output": "pooler",
+}
+# Modules that are others than BERT's of such a name, or that BERT has not.
+_FAMILY: Mapping[str, Rule] = {
+    **dict.fromkeys(_MODELS, "encoder"),
+    # DistilBERT: attention ends in its projection, the feed-forward network before the sum.
+    "transformer.layer.*.attention.dropout": f"{_LAYER}.attention.self.dropout",
+    "transformer.layer.*.attention": f"{_LAYER}.attention.output.dense",
+    "transformer.layer.*.ffn.activation": f"{_LAYER}.intermediate",
+    "transformer.layer.*.ffn.dropout": f"{_LAYER}.output.dropout",
+    "transformer.layer.*.ffn": f"{_LAYER}.output.dropout",
+    # MPNet: the projection is part of self-attention, and dropout behind it is not.
+    "encoder.layer.*.attention.attn.dropout": f"{_LAYER}.attention.self.dropout",
+    "encoder.layer.*.attention.attn": f"{_LAYER}.attention.output.dense",
+    "encoder.layer.*.attention.dropout": f"{_LAYER}.attention.output.dropout",
+    # DPR: what stands in the pooler's place.
+    "encode_proj": "pooler.dense",
 }
 # The path of a module and the operator that ends it; what stands before the path is cut off.
 _ONNX: Mapping[str, Rule] = {
@@ -110,7 +138,12 @@ _TRANSFORMER_LENS: Mapping[str, Rule] = {
     f"{_BLOCK}.hook_normalized_resid_post": _LAYER,
     "pooler.hook_pooler_out": "pooler",
 }
-OTHER_NAMES: Mapping[str, Rule] = {**_TRANSFORMERS, **_ONNX, **_TRANSFORMER_LENS}
+OTHER_NAMES: Mapping[str, Rule] = {
+    **_TRANSFORMERS,
+    **_FAMILY,
+    **_ONNX,
+    **_TRANSFORMER_LENS,
+}
 
 
 class Stack(NamedTuple):
@@ -166,6 +199,8 @@ class NameMap:
     'encoder.layer.0.intermediate'
     >>> names("blocks.2.attn.hook_q")
     Named(step='encoder.layer.2.attention.self.query', axes='BTAD')
+    >>> names("distilbert.transformer.layer.1.ffn.lin1").step
+    'encoder.layer.1.intermediate.dense'
     """
 
     def __init__(self, rules: Mapping[str, Rule | None] | None = None) -> None:
@@ -178,11 +213,38 @@ class NameMap:
             return found
         if name.startswith("/"):
             name = name[max(0, *map(name.rfind, _ONNX_PATHS)) :]
-        bare = _WRAPPERS.sub("", name, count=1) if _WRAPPERS.match(name) else name
+        bare = _bare(name)
         member = _MEMBER.fullmatch(bare)
         if member is not None:
             return Named(member_of(member[1], int(member[2] or member[3])))
-        return _BUILT_IN.first(bare) or Named(canonical(bare))
+        return _BUILT_IN.first(bare) or Named(_in_berts_words(canonical(bare)))
+
+
+def _bare(name: str) -> str:
+    """Return a name without what wrappers put before it."""
+    wrapped = _WRAPPERS.match(name)
+    return name if wrapped is None else name[wrapped.end() :]
+
+
+def _in_berts_words(name: str) -> str:
+    """Return BERT's name of a module, or parameter, of any architecture of its family."""
+    for entry in ARCHITECTURES.values():
+        name = renamed(name, entry)
+    return name
+
+
+def is_first_state(name: str) -> bool:
+    """Tell whether an array's own name is that of the first of transformers' hidden states.
+
+    That is what the first layer reads: the embedding, or what a projection makes of it.
+
+    Examples
+    --------
+    >>> is_first_state("hidden_states[0]"), is_first_state("bert.embeddings")
+    (True, False)
+    """
+    member = _MEMBER.fullmatch(_bare(name))
+    return member is not None and (member[1], int(member[2] or member[3])) == ("hidden_states", 0)
 
 
 def member_of(stack: str, number: int) -> str:

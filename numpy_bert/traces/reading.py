@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from numpy_bert.messages import quoted
 from numpy_bert.reprs import short_repr
 from numpy_bert.traces.array_files import LazyArray, read_folder, read_npz, read_safetensors
 from numpy_bert.traces.layout import INPUTS, arranged
-from numpy_bert.traces.names import STACKS, Named, NameMap, matches, member_of
+from numpy_bert.traces.names import STACKS, Named, NameMap, is_first_state, matches, member_of
 from numpy_bert.traces.writing import CHECKSUM, CONTRACT, checksum_of
 
-__all__ = ["Trace", "TraceArray", "as_trace", "check_stacks", "open_trace"]
+__all__ = ["Trace", "TraceArray", "as_trace", "check_stacks", "open_trace", "with_first_state"]
 
 # A module's path has some 60; rules of names take time that grows with the length.
 _LONGEST_NAME = 500
@@ -253,6 +253,32 @@ def check_stacks(trace: Trace, layers: int, whose: str) -> None:
                 f"{trace.label}: {quoted(stored.name)} must have shape ({wanted}), for {embedding}"
                 f"the {layers} layers of {whose}; got {stored.shape}."
             )
+
+
+def with_first_state(trace: Trace, step: str) -> Trace:
+    """Return a trace in which the first of transformers' hidden states is this step.
+
+    It is what the first layer reads, which not in every model is the embedding.
+
+    Examples
+    --------
+    >>> trace = as_trace({"hidden_states[0]": np.zeros((1, 3, 4))})
+    >>> list(with_first_state(trace, "embeddings_project").arrays)
+    ['embeddings_project']
+    """
+
+    def placed(array: TraceArray) -> TraceArray:
+        is_moved = array.step == "embeddings" and is_first_state(array.stored.name)
+        return replace(array, step=step) if is_moved else array
+
+    arrays: dict[str, TraceArray] = {}
+    twins = []
+    for array in map(placed, (*trace.arrays.values(), *trace.twins)):
+        if array.step in arrays:
+            twins.append(array)
+        else:
+            arrays[array.step] = array
+    return replace(trace, arrays=arrays, twins=tuple(twins))
 
 
 def _named(

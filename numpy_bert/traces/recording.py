@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import widen
@@ -21,9 +20,9 @@ from numpy_bert.messages import quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import PATIENCE, progress
-from numpy_bert.traces.layout import INPUTS, axes_of, shape_of, sizes_of, step_names
+from numpy_bert.traces.layout import axes_of, shape_of, sizes_of, steps_in
 from numpy_bert.traces.names import matches
-from numpy_bert.traces.trace_inputs import TraceInputs
+from numpy_bert.traces.trace_inputs import TraceInputs, taken_by
 from numpy_bert.traces.writing import Tensor, metadata_of, write_trace
 
 __all__ = ["Recorder"]
@@ -64,13 +63,13 @@ class Recorder:
             If one of the `names` fits no step.
         """
         model = self._model
-        layers, pools = model.config.num_hidden_layers, model.parameters.pooler is not None
-        steps = step_names(layers, pools=pools)
+        steps = steps_in(model.config, model.parameters)
         for glob in names or ():
             if not any(matches(name, [glob]) for name in steps):
                 raise TraceError(f"--names {quoted(glob)} fits no step. One is embeddings.sum.")
         sizes = sizes_of(model.config, *inputs.input_ids.shape)
-        ids = [Tensor(name, "int64", getattr(inputs, name).shape) for name in INPUTS]
+        taken = taken_by(model, inputs)
+        ids = [Tensor(name, "int64", array.shape) for name, array in taken.items()]
         own = arrays_of(model.parameters) if weights else ()
         stored = [Tensor(key, self._weight(array).dtype.name, array.shape) for key, array in own]
         wanted = []
@@ -79,7 +78,7 @@ class Recorder:
             # LayerNorm's statistics are float64 whatever the rest is.
             dtype = "float64" if axes == "BT1" else model.dtype.name
             if names is None or matches(name, names):
-                wanted.append(Tensor(name, dtype, shape_of(axes, sizes)))
+                wanted.append(Tensor(name, dtype, shape_of(name, axes, sizes)))
         return [*ids, *stored, *wanted]
 
     def record(
@@ -140,12 +139,12 @@ class Recorder:
         self, inputs: TraceInputs, *, weights: bool
     ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the inputs, the parameters if wanted, and the steps."""
-        for name in INPUTS:
-            yield name, getattr(inputs, name).astype(np.int64)
+        taken = taken_by(self._model, inputs)
+        yield from taken.items()
         if weights:
             for key, array in arrays_of(self._model.parameters):
                 yield key, self._weight(array)
-        yield from self._model.trace(*inputs)
+        yield from self._model.trace(**taken)
 
     def _weight(self, stored: Any) -> npt.NDArray[Any]:
         """Return a parameter in the model's dtype; a look-up table may be stored in another."""

@@ -27,6 +27,7 @@ __all__ = [
     "read_ids",
     "read_inputs",
     "read_mask",
+    "taken_by",
     "usual_input",
 ]
 
@@ -77,21 +78,20 @@ def read_inputs(trace: Trace, model: BertModel, *, positions_given: bool = False
         raise TraceError(
             f"{trace.label}: input_ids must have shape (B, T), with a token; got shape {ids.shape}."
         )
-    mask = read_mask(trace, (ids.shape[0], ids.shape[1]))
     types = trace.get("token_type_ids")
     given = trace.get("position_ids") if positions_given else None
     found = model.inputs(ids, None, types, given)
     segments, positions = found.segment_ids, found.position_ids
     return TraceInputs(
         np.asarray(found.words),
-        mask,
+        read_mask(trace, (ids.shape[0], ids.shape[1]), found.mask),
         usual_input("token_type_ids", ids.shape) if segments is None else segments,
         usual_input("position_ids", ids.shape) if positions is None else positions,
     )
 
 
-def read_mask(trace: Trace, shape: tuple[int, int]) -> BoolArray:
-    """Return the checked mask of a trace; one that masks nothing if the trace holds none.
+def read_mask(trace: Trace, shape: tuple[int, int], usual: BoolArray | None = None) -> BoolArray:
+    """Return the checked mask of a trace; the usual one if the trace holds none, or all True.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def read_mask(trace: Trace, shape: tuple[int, int]) -> BoolArray:
     """
     given = trace.get("attention_mask")
     if given is None:
-        return np.ones(shape, np.bool_)
+        return np.ones(shape, np.bool_) if usual is None else usual
     mask = as_mask(given, shape, name=f"{trace.label}: attention_mask")
     if not mask.any():
         raise InputError(f"{trace.label}: attention_mask must be 1 at a token; it is 0 everywhere.")
@@ -108,7 +108,7 @@ def read_mask(trace: Trace, shape: tuple[int, int]) -> BoolArray:
 
 
 def usual_input(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Return the input that stands for one that a trace leaves out, for ids of that shape.
+    """Return the input that stands in a BERT for one that is left out, for ids of that shape.
 
     Examples
     --------
@@ -138,6 +138,28 @@ def padding_left_in(inputs: TraceInputs, pad_token_id: int | None) -> BoolArray 
         return None
     found: BoolArray = (inputs.input_ids == pad_token_id) & inputs.attention_mask
     return found if found[:, [0, -1]].any() else None
+
+
+def taken_by(model: BertModel, inputs: TraceInputs) -> dict[str, Any]:
+    """Return the inputs that a model takes, by name; not every one has token types.
+
+    Examples
+    --------
+    >>> from numpy_bert import BertModel
+    >>> model = BertModel.from_pretrained("demo")
+    >>> list(taken_by(model, inputs_of({"input_ids": [[2, 5, 3]]}, model)))
+    ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids']
+    """
+    return {
+        name: np.ascontiguousarray(array, dtype=np.int64)
+        for name, array in zip(INPUTS, inputs, strict=True)
+        if name != "token_type_ids" or _has_types(model)
+    }
+
+
+def _has_types(model: BertModel) -> bool:
+    """Tell whether a model has a table of token types."""
+    return model.parameters.embeddings.token_type_embeddings is not None
 
 
 def inputs_of(encoding: Mapping[str, Any], model: BertModel) -> TraceInputs:

@@ -10,6 +10,7 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -138,7 +139,7 @@ def metadata_of(
     pair : bool
         Whether `texts` are the two of one row.
     """
-    settings = {name: getattr(config, name) for name in config.__slots__ if name != "labels"}
+    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "labels"}
     versions = {
         "numpy_bert": __version__,
         "numpy": np.__version__,

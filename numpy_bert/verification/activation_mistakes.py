@@ -10,10 +10,10 @@ import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.ops.activation import ACTIVATIONS, gelu, gelu_tanh, quick_gelu, relu
-from numpy_bert.verification.changes import Cause, Mistake, Setting, changed, sigmoid
+from numpy_bert.verification.changes import Cause, Mistake, Setting, changed, of_length_1, sigmoid
 from numpy_bert.verification.steps import Step, dense, same
 
-__all__ = ["activation_mistakes", "pooler_mistakes", "tanh_mistakes"]
+__all__ = ["activation_mistakes", "first_token_mistakes", "pooler_mistakes", "tanh_mistakes"]
 
 _ACTIVATIONS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
     ("gelu_tanh", "GELU is the tanh form, not the erf form", gelu_tanh),
@@ -145,6 +145,27 @@ def activation_mistakes(step: Step, _: Setting) -> Iterator[Mistake]:
 
 def pooler_mistakes(step: Step, setting: Setting) -> Iterator[Mistake]:
     """Yield what else a pooler reads: not the first token of each row."""
+    for text, read in _other_tokens(setting):
+        yield changed(
+            step, "pooler_token", text, lambda x, read=read, **given: dense(read(x), **given)
+        )
+    alone = replace(step, function=lambda x, **_: x[:, 0])
+    if step.arguments["weight"].shape[0] == setting.config.hidden_size:
+        after = replace(setting.steps["pooler"], function=same)
+        cause = Cause("pooler_left_out", "the pooler is left out: the first token stands here")
+        yield Mistake(cause, {step.name: alone, after.name: after}, is_rare=True)
+
+
+def first_token_mistakes(step: Step, setting: Setting) -> Iterator[Mistake]:
+    """Yield what else stands for a sequence than the state of its first token."""
+    for text, read in _other_tokens(setting):
+        yield changed(step, "pooler_token", text, read)
+    text = "the first token's state is divided by its length"
+    yield changed(step, "pooler_normalized", text, lambda x: of_length_1(x[:, 0]))
+
+
+def _other_tokens(setting: Setting) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    """Yield what poolers read in the place of the first token, and a sentence about each."""
     mask = setting.inputs.attention_mask
     rows = np.arange(len(mask))
     lasts = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
@@ -158,16 +179,7 @@ def pooler_mistakes(step: Step, setting: Setting) -> Iterator[Mistake]:
         ("the largest of the tokens", lambda x: _largest(x, mask)),
     )
     for what, read in ways:
-        text = f"the pooler reads {what}, not the first token"
-        yield changed(
-            step, "pooler_token", text, lambda x, read=read, **given: dense(read(x), **given)
-        )
-
-    alone = replace(step, function=lambda x, **_: x[:, 0])
-    if step.arguments["weight"].shape[0] == setting.config.hidden_size:
-        after = replace(setting.steps["pooler"], function=same)
-        cause = Cause("pooler_left_out", "the pooler is left out: the first token stands here")
-        yield Mistake(cause, {step.name: alone, after.name: after}, is_rare=True)
+        yield f"the pooler reads {what}, not the first token", read
 
 
 def _largest(x: Array, mask: BoolArray) -> Array:

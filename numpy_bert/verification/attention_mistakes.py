@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from numpy_bert.arrays import Array, BoolArray
+from numpy_bert.arrays import Array, BoolArray, IntArray
 from numpy_bert.ops.attention import attention_scores, merge_heads, split_heads
+from numpy_bert.ops.embedding import look_up
+from numpy_bert.ops.relative_position import relative_position_bucket
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.traces.trace_inputs import TraceInputs
 from numpy_bert.verification.changes import (
@@ -24,14 +26,15 @@ from numpy_bert.verification.changes import (
     rarely,
     sigmoid,
 )
-from numpy_bert.verification.steps import Step, mean_values, same, scores
+from numpy_bert.verification.steps import Step, by_head, mean_values, same, scores
 
-__all__ = ["context_mistakes", "probs_mistakes", "score_mistakes"]
+__all__ = ["context_mistakes", "distance_mistakes", "probs_mistakes", "score_mistakes"]
 
 _INTERLEAVED = Cause("heads_split", "heads are split as (D, A), not (A, D)")
 _RESHAPED = Cause("heads_split", "heads are split by a reshape to (B, A, T, D), not transposed")
 _NO_MASK = Cause("mask_missing", "the mask is left out")
 _MASK_AFTER = Cause("mask_after_softmax", "the mask is applied after softmax, not before")
+_NO_DISTANCES = Cause("relative_bias_missing", "the relative attention bias is not added")
 
 
 def score_mistakes(step: Step, setting: Setting) -> Iterator[Mistake]:
@@ -53,8 +56,74 @@ def score_mistakes(step: Step, setting: Setting) -> Iterator[Mistake]:
         step,
         "qkv_swapped",
         text,
-        lambda query, key, **given: scores(key, query, **given),
+        lambda query, key, *added, **given: scores(key, query, *added, **given),
     )
+    if step.inputs[2:]:
+        yield from _in_added(step)
+
+
+def _in_added(step: Step) -> Iterator[Mistake]:
+    """Yield scores to which what goes by the tokens' distance is added otherwise."""
+    yield Mistake(_NO_DISTANCES, {step.name: replace(step, inputs=step.inputs[:2])})
+    text = "the relative attention bias is added before the scores are scaled"
+    yield changed(
+        step,
+        "relative_bias_scaled",
+        text,
+        lambda query, key, bias, *, scale, **given: scores(
+            query, key, bias * scale, scale=scale, **given
+        ),
+    )
+
+
+def distance_mistakes(step: Step, setting: Setting) -> Iterator[Mistake]:
+    """Yield other numbers that are added to the scores of all layers by the tokens' distance."""
+    places = step.arguments["ids"]
+    for name, text, rows in _other_buckets(_distances(places)[0], len(step.arguments["table"])):
+        yield changed(step, name, text, _rows_at(rows))
+    yield changed(step, *_NO_DISTANCES, lambda **given: 0.0 * step.function(**given))
+    positions = _distances(setting.inputs.position_ids)
+    if not (positions == _distances(places)).all():
+        text = "distances are those of the positions, not of the places in the row"
+        by_position = relative_position_bucket(positions)
+        yield changed(step, "relative_bias_positions", text, _rows_at(by_position))
+
+
+def _distances(places: IntArray) -> IntArray:
+    """Return how far each key stands behind each query, (B, T, T)."""
+    return places[:, np.newaxis] - places[:, :, np.newaxis]
+
+
+def _rows_at(rows: IntArray) -> Callable[..., Array]:
+    """Return a function that looks other rows of the table up."""
+    return lambda *, table, dtype, **_: look_up(table, rows, np.dtype(dtype))
+
+
+def _other_buckets(distances: IntArray, count: int) -> Iterator[tuple[str, str, IntArray]]:
+    """Yield the other rows of a table that stand for the distances, (T, T)."""
+    half = count // 2
+    name = "relative_bias_buckets"
+    turned = relative_position_bucket(-distances)
+    yield name, "the buckets of keys before a query and behind it are exchanged", turned
+    behind = np.maximum(-distances, 0)
+    text = "the buckets are one-sided, as a decoder's: keys behind a query have that of distance 0"
+    yield name, text, _logarithmic(behind, count, 128)
+    text = "the buckets are those of the distance alone, before or behind"
+    yield name, text, _logarithmic(np.abs(distances), half, 128)
+    sided = half * (distances > 0)
+    text = "each distance has a bucket of its own, up to the last"
+    yield name, text, np.minimum(np.abs(distances), half - 1) + sided
+    for most in (64, 256):
+        text = f"the last bucket begins as if the largest distance were {most}, not 128"
+        yield name, text, _logarithmic(np.abs(distances), half, most) + sided
+
+
+def _logarithmic(distances: IntArray, count: int, most: int) -> IntArray:
+    """Return buckets of which the first half are of one distance each, the others ever wider."""
+    exact = count // 2
+    far = np.log(np.maximum(distances, 1) / exact) / math.log(most / exact) * (count - exact)
+    wide = np.minimum(exact + far.astype(np.int64), count - 1)
+    return np.where(distances < exact, distances, wide)
 
 
 def _in_mask(step: Step) -> Iterator[Mistake]:
@@ -378,8 +447,10 @@ def context_mistakes(step: Step, _: Setting) -> Iterator[Mistake]:
 def _unmasked(apply: Callable[[Array], Array]) -> Callable[..., Array]:
     """Return a function that computes scores without a mask and does something else to them."""
 
-    def function(query: Array, key: Array, *, heads: int, mask: BoolArray, scale: float) -> Array:
-        plain = scores(query, key, heads=heads, mask=np.ones_like(mask), scale=scale)
+    def function(
+        query: Array, key: Array, *added: Array, heads: int, mask: BoolArray, scale: float
+    ) -> Array:
+        plain = scores(query, key, *added, heads=heads, mask=np.ones_like(mask), scale=scale)
         return apply(plain).astype(plain.dtype, copy=False)
 
     return function
@@ -390,9 +461,11 @@ def _scores_of(
 ) -> Callable[..., Array]:
     """Return a function that computes the scores of heads that are split in another way."""
 
-    def function(query: Array, key: Array, *, heads: int, **given: Any) -> Array:
+    def function(
+        query: Array, key: Array, bias: Array | None = None, *, heads: int, **given: Any
+    ) -> Array:
         keys = (of_keys or split)(key, heads)
-        return attention_scores(split(query, heads), keys, **given)
+        return attention_scores(split(query, heads), keys, bias=by_head(bias), **given)
 
     return function
 

@@ -21,10 +21,10 @@ from numpy_bert.loading.keys import near_miss
 from numpy_bert.messages import listed, must_be, quoted
 from numpy_bert.model.bert import BertModel
 from numpy_bert.reprs import short_repr
-from numpy_bert.traces.layout import INPUTS, axes_of, same_step
+from numpy_bert.traces.layout import BIAS, INPUTS, axes_of, same_step
 from numpy_bert.traces.names import NameMap, matches
 from numpy_bert.traces.reading import Trace, TraceArray, as_trace
-from numpy_bert.traces.trace_inputs import TraceInputs, read_inputs
+from numpy_bert.traces.trace_inputs import TraceInputs, read_inputs, taken_by
 from numpy_bert.verification.steps import Segment, segment_of, steps_of
 from numpy_bert.verification.verify import verify
 
@@ -223,7 +223,7 @@ def bisect(
     """
     options = {"precision": precision, "all_positions": all_positions}
     search = _Search(model, inputs, arrays, until, only, options)
-    record = _Record(inputs, names or NameMap())
+    record = _Record(inputs, model, names or NameMap())
     found = search.look(record.trace)
     while True:
         found = replace(found, runs=tuple(record.runs), notes=tuple(record.notes))
@@ -243,10 +243,9 @@ def bisect(
         record.runs.append(PortRun(asked, again, missing, first))
 
 
-def arrays_of_inputs(inputs: TraceInputs) -> dict[str, Any]:
+def arrays_of_inputs(inputs: TraceInputs, model: BertModel) -> dict[str, Any]:
     """Return what a port is run on, by the names of the trace contract, as int64."""
-    chosen = zip(INPUTS[:3], inputs[:3], strict=True)
-    return {name: np.ascontiguousarray(array, dtype=np.int64) for name, array in chosen}
+    return {n: array for n, array in taken_by(model, inputs).items() if n in INPUTS[:3]}
 
 
 def _refuse(trace: Trace, missing: Sequence[str]) -> None:
@@ -409,10 +408,11 @@ class _Record:
         What is strange in them.
     """
 
-    def __init__(self, inputs: TraceInputs, names: NameMap) -> None:
-        self._inputs = inputs
+    def __init__(self, inputs: TraceInputs, model: BertModel, names: NameMap) -> None:
+        self._mask = inputs.attention_mask
+        self._given = arrays_of_inputs(inputs, model)
         self._names = names
-        self.trace = as_trace(arrays_of_inputs(inputs), label="the port")
+        self.trace = as_trace(self._given, label="the port")
         self.runs: list[PortRun] = []
         self.notes: list[str] = []
 
@@ -432,10 +432,9 @@ class _Record:
 
     def _check_inputs(self, answer: Trace) -> None:
         """Raise TraceError if the port says that it was run on something else."""
-        mask = self._inputs.attention_mask
-        for name, own in arrays_of_inputs(self._inputs).items():
+        for name, own in self._given.items():
             found = answer.get(name)
-            counts = ... if name == "attention_mask" else mask
+            counts = ... if name == "attention_mask" else self._mask
             if found is not None and (found.shape != own.shape or (found != own)[counts].any()):
                 raise TraceError(
                     f"the port must be run on the {name} that it is given; it was run on others."
@@ -447,7 +446,7 @@ class _Record:
         if first.shape != second.shape:
             return
         axes = axes_of(name, len(first) if first.ndim else 1) or ""
-        places = counted(axes, self._inputs.attention_mask) if len(axes) == first.ndim else True
+        places = counted(axes, self._mask) if len(axes) == first.ndim else True
         counts = places & np.isfinite(first) & np.isfinite(second)
         apart = float(np.max(np.abs(first - second), where=counts, initial=0.0))
         if apart > 0.0:
@@ -471,12 +470,13 @@ def _places_in(segment: Segment, can_ask: Callable[[str], bool]) -> list[str]:
     readers = [0] * (len(steps) + 1)
     for n, step in enumerate(steps):
         for source in step.inputs or ("",):
-            readers[number.get(source, -1) + 1] = n
+            if BIAS not in (source, step.name):  # which every layer reads
+                readers[number.get(source, -1) + 1] = n
     places, is_taken = list[str](), True
     for n in range(len(steps) - 2, -1, -1):
         if max(readers[: n + 1]) > n:  # a way leads past it
             is_taken = False
-        elif not is_taken and can_ask(steps[n].name):
+        elif not is_taken and can_ask(steps[n].name) and steps[n].name != BIAS:
             places.append(steps[n].name)
             is_taken = True
     return places[::-1]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import rms
+from numpy_bert.traces.layout import BIAS, PROJECT
 from numpy_bert.verification.arrangements import layer_of, relation
 from numpy_bert.verification.mistakes import PROJECTIONS, Cause, Mistake, Setting
 from numpy_bert.verification.rows import shortest, weights_dtype
@@ -171,7 +172,7 @@ class _ShortRow:
             if layers:
                 found = _run_layer(layers[-1], self._steps, self._state(layers[:-1]))
             else:
-                hidden = _input_of(self.layers[0])
+                hidden = _input_of(self.layers[0], self._steps)
                 before = segment_of(hidden, self._steps, set(self._segment.inputs))
                 is_held = hidden in self._arrays
                 arrays = self._arrays
@@ -186,9 +187,10 @@ def _is_hidden(segment: Segment) -> bool:
     return last is not None and "weight" not in last.arguments
 
 
-def _input_of(layer: int) -> str:
+def _input_of(layer: int, steps: Mapping[str, Step]) -> str:
     """Return the name of the hidden state that a layer reads."""
-    return f"encoder.layer.{layer - 1}" if layer else "embeddings"
+    first = PROJECT if PROJECT in steps else "embeddings"
+    return f"encoder.layer.{layer - 1}" if layer else first
 
 
 def _whole_layers(segment: Segment, steps: Mapping[str, Step]) -> tuple[int, ...]:
@@ -201,17 +203,17 @@ def _whole_layers(segment: Segment, steps: Mapping[str, Step]) -> tuple[int, ...
     )
     if not numbers:
         return ()
-    first = _input_of(numbers[0])
+    first = _input_of(numbers[0], steps)
     before = segment_of(first, steps, set(segment.inputs)).inputs
     read = {first} if first in segment.inputs else set(before)
-    if read != set(segment.inputs):  # something within a layer is held
+    if read - {BIAS} != set(segment.inputs) - {BIAS}:  # something within a layer is held
         return ()
     return tuple(numbers)
 
 
 def _run_layer(layer: int, steps: Mapping[str, Step], hidden: Array) -> Array:
     """Run one layer on a hidden state."""
-    name, read = f"encoder.layer.{layer}", _input_of(layer)
+    name, read = f"encoder.layer.{layer}", _input_of(layer, steps)
     return segment_of(name, steps, {read}).run({read: hidden}, hidden.dtype)
 
 
@@ -243,7 +245,7 @@ def _steps_of(
         found |= _swapped(names, steps)
     for own in layers[len(plan) :]:  # left out
         end = steps[f"encoder.layer.{own}"]
-        found[end.name] = replace(end, function=same, inputs=(_input_of(own),))
+        found[end.name] = replace(end, function=same, inputs=(_input_of(own, steps),))
     more, end = plan[len(layers) :], steps[f"encoder.layer.{layers[-1]}"]
     if more:
 

@@ -16,14 +16,18 @@ from typing import Any
 import numpy as np
 
 from numpy_bert.arrays import Array, BoolArray, IntArray, widen
+from numpy_bert.config import BertConfig
+from numpy_bert.traces.layout import PROJECT
 from numpy_bert.traces.trace_inputs import TraceInputs
 from numpy_bert.verification.activation_mistakes import (
     activation_mistakes,
+    first_token_mistakes,
     pooler_mistakes,
     tanh_mistakes,
 )
 from numpy_bert.verification.attention_mistakes import (
     context_mistakes,
+    distance_mistakes,
     probs_mistakes,
     score_mistakes,
 )
@@ -90,11 +94,24 @@ def mistakes_in(step: Step, setting: Setting) -> Iterator[Mistake]:
 
 _NO_SEGMENTS = Cause("segments_dropped", "the segment table is left out")
 _NO_POSITIONS = Cause("positions_dropped", "the position table is left out")
+_NO_TASKS = Cause("tasks_dropped", "row 0 of the table of tasks is not added")
+# The terms of the sum that are left out, by the ends of their names.
+_NOT_ADDED = {
+    "token_type_embeddings": _NO_SEGMENTS,
+    "position_embeddings": _NO_POSITIONS,
+    "task_type_embeddings": _NO_TASKS,
+}
+# What the terms are called where they are added twice.
+_TERMS = {
+    "token_type_embeddings": "segments",
+    "position_embeddings": "positions",
+    "task_type_embeddings": "tasks",
+}
 
 
 def _in_words(step: Step, setting: Setting) -> Iterator[Mistake]:
     yield from _in_table(step)
-    scale = math.sqrt(setting.config.hidden_size)
+    scale = math.sqrt(setting.config.embedding_features)
     text = "the embedding is multiplied by the root of the hidden size"
     yield changed(step, "embedding_scaled", text, lambda **given: look_up(**given) * scale)
     yield from rarely(_in_ids(step))
@@ -115,7 +132,7 @@ def _in_segments(step: Step, setting: Setting) -> Iterator[Mistake]:
         yield changed(step, "segments_swapped", "segments 0 and 1 are swapped", ids=swapped)
     yield changed(step, *_NO_SEGMENTS, lambda **given: look_up(**given) * 0.0)
     for cause, other in wrong_segments(ids, setting.inputs.attention_mask):
-        if other.max() < count:
+        if 1 < count > other.max():
             yield changed(step, *cause, ids=other)
     yield from _in_table(step)
 
@@ -131,8 +148,11 @@ def wrong_segments(ids: IntArray, mask: BoolArray) -> Iterator[tuple[Cause, IntA
     yield Cause("segments_separator", text), np.where(starts & mask, ids + 1, ids)
 
 
-def wrong_positions(inputs: TraceInputs) -> Iterator[tuple[Cause, IntArray]]:
-    """Yield the positions that ports are known to use in place of 0, 1, 2, ..., as (*, T)."""
+def wrong_positions(inputs: TraceInputs, config: BertConfig) -> Iterator[tuple[Cause, IntArray]]:
+    """Yield the positions that ports are known to use in place of a model's own, as (*, T)."""
+    if config.position_padding_idx is not None:
+        yield from _uncounted_positions(inputs, config.position_padding_idx)
+        return
     for shift in (1, 2, -1):
         cause = Cause("positions_shifted", f"positions are shifted by {shift}")
         yield cause, inputs.position_ids + shift
@@ -142,6 +162,45 @@ def wrong_positions(inputs: TraceInputs) -> Iterator[tuple[Cause, IntArray]]:
         cause = Cause("positions_restart", f"positions count tokens only, not padding{more}")
         yield cause, running + start
     yield from _odd_positions(inputs)
+
+
+def _uncounted_positions(inputs: TraceInputs, padding: int) -> Iterator[tuple[Cause, IntArray]]:
+    """Yield what is used where positions count the ids that are not padding's, from the row after.
+
+    None is yielded that gives the tokens the positions that an earlier one gives them, and but
+    one that may give them the right ones.
+    """
+    mask, first = inputs.attention_mask, padding + 1
+    width = mask.shape[1]
+    places = np.broadcast_to(np.arange(width), mask.shape)
+    read = inputs.input_ids != padding
+    counts = np.cumsum(read, axis=1)
+    by_mask = np.cumsum(mask, axis=1)
+    start, counted = "positions_start", "positions_count_padding"
+    rule = f"from {first}, after the row of padding"
+    wrong = [
+        (start, f"positions begin at 0, not {rule}", counts - 1),
+        (start, f"positions are the places in the row from 0, not {rule}", places),
+        (counted, f"positions count padding too, from {first}", places + first),
+        (
+            "positions_by_mask",
+            "positions count what attention_mask has, not the ids that are no padding",
+            by_mask + padding,
+        ),
+        (start, "positions begin at 0 and count what attention_mask has", by_mask - 1),
+        *(
+            ("positions_shifted", f"positions are shifted by {shift}", inputs.position_ids + shift)
+            for shift in (1, -1, 2, -2)
+        ),
+    ]
+    wrong += [(cause.name, cause.text, ids) for cause, ids in _odd_positions(inputs)]
+    seen = [np.broadcast_to(inputs.position_ids, mask.shape)[mask]]
+    for name, text, ids in wrong:
+        at_tokens = np.broadcast_to(ids, mask.shape)[mask]
+        # Padding that no token stands behind is counted to no effect, which is to be said.
+        if name == counted or not any(np.array_equal(at_tokens, other) for other in seen):
+            seen.append(at_tokens)
+            yield Cause(name, text), ids
 
 
 def _odd_positions(inputs: TraceInputs) -> Iterator[tuple[Cause, IntArray]]:
@@ -165,12 +224,16 @@ def _odd_positions(inputs: TraceInputs) -> Iterator[tuple[Cause, IntArray]]:
     )
 
 
+# How the causes end that many ports have.
+_USUAL_POSITIONS = ("shifted", "restart", "start", "padding", "mask")
+
+
 def _in_positions(step: Step, setting: Setting) -> Iterator[Mistake]:
     last = len(step.arguments["table"]) - 1
-    for cause, ids in wrong_positions(setting.inputs):
+    for cause, ids in wrong_positions(setting.inputs, setting.config):
         # Those outside the table belong to padding, or to nothing.
         mistake = changed(step, *cause, ids=np.clip(ids, 0, last))
-        yield replace(mistake, is_rare=not cause.name.endswith(("shifted", "restart")))
+        yield replace(mistake, is_rare=not cause.name.endswith(_USUAL_POSITIONS))
     yield changed(step, *_NO_POSITIONS, lambda **given: look_up(**given) * 0.0)
     yield from rarely(_in_waves(step))
     yield from _in_table(step)
@@ -197,27 +260,53 @@ def _in_table(step: Step) -> Iterator[Mistake]:
     """Yield what becomes of a look-up in a table that has lost digits."""
     for name, how, narrow in ROUNDINGS:
         text = f"the weights are {how}"
-        yield changed(step, name, text, lambda narrow=narrow, **given: narrow(look_up(**given)))
+        yield changed(
+            step, name, text, lambda narrow=narrow, **given: narrow(step.function(**given))
+        )
+
+
+def _in_tasks(step: Step, _: Setting) -> Iterator[Mistake]:
+    """Yield what is added in the place of row 0 of the table of tasks."""
+    ids = step.arguments["ids"]
+    yield changed(step, *_NO_TASKS, lambda **given: look_up(**given) * 0.0)
+    for row in range(1, len(step.arguments["table"])):
+        text = f"row {row} of the table of tasks is added, not row 0"
+        yield changed(step, "tasks_other", text, ids=np.full_like(ids, row))
+    yield from _in_table(step)
+
+
+def _in_distances(step: Step, setting: Setting) -> Iterator[Mistake]:
+    yield from distance_mistakes(step, setting)
+    yield from _in_table(step)
 
 
 def _in_sum(step: Step, _: Setting) -> Iterator[Mistake]:
-    words, segments, positions = step.inputs
-    for cause, left in ((_NO_SEGMENTS, (words, positions)), (_NO_POSITIONS, (words, segments))):
-        yield Mistake(cause, {step.name: replace(step, inputs=left)})
-    both = Cause("words_alone", "the segment and the position table are both left out")
-    yield Mistake(both, {step.name: replace(step, inputs=(words,))}, is_rare=True)
-    ways: tuple[tuple[str, Callable[[Array, Array, Array], Array]], ...] = (
-        ("the segments are added twice", lambda w, s, p: w + s + p + s),
-        ("the positions are added twice", lambda w, s, p: w + s + p + p),
-    )
-    for text, function in ways:
-        yield replace(changed(step, "embedding_twice", text, function), is_rare=True)
+    terms = [name.rpartition(".")[2] for name in step.inputs]
+    for place, term in enumerate(terms):
+        if term in _NOT_ADDED:
+            left = (*step.inputs[:place], *step.inputs[place + 1 :])
+            yield Mistake(_NOT_ADDED[term], {step.name: replace(step, inputs=left)})
+    if len(terms) > 2:
+        both = "the segment and the position table are both left out"
+        text = both if len(terms) == 3 else "all tables but that of words are left out"
+        alone = replace(step, inputs=step.inputs[:1])
+        yield Mistake(Cause("words_alone", text), {step.name: alone}, is_rare=True)
+    for place, term in enumerate(terms):
+        if term in _TERMS:
+            text = f"the {_TERMS[term]} are added twice"
+
+            def twice(*rows: Array, place: int = place) -> Array:
+                return add(*rows, rows[place])
+
+            yield replace(changed(step, "embedding_twice", text, twice), is_rare=True)
 
 
 # LayerNorm, and the residual sum before it.
 
 # The epsilons that other models and libraries use.
 _EPSILONS = (1e-5, 1e-12, 1e-6, 1e-3, 1e-7, 1e-8, 2e-5, 2e-6, 0.0)
+# Outside the root an epsilon that is smaller does as little as none.
+_SMALL = 1e-6
 _BESSEL = "the variance is Bessel-corrected, divided by H - 1"
 EXTRA_LAYER_NORM = Cause("layer_norm_extra", "a LayerNorm is applied twice")
 PRE_LAYER_NORM = Cause("pre_layer_norm", "LayerNorm comes before the residual sum, not after it")
@@ -309,6 +398,8 @@ def _in_epsilon(step: Step) -> Iterator[Mistake]:
             text = f"LayerNorm's epsilon is {eps:g}, not {right:g}"
             yield changed(step, "layer_norm_epsilon", text, eps=eps)
     for eps in dict.fromkeys((right, *_EPSILONS[:-1])):
+        if eps < _SMALL <= right:  # as good as none, which is above
+            continue
         text, given = f"epsilon {eps:g} stands outside the root", {"eps": eps, "outside": True}
         yield changed(step, "layer_norm_epsilon_outside", text, plain_norm_part, **given)
     text = f"{_BESSEL}, and epsilon 1e-06 stands outside the root"
@@ -355,7 +446,7 @@ def _other_residuals(step: Step, setting: Setting) -> Iterator[Mistake]:
     block = step.name.removesuffix(".output.sum")
     first = f"{block}.attention.output.sum"
     before, others = f"{right}.output.sum", {}
-    if right == "embeddings":
+    if before not in setting.steps:  # of the first layer
         before = "embeddings.sum"
     if first in setting.steps:  # of the feed-forward part
         hidden = setting.steps[first].inputs[1]
@@ -431,6 +522,8 @@ def _in_dense(step: Step, setting: Setting) -> Iterator[Mistake]:
             one = changed(step, "qkv_swapped", text, **others[name].arguments)
             two = changed(others[name], "qkv_swapped", text, **step.arguments)
             yield Mistake(one.cause, {**one.steps, **two.steps})
+    if step.name == PROJECT:
+        yield from _in_projection(step)
     norm = _norm_before(step, setting)
     if norm is not None:
 
@@ -449,6 +542,25 @@ def _in_dense(step: Step, setting: Setting) -> Iterator[Mistake]:
             text = f"the feed-forward part reads {what}, not attention's output"
             cause = Cause("feed_forward_input", text)
             yield Mistake(cause, {step.name: replace(step, inputs=(name,))}, is_rare=True)
+
+
+def _in_projection(step: Step) -> Iterator[Mistake]:
+    """Yield what stands in the place of a projection of the embedding to the layers' features."""
+    features = step.arguments["weight"].shape[0]
+
+    def filled(x: Array, **_: object) -> Array:
+        missing = max(features - x.shape[-1], 0)
+        return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])[..., :features]
+
+    def repeated(x: Array, **_: object) -> Array:
+        times = -(-features // x.shape[-1])
+        return np.concatenate([x] * times, axis=-1)[..., :features]
+
+    for text, function in (
+        ("the projection is left out, and the embedding filled up with zeros", filled),
+        ("the projection is left out, and the embedding repeated", repeated),
+    ):
+        yield changed(step, "projection_missing", text, function)
 
 
 def _norm_before(step: Step, setting: Setting) -> Step | None:
@@ -570,7 +682,9 @@ _KNOWN: Mapping[str, Callable[[Step, Setting], Iterator[Mistake]]] = {
     "word_embeddings": _in_words,
     "token_type_embeddings": _in_segments,
     "position_embeddings": _in_positions,
+    "task_type_embeddings": _in_tasks,
     "embeddings.sum": _in_sum,
+    "relative_bias": _in_distances,
     "layer_norm": _in_norm,
     "residual": _in_residual,
     "linear": _in_dense,
@@ -579,5 +693,6 @@ _KNOWN: Mapping[str, Callable[[Step, Setting], Iterator[Mistake]]] = {
     "context": context_mistakes,
     "activation": activation_mistakes,
     "pooler.dense": _in_pooler,
+    "first_token": first_token_mistakes,
     "tanh": tanh_mistakes,
 }

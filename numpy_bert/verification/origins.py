@@ -21,7 +21,7 @@ from numpy_bert.parameters import BertParameters, arrays_of
 from numpy_bert.text.batch import Lengths, encode, members_of, rows_of
 from numpy_bert.text.inputs import Pair
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.layout import axes_of, is_weight, layers_in
+from numpy_bert.traces.layout import axes_of, block_of, is_weight, layers_in
 from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
 from numpy_bert.traces.trace_inputs import TraceInputs
 from numpy_bert.verification.mistakes import (
@@ -71,7 +71,7 @@ def check_sizes(trace: Trace, config: BertConfig, model: str) -> None:
     numpy_bert.errors.TraceError: the candidate was made with a BERT of hidden_size 24; demo has \
 hidden_size 128. Name the model that was ported.
     """
-    stated = {**_of_metadata(trace), **_of_arrays(trace, config.hidden_size)}
+    stated = {**_of_metadata(trace), **_of_arrays(trace, config)}
     own = {name: getattr(config, name) for name in SIZES}
     layers = layers_in(trace.arrays)
     if layers > own["num_hidden_layers"]:  # of a trace that may hold some of its steps
@@ -97,32 +97,35 @@ def _of_metadata(trace: Trace) -> Mapping[str, int]:
     return {name: found[name] for name in SIZES if type(found.get(name)) is int}
 
 
-def _of_arrays(trace: Trace, hidden: int) -> Mapping[str, int]:
+def _of_arrays(trace: Trace, config: BertConfig) -> Mapping[str, int]:
     """Return the sizes that all arrays that tell one agree on."""
     found: dict[str, set[int]] = {}
-    for name, size in _each(trace, hidden):
+    for name, size in _each(trace, config):
         found.setdefault(name, set()).add(size)
     return {name: sizes.pop() for name, sizes in found.items() if len(sizes) == 1}
 
 
-def _each(trace: Trace, hidden: int) -> Iterator[tuple[str, int]]:
+def _each(trace: Trace, config: BertConfig) -> Iterator[tuple[str, int]]:
     """Yield each size that the array of a table, or of a step that fits the ids, tells."""
+    features, hidden = config.embedding_features, config.hidden_size
+    vectors = config.projection_dim or hidden
     ids = trace.arrays.get("input_ids")
     known = dict(zip("BT", () if ids is None else ids.stored.shape, strict=False))
     for array in trace.arrays.values():
         shape = array.stored.shape
-        if array.step in _TABLES and shape[1:] == (hidden,):  # others may be transposed
+        if array.step in _TABLES and shape[1:] == (features,):  # others may be transposed
             yield _TABLES[array.step], shape[0]
         axes = None if is_weight(array.step) else axes_of(array.step)
         if axes is None or array.axes is not None or len(axes) != len(shape):
             continue  # with axes of its own, a fault in them is to be told
         sizes = list(zip(axes, shape, strict=True))
-        if all(known.get(letter, size) == size for letter, size in sizes):
+        other = {"embeddings": features, "pooler": vectors}.get(block_of(array.step), hidden)
+        if other == hidden and all(known.get(letter, size) == size for letter, size in sizes):
             yield from ((_LETTERS[letter], size) for letter, size in sizes if letter in _LETTERS)
 
 
-def compare_positions(trace: Trace, inputs: TraceInputs) -> StepReport | None:
-    """Hold a trace's ``position_ids`` against 0, 1, 2, ... at tokens; None if it has none."""
+def compare_positions(trace: Trace, inputs: TraceInputs, config: BertConfig) -> StepReport | None:
+    """Hold a trace's ``position_ids`` against the model's at tokens; None if it has none."""
     found = trace.get("position_ids")
     if found is None:
         return None
@@ -138,10 +141,14 @@ def compare_positions(trace: Trace, inputs: TraceInputs) -> StepReport | None:
 
     if is_found(inputs.position_ids):
         return replace(row, verdict="pass")
-    for cause, positions in wrong_positions(inputs):
+    for cause, positions in wrong_positions(inputs, config):
         if is_found(positions):
             return replace(row, cause=cause.name, text=cause.text)
-    text = "they are not 0, 1, 2, ...; allowed by name, they are taken as they are"
+    first, padding = config.first_position, config.position_padding_idx
+    right = f"{first}, {first + 1}, {first + 2}, ..."
+    if padding is not None:
+        right += f" for the ids that are not {padding}"
+    text = f"they are not {right}; allowed by name, they are taken as they are"
     return replace(row, text=text)
 
 
@@ -243,19 +250,23 @@ def _encoded(
 def _other_special_tokens(
     expected: list[list[int]], tokenizer: BertTokenizer
 ) -> Iterator[tuple[str, str, list[list[int]]]]:
-    """Yield the ids that have a [CLS] or a [SEP] too many or too few."""
+    """Yield the ids that have a [CLS] or a [SEP], or what stands for them, too many or too few."""
     start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+    first, last = tokenizer.cls_token, tokenizer.sep_token
     missing, doubled = "special_tokens_missing", "special_tokens_doubled"
     middles = [ids.index(end) if ids.count(end) > 1 else None for ids in expected]
     pairs = list(zip(expected, middles, strict=True))
-    yield missing, "there is no [CLS]", [ids[1:] for ids in expected]
-    yield missing, "there is no [SEP] at the end", [ids[:-1] for ids in expected]
-    text = "there is no [SEP] between the two texts"
+    # A RoBERTa has two between the texts.
+    has_two = any(n is not None and ids[n + 1] == end for ids, n in pairs)
+    yield missing, f"there is no {first}", [ids[1:] for ids in expected]
+    yield missing, f"there is no {last} at the end", [ids[:-1] for ids in expected]
+    what = f"is one {last}, not two," if has_two else f"is no {last}"
+    text = f"there {what} between the two texts"
     yield missing, text, [ids if n is None else ids[:n] + ids[n + 1 :] for ids, n in pairs]
-    yield doubled, "[CLS] stands there twice", [[start, *ids] for ids in expected]
-    yield doubled, "[SEP] stands at the end twice", [[*ids, end] for ids in expected]
-    yield doubled, "[CLS] and [SEP] are added twice", [[start, *ids, end] for ids in expected]
-    text = "[SEP] stands twice between the two texts"
+    yield doubled, f"{first} stands there twice", [[start, *ids] for ids in expected]
+    yield doubled, f"{last} stands at the end twice", [[*ids, end] for ids in expected]
+    yield doubled, f"{first} and {last} are added twice", [[start, *ids, end] for ids in expected]
+    text = f"{last} stands {'three times' if has_two else 'twice'} between the two texts"
     yield doubled, text, [ids if n is None else [*ids[:n], end, *ids[n:]] for ids, n in pairs]
 
 
@@ -313,7 +324,8 @@ def _other_ids(
             changed.normalizer = BertNormalizer(**state | other)
             yield cause, text, _encoded(changed, items, limit)[0]
     plain, _ = _encoded(backend, items, limit, special=False)
-    yield "special_tokens_missing", "there are no [CLS] and [SEP]", plain
+    text = f"there are no {tokenizer.cls_token} and {tokenizer.sep_token}"
+    yield "special_tokens_missing", text, plain
 
 
 def _first_difference(

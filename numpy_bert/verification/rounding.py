@@ -42,7 +42,7 @@ from numpy_bert.arrays import Array, BoolArray
 from numpy_bert.comparison.differences import EPSILONS, MASKED, UNSEEN, rms
 from numpy_bert.ops.attention import merge_heads, split_heads
 from numpy_bert.reprs import short_repr
-from numpy_bert.verification.steps import UNCHANGED, Segment, Step
+from numpy_bert.verification.steps import UNCHANGED, Segment, Step, by_head
 
 __all__ = ["FACTOR", "Analysis", "Share", "analysed", "budgets", "share_of", "shares_of"]
 
@@ -284,7 +284,10 @@ def _sum_of(terms: int, total: Array, squares: Array) -> Array:
 def _exact(done: _Done) -> Array:
     """Hand on what a step gets that computes nothing; it is stored once more, perhaps scaled."""
     found: Array = np.square(done.output)
-    return found if not done.given or done.given[0] is None else found + done.given[0]
+    if not done.given or done.given[0] is None:
+        return found
+    known = done.given[0]
+    return found + (known[:, 0] if known.ndim > found.ndim else known)  # of the first token
 
 
 def _added(done: _Done) -> Array:
@@ -319,13 +322,18 @@ def _linear(done: _Done) -> Array:
 
 
 def _scores(done: _Done) -> Array:
-    """Follow ``query @ key.T * scale``, and a mask that is added."""
+    """Follow ``query @ key.T * scale``, a bias that is added, and a mask that is."""
     heads, scale = done.arguments["heads"], float(done.arguments["scale"])
-    query, key = (split_heads(x, heads) for x in done.inputs)
+    query, key = (split_heads(x, heads) for x in done.inputs[:2])
     terms = query.shape[-1]
     seen = np.where(np.abs(done.output) < _HUGE, done.output, 0.0)
     squares = scale**2 * _product_of_squares(query, key.swapaxes(-1, -2))
-    found = _sum_of(terms, seen, squares) + 2.0 * np.square(seen)
+    product = seen if not done.inputs[2:] else seen - by_head(done.inputs[2])
+    found = _sum_of(terms, product, squares) + 2.0 * np.square(seen)
+    if done.inputs[2:]:
+        found = found + np.square(product)  # which is rounded before the bias is added
+        known = by_head(done.given[2])
+        found = found if known is None else found + known
     for known, other, turned in ((done.given[0], key, False), (done.given[1], query, True)):
         if known is not None:
             own = split_heads(known, heads)
@@ -450,7 +458,16 @@ def _of_moments(x: Array, mean: Array, variance: Array, known: Array | None) -> 
 
 
 # Steps that compute nothing: their output is their input, or rows of a table.
-_MOVES = ("same", "dropout", "word_embeddings", "token_type_embeddings", "position_embeddings")
+_MOVES = (
+    "same",
+    "dropout",
+    "first_token",
+    "word_embeddings",
+    "token_type_embeddings",
+    "position_embeddings",
+    "task_type_embeddings",
+    "relative_bias",
+)
 _RULES: Mapping[str, Callable[[_Done], Array]] = {
     **dict.fromkeys(_MOVES, _exact),
     "embeddings.sum": _added,

@@ -36,7 +36,7 @@ class Row(NamedTuple):
     def of(self, array: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
         """Return the part of an array, with axes of these letters, that belongs to the row."""
         chosen = [self.columns if letter == "T" else slice(None) for letter in axes]
-        if len(array) > 1:  # or it is the same for every row
+        if len(array) > 1 and axes[0] == "B":  # or it is the same for every row
             chosen[0] = slice(self.number, self.number + 1)
         return array[tuple(chosen)]
 

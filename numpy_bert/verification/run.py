@@ -342,7 +342,7 @@ class _Held(Mapping[str, Array]):
 
     def fault_of(self, array: TraceArray, step: Step) -> str | None:
         """Return why an array cannot be used for a step, None if it can."""
-        expected = shape_of(step.axes, self._sizes)
+        expected = shape_of(step.name, step.axes, self._sizes)
         shape = array.stored.shape
         if array.dtype not in EPSILONS:
             return f"its dtype must be a float; got {array.dtype}"

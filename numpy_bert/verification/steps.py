@@ -25,10 +25,16 @@ from numpy_bert.ops.activation import ACTIVATIONS
 from numpy_bert.ops.attention import attention_scores, merge_heads, split_heads, weighted_values
 from numpy_bert.ops.embedding import embedding
 from numpy_bert.ops.layer_norm import layer_norm
+from numpy_bert.ops.relative_position import relative_attention_bias
 from numpy_bert.ops.softmax import softmax
-from numpy_bert.parameters import BertLayerParameters, BertParameters, LayerNormParameters
+from numpy_bert.parameters import (
+    BertLayerParameters,
+    BertParameters,
+    EmbeddingParameters,
+    LayerNormParameters,
+)
 from numpy_bert.reprs import short_repr
-from numpy_bert.traces.layout import axes_of
+from numpy_bert.traces.layout import BIAS, PROJECT, axes_of
 from numpy_bert.traces.trace_inputs import TraceInputs
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "Segment",
     "Step",
     "add",
+    "by_head",
     "dense",
     "look_up",
     "mean_values",
@@ -215,19 +222,40 @@ def steps_of(
     """
     found = _embedding_steps(config, parameters, inputs)
     if parameters.encoder is not None:
-        hidden = "embeddings"
+        hidden, added = "embeddings", tuple[str, ...]()
+        if parameters.embeddings_project is not None:
+            found.append(_dense_step(PROJECT, hidden, parameters.embeddings_project))
+            hidden = PROJECT
+        if parameters.encoder.relative_attention_bias is not None:
+            found.append(_bias_step(parameters.encoder.relative_attention_bias, inputs))
+            added = (BIAS,)
         for number, layer in enumerate(parameters.encoder.layer):
-            found += _layer_steps(config, layer, f"encoder.layer.{number}", hidden, inputs)
-            hidden = f"encoder.layer.{number}"
+            path = f"encoder.layer.{number}"
+            found += _layer_steps(config, layer, path, hidden, inputs, added)
+            hidden = path
         found.append(_step("encoder", "same", same, hidden))
-        if parameters.pooler is not None:
-            own = parameters.pooler.dense
-            first = {"weight": own.weight, "bias": own.bias}
-            found += [
-                _step("pooler.dense", "pooler.dense", _first_token, "encoder", **first),
-                _step("pooler", "tanh", np.tanh, "pooler.dense"),
-            ]
+        found += _pooler_steps(config, parameters)
     return {step.name: step for step in found}
+
+
+def _pooler_steps(config: BertConfig, parameters: BertParameters) -> list[Step]:
+    """Return what makes one vector of a sequence, if the model does."""
+    if parameters.pooler is None and config.architecture.pooling != "first":
+        return []
+    own = parameters.encode_proj if parameters.pooler is None else parameters.pooler.dense
+    if own is None:
+        return [_step("pooler", "first_token", _first_token, "encoder")]
+    given = {"weight": own.weight, "bias": own.bias}
+    dense_step = _step("pooler.dense", "pooler.dense", _first_dense, "encoder", **given)
+    if parameters.pooler is None:
+        return [dense_step, _step("pooler", "same", same, "pooler.dense")]
+    return [dense_step, _step("pooler", "tanh", np.tanh, "pooler.dense")]
+
+
+def _bias_step(table: EmbeddingParameters, inputs: TraceInputs) -> Step:
+    """Return what all layers add to their scores, by the places of the tokens in their row."""
+    places = np.arange(inputs.input_ids.shape[1])[np.newaxis]
+    return _step(BIAS, "relative_bias", _bias, ids=places, table=table.weight)
 
 
 def _step(
@@ -239,16 +267,18 @@ def _step(
 def _embedding_steps(
     config: BertConfig, parameters: BertParameters, inputs: TraceInputs
 ) -> list[Step]:
-    """Return the three look-ups, their sum, LayerNorm and dropout."""
+    """Return the look-ups, their sum, LayerNorm and dropout."""
     own, path = parameters.embeddings, "embeddings"
     rows = {
         "word_embeddings": inputs.input_ids,
         "token_type_embeddings": inputs.token_type_ids,
         "position_embeddings": inputs.position_ids,
+        "task_type_embeddings": np.zeros_like(inputs.input_ids),  # in the order of the sum
     }
     looked = [
-        _step(f"{path}.{name}", name, look_up, ids=ids, table=getattr(own, name).weight)
+        _step(f"{path}.{name}", name, look_up, ids=ids, table=table.weight)
         for name, ids in rows.items()
+        if (table := getattr(own, name)) is not None
     ]
     p = config.hidden_dropout_prob
     return [
@@ -261,15 +291,20 @@ def _embedding_steps(
 
 
 def _layer_steps(
-    config: BertConfig, layer: BertLayerParameters, path: str, hidden: str, inputs: TraceInputs
+    config: BertConfig,
+    layer: BertLayerParameters,
+    path: str,
+    hidden: str,
+    inputs: TraceInputs,
+    added: tuple[str, ...],
 ) -> list[Step]:
-    """Return the steps of one layer, whose input is the step `hidden`."""
+    """Return the steps of one layer, which reads the step `hidden`; `added` goes to its scores."""
     looked, attended, widened = (
         f"{path}.{part}" for part in ("attention.self", "attention", "intermediate")
     )
     function = ACTIVATIONS[config.activation].forward
     return [
-        *_attention_steps(config, layer, looked, hidden, inputs),
+        *_attention_steps(config, layer, looked, hidden, inputs, added),
         *_output_steps(config, layer.attention.output, f"{attended}.output", looked, hidden),
         _step(attended, "same", same, f"{attended}.output"),
         _dense_step(f"{widened}.dense", attended, layer.intermediate.dense),
@@ -280,7 +315,12 @@ def _layer_steps(
 
 
 def _attention_steps(
-    config: BertConfig, layer: BertLayerParameters, path: str, hidden: str, inputs: TraceInputs
+    config: BertConfig,
+    layer: BertLayerParameters,
+    path: str,
+    hidden: str,
+    inputs: TraceInputs,
+    added: tuple[str, ...],
 ) -> list[Step]:
     """Return self-attention, from the projections to the context."""
     query, key, value, found, probs, dropped = (
@@ -294,7 +334,7 @@ def _attention_steps(
         _dense_step(query, hidden, own.query),
         _dense_step(key, hidden, own.key),
         _dense_step(value, hidden, own.value),
-        _step(found, "scores", scores, query, key, **given, scale=scale),
+        _step(found, "scores", scores, query, key, *added, **given, scale=scale),
         _step(probs, "probs", softmax, found),
         _step(dropped, "dropout", same, probs, p=config.attention_probs_dropout_prob),
         _step(path, "context", _context, dropped, value, **given),
@@ -303,7 +343,8 @@ def _attention_steps(
 
 def _output_steps(config: BertConfig, own: Any, path: str, x: str, residual: str) -> list[Step]:
     """Return a dense layer over `x`, dropout, the residual sum and its LayerNorm."""
-    p = config.hidden_dropout_prob
+    is_attention = path.endswith(".attention.output")
+    p = config.attention_output_dropout_prob if is_attention else config.hidden_dropout_prob
     return [
         _dense_step(f"{path}.dense", x, own.dense),
         _step(f"{path}.dropout", "dropout", same, f"{path}.dense", p=p),
@@ -356,7 +397,18 @@ def dense(x: Array, *, weight: Array, bias: Array) -> Array:
     return x @ weight.T + bias
 
 
-def _first_token(hidden: Array, *, weight: Array, bias: Array) -> Array:
+def _bias(*, ids: IntArray, table: Any, dtype: npt.DTypeLike) -> Array:
+    """Return what is added to the scores of each query and key, (T, T, A)."""
+    found: Array = relative_attention_bias(table, ids.shape[1], np.dtype(dtype))  # type: ignore[arg-type]
+    return found
+
+
+def _first_token(hidden: Array) -> Array:
+    """Return each row's first token."""
+    return hidden[:, 0]
+
+
+def _first_dense(hidden: Array, *, weight: Array, bias: Array) -> Array:
     """Return a dense layer over each row's first token."""
     return dense(hidden[:, 0], weight=weight, bias=bias)
 
@@ -365,9 +417,23 @@ def _activate(x: Array, *, activation: Callable[[Array], Array]) -> Array:
     return activation(x)
 
 
-def scores(query: Array, key: Array, *, heads: int, mask: BoolArray, scale: float) -> Array:
+def scores(
+    query: Array,
+    key: Array,
+    bias: Array | None = None,
+    *,
+    heads: int,
+    mask: BoolArray,
+    scale: float,
+) -> Array:
     """Return the scores of every head."""
-    return attention_scores(split_heads(query, heads), split_heads(key, heads), mask, scale=scale)
+    rows = split_heads(query, heads), split_heads(key, heads)
+    return attention_scores(*rows, mask, scale=scale, bias=by_head(bias))
+
+
+def by_head(bias: Array | None) -> Array | None:
+    """Return what is added to the scores with the heads before the tokens, (A, T, T)."""
+    return None if bias is None else np.moveaxis(bias, -1, -3)
 
 
 def _context(probs: Array, value: Array, *, heads: int, mask: BoolArray) -> Array:

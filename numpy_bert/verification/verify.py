@@ -15,13 +15,14 @@ from numpy_bert.errors import InputError, TraceError
 from numpy_bert.loading.keys import near_miss
 from numpy_bert.messages import listed, must_be
 from numpy_bert.model.bert import BertModel
+from numpy_bert.model.family import AutoModel
 from numpy_bert.parameters import arrays_of
 from numpy_bert.progress import PATIENCE, progress
 from numpy_bert.text.inputs import as_texts
 from numpy_bert.text.tokenizer import BertTokenizer
-from numpy_bert.traces.layout import INPUTS, is_weight, place_of
+from numpy_bert.traces.layout import INPUTS, PROJECT, is_weight, place_of
 from numpy_bert.traces.names import matches
-from numpy_bert.traces.reading import Trace, TraceArray, check_stacks
+from numpy_bert.traces.reading import Trace, TraceArray, check_stacks, with_first_state
 from numpy_bert.traces.trace_inputs import TraceInputs, padding_left_in, read_inputs
 from numpy_bert.verification.mistakes import Setting
 from numpy_bert.verification.origins import (
@@ -121,6 +122,9 @@ def verify(
     'The first to differ is encoder.layer.0.intermediate, ...: the activation is left out; it ...'
     """
     limit = _checked_limit(model, precision, time_limit)
+    if model.parameters.embeddings_project is not None:
+        candidate = with_first_state(candidate, PROJECT)
+        reference = None if reference is None else with_first_state(reference, PROJECT)
     check_sizes(candidate, model.config, ", ".join(model.loading_info.files))
     positions_given = matches("position_ids", allow)
     inputs = read_inputs(candidate, model, positions_given=positions_given)
@@ -178,16 +182,16 @@ def load_exactly(name_or_path: str | Path, **source: Any) -> BertModel:
     Parameters
     ----------
     name_or_path, **source
-        What `BertModel.from_pretrained` takes.
+        What `AutoModel.from_pretrained` takes.
 
     Examples
     --------
     >>> load_exactly("demo").dtype
     dtype('float32')
     """
-    model = BertModel.from_pretrained(name_or_path, **source)
+    model: BertModel = AutoModel.from_pretrained(name_or_path, **source)
     if _has_lost_digits(model):
-        return BertModel.from_pretrained(name_or_path, dtype="float64", **source)
+        model = AutoModel.from_pretrained(name_or_path, dtype="float64", **source)
     return model
 
 
@@ -288,7 +292,7 @@ def _input_rows(
         checked = as_texts(texts, "texts")[1]
         if checked:
             yield from compare_texts(setting.inputs, checked, tokenizer, pair=pair)
-    positions = compare_positions(candidate, setting.inputs)
+    positions = compare_positions(candidate, setting.inputs, setting.config)
     if positions is not None:
         yield positions
 
@@ -323,7 +327,10 @@ def _notes(
 ) -> list[str]:
     """Say what was assumed, and which arrays of the trace were passed over."""
     notes = []
-    for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
+    usual = {"attention_mask": 1}
+    if setting.config.type_vocab_size > 1:
+        usual["token_type_ids"] = 0
+    for name, value in usual.items():
         if name not in candidate.arrays and (getattr(setting.inputs, name) == value).all():
             notes.append(f"the candidate holds no {name}; it was taken as all {value}.")
     if candidate.listed("text") is None:

@@ -22,9 +22,15 @@ __all__ = ["Visibility"]
 # What to do about mistakes that need another input to show.
 _ADVICE = (
     (("mask_", "pooler_token"), "no row is padded: give a batch of texts of several lengths"),
-    (("positions_restart",), "no token stands behind padding: pad a batch on the left"),
+    (
+        ("positions_restart", "positions_count"),
+        "no token stands behind padding: pad a batch on the left",
+    ),
     (("segments_",), "all token_type_ids are 0: give a pair of texts"),
+    (("relative_bias_",), "no two tokens are far apart: give a longer text"),
 )
+# Beyond so many tokens the distances stand for more than themselves.
+_FAR = 16
 _BY_INPUT = tuple(name for names, _ in _ADVICE for name in names)
 
 
@@ -97,7 +103,8 @@ class Visibility:
         """Say what would show a mistake that the input hides."""
         mask, types = self._setting.inputs.attention_mask, self._setting.inputs.token_type_ids
         behind = bool((np.cumsum(~mask, axis=1)[mask] > 0).any())
-        met = (bool(~mask.all()), behind, bool(types.any()))
+        is_far = mask.shape[1] > _FAR
+        met = (bool(~mask.all()), behind, bool(types.any()), is_far)
         for (names, advice), is_met in zip(_ADVICE, met, strict=True):
             if cause.name.startswith(names) and not is_met:
                 return f" ({advice})"

@@ -30,7 +30,12 @@ from numpy_bert.verification.steps import Segment, Step, segment_of
 __all__ = ["weight_mistakes", "whose_weight"]
 
 _DENSE = ("linear", "pooler.dense")
-_TABLES = ("word_embeddings", "token_type_embeddings", "position_embeddings")
+_TABLES = (
+    "word_embeddings",
+    "token_type_embeddings",
+    "position_embeddings",
+    "task_type_embeddings",
+)
 # What a step's array passes through unchanged.
 _UNCHANGING = ("same", "dropout")
 # Tokens that are looked at, and directions in which they differ.
@@ -380,7 +385,7 @@ def _in_norm(step: Step, x: Array, y: Array, setting: Setting) -> Iterator[Mista
         mean = (y - rows * vectors[weight]).mean(axis=0)
         bias = _best_of(biases, lambda v: rms(mean - v))
     else:
-        pairs = [*_pairs(path, setting)]
+        pairs = [*_pairs(path, setting, len(ones))]
         far = [rms(y - rows * vectors[a] - vectors[b]) for a, b in pairs]
         weight, bias = pairs[int(np.argmin(far))]
     named = _norm_cause(path, weight, bias)
@@ -395,13 +400,14 @@ def _best_of(vectors: Mapping[str, Array], far: Callable[[Array], float]) -> str
     return next(name for name, distance in distances.items() if distance <= _ABOUT * least)
 
 
-def _pairs(path: str, setting: Setting) -> Iterator[tuple[str, str]]:
-    """Yield the weights and biases that a LayerNorm may have together, its own first."""
+def _pairs(path: str, setting: Setting, size: int) -> Iterator[tuple[str, str]]:
+    """Yield the weights and biases that a LayerNorm of so many features may have, its own first."""
     yield f"{path}.weight", f"{path}.bias"
     yield f"{path}.bias", f"{path}.weight"
     yield "ones", "zeros"
     for step in setting.steps.values():
-        if step.kind == "layer_norm" and step.arguments["part"] == "output":
+        is_norm = step.kind == "layer_norm" and step.arguments["part"] == "output"
+        if is_norm and len(step.arguments["weight"]) == size:
             yield f"{step.name}.weight", f"{step.name}.bias"
 
 
@@ -499,6 +505,7 @@ _IDS = {
     "word_embeddings": ("the ids of the tokens", "ids"),
     "token_type_embeddings": ("segments", "segments"),
     "position_embeddings": ("positions", "positions"),
+    "task_type_embeddings": ("tasks", "tasks"),
 }
 
 _SEARCHES: Mapping[str, Callable[[Step, Array, Array, Setting], Iterator[Mistake]]] = {

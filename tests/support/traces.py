@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_bert import BertModel
+from numpy_bert import AutoModel, BertConfig, BertModel
 from numpy_bert.comparison.compare import compare
 from numpy_bert.comparison.report import Report
 from numpy_bert.comparison.tolerances import Tolerances
+from numpy_bert.loading.keys import stored
+from numpy_bert.parameters import BertParameters, shapes
+from numpy_bert.traces.layout import INPUTS
+from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import as_trace
 from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
 
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 Arrays = dict[str, npt.NDArray[Any]]
 
 # Padding right, left and in a hole; two segments; no mistake of mask or position hides.
@@ -50,9 +62,48 @@ def tiny(folder: Path, dtype: str = "float32", **changes: Any) -> BertModel:
     return BertModel.from_pretrained(write_checkpoint(folder, tensors, config), dtype=dtype)
 
 
+# The other architectures, each in a tiny model of odd sizes with all that it may have.
+FAMILY: Mapping[str, Mapping[str, Any]] = {
+    "roberta": {"type_vocab_size": 1, "layer_norm_eps": 1e-5},
+    "distilbert": {},
+    "electra": {"embedding_size": 15, "type_vocab_size": 2},
+    "ernie": {"use_task_id": True, "type_vocab_size": 2},
+    "dpr": {"projection_dim": 13, "type_vocab_size": 2},
+    "mpnet": {"layer_norm_eps": 1e-5},
+}
+
+
+def relative(folder: Path, kind: str, **changes: Any) -> Path:
+    """Write a tiny checkpoint of an architecture, of numbers that have the size of trained ones."""
+    sizes = {name: TINY[name] for name in _SIZES}
+    config = BertConfig(model_type=kind, **{**sizes, **FAMILY[kind], **changes})
+    rng = np.random.default_rng(7)
+    entry = config.architecture
+    tensors = {
+        stored(f"bert.{key}", entry): (
+            key.endswith("LayerNorm.weight") + rng.normal(0, 0.3, shape)
+        ).astype("f4")
+        for key, shape in shapes(BertParameters, config).items()
+    }
+    return write_checkpoint(folder, tensors, config.to_dict())
+
+
+def ids_of(config: BertConfig) -> dict[str, Any]:
+    """Return `IDS` for a model: with its own padding, and with token types if it has some."""
+    ids, mask = IDS["input_ids"], IDS["attention_mask"]
+    found = {
+        "input_ids": np.where(mask == 1, ids, config.pad_token_id or 0),
+        "attention_mask": mask,
+    }
+    return (
+        {**found, "token_type_ids": IDS["token_type_ids"]} if config.type_vocab_size > 1 else found
+    )
+
+
 def exact(folder: Path) -> BertModel:
     """Load a model in float64."""
-    return BertModel.from_pretrained(folder, dtype="float64")
+    found: BertModel = AutoModel.from_pretrained(folder, dtype="float64")
+    return found
 
 
 def trace_of(folder: Path, dtype: str = "float32", ids: Mapping[str, Any] = IDS) -> Arrays:
@@ -64,6 +115,11 @@ def trace_of(folder: Path, dtype: str = "float32", ids: Mapping[str, Any] = IDS)
 def without(arrays: Arrays, *names: str) -> Arrays:
     """Return a trace that lacks some arrays."""
     return {name: array for name, array in arrays.items() if name not in names}
+
+
+def only(arrays: Arrays, globs: Sequence[str]) -> Arrays:
+    """Return the inputs of a trace, and the steps that a glob fits."""
+    return {n: array for n, array in arrays.items() if n in INPUTS or matches(n, globs)}
 
 
 def run(reference: Arrays, candidate: Arrays, *tolerances: Any, **options: Any) -> Report:

@@ -18,9 +18,10 @@ from numpy_bert.traces.layout import (
     shape_of,
     sizes_of,
     step_names,
+    steps_in,
 )
 from tests.support.checkpoints import TINY
-from tests.support.traces import IDS, trace_of, trained_like
+from tests.support.traces import IDS, exact, ids_of, relative, trace_of, trained_like
 from tests.test_trace import MODEL
 
 
@@ -33,8 +34,38 @@ def test_names_axes_and_order_are_those_of_the_model(tmp_path: Path) -> None:
     assert layers_in(names) == 2
     sizes = sizes_of(BertConfig.from_dict(TINY), *IDS["input_ids"].shape)
     for name in names:
-        assert shape_of(axes_of(name) or "", sizes) == trace[name].shape, name
+        assert shape_of(name, axes_of(name) or "", sizes) == trace[name].shape, name
     assert axes_of("embeddings.summ") is None
+
+
+# What an architecture has beside a BERT's steps, or lacks of them.
+FEW = {
+    "roberta": ([], []),
+    "distilbert": ([], ["embeddings.token_type_embeddings", "pooler.dense", "pooler"]),
+    "electra": (["embeddings_project"], ["pooler.dense", "pooler"]),
+    "ernie": (["embeddings.task_type_embeddings"], []),
+    "dpr": ([], []),
+    "mpnet": (["encoder.relative_attention_bias"], ["embeddings.token_type_embeddings"]),
+}
+
+
+@pytest.mark.parametrize("kind", FEW)
+def test_the_names_of_the_other_architectures(kind: str, tmp_path: Path) -> None:
+    """They are stable, too."""
+    model = exact(relative(tmp_path, kind))
+    more, less = FEW[kind]
+    names = steps_in(model.config, model.parameters)
+    assert [name for name in names if name not in more] == [n for n in MODEL if n not in less]
+    assert set(more) <= set(names)
+    assert names == [name for name, _ in model.trace(**ids_of(model.config))]
+    assert sorted(set(names), key=place_of) == names
+    after = {
+        "embeddings.task_type_embeddings": "embeddings.position_embeddings",
+        "embeddings_project": "embeddings",
+        "encoder.relative_attention_bias": "embeddings",
+    }
+    for name in more:
+        assert names[names.index(name) - 1] == after[name]
 
 
 def test_names_of_one_array_are_one_step(tmp_path: Path) -> None:

@@ -58,9 +58,41 @@ OTHERS = {
     "bert.embeddings.LayerNorm.gamma": "embeddings.LayerNorm.weight",
     "something.else": "something.else",
 }
+# What hooks on the other architectures see, as transformers calls their modules.
+FAMILY = {
+    "roberta.encoder.layer.1.attention.self.query": "encoder.layer.1.attention.self.query",
+    "roberta": "encoder",
+    "distilbert.transformer": "encoder",
+    "transformer.layer.0": "encoder.layer.0",
+    "transformer.layer.0.attention.q_lin": "encoder.layer.0.attention.self.query",
+    "transformer.layer.0.attention.out_lin": "encoder.layer.0.attention.output.dense",
+    "transformer.layer.0.attention": "encoder.layer.0.attention.output.dense",
+    "transformer.layer.0.attention.dropout": "encoder.layer.0.attention.self.dropout",
+    "transformer.layer.0.sa_layer_norm": "encoder.layer.0.attention.output.LayerNorm",
+    "transformer.layer.0.ffn.lin1": "encoder.layer.0.intermediate.dense",
+    "transformer.layer.0.ffn.activation": "encoder.layer.0.intermediate",
+    "transformer.layer.0.ffn.lin2": "encoder.layer.0.output.dense",
+    "transformer.layer.0.ffn.dropout": "encoder.layer.0.output.dropout",
+    "transformer.layer.0.ffn": "encoder.layer.0.output.dropout",
+    "transformer.layer.0.output_layer_norm": "encoder.layer.0.output.LayerNorm",
+    "transformer.layer.0.attention.q_lin.weight": "encoder.layer.0.attention.self.query.weight",
+    "mpnet.encoder.layer.2.attention.attn.k": "encoder.layer.2.attention.self.key",
+    "encoder.layer.2.attention.attn.o": "encoder.layer.2.attention.output.dense",
+    "encoder.layer.2.attention.attn": "encoder.layer.2.attention.output.dense",
+    "encoder.layer.2.attention.attn.dropout": "encoder.layer.2.attention.self.dropout",
+    "encoder.layer.2.attention.dropout": "encoder.layer.2.attention.output.dropout",
+    "encoder.layer.2.attention.LayerNorm": "encoder.layer.2.attention.output.LayerNorm",
+    "encoder.relative_attention_bias": "encoder.relative_attention_bias",
+    "electra.embeddings_project": "embeddings_project",
+    "ernie.embeddings.task_type_embeddings": "embeddings.task_type_embeddings",
+    "question_encoder.bert_model.embeddings": "embeddings",
+    "ctx_encoder.bert_model": "encoder",
+    "question_encoder": "encoder",
+    "question_encoder.encode_proj": "pooler.dense",
+}
 
 
-@pytest.mark.parametrize(("name", "step"), {**LENS, **OTHERS}.items())
+@pytest.mark.parametrize(("name", "step"), {**LENS, **OTHERS, **FAMILY}.items())
 def test_names_of_other_frameworks(name: str, step: str) -> None:
     assert NameMap()(name).step == step
 

@@ -38,7 +38,7 @@ def test_it_computes_what_the_model_computes_to_the_bit(tmp_path: Path, activati
     sizes = sizes_of(model.config, 3, 7)
     for name, array in expected.items():
         assert np.array_equal(found[name], array), name
-        assert shape_of(steps[name].axes, sizes) == array.shape, name
+        assert shape_of(name, steps[name].axes, sizes) == array.shape, name
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy_bert import BertModel, BertTokenizer
 from numpy_bert.comparison.report import StepReport
 from numpy_bert.traces.trace_inputs import TraceInputs, inputs_of
 from numpy_bert.verification.origins import compare_texts
+from tests.support.family_tokenizers import roberta_json
 
 TEXTS = ["Alice saw a rabbit, and it ran away.", "it ran"]
 Rows = list[list[int]]
@@ -159,3 +162,23 @@ def test_a_wrong_token_type_is_said_with_its_place(
     middle = right["token_type_ids"].index(1)
     row = rows_for(inputs(model, [right["input_ids"]]), tokenizer, pair=True)[1]
     assert row.text.endswith(f"; token_type_ids[0, {middle}] is 0, not 1")
+
+
+def test_the_special_tokens_are_called_what_they_are(tmp_path: Path) -> None:
+    """A RoBERTa has two of them between the texts of a pair."""
+    (tmp_path / "tokenizer.json").write_text(json.dumps(roberta_json()), "utf-8")
+    tokenizer = BertTokenizer.from_pretrained(tmp_path)
+    ids = list(tokenizer(*TEXTS)["input_ids"])
+    end = tokenizer.sep_token_id
+    first = ids.index(end)
+    assert ids[first + 1] == end
+    for row, text in (
+        (ids[1:], "there is no <s>;"),
+        (ids[:first] + ids[first + 1 :], "there is one </s>, not two, between the two texts;"),
+        ([*ids[:first], end, *ids[first:]], "</s> stands three times between the two texts;"),
+    ):
+        given = np.array([row])
+        mask = np.ones_like(given, np.bool_)
+        inputs = TraceInputs(given, mask, given * 0, np.arange(len(row))[np.newaxis])
+        (report, *_) = compare_texts(inputs, TEXTS, tokenizer, pair=True)
+        assert text in report.text
