@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arrays import Array
+from numpy_bert.config import BertConfig
 from numpy_bert.errors import InputError
 from numpy_bert.explain.lessons import EMBEDDING_STEPS, WALK_STEPS
 from numpy_bert.explain.measures import cosines
@@ -19,9 +20,10 @@ from numpy_bert.model.task_models import BertForMaskedLM
 from numpy_bert.ops.softmax import softmax
 from numpy_bert.progress import progress
 from numpy_bert.tasks.fill import fills
-from numpy_bert.text.encoding import BatchEncoding, segments_of
+from numpy_bert.text.encoding import BatchEncoding
 from numpy_bert.text.lost import encode_whole, lost
 from numpy_bert.text.tokenizer import BertTokenizer
+from numpy_bert.traces.trace_inputs import inputs_of
 
 __all__ = ["read"]
 
@@ -88,12 +90,15 @@ def read(
     notes = lost(tokenizer, texts, inputs)
     frame = np.flatnonzero(inputs.pop("special_tokens_mask")[0]).tolist()
     masks = np.flatnonzero(inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()
-    tokens = _tokens(tokenizer, inputs)
+    bert = model.bert if isinstance(model, BertForMaskedLM) else model
+    if bert.parameters.embeddings.token_type_embeddings is None:
+        inputs.pop("token_type_ids", None)
+    tokens = _tokens(tokenizer, inputs, bert)
     walked = _walked(token, tokens)
     drawn = _drawn(len(tokens), walked, [*frame[:1], *frame[-1:], *frame, *masks])
     if not masks and tokenizer.mask_token and any(tokenizer.mask_token in text for text in texts):
         notes.append(f"the part of the text with {tokenizer.mask_token} was cut off.")
-    bert = model.bert if isinstance(model, BertForMaskedLM) else model
+    notes += _projected(model.config)
     embeddings, layers, similarity = _collect(bert, inputs, list(drawn), walked)
     return Reading(
         name=name,
@@ -112,14 +117,27 @@ def read(
     )
 
 
-def _tokens(tokenizer: BertTokenizer, inputs: BatchEncoding) -> tuple[Token, ...]:
+def _projected(config: BertConfig) -> list[str]:
+    """Say how many features the embedding has, where these are others than the layers'."""
+    if config.embedding_features == config.hidden_size:
+        return []
+    return [
+        f"the embedding has {config.embedding_features} features, and a projection makes "
+        f"{config.hidden_size} of them, which the layers read."
+    ]
+
+
+def _tokens(tokenizer: BertTokenizer, inputs: BatchEncoding, model: BertModel) -> tuple[Token, ...]:
     """Return the tokens of the one row."""
     ids = inputs["input_ids"][0].tolist()
-    segments = segments_of(inputs)[0].tolist()
     pieces = tokenizer.convert_ids_to_tokens(ids)
+    checked = inputs_of(inputs, model)
+    segments, rows = checked.token_type_ids[0].tolist(), checked.position_ids[0].tolist()
     return tuple(
-        Token(text=piece, id=number, segment=segment, position=position)
-        for position, (piece, number, segment) in enumerate(zip(pieces, ids, segments, strict=True))
+        Token(text=piece, id=number, segment=segment, position=position, position_id=row)
+        for position, (piece, number, segment, row) in enumerate(
+            zip(pieces, ids, segments, rows, strict=True)
+        )
     )
 
 

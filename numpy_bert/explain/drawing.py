@@ -1,4 +1,4 @@
-"""The picture of the input embedding, as SVG: three tables, the rows picked from them, their sum.
+"""The picture of the input embedding, as SVG: its tables, the rows picked from them, their sum.
 
 A value's colour is its sign's, its opacity its size: nothing is drawn where a value is zero, so a
 picture suits a light ground and a dark one.
@@ -17,7 +17,7 @@ import numpy as np
 from numpy_bert.arguments import is_number
 from numpy_bert.arrays import Array
 from numpy_bert.errors import InputError
-from numpy_bert.explain.measures import PARTS, scale_of
+from numpy_bert.explain.measures import parts_in, scale_of
 from numpy_bert.explain.reading import Reading, Token
 from numpy_bert.files import check_output, write_atomically
 from numpy_bert.messages import must_be, quoted
@@ -120,7 +120,7 @@ def figure(reading: Reading, *, features: int | Sequence[int] = 24) -> Figure:
     reading : Reading
         What `read` returns.
     features : int or sequence of int
-        How many of the H features are drawn, from the first one on, or which ones.
+        How many of the E features are drawn, from the first one on, or which ones.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def figure(reading: Reading, *, features: int | Sequence[int] = 24) -> Figure:
 
 def chosen_features(reading: Reading, features: int | Sequence[int]) -> list[int]:
     """Return the numbers of the features to draw; raise InputError if one does not exist."""
-    size = reading.config.hidden_size
+    size = reading.config.embedding_features
     rule = f"figure: features must be a number from 1, or a list of numbers from 0 to {size - 1}"
     given = np.asarray(features)
     if given.dtype.kind not in "iu" or given.ndim > 1 or not given.size:
@@ -167,24 +167,26 @@ def draw(reading: Reading, features: Sequence[int], *, background: bool) -> str:
     height = max(rows_height, _LEAST_TABLE)
     first = _HEAD + (height - rows_height) / 2  # of the rows' tops
     tops = [first + number * (_ROW + _GAP) for number in range(count)]
-    parts = [reading.embeddings[name][:, features] for name in PARTS]
+    names = parts_in(reading)
+    parts = [reading.embeddings[name][:, features] for name in names]
     total = reading.embeddings["embeddings.sum"][:, features]
     normed = reading.embeddings["embeddings.LayerNorm"][:, features]
-    scale = scale_of(*(reading.embeddings[name] for name in (*PARTS, "embeddings.sum")))
+    scale = scale_of(*(reading.embeddings[name] for name in (*names, "embeddings.sum")))
     norm_scale = scale_of(reading.embeddings["embeddings.LayerNorm"])
 
     marks = [_labels(tokens, tops)]
     x: float = _LABELS
-    for number, (name, rows, part) in enumerate(zip(PARTS, _tables(reading), parts, strict=True)):
+    for number, (name, rows, part) in enumerate(zip(names, _tables(reading), parts, strict=True)):
         size, picked = rows
         marks.append(_table(x, height, size, picked, tops))
         x += _TABLE + _FAN
-        marks.append(_heading(x - _TABLE - _FAN, name.partition(".")[2], f"{size:,} rows"))
+        rows_text = f"{size:,} row{'s' * (size != 1)}"
+        marks.append(_heading(x - _TABLE - _FAN, name.partition(".")[2], rows_text))
         marks.append(_block(x, tops, part, scale))
         x += block
-        marks.append(_sign(x, _HEAD + height / 2, "+" if number < 2 else "="))
+        marks.append(_sign(x, _HEAD + height / 2, "+" if number < len(names) - 1 else "="))
         x += _SIGN
-    shape = f"{count} x {reading.config.hidden_size}"
+    shape = f"{count} x {reading.config.embedding_features}"
     marks += [_heading(x, "sum", shape)]
     marks += [_block(x, tops, total, scale), _sign(x + block, _HEAD + height / 2, "→")]
     x += block + _SIGN
@@ -207,11 +209,13 @@ def draw(reading: Reading, features: Sequence[int], *, background: bool) -> str:
 def _tables(reading: Reading) -> list[tuple[int, list[int]]]:
     """Return how many rows each table has, and which of them the drawn tokens pick."""
     config, tokens = reading.config, reading.shown
-    return [
-        (config.vocab_size, [token.id for token in tokens]),
-        (config.type_vocab_size, [token.segment for token in tokens]),
-        (config.max_position_embeddings, [token.position for token in tokens]),
-    ]
+    tables = {
+        "word": (config.vocab_size, [token.id for token in tokens]),
+        "segment": (config.type_vocab_size, [token.segment for token in tokens]),
+        "position": (config.max_position_embeddings, [token.position_id for token in tokens]),
+        "task": (config.task_types, [0 for _ in tokens]),
+    }
+    return [tables[part] for part in parts_in(reading).values()]
 
 
 def _labels(tokens: Sequence[Token], tops: Sequence[float]) -> str:
@@ -286,7 +290,7 @@ def _legend(
     y: float, scale: float, norm_scale: float, features: Sequence[int], reading: Reading
 ) -> str:
     """Say what the colours and the columns are, and whether rows are left out."""
-    many, size = len(features), reading.config.hidden_size
+    many, size = len(features), reading.config.embedding_features
     first = list(features) == list(range(many))
     which = f"features 0 to {many - 1} of {size}" if first else f"{many} features of {size}"
     if many == 1:

@@ -5,6 +5,7 @@ In a formula x is what comes into the step; the capitals are those of `numpy_ber
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from numpy_bert.config import BertConfig
 from numpy_bert.ops.activation import ACTIVATIONS
 
-__all__ = ["EMBEDDING_STEPS", "LESSONS", "WALK_STEPS", "Lesson", "lesson_of"]
+__all__ = ["EMBEDDING_STEPS", "LESSONS", "WALK_STEPS", "Lesson", "count_of", "lesson_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +63,12 @@ def _sum(sentence: str, formula: str, function: str) -> Lesson:
 _LAYER = "numpy_bert.blocks.encoder.encoder_layer"
 _WHOLE_NORM = "(x − mean) · rstd · weight + bias"
 
-# The steps of the input embedding that are drawn, by their trace names.
+# The steps of the input embedding that are drawn where they are, by their trace names.
 EMBEDDING_STEPS = (
     "embeddings.word_embeddings",
     "embeddings.token_type_embeddings",
     "embeddings.position_embeddings",
+    "embeddings.task_type_embeddings",
     "embeddings.sum",
     "embeddings.LayerNorm.mean",
     "embeddings.LayerNorm.variance",
@@ -203,7 +205,7 @@ _PANELS = {
         axes="H",
     ),
     "attention": Lesson(
-        sentence="Row i holds token i's attention weights over all tokens, [CLS] and [SEP] "
+        sentence="Row i holds token i's attention weights over all tokens, the special ones "
         "included; they sum to 1 and weight the values.",
         formula="softmax(query · keyᵀ / √D)",
         function="numpy_bert.ops.attention.attention",
@@ -235,8 +237,28 @@ WALK_STEPS = tuple(_WALK)
 LESSONS = {**_WALK, **_PANELS}
 
 
-def lesson_of(name: str, config: BertConfig) -> Lesson:
-    """Return what a step or a panel is about, with the activation that a model has.
+# The panels that are about the input embedding, whose features may be others than the layers'.
+_OF_EMBEDDING = ("picture", "lookups", "shares", "layernorm", "dropout")
+# What the lessons of three tables say, where there are others.
+_COUNTS = {2: "two", 3: "three", 4: "four"}
+_SUM = "word + segment + position"
+# What is added to the scores in some models.
+_SCORES, _WITH_BIAS = "query · keyᵀ / √D", "query · keyᵀ / √D + bias(distance)"
+
+
+def lesson_of(
+    name: str, config: BertConfig, parts: Sequence[str] = ("word", "segment", "position")
+) -> Lesson:
+    """Return what a step or a panel is about, in a model with such an activation and such tables.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LESSONS`.
+    config : BertConfig
+        The model's settings.
+    parts : sequence of str
+        What the tables of the input embedding are called for short.
 
     Examples
     --------
@@ -245,6 +267,10 @@ def lesson_of(name: str, config: BertConfig) -> Lesson:
     'dense + x'
     """
     lesson = LESSONS[name]
+    if name in _OF_EMBEDDING:
+        return _with_parts(lesson, config, parts)
+    if config.relative_attention_num_buckets:
+        lesson = replace(lesson, formula=lesson.formula.replace(_SCORES, _WITH_BIAS))
     if name != "intermediate":
         return lesson
     function = ACTIVATIONS[config.activation].forward
@@ -253,3 +279,24 @@ def lesson_of(name: str, config: BertConfig) -> Lesson:
     home = "numpy" if function is np.tanh else "numpy_bert.ops.activation"
     path = f"{home}.{function.__name__}"
     return replace(lesson, sentence=sentence, formula=formula, function=path)
+
+
+def _with_parts(lesson: Lesson, config: BertConfig, parts: Sequence[str]) -> Lesson:
+    """Return a lesson about an embedding of so many tables, and of as many features."""
+    sentence = lesson.sentence.replace("three", count_of(parts))
+    formula = lesson.formula.replace(_SUM, " + ".join(parts))
+    axes = lesson.axes.replace("3", str(len(parts)))
+    if config.embedding_features != config.hidden_size:
+        axes, formula = axes.replace("H", "E"), formula.replace("/ H", "/ E")
+    return replace(lesson, sentence=sentence, formula=formula, axes=axes)
+
+
+def count_of(parts: Sequence[str]) -> str:
+    """Return how many tables there are, as a word.
+
+    Examples
+    --------
+    >>> count_of(["word", "position"])
+    'two'
+    """
+    return _COUNTS[len(parts)]

@@ -11,21 +11,22 @@ from numpy_bert.arrays import Array
 from numpy_bert.explain.reading import Reading
 from numpy_bert.reprs import short_repr
 
-__all__ = ["PARTS", "Floats", "Parts", "cosines", "parts_of", "scale_of"]
+__all__ = ["PARTS", "Floats", "Parts", "cosines", "parts_in", "parts_of", "scale_of"]
 
 Floats = npt.NDArray[np.float64]
 
-# What is added, by trace name, and what it is called for short.
+# What may be added, by trace name, and what it is called for short.
 PARTS = {
     "embeddings.word_embeddings": "word",
     "embeddings.token_type_embeddings": "segment",
     "embeddings.position_embeddings": "position",
+    "embeddings.task_type_embeddings": "task",
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Parts:
-    """Lengths and shares of the parts of the drawn tokens' sums, (K, 3); total is (K,)."""
+    """Lengths and shares of the parts of the drawn tokens' sums, (K, parts); total is (K,)."""
 
     __repr__ = short_repr
 
@@ -34,12 +35,25 @@ class Parts:
     total: Floats
 
 
-def parts_of(reading: Reading) -> Parts:
-    """Measure the word's, the segment's and the position's part of each drawn token's sum.
+def parts_in(reading: Reading) -> dict[str, str]:
+    """Return what is added in a model, of `PARTS`: not every model has segments.
 
-    A share is part · sum / |sum|², the part's extent in the direction of the sum. The three sum to
-    1, and one of them is negative where a part points away. Where the sum is all zeros, the shares
-    are 0. The arithmetic is in float64.
+    Examples
+    --------
+    >>> from numpy_bert import BertModel, BertTokenizer, explain
+    >>> model, tokenizer = BertModel.from_pretrained("demo"), BertTokenizer.from_pretrained("demo")
+    >>> list(parts_in(explain.read("a test", model=model, tokenizer=tokenizer)).values())
+    ['word', 'segment', 'position']
+    """
+    return {name: part for name, part in PARTS.items() if name in reading.embeddings}
+
+
+def parts_of(reading: Reading) -> Parts:
+    """Measure the part of each drawn token's sum that each of its rows is.
+
+    A share is part · sum / |sum|², the part's extent in the direction of the sum. They sum to 1,
+    and one of them is negative where a part points away. Where the sum is all zeros, the shares are
+    0. The arithmetic is in float64.
 
     Examples
     --------
@@ -49,12 +63,14 @@ def parts_of(reading: Reading) -> Parts:
     >>> parts.norms.shape, parts.shares.sum(axis=1).round(6)
     ((4, 3), array([1., 1., 1., 1.]))
     """
-    rows = np.stack([reading.embeddings[name] for name in PARTS], axis=1).astype(np.float64)
+    rows = np.stack([reading.embeddings[name] for name in parts_in(reading)], axis=1).astype(
+        np.float64
+    )
     largest = float(np.abs(rows).max(initial=0.0)) or 1.0  # so that no square overflows
     rows /= largest
-    total = rows.sum(axis=1)  # (K, H)
+    total = rows.sum(axis=1)  # (K, E)
     squares = np.square(total).sum(axis=1)  # (K,)
-    inner = (rows * total[:, np.newaxis]).sum(axis=2)  # (K, 3)
+    inner = (rows * total[:, np.newaxis]).sum(axis=2)  # (K, parts)
     shares = np.divide(
         inner, squares[:, np.newaxis], out=np.zeros_like(inner), where=squares[:, np.newaxis] > 0
     )

@@ -18,12 +18,24 @@ __all__ = ["LayerReading", "Prediction", "Reading", "Token"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token of the text, and which row of each table it picks."""
+    """A token of the text: where it stands, and which rows of the tables it picks.
+
+    Attributes
+    ----------
+    text : str
+        The token, as the tokenizer has it.
+    id, segment, position_id : int
+        The rows of the tables of words, segments and positions; the segment is 0 where a model has
+        none.
+    position : int
+        Its place in the text, from 0.
+    """
 
     text: str
     id: int
     segment: int
     position: int
+    position_id: int
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -80,7 +92,7 @@ class Reading:
     walked : int
         The position of the token that is followed through the layers; it is drawn.
     embeddings : dict of str to ndarray
-        The steps of the input embedding by their trace names, (K, H) or (K, 1).
+        The steps of the input embedding by their trace names, (K, E) or (K, 1).
     layers : tuple of LayerReading
         What is drawn of each layer, from the first to the last.
     similarity : ndarray of shape (L + 1, K, K), float64
@@ -89,7 +101,7 @@ class Reading:
         The words that fit at each mask that is drawn; None where the model has no head that
         predicts words.
     notes : tuple of str
-        Sentences about what the text lost on its way.
+        Sentences about what the text lost on its way, and what no picture shows of the model.
     """
 
     __repr__ = short_repr

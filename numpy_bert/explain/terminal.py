@@ -5,11 +5,12 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from numpy_bert.explain.drawing import printable
-from numpy_bert.explain.measures import PARTS, Floats, Parts, parts_of
+from numpy_bert.explain.measures import PARTS, Floats, Parts, parts_in, parts_of
 from numpy_bert.explain.reading import LayerReading, Reading
 from numpy_bert.messages import quoted
 
@@ -19,8 +20,8 @@ _NARROW, _WIDE = 80, 120
 # What two screens of 24 lines have room for.
 _MOST_TOKENS, _MOST_LAYERS, _MOST_MASKS, _MOST_WORDS = 14, 12, 2, 6
 # The background of each part's bar; its letter is what a terminal without colours shows.
-_LETTERS = dict(zip(PARTS.values(), ("w", "s", "p"), strict=True))
-_COLOURS = {"w": "30;46", "s": "30;43", "p": "30;42"}
+_LETTERS = {part: part[0] for part in PARTS.values()}
+_COLOURS = {"w": "30;46", "s": "30;43", "p": "30;42", "t": "30;45"}
 _BOLD, _FAINT = "1", "2"
 
 
@@ -86,14 +87,14 @@ class _Page:
         """Return a heading, no wider than the page."""
         return self.paint(_fit(text, self.width).rstrip(), _BOLD)
 
-    def bar(self, shares: Floats, columns: int) -> str:
+    def bar(self, shares: Floats, letters: Sequence[str], columns: int) -> str:
         """Draw shares, each as long as its size, in capitals where it is below zero."""
         sizes = np.abs(shares)
         if not sizes.any():
             return " " * columns
         ends = np.rint(np.cumsum(sizes) / sizes.sum() * columns).astype(int)
         lengths = np.diff(ends, prepend=0).tolist()
-        parts = zip(_LETTERS.values(), shares.tolist(), lengths, strict=True)
+        parts = zip(letters, shares.tolist(), lengths, strict=True)
         return "".join(
             self.paint((letter.upper() if share < 0 else letter) * length, _COLOURS[letter])
             for letter, share, length in parts
@@ -101,21 +102,41 @@ class _Page:
         )
 
 
-def _embedding(reading: Reading, page: _Page) -> list[str]:
-    """Return the table of the tokens: ids, the three parts of their sums, LayerNorm's figures."""
-    parts = parts_of(reading)
+class _Columns(NamedTuple):
+    """How the table of the tokens is laid out: its parts' letters, and the widths that vary."""
+
+    letters: tuple[str, ...]
+    has_segments: bool
+    name: int
+    bar: int
+
+
+def _columns_of(parts: Sequence[str], page: _Page) -> _Columns:
+    """Return the layout; what fewer parts leave is given to the tokens and the shares' bar."""
     name, bar = (17, 16) if page.is_wide else (12, 11)
-    head = f"pos {'token':{name}} {'id':>6} seg    |w|   |s|   |p|"
-    head += f"  |sum| {'shares':{bar}}" if page.is_wide else f" {'shares':{bar}}"
-    head += "     w     s     p" if page.is_wide else ""
+    has_segments = "segment" in parts
+    room = (3 - len(parts)) * (12 if page.is_wide else 6) + (0 if has_segments else 4)
+    letters = tuple(_LETTERS[part] for part in parts)
+    return _Columns(letters, has_segments, name + room - room // 2, bar + room // 2)
+
+
+def _embedding(reading: Reading, page: _Page) -> list[str]:
+    """Return the table of the tokens: ids, the parts of their sums, LayerNorm's figures."""
+    parts, names = parts_of(reading), [*parts_in(reading).values()]
+    columns = _columns_of(names, page)
+    head = f"pos {'token':{columns.name}} {'id':>6}{' seg' * columns.has_segments} "
+    head += "".join(f"   |{letter}|" for letter in columns.letters)
+    head += f"  |sum| {'shares':{columns.bar}}" if page.is_wide else f" {'shares':{columns.bar}}"
+    head += "".join(f"{letter:>6}" for letter in columns.letters) if page.is_wide else ""
     head += "     mean   rstd" + ("  variance" if page.is_wide else "")
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
     lines = [
-        page.heading("Input embedding: LayerNorm(word + segment + position)"),
-        "Lengths of the word, segment and position rows, shares of the sum, LayerNorm",
+        page.heading(f"Input embedding: LayerNorm({' + '.join(names)})"),
+        f"Lengths of the {listed} rows, shares of the sum, LayerNorm",
         page.paint(head, _FAINT),
     ]
     numbers = _nearest(reading, _MOST_TOKENS)
-    lines += [_token(reading, parts, number, page, name, bar) for number in numbers]
+    lines += [_token(reading, parts, number, page, columns) for number in numbers]
     if len(numbers) < len(reading.tokens):
         lines.append(f"... {len(reading.tokens) - len(numbers)} more tokens")
     if (parts.shares[numbers] < 0).any():
@@ -130,7 +151,7 @@ def _embedding(reading: Reading, page: _Page) -> list[str]:
     return lines
 
 
-def _token(reading: Reading, parts: Parts, number: int, page: _Page, name: int, bar: int) -> str:
+def _token(reading: Reading, parts: Parts, number: int, page: _Page, columns: _Columns) -> str:
     """Return a token's line."""
     token = reading.shown[number]
     norms, shares = parts.norms[number], parts.shares[number]
@@ -139,11 +160,12 @@ def _token(reading: Reading, parts: Parts, number: int, page: _Page, name: int, 
         for part in ("mean", "variance", "rstd")
     )
     is_walked = token.position == reading.walked
-    text = _fit(token.text, name)
+    text = _fit(token.text, columns.name)
     line = f"{token.position:>3} {page.paint(text, _BOLD) if is_walked else text} {token.id:>6}"
-    line += f" {token.segment:>3} " + "".join(f" {_short(norm):>5}" for norm in norms)
+    line += f" {token.segment:>3}" if columns.has_segments else ""
+    line += " " + "".join(f" {_short(norm):>5}" for norm in norms)
     line += f"  {_short(parts.total[number]):>5}" if page.is_wide else ""
-    line += f" {page.bar(shares, bar)}"
+    line += f" {page.bar(shares, columns.letters, columns.bar)}"
     if page.is_wide:
         line += "".join(f" {_whole_percent(share):>5}" for share in shares)
     line += f"  {_fixed(mean):>7} {_short(rstd):>6}"

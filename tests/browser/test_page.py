@@ -15,13 +15,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from numpy_bert import explain
-from numpy_bert.explain.measures import PARTS, scale_of
+from numpy_bert.explain.measures import scale_of
 from numpy_bert.ops.dropout import draw_keep, dropout
 from tests.browser.conftest import Browser
 from tests.explain.test_page import MARKUP, hostile
 from tests.support.pages import (
     HOSTILE,
     LONG_SENTENCE,
+    PARTS,
     SENTENCE,
     masked,
     random_model,

@@ -220,7 +220,7 @@ def test_rerank(model_type: str, make: Make, capsys: pytest.CaptureFixture[str])
     assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize("model_type", ["roberta"])
+@pytest.mark.parametrize("model_type", TYPES)
 def test_trace_and_golden(
     model_type: str, make: Make, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -237,7 +237,7 @@ def test_trace_and_golden(
     assert list((tmp_path / "golden").glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("model_type", ["roberta"])
+@pytest.mark.parametrize("model_type", TYPES)
 def test_explain(
     model_type: str, make: Make, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -30,7 +30,7 @@ def test_the_numbers_are_the_traces(
     reading = read(models[which], *texts, dtype=dtype, token=1)
     trace = trace_of(models[which], *texts, dtype=dtype)
     assert reading.drawn == tuple(range(len(reading.tokens)))
-    assert list(reading.embeddings) == list(EMBEDDING_STEPS)
+    assert list(reading.embeddings) == [n for n in EMBEDDING_STEPS if "task" not in n]
     for name, found in reading.embeddings.items():
         assert np.array_equal(found, trace[name][0]), name
         assert found.dtype == trace[name].dtype

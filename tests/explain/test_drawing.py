@@ -14,7 +14,7 @@ import pytest
 from numpy_bert import InputError, OutputError, explain
 from numpy_bert.explain.drawing import MINUS, PLUS, Figure
 from tests.support.hard_texts import HARD_TEXTS
-from tests.support.pages import HOSTILE, SENTENCE, masked, read
+from tests.support.pages import HOSTILE, PARTS, SENTENCE, masked, read
 
 SVG = "{http://www.w3.org/2000/svg}"
 Cells = dict[tuple[float, float], float]
@@ -159,7 +159,7 @@ def test_each_segment_picks_its_own_row_and_the_legend_is_right() -> None:
     starts = [float(y) for y in re.findall(r"M[\d.]+ ([\d.]+)h22", fan)]
     assert len(set(starts)) == 2
     assert [y == starts[0] for y in starts] == [token.segment == 0 for token in reading.tokens]
-    from numpy_bert.explain.measures import PARTS, scale_of
+    from numpy_bert.explain.measures import scale_of
 
     sums = scale_of(*(reading.embeddings[name] for name in (*PARTS, "embeddings.sum")))
     norms = scale_of(reading.embeddings["embeddings.LayerNorm"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpy_bert.explain.measures import PARTS, cosines, parts_of, scale_of
-from tests.support.pages import SENTENCE, read
+from numpy_bert.explain.measures import cosines, parts_of, scale_of
+from tests.support.pages import PARTS, SENTENCE, read
 
 
 @pytest.mark.parametrize("which", ["demo", "MiniLM"])

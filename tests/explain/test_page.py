@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from numpy_bert import explain
 from numpy_bert.config import BertConfig
-from numpy_bert.explain.measures import PARTS, parts_of, scale_of
+from numpy_bert.explain.measures import parts_of, scale_of
 from numpy_bert.explain.web.panels import SEEDS
 from numpy_bert.ops.dropout import draw_keep
 from numpy_bert.parameters import BertParameters, shapes
@@ -23,6 +23,7 @@ from tests.support.hard_texts import HARD_TEXTS
 from tests.support.pages import (
     HOSTILE,
     LONG_SENTENCE,
+    PARTS,
     SENTENCE,
     data_of,
     masked,

@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert import BertForMaskedLM, BertModel, BertTokenizer, explain
+from numpy_bert.explain import measures
 from tests.support.checkpoints import TINY
 from tests.support.traces import trained_like
 
 DEMO = Path(explain.__file__).parent.parent / "demo"
+# What a BERT adds up, of what there may be.
+PARTS = tuple(measures.PARTS)[:3]
 SENTENCE = "this is a test sentence"
 # Thirty tokens with [CLS] and [SEP].
 LONG_SENTENCE = "the cat sat on the mat and " * 4

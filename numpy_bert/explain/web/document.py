@@ -18,8 +18,8 @@ import numpy as np
 from numpy_bert import __version__
 from numpy_bert.arrays import Array
 from numpy_bert.explain.drawing import xml_text
-from numpy_bert.explain.measures import PARTS, scale_of
-from numpy_bert.explain.reading import Reading
+from numpy_bert.explain.measures import parts_in, scale_of
+from numpy_bert.explain.reading import Reading, Token
 from numpy_bert.explain.web.panels import dropout_draws, panels
 
 __all__ = ["page"]
@@ -105,10 +105,14 @@ def _data(reading: Reading) -> dict[str, Any]:
         ],
         "walked": reading.drawn.index(reading.walked),
         "features": reading.config.hidden_size,
+        "parts": [
+            {"name": part, "step": name, "rows": [_row(token, part) for token in reading.shown]}
+            for name, part in parts_in(reading).items()
+        ],
         "isPartial": len(reading.drawn) < len(reading.tokens),
         "embeddings": {name: _exact(array) for name, array in reading.embeddings.items()},
         "scales": {name: scale_of(*arrays) for name, arrays in _scaled_alike(reading).items()},
-        "draws": _exact(dropout_draws(reading.config.hidden_size)),
+        "draws": _exact(dropout_draws(reading.config.embedding_features)),
         "layers": [
             {
                 "probs": _quantized(layer.probs),
@@ -121,11 +125,17 @@ def _data(reading: Reading) -> dict[str, Any]:
     }
 
 
+def _row(token: Token, part: str) -> int:
+    """Return which row of a table a token picks."""
+    rows = {"word": token.id, "segment": token.segment, "position": token.position_id}
+    return rows.get(part, 0)  # every token is of task 0
+
+
 def _scaled_alike(reading: Reading) -> dict[str, list[Array]]:
     """Return the arrays whose colours mean the same, as in the figure."""
     rows = reading.embeddings
     return {
-        "sum": [rows[name] for name in (*PARTS, "embeddings.sum")],
+        "sum": [rows[name] for name in (*parts_in(reading), "embeddings.sum")],
         "LayerNorm": [rows["embeddings.LayerNorm"]],
     }
 

@@ -20,9 +20,7 @@ const shareStrength = (share) => Math.sqrt(Math.max(share, 0));
 
 function showEmbeddings() {
   const parts = [
-    ["word", "embeddings.word_embeddings", (token) => token.id],
-    ["segment", "embeddings.token_type_embeddings", (token) => token.segment],
-    ["position", "embeddings.position_embeddings", (token) => token.position],
+    ...data.parts.map(({ name, step, rows }) => [name, step, rows]),
     ["sum", "embeddings.sum"],
     ["LayerNorm", "embeddings.LayerNorm"],
   ];
@@ -35,10 +33,11 @@ function showEmbeddings() {
     const title = `The rows of ${quotedLabel(token.text)}, position ${token.position}`;
     const strips = new Strips(place, byId("lookups-readout"), title);
     const rows = parts.map(([, name]) => rowOf(embeddings[name], number));
-    strips.draw(rows, [sums, sums, sums, sums, norms], (row, column) => {
-      const [, name, pick] = parts[row];
+    const scales = parts.map(([name]) => (name === "LayerNorm" ? norms : sums));
+    strips.draw(rows, scales, (row, column) => {
+      const [, name, picked] = parts[row];
       const value = written(rows[row][column], embeddings[name]);
-      const where = pick ? `, row ${pick(token)} of its table` : "";
+      const where = picked ? `, row ${picked[number]} of its table` : "";
       return `${quotedLabel(isolated(token.text))} (position ${token.position}, id ${token.id}): `
         + `${name}${where}, feature ${column}: ${value}`;
     });

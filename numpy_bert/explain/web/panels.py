@@ -9,8 +9,8 @@ import numpy as np
 
 from numpy_bert.arrays import Array
 from numpy_bert.explain.drawing import MINUS, PLUS, chosen_features, draw, xml_text
-from numpy_bert.explain.lessons import WALK_STEPS, Lesson, lesson_of
-from numpy_bert.explain.measures import PARTS, parts_of, scale_of
+from numpy_bert.explain.lessons import WALK_STEPS, Lesson, count_of, lesson_of
+from numpy_bert.explain.measures import parts_in, parts_of, scale_of
 from numpy_bert.explain.reading import Prediction, Reading, Token
 
 __all__ = ["SEEDS", "Panel", "dropout_draws", "panels"]
@@ -32,8 +32,9 @@ class Panel(NamedTuple):
 
 def panels(reading: Reading) -> list[Panel]:
     """Return the panels of a page, in the order in which a model computes."""
+    parts = [*parts_in(reading).values()]
     made: list[tuple[str, str, Callable[[Reading], str]]] = [
-        ("picture", "Three tables, one sum", _picture),
+        ("picture", f"{count_of(parts).capitalize()} tables, one sum", _picture),
         ("lookups", "Every feature of every row", _look_ups),
         ("shares", "Where each sum comes from", _shares),
         ("layernorm", "LayerNorm", _layer_norm),
@@ -49,7 +50,8 @@ def panels(reading: Reading) -> list[Panel]:
             key,
             title,
             f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{title}</h2>'
-            f"{_lesson_box(lesson_of(key, reading.config), reading)}{make(reading)}</section>",
+            f"{_lesson_box(lesson_of(key, reading.config, parts), reading)}{make(reading)}"
+            "</section>",
         )
         for key, title, make in made
     ]
@@ -64,48 +66,52 @@ def _picture(reading: Reading) -> str:
 
 def _look_ups(reading: Reading) -> str:
     """Return the places of each token's strips."""
-    names = "".join(f"<li>{name}</li>" for name in (*PARTS.values(), "= sum", "LayerNorm"))
+    parts = [*parts_in(reading).values()]
+    names = "".join(f"<li>{name}</li>" for name in (*parts, "= sum", "LayerNorm"))
+    segment = "segment {}, " if "segment" in parts else ""
     stacks = "".join(
-        f'<div class="stack"><h3>{_bdi(token.text)}<small> id {token.id}, segment '
-        f"{token.segment}, position {token.position}</small></h3>"
+        f'<div class="stack"><h3>{_bdi(token.text)}<small> id {token.id}, '
+        f"{segment.format(token.segment)}position {token.position}</small></h3>"
         f'<ul class="names" aria-hidden="true">{names}</ul><div class="strips"></div></div>'
         for token in reading.shown
     )
     return (
         f"<p class='faint'>{_colour_key()} A strip is a row, from feature 0 to feature "
-        f"{reading.config.hidden_size - 1}; the colour is the sign, its strength the size. Point "
-        "at it, or move through it with the arrow keys. <span id='lookups-scale'></span></p>"
+        f"{reading.config.embedding_features - 1}; the colour is the sign, its strength the size. "
+        "Point at it, or move through it with the arrow keys. <span id='lookups-scale'></span></p>"
         f"{stacks}{_readout('lookups')}"
     )
 
 
 def _shares(reading: Reading) -> str:
     """Return the table of the rows' norms and shares."""
-    parts = parts_of(reading)
+    parts, names = parts_of(reading), [*parts_in(reading).values()]
     rows = []
     for token, norms, shares, total in zip(
         reading.shown, parts.norms, parts.shares, parts.total, strict=True
     ):
         numbers = "".join(f"<td>{norm:.4f}</td>" for norm in (*norms, total))
         percents = "".join(f"<td>{100 * share:.1f} %</td>" for share in shares)
-        rows.append(f"<tr>{_row_header(token)}{numbers}<td>{_bar(shares)}</td>{percents}</tr>")
+        rows.append(
+            f"<tr>{_row_header(token)}{numbers}<td>{_bar(shares, names)}</td>{percents}</tr>"
+        )
     colours = "".join(
-        f'<i class="swatch" style="background:var(--{name})"></i>{name}' for name in PARTS.values()
+        f'<i class="swatch" style="background:var(--{name})"></i>{name}' for name in names
     )
-    columns = [*(f"|{name}|" for name in (*PARTS.values(), "sum")), "<shares", *PARTS.values()]
+    columns = [*(f"|{name}|" for name in (*names, "sum")), "<shares", *names]
     return (
         f"<p class='faint'>{colours}; hatched where a share is below zero, the row pointing away "
         f"from the sum.</p>{_table(['<token', *columns], rows, 'Norms and shares')}"
     )
 
 
-def _bar(shares: Array) -> str:
+def _bar(shares: Array, names: Sequence[str]) -> str:
     """Draw shares, each as long as its size, hatched where it is below zero."""
     sizes = np.abs(shares)
     widths = 100 * sizes / (float(sizes.sum()) or 1.0)
     parts = "".join(
         f'<i class="{name}{" away" if share < 0 else ""}" style="width:{width:.2f}%"></i>'
-        for name, share, width in zip(PARTS.values(), shares, widths, strict=True)
+        for name, share, width in zip(names, shares, widths, strict=True)
     )
     return f"<span class='bar' aria-hidden='true'>{parts}</span>"
 
@@ -134,7 +140,7 @@ def _layer_norm(reading: Reading) -> str:
     limits = ", ".join(f"{name} ±{edge:.3g}" for name, edge in edges.items())
     return (
         f"{_table(columns, rows, 'Statistics of the rows')}<p class='faint'>Histograms of a row's "
-        f"{reading.config.hidden_size} features, zero in the middle; from edge to edge: "
+        f"{reading.config.embedding_features} features, zero in the middle; from edge to edge: "
         f"{limits}, with what is beyond in the outermost bars. ε is "
         f"{reading.config.layer_norm_eps:g}.</p>"
     )
@@ -291,13 +297,13 @@ def _shape_text(lesson: Lesson, reading: Reading) -> str:
     config = reading.config
     sizes = {
         "T": len(reading.tokens),
+        "E": config.embedding_features,
         "H": config.hidden_size,
         "A": config.num_attention_heads,
         "I": config.intermediate_size,
         "V": config.vocab_size,
-        "3": 3,
     }
-    numbers = tuple(sizes[letter] for letter in lesson.axes)
+    numbers = tuple(int(letter) if letter.isdigit() else sizes[letter] for letter in lesson.axes)
     letters = ", ".join(lesson.axes) + "," * (len(numbers) == 1)
     return f"({letters}) = {numbers}"
 
