@@ -476,7 +476,7 @@ def _places_in(segment: Segment, can_ask: Callable[[str], bool]) -> list[str]:
     for n in range(len(steps) - 2, -1, -1):
         if max(readers[: n + 1]) > n:  # a way leads past it
             is_taken = False
-        elif not is_taken and can_ask(steps[n].name) and steps[n].name != BIAS:
+        elif not is_taken and can_ask(steps[n].name):
             places.append(steps[n].name)
             is_taken = True
     return places[::-1]

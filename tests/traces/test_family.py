@@ -17,7 +17,7 @@ from numpy_bert.traces.layout import BIAS, PROJECT
 from numpy_bert.traces.reading import as_trace, open_trace
 from numpy_bert.traces.recording import Recorder
 from numpy_bert.traces.trace_inputs import inputs_of
-from numpy_bert.verification.bisect import arrays_of_inputs, bisect
+from numpy_bert.verification.bisect import arrays_of_inputs, bisect, next_arrays
 from numpy_bert.verification.verify import verify
 from tests.support.traces import FAMILY, exact, ids_of, relative, without
 
@@ -116,3 +116,13 @@ def test_arrays_of_an_own_layout_are_arranged(folders: dict[str, Path]) -> None:
     names = NameMap({"rel": (BIAS, "ATT")})
     report = verify(as_trace({**inputs, **turned}, names), model, look_for_hidden=False)
     assert report.verdict == "pass", report.sentence
+
+
+def test_a_bisection_asks_for_the_halves_of_layers(folders: dict[str, Path]) -> None:
+    """The bias is read by every layer, and is no place through which all of a model leads."""
+    halves = ("encoder.layer.0.attention", "encoder.layer.0", "encoder.layer.1.attention")
+    for kind, first in (("mpnet", ["embeddings"]), ("electra", ["embeddings", PROJECT])):
+        model = exact(folders[kind])
+        wrong = {**ids_of(model.config), "encoder": np.zeros((3, 7, 24), np.float32)}
+        found = next_arrays(as_trace(wrong), model, arrays=9)
+        assert found.wanted in [(*first[n:], *halves) for n in range(2)]

@@ -15,9 +15,11 @@ from numpy_bert.traces.layout import BIAS, PROJECT, shape_of, sizes_of, steps_in
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.traces.trace_inputs import inputs_of
 from numpy_bert.verification.mistakes import Mistake, Setting, mistakes_in
+from numpy_bert.verification.rounding import analysed, budgets, shares_of
+from numpy_bert.verification.rows import Row
 from numpy_bert.verification.steps import segment_of, steps_of
 from numpy_bert.verification.verify import verify
-from tests.support.traces import FAMILY, Arrays, exact, ids_of, only, relative
+from tests.support.traces import FAMILY, IDS, Arrays, exact, ids_of, only, relative
 from tests.verification.test_mistakes import HIDDEN, is_same
 from tests.verification.test_steps import run
 
@@ -273,3 +275,38 @@ def test_the_bias_belongs_to_no_layer(models: dict[str, BertModel]) -> None:
     segment = segment_of("encoder.layer.1", steps, {"encoder.layer.0", BIAS})
     assert segment.inputs == ("encoder.layer.0", BIAS)
     assert segment_of("encoder.layer.1", steps, {"encoder.layer.0"}).inputs == ("encoder.layer.0",)
+
+
+def test_a_row_of_the_batch_has_the_same_bias() -> None:
+    bias = np.arange(7 * 7 * 4).reshape(7, 7, 4)
+    assert np.array_equal(Row(1).of(bias, "TTA"), bias)
+    assert np.array_equal(Row(1, slice(2, 5)).of(bias, "TTA"), bias[2:5, 2:5])
+
+
+def test_where_dropout_follows_attention_is_the_models(models: dict[str, BertModel]) -> None:
+    """A DistilBERT has none there, so no port leaves its scale on."""
+    for kind, count in (("distilbert", 0), ("roberta", 3)):
+        setting = setting_of(models[kind])
+        path = "encoder.layer.0.attention.output.dropout"
+        assert len([*mistakes_in(setting.steps[path], setting)]) == count
+        after = setting.steps["encoder.layer.0.output.dropout"]
+        assert len([*mistakes_in(after, setting)]) == 3
+
+
+@pytest.mark.parametrize("factor", [1.0, 30.0])
+def test_scores_with_a_bias_in_float32_stay_within_and_need_a_good_part(
+    factor: float, models: dict[str, BertModel]
+) -> None:
+    steps = setting_of(models["mpnet"]).steps
+    path = "encoder.layer.0.attention.self"
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{path}.{name}": rng.normal(0, 1, (3, 7, 24)).astype("f4") for name in ("query", "key")
+    }
+    arrays[BIAS] = (factor * rng.normal(0, 1, (7, 7, 4))).astype("f4")
+    segment = segment_of(f"{path}.scores", steps, arrays)
+    found = analysed(segment, arrays)
+    seen = np.broadcast_to(IDS["attention_mask"][:, np.newaxis, np.newaxis] == 1, (3, 4, 7, 7))
+    error = segment.run(arrays, np.float32) - found.result
+    shares = shares_of(error, budgets(found, "float32"))[seen]
+    assert 0.05 < shares.max() < 0.6
