@@ -127,6 +127,8 @@ _PROBABILITIES = (
     "qa_dropout",
     "summary_last_dropout",
 )
+# Settings that a config.json may have under these names whatever its architecture calls them.
+_COMMON = ("hidden_size", "num_hidden_layers", "num_attention_heads")
 # The buckets that a distance can fall into, whatever the config says.
 _BUCKETS = 32
 
@@ -582,13 +584,13 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
     architecture = _architecture("bert" if kind is None else kind)
     _check_only(values, {**_ARCHITECTURE, **architecture.only})
     _check_architecture(values, architecture)
+    values, notes = _without_others_names(values, architecture)
     values = _in_our_names(values, architecture)
     known = _defaults(architecture.model_type).keys() - _fixed(architecture.model_type).keys()
     known -= {"labels", *LABEL_MEMBERS}
     read = {*known, *_ARCHITECTURE, *architecture.only, *LABEL_MEMBERS, "model_type"}
     _log_ignored(set(values) - read)
     given = {name: values[name] for name in known if name in values}
-    notes = []
     function = _stated_activation(values)
     if not isinstance(function, (str, type(None))):
         notes.append(f"{_SCORES} = {shown(function)} was not read; it is no name.")
@@ -695,6 +697,24 @@ def _defaults(model_type: str) -> Mapping[str, Any]:
     entry = ARCHITECTURES[model_type]
     own = {f.name: f.default for f in fields(BertConfig) if f.name != "model_type"}
     return MappingProxyType({**own, **entry.defaults, **entry.fixed})
+
+
+def _without_others_names(
+    values: Mapping[str, Any], architecture: Architecture
+) -> tuple[dict[str, Any], list[str]]:
+    """Leave out what a config.json says by BERT's name for a setting of another name, and say so.
+
+    Those names mean nothing in transformers' config of such an architecture, but for the common
+    ones.
+    """
+    own = {field: name for name, field in architecture.settings.items() if field not in _COMMON}
+    notes = [
+        f"{field} = {shown(values[field])} was not read; in {with_article(architecture.name)} it "
+        f"is {name}."
+        for field, name in own.items()
+        if field in values
+    ]
+    return {name: value for name, value in values.items() if name not in own}, notes
 
 
 def _in_our_names(values: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:

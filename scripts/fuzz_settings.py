@@ -68,6 +68,8 @@ ONLY = {
     "add_cross_attention": False,
     "is_encoder_decoder": False,
 }
+# Fields that config.json may have under these names whatever the architecture's own are.
+COMMON = {"hidden_size", "num_hidden_layers", "num_attention_heads"}
 # Fields that do not hold what stands under their names alone.
 DERIVED = {"labels", "problem_type", "sbert_ce_default_activation_function", "initializer_range"}
 
@@ -131,7 +133,7 @@ def config_file(state: Configs, rng: random.Random) -> bool:
             raise Difference(f"{name} = {stated[name]!r} was taken")
     for name, own in own_fields(config):
         default = getattr(config_class(config.model_type)(), name)
-        value = stated.get(own, stated.get(name, default))
+        value = stated.get(own, stated.get(name, default) if name in COMMON else default)
         if not same(getattr(config, name), value):
             raise Difference(f"{name} = {getattr(config, name)!r}; it says {value!r}: {data!r}")
     labels = stated.get("id2label")

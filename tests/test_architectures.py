@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,20 @@ def test_what_a_file_says_of_others_is_not_read() -> None:
     """As transformers, which keeps what its class does not know and reads it nowhere."""
     values = {"model_type": "distilbert", "layer_norm_eps": 1e-5, "sinusoidal_pos_embds": True}
     assert BertConfig.from_dict(values) == BertConfig(model_type="distilbert")
+
+
+def test_a_file_says_a_setting_by_its_own_name_or_by_a_common_one(tmp_path: Path) -> None:
+    """As transformers, which knows hidden_size of all architectures, but not all that is BERT's."""
+    own = {"model_type": "distilbert", "hidden_size": 24, "n_heads": 4, "activation": "relu"}
+    assert BertConfig.from_dict(own) == BertConfig(**own)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(own | {"intermediate_size": 37, "hidden_act": "tanh"}))
+    found = read_config(path)
+    assert (found.config.hidden_dim, found.config.hidden_act) == (3072, "relu")
+    assert found.notes[:2] == (
+        "intermediate_size = 37 was not read; in a DistilBERT it is hidden_dim.",
+        "hidden_act = 'tanh' was not read; in a DistilBERT it is activation.",
+    )
 
 
 @pytest.mark.parametrize(
