@@ -386,7 +386,9 @@ class BertForMultipleChoice(BertWithHead[MultipleChoiceModelOutput, Classificati
     def _inputs(self, given: Mapping[str, Any]) -> tuple[ModelInputs, int]:
         """Take the axes of batch and choices together, and check the inputs."""
         flat, found = dict[str, Any](), None
-        for name, value in given.items():
+        # The words first, as it is by them that the others are wrong.
+        for name in sorted(given, key=lambda name: name not in ("input_ids", "inputs_embeds")):
+            value = given[name]
             if value is None:
                 continue
             array = as_array(value, name)
