@@ -1,4 +1,4 @@
-"""Targets of fuzz.py: safetensors files, and the index of shards.
+"""Targets of fuzz.py: safetensors files, the index of shards, and the names of tensors.
 
 Every file either holds the tensors that the library, or the index's own text, finds in it, or is
 refused.
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from fuzz_json import PIECES, edited
@@ -21,9 +21,14 @@ from json_edits import ODD, changed
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from numpy_bert.loading.checkpoint import INDEX, Checkpoint, open_checkpoint
+from numpy_bert import AutoModel, BertConfig
+from numpy_bert.architectures import ARCHITECTURES
+from numpy_bert.config import config_class
+from numpy_bert.loading.checkpoint import INDEX, SINGLE, Checkpoint, open_checkpoint
 from numpy_bert.loading.header import DTYPES
+from numpy_bert.loading.keys import stored
 from numpy_bert.loading.stored import SafetensorsFile
+from numpy_bert.parameters import BertParameters, shapes
 
 __all__ = ["TARGETS"]
 
@@ -237,7 +242,136 @@ def shards(folder: Path, rng: random.Random) -> bool:
     return True
 
 
+# A tiny model, which is loaded whole.
+NAMED: Mapping[str, int] = {
+    "vocab_size": 11,
+    "hidden_size": 4,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 5,
+    "max_position_embeddings": 7,
+    "type_vocab_size": 2,
+    "embedding_size": 3,
+    "projection_dim": 3,
+    "use_task_id": True,
+}
+# What a program leaves before all names whose own module holds the model.
+OUTER = ("", "", "", "module.", "model.", "0.auto_model.", "module.model.")
+# What stands before one name, or behind it, where that is not its own.
+ODD_NAMES = ("x.", "bert.", "roberta.", "module.", "encoder.", "question_encoder.", "\x1b[31m.")
+
+
+class Named(NamedTuple):
+    """A tensor of a file: its name, the parameter it is, and whether the name says so."""
+
+    name: str
+    key: str
+    array: Any
+    is_plain: bool = True
+
+
+def tree(kind: str) -> tuple[BertConfig, Mapping[str, Any]]:
+    """Return an architecture's tiny config, and random parameters by their keys here."""
+    known = config_class(kind)().field_names
+    config = config_class(kind)(**{name: NAMED[name] for name in NAMED if name in known})
+    table = shapes(BertParameters, config)
+    draw = np.random.default_rng(3)
+    return config, {key: draw.standard_normal(shape, np.float32) for key, shape in table.items()}
+
+
+def prepare_names(folder: Path) -> tuple[Path, Mapping[str, Any]]:
+    """Make parameters of each architecture."""
+    return folder, {kind: tree(kind) for kind in ARCHITECTURES}
+
+
+def good_names(kind: str, tensors: Mapping[str, Any], rng: random.Random) -> list[Named]:
+    """Return tensors under names that published checkpoints of an architecture have."""
+    entry, outer = ARCHITECTURES[kind], rng.choice(OUTER)
+    prefix = rng.choice((entry.prefix, *entry.encoders.values()))
+    has_prefix = bool(entry.encoders) or rng.random() < 0.5
+    is_old = rng.random() < 0.3
+    found = list[Named]()
+    for key, array in tensors.items():
+        name = stored(f"bert.{key}", entry, prefix)
+        if not has_prefix:
+            name = name.removeprefix(prefix)
+        if is_old:
+            name = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+            name = name.replace("LayerNorm.bias", "LayerNorm.beta")
+        found.append(Named(outer + name, key, array))
+    return found
+
+
+def odd_names(tensors: list[Named], others: list[Named], rng: random.Random) -> list[Named]:
+    """Change a few of the names: one is lost, or wrong, or stands twice, or is another model's."""
+    found = list(tensors)
+    for _ in range(rng.randint(1, 2)):
+        place = rng.randrange(len(found))
+        one = found[place]
+        parts = one.name.split(".")
+        part = rng.randrange(len(parts))
+        wrong = rng.choice(
+            (
+                rng.choice(ODD_NAMES) + one.name,
+                one.name + "x",
+                ".".join([*parts[:part], *parts[part + 1 :]]) or "x",
+                ".".join([*parts[:part], rng.choice(parts), *parts[part:]]),
+                one.key,
+            )
+        )
+        changed_one = one._replace(name=wrong, is_plain=False)
+        way = rng.choice(("lose", "rename", "again", "double", "other", "shape"))
+        if way == "lose":
+            del found[place]
+        elif way == "rename":
+            found[place] = changed_one
+        elif way == "again":
+            found.append(changed_one)
+        elif way == "double":
+            found.append(changed_one._replace(array=one.array + 1))
+        elif way == "shape":
+            found[place] = one._replace(array=one.array[:-1].copy(), is_plain=False)
+        else:
+            found += rng.sample(others, rng.choice((1, len(others))))
+    return found
+
+
+def named_tensors(state: tuple[Path, Mapping[str, Any]], rng: random.Random) -> bool:
+    """Load a model by the names of its tensors, and compare each parameter with what it must be."""
+    folder, trees = state
+    kind, other = rng.choice(list(ARCHITECTURES)), rng.choice(list(ARCHITECTURES))
+    (config, tensors), (_, foreign) = trees[kind], trees[other]
+    is_good = rng.random() < 0.3
+    stated = good_names(kind, tensors, rng)
+    if not is_good:
+        minus = {key: -array for key, array in foreign.items()}
+        others = [one._replace(is_plain=False) for one in good_names(other, minus, rng)]
+        stated = odd_names(stated, others, rng)
+    (folder / "config.json").write_text(config.to_json_string())
+    path = folder / SINGLE
+    path.unlink(missing_ok=True)  # the tensors of another may be mapped still
+    path.write_bytes(save({one.name: one.array for one in reversed(stated)}))
+    loaded = list[Any]()
+    load = lambda: loaded.append(AutoModel.from_pretrained(folder, mmap=False))  # noqa: E731
+    if refused(load, naming=f"{folder}", longest=5000):  # it lists names of three kinds
+        if is_good:
+            raise Difference(f"{kind}: good names were refused: {[one.name for one in stated]}")
+        return False
+    found = dict(loaded[0].named_parameters())
+    if all(np.array_equal(-foreign.get(key, array), array) for key, array in found.items()):
+        return True  # the whole of another model, under the usual names, beside this under others
+    last = {one.name: one for one in reversed(stated)}  # of one name the first is in the file
+    for key, array in found.items():
+        own = [one for one in last.values() if one.key == key]
+        plain = [one for one in own if one.is_plain] or own
+        if not any(np.array_equal(one.array, array) for one in plain):
+            names = [one.name for one in own]
+            raise Difference(f"{kind}: {key} has the values of none of {names}")
+    return True
+
+
 TARGETS = [
+    Target("names", "the tensors by their keys", prepare_names, named_tensors, cost=2),
     Target("safetensors", "safetensors", lambda folder: folder / "model.safetensors", stored_file),
     Target("index", "the shards' own bytes", prepare_index, shards),
 ]

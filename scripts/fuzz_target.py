@@ -11,7 +11,7 @@ from numpy_bert.errors import NumpyBertError
 
 __all__ = ["Difference", "Target", "refused"]
 
-# Longest message of a refusal: an error is to be read.
+# Longest message of a refusal by default: an error is to be read.
 _LONGEST = 2000
 
 
@@ -49,7 +49,7 @@ class Target(NamedTuple):
     cost: int = 1
 
 
-def refused(call: Callable[[], object], *, naming: str) -> bool:
+def refused(call: Callable[[], object], *, naming: str, longest: int = _LONGEST) -> bool:
     """Tell whether a call is refused by an error of ours, which must be one to be read.
 
     Parameters
@@ -59,6 +59,8 @@ def refused(call: Callable[[], object], *, naming: str) -> bool:
     naming : str
         What the message must hold: the file's name, or the argument's. "" where nothing can be said
         beforehand.
+    longest : int
+        How many characters the message may have.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def refused(call: Callable[[], object], *, naming: str) -> bool:
         return False
     if naming not in message:
         raise Difference(f"the error does not name {naming}: {message[:300]!r}")
-    if len(message) > _LONGEST:
+    if len(message) > longest:
         raise Difference(f"the error has {len(message):,} characters: {message[:300]!r}")
     if not all(line.isprintable() for line in message.split("\n")):
         raise Difference(f"the error cannot be printed as it is: {message[:300]!r}")
