@@ -120,6 +120,8 @@ def test_wrong_inputs_are_refused_by_name(folders: dict[str, Path]) -> None:
         choice([[2, 3]])
     with pytest.raises(InputError, match=r"attention_mask must have a shape that begins by"):
         choice([[[2, 3], [2, 3]]], attention_mask=[[[1, 1]]])
+    with pytest.raises(InputError, match=r"attention_mask must have a shape that begins by"):
+        choice(None, [[[1, 1]]], [[[0, 0]] * 2], inputs_embeds=np.zeros((1, 2, 2, 24), np.float32))
     with pytest.raises(InputError, match="needs input_ids or inputs_embeds"):
         choice()
 
