@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import BPE, Unigram, WordLevel, WordPiece
 from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer, Metaspace, Whitespace
+from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel, Metaspace, Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from numpy_bert import BertTokenizer
@@ -154,6 +154,9 @@ def documents() -> list[dict[str, Any]]:
     return [wordpiece, wordpiece | {"truncation": baked}, words, bpe, unigram]
 
 
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Folder:
     """A folder for a tokenizer's files, and the good ones."""
@@ -173,7 +176,7 @@ class Folder:
 
     def fill(self, files: Mapping[str, bytes]) -> None:
         """Let the folder hold these files alone."""
-        for name in ("tokenizer.json", "vocab.txt", "config.json", *SETTINGS):
+        for name in ("tokenizer.json", *VOCABULARIES, "config.json", *SETTINGS):
             path = self.path / name
             if name in files:
                 path.write_bytes(files[name])
@@ -314,6 +317,29 @@ def attempt_vocabulary(folder: Folder, rng: random.Random) -> bool:
     if ours != theirs:
         one, two = set(ours.items()), set(theirs.items())
         raise Difference(f"only ours {sorted(one - two)[:3]}, only theirs {sorted(two - one)[:3]}")
+    return folder.is_taken(rng)
+
+
+# A RoBERTa's byte pairs, by the letters that its bytes are shown as.
+PAIRS = ("h e", "l l", "he ll", "hell o", "\u0120 w", "a b", "\u00c3 \u00a9")
+FRAME = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+PAIR_TOKENS = (*FRAME, *sorted(ByteLevel.alphabet()), *(pair.replace(" ", "") for pair in PAIRS))
+
+
+def attempt_pairs(folder: Folder, rng: random.Random) -> bool:
+    """Spoil a vocab.json or a merges.txt; what is taken is what AutoTokenizer makes of it."""
+    vocabulary = {token: index for index, token in enumerate(PAIR_TOKENS)}
+    merges = ("#version: 0.2", *PAIRS)
+    files = {
+        "tokenizer_config.json": b'{"tokenizer_class": "RobertaTokenizer"}',
+        "vocab.json": json.dumps(vocabulary).encode(),
+        "merges.txt": "\n".join(merges).encode(),
+    }
+    if rng.random() < 0.5:
+        files["vocab.json"] = spoilt(vocabulary, rng)
+    if rng.random() < 0.6:
+        files["merges.txt"] = spoilt_lines(merges, rng)
+    folder.fill(files)
     return folder.is_taken(rng)
 
 
@@ -559,6 +585,7 @@ TARGETS = [
     Target(
         "vocabulary", "tokenizers, transformers", _FOLDER, attempt_vocabulary, "transformers", 4
     ),
+    Target("pairs", "transformers' AutoTokenizer", _FOLDER, attempt_pairs, "transformers", 4),
     Target("tables", "Python's csv", lambda folder: folder, attempt_table),
     Target("lines", "the rule of lines", lambda folder: folder, attempt_lines),
     Target("texts", "transformers' tokenizer", prepare_texts, attempt_text, "transformers"),
