@@ -158,6 +158,7 @@ def test_the_pooler_reads_the_first_token_only(tmp_path: Path, dtype: str) -> No
             for line, b in zip(dense.weight.astype(float), dense.bias.tolist(), strict=True)
         ]
         assert np.abs(steps.output[row] - expected).max() <= 1e-6
+    assert steps.dense is not None
     assert np.array_equal(steps.output, np.tanh(steps.dense))
     assert steps.output.dtype == dtype
     hidden[:, 1:] = np.nan
