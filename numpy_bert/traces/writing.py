@@ -10,7 +10,6 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -139,7 +138,8 @@ def metadata_of(
     pair : bool
         Whether `texts` are the two of one row.
     """
-    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "labels"}
+    names = ("model_type", *(name for name in config.field_names if name != "labels"))
+    settings = {name: getattr(config, name) for name in names}
     versions = {
         "numpy_bert": __version__,
         "numpy": np.__version__,
