@@ -30,7 +30,7 @@ from numpy_bert.labels import (
     named_labels,
     read_labels,
 )
-from numpy_bert.messages import must_be, quoted, shown
+from numpy_bert.messages import must_be, quoted, shown, with_article
 from numpy_bert.reprs import short_repr
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "StatedConfig",
     "config_class",
     "read_config",
-    "with_article",
 ]
 
 # Far above any published BERT, far below what would exhaust memory before a shape is checked.
@@ -730,17 +729,6 @@ def _in_our_names(values: Mapping[str, Any], architecture: Architecture) -> dict
                 f"{with_article(architecture.name)}. Give one of them."
             )
     return found
-
-
-def with_article(name: str) -> str:
-    """Return an architecture's name with its article.
-
-    Examples
-    --------
-    >>> with_article("XLM-RoBERTa"), with_article("RoBERTa")
-    ('an XLM-RoBERTa', 'a RoBERTa')
-    """
-    return f"{'an' if name[0] in 'AEIOUMRX' and name[:2].isupper() else 'a'} {name}"
 
 
 def _check_architecture(values: Mapping[str, Any], architecture: Architecture) -> None:

@@ -1,4 +1,4 @@
-"""Foreign words and lists of names, written so that they are safe in a message."""
+"""Foreign words, lists and names, written so that a message is safe and reads well."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["listed", "must_be", "named", "quoted", "shown", "written"]
+__all__ = ["listed", "must_be", "named", "quoted", "shown", "with_article", "written"]
 
 # Longest stretch of foreign text (a tensor's name, a value) that a message repeats.
 _QUOTE_LIMIT = 200
@@ -91,6 +91,17 @@ def must_be(name: str, wanted: str, value: object) -> str:
     'config.json: bias must be true or false; got 1.'
     """
     return f"{name} must be {wanted}; got {shown(value)}."
+
+
+def with_article(name: str) -> str:
+    """Return an architecture's name with its article.
+
+    Examples
+    --------
+    >>> with_article("XLM-RoBERTa"), with_article("RoBERTa")
+    ('an XLM-RoBERTa', 'a RoBERTa')
+    """
+    return f"{'an' if name[0] in 'AEIOUMRX' and name[:2].isupper() else 'a'} {name}"
 
 
 def written(value: object, write: Callable[[object], str] = str) -> str:

@@ -11,8 +11,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from numpy_bert.architectures import ARCHITECTURES, Architecture, class_names
-from numpy_bert.config import BertConfig, with_article
+from numpy_bert.config import BertConfig
 from numpy_bert.errors import ConfigError, InputError
+from numpy_bert.messages import with_article
 from numpy_bert.model.bert import BertModel
 
 if TYPE_CHECKING:

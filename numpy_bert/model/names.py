@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from numpy_bert.architectures import ARCHITECTURES
-from numpy_bert.config import BertConfig, with_article
+from numpy_bert.config import BertConfig
 from numpy_bert.errors import ConfigError, InputError
 from numpy_bert.foreign import Accepted
-from numpy_bert.messages import shown
+from numpy_bert.messages import shown, with_article
 
 __all__ = ["CALL", "LOADING", "TORCH", "check_config", "check_type"]
 
