@@ -19,6 +19,7 @@ from typing import NamedTuple
 from numpy_bert.architectures import ARCHITECTURES, Architecture
 from numpy_bert.errors import CheckpointError
 from numpy_bert.messages import listed
+from numpy_bert.parameters import TIED
 
 __all__ = [
     "BUFFERS",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 _BERT = ARCHITECTURES["bert"]
+# What each tensor that is tied is called besides.
+_TWINS = {original: copy for copy, original in TIED.items()}
 
 # Constants that older versions of transformers saved with the parameters.
 BUFFERS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
@@ -141,10 +144,14 @@ def stored(key: str, architecture: Architecture, prefix: str = "") -> str:
     'distilbert.transformer.layer.0.ffn.lin2.bias'
     >>> stored("cls.predictions.bias", ARCHITECTURES["roberta"])
     'lm_head.bias'
+    >>> stored("cls.predictions.bias", ARCHITECTURES["distilbert"])  # which has that of the decoder
+    'vocab_projector.bias'
     >>> stored("bert.encode_proj.bias", ARCHITECTURES["dpr"])
     'question_encoder.encode_proj.bias'
     """
     prefix = prefix or architecture.prefix
+    if key in architecture.lacks:
+        key = _TWINS.get(key, key)
     if not key.startswith(_BERT.prefix):
         return renamed(key, architecture, back=True)
     inner = key[len(_BERT.prefix) :]

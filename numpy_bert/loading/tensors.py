@@ -25,7 +25,7 @@ from numpy_bert.loading.checkpoint import Checkpoint
 from numpy_bert.loading.header import Entry
 from numpy_bert.loading.keys import BUFFERS, canonical, foreign_model, near_miss, stored
 from numpy_bert.loading.stored import StoredTensor
-from numpy_bert.messages import listed, quoted
+from numpy_bert.messages import listed, quoted, with_article
 from numpy_bert.parameters import (
     TIED,
     BertEmbeddingsParameters,
@@ -97,30 +97,32 @@ def rules_of(config: BertConfig) -> tuple[str, ...]:
     Examples
     --------
     >>> rules = rules_of(BertConfig(model_type="mpnet", max_position_embeddings=514))
+    >>> print(rules[0])
+    The model is an MPNet: its tensors' names have 'mpnet.' where a BERT's have 'bert.'.
     >>> print(rules[2])
-    The positions of tokens begin at 2, and count the ids that are not 1; 512 of 514 are used.
+    Positions begin at 2 and count the ids other than 1, so that texts use 512 of the 514.
     >>> print(rules[3])
-    It never has token_type_embeddings.
+    These parts of a BERT are never there: token_type_embeddings.
     """
     entry = config.architecture
     if entry.model_type == "bert":
         return ()
-    prefixes = [quoted(prefix) for prefix in (entry.encoders.values() or [entry.prefix])]
+    prefixes = " or ".join(map(repr, entry.encoders.values() or [entry.prefix]))
     found = [
-        f"The model is of the architecture {entry.name}: {listed(prefixes)} is the prefix of its "
-        "tensors' names under a head."
+        f"The model is {with_article(entry.name)}: its tensors' names have {prefixes} where a "
+        f"BERT's have {ARCHITECTURES['bert'].prefix!r}."
     ]
     if entry.keys:
         names = "; ".join(f"{old} as {new}" for old, new in entry.keys.items())
-        found.append(f"These components of its tensors' names are read as others: {names}.")
+        found.append(f"Parts of their names are read as BERT's: {names}.")
     if config.first_position:
         found.append(
-            f"The positions of tokens begin at {config.first_position}, and count the ids that are "
-            f"not {config.padding_idx}; {config.max_tokens} of {config.max_position_embeddings} "
-            "are used."
+            f"Positions begin at {config.first_position} and count the ids other than "
+            f"{config.padding_idx}, so that texts use {config.max_tokens} of the "
+            f"{config.max_position_embeddings}."
         )
     if entry.lacks:
-        found.append(f"It never has {listed(sorted(entry.lacks))}.")
+        found.append(f"These parts of a BERT are never there: {listed(sorted(entry.lacks))}.")
     return tuple(found)
 
 
@@ -282,9 +284,9 @@ def check_head(
     lacked = [key for key in head if key not in tensors]
     missing = [key for key in lacked if key != _BIAS or _DECODER_BIAS not in head]
     if len(lacked) == len(head):
-        own = [stored(key, config.architecture) for key in head]
-        name = _module(own) or "head"
         entry = config.architecture
+        own = list(dict.fromkeys(stored(key, entry) for key in head))
+        name = _module(own) or "head"
         apart = [t.name for t in tensors.values() if canonical(t.name, entry) in head]
         if new and not apart:
             return replace(info, missing_keys=(*info.missing_keys, *lacked))
@@ -299,7 +301,7 @@ def check_head(
             )
         raise CheckpointError(
             f"{label}: has no {name} ({', '.join(own)}): {why}; "
-            f"{config.architecture.classes}Model loads this one without a head."
+            f"{entry.classes}Model loads this one without a head."
         )
     misfits = _misfits(tensors, head)
     if missing or misfits:

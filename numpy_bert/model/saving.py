@@ -197,9 +197,8 @@ class Saveable(Stateful):
         prefix = entry.encoders.get(self.encoder_name, "")
         if prefix:
             arrays = {f"bert.{key}": array for key, array in arrays.items()}
-        if _BIAS in entry.lacks and _BIAS in arrays:  # the decoder has it, tied or not
-            bias = arrays.pop(_BIAS)
-            arrays.setdefault(_DECODER_BIAS, bias)
+        if _DECODER_BIAS in arrays and _BIAS in entry.lacks:  # the decoder's own is read alone
+            del arrays[_BIAS]
         return {stored(key, entry, prefix): array for key, array in arrays.items()}
 
     def _checked(self, arrays: Mapping[str, Array]) -> dict[str, Array]:

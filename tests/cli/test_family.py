@@ -14,6 +14,7 @@ from safetensors import safe_open
 import numpy_bert
 from numpy_bert.architectures import ARCHITECTURES
 from numpy_bert.cli import main
+from numpy_bert.messages import with_article
 from tests.support.family_models import MOST_TOKENS, write_model
 from tests.support.hub import StandInHub
 
@@ -58,7 +59,9 @@ def test_inspect_says_the_architecture(
     folder, entry = make(model_type), ARCHITECTURES[model_type]
     out = run(capsys, "inspect", folder, "--check")
     assert f"architecture: {entry.name}\n" in out
-    assert (f"{entry.prefix} is the prefix" in out) is (model_type not in ("bert", "dpr"))
+    prefixes = " or ".join(map(repr, entry.encoders.values() or [entry.prefix]))
+    says = f"{with_article(entry.name)}: its tensors' names have {prefixes} where a BERT's have"
+    assert (says in out) is (model_type != "bert")
     assert "not used" not in out
     assert "checked: no problem found" in out
     assert "word_embeddings.weight" in out

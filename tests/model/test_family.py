@@ -176,3 +176,19 @@ def test_a_decoder_of_its_own_has_one_bias(kind: str, tmp_path: Path) -> None:
     again = numpy_bert.AutoModelForMaskedLM.from_pretrained(tmp_path)
     assert np.array_equal(again(IDS).logits, model(IDS).logits)
     assert again.loading_info.unexpected_keys == ()
+
+
+@pytest.mark.parametrize("ties", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("distilbert", "vocab_projector"), ("electra", "generator_lm_head")]
+)
+def test_a_head_that_is_not_there_is_named_as_it_would_be_stored(
+    kind: str, name: str, ties: bool, tmp_path: Path
+) -> None:
+    config = BertConfig(model_type=kind, tie_word_embeddings=ties, **SIZES)
+    numpy_bert.AutoModel.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError) as caught:
+        numpy_bert.AutoModelForMaskedLM.from_pretrained(tmp_path)
+    assert str(caught.value).count(f"{name}.bias") == 1
+    assert (f"{name}.weight" in str(caught.value)) is not ties
+    assert "cls.predictions" not in str(caught.value)
