@@ -19,7 +19,7 @@ from numpy_bert.encoding import similarity as likeness
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, ENCODE, SAVE, SENTENCE_ENCODER
 from numpy_bert.encoding.pooling import modes_named, places_read, pool
-from numpy_bert.encoding.prompts import Prompts, prompt_of
+from numpy_bert.encoding.prompts import prompt_of
 from numpy_bert.encoding.quantization import (
     check_number,
     check_precision,
@@ -197,43 +197,11 @@ class SentenceEncoder(TextEncoder):
         tokenizer = BertTokenizer.from_pretrained(recipe.folder)
         with stated_in(folder):
             self._assemble(model, tokenizer, recipe, modules, settings, layers)
-        if prompts is not None:
-            self.prompts = {**self.prompts, **Prompts(prompts)}
-        for name, value in (
-            ("default_prompt_name", default_prompt_name),
-            ("similarity_fn_name", similarity_fn_name),
-            ("truncate_dim", truncate_dim),
-        ):
-            if value is not None:
-                setattr(self, name, value)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        dtype: npt.DTypeLike = "float32",
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        token: bool | str | None = False,
-        mmap: bool = True,
-    ) -> SentenceEncoder:
-        """Return ``SentenceEncoder(name_or_path, ...)``, called as the models are.
-
-        Parameters
-        ----------
-        name_or_path, dtype, revision, cache_dir, local_files_only, token, mmap
-            They are those of `BertModel.from_pretrained`.
-        """
-        return cls(
-            name_or_path,
-            dtype=dtype,
-            mmap=mmap,
-            revision=revision,
-            cache_folder=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
+        self._set(
+            prompts,
+            default_prompt_name=default_prompt_name,
+            similarity_fn_name=similarity_fn_name,
+            truncate_dim=truncate_dim,
         )
 
     @classmethod

@@ -16,7 +16,7 @@ from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import Array, as_dtype, memory_for
 from numpy_bert.encoding.micro_batches import Batch, Plan, fill
 from numpy_bert.encoding.names import CONSTRUCTOR, SAVE, SPARSE_ENCODE, SPARSE_ENCODER
-from numpy_bert.encoding.prompts import Prompts, prompt_of
+from numpy_bert.encoding.prompts import prompt_of
 from numpy_bert.encoding.recipe import Settings, read_settings, stated_in
 from numpy_bert.encoding.saving import save_whole
 from numpy_bert.encoding.sparse_recipe import SparseRecipe, read_sparse_recipe, sparse_files
@@ -161,43 +161,11 @@ class SparseEncoder(TextEncoder):
         tokenizer = BertTokenizer.from_pretrained(recipe.folder)
         with stated_in(folder):
             self._assemble(model, tokenizer, recipe, settings)
-        if prompts is not None:
-            self.prompts = {**self.prompts, **Prompts(prompts)}
-        for name, value in (
-            ("default_prompt_name", default_prompt_name),
-            ("similarity_fn_name", similarity_fn_name),
-            ("max_active_dims", max_active_dims),
-        ):
-            if value is not None:
-                setattr(self, name, value)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        dtype: npt.DTypeLike = "float32",
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        token: bool | str | None = False,
-        mmap: bool = True,
-    ) -> SparseEncoder:
-        """Return ``SparseEncoder(name_or_path, ...)``, called as the models are.
-
-        Parameters
-        ----------
-        name_or_path, dtype, revision, cache_dir, local_files_only, token, mmap
-            They are those of `BertModel.from_pretrained`.
-        """
-        return cls(
-            name_or_path,
-            dtype=dtype,
-            mmap=mmap,
-            revision=revision,
-            cache_folder=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
+        self._set(
+            prompts,
+            default_prompt_name=default_prompt_name,
+            similarity_fn_name=similarity_fn_name,
+            max_active_dims=max_active_dims,
         )
 
     def _assemble(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from numpy_bert.arguments import as_count
 from numpy_bert.encoding.micro_batches import Plan
@@ -70,6 +72,38 @@ class TextEncoder(ABC):
     tokenizer: BertTokenizer
     notes: tuple[str, ...]
 
+    @abstractmethod
+    def __init__(self, model_name_or_path: str | Path, **settings: Any) -> None: ...
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        dtype: npt.DTypeLike = "float32",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = False,
+        mmap: bool = True,
+    ) -> Self:
+        """Return what the class itself returns for the name, called as the models are.
+
+        Parameters
+        ----------
+        name_or_path, dtype, revision, cache_dir, local_files_only, token, mmap
+            They are those of `BertModel.from_pretrained`.
+        """
+        return cls(
+            name_or_path,
+            dtype=dtype,
+            mmap=mmap,
+            revision=revision,
+            cache_folder=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+
     def _prepare(
         self, model: Any, tokenizer: BertTokenizer, settings: Settings, *, lower_case: bool
     ) -> None:
@@ -83,6 +117,14 @@ class TextEncoder(ABC):
         self.prompts = {"query": "", "document": "", **settings.prompts}
         self.default_prompt_name = settings.default_prompt_name
         self.similarity_fn_name = settings.similarity_fn_name
+
+    def _set(self, prompts: Mapping[str, str] | None, **others: object) -> None:
+        """Set what the constructor is given in the place of what the files say."""
+        if prompts is not None:
+            self.prompts = {**self.prompts, **Prompts(prompts)}
+        for name, value in others.items():
+            if value is not None:
+                setattr(self, name, value)
 
     def _limit_to(self, stated: int | None) -> None:
         """Set max_seq_length to what the files state, or what tokenizer and model take."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +40,6 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 B, T = 3, 12  # as many tokens as have distances in buckets that several share
 MASK = np.ones((B, T), np.int64)
 MASK[0, 9:] = MASK[1, :2] = MASK[2, [3, 4, 7, 11]] = 0
-
-
-@pytest.fixture
-def masks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[npt.NDArray[np.bool_]]]:
-    """Dropout's masks that torch uses, in the order of execution."""
-    given: list[npt.NDArray[np.bool_]] = []
-
-    def shared(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-        if not training or p == 0.0:
-            return input
-        return input * torch.from_numpy(given.pop(0)) / (1.0 - p)
-
-    monkeypatch.setattr(torch.nn.functional, "dropout", shared)
-    yield given
-    assert not given
 
 
 def batch(pad: int) -> dict[str, Any]:
