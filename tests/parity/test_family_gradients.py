@@ -17,7 +17,10 @@ from numpy_bert.model.gradients import BertRun
 from numpy_bert.parameters import arrays_of
 from numpy_bert.trace import named_steps
 from tests.parity.test_family_models import DISTILBERT, SIZES, wild
+from tests.parity.test_gradients_parity import masks
 from tests.tolerances import GRADIENT_FLOAT64, GRADIENT_WILD
+
+__all__ = ["masks"]  # a fixture
 
 Arrays = dict[str, npt.NDArray[Any]]
 RATES = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3}
