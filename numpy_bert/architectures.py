@@ -136,6 +136,8 @@ _TWO_SENTENCES = {"ForPreTraining": HeadRules(), "ForNextSentencePrediction": He
 _FIRST_TOKEN = HeadRules(form="first_token", activation="tanh")
 _PRE_CLASSIFIER = HeadRules(form="pre_classifier", activation="relu")
 
+# The ids of RoBERTa's first and last token, which only its config keeps.
+_ENDS = {"bos_token_id": 0, "eos_token_id": 2}
 # The head that predicts words as fairseq's models have it.
 _LM_HEAD = {
     "lm_head.dense": "cls.predictions.transform.dense",
@@ -160,7 +162,7 @@ def like_roberta(
         name=name,
         classes=classes,
         prefix=prefix,
-        defaults={"pad_token_id": 1, **others},
+        defaults={"pad_token_id": 1, **_ENDS, **others},
         keys=_LM_HEAD,
         positions="tokens",
         words_act="gelu",
@@ -280,7 +282,12 @@ _ENTRIES = (
         name="MPNet",
         classes="MPNet",
         prefix="mpnet.",
-        defaults={"vocab_size": 30527, "pad_token_id": 1, "relative_attention_num_buckets": 32},
+        defaults={
+            "vocab_size": 30527,
+            "pad_token_id": 1,
+            **_ENDS,
+            "relative_attention_num_buckets": 32,
+        },
         fixed={"type_vocab_size": 0, "classifier_dropout": None},
         keys={
             "attention.attn.q": "attention.self.query",

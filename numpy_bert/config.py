@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -102,12 +102,15 @@ _CALLS = {
     "return_dict": True,
     "chunk_size_feed_forward": 0,
 }
-# What transformers' config has besides, and nothing here reads: no number depends on it.
+# What transformers' config has besides, and nothing here reads: no number depends on it. Where an
+# architecture has a field of such a name it is kept, for what is saved to say the same.
 _UNREAD = frozenset(
     {"architectures", "attn_implementation", "bos_token_id", "dtype", "eos_token_id"}
     | {"gradient_checkpointing", "name_or_path", "torch_dtype", "transformers_version", "use_cache"}
     | {"sinusoidal_pos_embds"}  # which only says how DistilBERT's positions were started
 )
+# The ids of a text's first and last token, as the tokenizer has them.
+_ENDS = ("bos_token_id", "eos_token_id")
 # Fields that an architecture has only if its entry names them among its defaults.
 _OPTIONAL = (
     "embedding_size",
@@ -118,6 +121,7 @@ _OPTIONAL = (
     "qa_dropout",
     "summary_activation",
     "summary_last_dropout",
+    *_ENDS,
 )
 _PROBABILITIES = (
     "hidden_dropout_prob",
@@ -163,7 +167,7 @@ class BertConfig:
     its version 4 gave it that name; where the files of later versions name it, it is found too.
 
     What an architecture has not, `numpy_bert.architectures` says: a BERT has none of the fields
-    from `embedding_size` to `summary_last_dropout`, and `to_dict` leaves them out.
+    from `embedding_size` to `eos_token_id`, and `to_dict` leaves them out.
 
     Examples
     --------
@@ -210,6 +214,8 @@ class BertConfig:
     qa_dropout: float | None = None
     summary_activation: str | None = None
     summary_last_dropout: float | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
     labels: tuple[str, ...] = named_labels()
 
     def __init__(self, **settings: Any) -> None:
@@ -219,7 +225,12 @@ class BertConfig:
         words = {name: settings.pop(name, None) for name in ("num_labels", "id2label", "label2id")}
         labels = settings.pop("labels", named_labels())
         check_labels(labels, None)
-        given = {**settings, "labels": asked_labels(labels, **words)}
+        given = {
+            name: value
+            for name, value in settings.items()
+            if name not in _UNREAD or name in architecture.defaults
+        }
+        given["labels"] = asked_labels(labels, **words)
         for name, value in _defaults(architecture.model_type).items():
             object.__setattr__(self, name, given.pop(name, value))
         _check_others(given, architecture)
@@ -321,6 +332,9 @@ class BertConfig:
         ):
             if name in self.architecture.defaults:
                 _check_size(name, getattr(self, name), least)
+        for name in _ENDS:
+            if not _is_id(getattr(self, name)):
+                raise ConfigError(must_be(name, "null or an integer", getattr(self, name)))
         if self.summary_activation not in (None, ""):
             _check_activation(self.summary_activation, "summary_activation")
 
@@ -600,13 +614,7 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
         published = _defaults(architecture.model_type)
         taken = ", ".join(f"{name} = {published[name]}" for name in defaults)
         notes.append(f"config.json does not state all sizes; taken, as in transformers: {taken}.")
-    spread = given.get("initializer_range", 0.0)
-    if not _is_number(spread) or spread < 0:  # which only new weights are drawn from
-        del given["initializer_range"]
-        notes.append(
-            f"initializer_range = {shown(spread)} was not read; for new weights it is "
-            f"{_defaults(architecture.model_type)['initializer_range']}."
-        )
+    notes += _left_out(given, _defaults(architecture.model_type))
     labels = read_labels(values)
     names, problem = labels.labels, labels.problem_type
     config = config_class(architecture.model_type)(
@@ -615,6 +623,20 @@ def _stated(values: Mapping[str, Any]) -> StatedConfig:
     code = values.get("auto_map") or {}
     names_of_code = code.values() if isinstance(code, Mapping) else [code]
     return StatedConfig(config, labels, defaults, tuple(notes), ", ".join(map(str, names_of_code)))
+
+
+def _left_out(given: dict[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """Take out what is odd and no number of a loaded model depends on; yield a note about each."""
+    spread = given.get("initializer_range", 0.0)
+    if not _is_number(spread) or spread < 0:
+        del given["initializer_range"]
+        yield (
+            f"initializer_range = {shown(spread)} was not read; for new weights it is "
+            f"{defaults['initializer_range']}."
+        )
+    for name in _ENDS:
+        if not _is_id(given.get(name)):
+            yield f"{name} = {shown(given.pop(name))} was not read; nothing depends on it."
 
 
 def _stated_activation(values: Mapping[str, Any]) -> object:
@@ -788,6 +810,11 @@ def _check_activation(name: object, setting: str = "hidden_act") -> None:
         f"{setting} = {shown(name)}{what} is not supported; "
         f"known are {', '.join(ACTIVATION_NAMES)}."
     )
+
+
+def _is_id(value: object) -> bool:
+    """Tell whether a value is an id, or none."""
+    return value is None or type(value) is int
 
 
 def _is_number(value: object) -> bool:

@@ -192,3 +192,26 @@ def test_an_identity_has_the_fields_of_the_architecture() -> None:
     of_bert = identity_of(Model("bert"))
     assert not any(f"config.{name}" in of_bert for name in ("model_type", "embedding_size"))
     assert identity_of(Model("electra"))["config.embedding_size"] == 128
+
+
+@pytest.mark.parametrize("kind", ["roberta", "camembert", "mpnet"])
+def test_the_ids_of_a_frame_are_kept_as_they_are_read(kind: str) -> None:
+    config = BertConfig.from_dict({"model_type": kind, "bos_token_id": 5, "eos_token_id": None})
+    assert (config.to_dict()["bos_token_id"], config.to_dict()["eos_token_id"]) == (5, None)
+    assert BertConfig(model_type=kind).eos_token_id == 2
+    with pytest.raises(ConfigError, match=r"^eos_token_id must be null or an integer; got '2'\.$"):
+        BertConfig(model_type=kind, eos_token_id="2")
+
+
+def test_an_odd_id_of_a_frame_is_left_out(tmp_path: Path) -> None:
+    text = '{"model_type": "roberta", "bos_token_id": 3, "eos_token_id": [2]}'
+    (tmp_path / "config.json").write_text(text)
+    stated = read_config(tmp_path / "config.json")
+    assert (stated.config.bos_token_id, stated.config.eos_token_id) == (3, 2)
+    assert stated.notes[-1] == "eos_token_id = [2] was not read; nothing depends on it."
+
+
+def test_a_bert_has_no_ids_of_a_frame() -> None:
+    config = BertConfig(bos_token_id=1, eos_token_id=2)
+    assert config == BertConfig.from_dict({"bos_token_id": 1, "eos_token_id": "x"}) == BertConfig()
+    assert not {"bos_token_id", "eos_token_id"} & config.to_dict().keys()

@@ -41,6 +41,8 @@ OF_OTHERS = {
     "qa_dropout": None,
     "summary_activation": None,
     "summary_last_dropout": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
 }
 
 

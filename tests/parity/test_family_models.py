@@ -455,6 +455,10 @@ def test_configs_as_published_give_the_shapes_of_transformers(name: str, tmp_pat
     assert sum(tensor.numel() for tensor in model.parameters()) == numbers
     own = {key: value for key, value in ours.to_dict().items() if key in PUBLISHED[name]}
     assert own == {key: PUBLISHED[name][key] for key in own}
+    ours.save_pretrained(tmp_path / "saved")
+    again = transformers.AutoConfig.from_pretrained(tmp_path / "saved")
+    for key in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        assert getattr(again, key) == getattr(theirs, key)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ARCHITECTURES if kind != "bert"])
