@@ -80,7 +80,7 @@ class WordPoolingKernel:
     ----------
     parameters : BertLMPredictionHeadParameters
         The head, which is not to be changed afterwards.
-    decoder : ndarray of shape (V, H), float32
+    decoder : ndarray of shape (V, E), float32
         The decoder's weight.
     activation : str
         The activation before the decoder; `fits` is true of the three.

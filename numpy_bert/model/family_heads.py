@@ -75,7 +75,7 @@ class PreClassifierParameters:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PreClassifierChoiceParameters:
-    """The same, which scores one choice at a time."""
+    """The head of a chooser with such a layer of its own, which scores one choice at a time."""
 
     __repr__ = short_repr
 
@@ -202,7 +202,10 @@ class ReplacedTokensSteps:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DroppedAnswersSteps:
-    """The same where dropout comes before: qa_outputs (B, T, 2) is start and end."""
+    """Every intermediate of a model that drops out before it finds answers.
+
+    qa_outputs (B, T, 2) is the start and the end.
+    """
 
     __repr__ = short_repr
 
@@ -236,15 +239,18 @@ class ElectraForPreTrainingOutput(HeadOutput):
 def _judge_replaced(
     scores: Array, labels: Labels, call: HeadCall, items: Items | None
 ) -> Objective:
+    """Judge whether tokens were replaced."""
     _, given, count = only_labels(labels, items)
     return replaced_objective(scores, given, call.mask, num_items_in_batch=count)
 
 
 def _count_replaced(name: str, labels: npt.ArrayLike, given: Given, config: BertConfig) -> int:
+    """Return how many tokens are no padding."""
     return token_items(labels, given.get("attention_mask"), name=name)
 
 
 def _never(labels: Labels, mask: BoolArray) -> bool:
+    """Tell that no label counts at padding."""
     return False
 
 
@@ -305,10 +311,12 @@ class _Form:
 
 
 def _dropped(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
+    """Return BERT's layer behind dropout at the architecture's rate."""
     return Dropout("dropout", rules.dropout), last
 
 
 def _first_token(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
+    """Return two dense layers, with dropout before each."""
     return (
         Dropout("classifier.dropout", rules.dropout),
         Dense("classifier.dense"),
@@ -319,6 +327,7 @@ def _first_token(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
 
 
 def _pre_classifier(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
+    """Return BERT's layer behind another dense one and dropout."""
     return (
         Dense("pre_classifier"),
         Activation("activation", rules.activation),
@@ -328,6 +337,7 @@ def _pre_classifier(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
 
 
 def _sequence_summary(rules: HeadRules, last: Layer) -> tuple[Layer, ...]:
+    """Return BERT's layer behind a summary, whose function the config names."""
     return (
         Dense("sequence_summary.summary"),
         Activation("sequence_summary.activation", setting="summary_function"),
