@@ -6,7 +6,8 @@ a final ``LayerNorm.gamma`` or ``LayerNorm.beta`` becomes ``LayerNorm.weight`` o
 as a program leaves it whose own module holds one: that prefix is then taken away first.
 
 Of another architecture its own prefix takes the place of ``bert.``, and whole components of a name
-become BERT's, as its entry in `numpy_bert.architectures` says; `stored` goes the way back.
+become BERT's, as its entry in `numpy_bert.architectures` says; `stored` goes the way back. BERT's
+own names for these are then unknown: the tensors are not of this architecture.
 """
 
 from __future__ import annotations
@@ -82,6 +83,9 @@ _FOREIGN = {
 def canonical(key: str, architecture: Architecture = _BERT) -> str:
     """Return the key as numpy_bert and transformers' BertModel spell it.
 
+    A name that BERT has for what another architecture calls otherwise is none of its names, and
+    becomes one that no parameter has.
+
     Examples
     --------
     >>> canonical("bert.embeddings.LayerNorm.gamma")
@@ -91,7 +95,10 @@ def canonical(key: str, architecture: Architecture = _BERT) -> str:
     >>> canonical("distilbert.transformer.layer.0.ffn.lin2.bias", ARCHITECTURES["distilbert"])
     'encoder.layer.0.output.dense.bias'
     """
-    key = renamed(_bare(key, architecture), architecture)
+    bare = _bare(key, architecture)
+    if renamed(bare, architecture, back=True) != bare:
+        return f"not as {architecture.name} has it: {key}"
+    key = renamed(bare, architecture)
     for old, new in _OLD_NORM.items():
         if key == old or key.endswith(f".{old}"):
             return key.removesuffix(old) + new

@@ -263,6 +263,19 @@ def test_what_transformers_calls_it(kind: str, key: str, name: str) -> None:
     assert stored(key, ARCHITECTURES[kind]) == name
 
 
+@pytest.mark.parametrize("kind", [kind for kind, entry in ARCHITECTURES.items() if entry.keys])
+def test_berts_name_is_none_where_another_takes_its_place(kind: str) -> None:
+    entry, config = ARCHITECTURES[kind], BertConfig(model_type=kind, num_hidden_layers=2)
+    trees: list[Any] = [BertParameters, *(head_of(kind, end).parameters for end in entry.heads)]
+    keys = {key for tree in trees for key in shapes(tree, config)}
+    others = {key for key in keys if renamed(key, entry, back=True) != key}
+    assert others
+    for key in others:  # a BERT's layers are not read as another's, whose rules they do not fit
+        assert canonical(key, entry) not in keys
+        assert canonical(entry.prefix + key, entry) not in keys
+    assert all(canonical(key, entry) == key for key in keys - others)
+
+
 def test_a_part_of_a_component_is_no_component() -> None:
     distilbert = ARCHITECTURES["distilbert"]
     for name in ("my_transformer.layer", "transformers", "x.sa_layer_norms", "attention.q_linear"):
