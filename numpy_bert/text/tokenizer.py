@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from numpy_bert.arguments import as_count, check_switches
 from numpy_bert.arrays import IntArray, as_ids, check_ids
@@ -550,7 +551,8 @@ class BertTokenizer:
         skip_special_tokens : bool
             Whether [CLS], [SEP] and the like are left out.
         clean_up_tokenization_spaces : bool, optional
-            Whether the spaces before punctuation are removed; by default, as the files say.
+            Whether the spaces before punctuation are removed; by default, as the files say. Those
+            of a byte-pair tokenizer, whose tokens hold the spaces of the text, always stay.
 
         Examples
         --------
@@ -565,6 +567,7 @@ class BertTokenizer:
         if clean_up_tokenization_spaces is not None:
             check_switches(clean_up_tokenization_spaces=clean_up_tokenization_spaces)
             cleans_up = bool(clean_up_tokenization_spaces)
+        cleans_up = cleans_up and not isinstance(self._tokenizer.model, BPE)
         rows: list[Any] = list(token_ids) if _are_rows(token_ids) else [token_ids]  # type: ignore[arg-type]
         texts = [
             decoded(

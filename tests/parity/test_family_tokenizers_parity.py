@@ -92,6 +92,7 @@ FOLDERS: dict[str, dict[str, Any]] = {
         "tokenizer_config.json": {
             "tokenizer_class": "RobertaTokenizer",
             "add_prefix_space": False,
+            "clean_up_tokenization_spaces": True,
             "mask_token": "<mask>",
             "added_tokens_decoder": {
                 index: token | {"normalized": token["content"] != "<mask>"}
@@ -113,7 +114,7 @@ FOLDERS: dict[str, dict[str, Any]] = {
     "camembert": {
         "config.json": model("camembert"),
         "tokenizer.json": xlm_roberta_json(CAMEMBERTS),
-        "tokenizer_config.json": OLD,
+        "tokenizer_config.json": OLD | {"clean_up_tokenization_spaces": True},
         "special_tokens_map.json": FRENCH,
     },
     "mpnet": {
@@ -177,6 +178,7 @@ TEXTS = [
     "Alice was <mask> tired.",
     "a<mask>b <mask><mask>  <mask> .<mask>",
     "</s> <s>x<pad> <unk>",
+    "It is n't , ' is it ?",
     " leading,  two  spaces and trailing ",
     "[MASK] a [UNK]",
     "<new>Zyzzy x<new> aZyzzy",
@@ -238,7 +240,11 @@ def compare(pair: Both) -> None:
         assert ours.tokenize(text) == theirs.tokenize(text)
         ids = ours(text)["input_ids"]
         for skip in (False, True):
-            assert ours.decode(ids, skip) == theirs.decode(ids, skip_special_tokens=skip)
+            for cleans in (None, True):
+                expected = theirs.decode(
+                    ids, skip_special_tokens=skip, clean_up_tokenization_spaces=cleans
+                )
+                assert ours.decode(ids, skip, cleans) == expected
     assert ours.get_vocab() == theirs.get_vocab()
     assert ours.special_tokens_map == theirs.special_tokens_map
     assert list(ours.model_input_names) == list(theirs.model_input_names)

@@ -17,6 +17,7 @@ from numpy_bert import BertTokenizer, InputError, NumpyBertError
 from numpy_bert.errors import TokenizerError
 from numpy_bert.text.ids import IdEncoder
 from numpy_bert.text.tokenizer import decoded
+from tests.support.family_tokenizers import roberta_json
 from tests.support.tokenizer_files import (
     TOKENS,
     added_token,
@@ -160,6 +161,18 @@ def test_spaces_are_cleaned_up_where_the_files_say_so(tmp_path: Path) -> None:
     for value, text in ((False, "a ' t"), (True, "a't")):
         tokenizer = small(tmp_path, clean_up_tokenization_spaces=value)
         assert tokenizer.decode(tokenizer("a't", add_special_tokens=False)["input_ids"]) == text
+
+
+def test_spaces_of_byte_pairs_are_those_of_the_text(tmp_path: Path) -> None:
+    files = {
+        "tokenizer.json": roberta_json(),
+        "tokenizer_config.json": {"clean_up_tokenization_spaces": True},
+    }
+    tokenizer = BertTokenizer.from_pretrained(write_folder(tmp_path, files))
+    ids = tokenizer("do n't , he said .", add_special_tokens=False)["input_ids"]
+    for asked in (None, True):
+        found = tokenizer.decode(ids, clean_up_tokenization_spaces=asked)
+        assert found == "do n't , he said ."
 
 
 def test_tokenize_takes_one_text_or_a_pair(tokenizer: BertTokenizer) -> None:
