@@ -120,6 +120,8 @@ class _Impatient:
     cycle: Any
     flow: Any
     loop: Any
+    timeout_keep_alive: float
+    timeout_keep_alive_handler: Callable[[], None]
     timeout_keep_alive_task: Any
     transport: Any
     _unset_keepalive_if_required: Callable[[], None]
@@ -168,15 +170,27 @@ class _Impatient:
         if not data or self.transport.is_closing():
             return
         self.flow.resume_reading()  # what is read pauses it again where it has to
+        is_rest = self._takes_the_rest()
         try:
             super().data_received(data)  # type: ignore[misc]
         except BaseException:
             self.transport.abort()  # as the loop does
             raise
+        is_over = is_rest and not (self._is_busy() or self._takes_the_rest())
+        if is_over and not self.conn.trailing_data[0]:  # nothing of a next request has come
+            # It is kept as after an answer, of which uvicorn does not think here.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def shutdown(self) -> None:
         self.read()  # so that it is answered, too
         super().shutdown()  # type: ignore[misc]
+
+    def _takes_the_rest(self) -> bool:
+        """Tell whether a body is still coming of which the request has been answered."""
+        is_answered = self.cycle is not None and self.cycle.response_complete
+        return is_answered and self.conn.our_state is not self.conn.their_state
 
     def _is_busy(self) -> bool:
         """Tell whether a request has come whose answer has not been sent."""

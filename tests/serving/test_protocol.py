@@ -266,9 +266,23 @@ def test_the_rest_of_a_body_that_is_not_wanted_is_taken_all_the_same() -> None:
             one.data_received(b" " * size)
             await passes(5)
             assert not wire.is_paused
+        assert one.timeout_keep_alive_task is not None  # it may stay as long as after any answer
         one.data_received(post("/b"))
         await until(lambda: len(wire.written) == 2)
         assert server.asked == ["/a", "/b"]
+
+    asyncio.run(run())
+
+
+def test_who_begins_a_request_behind_an_unwanted_body_is_not_idle() -> None:
+    async def run() -> None:
+        one, wire = Server().connect()
+        one.data_received(post("/a", b" " * 100)[:-100])
+        await until(lambda: wire.written)
+        one.data_received(b" " * 100 + b"POST /b")
+        await passes(5)
+        assert not one._sent
+        assert one.timeout_keep_alive_task is None
 
     asyncio.run(run())
 
