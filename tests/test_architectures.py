@@ -118,7 +118,7 @@ def test_what_an_architecture_cannot_be(kind: str, settings: Any, message: str) 
 
 
 def test_what_a_file_says_of_others_is_not_read() -> None:
-    """As transformers, which keeps what its class does not know and reads it nowhere."""
+    """It is passed over, as in transformers, which keeps it and reads it nowhere."""
     values = {"model_type": "distilbert", "layer_norm_eps": 1e-5, "sinusoidal_pos_embds": True}
     assert BertConfig.from_dict(values) == BertConfig(model_type="distilbert")
 

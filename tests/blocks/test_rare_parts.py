@@ -183,7 +183,7 @@ def test_all_layers_add_the_number_of_a_distance_to_their_scores(mask: Any, dtyp
 @pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "padded"])
 @pytest.mark.parametrize("biased", [False, True])
 def test_the_encoders_gradient_is_the_slope(biased: bool, mask: Any) -> None:
-    """With another rate of dropout in each place."""
+    """Each place has another rate of dropout."""
     config = rates(hidden=0.1, attention_probs=0.3, attention_output=0.2)
     own, hidden = layers("float64", biased=biased), sample((B, T, H), "float64")
     weights = sample((B, T, H), "float64", seed=9)

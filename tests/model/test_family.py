@@ -17,16 +17,9 @@ from numpy_bert.architectures import ARCHITECTURES, class_names
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError, ConfigError
 from numpy_bert.model import family
+from tests.support import checkpoints
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 61,
-    "hidden_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "max_position_embeddings": 19,
-    "num_labels": 3,
-}
+SIZES = checkpoints.SIZES | {"num_labels": 3}
 IDS = np.array([[8, 9, 10, 11], [12, 13, 1, 1]])
 OWN: dict[str, dict[str, Any]] = {
     "electra": {"embedding_size": 10},
@@ -131,7 +124,7 @@ def test_what_is_missing_is_said_in_the_files_own_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["roberta", "mpnet", "distilbert", "electra"])
 def test_a_file_as_it_is_published(kind: str, tmp_path: Path) -> None:
-    """With buffers that older versions saved, and with the decoder that is the word table."""
+    """It has buffers that older versions saved, and the decoder that is the word table."""
     entry = ARCHITECTURES[kind]
     model = family.model_class(config_of(kind), "ForMaskedLM")(config_of(kind), seed=1)
     model.save_pretrained(tmp_path)
@@ -153,7 +146,7 @@ def test_a_file_as_it_is_published(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra", "mpnet"])
 def test_a_decoder_of_its_own_has_one_bias(kind: str, tmp_path: Path) -> None:
-    """Where there is no other in transformers' head, none is saved, and none is missed."""
+    """A head that has no other in transformers is saved without it, and misses none."""
     config = BertConfig(model_type=kind, tie_word_embeddings=False, **SIZES)
     model = family.model_class(config, "ForMaskedLM")(config, seed=1)
     arrays = dict(model.named_parameters())

@@ -18,6 +18,8 @@ from numpy_bert.architectures import ARCHITECTURES
 from numpy_bert.tasks.items import added_items
 from numpy_bert.trace import named_steps
 from tests.parity.test_gradients_parity import distance, labels_of, masks
+from tests.support import checkpoints
+from tests.support.family_models import in_words_of
 from tests.tolerances import (
     GRADIENT_FLOAT64,
     GRADIENT_WILD,
@@ -31,13 +33,7 @@ __all__ = ["masks"]  # a fixture
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 61,
-    "hidden_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "max_position_embeddings": 19,
+SIZES = checkpoints.SIZES | {
     "initializer_range": 0.5,
     "hidden_act": "relu",  # which a head with an activation of its own does not take
     "hidden_dropout_prob": 0.2,
@@ -50,20 +46,11 @@ FAMILY: dict[str, dict[str, Any]] = {
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
     "camembert": ROBERTA,
-    "distilbert": {
-        "vocab_size": 61,
-        "dim": 24,
-        "n_layers": 2,
-        "n_heads": 4,
-        "hidden_dim": 37,
-        "max_position_embeddings": 19,
-        "initializer_range": 0.5,
-        "activation": "gelu_new",
-        "dropout": 0.2,
-        "attention_dropout": 0.3,
-        "seq_classif_dropout": 0.5,
-        "qa_dropout": 0.4,
-    },
+    "distilbert": in_words_of(
+        "distilbert",
+        {name: value for name, value in SIZES.items() if name != "layer_norm_eps"}
+        | {"hidden_act": "gelu_new", "qa_dropout": 0.4},
+    ),
     "electra": SIZES
     | {
         "embedding_size": 17,

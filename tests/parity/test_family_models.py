@@ -18,27 +18,13 @@ from numpy_bert.architectures import ARCHITECTURES
 from numpy_bert.config import BertConfig
 from numpy_bert.errors import CheckpointError, ConfigError
 from numpy_bert.loading.stored import SafetensorsFile
+from tests.support import checkpoints
+from tests.support.family_models import in_words_of
 from tests.tolerances import ENCODER_FLOAT64_AGAINST_TORCH, WILD, fast_encoder_budget
 
 Settings = dict[str, Any]
-SIZES: Settings = {
-    "vocab_size": 61,
-    "hidden_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "max_position_embeddings": 19,
-    "initializer_range": 0.3,
-}
-DISTILBERT: Settings = {
-    "vocab_size": 61,
-    "dim": 24,
-    "n_layers": 2,
-    "n_heads": 4,
-    "hidden_dim": 37,
-    "max_position_embeddings": 19,
-    "initializer_range": 0.3,
-}
+SIZES: Settings = checkpoints.SIZES | {"initializer_range": 0.3}
+DISTILBERT = in_words_of("distilbert", SIZES)
 # A class, and its config. Padding's ids, epsilons and activations are not those of the defaults.
 CASES: dict[str, tuple[str, Settings]] = {
     "roberta": ("RobertaModel", SIZES | {"layer_norm_eps": 1e-3, "type_vocab_size": 1}),

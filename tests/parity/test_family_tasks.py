@@ -211,7 +211,7 @@ def test_answer_in_one_window(make: Callable[..., Path], kind: str) -> None:
 
 @every_kind
 def test_a_cross_encoder(make: Callable[..., Path], kind: str) -> None:
-    """As bge-reranker is: a classifier of one label, and no file of sentence-transformers."""
+    """A bge-reranker is a classifier of one label, and has no file of sentence-transformers."""
     folder = make(kind, "ForSequenceClassification", sharp=0.3, num_labels=1)
     peer = sentence_transformers.CrossEncoder(str(folder), device="cpu", local_files_only=True)
     model = CrossEncoder(folder)

@@ -18,27 +18,23 @@ from numpy_bert import AutoModel, BertModel
 from numpy_bert.comparison.report import Report
 from numpy_bert.traces.reading import as_trace
 from numpy_bert.verification.verify import verify
+from tests.support.checkpoints import SIZES
+from tests.support.family_models import in_words_of
 from tests.support.traces import IDS
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_SIZES = {
-    "hidden_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-}
-_ROBERTA = {**_SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
-# The class in transformers, and what its config is given beside a small vocabulary.
+_ROBERTA = {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+# The class in transformers, and what its config is given.
 KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "roberta": ("RobertaModel", _ROBERTA),
     "xlm-roberta": ("XLMRobertaModel", _ROBERTA),
     "camembert": ("CamembertModel", _ROBERTA),
-    "distilbert": ("DistilBertModel", {"dim": 24, "n_layers": 2, "n_heads": 4, "hidden_dim": 37}),
-    "electra": ("ElectraModel", {**_SIZES, "embedding_size": 15}),
-    "ernie": ("ErnieModel", {**_SIZES, "use_task_id": True}),
-    "dpr": ("DPRQuestionEncoder", {**_SIZES, "projection_dim": 13}),
-    "mpnet": ("MPNetModel", {**_SIZES, "layer_norm_eps": 1e-5}),
+    "distilbert": ("DistilBertModel", in_words_of("distilbert", SIZES)),
+    "electra": ("ElectraModel", {**SIZES, "embedding_size": 15}),
+    "ernie": ("ErnieModel", {**SIZES, "use_task_id": True}),
+    "dpr": ("DPRQuestionEncoder", {**SIZES, "projection_dim": 13}),
+    "mpnet": ("MPNetModel", {**SIZES, "layer_norm_eps": 1e-5}),
 }
 
 
@@ -46,7 +42,7 @@ def made(kind: str, folder: Path, seed: int = 0) -> Any:
     """Make and save a tiny model of transformers whose numbers have the size of trained ones."""
     name, settings = KINDS[kind]
     cls = getattr(transformers, name)
-    config = cls.config_class(vocab_size=61, max_position_embeddings=19, **settings)
+    config = cls.config_class(**settings)
     config._attn_implementation = "eager"
     torch.manual_seed(seed)
     model = cls(config).eval()

@@ -15,18 +15,10 @@ import transformers
 import numpy_bert
 from numpy_bert.model.with_head import BertWithHead
 from numpy_bert.trace import named_steps
+from tests.support import checkpoints
 from tests.tolerances import HEADS_AGAINST_TORCH, SHIPPED_GOLDEN, float32_budget
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 61,
-    "hidden_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "max_position_embeddings": 19,
-    "type_vocab_size": 3,
-    "initializer_range": 0.5,
-}
+SIZES = checkpoints.SIZES | {"type_vocab_size": 3, "initializer_range": 0.5}
 # Class, what its config has besides, and where its head is.
 HEADS: dict[str, tuple[str, dict[str, Any], str]] = {
     "pretraining": ("BertForPreTraining", {}, "cls"),

@@ -19,6 +19,8 @@ from numpy_bert import SparseEncoder
 from numpy_bert.arrays import Array
 from numpy_bert.encoding.names import CONSTRUCTOR
 from numpy_bert.loading.cache import demo_folder
+from tests.support.checkpoints import SIZES
+from tests.support.family_models import in_words_of
 from tests.tolerances import WILD, fast_encoder_budget
 
 st = pytest.importorskip("sentence_transformers")
@@ -40,19 +42,9 @@ LIMIT = 1e-6
 
 def write_model(folder: Path, name: str = "Bert", **settings: Any) -> Path:
     """Save a random masked language model with transformers, and the demo's tokenizer."""
-    sizes = {
-        "vocab_size": 8000,
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 37,
-        "max_position_embeddings": 64,
-        "initializer_range": 0.1,
-    }
-    if name == "DistilBert":
-        others = {"hidden_size": "dim", "intermediate_size": "hidden_dim"}
-        sizes = {others.get(key, key): value for key, value in sizes.items()}
-    config = getattr(transformers, f"{name}Config")(**sizes | settings)
+    sizes = SIZES | {"vocab_size": 8000, "max_position_embeddings": 64, "initializer_range": 0.1}
+    kind = getattr(transformers, f"{name}Config")
+    config = kind(**in_words_of(kind.model_type, sizes | settings))
     torch.manual_seed(0)
     model = getattr(transformers, f"{name}ForMaskedLM")(config)
     for key, bias in model.named_parameters():

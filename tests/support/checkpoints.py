@@ -16,14 +16,18 @@ from numpy_bert.parameters import BertParameters, BertPreTrainingHeadsParameters
 
 Tensors = dict[str, npt.NDArray[Any]]
 
-TINY: dict[str, Any] = {
-    "model_type": "bert",
+# The sizes that every architecture has, by BERT's names.
+SIZES: dict[str, Any] = {
     "vocab_size": 61,
     "hidden_size": 24,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "intermediate_size": 37,
     "max_position_embeddings": 19,
+}
+TINY: dict[str, Any] = {
+    "model_type": "bert",
+    **SIZES,
     "type_vocab_size": 3,
     "hidden_act": "gelu",
     "hidden_dropout_prob": 0.1,

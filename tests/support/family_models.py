@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy_bert
 from numpy_bert.architectures import ARCHITECTURES
 from numpy_bert.config import BertConfig
+from tests.support.checkpoints import SIZES
 from tests.support.family_tokenizers import CAMEMBERTS, mpnet_json, roberta_json, xlm_roberta_json
 from tests.support.tokenizer_files import tokenizer_json
 
@@ -32,12 +34,8 @@ POSITIONS |= dict.fromkeys(("roberta", "xlm-roberta", "camembert", "mpnet"), MOS
 def sizes_of(model_type: str, tokenizer: str | None = None) -> dict[str, Any]:
     """Return the settings of a tiny config.json, by the names that the architecture has."""
     document = TOKENIZERS[tokenizer or model_type][0]()["model"]["vocab"]
-    sizes = {
+    sizes = SIZES | {
         "vocab_size": len(document),
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 37,
         "max_position_embeddings": POSITIONS[model_type],
         "initializer_range": 0.25,
     }
@@ -47,8 +45,13 @@ def sizes_of(model_type: str, tokenizer: str | None = None) -> dict[str, Any]:
         sizes["use_task_id"] = True
     elif model_type == "dpr":
         sizes["projection_dim"] = 0
+    return in_words_of(model_type, sizes)
+
+
+def in_words_of(model_type: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that have BERT's names by those that the architecture has."""
     own = {field: name for name, field in ARCHITECTURES[model_type].settings.items()}
-    return {own.get(name, name): value for name, value in sizes.items()}
+    return {own.get(name, name): value for name, value in settings.items()}
 
 
 def write_tokenizer(folder: Path, kind: str, **config: Any) -> Path:

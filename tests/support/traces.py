@@ -18,16 +18,8 @@ from numpy_bert.parameters import BertParameters, shapes
 from numpy_bert.traces.layout import INPUTS
 from numpy_bert.traces.names import matches
 from numpy_bert.traces.reading import as_trace
-from tests.support.checkpoints import TINY, random_tensors, write_checkpoint
+from tests.support.checkpoints import SIZES, TINY, random_tensors, write_checkpoint
 
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-)
 Arrays = dict[str, npt.NDArray[Any]]
 
 # Padding right, left and in a hole; two segments; no mistake of mask or position hides.
@@ -75,8 +67,7 @@ FAMILY: Mapping[str, Mapping[str, Any]] = {
 
 def relative(folder: Path, kind: str, **changes: Any) -> Path:
     """Write a tiny checkpoint of an architecture, of numbers that have the size of trained ones."""
-    sizes = {name: TINY[name] for name in _SIZES}
-    config = BertConfig(model_type=kind, **{**sizes, **FAMILY[kind], **changes})
+    config = BertConfig(model_type=kind, **{**SIZES, **FAMILY[kind], **changes})
     rng = np.random.default_rng(7)
     entry = config.architecture
     tensors = {

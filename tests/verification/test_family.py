@@ -230,7 +230,7 @@ def test_padding_that_no_text_stands_behind_is_said_to_hide_whether_it_counts(
 
 
 def test_the_first_hidden_state_of_a_projected_embedding(models: dict[str, BertModel]) -> None:
-    """In transformers it is what the first layer reads."""
+    """The first of transformers' hidden states is what the first layer reads."""
     model = models["electra"]
     arrays = port(setting_of(model))
     first = {**ids_of(model.config), "hidden_states.0": arrays[PROJECT]}
@@ -247,7 +247,7 @@ def test_the_first_hidden_state_of_a_projected_embedding(models: dict[str, BertM
 def test_token_types_that_a_model_has_not_are_passed_over(
     kind: int, models: dict[str, BertModel]
 ) -> None:
-    """As transformers does, whose tokenizers may give them."""
+    """A DistilBERT's tokenizer may give token types, which the model passes over."""
     model = models["distilbert"]
     arrays = port(setting_of(model))
     types = np.full((3, 7), kind)
