@@ -49,17 +49,20 @@ _TABLES = (
 )
 # No key of a BERT comes near; comparing takes time that grows with the length.
 _LONGEST_KEY = 200
+# The architectures of BERT's family by their prefixes, of several with one prefix the first; but
+# for those whose encoders have prefixes of their own, under which a BERT may hang.
+_FAMILY = {
+    entry.prefix: entry.name
+    for entry in reversed([*ARCHITECTURES.values()])
+    if entry is not _BERT and not entry.encoders
+}
 # Models that people take for a BERT, by how their keys begin. Those of one component are known
 # under any prefix.
 _FOREIGN = {
-    "roberta.": "RoBERTa",
-    "distilbert.": "DistilBERT",
-    "electra.": "ELECTRA",
+    **_FAMILY,
     "albert.": "ALBERT",
     "deberta.": "DeBERTa",
-    "mpnet.": "MPNet",
     "data2vec_text.": "Data2Vec",
-    "ernie.": "ERNIE",
     "span_predictor.": "DPR's reader",
     "esm.": "ESM",
     "layoutlm.": "LayoutLM",
