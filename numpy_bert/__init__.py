@@ -155,7 +155,7 @@ _TOKENIZERS = frozenset(
     for fast in ("", "Fast")
 ) - {"AutoTokenizerFast", "BertTokenizer"}
 
-# What is called otherwise in transformers and sentence-transformers, beside Auto... and ...Fast.
+# What is called otherwise in transformers and sentence-transformers.
 _OURS = {
     "AdamW": "numpy_bert.training.AdamW",
     "BertLMHeadModel": "BertForMaskedLM",
@@ -244,8 +244,7 @@ def _unknown(name: str, caller: str) -> Exception:
 
     An import statement puts a sentence of its own in the place of an AttributeError's.
     """
-    twin = name.replace("AutoModelFor", "BertFor").replace("Auto", "Bert").removesuffix("Fast")
-    ours = twin if twin in _HOMES else _OURS.get(name)
+    ours = _OURS.get(name)
     if ours is None:
         return AttributeError(f"module {__name__!r} has no attribute {name!r}")
     kind = ImportError if caller == "_handle_fromlist" else AttributeError
