@@ -260,7 +260,7 @@ class BertConfig:
         architecture = _architecture(cls._model_type if kind is None else kind)
         if cls is not BertConfig and architecture.model_type != cls._model_type:
             raise ConfigError(
-                f"model_type must be {cls._model_type!r} in a {cls.__name__}; got "
+                f"model_type must be {cls._model_type!r} in {cls.__name__}; got "
                 f"{shown(kind)}. {architecture.classes}Config and AutoConfig have it."
             )
         return architecture
@@ -791,7 +791,7 @@ def _check_others(values: Mapping[str, Any], architecture: Architecture) -> None
             name, [*known, *architecture.settings, *LABEL_MEMBERS], n=1
         )
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{quoted(name)} is no setting of a {architecture.classes}Config.{hint}")
+        raise ConfigError(f"{quoted(name)} is no setting of {architecture.classes}Config.{hint}")
 
 
 def _check_size(name: str, value: object, least: int = 1) -> None:

@@ -70,7 +70,7 @@ def test_each_has_a_class_of_its_own_config(kind: str) -> None:
     assert own.from_dict({}) == own()
     if kind == "bert":
         return
-    message = f"^model_type must be {kind!r} in a {name}; got 'bert'. BertConfig and AutoConfig"
+    message = f"^model_type must be {kind!r} in {name}; got 'bert'. BertConfig and AutoConfig"
     with pytest.raises(ConfigError, match=message):
         own(model_type="bert")
     with pytest.raises(ConfigError, match=message):
@@ -109,7 +109,7 @@ def test_own_names_are_read_and_written() -> None:
         ("dpr", {"projection_dim": -1}, r"^projection_dim must be an integer from 0 to"),
         ("mpnet", {"relative_attention_num_buckets": 31}, r"must be an integer from 32 to"),
         ("distilbert", {"qa_dropout": 2}, r"^qa_dropout must be a probability from 0 to 1"),
-        ("distilbert", {"n_head": 4}, r"^n_head is no setting of a DistilBertConfig.* n_heads\?$"),
+        ("distilbert", {"n_head": 4}, r"^n_head is no setting of DistilBertConfig.* n_heads\?$"),
     ],
 )
 def test_what_an_architecture_cannot_be(kind: str, settings: Any, message: str) -> None:

@@ -359,7 +359,7 @@ def test_settings_that_are_no_fields() -> None:
             BertConfig(**{name: value})
     with pytest.raises(ConfigError, match=r"^hiden_size is no setting .* Did you mean hidden_size"):
         BertConfig(hiden_size=24)
-    with pytest.raises(ConfigError, match=r"^xyz is no setting of a BertConfig\.$"):
+    with pytest.raises(ConfigError, match=r"^xyz is no setting of BertConfig\.$"):
         BertConfig(xyz=24)
 
 

@@ -25,7 +25,7 @@ from numpy_bert.loading.modules import (
     read_modules,
     read_transformer_config,
 )
-from numpy_bert.messages import quoted, shown
+from numpy_bert.messages import quoted, shown, with_article
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.tokenizer_config import stated_limit
 
@@ -306,8 +306,9 @@ def as_first_token(
         return recipe, settings
     if config.projection_dim:
         raise ConfigError(
-            f"{folder}: projection_dim must be 0 for a SentenceEncoder of a {architecture.name}; "
-            f"got {config.projection_dim}. Take the pooler_output of AutoModel in its place."
+            f"{folder}: projection_dim must be 0 for a SentenceEncoder of "
+            f"{with_article(architecture.name)}; got {config.projection_dim}. Take the "
+            "pooler_output of AutoModel in its place."
         )
     note = f"there is no {MODULES}: vectors are those of the first token, as {architecture.name}'s."
     return (
