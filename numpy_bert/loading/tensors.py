@@ -312,9 +312,10 @@ def check_head(
             "task reads."
         )
     names = {tensors[key].name for key in head if key in tensors}
+    absent = [key for key in lacked if key not in config.architecture.lacks]
     return replace(
         info,
-        missing_keys=(*info.missing_keys, *lacked),
+        missing_keys=(*info.missing_keys, *absent),
         unexpected_keys=tuple(name for name in info.unexpected_keys if name not in names),
         cast=info.cast + _casts(tensors, head, dtype),
     )
