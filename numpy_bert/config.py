@@ -465,7 +465,10 @@ class BertConfig:
             local_files_only=local_files_only,
             token=token,
         )
-        config = replace(read_config(folder / "config.json").config, **changes)
+        stated = read_config(folder / "config.json").config
+        asked = _in_our_names(changes, stated.architecture)
+        kind = {name: changes[name] for name in ("model_type",) if name in changes}
+        config = replace(stated, **asked, **kind)
         cls._architecture_of({"model_type": config.model_type})
         return config
 

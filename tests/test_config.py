@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from numpy_bert.config import ACTIVATION_NAMES, BertConfig, read_config
+from numpy_bert.config import ACTIVATION_NAMES, BertConfig, config_class, read_config
 from numpy_bert.errors import ConfigError, OutputError
 from tests.support.checkpoints import TINY
 from tests.support.limits import allocating_at_most, within
@@ -378,3 +378,16 @@ def test_a_config_is_saved_and_read(tmp_path: Path) -> None:
     assert BertConfig.from_pretrained(tmp_path / "new") == BertConfig()
     with pytest.raises(ConfigError, match="num_labels must be an integer"):
         BertConfig.from_pretrained(tmp_path / "new", num_labels="2")
+
+
+def test_a_setting_is_changed_by_either_of_its_names(tmp_path: Path) -> None:
+    distilbert: Any = config_class("distilbert")
+    config = distilbert(dim=24, n_heads=4)
+    config.save_pretrained(tmp_path)
+    for name in ("n_layers", "num_hidden_layers"):
+        changed = distilbert.from_pretrained(tmp_path, **{name: 2})
+        assert changed == distilbert(dim=24, n_heads=4, n_layers=2)
+    with pytest.raises(ConfigError, match=r"^dim = 12 and hidden_size = 48 are one setting"):
+        BertConfig.from_pretrained(tmp_path, dim=12, hidden_size=48)
+    with pytest.raises(ConfigError, match="model_type must be 'distilbert'"):
+        distilbert.from_pretrained(tmp_path, model_type="bert")
