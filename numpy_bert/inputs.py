@@ -373,7 +373,8 @@ def _usual_positions(words: IntArray | Array, rows: int, padding: int | None) ->
         used = "" if padding is None else f", of which texts use {rows - first}"
         raise InputError(
             f"embeddings: {given} has {most} tokens a row; the model has {rows} positions{used} "
-            "(max_position_embeddings). Cut them: tokenizer(..., truncation=True)."
+            "(max_position_embeddings). Cut them: "
+            f"tokenizer(..., truncation=True, max_length={rows - first})."
         )
     return positions
 

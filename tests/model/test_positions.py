@@ -59,7 +59,8 @@ def test_padding_counts_towards_no_limit(tables: BertEmbeddingsParameters) -> No
     long[1, 15] = 5
     what = (
         r"^embeddings: input_ids has 8 tokens a row; the model has 11 positions, of which texts "
-        r"use 7 \(max_position_embeddings\)\. Cut them"
+        r"use 7 \(max_position_embeddings\)\. Cut them: "
+        r"tokenizer\(\.\.\., truncation=True, max_length=7\)\.$"
     )
     with pytest.raises(InputError, match=what):
         model_inputs(tables, long, position_padding=PAD)
