@@ -29,7 +29,12 @@ _HEALTH = b"GET /health "
 _MUCH = 64 << 10
 
 
-def protocol(patience: float, most: int, is_full: Callable[[], bool]) -> type[Any]:
+def protocol(
+    patience: float,
+    most: int,
+    is_full: Callable[[], bool],
+    is_ending: Callable[[], bool],
+) -> type[Any]:
     """Return uvicorn's protocol, whose connections end where their client is too slow.
 
     uvicorn itself waits for ever for the rest of a request's head, for the end of a body that is
@@ -44,11 +49,14 @@ def protocol(patience: float, most: int, is_full: Callable[[], bool]) -> type[An
         who only connects keeps nobody out.
     is_full : callable
         Whether the service refuses whatever is to be computed; between two turns it rests then.
+    is_ending : callable
+        Whether the service ends, and its clients are told so that they send no more.
     """
     from uvicorn.protocols.http import h11_impl
 
     h11 = h11_impl.h11
-    parser = type("Parser", (_Whole, h11.Connection), {"head": h11.Response})
+    known = {"head": h11.Response, "done": h11.DONE, "is_ending": staticmethod(is_ending)}
+    parser = type("Parser", (_Whole, h11.Connection), known)
     settings = {
         "patience": patience,
         "look": min(_LOOK, patience / 2),
@@ -62,13 +70,21 @@ def protocol(patience: float, most: int, is_full: Callable[[], bool]) -> type[An
 class _Whole:
     """What is laid over h11's connection: the head of an answer goes out with what follows it.
 
-    To send is what costs most of a short answer, and uvicorn does it twice.
+    To send is what costs most of a short answer, and uvicorn does it twice. Who has sent a whole
+    request when the service ends is told in the answer that its connection ends, too; else it might
+    send the next one just when that is closed, and hear nothing.
     """
 
     head: type[Any]
+    done: Any
+    is_ending: Callable[[], bool]
+    their_state: Any  # h11's
     _held = b""
 
     def send(self, event: Any) -> bytes | None:
+        if isinstance(event, self.head) and self.their_state is self.done and self.is_ending():
+            headers = [*event.headers, (b"connection", b"close")]
+            event = self.head(status_code=event.status_code, headers=headers, reason=event.reason)
         data: bytes | None = super().send(event)  # type: ignore[misc]
         if isinstance(event, self.head):
             self._held = data or b""

@@ -208,10 +208,11 @@ def _run(
     else:
         encoder.encode("a")
     connections, service = _connections(), app.state.service
+    told = (lambda: service.is_full, lambda: service.is_draining)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
-        http=protocol(settings.limits.timeout, connections, lambda: service.is_full),
+        http=protocol(settings.limits.timeout, connections, *told),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -57,10 +57,10 @@ class Wire(asyncio.Transport):
 class Server:
     """An application that answers at once with the path, and connections to it."""
 
-    def __init__(self, *, is_full: bool = False, most: int = 1000) -> None:
+    def __init__(self, *, is_full: bool = False, is_ending: bool = False, most: int = 1000) -> None:
         self.asked = list[str]()
         self._config = uvicorn.Config(self._answer, interface="asgi3", log_config=None)
-        self._kind = protocol(PATIENCE, most, lambda: is_full)
+        self._kind = protocol(PATIENCE, most, lambda: is_full, lambda: is_ending)
         self._state = ServerState()
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
@@ -178,6 +178,31 @@ def test_an_answer_is_sent_in_one_piece() -> None:
             assert whole.startswith(b"HTTP/1.1 200 OK\r\n")
             assert whole.endswith(b"\r\n\r\n" + path.encode())
             wire.written.clear()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("request_", [HEALTH, post("/read")])
+def test_who_is_answered_at_the_end_is_told_of_it(request_: bytes) -> None:
+    async def run() -> None:
+        one, wire = Server(is_ending=True).connect()
+        one.data_received(request_)
+        await until(lambda: wire.is_closed)
+        (answer,) = wire.written
+        assert b"\r\nconnection: close\r\n" in answer
+
+    asyncio.run(run())
+
+
+def test_who_is_answered_at_the_end_before_it_has_sent_all_may_send_the_rest() -> None:
+    """To close would lose the answer where something comes that nobody reads."""
+
+    async def run() -> None:
+        one, wire = Server(is_ending=True).connect()
+        one.data_received(post("/a")[:-1])
+        await until(lambda: wire.written)
+        await passes(5)
+        assert not wire.is_closed
 
     asyncio.run(run())
 

@@ -126,20 +126,20 @@ def test_what_is_asked_before_the_signal_is_answered(
     assert len(answers[0]["data"]) == 100
 
 
-def test_connections_are_told_whether_the_service_is_full(
+def test_connections_are_told_whether_the_service_is_full_or_ends(
     monkeypatch: pytest.MonkeyPatch, threads: None
 ) -> None:
     told = list[Callable[[], bool]]()
 
-    def made(patience: float, most: int, is_full: Callable[[], bool]) -> type[Any]:
-        told.append(is_full)
-        return protocol(patience, most, is_full)
+    def made(patience: float, most: int, *functions: Callable[[], bool]) -> type[Any]:
+        told.extend(functions)
+        return protocol(patience, most, *functions)
 
     monkeypatch.setattr("numpy_bert.serving.server.protocol", made)
 
     def visit(port: int) -> None:
-        (is_full,) = told
-        assert not is_full()
+        is_full, is_ending = told
+        assert (is_full(), is_ending()) == (False, False)
         ask = threading.Thread(target=post, args=(port, LARGE))
         ask.start()
         until(is_full)
@@ -147,6 +147,7 @@ def test_connections_are_told_whether_the_service_is_full(
         assert not is_full()
 
     in_this_process(monkeypatch, ["--threads", "1", "--queue-requests", "1"], visit)
+    assert told[1]()
 
 
 def test_slow_clients_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, threads: None) -> None:
