@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
-from tokenizers.models import Unigram, WordPiece
+from tokenizers.models import BPE, Unigram, WordPiece
 
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import is_listed, read_bytes
@@ -254,7 +254,10 @@ def _no_vocabulary(folder: Path, settings: Settings) -> TokenizerError:
 
 
 def _from_json(path: Path, settings: Settings, notes: list[str]) -> tuple[Tokenizer, Settings]:
-    """Read tokenizer.json, and take away the padding and truncation that may be baked into it.
+    """Read tokenizer.json, and take away what may be baked into it.
+
+    It is padding, truncation, and the dropout of a byte-pair model, by which it would draw the
+    tokens of a text anew at each call.
 
     The settings that are returned have its added tokens too.
     """
@@ -270,6 +273,11 @@ def _from_json(path: Path, settings: Settings, notes: list[str]) -> tuple[Tokeni
         notes.append(f"tokenizer.json has padding to {goal} baked in; it is not used.")
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    if isinstance(tokenizer.model, BPE):
+        rate = tokenizer.model.dropout
+        if rate:
+            notes.append(f"tokenizer.json has a dropout of {rate:.3g} baked in; it is not used.")
+        tokenizer.model.dropout = None
     _check_templates(path, tokenizer)
     return tokenizer, _with_added(path, data, tokenizer, settings)
 

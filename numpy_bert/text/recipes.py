@@ -271,7 +271,6 @@ def _set_parts(tokenizer: Tokenizer, parts: Mapping[str, Any]) -> None:
 # What RoBERTa's class sets of a byte-pair model.
 _BYTE_PAIR: Mapping[str, Any] = {
     "unk_token": None,
-    "dropout": None,
     "fuse_unk": False,
     "byte_fallback": False,
     "ignore_merges": False,

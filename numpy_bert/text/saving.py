@@ -34,8 +34,8 @@ _NO_LIMIT = int(1e30)
 def files_of(tokenizer: Tokenizer, settings: Settings) -> dict[str, bytes]:
     """Return, by their names, the files of which transformers and we make this tokenizer.
 
-    What is baked into a tokenizer.json is gone: padding, truncation. tokenizer_config.json lists
-    all added tokens, so that older files that lie beside it, special_tokens_map.json and
+    What is baked into a tokenizer.json is gone: padding, truncation, dropout. tokenizer_config.json
+    lists all added tokens, so that older files that lie beside it, special_tokens_map.json and
     added_tokens.json, have no say.
 
     Parameters

@@ -26,6 +26,7 @@ __all__ = [
     "SPECIAL_TOKENS",
     "Settings",
     "StatedId",
+    "check_whole",
     "read_settings",
     "stated_limit",
 ]
@@ -467,7 +468,7 @@ def _is_object(value: object) -> bool:
 
 def _named(path: Path, name: str, entry: object) -> AddedToken:
     """Return a token that a setting names, which makes it special."""
-    _check_whole(path, "the name of a token", name)
+    check_whole(path, "the name of a token", name)
     token = _as_token(path, name, entry, special=not _is_object(entry))
     token.special = True
     return token
@@ -500,7 +501,7 @@ def _as_token(path: Path, name: str, entry: object, *, special: bool) -> AddedTo
     content = entry.get("content") if isinstance(entry, dict) else entry
     if not isinstance(content, str) or not content:
         raise _bad_setting(path, name, entry, "a token")
-    _check_whole(path, name, content)
+    check_whole(path, name, content)
     stated = entry if isinstance(entry, dict) else {}
     flags = {flag: stated[flag] for flag in FLAGS if flag in stated}
     if not all(type(value) is bool for value in flags.values()):
@@ -509,7 +510,7 @@ def _as_token(path: Path, name: str, entry: object, *, special: bool) -> AddedTo
     return AddedToken(content, **flags)  # normalized, if not stated, where it is not special
 
 
-def _check_whole(path: Path, name: str, text: str) -> None:
+def check_whole(path: Path, name: str, text: str) -> None:
     """Raise TokenizerError if a text, as JSON can state it, is none that a file can hold."""
     try:
         text.encode()

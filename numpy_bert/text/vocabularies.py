@@ -10,7 +10,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from numpy_bert.errors import TokenizerError
 from numpy_bert.files import is_listed, read_bytes, read_json
 from numpy_bert.messages import must_be, shown
-from numpy_bert.text.tokenizer_config import LARGEST_VOCABULARY
+from numpy_bert.text.tokenizer_config import LARGEST_VOCABULARY, check_whole
 
 __all__ = ["lost_bytes", "read_merges", "read_pairs", "read_vocabulary", "token_of"]
 
@@ -81,6 +81,7 @@ def read_pairs(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     for token, index in vocabulary.items():
         if type(index) is not int or not 0 <= index <= _LARGEST_ID:
             raise TokenizerError(must_be(f"{path}: {shown(token)}", "an id", index))
+        check_whole(path, "the name of a token", token)
     return vocabulary, read_merges(folder / "merges.txt", vocabulary)
 
 

@@ -35,6 +35,15 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+_FIVE = {
+    "cls_token": "<s>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+
+
 def loaded(folder: Path, **files: Any) -> BertTokenizer:
     return BertTokenizer.from_pretrained(write_folder(folder, files))
 
@@ -140,6 +149,26 @@ def test_what_is_saved_is_loaded_without_a_word(tmp_path: Path, name: str) -> No
     stated = json.loads((tmp_path / "2" / "tokenizer_config.json").read_bytes())
     assert stated["tokenizer_class"] == name
     assert stated["model_input_names"] == ["input_ids", "attention_mask"]
+
+
+@pytest.mark.parametrize("name", ["RobertaTokenizer", "PreTrainedTokenizerFast"])
+def test_tokens_are_not_drawn_anew_at_each_call(tmp_path: Path, name: str) -> None:
+    document = roberta_json()
+    config = {"tokenizer_class": name, **_FIVE}
+    plain = loaded(tmp_path / "1", **{"tokenizer.json": document, "tokenizer_config.json": config})
+    document = roberta_json(model=document["model"] | {"dropout": 0.5})
+    drawn = loaded(tmp_path / "2", **{"tokenizer.json": document, "tokenizer_config.json": config})
+    assert drawn.notes == ("tokenizer.json has a dropout of 0.5 baked in; it is not used.",)
+    texts = ["Alice was beginning to get very tired"] * 9
+    assert drawn(texts)["input_ids"] == plain(texts)["input_ids"]
+    copied = pickle.loads(pickle.dumps(drawn))
+    assert copied(texts)["input_ids"] == plain(texts)["input_ids"]
+
+
+def test_half_of_a_surrogate_pair_in_vocab_json_is_refused(tmp_path: Path) -> None:
+    vocabulary = byte_pairs()[0] | {"\ud800": 421}
+    with pytest.raises(TokenizerError, match=r"vocab.json: the name of a token must be text wi"):
+        loaded(tmp_path, **PAIRS | {"vocab.json": vocabulary})
 
 
 def test_a_file_of_another_kind_than_its_class_is_kept_with_a_warning(tmp_path: Path) -> None:
