@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -155,6 +156,8 @@ class _Impatient:
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)  # type: ignore[misc]
+        with suppress(AttributeError):  # uvloop's has none
+            transport.max_size = _MUCH  # asyncio's would read four times as much at a time
         self._number = next(self._numbers)
         self._make_room()
         self._timer = self.loop.call_later(self.look, self._look)
@@ -198,6 +201,10 @@ class _Impatient:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def on_response_complete(self) -> None:
+        self.cycle.body = bytearray()  # what of a body nobody wanted to read
+        super().on_response_complete()  # type: ignore[misc]
 
     def shutdown(self) -> None:
         self.read()  # so that it is answered, too

@@ -72,9 +72,13 @@ class Server:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    def make(self) -> Any:
+        """Return a connection that has no wire yet."""
+        return self._kind(self._config, self._state, {})
+
     def connect(self) -> tuple[Any, Wire]:
         """Return a connection and its wire."""
-        made, wire = self._kind(self._config, self._state, {}), Wire()
+        made, wire = self.make(), Wire()
         made.connection_made(wire)
         return made, wire
 
@@ -263,6 +267,26 @@ def test_no_more_is_taken_from_a_client_before_it_is_read() -> None:
     asyncio.run(run())
 
 
+def test_no_more_is_read_at_a_time_than_is_held_of_a_client() -> None:
+    async def run() -> None:
+        server, sizes = Server(), list[int]()
+
+        def made() -> Any:
+            one = server.make()
+            one.data_received = lambda data: sizes.append(len(data))
+            return one
+
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(made, "127.0.0.1", 0) as listening:
+            _, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+            writer.write(post("/a", b" " * 1_000_000))
+            await until(lambda: sum(sizes) > 1_000_000)
+            writer.close()
+        assert max(sizes) <= 64 << 10
+
+    asyncio.run(run())
+
+
 def test_what_waits_at_the_end_is_answered_and_who_left_is_not() -> None:
     async def run() -> None:
         server = Server()
@@ -285,12 +309,13 @@ def test_the_rest_of_a_body_that_is_not_wanted_is_taken_all_the_same() -> None:
     async def run() -> None:
         server = Server()
         one, wire = server.connect()
-        one.data_received(post("/a", b" " * 200_000)[:-200_000])
+        one.data_received(post("/a", b" " * 200_000)[:-190_000])
         await until(lambda: wire.written)
-        for size in (70_000, 70_000, 60_000):
+        for size in (70_000, 70_000, 50_000):
             one.data_received(b" " * size)
             await passes(5)
             assert not wire.is_paused
+            assert not one.cycle.body  # which would be held as long as the connection
         assert one.timeout_keep_alive_task is not None  # it may stay as long as after any answer
         one.data_received(post("/b"))
         await until(lambda: len(wire.written) == 2)
