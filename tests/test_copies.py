@@ -27,6 +27,7 @@ from numpy_bert import (
     CrossEncoder,
     InputError,
     SentenceEncoder,
+    SparseEncoder,
     set_num_threads,
     training,
 )
@@ -73,6 +74,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, half in (("BertModel", False), ("half", True)):
         write_checkpoint(root / name, None, TINY | {"vocab_size": 92}, bfloat16=half)
         write_folder(root / name, {"tokenizer.json": tokenizer_json()})
+    BertForMaskedLM.from_pretrained(root / "BertForMaskedLM").save_pretrained(root / "sparse")
     plain = root / "plain"
     write_checkpoint(plain, None, TINY | {"vocab_size": 92})
     write_folder(
@@ -212,6 +214,13 @@ def use_loss(loss: Any) -> list[Any]:
     return [found.loss, *found.columns, loss.identity, loss.model.encode("a test")]
 
 
+def use_sparse_encoder(encoder: SparseEncoder) -> list[Any]:
+    found = encoder.encode(TEXTS)
+    scores = encoder.similarity(found, found)
+    words = str(encoder.decode(found, top_k=3))
+    return [found.data, found.indices, found.indptr, scores, words]
+
+
 def use_encoder_trainer(trainer: SentenceEncoderTrainer) -> list[Any]:
     """Train; the folder keeps the model, so that a second run only reads it."""
     return [trainer.train().encode("a test"), trainer.args]
@@ -264,6 +273,7 @@ def cases(root: Path) -> dict[str, Case]:
         "SentenceEncoder of a BERT": Case(
             lambda: SentenceEncoder.from_pretrained(root / "plain"), use_encoder
         ),
+        "SparseEncoder": Case(lambda: SparseEncoder(root / "sparse"), use_sparse_encoder),
         "CrossEncoder": Case(
             lambda: CrossEncoder(root / "BertForSequenceClassification"), use_cross_encoder
         ),
@@ -321,7 +331,8 @@ NAMES = [
     *("BertModel", "float64", "halves", "a part", "copied weights", "demo"),
     *("MaskedTexts", "LabelledTexts", "TaughtTexts", "SentencePairs", "JointData"),
     *("BertForMaskedLM of halves", "BertEmbeddings", "SentenceEncoder"),
-    *("SentenceEncoder of a BERT", "CrossEncoder", "BertTokenizer", "BertConfig"),
+    *("SentenceEncoder of a BERT", "SparseEncoder", "CrossEncoder", "BertTokenizer"),
+    "BertConfig",
     *("SentenceStudent", "JointModel", "AdamW", "Trainer", "TrainingArguments"),
     *("SentenceEncoderTrainer", "CoSENTLoss", "CosineSimilarityLoss"),
     "MultipleNegativesRankingLoss",

@@ -34,7 +34,7 @@ from numpy_bert.text.wordpiece import (
 
 __all__ = [
     "RECIPES",
-    "Recipe",
+    "TokenizerRecipe",
     "fits",
     "frame",
     "obey_recipe",
@@ -57,7 +57,7 @@ _MARK = "\u2581"
 _RARE = "\U00010080"
 
 
-class Recipe(NamedTuple):
+class TokenizerRecipe(NamedTuple):
     """What a class of transformers 5 makes by itself.
 
     Attributes
@@ -89,22 +89,22 @@ class Recipe(NamedTuple):
     unknown_id: int | None = None
 
 
-RECIPES: Mapping[str, Recipe] = {
-    "RobertaTokenizer": Recipe(model="BPE"),
-    "XLMRobertaTokenizer": Recipe(model="Unigram", add_prefix_space=True, unknown_id=3),
-    "CamembertTokenizer": Recipe(
+RECIPES: Mapping[str, TokenizerRecipe] = {
+    "RobertaTokenizer": TokenizerRecipe(model="BPE"),
+    "XLMRobertaTokenizer": TokenizerRecipe(model="Unigram", add_prefix_space=True, unknown_id=3),
+    "CamembertTokenizer": TokenizerRecipe(
         model="Unigram",
         add_prefix_space=True,
         strips_mask=True,
         extra=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"),
     ),
-    "MPNetTokenizer": Recipe(
+    "MPNetTokenizer": TokenizerRecipe(
         model="WordPiece", special_tokens=_SPECIAL | {"unk_token": "[UNK]"}, strips_mask=True
     ),
 }
 
 
-def _recipe(settings: Settings) -> Recipe:
+def _recipe(settings: Settings) -> TokenizerRecipe:
     """Return the recipe of the class that is named, which has one."""
     return RECIPES[str(settings.tokenizer_class.recipe)]
 
