@@ -314,7 +314,7 @@ def jobs(url: str, shared: Path) -> list[Job]:
     os.environ |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "NUMPY_BERT_TUNING": "table"}
     _import_all()
-    from numpy_bert import BertModel, BertTokenizer, SentenceEncoder
+    from numpy_bert import BertModel, BertTokenizer, SentenceEncoder, SparseEncoder
     from numpy_bert.cli import main as command
     from numpy_bert.encoding import stream
     from numpy_bert.kernels.choices import Choices
@@ -333,8 +333,8 @@ def jobs(url: str, shared: Path) -> list[Job]:
 
         return Job(name, run)
 
-    def save(kind: Any) -> None:
-        kind.from_pretrained("demo").save_pretrained("saved", force=True)
+    def save(kind: Any, name: str = "demo") -> None:
+        kind.from_pretrained(name).save_pretrained("saved", force=True)
 
     texts, pairs, trace = (str(inputs / n) for n in ("texts.txt", "pairs.csv", "t.safetensors"))
     cache, some = ("--cache-dir", "cache"), ("--names", "embeddings")
@@ -373,6 +373,7 @@ def jobs(url: str, shared: Path) -> list[Job]:
         cli("train pairs", "train", "pairs", "--data", pairs, *short, *judged, "-o", "run"),
         call("BertModel.save_pretrained", lambda: save(BertModel)),
         call("SentenceEncoder.save_pretrained", lambda: save(SentenceEncoder)),
+        call("SparseEncoder.save_pretrained", lambda: save(SparseEncoder, str(inputs / "words"))),
         call("BertTokenizer.save_pretrained", lambda: save(BertTokenizer)),
         call("tune, what it writes", lambda: keep(check_file(Path("tuning.json")), Choices())),
     ]
@@ -385,6 +386,7 @@ def _port(trace: str, form: str) -> list[str]:
 
 def _inputs(shared: Path) -> Path:
     """Write what the commands read."""
+    from numpy_bert import BertForMaskedLM
     from numpy_bert.cli import main as command
 
     folder = shared / "inputs"
@@ -400,6 +402,7 @@ def _inputs(shared: Path) -> Path:
         for number, text in enumerate(sentences):
             rows.writerow([text, sentences[number - 1], number / 3])
     assert command(["trace", TEXT, "-o", str(folder / "t.safetensors")]) == 0
+    BertForMaskedLM.from_pretrained("demo").save_pretrained(folder / "words")
     return folder
 
 

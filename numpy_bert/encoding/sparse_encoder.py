@@ -102,8 +102,7 @@ class SparseEncoder(TextEncoder):
     naver/splade-cocondenser-ensembledistil.
 
     >>> import tempfile
-    >>> from numpy_bert import BertForMaskedLM
-    >>> from numpy_bert import SparseEncoder
+    >>> from numpy_bert import BertForMaskedLM, SparseEncoder
     >>> folder = tempfile.mkdtemp()
     >>> BertForMaskedLM.from_pretrained("demo").save_pretrained(folder)
     >>> encoder = SparseEncoder(folder, max_active_dims=5)

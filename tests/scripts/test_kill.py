@@ -73,5 +73,5 @@ def test_every_command_is_killed_twice() -> None:
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     rows = [line.split(" | ") for line in result.stdout.splitlines()]
-    assert len(rows) == 2 + 23 + 1
-    assert int(rows[-1][2]) > 23
+    assert len(rows) == 2 + 25 + 1
+    assert int(rows[-1][2]) > 25
