@@ -78,29 +78,17 @@ if TYPE_CHECKING:
     from numpy_bert.model.task_models import (
         BertForTokenClassification as BertForTokenClassification,
     )
-    from numpy_bert.text.aliases import AutoTokenizer as AutoTokenizer
-    from numpy_bert.text.aliases import BertTokenizerFast as BertTokenizerFast
-    from numpy_bert.text.aliases import CamembertTokenizer as CamembertTokenizer
-    from numpy_bert.text.aliases import CamembertTokenizerFast as CamembertTokenizerFast
-    from numpy_bert.text.aliases import DistilBertTokenizer as DistilBertTokenizer
-    from numpy_bert.text.aliases import DistilBertTokenizerFast as DistilBertTokenizerFast
-    from numpy_bert.text.aliases import DPRContextEncoderTokenizer as DPRContextEncoderTokenizer
-    from numpy_bert.text.aliases import (
-        DPRContextEncoderTokenizerFast as DPRContextEncoderTokenizerFast,
-    )
-    from numpy_bert.text.aliases import DPRQuestionEncoderTokenizer as DPRQuestionEncoderTokenizer
-    from numpy_bert.text.aliases import (
-        DPRQuestionEncoderTokenizerFast as DPRQuestionEncoderTokenizerFast,
-    )
-    from numpy_bert.text.aliases import ElectraTokenizer as ElectraTokenizer
-    from numpy_bert.text.aliases import ElectraTokenizerFast as ElectraTokenizerFast
-    from numpy_bert.text.aliases import MPNetTokenizer as MPNetTokenizer
-    from numpy_bert.text.aliases import MPNetTokenizerFast as MPNetTokenizerFast
-    from numpy_bert.text.aliases import RobertaTokenizer as RobertaTokenizer
-    from numpy_bert.text.aliases import RobertaTokenizerFast as RobertaTokenizerFast
-    from numpy_bert.text.aliases import XLMRobertaTokenizer as XLMRobertaTokenizer
-    from numpy_bert.text.aliases import XLMRobertaTokenizerFast as XLMRobertaTokenizerFast
     from numpy_bert.text.tokenizer import BertTokenizer as BertTokenizer
+
+    AutoTokenizer = BertTokenizerFast = BertTokenizer
+    CamembertTokenizer = CamembertTokenizerFast = BertTokenizer
+    DistilBertTokenizer = DistilBertTokenizerFast = BertTokenizer
+    DPRContextEncoderTokenizer = DPRContextEncoderTokenizerFast = BertTokenizer
+    DPRQuestionEncoderTokenizer = DPRQuestionEncoderTokenizerFast = BertTokenizer
+    ElectraTokenizer = ElectraTokenizerFast = BertTokenizer
+    MPNetTokenizer = MPNetTokenizerFast = BertTokenizer
+    RobertaTokenizer = RobertaTokenizerFast = BertTokenizer
+    XLMRobertaTokenizer = XLMRobertaTokenizerFast = BertTokenizer
 
 __version__ = "0.1.0"
 
@@ -221,18 +209,17 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home at its first use."""
-    home = _HOMES.get(name) or _home_in_family(name)
+    own = "BertTokenizer" if name in _TOKENIZERS else name
+    home = _HOMES.get(own) or _home_in_family(own)
     if home is None:
         raise _unknown(name, sys._getframe(1).f_code.co_name)
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), own)
     globals()[name] = value
     return value
 
 
 def _home_in_family(name: str) -> str | None:
     """Return the home of another architecture's class, and of one that loads any; None for none."""
-    if name in _TOKENIZERS:
-        return "text.aliases"
     from numpy_bert.architectures import class_names
 
     _, end = class_names().get(name, ("", ""))

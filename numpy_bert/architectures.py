@@ -23,7 +23,8 @@ class HeadRules(NamedTuple):
     Attributes
     ----------
     form : str
-        Which layers it has, by one of the names that `numpy_bert.model.heads` knows; "" for BERT's.
+        Which layers it has, by one of the names that `numpy_bert.model.family_heads` knows; ""
+        for BERT's.
     dropout : str
         The field of `BertConfig` that has the rate of its dropout. A null there is
         hidden_dropout_prob.
@@ -109,6 +110,32 @@ class Architecture:
     pooling: Literal["dense", "first"] = "dense"
     words_act: str | None = None
     heads: Mapping[str, HeadRules] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What the model is called inside another module: the components of its prefixes.
+
+        Examples
+        --------
+        >>> ARCHITECTURES["dpr"].modules
+        ('question_encoder', 'bert_model', 'ctx_encoder')
+        """
+        prefixes = (self.prefix, *self.encoders.values())
+        return tuple(dict.fromkeys(part for name in prefixes for part in name[:-1].split(".")))
+
+    def padding_row(self, pad_token_id: Any) -> Any:
+        """Return the row of padding in the table of words, for what a config says of it."""
+        return pad_token_id if self.padding_idx is None else self.padding_idx
+
+    def position_padding_row(self, pad_token_id: Any) -> Any:
+        """Return the row of padding in the table of positions; None where it has none.
+
+        Examples
+        --------
+        >>> ARCHITECTURES["roberta"].position_padding_row(1)
+        1
+        """
+        return self.padding_row(pad_token_id) if self.positions == "tokens" else None
 
     def class_names(self, end: str) -> tuple[str, ...]:
         """Return its classes of a kind, by the end of a name; none where it has no such head.

@@ -39,6 +39,7 @@ __all__ = [
     "largest",
     "memory_for",
     "place",
+    "places_within",
     "widen",
 ]
 
@@ -236,6 +237,24 @@ def widen(stored: StoredArray, dtype: npt.DTypeLike) -> Array:
         bits <<= 16  # in place: an array of no axes stays one
         stored = bits.view(np.float32)
     return stored.astype(dtype, copy=False)
+
+
+def places_within(counts: IntArray) -> npt.NDArray[np.intp]:
+    """Return the places 0, 1, ... within each of some runs that stand one after another.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n,), int
+        How long each run is.
+
+    Examples
+    --------
+    >>> places_within(np.array([2, 0, 3]))
+    array([0, 1, 0, 1, 2])
+    """
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    found: npt.NDArray[np.intp] = np.arange(len(starts)) - starts
+    return found
 
 
 def place(index: tuple[int, ...]) -> str:

@@ -362,13 +362,14 @@ class BertConfig:
     @property
     def padding_idx(self) -> int | None:
         """The row of the word table that stands for padding, if one does."""
-        fixed = self.architecture.padding_idx
-        return self.pad_token_id if fixed is None else fixed
+        row: int | None = self.architecture.padding_row(self.pad_token_id)
+        return row
 
     @property
     def position_padding_idx(self) -> int | None:
         """The row of the table of positions that stands for padding, where one does."""
-        return self.padding_idx if self.architecture.positions == "tokens" else None
+        row: int | None = self.architecture.position_padding_row(self.pad_token_id)
+        return row
 
     @property
     def reads_token_types(self) -> bool:

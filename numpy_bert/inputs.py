@@ -14,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arguments import check_switches
-from numpy_bert.arrays import Array, BoolArray, IntArray, as_floats, as_ids, as_mask, check_ids
+from numpy_bert.arrays import (
+    Array,
+    BoolArray,
+    IntArray,
+    as_floats,
+    as_ids,
+    as_mask,
+    check_ids,
+    places_within,
+)
 from numpy_bert.errors import InputError
 from numpy_bert.parameters import BertEmbeddingsParameters
 from numpy_bert.reprs import short_repr
@@ -301,11 +310,10 @@ def packed_inputs(
             f"{len(types)}."
         )
     whole = sizes.astype(np.intp, copy=False)
-    starts = np.repeat(np.cumsum(whole) - whole, whole)
     words = _word_ids(parameters, tokens[np.newaxis])
-    if position_padding is None:
-        positions = np.arange(len(tokens)) - starts
-    else:
+    positions = places_within(whole)
+    if position_padding is not None:
+        starts = np.arange(len(tokens)) - positions
         read = tokens != position_padding
         count = np.cumsum(read)
         positions = np.where(read, count - (count - read)[starts], 0) + position_padding

@@ -274,7 +274,7 @@ def _counted_from(traces: Sequence[Trace]) -> int | None:
         config = _config_of(trace)
         entry = ARCHITECTURES.get(str(config.get("model_type")))
         if entry is not None and entry.positions == "tokens":
-            found = config.get("pad_token_id") if entry.padding_idx is None else entry.padding_idx
+            found = entry.position_padding_row(config.get("pad_token_id"))
             return found if type(found) is int else None
     return None
 

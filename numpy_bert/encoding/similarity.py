@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_bert.arguments import as_count
-from numpy_bert.arrays import Array, IntArray, as_array, memory_for
+from numpy_bert.arrays import Array, IntArray, as_array, memory_for, places_within
 from numpy_bert.encoding.pooling import normalize, norms
 from numpy_bert.errors import InputError
 from numpy_bert.kernels.half import widen_into
@@ -414,7 +414,7 @@ def _better(scores: Array, places: IntArray, least: Array) -> tuple[Array, IntAr
     """Keep what is more than the least of each row, which is little of a large corpus."""
     row, column = np.nonzero(scores > least)
     counts = np.bincount(row, minlength=len(scores))
-    to = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    to = places_within(counts)
     shape = (len(scores), int(counts.max(initial=0)))
     few, where = np.full(shape, -np.inf, scores.dtype), np.zeros(shape, np.intp)
     few[row, to], where[row, to] = scores[row, column], places[row, column]

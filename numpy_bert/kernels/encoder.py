@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import add
 
-from numpy_bert.arrays import Array, IntArray
+from numpy_bert.arrays import Array, IntArray, places_within
 from numpy_bert.config import BertConfig
 from numpy_bert.kernels.activation import KNOWN, ActivationKernel
 from numpy_bert.kernels.attention import attend, scores_size
@@ -255,7 +255,7 @@ class EncoderKernel:
         hidden, lengths = tokens.hidden, tokens.counts
         columns = tokens.columns
         if self._distances is not None and not (padding is None and read is None):
-            columns = _side_by_side(lengths) if columns is None else columns
+            columns = places_within(np.array(lengths, np.intp)) if columns is None else columns
             assert padding is None or padding.columns is not None
         run = partial(self._run, _Work(tokens, padding, read, columns))
         threads = free_threads()
@@ -494,13 +494,6 @@ class EncoderKernel:
             few = slice(heads * number // count, heads * (number + 1) // count)
             shares.append(_Share(some, few, own))
         return shares
-
-
-def _side_by_side(lengths: list[int]) -> IntArray:
-    """Return the columns of the tokens of sequences that have no padding between them."""
-    sizes = np.array(lengths, np.intp)
-    columns: IntArray = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return columns
 
 
 def _micro_batches(lengths: list[int], most: int) -> Iterator[_MicroBatch]:

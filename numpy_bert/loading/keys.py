@@ -271,9 +271,7 @@ def near_miss(key: str, candidates: Collection[str]) -> str | None:
 @cache
 def _own(architecture: Architecture) -> tuple[str, ...]:
     """Return the components that `canonical` takes away."""
-    prefixes = (architecture.prefix, *architecture.encoders.values())
-    parts = [f"{part}." for prefix in prefixes for part in prefix[:-1].split(".")]
-    return tuple(dict.fromkeys(["module.", *parts]))
+    return ("module.", *(f"{module}." for module in architecture.modules))
 
 
 def _bare(key: str, architecture: Architecture) -> str:

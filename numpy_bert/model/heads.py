@@ -57,13 +57,7 @@ from numpy_bert.parameters import (
     QuestionAnsweringParameters,
 )
 from numpy_bert.reprs import short_repr
-from numpy_bert.tasks.items import (
-    Items,
-    items_of,
-    label_items,
-    sequence_items,
-    span_items,
-)
+from numpy_bert.tasks.items import Items, items_of, label_items, sequence_items, span_items
 from numpy_bert.tasks.objectives import (
     Objective,
     choice_objective,

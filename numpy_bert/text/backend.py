@@ -20,7 +20,7 @@ from numpy_bert.messages import listed, quoted, shown
 from numpy_bert.reprs import short_repr
 from numpy_bert.text.batch import MEMBERS
 from numpy_bert.text.library import backend_errors
-from numpy_bert.text.recipes import fits, frame, obey_recipe, pair_tokenizer, with_recipe
+from numpy_bert.text.recipes import RARE, fits, frame, obey_recipe, pair_tokenizer, with_recipe
 from numpy_bert.text.tokenizer_config import (
     FLAGS,
     LARGEST_FILE,
@@ -64,8 +64,6 @@ _WANTED = {_ROBERTAS: "vocab.json and merges.txt", _MPNETS: "vocab.txt"}
 _WAY_OUT = """ Make one where transformers is installed (and sentencepiece, for its models):
     from transformers import AutoTokenizer
     AutoTokenizer.from_pretrained("""
-# A letter, of Linear B, that is hardly in a vocabulary.
-_RARE = "\U00010080"
 _ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
 
 
@@ -560,7 +558,7 @@ def _check_frame(path: Path, tokenizer: Tokenizer, settings: Settings) -> None:
     names = [settings.special_tokens[name] for name in SPECIAL_TOKENS[:2]]
     frame = [tokenizer.token_to_id(name) for name in names]
     with backend_errors(f"{path}: a word that is not in the vocabulary cannot be encoded"):
-        tokenizer.encode(_RARE)
+        tokenizer.encode(RARE)
     with backend_errors(str(path)):
         length = len(tokenizer.encode("a", add_special_tokens=False))
         found = [tokenizer.encode(*texts).ids for texts in (("a",), ("a", ""), ("", "a"))]

@@ -33,6 +33,7 @@ from numpy_bert.text.wordpiece import (
 )
 
 __all__ = [
+    "RARE",
     "RECIPES",
     "TokenizerRecipe",
     "fits",
@@ -53,8 +54,8 @@ _SPECIAL = {
     "mask_token": "<mask>",
 }
 _MARK = "\u2581"
-# A letter that is in no vocabulary.
-_RARE = "\U00010080"
+# A letter, of Linear B, that is hardly in a vocabulary.
+RARE = "\U00010080"
 
 
 class TokenizerRecipe(NamedTuple):
@@ -158,7 +159,7 @@ def fits(tokenizer: Tokenizer, settings: Settings) -> bool:
 def _unknown_ids(tokenizer: Tokenizer) -> list[int]:
     """Return what a Unigram makes of a letter that it does not know."""
     try:
-        return [token.id for token in tokenizer.model.tokenize(_RARE)]
+        return [token.id for token in tokenizer.model.tokenize(RARE)]
     except Exception:  # noqa: BLE001  # it has no unk_id
         return []
 

@@ -354,11 +354,10 @@ def _most_tokens(sizes: Mapping[str, Any]) -> int | None:
     """
     rows = _size(sizes, "max_position_embeddings")
     entry = ARCHITECTURES.get(str(sizes.get("model_type")))
-    if rows is None or entry is None or entry.positions == "sequence":
+    if rows is None or entry is None:
         return rows
-    padding = entry.padding_idx
-    if padding is None:
-        padding = sizes.get("pad_token_id", entry.defaults.get("pad_token_id"))
+    stated = sizes.get("pad_token_id", entry.defaults.get("pad_token_id"))
+    padding = entry.position_padding_row(stated)
     return rows - padding - 1 if type(padding) is int and 0 <= padding < rows - 1 else rows
 
 

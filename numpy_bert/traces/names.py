@@ -36,14 +36,9 @@ __all__ = [
 
 # A step's name; or that and the axes of the port's array, where they are not the step's own.
 Rule = str | tuple[str, str]
-# What models are called inside another module, the components of each architecture's prefix.
+# What models are called inside another module.
 _MODELS = tuple(
-    dict.fromkeys(
-        component
-        for entry in ARCHITECTURES.values()
-        for prefix in (entry.prefix, *entry.encoders.values())
-        for component in prefix.split(".")[:-1]
-    )
+    dict.fromkeys(module for entry in ARCHITECTURES.values() for module in entry.modules)
 )
 # What wrappers of a model put before its modules' paths.
 _WRAPPERS = re.compile(rf"(?:(?:_orig_mod|[0-9]+|auto_model|model|module|{'|'.join(_MODELS)})\.)+")
