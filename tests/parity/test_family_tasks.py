@@ -15,6 +15,8 @@ import sentence_transformers
 import tokenizers
 import torch
 import transformers
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 import numpy_bert
 from numpy_bert import CrossEncoder
@@ -54,23 +56,31 @@ def byte_level(folder: Path) -> Any:
 
 
 def unigram(folder: Path) -> Any:
-    """Return XLM-R's tokenizer of a small vocabulary."""
+    """Return XLM-R's tokenizer of a small vocabulary, in an order that is the same each time."""
     trained = tokenizers.SentencePieceUnigramTokenizer()
     trained.train_from_iterator(
         CORPUS, vocab_size=200, special_tokens=FRAME, unk_token="<unk>", show_progress=False
     )
     pieces = json.loads(trained._tokenizer.to_str())["model"]["vocab"]
+    ordered = [*pieces[: len(FRAME)], *sorted(pieces[len(FRAME) :])]
     return transformers.XLMRobertaTokenizerFast(
-        vocab=[tuple(piece) for piece in pieces], model_max_length=LIMIT
+        vocab=[tuple(piece) for piece in ordered], model_max_length=LIMIT
     )
 
 
 def wordpiece(folder: Path) -> Any:
-    """Return DistilBERT's tokenizer of a small vocabulary."""
-    trained = tokenizers.BertWordPieceTokenizer(lowercase=True)
-    trained.train_from_iterator(CORPUS, vocab_size=300, show_progress=False)
-    vocab = trained.save_model(str(folder))[0]
-    return transformers.DistilBertTokenizerFast(vocab=vocab, model_max_length=LIMIT)
+    """Return DistilBERT's tokenizer of a small vocabulary: letters, and every other word.
+
+    To train one gives others each time.
+    """
+    plain = BertNormalizer().normalize_str(" ".join(CORPUS))
+    words = sorted({word for word, _ in BertPreTokenizer().pre_tokenize_str(plain)})
+    letters = sorted({*"".join(words)})
+    pieces = [*letters, *(f"##{letter}" for letter in letters), *words[::2]]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    path = folder / "vocab.txt"
+    path.write_text("".join(f"{token}\n" for token in dict.fromkeys([*special, *pieces])), "utf-8")
+    return transformers.DistilBertTokenizerFast(vocab=str(path), model_max_length=LIMIT)
 
 
 FAMILY: dict[str, tuple[str, Callable[[Path], Any], dict[str, Any]]] = {
